@@ -1,0 +1,1 @@
+"""From sample shards to padding-free training batches: order, masks, packing, loading."""

@@ -1,0 +1,270 @@
+"""From a model and a recipe's numbers to a DeepSpeed engine that trains with exact LAMB.
+
+DeepSpeed's JSON says how the training is spread and in which precision; the recipe says what is trained. Each number has
+one home, so a JSON that sets a batch size, clipping or an optimizer is refused.
+"""
+
+import ctypes
+import json
+import logging
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import deepspeed
+import torch
+from deepspeed.accelerator import get_accelerator
+from torch import Tensor, nn
+
+from pipeline import distributed
+from pipeline.optim.lamb import OptimizerConfig
+from pipeline.optim.shards import Lamb, Shard
+from pipeline.optim.zero import Binding, bind
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PRECISIONS = ("fp32", "bf16", "fp16")
+
+RECIPE_OWNS = {
+    "train_batch_size": "batch.global_batch_size",
+    "train_micro_batch_size_per_gpu": "batch.micro_batch_size",
+    "gradient_accumulation_steps": "batch.global_batch_size",
+    "gradient_clipping": "optimizer.max_grad_norm",
+    "optimizer": "the optimizer section",
+    "scheduler": "the schedule section",
+    "managed_gradient_accumulation": "the trainer",
+    "tensorboard": "the logging section",
+}
+
+
+@dataclass(frozen=True)
+class EngineConfig:
+    """How DeepSpeed runs the model."""
+
+    deepspeed: str = "ds_configs/zero2_{precision}.json"
+    """DeepSpeed JSON, relative to the working directory or the repository; `{precision}` is filled in."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Which JSON is taken for `{precision}`; auto is bf16 where the device computes it natively, else fp32."""
+    timeout_minutes: int = 30
+    """Minutes that a rank waits in a collective for the others before it gives up."""
+
+    def __post_init__(self) -> None:
+        if "{precision}" not in self.deepspeed and self.precision != "auto":
+            raise ValueError(
+                f"engine.precision = {self.precision}, but engine.deepspeed = {self.deepspeed} has no {{precision}} "
+                "to fill in; the JSON already says the precision: drop one of the two"
+            )
+        if self.timeout_minutes < 1:
+            raise ValueError(f"engine.timeout_minutes = {self.timeout_minutes}: must be at least 1")
+
+
+@dataclass
+class Engine:
+    """What the trainer needs of DeepSpeed, and the optimizer behind it."""
+
+    deepspeed: deepspeed.DeepSpeedEngine
+    optimizer: Lamb
+    binding: Binding
+    precision: str
+    zero_stage: int
+    device: torch.device
+
+    @property
+    def module(self) -> nn.Module:
+        """The model, in the engine's precision."""
+        return self.deepspeed.module
+
+    @property
+    def shards(self) -> list[Shard]:
+        """This rank's master weights and moments."""
+        return self.optimizer.shards
+
+    def forward(self, batch: Any) -> Any:
+        """The model's output on one micro-batch."""
+        return self.deepspeed(batch)
+
+    def backward(self, loss: Tensor) -> None:
+        """Accumulate the gradient of `loss`, this micro-batch's part of the *global* mean (law 3).
+
+        DeepSpeed averages over ranks, and would over accumulation steps; parts of one mean must be added up instead.
+        """
+        self.deepspeed.backward(loss * distributed.world_size(), scale_wrt_gas=False)
+
+    def step(self, lr: float) -> None:
+        """After each micro-batch: the optimizer's update at the last one of a global batch, otherwise bookkeeping."""
+        self.optimizer.set_lr(lr)
+        self.deepspeed.step()
+
+    def grad_norm(self) -> float:
+        """Global gradient norm of the last update, before clipping; infinite if the update was skipped."""
+        return float(self.deepspeed.get_global_grad_norm() or 0.0)
+
+    @property
+    def skipped_steps(self) -> int:
+        """Updates skipped so far because of infinite or NaN gradients."""
+        return int(self.deepspeed.skipped_steps)
+
+    def loss_scaler(self) -> dict[str, Any]:
+        """State of fp16's dynamic loss scaling, as plain numbers; empty in other precisions."""
+        scaler = self._scaler()
+        return {name: getattr(scaler, name) for name in _SCALER_STATE if hasattr(scaler, name)} if scaler else {}
+
+    def load_loss_scaler(self, state: dict[str, Any]) -> None:
+        """Continue loss scaling from `loss_scaler()`'s state."""
+        scaler = self._scaler()
+        for name, value in state.items():
+            if scaler is not None:
+                setattr(scaler, name, value)
+
+    def _scaler(self) -> Any:
+        if self.precision != "fp16":
+            return None
+        wrapper = self.deepspeed.optimizer
+        return getattr(wrapper, "loss_scaler", None) or getattr(wrapper, "loss_scale_config", None)
+
+
+_SCALER_STATE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis")
+
+
+def start(config: EngineConfig) -> torch.device:
+    """Join the process group (also alone, without a launcher) and choose this process's device."""
+    logging.getLogger("DeepSpeed").setLevel(os.environ.get("DEEPSPEED_LOG_LEVEL", "WARNING").upper())
+    if "RANK" not in os.environ:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    accelerator = get_accelerator()
+    if accelerator.device_name() == "cpu":
+        _prepare_cpu()
+    deepspeed.init_distributed(
+        dist_backend=accelerator.communication_backend_name() if accelerator.device_name() != "cpu" else "gloo",
+        timeout=timedelta(minutes=config.timeout_minutes),
+        verbose=False,
+    )
+    local_rank = int(os.environ.get("LOCAL_RANK", 0))
+    accelerator.set_device(local_rank)
+    return torch.device(accelerator.device_name(local_rank))
+
+
+def _prepare_cpu() -> None:
+    """Share the cores among the local ranks, and keep freed memory.
+
+    glibc returns large blocks to the system and fetches fresh pages for each step's activations; writing fresh pages
+    costs a quarter of a training step (measured; `docs/benchmarks.md`). DeepSpeed's shared-memory operation
+    serves inference only; without this it would be compiled at the first start.
+    """
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // distributed.local_world_size()))
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        trim_threshold, top_pad, mmap_max = -1, -2, -4
+        mallopt(mmap_max, 0)
+        mallopt(trim_threshold, 2**31 - 1)
+        mallopt(top_pad, 64 << 20)
+
+
+def build(
+    model: nn.Module,
+    no_weight_decay: Callable[[str], bool],
+    optimizer_config: OptimizerConfig,
+    config: EngineConfig,
+    *,
+    device: torch.device,
+    micro_batch_size: int,
+    accumulation_steps: int,
+) -> Engine:
+    """Wrap `model` in DeepSpeed with exact LAMB.
+
+    Args:
+        model: in fp32; DeepSpeed casts it.
+        no_weight_decay: parameter name -> True for biases and LayerNorm.
+        optimizer_config: LAMB and clipping.
+        config: which DeepSpeed JSON.
+        device: from `start`.
+        micro_batch_size: samples of one forward pass on one rank.
+        accumulation_steps: micro-batches per rank and update.
+
+    Raises:
+        ValueError: the JSON is missing, malformed, or sets what the recipe owns; the layout is not understood.
+    """
+    precision = choose_precision(config.precision)
+    path = find_json(config.deepspeed.format(precision=precision))
+    settings = load_json(path)
+    settings.update(
+        train_micro_batch_size_per_gpu=micro_batch_size,
+        gradient_accumulation_steps=accumulation_steps,
+        train_batch_size=micro_batch_size * accumulation_steps * distributed.world_size(),
+        gradient_clipping=optimizer_config.max_grad_norm,
+        steps_per_print=2**31,
+    )
+    model.to(device)
+    optimizer = Lamb(parameter_groups(model, no_weight_decay), optimizer_config)
+    engine, *_ = deepspeed.initialize(
+        model=model, optimizer=optimizer, config=settings, dist_init_required=False
+    )
+    binding = bind(engine, optimizer, distributed.all_reduce_sum_)
+    return Engine(
+        deepspeed=engine,
+        optimizer=optimizer,
+        binding=binding,
+        precision=next((name for name in PRECISIONS[1:] if settings.get(name, {}).get("enabled")), "fp32"),
+        zero_stage=int(settings.get("zero_optimization", {}).get("stage", 0)),
+        device=device,
+    )
+
+
+def parameter_groups(model: nn.Module, no_weight_decay: Callable[[str], bool]) -> list[dict[str, Any]]:
+    """Two groups: tensors with weight decay, and those without. Tied weights appear once."""
+    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+    for name, parameter in model.named_parameters():
+        groups[not no_weight_decay(name)].append(parameter)
+    return [{"params": parameters, "decayed": decayed} for decayed, parameters in groups.items() if parameters]
+
+
+def choose_precision(wanted: str) -> str:
+    """`auto` is bf16 where the device computes it natively, else fp32."""
+    if wanted != "auto":
+        return wanted
+    if get_accelerator().device_name() == "cpu":
+        return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
+    return "bf16" if get_accelerator().is_bf16_supported() else "fp32"
+
+
+def find_json(name: str) -> Path:
+    """The DeepSpeed JSON under the working directory or, failing that, in the repository."""
+    for path in (Path(name), REPOSITORY / name):
+        if path.is_file():
+            return path
+    raise ValueError(f"engine.deepspeed = {name}: no such file here or in {REPOSITORY}; see ds_configs/ for those at hand")
+
+
+def load_json(path: Path) -> dict[str, Any]:
+    """Read a DeepSpeed JSON and refuse what is not its business.
+
+    Raises:
+        ValueError: malformed, a key doubled, a key that the recipe owns, or offload, which LAMB does not support.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        doubled = sorted({key for key in keys if keys.count(key) > 1})
+        if doubled:
+            raise ValueError(f"{path}: {doubled[0]} is set twice")
+        return dict(pairs)
+
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}:{error.lineno}:{error.colno}: not valid JSON ({error.msg})") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: must hold a JSON object")
+    for key in RECIPE_OWNS.keys() & settings.keys():
+        raise ValueError(f"{path}: {key} = {settings[key]!r} is set here, but the recipe owns it ({RECIPE_OWNS[key]}); remove it")
+    for key in ("offload_optimizer", "offload_param"):
+        if settings.get("zero_optimization", {}).get(key, {}).get("device", "none") != "none":
+            raise ValueError(f"{path}: zero_optimization.{key} is not supported with LAMB; remove it, or use a higher ZeRO stage")
+    return settings

@@ -1,0 +1,1 @@
+"""LAMB as pure mathematics, its norms over shards, and its binding to DeepSpeed's partitions."""

@@ -1,0 +1,79 @@
+"""Files that appear whole or not at all, and their checksums.
+
+A file is written under a temporary name in its own directory, flushed to disk, renamed, and the directory is flushed:
+after a crash at any moment the final name holds the old content or the new one (POSIX rename(2) is atomic).
+"""
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from preprocessing.errors import DataError
+
+_TEMPORARY_SUFFIX = ".tmp"
+
+
+@contextmanager
+def atomic_path(final: Path) -> Iterator[Path]:
+    """Yields a temporary path beside `final`; what was written there becomes `final` when the block ends without error.
+
+    On an error the temporary file is removed and `final` stays as it was.
+    """
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
+    try:
+        yield temporary
+        _flush(temporary)
+        os.replace(temporary, final)
+    finally:
+        temporary.unlink(missing_ok=True)
+    _flush(final.parent)
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether `path` has a name that `atomic_path` gives: what a killed process may leave behind."""
+    return path.name.startswith(".") and path.suffix == _TEMPORARY_SUFFIX
+
+
+def sha256_file(path: Path) -> str:
+    """SHA-256 of the file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes `text` to `path` atomically, in UTF-8."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes `value` to `path` atomically as JSON with sorted keys: equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        DataError: the file does not hold a JSON object.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: not valid JSON ({error}); the file is damaged, restore it or make it again") from None
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: holds a JSON {type(value).__name__}, expected an object; restore it or make it again")
+    return value
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,143 @@
+"""The shard format: what training may rely on. Arrow schema of a sample and the manifest beside the shards.
+
+One row is one sample: the text tokens of segment A followed by those of segment B. Special tokens, masks and padding are
+left to training, so that masking is dynamic and a dataset serves any of them. The manifest is JSON, written last: a
+directory that has one is complete.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pyarrow as pa
+
+from preprocessing.errors import DataError
+
+FORMAT_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+TOKENIZER_DIRECTORY = "tokenizer"
+TRAIN, HELDOUT = "train", "heldout"
+ACTUAL_NEXT, RANDOM_NEXT = 0, 1
+"""Values of the `label` column, those of google-research/bert."""
+
+Record = TypeVar("Record")
+
+
+def token_type(vocab_size: int) -> pa.DataType:
+    """The narrowest token type that holds ids 0 .. vocab_size - 1: uint16 up to 65,536 ids, uint32 above."""
+    return pa.uint16() if vocab_size <= 2**16 else pa.uint32()
+
+
+def sample_schema(vocab_size: int) -> pa.Schema:
+    """Arrow schema of a shard; no column holds nulls.
+
+    `tokens`: A then B, without special tokens; `boundary`: index in `tokens` where B starts; `label`: 0 actual next,
+    1 random next; `document`: number, in the whole dataset, of the document that A comes from.
+    """
+    token = pa.field("item", token_type(vocab_size), nullable=False)
+    columns = {"tokens": pa.list_(token), "boundary": pa.uint16(), "label": pa.uint8(), "document": pa.uint32()}
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One Arrow file of a split."""
+
+    path: str
+    """File name, relative to the manifest's directory."""
+    rows: int
+    """Number of samples."""
+    tokens: int
+    """Number of text tokens, special tokens not counted."""
+    bytes: int
+    """Size of the file in bytes."""
+    sha256: str
+    """SHA-256 of the file, in hexadecimal."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """The shards of one part of the data (`train`, `heldout`), in order; may be empty."""
+
+    rows: int
+    """Number of samples."""
+    tokens: int
+    """Number of text tokens, special tokens not counted."""
+    shards: tuple[Shard, ...]
+    """The files; sample i of the split is row i of their concatenation."""
+
+    @staticmethod
+    def of(shards: list[Shard]) -> "Split":
+        """The split made of `shards`, with their totals."""
+        return Split(sum(shard.rows for shard in shards), sum(shard.tokens for shard in shards), tuple(shards))
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What `manifest.json` of a samples directory says."""
+
+    vocab_size: int
+    """Number of token ids, special tokens included."""
+    max_seq_length: int
+    """Longest sample in tokens once training has added [CLS] and two [SEP]."""
+    segments: str
+    """How samples are made of sentences; `nsp`: pairs for next sentence prediction."""
+    tokenizer_sha256: str
+    """SHA-256 of tokenizer/tokenizer.json."""
+    config: dict
+    """The configuration that made the data."""
+    splits: dict[str, Split]
+    """Shards by name of the split."""
+    format_version: int = FORMAT_VERSION
+    """Version of this format."""
+
+    def to_json(self) -> str:
+        """The manifest as JSON text; equal manifests give equal text."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @staticmethod
+    def from_json(text: str, source: Path) -> "Manifest":
+        """Reads what `to_json` wrote; `source` is the file to name in errors.
+
+        Raises:
+            DataError: malformed JSON, another format version, a missing or unknown key, a value of the wrong type.
+        """
+        try:
+            record = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{source}: not valid JSON ({error}); the file is damaged, build the samples again") from None
+        version = record.get("format_version") if isinstance(record, dict) else None
+        if version != FORMAT_VERSION:
+            raise DataError(
+                f"{source}: format_version is {version!r}, this version reads {FORMAT_VERSION}; build the samples again "
+                "with this version, or read them with the version that wrote them"
+            )
+        splits = _typed(record.get("splits", {}), dict, f"{source}: splits")
+        record["splits"] = {name: _read_split(split, f"{source}: splits.{name}") for name, split in splits.items()}
+        return _read(Manifest, record, str(source))
+
+
+def _read_split(record: Any, place: str) -> Split:
+    shards = _typed(_typed(record, dict, place).get("shards", []), list, f"{place}.shards")
+    entries = tuple(_read(Shard, shard, f"{place}.shards[{number}]") for number, shard in enumerate(shards))
+    return _read(Split, record | {"shards": entries}, place)
+
+
+def _read(cls: type[Record], record: Any, place: str) -> Record:
+    """Builds dataclass `cls` from exactly the keys that it has, each of the type it is annotated with."""
+    kinds = {field.name: field.type for field in fields(cls)}  # type: ignore[arg-type]
+    keys: Mapping = _typed(record, dict, place)
+    for problem, names in (("missing", kinds.keys() - keys.keys()), ("unknown", keys.keys() - kinds.keys())):
+        if names:
+            raise DataError(f"{place}: {problem} key {', '.join(sorted(names))}; build the samples again")
+    for name, kind in kinds.items():
+        _typed(keys[name], getattr(kind, "__origin__", kind), f"{place}: {name}")
+    return cls(**keys)
+
+
+def _typed(value: Any, kind: Any, place: str) -> Any:
+    if not isinstance(value, kind):
+        raise DataError(f"{place} is {value!r}, expected {kind.__name__}; build the samples again")
+    return value

@@ -1,0 +1,226 @@
+"""Sample shards on disk: written as Arrow IPC files, read as memory maps without a copy.
+
+Arrow's IPC *file* format, uncompressed, lays every column out as one aligned buffer, so a memory map of it is the NumPy
+array: opening a dataset reads footers only, a sample is a view, and all processes of a node share the pages.
+Source: https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format
+"""
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from preprocessing.errors import DataError
+from preprocessing.files import atomic_path, sha256_file
+from preprocessing.schema import MANIFEST_NAME, TOKENIZER_DIRECTORY, Manifest, Shard, sample_schema, token_type
+
+_REBUILD = "copy the directory again, or remove it and build the samples again"
+
+
+def sample_batch(
+    tokens: np.ndarray,
+    offsets: np.ndarray,
+    boundaries: np.ndarray,
+    labels: np.ndarray,
+    documents: np.ndarray,
+    vocab_size: int,
+) -> pa.RecordBatch:
+    """One record batch of N samples.
+
+    Args:
+        tokens: (T,) text tokens of all samples, one after the other.
+        offsets: (N + 1,) where each sample starts in `tokens`; the last is T.
+        boundaries: (N,) where B starts, counted from the start of the sample.
+        labels: (N,) 0 actual next, 1 random next.
+        documents: (N,) number of A's document in the dataset.
+        vocab_size: number of token ids.
+    """
+    schema = sample_schema(vocab_size)
+    values = pa.array(tokens, token_type(vocab_size))
+    lists = pa.ListArray.from_arrays(pa.array(offsets, pa.int32()), values, type=schema.field("tokens").type)
+    columns = zip((boundaries, labels, documents), schema.types[1:], strict=True)
+    return pa.record_batch([lists, *(pa.array(column, kind) for column, kind in columns)], schema=schema)
+
+
+def write_shard(path: Path, batches: Iterable[pa.RecordBatch], vocab_size: int) -> Shard:
+    """Writes one shard atomically, a record batch at a time, and returns its entry for the manifest."""
+    rows = num_tokens = 0
+    with atomic_path(path) as temporary:
+        with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, sample_schema(vocab_size)) as writer:
+            for batch in batches:
+                writer.write_batch(batch)
+                rows += batch.num_rows
+                num_tokens += len(batch.column("tokens").values)
+        size, checksum = temporary.stat().st_size, sha256_file(temporary)
+    return Shard(path.name, rows, num_tokens, size, checksum)
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """The manifest of a samples directory.
+
+    Raises:
+        DataError: the directory has none, or it is not one that this version reads.
+    """
+    path = directory / MANIFEST_NAME
+    if not path.is_file():
+        raise DataError(
+            f"{directory}: no {MANIFEST_NAME}, so this is not a finished samples directory; "
+            "give the directory that `python -m preprocessing build` wrote, or run it again: it continues where it stopped"
+        )
+    return Manifest.from_json(path.read_text(encoding="utf-8", errors="replace"), path)
+
+
+def check_tokenizer(directory: Path, manifest: Manifest) -> None:
+    """Checks that the tokenizer beside the shards is the one that made them.
+
+    Raises:
+        DataError: tokenizer/tokenizer.json is missing or has another checksum.
+    """
+    path = directory / TOKENIZER_DIRECTORY / "tokenizer.json"
+    if not path.is_file():
+        raise DataError(f"{path}: missing; {_REBUILD}")
+    if (found := sha256_file(path)) != manifest.tokenizer_sha256:
+        raise DataError(
+            f"{path}: sha256 is {found}, the manifest says {manifest.tokenizer_sha256}: this is another tokenizer than the "
+            f"one that made the samples; {_REBUILD}"
+        )
+
+
+class SampleDataset:
+    """The samples of one split, memory-mapped. Make it with `open`; pickles as its path and reopens the maps."""
+
+    manifest: Manifest
+    directory: Path
+    split: str
+
+    def __init__(self, directory: Path, split: str, manifest: Manifest) -> None:
+        """Maps the shards of `split`, of which `open` has checked that they are there and whole."""
+        self.directory, self.split, self.manifest = directory, split, manifest
+        self.shards = manifest.splits[split].shards
+        batches = [batch for shard in self.shards for batch in _map_shard(directory / shard.path, shard, manifest)]
+        self._columns = {name: [_view(batch.column(name)) for batch in batches] for name in ("boundary", "label", "document")}
+        self._tokens = [_view(batch.column("tokens").values) for batch in batches]  # each (T,)
+        self._offsets = [_view(batch.column("tokens").offsets) for batch in batches]  # each (N + 1,)
+        self._first_rows = np.cumsum([0] + [batch.num_rows for batch in batches])
+
+    @classmethod
+    def open(cls, directory: Path, split: str) -> "SampleDataset":
+        """Opens a split after cheap checks; `verify` reads the checksums too.
+
+        Args:
+            directory: what `python -m preprocessing build` wrote.
+            split: `train` or `heldout`.
+
+        Raises:
+            DataError: manifest, format version, tokenizer, or a shard's presence, size, Arrow schema or number of rows
+                is not as it should be.
+        """
+        directory = Path(directory)
+        manifest = read_manifest(directory)
+        check_tokenizer(directory, manifest)
+        if split not in manifest.splits:
+            raise DataError(f"{directory}: no split {split!r}; it has {', '.join(sorted(manifest.splits))}")
+        for shard in manifest.splits[split].shards:
+            check_size(directory / shard.path, shard.bytes)
+        return cls(directory, split, manifest)
+
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        return SampleDataset, (self.directory, self.split, self.manifest)
+
+    def __len__(self) -> int:
+        return int(self._first_rows[-1])
+
+    @property
+    def tokenizer_dir(self) -> Path:
+        """Directory that `transformers.AutoTokenizer.from_pretrained` loads."""
+        return self.directory / TOKENIZER_DIRECTORY
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """(N,) int32, text tokens per sample, special tokens not counted."""
+        return _concatenate([np.diff(offsets) for offsets in self._offsets], np.int32)
+
+    @cached_property
+    def boundaries(self) -> np.ndarray:
+        """(N,) uint16, where B starts in the sample's tokens."""
+        return _concatenate(self._columns["boundary"], np.uint16)
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """(N,) uint8, 0 actual next, 1 random next."""
+        return _concatenate(self._columns["label"], np.uint8)
+
+    @cached_property
+    def documents(self) -> np.ndarray:
+        """(N,) uint32, number of A's document in the dataset."""
+        return _concatenate(self._columns["document"], np.uint32)
+
+    def tokens(self, indices: np.ndarray) -> list[np.ndarray]:
+        """The tokens of the samples `indices` (B,): one read-only view of the memory map each, nothing is copied.
+
+        Raises:
+            IndexError: an index lies outside [0, N).
+        """
+        if np.any((indices < 0) | (indices >= len(self))):
+            raise IndexError(f"sample indices must lie in [0, {len(self)}), got {indices}")
+        batches = np.searchsorted(self._first_rows, indices, side="right") - 1  # (B,)
+        rows = indices - self._first_rows[batches]  # (B,)
+        return [
+            self._tokens[batch][self._offsets[batch][row] : self._offsets[batch][row + 1]]
+            for batch, row in zip(batches.tolist(), rows.tolist(), strict=True)
+        ]
+
+    def verify(self, shard_numbers: Iterable[int] | None = None) -> None:
+        """Reads the shards with these numbers (all by default) and compares their checksums with the manifest.
+
+        Raises:
+            DataError: a shard differs; the message names it.
+        """
+        for number in range(len(self.shards)) if shard_numbers is None else shard_numbers:
+            check_sum(self.directory / self.shards[number].path, self.shards[number].sha256)
+
+
+def check_size(path: Path, expected: int) -> None:
+    """Checks that a file is there with this many bytes.
+
+    Raises:
+        DataError: it is not.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: missing, the manifest lists it; {_REBUILD}")
+    if (found := path.stat().st_size) != expected:
+        raise DataError(f"{path}: has {found} bytes, the manifest says {expected}; {_REBUILD}")
+
+
+def check_sum(path: Path, expected: str) -> None:
+    """Reads a file and checks its SHA-256.
+
+    Raises:
+        DataError: it differs.
+    """
+    if (found := sha256_file(path)) != expected:
+        raise DataError(f"{path}: sha256 is {found}, the manifest says {expected}: the content is damaged; {_REBUILD}")
+
+
+def _map_shard(path: Path, shard: Shard, manifest: Manifest) -> list[pa.RecordBatch]:
+    try:
+        reader = pa.ipc.open_file(pa.memory_map(str(path)))
+        batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a readable Arrow file ({error}); {_REBUILD}") from None
+    if not reader.schema.equals(expected := sample_schema(manifest.vocab_size)):
+        raise DataError(f"{path}: Arrow schema is\n{reader.schema}\nexpected\n{expected}\n{_REBUILD}")
+    if (rows := sum(batch.num_rows for batch in batches)) != shard.rows:
+        raise DataError(f"{path}: has {rows} samples, the manifest says {shard.rows}; {_REBUILD}")
+    return batches
+
+
+def _view(array: pa.Array) -> np.ndarray:
+    return array.to_numpy(zero_copy_only=True)
+
+
+def _concatenate(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
+    """One array of all, without a copy where there is only one."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, dtype), *arrays])
