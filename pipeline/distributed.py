@@ -15,14 +15,19 @@ class PeerError(RuntimeError):
     """Another rank failed; its own message says why."""
 
 
+def joined() -> bool:
+    """Whether there is a process group."""
+    return dist.is_initialized()
+
+
 def rank() -> int:
     """This process's number among all, 0 without a process group."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if joined() else 0
 
 
 def world_size() -> int:
     """Number of processes, 1 without a process group."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return dist.get_world_size() if joined() else 1
 
 
 def local_world_size() -> int:
@@ -59,7 +64,7 @@ def gather_objects(value: T) -> list[T]:
 
 def shutdown() -> None:
     """Leave the process group; without it gloo's threads abort the interpreter's exit."""
-    if dist.is_initialized():
+    if joined():
         dist.destroy_process_group()
 
 

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import socket
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -71,6 +72,7 @@ class Engine:
     precision: str
     zero_stage: int
     device: torch.device
+    _bare_norm: Tensor | None = None
 
     @property
     def module(self) -> nn.Module:
@@ -96,11 +98,16 @@ class Engine:
     def step(self, lr: float) -> None:
         """After each micro-batch: the optimizer's update at the last one of a global batch, otherwise bookkeeping."""
         self.optimizer.set_lr(lr)
+        if self.deepspeed.optimizer is self.optimizer and self.deepspeed.is_gradient_accumulation_boundary():
+            # Stage 0 in fp32 has no wrapper that keeps the norm.
+            norms = torch._foreach_norm([p.grad for p in self.module.parameters() if p.grad is not None])
+            self._bare_norm = torch.linalg.vector_norm(torch.stack(norms))
         self.deepspeed.step()
 
     def grad_norm(self) -> float:
         """Global gradient norm of the last update, before clipping; infinite if the update was skipped."""
-        return float(self.deepspeed.get_global_grad_norm() or 0.0)
+        norm = self.deepspeed.get_global_grad_norm() if self._bare_norm is None else self._bare_norm
+        return float(norm or 0.0)
 
     @property
     def skipped_steps(self) -> int:
@@ -131,7 +138,7 @@ _SCALER_STATE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis"
 
 def start(config: EngineConfig) -> torch.device:
     """Join the process group (also alone, without a launcher) and choose this process's device."""
-    logging.getLogger("DeepSpeed").setLevel(os.environ.get("DEEPSPEED_LOG_LEVEL", "WARNING").upper())
+    quiet_libraries()
     if "RANK" not in os.environ:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -148,6 +155,15 @@ def start(config: EngineConfig) -> torch.device:
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     accelerator.set_device(local_rank)
     return torch.device(accelerator.device_name(local_rank))
+
+
+def quiet_libraries() -> None:
+    """Keep what a user can do nothing about off the terminal."""
+    log = logging.getLogger("DeepSpeed")
+    log.setLevel(os.environ.get("DEEPSPEED_LOG_LEVEL", "WARNING").upper())
+    # It warns of any optimizer that does not come with it; what LAMB needs under ZeRO is what `pipeline.optim.zero` does.
+    log.addFilter(lambda record: "untested optimizer" not in record.getMessage())
+    warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
 
 
 def _prepare_cpu() -> None:

@@ -1,1 +1,1 @@
-"""Raw corpora to memory-mapped shards of sentence-pair samples, offline and without torch: `python -m preprocessing --help`."""
+"""Raw corpora to memory-mapped shards of sentence-pair samples, offline: `python -m preprocessing --help`."""

@@ -1,6 +1,7 @@
 """The one error class for what a user can put right: input, options, files on disk.
 
-`python -m preprocessing` prints its message and exits 1; every other exception is our own mistake and keeps its traceback.
+`python -m preprocessing` prints its message and exits 1; any other exception is our own mistake and keeps its
+traceback.
 """
 
 

@@ -1,13 +1,13 @@
 """The shard format: what training may rely on. Arrow schema of a sample and the manifest beside the shards.
 
-One row is one sample: the text tokens of segment A followed by those of segment B. Special tokens, masks and padding are
-left to training, so that masking is dynamic and a dataset serves any of them. The manifest is JSON, written last: a
-directory that has one is complete.
+One row is one sample: the text tokens of segment A followed by those of segment B. Special tokens, masks and padding
+are left to training, so that masking is dynamic and one dataset serves any of it. The manifest is JSON, written last:
+a directory that has one is complete.
 """
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +21,8 @@ TOKENIZER_DIRECTORY = "tokenizer"
 TRAIN, HELDOUT = "train", "heldout"
 ACTUAL_NEXT, RANDOM_NEXT = 0, 1
 """Values of the `label` column, those of google-research/bert."""
+
+_REBUILD = "the file is damaged or not ours: build the samples again"
 
 Record = TypeVar("Record")
 
@@ -107,37 +109,38 @@ class Manifest:
         try:
             record = json.loads(text)
         except json.JSONDecodeError as error:
-            raise DataError(f"{source}: not valid JSON ({error}); the file is damaged, build the samples again") from None
+            raise DataError(f"{source}: not valid JSON ({error}); {_REBUILD}") from None
         version = record.get("format_version") if isinstance(record, dict) else None
         if version != FORMAT_VERSION:
             raise DataError(
-                f"{source}: format_version is {version!r}, this version reads {FORMAT_VERSION}; build the samples again "
-                "with this version, or read them with the version that wrote them"
+                f"{source}: format_version is {version!r}, this version reads {FORMAT_VERSION}; build the samples "
+                "again with this version, or read them with the version that wrote them"
             )
-        splits = _typed(record.get("splits", {}), dict, f"{source}: splits")
-        record["splits"] = {name: _read_split(split, f"{source}: splits.{name}") for name, split in splits.items()}
-        return _read(Manifest, record, str(source))
+        manifest = _read(Manifest, record, f"{source}")
+        splits = {name: _read_split(split, f"{source}: splits.{name}") for name, split in manifest.splits.items()}
+        return replace(manifest, splits=splits)
 
 
 def _read_split(record: Any, place: str) -> Split:
-    shards = _typed(_typed(record, dict, place).get("shards", []), list, f"{place}.shards")
-    entries = tuple(_read(Shard, shard, f"{place}.shards[{number}]") for number, shard in enumerate(shards))
-    return _read(Split, record | {"shards": entries}, place)
+    split = _read(Split, record, place)
+    shards = [_read(Shard, shard, f"{place}.shards[{number}]") for number, shard in enumerate(split.shards)]
+    return replace(split, shards=tuple(shards))
 
 
 def _read(cls: type[Record], record: Any, place: str) -> Record:
-    """Builds dataclass `cls` from exactly the keys that it has, each of the type it is annotated with."""
+    """Builds dataclass `cls` from exactly the keys that it has, each of the type that JSON gives its annotation."""
     kinds = {field.name: field.type for field in fields(cls)}  # type: ignore[arg-type]
     keys: Mapping = _typed(record, dict, place)
     for problem, names in (("missing", kinds.keys() - keys.keys()), ("unknown", keys.keys() - kinds.keys())):
         if names:
-            raise DataError(f"{place}: {problem} key {', '.join(sorted(names))}; build the samples again")
+            raise DataError(f"{place}: {problem} key {', '.join(sorted(names))}; {_REBUILD}")
     for name, kind in kinds.items():
-        _typed(keys[name], getattr(kind, "__origin__", kind), f"{place}: {name}")
+        container = getattr(kind, "__origin__", kind)
+        _typed(keys[name], list if container is tuple else container, f"{place}: {name}")
     return cls(**keys)
 
 
 def _typed(value: Any, kind: Any, place: str) -> Any:
     if not isinstance(value, kind):
-        raise DataError(f"{place} is {value!r}, expected {kind.__name__}; build the samples again")
+        raise DataError(f"{place} is {value!r}, expected {kind.__name__}; {_REBUILD}")
     return value

@@ -66,8 +66,8 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST_NAME
     if not path.is_file():
         raise DataError(
-            f"{directory}: no {MANIFEST_NAME}, so this is not a finished samples directory; "
-            "give the directory that `python -m preprocessing build` wrote, or run it again: it continues where it stopped"
+            f"{directory}: no {MANIFEST_NAME}, so this is not a finished samples directory; give one that "
+            "`python -m preprocessing` finished, or run it again: it continues where it stopped"
         )
     return Manifest.from_json(path.read_text(encoding="utf-8", errors="replace"), path)
 
@@ -83,8 +83,8 @@ def check_tokenizer(directory: Path, manifest: Manifest) -> None:
         raise DataError(f"{path}: missing; {_REBUILD}")
     if (found := sha256_file(path)) != manifest.tokenizer_sha256:
         raise DataError(
-            f"{path}: sha256 is {found}, the manifest says {manifest.tokenizer_sha256}: this is another tokenizer than the "
-            f"one that made the samples; {_REBUILD}"
+            f"{path}: sha256 is {found}, the manifest says {manifest.tokenizer_sha256}: this is another tokenizer than "
+            f"the one that made the samples; {_REBUILD}"
         )
 
 
@@ -100,7 +100,8 @@ class SampleDataset:
         self.directory, self.split, self.manifest = directory, split, manifest
         self.shards = manifest.splits[split].shards
         batches = [batch for shard in self.shards for batch in _map_shard(directory / shard.path, shard, manifest)]
-        self._columns = {name: [_view(batch.column(name)) for batch in batches] for name in ("boundary", "label", "document")}
+        columns = ("boundary", "label", "document")
+        self._columns = {name: [_view(batch.column(name)) for batch in batches] for name in columns}  # each (N,)
         self._tokens = [_view(batch.column("tokens").values) for batch in batches]  # each (T,)
         self._offsets = [_view(batch.column("tokens").offsets) for batch in batches]  # each (N + 1,)
         self._first_rows = np.cumsum([0] + [batch.num_rows for batch in batches])

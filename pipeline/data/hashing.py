@@ -1,11 +1,12 @@
 """Counter-based random numbers: a 64-bit hash of integers, vectorised and without state.
 
-Why a hash and not a generator: a draw must be a function of what it is for (seed, epoch, sample, position) and of nothing else. A
-generator's draw depends on the draws before it, and so on batch, rank, worker and restart.
+Why a hash and not a generator: a draw must be a function of what it is for (seed, epoch, sample, position) and of
+nothing else. A generator's draw depends on the draws before it, and so on batch, rank, worker and restart.
 
-How: SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators", doi:10.1145/2660193.2660195) gives output
-number n of the stream started at `key` directly as `finalise(key + (n + 1) * GOLDEN)`, with the finaliser "Mix13" of David Stafford.
-`fold` is that output; folding counters in one after another makes each output the key of the next stream.
+How: SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators", doi:10.1145/2660193.2660195)
+gives output number n of the stream started at `key` directly as `finalise(key + (n + 1) * GOLDEN)`, with the finaliser
+"Mix13" of David Stafford. `fold` is that output; folding counters in one after another makes each output the key of the
+next stream.
 """
 
 from enum import IntEnum
@@ -55,6 +56,7 @@ def purpose_key(seed: int, purpose: Purpose) -> UInt64Array:
 def below(bits: UInt64Array, bound: int) -> UInt64Array:
     """Uniform integers in [0, bound) from uniform 64-bit numbers, for bound <= 2^32.
 
-    Multiply and shift (Lemire 2019, arXiv:1805.10941) without the rejection step: no outcome is off by more than bound / 2^32.
+    Multiply and shift (Lemire 2019, arXiv:1805.10941) without the rejection step: no outcome is off by more than bound
+    / 2^32.
     """
     return ((bits >> np.uint64(32)) * np.uint64(bound)) >> np.uint64(32)

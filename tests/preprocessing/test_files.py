@@ -1,15 +1,17 @@
 """Laws of preprocessing/files.py."""
 
 import hashlib
-import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from preprocessing.errors import DataError
 from preprocessing.files import atomic_path, is_temporary, read_json, sha256_file, write_json, write_text
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_content_appears_under_the_final_name_only_when_the_block_ends(tmp_path):
@@ -41,7 +43,7 @@ def test_a_killed_writer_leaves_no_final_file(tmp_path):
         "with atomic_path(Path(sys.argv[1])) as path:\n"
         "    path.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    result = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.bin")], cwd=os.getcwd())
+    result = subprocess.run([sys.executable, "-c", program, str(tmp_path / "a.bin")], cwd=ROOT)
     assert result.returncode == -signal.SIGKILL
     assert all(is_temporary(path) for path in tmp_path.iterdir())
 

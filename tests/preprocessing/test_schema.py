@@ -50,6 +50,10 @@ def test_totals_are_sums_over_shards():
         (changed(splits=[]), r"splits is \[\], expected dict"),
         (changed(splits={"train": {"rows": 1, "tokens": 2}}), r"splits\.train: missing key shards"),
         (changed(splits={"train": {"rows": 1, "tokens": 2, "shards": [{}]}}), r"shards\[0\]: missing key bytes, path"),
+        (
+            changed(splits={"train": {"rows": 1, "tokens": 2, "shards": {}}}),
+            r"splits\.train: shards is {}, expected list",
+        ),
     ],
 )
 def test_a_manifest_that_is_not_ours_is_refused_by_name(text, message):

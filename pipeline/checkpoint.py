@@ -1,0 +1,261 @@
+"""Checkpoints in a form of their own: fp32 weights and moments by tensor name, no pickle, no world size baked in.
+
+    RUN/checkpoints/step-00000100/
+        rank-00000.safetensors    the fragments that rank 0 holds: `weight|NAME|OFFSET`, `exp_avg|...`, `exp_avg_sq|...`
+        state.json                step, consumed_samples, optimizer step, shapes, recipe, loss scaling, the run's numbers
+        tokenizer/                as transformers loads it, so that a checkpoint can be exported wherever it is copied
+        manifest.json             size and sha256 of each file
+
+Every rank writes what it holds, in parallel. The directory appears under its name only when it is complete (temporary
+directory, fsync, rename), so a killed run leaves either a whole checkpoint or none. A fragment says which elements
+of which tensor it holds; loading takes whatever overlaps with the fragments of the new run, so any world size and ZeRO
+stage can continue, and the same world size continues bit for bit. Nothing of the random state is stored: masks and
+dropout are functions of (seed, step, sample).
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from pipeline import distributed
+from pipeline.optim.shards import Shard
+from preprocessing.files import read_json, sha256_file, write_json
+
+FORMAT_VERSION = 1
+PARTS = ("weight", "exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """When checkpoints are written and how many stay."""
+
+    every: int = 200
+    """Optimizer steps between checkpoints; the last step always writes one."""
+    keep: int = 3
+    """Newest checkpoints that stay; older ones are deleted."""
+
+    def __post_init__(self) -> None:
+        for name in ("every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"checkpoint.{name} = {getattr(self, name)}: must be at least 1")
+
+
+def save(run: Path, state: dict[str, Any], shards: list[Shard], tokenizer: Path, keep: int) -> Path:
+    """Write RUN/checkpoints/step-NNNNNNNN on all ranks together, then delete all but the newest `keep`.
+
+    Args:
+        run: the run's directory, shared by all ranks.
+        state: plain values (JSON), equal on all ranks, with `step`; see `Trainer`.
+        shards: this rank's weights and moments.
+        tokenizer: directory that is copied along.
+        keep: number of checkpoints that stay.
+
+    Raises:
+        OSError: this rank could not write (disk full, read-only); PeerError on the others. Nothing is published.
+    """
+    final = run / "checkpoints" / f"step-{state['step']:08d}"
+    temporary = final.with_name(f".{final.name}.tmp")
+    with distributed.together(f"prepare {temporary}"):
+        if distributed.is_main():
+            shutil.rmtree(temporary, ignore_errors=True)
+            temporary.mkdir(parents=True)
+    name = f"rank-{distributed.rank():05d}.safetensors"
+    entry: dict[str, Any] = {}
+    with distributed.together(f"write {temporary / name}"):
+        entry[name] = write_fragments(temporary / name, shards)
+    entries = {key: value for part in distributed.gather_objects(entry) for key, value in part.items()}
+    with distributed.together(f"publish {final}"):
+        if distributed.is_main():
+            publish(temporary, final, state | tensor_table(shards), entries, tokenizer)
+            for old in complete(run)[keep:]:
+                shutil.rmtree(old)
+    return final
+
+
+def publish(temporary: Path, final: Path, state: dict[str, Any], entries: dict[str, Any], tokenizer: Path) -> None:
+    """Add tokenizer, state.json and manifest.json to a directory of tensor files and give it its final name."""
+    write_json(temporary / "state.json", state)
+    shutil.copytree(tokenizer, temporary / "tokenizer")
+    for path in (temporary / "state.json", *sorted((temporary / "tokenizer").iterdir())):
+        entries = entries | {str(path.relative_to(temporary)): describe(path)}
+    write_json(temporary / "manifest.json", {"format_version": FORMAT_VERSION, "files": entries})
+    if final.exists():  # a step trained again after an older checkpoint was chosen
+        shutil.rmtree(final)
+    os.rename(temporary, final)
+    sync_directory(final.parent)
+
+
+def tensor_table(shards: list[Shard]) -> dict[str, Any]:
+    """Shapes of all tensors and the number of updates behind the moments."""
+    shapes = {name: list(shape) for shard in shards for name, shape in zip(shard.names, shard.shapes, strict=True)}
+    return {"tensors": shapes, "optimizer_step": max((shard.state.get("step", 0) for shard in shards), default=0)}
+
+
+def write_fragments(path: Path, shards: list[Shard]) -> dict[str, Any]:
+    """Write this rank's fragments to `path`, flushed to disk; returns its size and checksum.
+
+    Tensors that every rank holds whole (ZeRO stage 0) are dealt out, so that each is written once.
+    """
+    tensors: dict[str, Tensor] = {}
+    for number, shard in enumerate(shards):
+        if shard.replicated and number % distributed.world_size() != distributed.rank():
+            continue
+        state = shard.init_state()
+        for part, values in zip(PARTS, (shard.flat, state["exp_avg"], state["exp_avg_sq"]), strict=True):
+            for tensor, start, stop, offset in shard.fragments:
+                tensors[f"{part}|{shard.names[tensor]}|{offset}"] = values[start:stop].cpu().contiguous()
+    save_file(tensors, path)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    return describe(path)
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Size in bytes and checksum of a file, as the manifest holds them."""
+    return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def sync_directory(path: Path) -> None:
+    """Flush a directory's entries to disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def complete(run: Path) -> list[Path]:
+    """The run's complete checkpoints, newest first."""
+    return sorted((path.parent for path in (run / "checkpoints").glob("step-*/manifest.json")), reverse=True)
+
+
+def resolve(path: Path) -> Path:
+    """A checkpoint directory, or the newest one of a run directory.
+
+    Raises:
+        ValueError: neither.
+    """
+    if (path / "manifest.json").is_file() and (path / "state.json").is_file():
+        return path
+    found = complete(path)
+    if not found:
+        raise ValueError(f"{path}: neither a checkpoint nor a run with one (no manifest.json, no checkpoints/step-*)")
+    return found[0]
+
+
+def verify(directory: Path, share: tuple[int, int] = (0, 1)) -> None:
+    """Compare sizes and checksums with the manifest.
+
+    Args:
+        directory: a checkpoint.
+        share: (k, n): read only every n-th file from the k-th, so that n ranks share the work.
+
+    Raises:
+        ValueError: a file is missing, cut short or altered, or the format is another version; names the file.
+    """
+    manifest = read_json(directory / "manifest.json")
+    if manifest.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{directory / 'manifest.json'}: format_version = {manifest.get('format_version')}, this version reads "
+            f"{FORMAT_VERSION}; use the version that wrote it"
+        )
+    remedy = f"remove {directory} to continue from the checkpoint before it"
+    for name, expected in sorted(manifest["files"].items())[share[0] :: share[1]]:
+        path = directory / name
+        if not path.resolve().is_relative_to(directory.resolve()):
+            raise ValueError(f"{directory / 'manifest.json'}: file name {name!r} leaves the directory; {remedy}")
+        if not path.is_file():
+            raise ValueError(f"{path}: missing; {remedy}")
+        if path.stat().st_size != expected["bytes"]:
+            raise ValueError(f"{path}: {path.stat().st_size} bytes, {expected['bytes']} were written; {remedy}")
+        if sha256_file(path) != expected["sha256"]:
+            raise ValueError(f"{path}: sha256 differs from the manifest: altered since it was written; {remedy}")
+
+
+def read_state(directory: Path) -> dict[str, Any]:
+    """The plain values of a checkpoint."""
+    return read_json(directory / "state.json")
+
+
+class Reader:
+    """Tensors of a checkpoint by name and range, wherever its ranks put the pieces."""
+
+    def __init__(self, directory: Path) -> None:
+        """Raises ValueError where a file is not readable as safetensors."""
+        self.directory = directory
+        self.shapes: dict[str, list[int]] = read_state(directory)["tensors"]
+        self._pieces: dict[tuple[str, str], list[tuple[int, int, Any, str]]] = {}
+        for path in sorted(directory.glob("*.safetensors")):
+            try:
+                file = safe_open(path, framework="pt")
+            except SafetensorError as error:
+                raise ValueError(f"{path}: not readable ({error})") from None
+            for key in file.keys():  # noqa: SIM118 - not a dict
+                part, name, offset = key.split("|")
+                size = file.get_slice(key).get_shape()[0]
+                self._pieces.setdefault((part, name), []).append((int(offset), int(offset) + size, file, key))
+
+    def has(self, part: str) -> bool:
+        """Whether the checkpoint holds `part` ("exp_avg") at all: an imported one has only weights."""
+        return any(found == part for found, _ in self._pieces)
+
+    def read(self, part: str, name: str, start: int, stop: int) -> Tensor:
+        """Elements [start, stop) of the flattened tensor, fp32.
+
+        Raises:
+            ValueError: they are not all there.
+        """
+        values = torch.empty(stop - start)
+        covered = 0
+        for first, last, file, key in self._pieces.get((part, name), []):
+            low, high = max(first, start), min(last, stop)
+            if low < high:
+                values[low - start : high - start] = file.get_slice(key)[low - first : high - first]
+                covered += high - low
+        if covered != stop - start:
+            raise ValueError(f"{self.directory}: {part} of {name} has {covered} of {stop - start} elements")
+        return values
+
+    def tensors(self, part: str = "weight") -> Iterator[tuple[str, Tensor]]:
+        """(name, whole tensor) of every tensor, one at a time."""
+        for name, shape in self.shapes.items():
+            yield name, self.read(part, name, 0, int(torch.Size(shape).numel())).view(shape)
+
+
+def load(directory: Path, shards: list[Shard], moments: bool = True) -> dict[str, Any]:
+    """Fill this rank's weights, and its moments where wanted and present, from a verified checkpoint; returns its state.
+
+    Raises:
+        ValueError: a tensor is missing or has another shape (another model).
+    """
+    state, reader = read_state(directory), Reader(directory)
+    ours = {name: list(shape) for shard in shards for name, shape in zip(shard.names, shard.shapes, strict=True)}
+    check_shapes(directory, ours, reader.shapes)
+    wanted = PARTS if moments and reader.has("exp_avg") else PARTS[:1]
+    for shard in shards:
+        ours_state = shard.init_state()
+        for part in wanted:
+            target = shard.flat if part == "weight" else ours_state[part]
+            for tensor, start, stop, offset in shard.fragments:
+                target[start:stop].copy_(reader.read(part, shard.names[tensor], offset, offset + stop - start))
+        if len(wanted) > 1:
+            ours_state["step"] = state["optimizer_step"]
+    return state
+
+
+def check_shapes(directory: Path, ours: dict[str, list[int]], theirs: dict[str, list[int]]) -> None:
+    """Raises ValueError unless the checkpoint holds exactly the model's tensors."""
+    for name in sorted(ours.keys() | theirs.keys()):
+        if ours.get(name) != theirs.get(name):
+            raise ValueError(
+                f"{directory}: {name} has shape {theirs.get(name)} in the checkpoint and {ours.get(name)} in this model; "
+                "the recipe's model section must be that of the checkpoint"
+            )

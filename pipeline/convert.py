@@ -1,0 +1,162 @@
+"""Between checkpoints and Hugging Face models.
+
+    python -m pipeline.convert export CHECKPOINT OUT     a checkpoint (or a run: its newest) -> a transformers directory
+    python -m pipeline.convert import MODEL OUT          a transformers directory -> a checkpoint for `init_from`
+    python -m pipeline.convert fill MODEL "A [MASK]."    the most likely words for each [MASK], from an exported model
+"""
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from safetensors.torch import save_file
+
+from pipeline import checkpoint, command, huggingface
+from pipeline.families import get_family
+from pipeline.model.encoder import EncoderConfig
+
+
+def convert(arguments: list[str]) -> None:
+    """Parse and run one of the three."""
+    parser = ArgumentParser(prog="convert", description="Between checkpoints and Hugging Face models.", exit_on_error=False)
+    commands = parser.add_subcommands()
+    for name, function in COMMANDS.items():
+        sub = ArgumentParser(description=function.__doc__, exit_on_error=False)
+        sub.add_function_arguments(function, as_positional=True)
+        commands.add_subcommand(name, sub)
+    chosen = parser.parse_args(arguments)
+    COMMANDS[chosen.subcommand](**vars(chosen[chosen.subcommand]))
+
+
+def export(source: Path, out: Path) -> None:
+    """Write a checkpoint, or the newest one of a run, as a Hugging Face model.
+
+    Args:
+        source: checkpoint directory or run directory.
+        out: new directory of the Hugging Face model.
+
+    Raises:
+        ValueError: the checkpoint is damaged, or `out` exists.
+    """
+    directory = checkpoint.resolve(source)
+    checkpoint.verify(directory)
+    state = checkpoint.read_state(directory)
+    family = get_family(state["family"])
+    weights = dict(checkpoint.Reader(directory).tensors())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    config = family.config_class(**state["model"])
+    huggingface.export(family, weights, config, directory / "tokenizer", out, model_card(out.name, state))
+    print(f"{directory} -> {out}")
+
+
+def import_model(model: Path, out: Path, family: str = "bert") -> None:
+    """Write a Hugging Face model as a checkpoint that a recipe's `init_from` takes.
+
+    Args:
+        model: directory that transformers saved, with pre-training heads and tokenizer.
+        out: new checkpoint directory.
+        family: which family to read it as.
+
+    Raises:
+        ValueError: the model is not of this family, or `out` exists.
+    """
+    if out.exists():
+        raise ValueError(f"{out} exists; choose another directory or remove it")
+    pretrained = huggingface.load(get_family(family), model)
+    temporary = out.with_name(f".{out.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    (temporary / ".tokenizer").mkdir(parents=True)
+    for name in huggingface.TOKENIZER_FILES:
+        if (model / name).is_file():
+            shutil.copy(model / name, temporary / ".tokenizer" / name)
+    parameters = unique(pretrained.state_dict)
+    path = temporary / "rank-00000.safetensors"
+    save_file({f"weight|{name}|0": value.reshape(-1).contiguous() for name, value in parameters.items()}, path)
+    state = imported_state(family, pretrained.config, pretrained.vocab_size, parameters)
+    checkpoint.publish(temporary, out, state, {path.name: checkpoint.describe(path)}, temporary / ".tokenizer")
+    print(f"{model} -> {out}")
+
+
+def imported_state(
+    family: str, config: EncoderConfig, vocab_size: int, parameters: dict[str, torch.Tensor]
+) -> dict[str, Any]:
+    """state.json of a checkpoint that no run of ours wrote."""
+    return {
+        "step": 0,
+        "consumed_samples": 0,
+        "optimizer_step": 0,
+        "family": family,
+        "model": asdict(config),
+        "vocab_size": vocab_size,
+        "tensors": {name: list(value.shape) for name, value in parameters.items()},
+        "metrics": {},
+    }
+
+
+def unique(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The parameters once each: tied ones under their first name."""
+    seen: set[int] = set()
+    kept = {}
+    for name, value in state_dict.items():
+        if value.data_ptr() not in seen:
+            seen.add(value.data_ptr())
+            kept[name] = value
+    return kept
+
+
+def fill(model: Path, text: str, top: int = 5) -> None:
+    """Print the most likely words for each [MASK] of `text`.
+
+    Args:
+        model: directory of an exported model.
+        text: a sentence with one or more [MASK].
+        top: how many words to show for each.
+    """
+    for words in huggingface.fill_masks(model, text, top):
+        print("  ".join(f"{word} {probability:.3f}" for word, probability in words))
+
+
+def model_card(name: str, state: dict[str, Any]) -> str:
+    """README.md of an exported model: what it is, how it was trained, its numbers, how to use it."""
+    metrics = state["metrics"]
+    rows = "\n".join(
+        f"| {key.replace('_', ' ')} | {metrics.get('heldout', {}).get(key, float('nan')):.4f} |"
+        for key in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
+        if key in metrics.get("heldout", {})
+    )
+    return f"""---
+library_name: transformers
+tags: [{state["family"]}, fill-mask]
+---
+# {name}
+
+{state["family"]} with {json.dumps(state["model"])} and a vocabulary of {state["vocab_size"]:,} words, trained for
+{state["step"]:,} steps on {state["consumed_samples"]:,} samples ({state.get("precision", "fp32")}, LAMB).
+
+| held out | |
+|---|---|
+{rows or "| (not evaluated) | |"}
+
+```python
+from transformers import AutoTokenizer, BertForMaskedLM
+
+tokenizer = AutoTokenizer.from_pretrained("{name}")
+model = BertForMaskedLM.from_pretrained("{name}")
+```
+
+The recipe that trained it:
+
+```json
+{json.dumps(state.get("recipe", {}), indent=2)}
+```
+"""
+
+
+COMMANDS = {"export": export, "import": import_model, "fill": fill}
+
+if __name__ == "__main__":
+    command.main(convert)

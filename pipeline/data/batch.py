@@ -1,0 +1,157 @@
+"""Padding-free training batches: samples laid end to end, with masks.
+
+Sample i is `[CLS] A [SEP] B [SEP]` in rows cu_seqlens[i] to cu_seqlens[i + 1] of the flat arrays. Nothing is padded:
+MLPerf's Wikipedia samples fill 254 of 512 positions on average, so padding would double the work (mlcommons/training,
+language_model/tensorflow/bert). Masked rows are listed, so that the output layer computes no others.
+
+Shapes: B samples, T tokens of all of them with special tokens, M masked tokens.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.data.masking import BoolArray, Draw, Int64Array, MaskingConfig, mask_tokens, ranges
+from pipeline.data.special_tokens import SpecialTokens
+from preprocessing.shards import SampleDataset
+
+NUM_SPECIAL = 3  # [CLS] A [SEP] B [SEP]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """One micro-batch: what a model reads, what it must predict, and what the loss is divided by."""
+
+    input_ids: Tensor
+    """(T,) int64, masks applied."""
+    token_type_ids: Tensor
+    """(T,) int64, 0 in `[CLS] A [SEP]` and 1 in `B [SEP]`."""
+    position_ids: Tensor
+    """(T,) int64, position within the sample."""
+    cu_seqlens: Tensor
+    """(B + 1,) int32, where each sample starts; the last entry is T."""
+    max_seqlen: int
+    """Tokens of the longest sample."""
+    masked_positions: Tensor
+    """(M,) int64, ascending indices into T."""
+    masked_labels: Tensor
+    """(M,) int64, the tokens that stood there."""
+    pair_labels: Tensor
+    """(B,) int64, 0 where B follows A in the document, 1 where it is random."""
+    num_masked_global: int
+    """Masked tokens of the global batch: the masked-token loss is a sum divided by this."""
+    num_samples_global: int
+    """Samples of the global batch: the sentence-pair loss is a sum divided by this."""
+    sample_ids: Int64Array
+    """(B,) row of each sample in the dataset, for error reports."""
+    epochs: Int64Array
+    """(B,) pass over the dataset each sample belongs to, for error reports."""
+    group: int
+    """Number of the micro-batch in its global batch, the same at every world size; seeds dropout with seed and step."""
+    weight: int = 1
+    """0 where the batch only keeps this rank in step with the others in evaluation and must not be counted, else 1."""
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        """The batch with its tensors on `device`; arrays for error reports stay on the host."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> "Batch":
+        """The batch in page-locked memory, from which copies to the device overlap with computation."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors: dict[str, Any] = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
+
+
+class PackedPairs(NamedTuple):
+    """Sentence pairs with their special tokens, laid end to end."""
+
+    input_ids: Int64Array
+    """(T,) tokens."""
+    token_type_ids: Int64Array
+    """(T,) segment, 0 or 1."""
+    position_ids: Int64Array
+    """(T,) position within the sample."""
+    cu_seqlens: Int64Array
+    """(B + 1,) where each sample starts; the last entry is T."""
+    is_text: BoolArray
+    """(T,) False at special tokens."""
+
+
+def pack_pairs(
+    tokens: Sequence[npt.NDArray[np.integer]], boundaries: npt.NDArray[np.integer], cls_id: int, sep_id: int
+) -> PackedPairs:
+    """Packs sentence pairs as `[CLS] A [SEP] B [SEP]`.
+
+    Args:
+        tokens: B arrays, the tokens of A then those of B.
+        boundaries: (B,) where B starts in each.
+        cls_id: id of [CLS].
+        sep_id: id of [SEP].
+    """
+    lengths = np.array([len(sample) for sample in tokens]) + NUM_SPECIAL  # (B,)
+    cu_seqlens = np.concatenate([[0], np.cumsum(lengths)])  # (B + 1,)
+    starts, ends = cu_seqlens[:-1], cu_seqlens[1:]
+    first_of_b = boundaries.astype(np.int64) + 2  # (B,) within the packed sample, after [CLS] A [SEP]
+    separators = np.concatenate([starts + first_of_b - 1, ends - 1])
+
+    input_ids = np.empty(cu_seqlens[-1], np.int64)  # (T,)
+    is_text = np.ones(len(input_ids), np.bool_)  # (T,)
+    is_text[starts] = is_text[separators] = False
+    input_ids[is_text] = np.concatenate(tokens)
+    input_ids[starts], input_ids[separators] = cls_id, sep_id
+
+    position_ids = ranges(np.zeros_like(lengths), lengths)  # (T,)
+    token_type_ids = (position_ids >= np.repeat(first_of_b, lengths)).astype(np.int64)  # (T,)
+    return PackedPairs(input_ids, token_type_ids, position_ids, cu_seqlens, is_text)
+
+
+def make_batch(
+    samples: SampleDataset,
+    draw: Draw,
+    masking: MaskingConfig,
+    special: SpecialTokens,
+    *,
+    num_masked_global: int,
+    num_samples_global: int,
+    group: int,
+    weight: int = 1,
+) -> Batch:
+    """Reads, packs and masks the samples `draw.indices`.
+
+    Args:
+        samples: the dataset.
+        draw: seed, epochs and indices of the samples.
+        masking: the masking rule.
+        special: special tokens and word continuations of the vocabulary.
+        num_masked_global: masked tokens of the global batch.
+        num_samples_global: samples of the global batch.
+        group: number of this micro-batch within its global batch.
+        weight: 0 if the batch must not be counted.
+    """
+    tokens, boundaries = samples.tokens(draw.indices), samples.boundaries[draw.indices]
+    packed = pack_pairs(tokens, boundaries, special.cls_id, special.sep_id)
+    masked = mask_tokens(packed.input_ids, packed.is_text, packed.cu_seqlens, draw, masking, special)
+    return Batch(
+        input_ids=torch.from_numpy(masked.input_ids),
+        token_type_ids=torch.from_numpy(packed.token_type_ids),
+        position_ids=torch.from_numpy(packed.position_ids),
+        cu_seqlens=torch.from_numpy(packed.cu_seqlens.astype(np.int32)),
+        max_seqlen=int(np.diff(packed.cu_seqlens).max()),
+        masked_positions=torch.from_numpy(masked.positions),
+        masked_labels=torch.from_numpy(masked.labels),
+        pair_labels=torch.from_numpy(samples.labels[draw.indices].astype(np.int64)),
+        num_masked_global=num_masked_global,
+        num_samples_global=num_samples_global,
+        sample_ids=draw.indices,
+        epochs=draw.epochs,
+        group=group,
+        weight=weight,
+    )

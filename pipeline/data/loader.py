@@ -1,0 +1,242 @@
+"""Micro-batches of a rank, prefetched by worker processes.
+
+Micro-batch i of a rank is a function of i: which step it belongs to, which samples that step trains on, which of them
+were dealt to this micro-batch. So PyTorch's DataLoader can build any of them in any worker, a resumed run starts at any
+i, and nothing has to be saved. The samples of a step are dealt to G = global_batch_size / micro_batch_size groups
+before ranks come in; rank r takes groups r, r + world_size, ..., so the micro-batches of a step are the same ones at
+every world size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from pipeline.data.batch import NUM_SPECIAL, Batch, make_batch
+from pipeline.data.masking import Draw, Int64Array, MaskingConfig, num_predictions
+from pipeline.data.order import deal, global_batch, permute
+from pipeline.data.special_tokens import SpecialTokens
+from preprocessing.shards import SampleDataset
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Where the samples are and who reads them."""
+
+    samples: Path
+    """Directory that `python -m preprocessing` wrote: shards, manifest, tokenizer."""
+    num_workers: int = 2
+    """Worker processes per rank that build batches; 0 builds them in the training process."""
+    prefetch: int = 4
+    """Micro-batches that each worker keeps ready."""
+
+    def __post_init__(self) -> None:
+        if self.num_workers < 0:
+            raise ValueError(f"num_workers is {self.num_workers}; it must be 0 or more")
+        if self.prefetch < 1:
+            raise ValueError(f"prefetch is {self.prefetch}; it must be at least 1")
+
+
+@dataclass(frozen=True)
+class BatchDivision:
+    """How a global batch is divided into micro-batches, and which of them are this rank's."""
+
+    global_batch_size: int
+    """Samples of an optimizer step, over all ranks and accumulation steps."""
+    micro_batch_size: int
+    """Samples of one forward and backward pass on one rank."""
+    rank: int
+    """Number of this rank, from 0."""
+    world_size: int
+    """Number of ranks."""
+
+    def __post_init__(self) -> None:
+        if self.global_batch_size < 1 or self.micro_batch_size < 1:
+            raise ValueError(
+                f"global_batch_size is {self.global_batch_size} and micro_batch_size {self.micro_batch_size}; "
+                "both must be at least 1"
+            )
+        assert 0 <= self.rank < self.world_size, f"rank {self.rank} of {self.world_size}"
+        unit = self.micro_batch_size * self.world_size
+        if self.global_batch_size % unit:
+            raise ValueError(
+                f"global_batch_size {self.global_batch_size} cannot be dealt evenly: it is no multiple of "
+                f"micro_batch_size {self.micro_batch_size} x {self.world_size} ranks = {unit}; {self._remedy(unit)}"
+            )
+
+    def _remedy(self, unit: int) -> str:
+        below = self.global_batch_size // unit * unit
+        nearest = f"{below} or {below + unit}" if below else f"{unit}"
+        remedy = f"the nearest global_batch_size is {nearest}"
+        per_rank, rest = divmod(self.global_batch_size, self.world_size)
+        if rest:
+            return remedy
+        fitting = max(size for size in range(1, self.micro_batch_size + 1) if per_rank % size == 0)
+        return f"set micro_batch_size to {fitting}, which changes no result, or {remedy}"
+
+    @property
+    def num_groups(self) -> int:
+        """Micro-batches of a step over all ranks."""
+        return self.global_batch_size // self.micro_batch_size
+
+    @property
+    def accumulation(self) -> int:
+        """Micro-batches of a step on each rank."""
+        return self.num_groups // self.world_size
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """One global batch, dealt."""
+
+    number: int
+    epochs: Int64Array  # (B,)
+    indices: Int64Array  # (B,)
+    groups: Int64Array  # (G, B // G) positions in the batch
+    num_masked: int
+
+
+class MicroBatches(Dataset[Batch]):
+    """Item i is micro-batch i of this rank, counted from the step that starts at `first_sample`."""
+
+    def __init__(
+        self,
+        samples: SampleDataset,
+        division: BatchDivision,
+        masking: MaskingConfig,
+        seed: int,
+        first_sample: int = 0,
+    ) -> None:
+        """Prepares a dataset for training.
+
+        Args:
+            samples: the training split.
+            division: sizes of the batches, and this rank.
+            masking: the masking rule.
+            seed: the run's seed, which orders and masks the samples.
+            first_sample: samples trained on before item 0, the sum of the global batches so far.
+
+        Raises:
+            ValueError: the dataset is empty, or one of its samples lacks a segment.
+        """
+        check_samples(samples)
+        self.samples, self.division, self.masking = samples, division, masking
+        self.seed, self.first_sample = seed, first_sample
+        self.special = SpecialTokens.load(samples.tokenizer_dir)
+        self._latest: _Step | None = None
+
+    def __getitem__(self, item: int) -> Batch:
+        number, micro_step = divmod(item, self.division.accumulation)
+        step = self._step(number)
+        group = micro_step * self.division.world_size + self.division.rank
+        rows = step.groups[group]  # (B // G,)
+        return make_batch(
+            self.samples,
+            Draw(self.seed, step.epochs[rows], step.indices[rows]),
+            self.masking,
+            self.special,
+            num_masked_global=step.num_masked,
+            num_samples_global=self.division.global_batch_size,
+            group=group,
+        )
+
+    def _step(self, number: int) -> _Step:
+        """Step `number`, kept until another is asked for: a worker asks for them in order."""
+        if self._latest is None or self._latest.number != number:
+            batch_size = self.division.global_batch_size
+            consumed = self.first_sample + number * batch_size
+            epochs, indices = global_batch(consumed, batch_size, len(self.samples), self.seed)
+            lengths = self.samples.lengths[indices] + NUM_SPECIAL
+            num_masked = int(num_predictions(lengths, self.masking).sum())
+            self._latest = _Step(number, epochs, indices, deal(lengths, self.division.num_groups), num_masked)
+        return self._latest
+
+
+def check_samples(samples: SampleDataset) -> None:
+    """Checks what order, packing and masking rely on.
+
+    Raises:
+        ValueError: the dataset is empty, or one of its samples lacks a segment.
+    """
+    place = f"{samples.directory}: split {samples.split!r}"
+    if not len(samples):
+        raise ValueError(f"{place} has no samples; build it from more text")
+    lacking = np.flatnonzero((samples.boundaries == 0) | (samples.boundaries >= samples.lengths))
+    if lacking.size:
+        raise ValueError(
+            f"{place}: sample {lacking[0]} has {samples.lengths[lacking[0]]} tokens and boundary "
+            f"{samples.boundaries[lacking[0]]}, but both segments need a token; build the samples again"
+        )
+
+
+def make_loader(batches: MicroBatches, items: range, config: DataConfig, pin_memory: bool) -> DataLoader[Batch]:
+    """Iterates over `batches[i] for i in items`, built ahead by worker processes; their number changes no batch.
+
+    Args:
+        batches: the micro-batches of this rank.
+        items: the micro-batches wanted, usually range(start, stop) with start at a step's first.
+        config: number of workers and of batches ahead.
+        pin_memory: copy batches to page-locked memory, for asynchronous copies to a GPU.
+    """
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=items,
+        num_workers=config.num_workers,
+        prefetch_factor=config.prefetch if config.num_workers else None,
+        pin_memory=pin_memory,
+        # DataLoader draws a seed for its workers, which use none: not from the generator that training draws from.
+        generator=torch.Generator(),
+    )
+
+
+def evaluation_batches(
+    samples: SampleDataset,
+    masking: MaskingConfig,
+    seed: int,
+    micro_batch_size: int,
+    rank: int,
+    world_size: int,
+    max_samples: int,
+) -> Iterator[Batch]:
+    """This rank's batches of a held-out split: the same samples with the same masks each time, whatever the world size.
+
+    The batches are those of epoch 0; every rank gets the same number, because under ZeRO-3 all ranks must run equally
+    many forward passes. A rank that would have one less repeats the first batch with weight 0. Losses summed over all
+    batches of weight 1 and all ranks are the means over the whole split, because the batches' denominators count all of
+    it.
+
+    Args:
+        samples: the held-out split.
+        masking: the masking rule.
+        seed: the run's seed.
+        micro_batch_size: samples of a batch; the last batch may have fewer.
+        rank: number of this rank.
+        world_size: number of ranks.
+        max_samples: upper bound on the samples that are evaluated, over all ranks.
+
+    Raises:
+        ValueError: the split is empty, or one of its samples lacks a segment.
+    """
+    check_samples(samples)
+    special = SpecialTokens.load(samples.tokenizer_dir)
+    indices = permute(np.arange(min(max_samples, len(samples))), 0, len(samples), seed)  # (N,)
+    num_masked = int(num_predictions(samples.lengths[indices] + NUM_SPECIAL, masking).sum())
+    num_batches = -(-len(indices) // micro_batch_size)
+    for first in range(0, num_batches, world_size):
+        counted = first + rank < num_batches
+        number = first + rank if counted else 0
+        rows = indices[number * micro_batch_size : (number + 1) * micro_batch_size]
+        yield make_batch(
+            samples,
+            Draw(seed, np.zeros_like(rows), rows),
+            masking,
+            special,
+            num_masked_global=num_masked,
+            num_samples_global=len(indices),
+            group=number,
+            weight=int(counted),
+        )

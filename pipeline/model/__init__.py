@@ -1,0 +1,1 @@
+"""The unpadded transformer encoder and the heads that families put on it."""

@@ -1,0 +1,189 @@
+"""The transformer encoder over unpadded tokens.
+
+A micro-batch has no batch dimension: all its sequences lie end to end in one tensor of T tokens, so that every matrix
+product and every normalisation runs on real tokens only. Attention alone is told where sequences begin and end. Query,
+key and value are one projection: one product instead of three.
+
+Normalisation comes after each residual sum (post-LN), as in the released BERT. Source: Devlin et al. 2018;
+google-research/bert, modeling.py.
+
+Shapes: T tokens, B sequences, H hidden_size, N attention heads, D = H / N, I intermediate_size, V vocab_size.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from pipeline.kernels.attention import attention
+from pipeline.kernels.dropout import Dropout
+
+# Names as in Hugging Face. The released BERT was trained with the tanh approximation ("gelu_new"), though its published
+# configuration says "gelu"; the two differ by less than 1e-3.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"gelu": F.gelu, "gelu_new": partial(F.gelu, approximate="tanh")}
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Shape and regularisation of the encoder. The vocabulary's size is no field: it comes with the data."""
+
+    hidden_size: int
+    """Width of the residual stream, in features."""
+    num_hidden_layers: int
+    """Number of transformer layers."""
+    num_attention_heads: int
+    """Number of attention heads; must divide hidden_size."""
+    intermediate_size: int
+    """Width of the feed-forward layer, in features."""
+    max_position_embeddings: int = 512
+    """Longest sequence the model can read, in tokens, special tokens included."""
+    type_vocab_size: int = 2
+    """Number of segment embeddings: one for A, one for B."""
+    hidden_act: Literal["gelu", "gelu_new"] = "gelu"
+    """Activation of the feed-forward layers and heads: gelu (exact) or gelu_new (tanh approximation)."""
+    hidden_dropout_prob: float = 0.1
+    """Probability of dropping an output of the embeddings or of a sub-layer, in [0, 1)."""
+    attention_probs_dropout_prob: float = 0.1
+    """Probability of dropping an attention probability, in [0, 1). Only 0 allows the fastest attention on a GPU."""
+    layer_norm_eps: float = 1e-12
+    """Added to the variance in layer normalisation."""
+    initializer_range: float = 0.02
+    """Standard deviation of the initial weights, before the cut at two standard deviations."""
+    activation_checkpointing: bool = False
+    """Keep only each layer's input and recompute the rest in the backward pass: less memory, a third more compute."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.type is int and value < 1:
+                raise ValueError(f"{field.name}={value} must be at least 1")
+        if self.hidden_size % self.num_attention_heads:
+            raise ValueError(
+                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads}: "
+                "change one of the two"
+            )
+        if self.hidden_act not in ACTIVATIONS:
+            raise ValueError(f"hidden_act={self.hidden_act!r} is unknown: choose one of {', '.join(ACTIVATIONS)}")
+        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name}={getattr(self, name)} must be a probability in [0, 1): 0 turns it off")
+        for name in ("layer_norm_eps", "initializer_range"):
+            if getattr(self, name) <= 0.0:
+                raise ValueError(f"{name}={getattr(self, name)} must be greater than 0")
+
+
+class Embeddings(nn.Module):
+    """Sum of word, position and segment embeddings, normalised."""
+
+    def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.word = nn.Embedding(vocab_size, config.hidden_size)
+        self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+        self.token_type = nn.Embedding(config.type_vocab_size, config.hidden_size)
+        self.layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, input_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor) -> Tensor:
+        embedded = self.word(input_ids) + self.position(position_ids) + self.token_type(token_type_ids)  # (T, H)
+        return self.dropout(self.layer_norm(embedded))
+
+
+class Layer(nn.Module):
+    """Self-attention and a feed-forward network, each with dropout, a residual sum and a normalisation after it."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        hidden = config.hidden_size
+        self.heads = config.num_attention_heads
+        self.attention_dropout = config.attention_probs_dropout_prob
+        self.qkv = nn.Linear(hidden, 3 * hidden)
+        self.attention_output = nn.Linear(hidden, hidden)
+        self.attention_layer_norm = nn.LayerNorm(hidden, config.layer_norm_eps)
+        self.intermediate = nn.Linear(hidden, config.intermediate_size)
+        self.activation = ACTIVATIONS[config.hidden_act]
+        self.output = nn.Linear(config.intermediate_size, hidden)
+        self.output_layer_norm = nn.LayerNorm(hidden, config.layer_norm_eps)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, hidden: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
+        qkv = self.qkv(hidden).unflatten(1, (3, self.heads, -1))  # (T, 3, N, D)
+        dropout_p = self.attention_dropout if self.training else 0.0
+        context = attention(qkv, cu_seqlens, max_seqlen, dropout_p).flatten(1)  # (T, H)
+        hidden = self.attention_layer_norm(hidden + self.dropout(self.attention_output(context)))  # (T, H)
+        inner = self.activation(self.intermediate(hidden))  # (T, I)
+        return self.output_layer_norm(hidden + self.dropout(self.output(inner)))  # (T, H)
+
+
+class Encoder(nn.Module):
+    """Embeddings and a stack of layers: tokens in, one hidden state per token out."""
+
+    def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
+        super().__init__()
+        self.activation_checkpointing = config.activation_checkpointing
+        self.embeddings = Embeddings(config, vocab_size)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+
+    def forward(
+        self, input_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor, max_seqlen: int
+    ) -> Tensor:
+        """Encodes sequences laid end to end.
+
+        Args:
+            input_ids, token_type_ids, position_ids: (T,) integers; positions start at 0 in every sequence.
+            cu_seqlens: (B + 1,) int32, where sequences begin and end.
+            max_seqlen: the longest sequence, in tokens.
+
+        Returns:
+            (T, H) hidden states of the last layer.
+        """
+        hidden = self.embeddings(input_ids, token_type_ids, position_ids)  # (T, H)
+        recompute = self.activation_checkpointing and self.training
+        for layer in self.layers:
+            if recompute:
+                # The reentrant variant breaks under ZeRO 2 and 3 where a module runs twice in a step.
+                hidden = checkpoint(layer, hidden, cu_seqlens, max_seqlen, use_reentrant=False)
+            else:
+                hidden = layer(hidden, cu_seqlens, max_seqlen)
+        return hidden
+
+
+def initialize_weights(module: nn.Module, std: float) -> None:
+    """Draws a module's own weights as BERT does; meant for `nn.Module.apply`.
+
+    Linear and embedding weights come from a normal distribution cut at two standard deviations, biases are 0, layer
+    normalisation is the identity. Numbers come from torch's default generator, in module order, so that
+    `torch.manual_seed` before the model is built decides every weight.
+
+    Args:
+        module: any module; others than linear, embedding and layer normalisation are left alone.
+        std: standard deviation before the cut (which leaves 0.88 of it).
+
+    Source: google-research/bert, `truncated_normal_initializer`.
+    """
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.trunc_normal_(module.weight, std=std, a=-2 * std, b=2 * std)
+    if isinstance(module, nn.LayerNorm):
+        nn.init.ones_(module.weight)
+    if isinstance(module, nn.Linear | nn.LayerNorm):
+        nn.init.zeros_(module.bias)
+
+
+def encoder_forward_flops(config: EncoderConfig, num_tokens: int, sum_squared_lengths: int) -> int:
+    """Floating-point operations of the encoder's matrix products in one forward pass over real tokens.
+
+    A product of (a, b) and (b, c) counts 2abc. Per token and layer: 8H^2 for query, key, value and output, 4HI for the
+    feed-forward network; per layer and pair of tokens of one sequence: 4H for scores and weighted sum. Embeddings,
+    normalisation, softmax, activations and dropout count nothing.
+
+    Args:
+        config: the encoder's shape.
+        num_tokens: sum of the sequence lengths.
+        sum_squared_lengths: sum of their squares.
+    """
+    per_token = 8 * config.hidden_size**2 + 4 * config.hidden_size * config.intermediate_size
+    per_pair = 4 * config.hidden_size
+    return config.num_hidden_layers * (num_tokens * per_token + sum_squared_lengths * per_pair)

@@ -1,0 +1,56 @@
+"""What a source of text gives: documents, and the records that it could not make a document of.
+
+A source divides its input into *splits*, small pickled descriptions (this file, from this byte to that), each of which
+some worker reads. Splits depend on the input and the configuration only, never on the number of workers.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+NOT_UTF8 = "not UTF-8"
+BROKEN_JSON = "broken JSON line"
+NO_TEXT_KEY = "text key missing"
+NO_SENTENCES = "no sentences"
+LONG_SENTENCE = "sentence too long"
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document."""
+
+    text: str
+    """Paragraphs, one per line; no sentence crosses a line."""
+    position: int
+    """Where in its split's input it starts; `Split.place` makes it readable."""
+
+
+@dataclass(frozen=True)
+class BadRecord:
+    """A part of the input that is not, or not entirely, usable."""
+
+    kind: str
+    """One of the kinds above."""
+    position: int
+    """As `Document.position`."""
+    detail: str
+    """What is wrong, for the report."""
+
+
+class Split(Protocol):
+    """A part of the input that one worker reads; a picklable value."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The input files it reads from."""
+
+    @property
+    def num_bytes(self) -> int:
+        """About how many bytes of text it holds."""
+
+    def records(self) -> Iterator[Document | BadRecord]:
+        """Reads it, in order."""
+
+    def place(self, position: int) -> str:
+        """The position as `file:line`, for people."""

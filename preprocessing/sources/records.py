@@ -1,0 +1,225 @@
+"""Text that is already text: JSON Lines, files of blank-line separated documents, one file per document.
+
+`jsonl` and `text` files are cut into byte ranges at line or document ends, so that many workers read one big file.
+A gzip file cannot be entered in the middle: it is one split. Line numbers are counted only for the places that a report
+names.
+"""
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from preprocessing.documents import BROKEN_JSON, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
+from preprocessing.errors import DataError
+
+_GZIP_RATIO = 3
+"""English text shrinks to about a third; only sizes partitions and progress bars."""
+
+
+@dataclass(frozen=True)
+class ByteRange:
+    """Bytes [start, stop) of a file's text, cut where a line ends; stop None: to the end."""
+
+    path: Path
+    start: int
+    stop: int | None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.path,)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of text; estimated for gzip."""
+        return self.stop - self.start if self.stop is not None else self.path.stat().st_size * _GZIP_RATIO
+
+    def place(self, position: int) -> str:
+        """`file:line` of a byte."""
+        newlines = sum(1 for start, _ in self._lines(0) if start <= position)
+        return f"{self.path}:{newlines}"
+
+    def lines(self) -> Iterator[tuple[int, bytes]]:
+        """Position and bytes of each line of the range."""
+        for start, line in self._lines(self.start):
+            if self.stop is not None and start >= self.stop:
+                return
+            yield start, line
+
+    def _lines(self, start: int) -> Iterator[tuple[int, bytes]]:
+        with _open(self.path) as file:
+            file.seek(start)
+            try:
+                for line in file:
+                    yield start, line
+                    start += len(line)
+            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+                raise DataError(f"{self.path}: damaged gzip file ({error}); fetch it again") from None
+
+
+@dataclass(frozen=True)
+class JsonLines(ByteRange):
+    """Lines that are JSON objects, one document each, its text under `text_key`; blank lines are skipped."""
+
+    text_key: str
+
+    def records(self) -> Iterator[Document | BadRecord]:
+        """One record per line."""
+        for position, line in self.lines():
+            if line.strip():
+                yield self._record(position, line)
+
+    def _record(self, position: int, line: bytes) -> Document | BadRecord:
+        try:
+            record = json.loads(line.decode("utf-8"))
+        except UnicodeDecodeError as error:
+            return BadRecord(NOT_UTF8, position, str(error))
+        except (json.JSONDecodeError, RecursionError) as error:
+            return BadRecord(BROKEN_JSON, position, str(error))
+        if not isinstance(record, dict):
+            return BadRecord(BROKEN_JSON, position, f"expected an object, found {type(record).__name__}")
+        text = record.get(self.text_key)
+        if not isinstance(text, str):
+            found = f"{self.text_key!r} is {text!r}" if self.text_key in record else f"no key {self.text_key!r}"
+            return BadRecord(NO_TEXT_KEY, position, f"{found}; available keys: {', '.join(record)}; set --text_key")
+        return Document(text, position)
+
+
+@dataclass(frozen=True)
+class TextDocuments(ByteRange):
+    """Documents separated by blank lines, a sentence or paragraph per line: the input of google-research/bert."""
+
+    def records(self) -> Iterator[Document | BadRecord]:
+        """One record per run of non-blank lines."""
+        first, lines = self.start, []
+        for position, line in self.lines():
+            if line.strip():
+                first = first if lines else position
+                lines.append(line)
+            elif lines:
+                yield decode(b"".join(lines), first)
+                lines = []
+        if lines:
+            yield decode(b"".join(lines), first)
+
+
+@dataclass(frozen=True)
+class WholeFiles:
+    """Files of one document each; paragraphs are separated by blank lines, the lines of one are joined."""
+
+    files: tuple[Path, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of text; estimated for gzip."""
+        return sum(path.stat().st_size * (_GZIP_RATIO if path.suffix == ".gz" else 1) for path in self.files)
+
+    def records(self) -> Iterator[Document | BadRecord]:
+        """One record per file; its position is the file's number."""
+        for number, path in enumerate(self.files):
+            record = decode(b"".join(line for _, line in ByteRange(path, 0, None).lines()), number)
+            yield Document(join_lines(record.text), number) if isinstance(record, Document) else record
+
+    def place(self, position: int) -> str:
+        """The file's path."""
+        return f"{self.files[position]}:1"
+
+
+def decode(data: bytes, position: int) -> Document | BadRecord:
+    """A document of UTF-8 bytes, or what is wrong with them."""
+    try:
+        return Document(data.decode("utf-8"), position)
+    except UnicodeDecodeError as error:
+        return BadRecord(NOT_UTF8, position, str(error))
+
+
+def join_lines(text: str) -> str:
+    """Paragraphs that blank lines separate, put on one line each."""
+    paragraphs: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.strip():
+            paragraphs[-1].append(line.strip())
+        elif paragraphs[-1]:
+            paragraphs.append([])
+    return "\n".join(" ".join(lines) for lines in paragraphs)
+
+
+def plan_jsonl(path: Path, split_bytes: int, text_key: str) -> list[JsonLines]:
+    """Splits of a `.jsonl` file, or of all in a directory."""
+    ranges = _plan_ranges(path, (".jsonl", ".jsonl.gz"), split_bytes, _skip_line)
+    return [JsonLines(*cut, text_key) for cut in ranges]
+
+
+def plan_text(path: Path, split_bytes: int) -> list[TextDocuments]:
+    """Splits of a `.txt` file, or of all in a directory."""
+    return [TextDocuments(*cut) for cut in _plan_ranges(path, (".txt", ".txt.gz"), split_bytes, _skip_document)]
+
+
+def plan_files(path: Path, split_bytes: int) -> list[WholeFiles]:
+    """Splits of a `.txt` or `.md` file, or of all in a directory: runs of files of about `split_bytes` together."""
+    return [WholeFiles(files) for files in group_files(find_files(path, (".txt", ".md", ".txt.gz")), split_bytes)]
+
+
+def group_files(files: list[Path], split_bytes: int) -> list[tuple[Path, ...]]:
+    """Consecutive runs of files, each closed once it holds `split_bytes`."""
+    groups: list[list[Path]] = []
+    size = split_bytes
+    for path in files:
+        if size >= split_bytes:
+            groups.append([])
+            size = 0
+        groups[-1].append(path)
+        size += path.stat().st_size
+    return [tuple(group) for group in groups]
+
+
+def find_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """The file itself, or the files below a directory with one of these suffixes, sorted by path.
+
+    Raises:
+        DataError: nothing is there.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"{path}: no such file or directory; check the path after the colon in --sources")
+    files = sorted(file for file in path.rglob("*") if file.name.endswith(suffixes) and file.is_file())
+    if not files:
+        raise DataError(f"{path}: no file below it ends in {', '.join(suffixes)}; check the path in --sources")
+    return files
+
+
+def _plan_ranges(
+    path: Path, suffixes: tuple[str, ...], split_bytes: int, skip: Callable[[BinaryIO], None]
+) -> Iterator[tuple[Path, int, int | None]]:
+    """Cuts each file about every `split_bytes` bytes, where `skip` stops after being put there."""
+    for file in find_files(path, suffixes):
+        if file.suffix == ".gz":
+            yield file, 0, None
+            continue
+        start, size = 0, file.stat().st_size
+        with file.open("rb") as data:
+            while start < size:
+                data.seek(start + split_bytes - 1)
+                skip(data)
+                stop = min(data.tell(), size)
+                yield file, start, stop
+                start = stop
+
+
+def _skip_line(file: BinaryIO) -> None:
+    file.readline()
+
+
+def _skip_document(file: BinaryIO) -> None:
+    file.readline()
+    while file.readline().strip():
+        pass
+
+
+def _open(path: Path) -> BinaryIO:
+    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]

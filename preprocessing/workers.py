@@ -1,0 +1,121 @@
+"""Where tasks run: in this process, in a pool of processes, or on the ranks of an MPI job.
+
+All three are `concurrent.futures.Executor`s, so the stages know of none of them. A task is a function of its argument
+alone and results come back in the order of the tasks: the output cannot depend on who computed it, or when.
+"""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+from preprocessing.errors import DataError
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class WorkersConfig:
+    """Who computes; changes nothing in the output."""
+
+    executor: Literal["processes", "serial", "mpi"] = "processes"
+    """`processes` on this machine; `serial`: in this process; `mpi`: the ranks of `mpirun` or `srun`, of which the first
+    hands out the work."""
+    workers: int = 0
+    """Number of worker processes for `processes`; 0: one per core that this process may use. Each uses one core."""
+
+    def __post_init__(self) -> None:
+        if self.workers < 0:
+            raise ValueError(f"workers is {self.workers}, must be 0 (one per core) or more")
+
+
+class SerialExecutor(Executor):
+    """Runs each task when it is submitted."""
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """Runs `fn` and returns its finished future."""
+        future: Future[Result] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
+def run_job(config: WorkersConfig, job: Callable[[Executor], int]) -> int:
+    """Calls `job` with an executor and returns its exit status, the same on every rank.
+
+    Under MPI only rank 0 calls `job`; the others serve tasks until it returns. `job` must turn its errors into a status.
+
+    Raises:
+        DataError: executor `mpi` in a job of fewer than two ranks.
+    """
+    if config.executor == "serial":
+        return job(SerialExecutor())
+    if config.executor == "mpi":
+        return _run_mpi_job(job)
+    # Not fork: the tokenizer's and Arrow's threads do not survive it.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(config.workers or len(os.sched_getaffinity(0)), context) as executor:
+        return job(executor)
+
+
+def _run_mpi_job(job: Callable[[Executor], int]) -> int:
+    # Imported here because importing it starts MPI, which a run without MPI must neither need nor do.
+    from mpi4py import MPI
+    from mpi4py.futures import MPICommExecutor
+
+    world = MPI.COMM_WORLD
+    if world.size < 2:
+        raise DataError(
+            "executor is mpi, but this job has 1 rank and rank 0 only hands out work; "
+            "start it with `mpirun -n N` or `srun`, N at least 2, or use --executor processes"
+        )
+    status = None
+    with MPICommExecutor(world, root=0) as executor:
+        if executor is not None:
+            status = job(executor)
+    return world.bcast(status, root=0)
+
+
+def run_tasks(
+    executor: Executor,
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    finished: Callable[[int], None],
+) -> list[Result]:
+    """Computes `function` of each task; results in the order of `tasks`.
+
+    The first error cancels what has not started and is raised. `finished` is called with a task's number when it is
+    done, from any thread.
+
+    Raises:
+        DataError: a worker process died.
+    """
+    futures: list[Future[Result]] = []
+    try:
+        for number, task in enumerate(tasks):
+            future = executor.submit(function, task)
+            future.add_done_callback(lambda future, number=number: finished(number) if _succeeded(future) else None)
+            futures.append(future)
+            if future.done():  # A serial executor: an error ends the job here, not after all the other tasks.
+                future.result()
+        for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+            future.result()
+        return [future.result() for future in futures]
+    except BrokenProcessPool:
+        raise DataError(
+            "a worker process died, killed from outside or by lack of memory; run the same command again: it continues "
+            "where it stopped. Fewer --workers, or a smaller --partition_mb in a new directory, need less memory"
+        ) from None
+    finally:
+        for future in futures:
+            future.cancel()
+
+
+def _succeeded(future: Future) -> bool:
+    return not future.cancelled() and future.exception() is None

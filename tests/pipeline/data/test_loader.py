@@ -1,0 +1,235 @@
+"""Laws of pipeline/data/loader.py."""
+
+import pickle
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline.data.batch import Batch
+from pipeline.data.loader import BatchDivision, DataConfig, MicroBatches, evaluation_batches, make_loader
+from pipeline.data.masking import MaskingConfig
+
+MASKING = MaskingConfig(whole_word=True)
+NUM_SAMPLES, GLOBAL_BATCH, MICRO_BATCH = 50, 24, 2
+STEPS = 5
+
+
+@pytest.fixture(scope="module")
+def samples(write_samples):
+    """A dataset of fifty samples, so that the third batch of 24 straddles two epochs."""
+    return write_samples(NUM_SAMPLES)
+
+
+def micro_batches(samples, rank=0, world_size=1, micro_batch_size=MICRO_BATCH, **options):
+    """The micro-batches of a rank with the sizes of these tests."""
+    division = BatchDivision(GLOBAL_BATCH, micro_batch_size, rank, world_size)
+    return MicroBatches(samples, division, MASKING, **({"seed": 7} | options))
+
+
+def same(left, right):
+    """Whether two batches agree in every field, bit for bit."""
+    return all(np.array_equal(getattr(left, field.name), getattr(right, field.name)) for field in fields(Batch))
+
+
+def step_of(samples, step, world_size, **options):
+    """All micro-batches of a step over all ranks, by their number."""
+    batches = {}
+    for rank in range(world_size):
+        items = micro_batches(samples, rank, world_size, **options)
+        accumulation = items.division.accumulation
+        for item in range(step * accumulation, (step + 1) * accumulation):
+            assert items[item].group not in batches
+            batches[items[item].group] = items[item]
+    return batches
+
+
+def samples_of(batches):
+    """(epoch, row) -> tokens with masks, positions of the masks, labels and pair label of every sample of these batches."""
+    found = {}
+    for batch in batches:
+        masked = torch.zeros_like(batch.input_ids).index_fill(0, batch.masked_positions, 1)
+        labels = batch.input_ids.index_copy(0, batch.masked_positions, batch.masked_labels)
+        bounds = batch.cu_seqlens.tolist()
+        for number, key in enumerate(zip(batch.epochs.tolist(), batch.sample_ids.tolist(), strict=True)):
+            rows = slice(bounds[number], bounds[number + 1])
+            assert key not in found, f"sample {key} comes twice"
+            columns = (batch.input_ids, batch.token_type_ids, batch.position_ids, masked, labels)
+            found[key] = ([column[rows].tolist() for column in columns], int(batch.pair_labels[number]))
+    return found
+
+
+@pytest.mark.parametrize("world_size", [2, 3, 4])
+def test_the_micro_batches_of_a_step_do_not_depend_on_the_world_size(samples, world_size):
+    """Law 2: any number of ranks computes the same micro-batches, bit for bit, under the same numbers."""
+    for step in range(STEPS):
+        alone, together = step_of(samples, step, 1), step_of(samples, step, world_size)
+        assert alone.keys() == together.keys()
+        assert all(same(alone[group], together[group]) for group in alone)
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 4, 24])
+def test_the_samples_of_a_step_do_not_depend_on_the_micro_batch_size(samples, micro_batch_size):
+    """Laws 1 and 2: other micro-batches hold the same samples with the same masks."""
+    for step in range(STEPS):
+        expected = samples_of(step_of(samples, step, 1).values())
+        assert samples_of(step_of(samples, step, 1, micro_batch_size=micro_batch_size).values()) == expected
+
+
+def test_epochs_are_complete(samples):
+    """Twenty-five steps of 24 are twelve epochs of 50: each sample comes once in each."""
+    items = micro_batches(samples, micro_batch_size=24)
+    keys = samples_of([items[step] for step in range(25)])
+    assert sorted(keys) == [(epoch, row) for epoch in range(12) for row in range(NUM_SAMPLES)]
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_the_denominators_count_the_global_batch(samples, world_size):
+    """Law 3: every micro-batch states the masked tokens and samples of its whole step."""
+    for step in range(STEPS):
+        batches = step_of(samples, step, world_size).values()
+        assert {batch.num_masked_global for batch in batches} == {sum(len(b.masked_positions) for b in batches)}
+        assert {batch.num_samples_global for batch in batches} == {GLOBAL_BATCH}
+
+
+@pytest.mark.parametrize("num_workers", [1, 3])
+def test_workers_change_nothing(samples, num_workers):
+    """Law 1: with any number of worker processes the loader yields the batches, in order, that it yields with none."""
+    items, wanted = micro_batches(samples, 1, 2), range(3, 20)
+    config = DataConfig(samples.directory, num_workers, prefetch=2)
+    loaded = list(make_loader(items, wanted, config, pin_memory=False))
+    assert len(loaded) == len(wanted)
+    assert all(same(batch, micro_batches(samples, 1, 2)[item]) for item, batch in zip(wanted, loaded, strict=True))
+
+
+def test_a_resumed_run_sees_what_the_other_would_have_seen(samples):
+    """Starting at item k, or at first_sample = the samples of the steps before, continues the sequence."""
+    config = DataConfig(samples.directory, 0)
+    items = micro_batches(samples)
+    accumulation = items.division.accumulation
+    whole = list(make_loader(items, range(STEPS * accumulation), config, pin_memory=False))
+    for step in range(1, STEPS):
+        rest = list(
+            make_loader(micro_batches(samples), range(step * accumulation, len(whole)), config, pin_memory=False)
+        )
+        shifted = micro_batches(samples, first_sample=step * GLOBAL_BATCH)
+        assert all(map(same, whole[step * accumulation :], rest))
+        assert all(same(batch, shifted[item]) for item, batch in enumerate(rest))
+
+
+def test_the_order_of_asking_does_not_matter(samples):
+    """Items asked for backwards, each step's deal made anew, equal those asked for forwards."""
+    forwards, backwards = micro_batches(samples), micro_batches(samples)
+    expected = [forwards[item] for item in range(36)]
+    assert all(same(backwards[item], expected[item]) for item in reversed(range(36)))
+
+
+def test_seeds_differ(samples):
+    """Another seed gives other samples at the same step."""
+    first, other = (micro_batches(samples, micro_batch_size=24, seed=seed)[0] for seed in (0, 1))
+    assert set(first.sample_ids.tolist()) != set(other.sample_ids.tolist())
+
+
+def test_a_dataset_smaller_than_a_batch_wraps_around(write_samples):
+    """Seven samples fill a batch of 24 with three epochs and three samples of the fourth."""
+    batch = micro_batches(write_samples(7), micro_batch_size=24)[0]
+    assert np.bincount(batch.epochs).tolist() == [7, 7, 7, 3]
+
+
+def test_loading_leaves_the_random_state_alone(samples):
+    """Making and reading a loader draws nothing from the generator that initialises weights and drops out."""
+    before = torch.get_rng_state()
+    list(make_loader(micro_batches(samples), range(3), DataConfig(samples.directory, 1), pin_memory=False))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_pickled_dataset_is_small_and_the_same(samples):
+    """What a worker process is sent holds no samples, and gives the same batches."""
+    items = micro_batches(samples)
+    data = pickle.dumps(items)
+    assert len(data) < 5000
+    assert all(same(pickle.loads(data)[item], items[item]) for item in (0, 13))
+
+
+def evaluate(samples, world_size, max_samples=NUM_SAMPLES, micro_batch_size=8):
+    """Each rank's evaluation batches."""
+    return [
+        list(evaluation_batches(samples, MASKING, 7, micro_batch_size, rank, world_size, max_samples))
+        for rank in range(world_size)
+    ]
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 9])
+def test_evaluation_is_the_same_at_every_world_size(samples, world_size):
+    """Ranks run equally many batches; those that count are the batches of one rank alone, each once."""
+    ranks = evaluate(samples, world_size)
+    assert {len(batches) for batches in ranks} == {-(-7 // world_size)}
+    counted = {batch.group: batch for batches in ranks for batch in batches if batch.weight == 1}
+    (alone,) = evaluate(samples, 1)
+    assert sum(batch.weight for batches in ranks for batch in batches) == len(alone) == 7
+    assert all(same(batch, counted[batch.group]) for batch in alone)
+
+
+def test_evaluation_counts_every_sample_once(samples):
+    """All samples are there, the last batch is partial, and the denominators are those of the whole split."""
+    (batches,) = evaluate(samples, 1)
+    assert sorted(samples_of(batches)) == [(0, row) for row in range(NUM_SAMPLES)]
+    assert [len(batch.sample_ids) for batch in batches] == [8] * 6 + [2]
+    assert {batch.num_masked_global for batch in batches} == {sum(len(batch.masked_positions) for batch in batches)}
+    assert {batch.num_samples_global for batch in batches} == {NUM_SAMPLES}
+
+
+def test_evaluation_of_a_part_is_a_part_of_the_whole(samples):
+    """With max_samples the first samples of the same order are evaluated with the same masks."""
+    (part,), (whole,) = evaluate(samples, 1, max_samples=16), evaluate(samples, 1)
+    assert samples_of(part) == samples_of(whole[:2])
+    assert {batch.num_samples_global for batch in part} == {16}
+
+
+@pytest.mark.parametrize(
+    ("sizes", "numbers", "remedy"),
+    [
+        ((100, 8, 4), "100 .* micro_batch_size 8 x 4 ranks = 32", "micro_batch_size to 5, .* is 96 or 128"),
+        ((64, 8, 6), "64 .* micro_batch_size 8 x 6 ranks = 48", "the nearest global_batch_size is 48 or 96"),
+        ((8, 16, 2), "8 .* micro_batch_size 16 x 2 ranks = 32", "micro_batch_size to 4, .* is 32"),
+    ],
+)
+def test_a_batch_that_does_not_divide_is_refused(sizes, numbers, remedy):
+    """The message holds all the numbers and the nearest valid ones."""
+    global_batch_size, micro_batch_size, world_size = sizes
+    with pytest.raises(ValueError, match=f"global_batch_size {numbers}; .*{remedy}"):
+        BatchDivision(global_batch_size, micro_batch_size, 0, world_size)
+
+
+@pytest.mark.parametrize(("global_batch_size", "micro_batch_size"), [(0, 1), (8, 0), (8, -2)])
+def test_sizes_are_positive(global_batch_size, micro_batch_size):
+    """A size below 1 is refused with both values."""
+    message = f"global_batch_size is {global_batch_size} and micro_batch_size {micro_batch_size}; both must be"
+    with pytest.raises(ValueError, match=message):
+        BatchDivision(global_batch_size, micro_batch_size, 0, 1)
+
+
+def test_an_empty_dataset_is_refused(write_samples):
+    """No samples is an error that names directory and split, in training and in evaluation."""
+    empty = write_samples([], [])
+    with pytest.raises(ValueError, match="split 'train' has no samples; build it from more text"):
+        micro_batches(empty)
+    with pytest.raises(ValueError, match="split 'train' has no samples"):
+        evaluate(empty, 1)
+
+
+@pytest.mark.parametrize("boundary", [0, 3])
+def test_a_sample_without_a_segment_is_refused(write_samples, boundary):
+    """A boundary at either end of the tokens is an error that names the sample."""
+    broken = write_samples([[5, 6], [7, 8, 9]], [1, boundary])
+    with pytest.raises(ValueError, match=f"sample 1 has 3 tokens and boundary {boundary}, but both segments need"):
+        micro_batches(broken)
+
+
+@pytest.mark.parametrize(("field", "value"), [("num_workers", -1), ("prefetch", 0)])
+def test_a_wrong_field_is_named(field, value):
+    """The message holds the field and its value."""
+    with pytest.raises(ValueError, match=f"{field} is {value}; it must be"):
+        DataConfig(Path("samples"), **{field: value})

@@ -1,0 +1,25 @@
+"""Laws of pipeline/data/special_tokens.py."""
+
+import numpy as np
+import pytest
+
+from pipeline.data.special_tokens import SpecialTokens
+
+
+def test_ids_and_continuations_are_those_of_the_tokenizer(tmp_path, write_tokenizer, vocabulary):
+    """Ids are looked up by name, and the table marks exactly the pieces that start with ##."""
+    pieces = vocabulary[::-1]
+    special = SpecialTokens.load(write_tokenizer(tmp_path, pieces).parent)
+    assert [pieces[number] for number in (special.cls_id, special.sep_id)] == ["[CLS]", "[SEP]"]
+    assert [pieces[number] for number in (special.mask_id, special.pad_id)] == ["[MASK]", "[PAD]"]
+    assert special.vocab_size == len(pieces)
+    assert np.flatnonzero(special.is_continuation).tolist() == [
+        number for number, piece in enumerate(pieces) if piece.startswith("##")
+    ]
+
+
+def test_missing_special_tokens_are_named(tmp_path, write_tokenizer):
+    """A vocabulary without [MASK] and [CLS] is refused with the file and both names."""
+    path = write_tokenizer(tmp_path, ["[PAD]", "[UNK]", "[SEP]", "a"])
+    with pytest.raises(ValueError, match=r"tokenizer\.json: the vocabulary lacks \[CLS\], \[MASK\]; build the samples"):
+        SpecialTokens.load(path.parent)

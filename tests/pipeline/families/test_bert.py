@@ -1,0 +1,298 @@
+"""Laws of pipeline/families/bert.py; foremost law 7: what it computes is what Hugging Face computes."""
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+import transformers
+
+from pipeline.data.batch import Batch
+from pipeline.families.bert import (
+    BertConfig,
+    BertForPreTraining,
+    config_from_huggingface,
+    config_to_huggingface,
+    from_huggingface,
+    no_weight_decay,
+    parameter_names,
+    to_huggingface,
+    training_flops,
+)
+
+VOCAB_SIZE = 97
+CONFIG = BertConfig(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80)
+LENGTHS = [7, 64, 33, 12, 64]
+TOLERANCE = 1e-5  # law 7, fp32
+
+
+def make_batch(lengths=LENGTHS, seed=0):
+    """A batch of random tokens, about a sixth of them masked."""
+    rng = np.random.default_rng(seed)
+    num_tokens = sum(lengths)
+    masked = np.sort(rng.choice(num_tokens, max(1, num_tokens // 6), replace=False))
+    starts = [0, *np.cumsum(lengths)]
+    # Token 0 is [PAD], which never occurs in text and gets no gradient in Hugging Face's embedding.
+    return Batch(
+        input_ids=torch.from_numpy(rng.integers(1, VOCAB_SIZE, num_tokens)),
+        token_type_ids=torch.from_numpy(rng.integers(0, 2, num_tokens)),
+        position_ids=torch.cat([torch.arange(length) for length in lengths]),
+        cu_seqlens=torch.tensor(starts, dtype=torch.int32),
+        max_seqlen=max(lengths),
+        masked_positions=torch.from_numpy(masked),
+        masked_labels=torch.from_numpy(rng.integers(0, VOCAB_SIZE, len(masked))),
+        pair_labels=torch.from_numpy(rng.integers(0, 2, len(lengths))),
+        num_masked_global=len(masked),
+        num_samples_global=len(lengths),
+        sample_ids=np.arange(len(lengths)),
+        epochs=np.zeros(len(lengths), np.int64),
+        group=0,
+    )
+
+
+def with_large_weights(model):
+    """Draws every parameter anew and large: logits of about 1, and biases and normalisations that would be missed."""
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator) + (parameter.dim() == 1))
+    return model.eval()
+
+
+def build(config=CONFIG):
+    return with_large_weights(BertForPreTraining(config, VOCAB_SIZE))
+
+
+def build_huggingface(config=CONFIG):
+    settings = transformers.BertConfig(**config_to_huggingface(config, VOCAB_SIZE))
+    return with_large_weights(transformers.BertForPreTraining(settings))
+
+
+def huggingface_logits(model, batch):
+    """Padded logits in Hugging Face, gathered to our layout: (T, V) and (B, 2)."""
+    lengths = batch.cu_seqlens.diff().tolist()
+    padded = {
+        name: torch.nn.utils.rnn.pad_sequence(getattr(batch, name).split(lengths), batch_first=True)
+        for name in ("input_ids", "token_type_ids")
+    }
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    out = model(**padded, attention_mask=mask.long())
+    return out.prediction_logits[mask], out.seq_relationship_logits
+
+
+def all_rows(batch):
+    return torch.arange(len(batch.input_ids))
+
+
+@pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new"])
+def test_logits_equal_hugging_face_after_export(hidden_act):
+    """Our random model's logits, at every token and for every pair, are those of its export."""
+    config, batch = replace(CONFIG, hidden_act=hidden_act), make_batch()
+    ours = build(config)
+    theirs = build_huggingface(config)
+    theirs.load_state_dict(to_huggingface(ours.state_dict()), strict=True)
+    with torch.no_grad():
+        pairs = zip(ours.logits(batch, all_rows(batch)), huggingface_logits(theirs, batch), strict=True)
+        for actual, expected in pairs:
+            assert expected.std() > 0.3, "logits too small for the comparison to mean anything"
+            assert (actual - expected).abs().max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new"])
+def test_logits_equal_hugging_face_after_import(hidden_act):
+    """A random Hugging Face model's logits are those of its import."""
+    config, batch = replace(CONFIG, hidden_act=hidden_act), make_batch()
+    theirs = build_huggingface(config)
+    ours = build(config_from_huggingface(theirs.config.to_dict()))
+    ours.load_state_dict(from_huggingface(theirs.state_dict()), strict=True)
+    with torch.no_grad():
+        pairs = zip(ours.logits(batch, all_rows(batch)), huggingface_logits(theirs, batch), strict=True)
+        for actual, expected in pairs:
+            assert (actual - expected).abs().max() <= TOLERANCE
+
+
+def test_the_two_activations_differ():
+    """Exact and approximated GELU give different logits, so that the tests above can tell them apart."""
+    batch = make_batch()
+    with torch.no_grad():
+        erf, tanh = (
+            build(replace(CONFIG, hidden_act=act)).logits(batch, all_rows(batch))[0] for act in ("gelu", "gelu_new")
+        )
+    assert (erf - tanh).abs().max() > 10 * TOLERANCE
+
+
+def test_loss_and_gradients_equal_hugging_face():
+    """The loss is Hugging Face's (mean over masked tokens plus mean over pairs), and so are all its gradients."""
+    batch, ours = make_batch(), build()
+    theirs = build_huggingface()
+    theirs.load_state_dict(to_huggingface(ours.state_dict()))
+    prediction, pair = huggingface_logits(theirs, batch)
+    expected = F.cross_entropy(prediction[batch.masked_positions], batch.masked_labels)
+    expected = expected + F.cross_entropy(pair, batch.pair_labels)
+    expected.backward()
+    loss = ours(batch).loss
+    loss.backward()
+    torch.testing.assert_close(loss, expected)
+    gradients = to_huggingface({name: parameter.grad for name, parameter in ours.named_parameters()})
+    for name, parameter in theirs.named_parameters():
+        torch.testing.assert_close(
+            gradients[name], parameter.grad, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_sums_are_those_of_the_logits():
+    """The reported sums and counts are those of cross entropy and argmax on the logits, and carry no gradient."""
+    batch, model = make_batch(), build()
+    mlm, pair = model.logits(batch, batch.masked_positions)
+    out = model(batch)
+    torch.testing.assert_close(out.mlm_loss_sum, F.cross_entropy(mlm, batch.masked_labels, reduction="sum").detach())
+    torch.testing.assert_close(out.pair_loss_sum, F.cross_entropy(pair, batch.pair_labels, reduction="sum").detach())
+    assert out.mlm_correct == (mlm.argmax(1) == batch.masked_labels).sum()
+    assert out.pair_correct == (pair.argmax(1) == batch.pair_labels).sum()
+    assert [value.requires_grad for value in out] == [True, False, False, False, False]
+
+
+def test_shares_of_the_loss_add_up_to_that_of_the_global_batch():
+    """Law 3: losses and gradients of two unequal micro-batches add up to those of both as one batch."""
+    parts = [make_batch([9, 30], seed=1), make_batch([50], seed=2)]
+    whole = join(parts)
+    model = build().double()
+    expected = model(whole).loss
+    expected.backward()
+    gradients = [parameter.grad.clone() for parameter in model.parameters()]
+    model.zero_grad()
+    total = 0.0
+    for part in parts:
+        share = model(
+            replace(part, num_masked_global=whole.num_masked_global, num_samples_global=whole.num_samples_global)
+        ).loss
+        share.backward()
+        total += share.detach()
+    torch.testing.assert_close(total, expected.detach())
+    for parameter, gradient in zip(model.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def join(parts):
+    """Micro-batches as one."""
+    offsets = np.cumsum([0] + [len(part.input_ids) for part in parts]).tolist()
+    joined = {
+        name: torch.cat([getattr(part, name) for part in parts])
+        for name in ("input_ids", "token_type_ids", "position_ids", "masked_labels", "pair_labels")
+    }
+    moved = {
+        name: torch.cat([getattr(part, name) + offset for part, offset in zip(parts, offsets, strict=False)])
+        for name in ("masked_positions", "cu_seqlens")
+    }
+    moved["cu_seqlens"] = moved["cu_seqlens"].unique()  # the end of one is the start of the next
+    return replace(
+        parts[0],
+        **joined,
+        **moved,
+        max_seqlen=max(part.max_seqlen for part in parts),
+        num_masked_global=len(joined["masked_labels"]),
+        num_samples_global=len(joined["pair_labels"]),
+    )
+
+
+def test_a_batch_without_masked_tokens_trains_on_pairs_alone():
+    """No masked token means a masked-token loss of 0, not a division by zero or an error."""
+    batch, none = make_batch([5]), torch.zeros(0, dtype=torch.long)
+    out = build()(replace(batch, masked_positions=none, masked_labels=none))
+    assert out.mlm_loss_sum == 0 and out.loss == out.pair_loss_sum
+
+
+def test_names_form_a_bijection():
+    """To Hugging Face and back every tensor comes home, and every parameter of both sides is named once."""
+    state = build().state_dict()
+    theirs = to_huggingface(state)
+    back = from_huggingface(theirs)
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[name], state[name]) for name in state)
+    assert theirs.keys() == build_huggingface().state_dict().keys()
+    named = [name for names in parameter_names(CONFIG.num_hidden_layers).values() for name in names]
+    assert len(named) == len(set(named))
+
+
+def test_shared_tensors_may_be_saved_under_one_name():
+    """A state dict that lists a shared tensor once, as optimizers and safetensors do, is complete."""
+    model = build()
+    assert to_huggingface(dict(model.named_parameters())).keys() == to_huggingface(model.state_dict()).keys()
+    once = dict(build_huggingface().named_parameters())
+    assert "cls.predictions.decoder.weight" not in once
+    assert from_huggingface(once).keys() == model.state_dict().keys()
+
+
+def test_a_foreign_state_dict_is_refused():
+    """Missing and unknown parameters are errors that name them."""
+    state = dict(build().state_dict())
+    del state["pooler.dense.weight"]
+    with pytest.raises(ValueError, match=r"missing bert\.pooler\.dense\.weight|missing pooler\.dense\.weight"):
+        to_huggingface(state)
+    with pytest.raises(ValueError, match=r"unknown classifier\.weight"):
+        from_huggingface({**build_huggingface().state_dict(), "classifier.weight": torch.zeros(1)})
+
+
+def test_the_configuration_survives_the_round_trip():
+    """Every field comes back, apart from those that are no property of the trained model."""
+    config = BertConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_position_embeddings=128,
+        type_vocab_size=3,
+        hidden_act="gelu_new",
+        hidden_dropout_prob=0.2,
+        attention_probs_dropout_prob=0.3,
+        layer_norm_eps=1e-5,
+        initializer_range=0.03,
+    )
+    default = BertConfig(hidden_size=1, num_hidden_layers=1, num_attention_heads=1, intermediate_size=1)
+    unchanged = [f.name for f in fields(config) if getattr(config, f.name) == getattr(default, f.name)]
+    assert unchanged == ["activation_checkpointing"], "give the new field another value here"
+    settings = transformers.BertConfig(**config_to_huggingface(config, VOCAB_SIZE))
+    assert config_from_huggingface(settings.to_dict()) == config
+    assert settings.vocab_size == VOCAB_SIZE
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("is_decoder", True),
+        ("tie_word_embeddings", False),
+        ("position_embedding_type", "relative_key"),
+        ("model_type", "roberta"),
+    ],
+)
+def test_what_the_family_does_not_compute_is_refused(field, value):
+    """A Hugging Face configuration that changes the computation is an error, not a silently different model."""
+    settings = transformers.BertConfig(**config_to_huggingface(CONFIG, VOCAB_SIZE)).to_dict()
+    with pytest.raises(ValueError, match=f"{field}={value!r}"):
+        config_from_huggingface({**settings, field: value})
+
+
+def test_weight_decay_spares_biases_and_normalisation():
+    """Exactly the one-dimensional parameters are spared."""
+    for name, parameter in BertForPreTraining(CONFIG, VOCAB_SIZE).named_parameters():
+        assert no_weight_decay(name) == (parameter.dim() == 1), name
+
+
+def test_parameters_of_bert_large_number_336_million():
+    """BERT-large with the released vocabulary has the parameters of the released model, heads included."""
+    large = BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
+    with torch.device("meta"):
+        model = BertForPreTraining(large, 30522)
+        reference = transformers.BertForPreTraining(transformers.BertConfig(**config_to_huggingface(large, 30522)))
+    assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in reference.parameters()) == 336_226_108
+
+
+@pytest.mark.parametrize(("length", "masked", "gigaflops"), [(128, 20, 240.6), (512, 80, 1020.5)])
+def test_flops_of_bert_large_equal_those_computed_by_hand(length, masked, gigaflops):
+    """BERT-large with a vocabulary of 30528 takes 240.6 GFLOP per sample of 128 tokens, 1020.5 at 512."""
+    large = BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
+    flops = training_flops(
+        large, 30528, num_tokens=length, sum_squared_lengths=length**2, num_masked=masked, num_samples=1
+    )
+    assert round(flops / 1e9, 1) == gigaflops

@@ -1,0 +1,145 @@
+"""Laws of pipeline/kernels/attention.py."""
+
+import pytest
+import torch
+
+from pipeline.kernels.attention import (
+    _attend_padded,
+    attention,
+    backend,
+    bucketed_layout,
+    padded_layout,
+)
+
+HEADS, HEAD_DIM = 3, 8
+RAGGED = [5, 33, 1, 64, 33, 7, 40]
+EQUAL = [16, 16, 16]
+
+
+def cumulated(lengths):
+    return torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
+
+
+def random_qkv(lengths, dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(sum(lengths), 3, HEADS, HEAD_DIM, generator=generator, dtype=torch.float64).to(dtype)
+
+
+def reference(qkv, lengths):
+    """One sequence and one head at a time, as the equation is written."""
+    outputs = []
+    for query, key, value in (chunk.unbind(1) for chunk in qkv.split(lengths)):
+        heads = [torch.softmax(query[:, h] @ key[:, h].T / HEAD_DIM**0.5, -1) @ value[:, h] for h in range(HEADS)]
+        outputs.append(torch.stack(heads, 1))
+    return torch.cat(outputs)
+
+
+def with_gradient(function, qkv):
+    """Output and the gradient of a fixed weighted sum of it."""
+    qkv = qkv.clone().requires_grad_()
+    out = function(qkv)
+    weights = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
+    (out * weights).sum().backward()
+    return out.detach().double(), qkv.grad.double()
+
+
+def bucketed(qkv, lengths):
+    return attention(qkv, cumulated(lengths), max(lengths))
+
+
+def padded(qkv, lengths):
+    return _attend_padded(qkv, padded_layout(cumulated(lengths), max(lengths), len(qkv)), 0.0)
+
+
+@pytest.mark.parametrize("function", [bucketed, padded])
+@pytest.mark.parametrize("lengths", [RAGGED, EQUAL, [1], [9, 2]])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-5), (torch.bfloat16, 0.06)]
+)
+def test_output_and_gradient_equal_the_equation(function, lengths, dtype, tolerance):
+    """Every backend that runs on this device computes the equation and its derivative, at ragged lengths too."""
+    qkv = random_qkv(lengths, dtype)
+    expected = with_gradient(lambda x: reference(x, lengths), qkv.double())
+    for ours, theirs in zip(with_gradient(lambda x: function(x, lengths), qkv), expected, strict=True):
+        assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max()
+
+
+def test_a_sequence_does_not_see_its_neighbours():
+    """Other sequences' values, even not-a-number, never reach a sequence."""
+    qkv = random_qkv(RAGGED)
+    bounds = cumulated(RAGGED)
+    before = attention(qkv, bounds, max(RAGGED))
+    changed = qkv.clone()
+    changed[bounds[3] : bounds[4]] = float("nan")
+    after = attention(changed, bounds, max(RAGGED))
+    own = torch.ones(len(qkv), dtype=torch.bool)
+    own[bounds[3] : bounds[4]] = False
+    assert torch.equal(before[own], after[own])
+    assert after[~own].isnan().all()
+
+
+@pytest.mark.parametrize("lengths", [RAGGED, EQUAL])
+def test_dropout_keeps_the_expectation_and_follows_the_seed(lengths):
+    """Averaged over masks the output is that without dropout; the same seed gives the same output."""
+    qkv, bounds = random_qkv(lengths, torch.float32), cumulated(lengths)
+    torch.manual_seed(0)
+    samples = torch.stack([attention(qkv, bounds, max(lengths), 0.1) for _ in range(300)])
+    torch.manual_seed(0)
+    assert torch.equal(attention(qkv, bounds, max(lengths), 0.1), samples[0])
+    assert not torch.equal(samples[0], samples[1])
+    standard_error = samples.std(0) / 300**0.5
+    error = (samples.mean(0) - attention(qkv, bounds, max(lengths))).abs()
+    assert (error <= 6 * standard_error + 1e-6).all()
+
+
+def test_a_layout_brings_every_token_back():
+    """`scatter` undoes `gather`, and the slots it points at are the real ones, each once."""
+    bounds = cumulated(RAGGED)
+    for layout in (bucketed_layout(tuple(bounds.tolist())), padded_layout(bounds, 64, sum(RAGGED))):
+        assert torch.equal(layout.gather[layout.scatter], torch.arange(sum(RAGGED)))
+        real = torch.cat([bucket.real.flatten() for bucket in layout.buckets])
+        assert torch.equal(layout.scatter.sort().values, torch.nonzero(real).flatten())
+
+
+def test_buckets_pad_little():
+    """Sequences share a bucket only within 32 tokens of each other; equal lengths are not copied at all."""
+    layout = bucketed_layout(tuple(cumulated(RAGGED).tolist()))
+    assert [tuple(bucket.real.shape) for bucket in layout.buckets] == [(3, 7), (4, 64)]
+    equal = bucketed_layout(tuple(cumulated(EQUAL).tolist()))
+    assert equal.gather is None and equal.scatter is None and not equal.buckets[0].padded
+
+
+def test_a_layout_cached_in_an_evaluation_serves_training():
+    """The kept indices are ordinary tensors even where inference mode asked for them first."""
+    lengths = [3, 50, 4]
+    with torch.inference_mode():
+        bucketed(random_qkv(lengths), lengths)
+    with_gradient(lambda x: bucketed(x, lengths), random_qkv(lengths))
+
+
+@pytest.mark.parametrize(
+    ("device", "dtype", "dropout", "name"),
+    [
+        ("cpu", torch.float32, 0.0, "bucketed"),
+        ("cpu", torch.bfloat16, 0.1, "bucketed"),
+        ("cuda", torch.bfloat16, 0.0, "varlen"),
+        ("cuda", torch.float16, 0.0, "varlen"),
+        ("cuda", torch.float32, 0.0, "padded"),
+        ("cuda", torch.bfloat16, 0.1, "padded"),
+    ],
+)
+def test_the_backend_follows_device_type_and_dropout(device, dtype, dropout, name):
+    """Only a 16-bit CUDA attention without dropout is `varlen`."""
+    assert backend(torch.device(device), dtype, dropout) == name
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="varlen_attn runs on CUDA only")
+@pytest.mark.parametrize(("dtype", "dropout"), [(torch.bfloat16, 0.0), (torch.float32, 0.0)])
+def test_the_cuda_backends_equal_the_equation(dtype, dropout):
+    """What a GPU computes, forward and backward, is the equation to the rounding of its type."""
+    qkv, bounds = random_qkv(RAGGED, dtype), cumulated(RAGGED).cuda()
+    expected = with_gradient(lambda x: reference(x, RAGGED), qkv.double())
+    actual = with_gradient(lambda x: attention(x.cuda(), bounds, max(RAGGED), dropout).cpu(), qkv)
+    tolerance = 0.06 if dtype == torch.bfloat16 else 2e-5
+    for ours, theirs in zip(actual, expected, strict=True):
+        assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max()

@@ -1,0 +1,125 @@
+"""Laws of pipeline/model/encoder.py. Equality with Hugging Face is tested in families/test_bert.py."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.model.encoder import Encoder, EncoderConfig, encoder_forward_flops, initialize_weights
+
+CONFIG = EncoderConfig(hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=40)
+VOCAB_SIZE = 50
+LENGTHS = [7, 40, 3, 12]
+
+
+def build(config=CONFIG, seed=0):
+    torch.manual_seed(seed)
+    encoder = Encoder(config, VOCAB_SIZE)
+    return encoder.apply(lambda module: initialize_weights(module, 0.2))  # large, so that differences show
+
+
+def random_inputs(lengths=LENGTHS):
+    generator = torch.Generator().manual_seed(1)
+    input_ids = torch.randint(VOCAB_SIZE, (sum(lengths),), generator=generator)
+    segments = torch.randint(2, (sum(lengths),), generator=generator)
+    positions = torch.cat([torch.arange(length) for length in lengths])
+    return input_ids, segments, positions, torch.tensor([0, *lengths]).cumsum(0).to(torch.int32), max(lengths)
+
+
+def gradients(encoder, seed):
+    torch.manual_seed(seed)
+    out = encoder(*random_inputs())
+    (out * torch.linspace(-1, 1, out.numel()).view_as(out)).sum().backward()
+    return [parameter.grad for parameter in encoder.parameters()]
+
+
+def test_a_sequence_does_not_depend_on_its_neighbours():
+    """Packed with others or alone, a sequence has the same hidden states."""
+    encoder = build().eval()
+    tokens, segments, positions, bounds, longest = random_inputs()
+    packed = encoder(tokens, segments, positions, bounds, longest)
+    for start, end in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
+        length = end - start
+        own = (tensor[start:end] for tensor in (tokens, segments, positions))
+        alone = encoder(*own, torch.tensor([0, length], dtype=torch.int32), length)
+        torch.testing.assert_close(alone, packed[start:end], rtol=0, atol=1e-5)
+
+
+def test_evaluation_is_deterministic_and_training_follows_the_seed():
+    """Dropout acts in training only, and the same seed gives the same output bit for bit."""
+    encoder = build()
+    with torch.no_grad():
+        torch.manual_seed(5)
+        first, second = encoder(*random_inputs()), encoder(*random_inputs())
+        torch.manual_seed(5)
+        assert torch.equal(encoder(*random_inputs()), first)
+        assert not torch.equal(first, second)
+        encoder.eval()
+        assert torch.equal(encoder(*random_inputs()), encoder(*random_inputs()))
+
+
+def test_activation_checkpointing_changes_no_bit_of_the_gradients():
+    """Recomputed layers repeat their dropout masks, so every gradient is the same."""
+    kept = gradients(build(), seed=5)
+    recomputed = gradients(build(replace(CONFIG, activation_checkpointing=True)), seed=5)
+    assert all(torch.equal(a, b) for a, b in zip(kept, recomputed, strict=True))
+
+
+def test_activation_checkpointing_runs_every_layer_again(monkeypatch):
+    """In the backward pass each layer runs a second time, in evaluation it does not."""
+    encoder = build(replace(CONFIG, activation_checkpointing=True))
+    calls = []
+    for layer in encoder.layers:
+        layer.qkv.register_forward_hook(lambda *_: calls.append(1))
+    gradients(encoder, seed=5)
+    assert len(calls) == 2 * CONFIG.num_hidden_layers
+    encoder.eval()(*random_inputs())
+    assert len(calls) == 3 * CONFIG.num_hidden_layers
+
+
+def test_weights_are_drawn_as_in_bert():
+    """Weights are normal, cut at two standard deviations; biases are 0, normalisation is the identity."""
+    encoder = Encoder(replace(CONFIG, hidden_size=240), VOCAB_SIZE)
+    encoder.apply(lambda module: initialize_weights(module, 0.02))
+    weights = [p.detach().flatten() for name, p in encoder.named_parameters() if p.dim() == 2]
+    everything = torch.cat(weights)
+    assert everything.abs().max() <= 0.04
+    assert everything.std().item() == pytest.approx(0.02 * 0.8796, rel=0.01)  # of a normal cut at 2 sigma
+    for name, parameter in encoder.named_parameters():
+        if parameter.dim() == 1:
+            assert torch.equal(parameter, torch.full_like(parameter, float(name.endswith("layer_norm.weight")))), name
+
+
+def test_the_seed_decides_the_weights():
+    """The same seed builds the same model, another seed another."""
+    first, same, other = (list(build(seed=seed).parameters()) for seed in (0, 0, 1))
+    assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
+    assert not torch.equal(first[0], other[0])
+
+
+def test_flops_equal_those_of_the_products():
+    """The formula counts what torch's own counter sees, where nothing is padded (with dropout: torch counts no SDPA)."""
+    from_torch = FlopCounterMode(display=False)
+    lengths = [32, 32]
+    with from_torch, torch.no_grad():
+        build().train()(*random_inputs(lengths))
+    expected = encoder_forward_flops(CONFIG, sum(lengths), sum(length**2 for length in lengths))
+    assert from_torch.get_total_flops() == expected
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden_size": 25}, "hidden_size=25 must be a multiple of num_attention_heads=3"),
+        ({"num_hidden_layers": 0}, "num_hidden_layers=0 must be at least 1"),
+        ({"hidden_act": "relu"}, "hidden_act='relu' is unknown: choose one of gelu, gelu_new"),
+        ({"hidden_dropout_prob": 1.0}, "hidden_dropout_prob=1.0 must be a probability"),
+        ({"attention_probs_dropout_prob": -0.1}, "attention_probs_dropout_prob=-0.1 must be a probability"),
+        ({"layer_norm_eps": 0.0}, "layer_norm_eps=0.0 must be greater than 0"),
+    ],
+)
+def test_an_impossible_configuration_is_refused(change, message):
+    """The error names the field, its value and the rule."""
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        replace(CONFIG, **change)

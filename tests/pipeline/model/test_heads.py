@@ -1,0 +1,37 @@
+"""Laws of pipeline/model/heads.py."""
+
+import torch
+from torch import nn
+
+from pipeline.model.encoder import EncoderConfig
+from pipeline.model.heads import MaskedLMHead, Pooler
+
+CONFIG = EncoderConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+
+
+def test_chosen_rows_equal_the_full_head_gathered():
+    """Logits of gathered rows are the rows of all tokens' logits."""
+    torch.manual_seed(0)
+    head = MaskedLMHead(CONFIG, nn.Embedding(30, 16))
+    hidden, rows = torch.randn(20, 16), torch.tensor([1, 2, 7, 19])
+    torch.testing.assert_close(head(hidden[rows]), head(hidden)[rows])
+
+
+def test_the_decoder_is_the_word_embedding():
+    """One parameter serves as both: a change of one is a change of the other, and gradients of both uses add up."""
+    words = nn.Embedding(30, 16)
+    head = MaskedLMHead(CONFIG, words)
+    assert head.decoder.weight is words.weight
+    model = nn.ModuleDict({"words": words, "head": head})
+    assert sum(parameter.shape == (30, 16) for parameter in model.parameters()) == 1
+
+
+def test_the_pooler_reads_first_tokens_only():
+    """A sequence's vector depends on its first token's state and nothing else."""
+    torch.manual_seed(0)
+    pooler, bounds = Pooler(16), torch.tensor([0, 3, 8], dtype=torch.int32)
+    hidden = torch.randn(8, 16)
+    pooled = pooler(hidden, bounds)
+    assert torch.equal(pooled, pooler.dense(hidden[[0, 3]]).tanh())
+    hidden[[1, 2, 4, 5, 6, 7]] = float("nan")
+    assert torch.equal(pooler(hidden, bounds), pooled)

@@ -1,0 +1,72 @@
+"""Laws of pipeline/objectives/cross_entropy.py."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from pipeline.objectives import cross_entropy
+from pipeline.objectives.cross_entropy import cross_entropy_sum
+
+
+def rows_and_labels(rows=13, classes=50, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(rows, classes, generator=generator)
+    return logits.to(dtype).requires_grad_(), torch.randint(classes, (rows,), generator=generator)
+
+
+def loss_and_gradient(function, logits, scale):
+    (function(logits) * scale).backward()
+    gradient, logits.grad = logits.grad, None
+    return function(logits).detach(), gradient
+
+
+@pytest.mark.parametrize("chunk_elements", [1, 200, 1 << 21])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_it_equals_torch_on_widened_logits(dtype, chunk_elements, monkeypatch):
+    """Loss and gradient are those of torch's cross entropy on fp32 logits, however the rows are chunked."""
+    monkeypatch.setattr(cross_entropy, "CPU_CHUNK_ELEMENTS", chunk_elements)
+    logits, labels = rows_and_labels(dtype=dtype)
+    wide = torch.promote_types(dtype, torch.float32)
+    loss, gradient = loss_and_gradient(lambda x: cross_entropy_sum(x, labels).loss, logits, 0.37)
+    expected = loss_and_gradient(lambda x: F.cross_entropy(x.to(wide), labels, reduction="sum"), logits, 0.37)
+    assert loss.dtype == wide and gradient.dtype == dtype
+    torch.testing.assert_close(loss, expected[0])
+    torch.testing.assert_close(gradient, expected[1])
+
+
+def test_the_gradient_is_the_derivative():
+    """The gradient in float64 agrees with finite differences."""
+    logits, labels = rows_and_labels(5, 7, torch.float64)
+    assert torch.autograd.gradcheck(lambda x: cross_entropy_sum(x, labels).loss, logits)
+
+
+def test_correct_counts_the_rows_whose_largest_logit_is_the_label():
+    """The count equals a comparison with argmax, and chunking does not change it."""
+    logits, labels = rows_and_labels(40, 3)
+    assert cross_entropy_sum(logits, labels).correct == (logits.argmax(1) == labels).sum() > 0
+
+
+def test_large_logits_stay_finite():
+    """The loss is computed from differences to the largest logit, so that exp does not overflow."""
+    logits = torch.tensor([[1e4, 0.0], [0.0, 1e4]], requires_grad=True)
+    loss = cross_entropy_sum(logits, torch.tensor([0, 0])).loss
+    loss.backward()
+    assert loss == 1e4
+    assert torch.equal(logits.grad, torch.tensor([[0.0, 0.0], [-1.0, 1.0]]))
+
+
+def test_no_rows_cost_nothing():
+    """A micro-batch in which nothing is masked adds 0 and still has a gradient."""
+    logits = torch.zeros(0, 9, requires_grad=True)
+    total = cross_entropy_sum(logits, torch.zeros(0, dtype=torch.long))
+    total.loss.backward()
+    assert total.loss == 0 and total.correct == 0 and logits.grad.shape == (0, 9)
+
+
+def test_sums_over_parts_add_up_to_the_whole():
+    """The sum over all rows is the sum of the sums over any split of them."""
+    logits, labels = rows_and_labels(dtype=torch.float64)
+    parts = [cross_entropy_sum(x, y) for x, y in zip(logits.split(5), labels.split(5), strict=True)]
+    whole = cross_entropy_sum(logits, labels)
+    torch.testing.assert_close(sum(part.loss for part in parts), whole.loss)
+    assert sum(part.correct for part in parts) == whole.correct

@@ -1,0 +1,153 @@
+"""Laws of pipeline/huggingface.py."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+import transformers
+from tokenizers import BertWordPieceTokenizer
+
+from pipeline import huggingface
+from pipeline.families.bert import FAMILY, BertConfig, BertForPreTraining
+from pipeline.huggingface import export, load
+
+CONFIG = BertConfig(
+    hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, hidden_act="gelu_new"
+)
+# [PAD] is not where transformers expects it, so that the export has to say so.
+VOCABULARY = ["the", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[PAD]", "cat", "sat", "##s"]
+
+
+@pytest.fixture
+def tokenizer_dir(tmp_path):
+    """A tokenizer directory as preprocessing leaves it beside the shards."""
+    directory = tmp_path / "tokenizer"
+    backend = BertWordPieceTokenizer({token: i for i, token in enumerate(VOCABULARY)}, lowercase=True)
+    transformers.BertTokenizerFast(tokenizer_object=backend._tokenizer).save_pretrained(directory)
+    return directory
+
+
+@pytest.fixture
+def model():
+    """A small BERT in which no parameter is at its initial constant."""
+    torch.manual_seed(0)
+    model = BertForPreTraining(CONFIG, len(VOCABULARY))
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    return model.eval()
+
+
+@pytest.fixture
+def exported(tokenizer_dir, model, tmp_path):
+    """The directory of an export of `model`."""
+    export(FAMILY, model.state_dict(), CONFIG, tokenizer_dir, tmp_path / "out", "# A card\n")
+    return tmp_path / "out"
+
+
+def logits_here(model, input_ids):
+    length = input_ids.shape[1]
+    hidden = model.encoder(
+        input_ids[0],
+        torch.zeros(length, dtype=torch.long),
+        torch.arange(length),
+        torch.tensor([0, length], dtype=torch.int32),
+        length,
+    )
+    return model.mlm_head(hidden)
+
+
+def test_the_export_computes_what_was_trained(exported, model):
+    """Loaded with its own tokenizer by transformers, the export gives our logits to 1e-5."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
+    inputs = tokenizer("The cats [MASK]", return_tensors="pt")
+    assert tokenizer.convert_ids_to_tokens(inputs["input_ids"][0]) == ["[CLS]", "the", "cat", "##s", "[MASK]", "[SEP]"]
+    theirs = transformers.BertForPreTraining.from_pretrained(exported).eval()
+    with torch.no_grad():
+        difference = theirs(**inputs).prediction_logits[0] - logits_here(model, inputs["input_ids"])
+    assert difference.abs().max() <= 1e-5
+
+
+@pytest.mark.parametrize(
+    "name", ["BertForPreTraining", "BertForMaskedLM", "BertModel", "AutoModel", "AutoModelForMaskedLM"]
+)
+def test_transformers_loads_the_export(exported, name):
+    """Every class that needs no new head finds all its weights; the pre-training class also uses all there are."""
+    _, report = getattr(transformers, name).from_pretrained(exported, output_loading_info=True)
+    assert not report["missing_keys"] and not report["mismatched_keys"]
+    if name == "BertForPreTraining":
+        assert not report["unexpected_keys"]
+    assert all(key.startswith(("cls.", "bert.pooler.")) for key in report["unexpected_keys"])
+
+
+def test_an_export_comes_back_as_it_was(exported, model):
+    """Import of an export gives the same parameters, bit for bit, the same configuration and vocabulary size."""
+    pretrained = load(FAMILY, exported)
+    assert pretrained.config == CONFIG and pretrained.vocab_size == len(VOCABULARY)
+    assert pretrained.state_dict.keys() == model.state_dict().keys()
+    assert all(torch.equal(pretrained.state_dict[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_an_export_holds_what_a_hub_page_needs(exported, tokenizer_dir):
+    """Weights, configuration, tokenizer files as they were, model card; the padding token is the tokenizer's."""
+    assert (exported / "README.md").read_text() == "# A card\n"
+    for file in tokenizer_dir.iterdir():
+        assert (exported / file.name).read_bytes() == file.read_bytes()
+    settings = json.loads((exported / "config.json").read_text())
+    assert settings["architectures"] == ["BertForPreTraining"]
+    assert settings["pad_token_id"] == VOCABULARY.index("[PAD]")
+    assert {name: settings[name] for name in asdict(CONFIG) if name in settings}["hidden_act"] == "gelu_new"
+    assert (exported / "model.safetensors").stat().st_size > 0
+
+
+def test_a_failed_export_leaves_nothing(tokenizer_dir, model, tmp_path, monkeypatch):
+    """An error in the middle of writing leaves neither the directory nor a temporary one."""
+    monkeypatch.setattr(huggingface.shutil, "copytree", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        export(FAMILY, model.state_dict(), CONFIG, tokenizer_dir, tmp_path / "out", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["tokenizer"]
+
+
+def test_export_and_import_draw_no_random_numbers(exported, tokenizer_dir, model, tmp_path):
+    """An export in the middle of a run does not change what the run draws next."""
+    state = torch.get_rng_state()
+    export(FAMILY, model.state_dict(), CONFIG, tokenizer_dir, tmp_path / "again", "")
+    load(FAMILY, exported)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_existing_directory_is_never_overwritten(exported, tokenizer_dir, model):
+    """The error names the directory."""
+    with pytest.raises(ValueError, match="out exists already"):
+        export(FAMILY, model.state_dict(), CONFIG, tokenizer_dir, exported, "")
+
+
+def test_a_tokenizer_of_another_size_is_refused(tokenizer_dir, tmp_path):
+    """Model and tokenizer must have the same vocabulary; the error gives both sizes."""
+    larger = BertForPreTraining(CONFIG, len(VOCABULARY) + 1)
+    with pytest.raises(ValueError, match="has 9 tokens but the model's vocabulary has 10"):
+        export(FAMILY, larger.state_dict(), CONFIG, tokenizer_dir, tmp_path / "out", "")
+
+
+def test_parameters_of_another_shape_are_refused(tokenizer_dir, model, tmp_path):
+    """A configuration that the parameters do not fit is an error that names a parameter."""
+    wider = BertConfig(**{**asdict(CONFIG), "intermediate_size": 32})
+    with pytest.raises(ValueError, match=r"do not fit the bert configuration(.|\n)*intermediate\.dense\.weight"):
+        export(FAMILY, model.state_dict(), wider, tokenizer_dir, tmp_path / "out", "")
+
+
+def test_a_model_without_pretraining_heads_is_refused(exported, tmp_path):
+    """Import never fills a missing head with random weights: it names what is missing."""
+    transformers.BertModel.from_pretrained(exported).save_pretrained(tmp_path / "bare")
+    with pytest.raises(ValueError, match=r"bare lacks .*cls\.predictions.*BertForPreTraining"):
+        load(FAMILY, tmp_path / "bare")
+
+
+def test_import_names_the_directory_it_cannot_read(exported, tmp_path):
+    """A directory without a model, and a model that the family does not compute, are errors that name the place."""
+    with pytest.raises(ValueError, match="nowhere has no config"):
+        load(FAMILY, tmp_path / "nowhere")
+    settings = json.loads((exported / "config.json").read_text())
+    (exported / "config.json").write_text(json.dumps({**settings, "is_decoder": True}))
+    with pytest.raises(ValueError, match="out: config.json: is_decoder=True"):
+        load(FAMILY, exported)

@@ -1,0 +1,174 @@
+"""Laws 3, 4 and 5 end to end: whole runs through the entry point, on real ranks."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ranks import ROOT, on_ranks
+from samples import make_samples
+
+RECIPE = """
+run_dir = "{run}"
+[data]
+samples = "{samples}"
+num_workers = 0
+[model]
+hidden_size = 32
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 64
+max_position_embeddings = 32
+[batch]
+global_batch_size = 24
+micro_batch_size = 4
+[optimizer]
+lr = 1e-2
+[schedule]
+total_steps = 8
+warmup_proportion = 0.25
+[evaluation]
+every = 4
+[checkpoint]
+every = 4
+[logging]
+every = 1
+tensorboard = false
+"""
+
+
+class Killed(Exception):
+    """Stands for a SIGKILL between two steps."""
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    return make_samples(tmp_path_factory.mktemp("samples") / "samples")
+
+
+def recipe_file(directory, samples, name="run", **replacements):
+    text = RECIPE.format(run=directory / name, samples=samples)
+    for old, new in replacements.items():
+        assert f"{old} = " in text, f"no field {old} in the test's recipe"
+        text = "\n".join(f"{old} = {new}" if line.startswith(f"{old} = ") else line for line in text.splitlines())
+    path = directory / f"{name}.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def runs(jobs):
+    """Call pretrain once for each (arguments, step after which the run is killed or None)."""
+    from pipeline import distributed
+    from pipeline.pretrain import pretrain
+    from pipeline.trainer import Trainer
+
+    train_step = Trainer.train_step
+    for arguments, kill_after in jobs:
+
+        def dies(self, last=kill_after):
+            train_step(self)
+            if self.state.step == last:
+                raise Killed
+
+        Trainer.train_step = dies if kill_after else train_step
+        try:
+            pretrain(arguments)
+        except Killed:
+            pass
+    distributed.shutdown()
+
+
+def losses(run, kind="train"):
+    lines = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if line["kind"] == kind]
+
+
+def tensors(run, step=8):
+    from pipeline.checkpoint import Reader
+
+    reader = Reader(Path(run) / "checkpoints" / f"step-{step:08d}")
+    return {(part, name): value for part in ("weight", "exp_avg", "exp_avg_sq") for name, value in reader.tensors(part)}
+
+
+def assert_identical(one, other):
+    first, second = tensors(one), tensors(other)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_killed_and_resumed_run_is_the_run_that_was_not(tmp_path, samples, precision):
+    """Same world size: weights, moments and metrics equal bit for bit, with dropout on (law 5)."""
+    whole, killed = recipe_file(tmp_path, samples, "whole"), recipe_file(tmp_path, samples, "killed")
+    options = ["--engine.precision", precision]
+    on_ranks(
+        runs,
+        2,
+        [(["--recipe", whole, *options], None), (["--recipe", killed, *options], 6), (["--recipe", killed, *options], None)],
+    )
+    assert_identical(tmp_path / "whole", tmp_path / "killed")
+    assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
+    assert losses(tmp_path / "whole", "heldout") == losses(tmp_path / "killed", "heldout")
+
+
+def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
+    """fp32, dropout on: 1 rank at stage 0 and 3 ranks at stages 1 to 3 give the curve of 2 ranks at stage 2."""
+    curves = {}
+    for world_size, stages in ((2, (2,)), (1, (0,)), (3, (1, 3))):
+        jobs = []
+        for stage in stages:
+            name = f"{world_size}x{stage}"
+            path = recipe_file(tmp_path, samples, name, micro_batch_size=4)
+            arguments = ["--recipe", path, "--engine.precision", "fp32"]
+            jobs.append(([*arguments, "--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"], None))
+            curves[name] = tmp_path / name
+        on_ranks(runs, world_size, jobs)
+    expected = losses(curves["2x2"])
+    assert len(expected) == 8
+    for run in curves.values():
+        assert losses(run) == pytest.approx(expected, rel=1e-6)
+        assert losses(run, "heldout") == pytest.approx(losses(curves["2x2"], "heldout"), rel=1e-6)
+
+
+def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, samples):
+    """(stage 2, 2 ranks) -> (stage 3, 3 ranks) -> (stage 0, 1 rank): the curve of the undisturbed run."""
+    whole = ["--recipe", recipe_file(tmp_path, samples, "whole"), "--engine.precision", "fp32"]
+    moved = ["--recipe", recipe_file(tmp_path, samples, "moved", every=2), "--engine.precision", "fp32"]
+    on_ranks(runs, 2, [(whole, None), (moved, 3)])
+    on_ranks(runs, 3, [([*moved, "--engine.deepspeed", "ds_configs/zero3_{precision}.json"], 5)])
+    on_ranks(runs, 1, [([*moved, "--engine.deepspeed", "ds_configs/zero0_{precision}.json"], None)])
+    assert losses(tmp_path / "moved") == pytest.approx(losses(tmp_path / "whole"), rel=1e-6)
+
+
+def command(*arguments, launcher=()):
+    return subprocess.run(
+        [sys.executable, "-m", *launcher, "pipeline.pretrain", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+def test_init_from_takes_weights_and_starts_anew(tmp_path, samples):
+    """Phase 2 starts at step 0 with phase 1's weights: its first held-out loss is phase 1's last."""
+    first = recipe_file(tmp_path, samples, "first")
+    second = recipe_file(tmp_path, samples, "second")
+    on_ranks(
+        runs,
+        1,
+        [(["--recipe", first], None), (["--recipe", second, "--init_from", str(tmp_path / "first"), "--seed", "12345"], None)],
+    )
+    assert losses(tmp_path / "second", "heldout")[0] == losses(tmp_path / "first", "heldout")[-1]
+
+
+def test_errors_reach_the_user_as_one_line_on_every_launcher(tmp_path, samples):
+    """Two ranks under torchrun: one error line, non-zero exit, no hang, and nothing of the run is created."""
+    path = recipe_file(tmp_path, samples, "run", global_batch_size=25)
+    done = command("--recipe", path, launcher=("torch.distributed.run", "--nproc_per_node", "2", "-m"))
+    assert done.returncode != 0
+    assert done.stderr.count("error: global_batch_size 25 cannot be dealt evenly") == 1
+    assert not (tmp_path / "run").exists()
