@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
+import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -47,10 +48,13 @@ def all_reduce_sum_(tensor: Tensor) -> Tensor:
     return tensor
 
 
-def barrier() -> None:
-    """Wait for every rank."""
-    if world_size() > 1:
-        dist.barrier()
+def all_reduce_max(value: float, device: torch.device) -> float:
+    """The largest `value` of all ranks."""
+    if world_size() == 1:
+        return value
+    tensor = torch.tensor(value, dtype=torch.float64, device=device)
+    dist.all_reduce(tensor, op=dist.ReduceOp.MAX)
+    return float(tensor)
 
 
 def gather_objects(value: T) -> list[T]:
@@ -79,7 +83,7 @@ def together(action: str) -> Iterator[None]:
         action: what is done, for the message: "load the checkpoint".
 
     Raises:
-        Exception: the block's own, on the ranks where it failed.
+        Exception: the block's own, on the first rank that failed with this message.
         PeerError: on the others.
     """
     error = None
@@ -87,8 +91,9 @@ def together(action: str) -> Iterator[None]:
         yield
     except Exception as caught:
         error = caught
-    failed = [number for number, has_failed in enumerate(gather_objects(error is not None)) if has_failed]
-    if error is not None:
+    messages = gather_objects(None if error is None else f"{type(error).__name__}: {error}")
+    if error is not None and messages.index(f"{type(error).__name__}: {error}") == rank():
         raise error
+    failed = [number for number, message in enumerate(messages) if message is not None]
     if failed:
         raise PeerError(f"rank {failed[0]} could not {action}; its message says why")

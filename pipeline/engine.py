@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from pipeline import distributed
 from pipeline.optim.lamb import OptimizerConfig
-from pipeline.optim.shards import Lamb, Shard
+from pipeline.optim.shards import Lamb, Parts, Shard
 from pipeline.optim.zero import Binding, bind
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -174,7 +174,8 @@ def _prepare_cpu() -> None:
     serves inference only; without this it would be compiled at the first start.
     """
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
-    torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // distributed.local_world_size()))
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // distributed.local_world_size()))
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         trim_threshold, top_pad, mmap_max = -1, -2, -4
@@ -186,6 +187,7 @@ def _prepare_cpu() -> None:
 def build(
     model: nn.Module,
     no_weight_decay: Callable[[str], bool],
+    parts: Parts,
     optimizer_config: OptimizerConfig,
     config: EngineConfig,
     *,
@@ -198,6 +200,7 @@ def build(
     Args:
         model: in fp32; DeepSpeed casts it.
         no_weight_decay: parameter name -> True for biases and LayerNorm.
+        parts: parameter name -> number of tensors it holds to LAMB.
         optimizer_config: LAMB and clipping.
         config: which DeepSpeed JSON.
         device: from `start`.
@@ -222,7 +225,7 @@ def build(
     engine, *_ = deepspeed.initialize(
         model=model, optimizer=optimizer, config=settings, dist_init_required=False
     )
-    binding = bind(engine, optimizer, distributed.all_reduce_sum_)
+    binding = bind(engine, optimizer, distributed.all_reduce_sum_, parts)
     return Engine(
         deepspeed=engine,
         optimizer=optimizer,

@@ -21,6 +21,19 @@ from torch import Tensor
 from pipeline.families.base import Family
 from pipeline.model.encoder import EncoderConfig
 
+# What a tokenizer may consist of in a Hugging Face directory; no tokenizer has all of them.
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "spiece.model",
+    "spm.model",
+)
+
 
 class Pretrained(NamedTuple):
     """A model read from a Hugging Face directory, in our terms."""
@@ -46,7 +59,7 @@ def export(
         family: the model's family.
         state_dict: all of the model's parameters, on any device; written in their own type.
         config: the model's configuration.
-        tokenizer_dir: the tokenizer as `transformers` loads it; its files are copied as they are.
+        tokenizer_dir: holds the tokenizer as `transformers` loads it; its files are copied as they are.
         out_dir: must not exist yet; its parent must.
         card: text of the model card, Markdown.
 
@@ -69,7 +82,9 @@ def export(
     model = _assemble(family, fields, family.to_huggingface(state_dict))
     with _atomic_directory(out_dir) as temporary:
         model.save_pretrained(temporary)
-        shutil.copytree(tokenizer_dir, temporary, dirs_exist_ok=True)
+        for name in TOKENIZER_FILES:
+            if (tokenizer_dir / name).is_file():
+                shutil.copy(tokenizer_dir / name, temporary / name)
         (temporary / "README.md").write_text(card, encoding="utf-8")
 
 
@@ -95,8 +110,7 @@ def load(family: Family, directory: Path) -> Pretrained:
     except ValueError as error:
         raise ValueError(f"{directory}: {error}") from error
     model_class = getattr(transformers, family.huggingface_class)
-    with torch.random.fork_rng():  # transformers draws the weights it does not find
-        model, report = model_class.from_pretrained(directory, dtype=torch.float32, output_loading_info=True)
+    model, report = model_class.from_pretrained(directory, dtype=torch.float32, output_loading_info=True)
     if report["missing_keys"]:
         raise ValueError(
             f"{directory} lacks {', '.join(sorted(report['missing_keys']))}: training can only go on from a "
@@ -104,6 +118,35 @@ def load(family: Family, directory: Path) -> Pretrained:
         )
     state_dict = family.from_huggingface(model.state_dict())
     return Pretrained(state_dict, config, _vocab_size(family, state_dict))
+
+
+def fill_masks(directory: Path, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
+    """The most likely tokens at each mask token of a text.
+
+    Args:
+        directory: an exported model, or any masked language model that `transformers` saved.
+        text: holds the tokenizer's mask token, such as [MASK], at least once.
+        top: how many tokens to give for each.
+
+    Returns:
+        For each mask token, from left to right, tokens and their probabilities, the likeliest first.
+
+    Raises:
+        ValueError: there is no such directory, or no mask token in `text` (or only beyond the longest sequence).
+    """
+    tokenizer = _load_tokenizer(directory)
+    inputs = tokenizer(text, return_tensors="pt", truncation=True)
+    masked = inputs["input_ids"][0] == tokenizer.mask_token_id  # (T,)
+    if not masked.any():
+        raise ValueError(f"{text!r} has no {tokenizer.mask_token}: put one where a word is to be guessed")
+    model = transformers.AutoModelForMaskedLM.from_pretrained(directory).eval()
+    with torch.inference_mode():
+        logits = model(**inputs).logits[0, masked].float()  # (M, V)
+    best = logits.softmax(1).topk(min(top, logits.shape[1]))
+    return [
+        [(str(tokenizer.decode(token)).strip(), value) for token, value in zip(tokens, values, strict=True)]
+        for tokens, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
 
 
 def _vocab_size(family: Family, state_dict: Mapping[str, Tensor]) -> int:
@@ -114,7 +157,7 @@ def _vocab_size(family: Family, state_dict: Mapping[str, Tensor]) -> int:
 
 def _load_tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
     if not directory.is_dir():
-        raise ValueError(f"{directory} is no directory: name the tokenizer/ beside the training data")
+        raise ValueError(f"{directory} is no directory: name one that holds a tokenizer (tokenizer.json)")
     return transformers.AutoTokenizer.from_pretrained(directory)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import resource
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -50,6 +51,15 @@ def peak_flops(device: torch.device, override_tflops: float) -> float | None:
     name = torch.cuda.get_device_name(device)
     matches = [key for key in PEAK_TFLOPS if all(word in name for word in key.split())]
     return PEAK_TFLOPS[max(matches, key=len)] * 1e12 if matches else None
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Largest memory of any rank so far: the device's allocations, or a CPU process's resident set."""
+    if device.type == "cuda":
+        used = torch.cuda.max_memory_allocated(device)
+    else:
+        used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return distributed.all_reduce_max(used / 2**30, device)
 
 
 class Totals:

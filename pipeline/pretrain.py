@@ -84,6 +84,7 @@ def build_engine(recipe: Recipe, division: BatchDivision, vocab_size: int, devic
     return build(
         family.build(recipe.model, vocab_size),
         family.no_weight_decay,
+        family.stacked_tensors,
         recipe.optimizer,
         recipe.engine,
         device=device,

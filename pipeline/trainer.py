@@ -14,7 +14,7 @@ import torch
 
 from pipeline.data.batch import Batch
 from pipeline.engine import Engine
-from pipeline.metrics import Totals, Writer, averages, throughput
+from pipeline.metrics import Totals, Writer, averages, peak_memory_gib, throughput
 from pipeline.progress import Progress
 
 
@@ -130,6 +130,7 @@ class Trainer:
         values["learning_rate"] = self.plan.learning_rate(self.state.step)
         values["grad_norm"] = self.engine.grad_norm()
         values["skipped_steps"] = self.engine.skipped_steps
+        values["peak_memory_gib"] = peak_memory_gib(self.engine.device)
         values["consumed_samples"] = self.state.consumed_samples
         self.latest["train"] = values
         self.writer.write("train", self.state.step, values)

@@ -1,14 +1,15 @@
 """Padding-free training batches: samples laid end to end, with masks.
 
 Sample i is `[CLS] A [SEP] B [SEP]` in rows cu_seqlens[i] to cu_seqlens[i + 1] of the flat arrays. Nothing is padded:
-MLPerf's Wikipedia samples fill 254 of 512 positions on average, so padding would double the work (mlcommons/training,
-language_model/tensorflow/bert). Masked rows are listed, so that the output layer computes no others.
+MLPerf's Wikipedia samples fill 254 of 512 positions on average, so padding would double the work (computed from
+packed_data/README.md of NVIDIA's BERT in mlcommons/training_results_v3.1). Masked rows are listed, so that the output
+layer computes no others.
 
 Shapes: B samples, T tokens of all of them with special tokens, M masked tokens.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,16 +59,27 @@ class Batch:
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The batch with its tensors on `device`; arrays for error reports stay on the host."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+        return Batch(**self._mapped(lambda tensor: tensor.to(device, non_blocking=non_blocking)))
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory, from which copies to the device overlap with computation."""
-        return self._map(Tensor.pin_memory)
+        return Batch(**self._mapped(Tensor.pin_memory))
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> "Batch":
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        tensors: dict[str, Any] = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
-        return replace(self, **tensors)
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields with arrays in place of tensors, so that a batch leaves a worker process as one message.
+
+        PyTorch would open a shared-memory file for each tensor instead, which costs several times more at these sizes.
+        """
+        return self._mapped(Tensor.numpy)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.__dict__.update(self._mapped(torch.from_numpy))
+
+    def _mapped(self, function: Callable[[Any], Any]) -> dict[str, Any]:
+        """All fields by name, with `function` applied to those that are tensors."""
+        values = {field: getattr(self, field.name) for field in fields(self)}
+        return {field.name: function(value) if field.type is Tensor else value for field, value in values.items()}
 
 
 class PackedPairs(NamedTuple):

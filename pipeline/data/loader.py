@@ -75,7 +75,7 @@ class BatchDivision:
         if rest:
             return remedy
         fitting = max(size for size in range(1, self.micro_batch_size + 1) if per_rank % size == 0)
-        return f"set micro_batch_size to {fitting}, which changes no result, or {remedy}"
+        return f"set micro_batch_size to {fitting}, which trains on the same samples, or {remedy}"
 
     @property
     def num_groups(self) -> int:

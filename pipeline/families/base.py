@@ -27,6 +27,8 @@ class Family:
     """(config, vocab_size) -> model with fresh weights drawn from torch's default generator."""
     no_weight_decay: Callable[[str], bool]
     """Parameter name -> whether weight decay leaves it alone."""
+    stacked_tensors: Callable[[str], int]
+    """Parameter name -> how many tensors of the reference implementation it stacks; LAMB gives each its own ratio."""
     training_flops: Callable[..., int]
     """(config, vocab_size, num_tokens, sum_squared_lengths, num_masked, num_samples) -> forward and backward FLOPs."""
     word_embeddings: str
@@ -54,7 +56,7 @@ def rename_to_huggingface(state: Mapping[str, Tensor], names: Names) -> dict[str
         ValueError: a parameter is missing or unknown.
     """
     _require_same_names(state, set(names), "this model's state dict")
-    renamed = {}
+    renamed: dict[str, Tensor] = {}
     for ours, theirs in names.items():
         renamed.update(zip(theirs, state[ours].chunk(len(theirs)), strict=True))
     return renamed

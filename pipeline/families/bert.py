@@ -75,6 +75,11 @@ def no_weight_decay(name: str) -> bool:
     return name.endswith("bias") or "layer_norm" in name
 
 
+def stacked_tensors(name: str) -> int:
+    """Query, key and value are three tensors to LAMB, though one product here."""
+    return len(LAYER_NAMES["qkv.weight"]) if ".qkv." in name else 1
+
+
 def training_flops(
     config: BertConfig, vocab_size: int, *, num_tokens: int, sum_squared_lengths: int, num_masked: int, num_samples: int
 ) -> int:
@@ -149,7 +154,7 @@ def parameter_names(num_layers: int) -> Names:
     for i in range(num_layers):
         for ours, theirs in LAYER_NAMES.items():
             names[f"encoder.layers.{i}.{ours}"] = _under(f"bert.encoder.layer.{i}", theirs)
-    return names | HEAD_NAMES
+    return {**names, **HEAD_NAMES}
 
 
 def _under(prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -208,6 +213,7 @@ FAMILY = Family(
     config_class=BertConfig,
     build=BertForPreTraining,
     no_weight_decay=no_weight_decay,
+    stacked_tensors=stacked_tensors,
     training_flops=training_flops,
     word_embeddings=WORD_EMBEDDINGS,
     huggingface_class="BertForPreTraining",

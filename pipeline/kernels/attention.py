@@ -25,8 +25,8 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional
 from torch.nn.attention.varlen import varlen_attn
 
 from pipeline.kernels.dropout import dropout
@@ -82,7 +82,9 @@ def attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float
     chosen = backend(qkv.device, qkv.dtype, dropout_p)
     if chosen == "varlen":
         query, key, value = qkv.unbind(1)
-        return varlen_attn(query, key, value, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
+        context = varlen_attn(query, key, value, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
+        assert isinstance(context, Tensor), "varlen_attn returns a tuple only where auxiliary outputs are asked for"
+        return context
     if chosen == "padded":
         return _attend_padded(qkv, padded_layout(cu_seqlens, max_seqlen, len(qkv)), dropout_p)
     return _attend_padded(qkv, bucketed_layout(tuple(cu_seqlens.tolist())), dropout_p)
@@ -154,7 +156,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, drop
     """Attention of (C, N, W, D) with keys masked where `real` (C, W) is False; see the module for the choice."""
     mask = None if real is None else real[:, None, None, :]  # (C, 1, 1, W)
     if query.device.type != "cpu" or (query.dtype == torch.float32 and dropout_p == 0.0):
-        return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
+        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # (C, N, W, W)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))

@@ -17,6 +17,9 @@ from torch.optim import Optimizer
 
 from pipeline.optim.lamb import OptimizerConfig, adam_direction_, takes_ratio, trust_ratios
 
+Parts = Callable[[str], int]
+"""Parameter name -> how many tensors, equal in size and stacked along dimension 0, it holds; each has its own ratio."""
+
 
 class Fragment(NamedTuple):
     """`flat[start:stop]` holds elements `[offset, offset + stop - start)` of tensor number `tensor`."""
@@ -73,6 +76,31 @@ def fragments_of_partition(
     return fragments
 
 
+def cut_at_parts(shard: Shard, parts: Parts) -> tuple[tuple[str, ...], list[Fragment]]:
+    """The shard's fragments cut where one stacked tensor ends and the next begins.
+
+    A fused query-key-value weight is three tensors to LAMB, as in the implementations that it is compared with.
+
+    Returns:
+        Names of the tensors that take a ratio each (`qkv.weight.0`, ...), and fragments that refer to them.
+    """
+    names: list[str] = []
+    first, sizes = [], []  # of each parameter: number of its first part, elements of a part
+    for name, shape in zip(shard.names, shard.shapes, strict=True):
+        count = parts(name)
+        first.append(len(names))
+        sizes.append(torch.Size(shape).numel() // count)
+        names += [f"{name}.{part}" for part in range(count)] if count > 1 else [name]
+    pieces = []
+    for tensor, start, stop, offset in shard.fragments:
+        while start < stop:
+            part, within = divmod(offset, sizes[tensor])
+            length = min(stop - start, sizes[tensor] - within)
+            pieces.append(Fragment(first[tensor] + part, start, start + length, within))
+            start, offset = start + length, offset + length
+    return tuple(names), pieces
+
+
 def sums_of_squares(flat: Tensor, fragments: Iterable[Fragment], num_tensors: int) -> Tensor:
     """Sum of squares of each tensor's elements in `flat`.
 
@@ -112,18 +140,23 @@ class Lamb(Optimizer):
         super().__init__(groups, {"lr": config.lr})
         self.shards: list[Shard] = []
         self._by_tensor: dict[int, list[Shard]] = {}
+        self._units: dict[int, tuple[tuple[str, ...], list[Fragment]]] = {}
         self._all_reduce: Callable[[Tensor], Any] | None = None
         self.last_ratios: dict[str, Tensor] = {}
 
-    def bind(self, by_tensor: dict[int, list[Shard]], all_reduce: Callable[[Tensor], Any]) -> None:
+    def bind(
+        self, by_tensor: dict[int, list[Shard]], all_reduce: Callable[[Tensor], Any], parts: Parts = lambda name: 1
+    ) -> None:
         """Say what the tensors in the parameter groups hold, and make `step` live.
 
         Args:
             by_tensor: id of each tensor that a group will hold at step time -> the shard(s) that describe it.
             all_reduce: sums a tensor over the ranks that share the shards, in place.
+            parts: which parameters hold several tensors to LAMB.
         """
         self._by_tensor = by_tensor
         self.shards = [shard for shards in by_tensor.values() for shard in shards]
+        self._units = {id(shard): cut_at_parts(shard, parts) for shard in self.shards}
         self._all_reduce = all_reduce
 
     def set_lr(self, lr: float) -> None:
@@ -144,10 +177,11 @@ class Lamb(Optimizer):
         ]
         ratios = self._ratios([(shard, direction) for group, shard, direction in work if group["takes_ratio"]])
         for group, shard, direction in work:
-            for tensor, start, stop, _ in shard.fragments:
+            names, fragments = self._units[id(shard)]
+            for tensor, start, stop, _ in fragments:
                 part = direction[start:stop]
                 if group["takes_ratio"]:
-                    part.mul_(ratios[shard.names[tensor]])
+                    part.mul_(ratios[names[tensor]])
                 shard.flat[start:stop].sub_(part, alpha=group["lr"])
 
     def _direction(self, group: dict[str, Any], shard: Shard, grad: Tensor | None) -> Tensor:
@@ -171,11 +205,12 @@ class Lamb(Optimizer):
         """Trust ratio by tensor name; one all-reduce, also where this rank holds nothing but padding."""
         if not work:
             return {}
+        units = [(*self._units[id(shard)], shard.flat, direction) for shard, direction in work]
         sums = torch.cat(
             [
-                sums_of_squares(values, shard.fragments, len(shard.names))
-                for shard, direction in work
-                for values in (shard.flat, direction)
+                sums_of_squares(values, fragments, len(names))
+                for names, fragments, *both in units
+                for values in both
             ]
         )
         if not work[0][0].replicated:
@@ -183,10 +218,10 @@ class Lamb(Optimizer):
             self._all_reduce(sums)
         ratios: dict[str, Tensor] = {}
         position = 0
-        for shard, _ in work:
-            k = len(shard.names)
+        for names, *_ in units:
+            k = len(names)
             param_sq, direction_sq = sums[position : position + 2 * k].view(2, k)
-            ratios.update(zip(shard.names, trust_ratios(param_sq, direction_sq), strict=True))
+            ratios.update(zip(names, trust_ratios(param_sq, direction_sq), strict=True))
             position += 2 * k
         self.last_ratios.update(ratios)
         return ratios

@@ -17,7 +17,7 @@ from deepspeed.runtime.zero.stage3 import DeepSpeedZeroOptimizer_Stage3
 from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from torch import Tensor, nn
 
-from pipeline.optim.shards import Fragment, Lamb, Shard, fragments_of_partition, whole_tensors
+from pipeline.optim.shards import Fragment, Lamb, Parts, Shard, fragments_of_partition, whole_tensors
 
 
 @dataclass
@@ -32,8 +32,16 @@ class Binding:
     """Copy the master weights into the model's weights, on all ranks together."""
 
 
-def bind(engine: deepspeed.DeepSpeedEngine, optimizer: Lamb, all_reduce: Callable[[Tensor], Any]) -> Binding:
+def bind(
+    engine: deepspeed.DeepSpeedEngine, optimizer: Lamb, all_reduce: Callable[[Tensor], Any], parts: Parts
+) -> Binding:
     """Make `optimizer` live on the partitions that `deepspeed.initialize` made.
+
+    Args:
+        engine: from `deepspeed.initialize`, around `optimizer`.
+        optimizer: the LAMB that was given to it.
+        all_reduce: sums a tensor over all ranks in place.
+        parts: which parameters hold several tensors to LAMB.
 
     Raises:
         ValueError: the wrapper around the optimizer, or the layout inside it, is not one that this code understands.
@@ -56,7 +64,7 @@ def bind(engine: deepspeed.DeepSpeedEngine, optimizer: Lamb, all_reduce: Callabl
             "here; use ZeRO stage 0, 1, 2 or 3 in fp32, bf16 or fp16 without offload"
         )
     check(binding)
-    optimizer.bind(binding.by_tensor, all_reduce)
+    optimizer.bind(binding.by_tensor, all_reduce, parts)
     return binding
 
 

@@ -6,11 +6,12 @@ from dataclasses import asdict
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 from tokenizers import BertWordPieceTokenizer
 
 from pipeline import huggingface
 from pipeline.families.bert import FAMILY, BertConfig, BertForPreTraining
-from pipeline.huggingface import export, load
+from pipeline.huggingface import export, fill_masks, load
 
 CONFIG = BertConfig(
     hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, hidden_act="gelu_new"
@@ -100,9 +101,38 @@ def test_an_export_holds_what_a_hub_page_needs(exported, tokenizer_dir):
     assert (exported / "model.safetensors").stat().st_size > 0
 
 
+def test_a_shared_tensor_is_written_once(tokenizer_dir, model, tmp_path):
+    """The decoder is not written beside the word embedding, even where the state dict holds it as a copy."""
+    copies = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    export(FAMILY, copies, CONFIG, tokenizer_dir, tmp_path / "out", "")
+    written = load_file(tmp_path / "out" / "model.safetensors")
+    assert sum(tensor.shape == (len(VOCABULARY), CONFIG.hidden_size) for tensor in written.values()) == 1
+
+
+def test_of_a_model_directory_only_the_tokenizer_is_taken(exported, model, tmp_path):
+    """A tokenizer that lies beside another model's files brings none of those along."""
+    settings = json.loads((exported / "config.json").read_text())
+    (exported / "config.json").write_text(json.dumps({**settings, "hidden_size": 99}))
+    export(FAMILY, model.state_dict(), CONFIG, exported, tmp_path / "again", "card")
+    assert json.loads((tmp_path / "again" / "config.json").read_text())["hidden_size"] == CONFIG.hidden_size
+
+
+def test_masks_are_filled_with_the_likeliest_tokens(exported, model):
+    """Each mask gets the tokens with the largest softmax of our logits, in order, one list per mask."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
+    text = "[MASK] cats [MASK]"
+    probabilities = logits_here(model, tokenizer(text, return_tensors="pt")["input_ids"]).softmax(1)
+    for row, words in zip((1, 4), fill_masks(exported, text, 3), strict=True):
+        values, tokens = probabilities[row].topk(3)
+        assert [word for word, _ in words] == [tokenizer.decode([token]) for token in tokens.tolist()]
+        assert [value for _, value in words] == pytest.approx(values.tolist(), abs=1e-5)
+    with pytest.raises(ValueError, match=r"'the cat' has no \[MASK\]"):
+        fill_masks(exported, "the cat")
+
+
 def test_a_failed_export_leaves_nothing(tokenizer_dir, model, tmp_path, monkeypatch):
     """An error in the middle of writing leaves neither the directory nor a temporary one."""
-    monkeypatch.setattr(huggingface.shutil, "copytree", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(huggingface.shutil, "copy", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         export(FAMILY, model.state_dict(), CONFIG, tokenizer_dir, tmp_path / "out", "")
     assert [path.name for path in tmp_path.iterdir()] == ["tokenizer"]
@@ -149,5 +179,5 @@ def test_import_names_the_directory_it_cannot_read(exported, tmp_path):
         load(FAMILY, tmp_path / "nowhere")
     settings = json.loads((exported / "config.json").read_text())
     (exported / "config.json").write_text(json.dumps({**settings, "is_decoder": True}))
-    with pytest.raises(ValueError, match="out: config.json: is_decoder=True"):
+    with pytest.raises(ValueError, match=r"out: config\.json: is_decoder=True"):
         load(FAMILY, exported)

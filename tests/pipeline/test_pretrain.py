@@ -136,7 +136,7 @@ def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
 def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, samples):
     """(stage 2, 2 ranks) -> (stage 3, 3 ranks) -> (stage 0, 1 rank): the curve of the undisturbed run."""
     whole = ["--recipe", recipe_file(tmp_path, samples, "whole"), "--engine.precision", "fp32"]
-    moved = ["--recipe", recipe_file(tmp_path, samples, "moved", every=2), "--engine.precision", "fp32"]
+    moved = ["--recipe", recipe_file(tmp_path, samples, "moved"), "--engine.precision", "fp32", "--checkpoint.every", "2"]
     on_ranks(runs, 2, [(whole, None), (moved, 3)])
     on_ranks(runs, 3, [([*moved, "--engine.deepspeed", "ds_configs/zero3_{precision}.json"], 5)])
     on_ranks(runs, 1, [([*moved, "--engine.deepspeed", "ds_configs/zero0_{precision}.json"], None)])

@@ -1,5 +1,7 @@
 """Laws of pipeline/data/masking.py."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -45,7 +47,7 @@ def draw_of(count, seed=0, epoch=0, first=0):
 
 
 def units_in_random_order(row, key, whole_word):
-    """The tokens or words of one packed sample as lists of positions, by the upper 48 bits of their first position's draw."""
+    """The tokens or words of one packed sample as lists of positions, in the order of their first positions' draws."""
     units = []
     for position, token in enumerate(row):
         if token < 5:
@@ -66,7 +68,7 @@ def fold_scalar(key, position):
 
 
 def slow_positions(row, key, config):
-    """The masked positions of one packed sample, as google-research/bert finds them and then filled up token by token."""
+    """The masked positions of one packed sample, found as google-research/bert does, then filled up token by token."""
     wanted = min(config.max_predictions, max(1, round(len(row) * config.probability)))
     masked, skipped = [], []
     for unit in units_in_random_order(row, key, config.whole_word):
@@ -121,7 +123,7 @@ def test_a_word_is_masked_whole_but_for_one_per_sample(samples, config):
     input_ids, is_text, cu_seqlens = pack(samples)
     masked = mask_tokens(input_ids, is_text, cu_seqlens, draw_of(len(samples)), config, SPECIAL)
     chosen = np.isin(np.arange(len(input_ids)), masked.positions)
-    for start, end in zip(cu_seqlens[:-1], cu_seqlens[1:], strict=True):
+    for start, end in pairwise(cu_seqlens):
         words = units_in_random_order(input_ids[start:end], 0, whole_word=True)
         states = [chosen[start + np.array(word)] for word in words]
         cut = [state for state in states if state.any() and not state.all()]
@@ -136,7 +138,7 @@ def test_a_sample_is_masked_alone_as_in_a_batch(samples, config, seed):
     samples = [(tokens, min(at, len(tokens) - 1)) for tokens, at in samples]
     input_ids, is_text, cu_seqlens = pack(samples)
     together = mask_tokens(input_ids, is_text, cu_seqlens, draw_of(len(samples), seed), config, SPECIAL)
-    for number, (start, end) in enumerate(zip(cu_seqlens[:-1], cu_seqlens[1:], strict=True)):
+    for number, (start, end) in enumerate(pairwise(cu_seqlens)):
         lengths = np.array([0, end - start])
         alone = mask_tokens(
             input_ids[start:end], is_text[start:end], lengths, draw_of(1, seed, 0, number), config, SPECIAL

@@ -125,7 +125,7 @@ LENGTHS = st.integers(1, 12).flatmap(
 
 @given(LENGTHS)
 def test_dealing_is_fair(case):
-    """Every sample goes to one group, all groups get as many, and their tokens differ by no more than two samples do."""
+    """Every sample goes to one group, all groups get as many, and their tokens differ no more than two samples do."""
     lengths, num_groups = np.array(case[0], np.int32), case[1]
     groups = deal(lengths, num_groups)
     assert groups.shape == (num_groups, len(lengths) // num_groups)

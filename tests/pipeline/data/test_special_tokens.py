@@ -8,7 +8,7 @@ from pipeline.data.special_tokens import SpecialTokens
 
 def test_ids_and_continuations_are_those_of_the_tokenizer(tmp_path, write_tokenizer, vocabulary):
     """Ids are looked up by name, and the table marks exactly the pieces that start with ##."""
-    pieces = vocabulary[::-1]
+    pieces = ["#", "#1", *vocabulary[::-1]]
     special = SpecialTokens.load(write_tokenizer(tmp_path, pieces).parent)
     assert [pieces[number] for number in (special.cls_id, special.sep_id)] == ["[CLS]", "[SEP]"]
     assert [pieces[number] for number in (special.mask_id, special.pad_id)] == ["[MASK]", "[PAD]"]

@@ -5,8 +5,8 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 import transformers
+from torch.nn import functional
 
 from pipeline.data.batch import Batch
 from pipeline.families.bert import (
@@ -17,6 +17,7 @@ from pipeline.families.bert import (
     from_huggingface,
     no_weight_decay,
     parameter_names,
+    stacked_tensors,
     to_huggingface,
     training_flops,
 )
@@ -128,8 +129,8 @@ def test_loss_and_gradients_equal_hugging_face():
     theirs = build_huggingface()
     theirs.load_state_dict(to_huggingface(ours.state_dict()))
     prediction, pair = huggingface_logits(theirs, batch)
-    expected = F.cross_entropy(prediction[batch.masked_positions], batch.masked_labels)
-    expected = expected + F.cross_entropy(pair, batch.pair_labels)
+    expected = functional.cross_entropy(prediction[batch.masked_positions], batch.masked_labels)
+    expected = expected + functional.cross_entropy(pair, batch.pair_labels)
     expected.backward()
     loss = ours(batch).loss
     loss.backward()
@@ -146,8 +147,12 @@ def test_sums_are_those_of_the_logits():
     batch, model = make_batch(), build()
     mlm, pair = model.logits(batch, batch.masked_positions)
     out = model(batch)
-    torch.testing.assert_close(out.mlm_loss_sum, F.cross_entropy(mlm, batch.masked_labels, reduction="sum").detach())
-    torch.testing.assert_close(out.pair_loss_sum, F.cross_entropy(pair, batch.pair_labels, reduction="sum").detach())
+    torch.testing.assert_close(
+        out.mlm_loss_sum, functional.cross_entropy(mlm, batch.masked_labels, reduction="sum").detach()
+    )
+    torch.testing.assert_close(
+        out.pair_loss_sum, functional.cross_entropy(pair, batch.pair_labels, reduction="sum").detach()
+    )
     assert out.mlm_correct == (mlm.argmax(1) == batch.masked_labels).sum()
     assert out.pair_correct == (pair.argmax(1) == batch.pair_labels).sum()
     assert [value.requires_grad for value in out] == [True, False, False, False, False]
@@ -213,6 +218,11 @@ def test_names_form_a_bijection():
     assert theirs.keys() == build_huggingface().state_dict().keys()
     named = [name for names in parameter_names(CONFIG.num_hidden_layers).values() for name in names]
     assert len(named) == len(set(named))
+
+
+def test_a_stack_counts_the_tensors_that_hugging_face_keeps_apart():
+    """`stacked_tensors` says of every parameter how many parameters it is in the reference implementation."""
+    assert all(stacked_tensors(ours) == len(theirs) for ours, theirs in parameter_names(2).items())
 
 
 def test_shared_tensors_may_be_saved_under_one_name():

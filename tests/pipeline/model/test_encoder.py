@@ -67,14 +67,15 @@ def test_activation_checkpointing_changes_no_bit_of_the_gradients():
 
 
 def test_activation_checkpointing_runs_every_layer_again(monkeypatch):
-    """In the backward pass each layer runs a second time, in evaluation it does not."""
+    """In the backward pass each layer runs a second time; where there is none, the first time is all."""
     encoder = build(replace(CONFIG, activation_checkpointing=True))
     calls = []
     for layer in encoder.layers:
         layer.qkv.register_forward_hook(lambda *_: calls.append(1))
     gradients(encoder, seed=5)
     assert len(calls) == 2 * CONFIG.num_hidden_layers
-    encoder.eval()(*random_inputs())
+    with torch.inference_mode():
+        encoder.eval()(*random_inputs())
     assert len(calls) == 3 * CONFIG.num_hidden_layers
 
 
@@ -85,7 +86,9 @@ def test_weights_are_drawn_as_in_bert():
     weights = [p.detach().flatten() for name, p in encoder.named_parameters() if p.dim() == 2]
     everything = torch.cat(weights)
     assert everything.abs().max() <= 0.04
-    assert everything.std().item() == pytest.approx(0.02 * 0.8796, rel=0.01)  # of a normal cut at 2 sigma
+    reference = torch.nn.init.trunc_normal_(torch.empty_like(everything), std=0.02, a=-0.04, b=0.04)
+    ranks = torch.linspace(0, len(everything) - 1, 21).long()
+    torch.testing.assert_close(everything.sort().values[ranks], reference.sort().values[ranks], rtol=0, atol=3e-4)
     for name, parameter in encoder.named_parameters():
         if parameter.dim() == 1:
             assert torch.equal(parameter, torch.full_like(parameter, float(name.endswith("layer_norm.weight")))), name
@@ -99,11 +102,11 @@ def test_the_seed_decides_the_weights():
 
 
 def test_flops_equal_those_of_the_products():
-    """The formula counts what torch's own counter sees, where nothing is padded (with dropout: torch counts no SDPA)."""
+    """The formula counts what torch's own counter sees, where nothing is padded."""
     from_torch = FlopCounterMode(display=False)
     lengths = [32, 32]
     with from_torch, torch.no_grad():
-        build().train()(*random_inputs(lengths))
+        build().train()(*random_inputs(lengths))  # in training: torch counts no fused attention
     expected = encoder_forward_flops(CONFIG, sum(lengths), sum(length**2 for length in lengths))
     assert from_torch.get_total_flops() == expected
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
+from torch.nn import functional
 
 from pipeline.objectives import cross_entropy
 from pipeline.objectives.cross_entropy import cross_entropy_sum
@@ -28,7 +28,7 @@ def test_it_equals_torch_on_widened_logits(dtype, chunk_elements, monkeypatch):
     logits, labels = rows_and_labels(dtype=dtype)
     wide = torch.promote_types(dtype, torch.float32)
     loss, gradient = loss_and_gradient(lambda x: cross_entropy_sum(x, labels).loss, logits, 0.37)
-    expected = loss_and_gradient(lambda x: F.cross_entropy(x.to(wide), labels, reduction="sum"), logits, 0.37)
+    expected = loss_and_gradient(lambda x: functional.cross_entropy(x.to(wide), labels, reduction="sum"), logits, 0.37)
     assert loss.dtype == wide and gradient.dtype == dtype
     torch.testing.assert_close(loss, expected[0])
     torch.testing.assert_close(gradient, expected[1])

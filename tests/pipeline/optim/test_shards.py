@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.optim.lamb import OptimizerConfig
-from pipeline.optim.shards import Fragment, Lamb, Shard, fragments_of_partition, sums_of_squares, whole_tensors
+from pipeline.optim.shards import Fragment, Lamb, Shard, cut_at_parts, fragments_of_partition, sums_of_squares, whole_tensors
 
 
 def optimizer_over(flat, shards, decayed=True):
@@ -112,3 +112,39 @@ def test_unbound_optimizer_does_not_step():
     parameter.grad = torch.zeros(4)
     lamb.step()
     assert torch.equal(parameter.detach(), torch.ones(4))
+
+
+def test_stacked_parameter_is_several_tensors():
+    """Three tensors in one parameter, cut anywhere, step as three parameters do."""
+    generator = torch.Generator().manual_seed(1)
+    weight, grad = torch.randn(6, 5, generator=generator), torch.randn(6, 5, generator=generator)
+    weight[:2] *= 50  # one part's ratio differs from the others'
+
+    def stepped(tensors, grads, parts):
+        parameters = [torch.nn.Parameter(t.clone()) for t in tensors]
+        lamb = Lamb([{"params": parameters, "decayed": True}], OptimizerConfig(lr=0.1))
+        lamb.bind(whole_tensors([(f"t{i}", p) for i, p in enumerate(parameters)]), lambda sums: sums, parts)
+        for parameter, g in zip(parameters, grads, strict=True):
+            parameter.grad = g.clone()
+        lamb.step()
+        return torch.cat([p.detach() for p in parameters]), lamb.last_ratios
+
+    fused, ratios = stepped([weight], [grad], lambda name: 3)
+    apart, _ = stepped(weight.chunk(3), grad.chunk(3), lambda name: 1)
+    whole, _ = stepped([weight], [grad], lambda name: 1)
+    assert torch.equal(fused, apart) and not torch.allclose(fused, whole)
+    assert list(ratios) == ["t0.0", "t0.1", "t0.2"]
+
+
+@settings(max_examples=50, deadline=None)
+@given(start=st.integers(0, 11), length=st.integers(1, 12), parts=st.sampled_from([1, 2, 3, 4, 6, 12]))
+def test_parts_partition_a_fragment(start, length, parts):
+    """Cutting keeps every element, in order, and no piece crosses a part's end."""
+    length = min(length, 12 - start)
+    shard = Shard(("w",), ((12,),), torch.zeros(length), [Fragment(0, 0, length, start)])
+    names, pieces = cut_at_parts(shard, lambda name: parts)
+    assert len(names) == parts
+    size = 12 // parts
+    covered = [piece.tensor * size + piece.offset + i for piece in pieces for i in range(piece.stop - piece.start)]
+    assert covered == list(range(start, start + length))
+    assert all(piece.offset + piece.stop - piece.start <= size for piece in pieces)

@@ -1,0 +1,67 @@
+# make demo | test | check | test-all | setup | clean
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+RANKS ?= 2
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+# Open MPI refuses to run as root unless told; harmless elsewhere.
+export OMPI_ALLOW_RUN_AS_ROOT := 1
+export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM := 1
+# Spares the warning that DeepSpeed prints in every process when it finds no GPU.
+ifeq ($(shell command -v nvidia-smi),)
+export DS_ACCELERATOR := cpu
+endif
+
+.PHONY: help setup demo test test-long test-all check clean
+
+help:
+	@echo "make demo      from raw text to a BERT that transformers loads, in minutes, on this machine"
+	@echo "make test      the tests                 make check  ruff and mypy"
+	@echo "make test-all  the tests and the long ones"
+
+setup: $(READY)
+
+# torch before the rest and no build isolation: DeepSpeed's setup imports the torch that is installed.
+$(READY): requirements.txt
+	@command -v g++ >/dev/null || { echo "error: g++ is missing; on Debian: apt-get install g++"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; make PYTHON=/path/to/python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q --disable-pip-version-check $(shell grep -E '^(torch|numpy|setuptools|wheel|ninja)==' requirements.txt)
+	DS_BUILD_OPS=0 $(VENV)/bin/pip install -q --disable-pip-version-check --no-build-isolation -r requirements.txt
+	@touch $(READY)
+
+demo: setup
+	@echo "== 1/5 text: English documentation that comes with Python -> sentence pairs"
+	python -m preprocessing run --sources embedded --out demo/data --vocab_size 8192 --max_seq_length 128 --workers 2 --heldout_share 0.05
+	@echo "== 2/5 pre-training on $(RANKS) ranks (ZeRO-2, LAMB)"
+	deepspeed --quiet --num_gpus $(RANKS) --module pipeline.pretrain --recipe pipeline/recipes/demo.toml
+	@echo "== 3/5 export to Hugging Face"
+	test -d demo/model || python -m pipeline.convert export demo/run demo/model
+	@echo "== 4/5 what it fills in"
+	python -m pipeline.convert fill demo/model "Return a new [MASK] object." "The [MASK] of the list is returned." "If the file does not exist, an [MASK] is raised."
+	@echo "== 5/5 curves"
+	python -m pipeline.report demo/run --out demo/curves.png
+	@echo
+	@echo "demo/data/        samples in Arrow shards: python -m preprocessing inspect demo/data/samples128"
+	@echo "demo/run/         recipe, metrics.jsonl, TensorBoard, checkpoints: tensorboard --logdir demo/run"
+	@echo "demo/model/       the model: transformers.BertForMaskedLM.from_pretrained(\"demo/model\")"
+	@echo "demo/curves.png   the curves"
+	@echo "Next: your own text, python -m preprocessing run --sources file:DIRECTORY --out data; then"
+	@echo "deepspeed --module pipeline.pretrain --recipe pipeline/recipes/bert_mini.toml (see README.md)"
+
+test: setup
+	python -m pytest -m "not slow"
+
+test-long: setup
+	python -m pytest -m slow
+
+test-all: test test-long
+
+check: setup
+	ruff check .
+	ruff format --check .
+	mypy
+
+clean:
+	rm -rf demo .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,46 @@
+"""Averages are over the global batch, and what was logged survives a resume."""
+
+import json
+
+import pytest
+import torch
+
+from pipeline.metrics import LoggingConfig, Totals, Writer, averages, read, throughput
+
+
+def test_averages_are_sums_over_sums():
+    """Two micro-batches of unlike size: the mean over all masked tokens, not the mean of means."""
+    totals = Totals(torch.device("cpu"))
+    totals.add([torch.tensor(30.0), torch.tensor(3), torch.tensor(4.0), torch.tensor(1), 10, 4, 100, 7e9])
+    totals.add([torch.tensor(2.0), torch.tensor(1), torch.tensor(1.0), torch.tensor(1), 2, 1, 20, 1e9])
+    totals.add([torch.tensor(99.0)] * 4 + [9, 9, 9, 9], weight=0)
+    sums = totals.reduce()
+    assert averages(sums) == pytest.approx(
+        {"loss": 32 / 12 + 1.0, "mlm_loss": 32 / 12, "mlm_accuracy": 4 / 12, "nsp_loss": 1.0, "nsp_accuracy": 0.4}
+    )
+    assert throughput(sums, 2.0, peak=16e9) == pytest.approx(
+        {"tokens_per_second": 60, "samples_per_second": 2.5, "mfu": 8e9 / 2 / 16e9}
+    )
+    assert totals.reduce()["tokens"] == 0
+
+
+def test_resumed_run_drops_what_it_will_train_again(tmp_path):
+    """Lines after the checkpoint go, also one that a kill cut short."""
+    config = LoggingConfig(tensorboard=False)
+    writer = Writer(tmp_path, config, 0)
+    for step in (1, 2, 3):
+        writer.write("train", step, {"loss": float(step)})
+    writer.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "tr')
+    Writer(tmp_path, config, 2).close()
+    assert [line["step"] for line in read(tmp_path / "metrics.jsonl")] == [1, 2]
+
+
+def test_not_a_number_is_valid_json(tmp_path):
+    """Infinite gradient norms of skipped steps are null, so that every JSON reader takes the file."""
+    writer = Writer(tmp_path, LoggingConfig(tensorboard=False), 0)
+    writer.write("train", 1, {"grad_norm": float("inf"), "loss": 2.0})
+    writer.close()
+    line = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
+    assert (line["grad_norm"], line["loss"]) == (None, 2.0)
