@@ -1,6 +1,6 @@
 """Speed of the data path of training on one core: `python -m benchmarks.loader [--samples DIR]`.
 
-Builds micro-batches in this process, as one loader worker does, and prints the median of rounds. Without `--samples`
+Builds micro-batches in this process and in one worker process, and prints the median of rounds. Without `--samples`
 it writes synthetic samples with the lengths of BERT's first phase (nine in ten fill 128 tokens, the others are uniform)
 and a vocabulary in which a fifth of the pieces continue a word.
 """
@@ -27,7 +27,7 @@ from preprocessing.shards import SampleDataset, sample_batch, write_shard
 
 VOCAB_SIZE, MAX_SEQ_LENGTH, NUM_SAMPLES = 30_522, 128, 200_000
 GLOBAL_BATCH_SIZE, NUM_GROUPS = 65_536, 1_024
-BATCHES_PER_ROUND = 50
+BATCHES_PER_ROUND = 100
 
 
 def main(samples: Path | None = None, micro_batch_size: int = 64, rounds: int = 7) -> None:
@@ -43,11 +43,13 @@ def main(samples: Path | None = None, micro_batch_size: int = 64, rounds: int = 
             write_synthetic(Path(directory))
         dataset = SampleDataset.open(Path(directory), "train")
         division = BatchDivision(64 * micro_batch_size, micro_batch_size, rank=0, world_size=1)
-        for whole_word in (False, True):
+        for whole_word, num_workers in ((False, 0), (True, 0), (True, 1)):
             batches = MicroBatches(dataset, division, MaskingConfig(whole_word=whole_word), seed=0)
-            build = [_tokens_per_second(batches, number, DataConfig(Path(directory), 0)) for number in range(rounds)]
+            config = DataConfig(Path(directory), num_workers)
+            build = median(_tokens_per_second(batches, number, config) for number in range(rounds))
+            place = "received from one worker process" if num_workers else "built in this process"
             words = "whole words" if whole_word else "tokens"
-            print(f"build micro-batches of {micro_batch_size}, masking {words}: {median(build) / 1e6:.2f} M tokens/s")
+            print(f"micro-batches of {micro_batch_size} {place}, masking {words}: {build / 1e6:.2f} M tokens/s")
         order = _milliseconds(lambda: global_batch(0, GLOBAL_BATCH_SIZE, len(dataset), 0), rounds)
         lengths = np.resize(dataset.lengths, GLOBAL_BATCH_SIZE)
         dealing = _milliseconds(lambda: deal(lengths, NUM_GROUPS), rounds)
@@ -77,10 +79,12 @@ def write_synthetic(directory: Path) -> None:
 
 
 def _tokens_per_second(batches: MicroBatches, round_number: int, config: DataConfig) -> float:
-    """Tokens per second, special tokens counted, of one round's micro-batches, which no other round has read."""
+    """Tokens per second of one round, special tokens counted, after its first micro-batch, which starts the worker."""
     items = range(round_number * BATCHES_PER_ROUND, (round_number + 1) * BATCHES_PER_ROUND)
+    loaded = iter(make_loader(batches, items, config, pin_memory=False))
+    next(loaded)
     start = time.perf_counter()
-    num_tokens = sum(len(batch.input_ids) for batch in make_loader(batches, items, config, pin_memory=False))
+    num_tokens = sum(len(batch.input_ids) for batch in loaded)
     return num_tokens / (time.perf_counter() - start)
 
 

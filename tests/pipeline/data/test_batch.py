@@ -1,6 +1,8 @@
 """Laws of pipeline/data/batch.py."""
 
+import pickle
 from dataclasses import fields
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
@@ -80,6 +82,17 @@ def test_moving_a_batch_moves_its_tensors_only(batch):
             assert after.shape == before.shape
         else:
             assert after is before
+
+
+def test_a_batch_comes_out_of_a_worker_as_it_went_in(batch):
+    """Between processes the tensors travel as arrays; what arrives are tensors again, equal and of the same types."""
+    made, _ = batch
+    arrived = pickle.loads(ForkingPickler.dumps(made))
+    for field in fields(Batch):
+        before, after = getattr(made, field.name), getattr(arrived, field.name)
+        assert type(after) is type(before)
+        assert np.array_equal(after, before)
+        assert not isinstance(before, torch.Tensor) or (after.dtype == before.dtype and not after.is_shared())
 
 
 @pytest.mark.skipif(not torch.accelerator.is_available(), reason="page-locked memory needs an accelerator")

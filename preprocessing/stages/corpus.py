@@ -9,6 +9,7 @@ of the corpus, and equal documents share one: none is both in `train` and in `he
 import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pyarrow as pa
@@ -127,9 +128,16 @@ class Corpus:
         """A checksum of all documents: the manifest's, which holds those of the files."""
         return sha256_file(self.directory / MANIFEST_NAME)
 
-    def count(self, partition: int) -> int:
-        """Number of documents in a partition."""
-        return sum(file.documents[partition] for file in self.files)
+    @cached_property
+    def counts(self) -> list[int]:
+        """Number of documents in each partition."""
+        return [sum(column) for column in zip(*(file.documents for file in self.files), strict=True)]
+
+    @cached_property
+    def sizes(self) -> list[int]:
+        """About how many bytes each partition has, for progress bars."""
+        per_document = sum(file.bytes for file in self.files) / max(1, sum(self.counts))
+        return [int(count * per_document) for count in self.counts]
 
     def read(self, partition: int) -> pa.ListArray:
         """The documents of a partition: (D,) lists of sentences, memory-mapped where only one file holds any."""

@@ -1,0 +1,78 @@
+"""A samples directory as text for people: what it holds, and whether it looks like language."""
+
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from preprocessing.schema import ACTUAL_NEXT, HELDOUT, RANDOM_NEXT, TRAIN
+from preprocessing.segments import NUM_SPECIAL_TOKENS
+from preprocessing.shards import SampleDataset, read_manifest
+from preprocessing.tokenizer import SPECIAL_TOKENS, load_tokenizer
+
+_LABELS = {ACTUAL_NEXT: "B follows A", RANDOM_NEXT: "B is random"}
+_SAMPLES_FOR_UNKNOWN = 20_000
+_BINS = 8
+_BAR_WIDTH = 40
+
+
+def inspect(directory: Path, samples: int = 3) -> str:
+    """Describes a samples directory.
+
+    Args:
+        directory: what `build` wrote.
+        samples: number of decoded samples per split, evenly spread.
+
+    Raises:
+        DataError: it is not a whole samples directory.
+    """
+    manifest = read_manifest(directory)
+    lines = [
+        f"{directory}: pairs of at most {manifest.max_seq_length} tokens, vocabulary of {manifest.vocab_size:,}",
+        f"made with {manifest.config}",
+    ]
+    for split in (TRAIN, HELDOUT):
+        dataset = SampleDataset.open(directory, split)
+        lines += ["", f"{split}: {len(dataset):,} samples, {manifest.splits[split].tokens:,} tokens"]
+        if len(dataset):
+            tokenizer = load_tokenizer(dataset.tokenizer_dir)
+            lines += [*_figures(dataset, tokenizer), *_histogram(dataset), *_decoded(dataset, tokenizer, samples)]
+    return "\n".join(lines)
+
+
+def _figures(dataset: SampleDataset, tokenizer: Tokenizer) -> list[str]:
+    spread = _spread(len(dataset), _SAMPLES_FOR_UNKNOWN)
+    tokens = np.concatenate(dataset.tokens(spread))
+    unknown = np.mean(tokens == tokenizer.token_to_id(SPECIAL_TOKENS["unk_token"]))
+    return [
+        f"  {np.unique(dataset.documents).size:,} documents, {len(dataset.shards)} shards, "
+        f"{sum(shard.bytes for shard in dataset.shards) / 1e6:,.1f} MB",
+        f"  random next: {np.mean(dataset.labels == RANDOM_NEXT):.1%} of the samples",
+        f"  unknown tokens: {unknown:.3%} of {tokens.size:,} in {spread.size:,} samples",
+    ]
+
+
+def _histogram(dataset: SampleDataset) -> list[str]:
+    longest = dataset.manifest.max_seq_length - NUM_SPECIAL_TOKENS
+    edges = np.unique(np.linspace(0, longest, _BINS + 1).astype(int))
+    counts, _ = np.histogram(dataset.lengths, edges + 0.5)  # A bin holds its upper edge.
+    return [
+        f"  {low + 1:5d} to {high:5d} tokens {count / len(dataset):6.1%} {'#' * round(_BAR_WIDTH * count / counts.max())}"
+        for low, high, count in zip(edges, edges[1:], counts, strict=False)
+    ]
+
+
+def _decoded(dataset: SampleDataset, tokenizer: Tokenizer, samples: int) -> list[str]:
+    lines = []
+    chosen = _spread(len(dataset), samples)
+    for index, tokens in zip(chosen, dataset.tokens(chosen), strict=True):
+        boundary = dataset.boundaries[index]
+        a, b = (tokenizer.decode(part.tolist(), skip_special_tokens=False) for part in np.split(tokens, [boundary]))
+        label = _LABELS[int(dataset.labels[index])]
+        lines += [f"  sample {index}, document {dataset.documents[index]}, {label}", f"    A: {a}", f"    B: {b}"]
+    return lines
+
+
+def _spread(total: int, count: int) -> np.ndarray:
+    """At most `count` indices of [0, total), evenly spread."""
+    return np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))

@@ -1,0 +1,197 @@
+"""Third stage: documents and tokenizer -> shards of sentence pairs, one shard per partition."""
+
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from tokenizers import Tokenizer
+
+from preprocessing.errors import DataError
+from preprocessing.files import atomic_path, sha256_file, write_text
+from preprocessing.progress import LOG, progress
+from preprocessing.schema import HELDOUT, MANIFEST_NAME, TOKENIZER_DIRECTORY, TRAIN, Manifest, Shard, Split
+from preprocessing.segments import NUM_SPECIAL_TOKENS, Layout, random_numbers, sentence_pairs
+from preprocessing.shards import read_manifest, sample_batch, write_shard
+from preprocessing.stages.corpus import Corpus
+from preprocessing.stages.directory import complete_stage, finish_part, open_stage, stage_config
+from preprocessing.tokenizer import TOKENIZER_FILES, encode, load_tokenizer
+from preprocessing.workers import run_tasks
+
+SPLITS = (TRAIN, HELDOUT)
+_MIN_DOCUMENTS = 2
+"""A random B comes from another document of the partition."""
+
+
+@dataclass(frozen=True)
+class BuildConfig:
+    """How samples are made of sentences."""
+
+    max_seq_length: int = 128
+    """Longest sample in tokens, [CLS] and two [SEP] included."""
+    short_seq_prob: float = 0.1
+    """Share of the documents whose pairs get a random shorter target length."""
+    duplicates: int = 1
+    """Passes over the training documents, each with other random pairs (dupe_factor of google-research/bert, where
+    it also gave other masks; here masks are drawn in training)."""
+    seed: int = 12345
+    """Seed of all random choices."""
+
+    def __post_init__(self) -> None:
+        if not NUM_SPECIAL_TOKENS + 2 <= self.max_seq_length < 2**16:
+            raise ValueError(f"max_seq_length is {self.max_seq_length}, must be 5 (a token each for A and B) to 65535")
+        if not 0 <= self.short_seq_prob <= 1:
+            raise ValueError(f"short_seq_prob is {self.short_seq_prob}, must be between 0 and 1")
+        if self.duplicates < 1:
+            raise ValueError(f"duplicates is {self.duplicates}, must be at least 1: the number of passes")
+
+
+@dataclass(frozen=True)
+class BuildTask:
+    """One shard to make; all that a worker needs."""
+
+    documents: Path
+    directory: Path
+    split: str
+    number: int
+    partitions: list[int]
+    first_document: int
+    config: BuildConfig
+
+
+def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path, executor: Executor) -> Manifest:
+    """Makes a samples directory of a documents and a tokenizer directory; continues where an earlier run stopped.
+
+    Raises:
+        DataError: a stage before is not complete, a split has one document only, or `directory` holds something else.
+    """
+    corpus = Corpus.open(documents)
+    tokenizer_sha256 = sha256_file(tokenizer / "tokenizer.json")
+    inputs = {"documents_sha256": corpus.sha256, "tokenizer_sha256": tokenizer_sha256}
+    tasks = plan_shards(corpus, directory, config)
+    if not open_stage(directory, "build", asdict(config) | inputs):
+        _copy_tokenizer(tokenizer, directory / TOKENIZER_DIRECTORY)
+        sizes = [sum(corpus.sizes[partition] for partition in task.partitions) for task in tasks]
+        with progress(sum(sizes), "build") as bar:
+            shards = run_tasks(executor, build_shard, tasks, lambda number: bar.update(sizes[number]))
+        manifest = Manifest(
+            vocab_size=load_tokenizer(tokenizer).get_vocab_size(),
+            max_seq_length=config.max_seq_length,
+            segments="nsp",
+            tokenizer_sha256=tokenizer_sha256,
+            config={"extract": stage_config(documents), "tokenizer": stage_config(tokenizer), "build": asdict(config)},
+            splits={name: Split.of([s for s, t in zip(shards, tasks, strict=True) if t.split == name]) for name in SPLITS},
+        )
+        complete_stage(directory, lambda: write_text(directory / MANIFEST_NAME, manifest.to_json()))
+    manifest = read_manifest(directory)
+    for name, split in manifest.splits.items():
+        LOG.info(f"{directory}: {name}: {split.rows:,} samples, {split.tokens:,} tokens in {len(split.shards)} shards")
+    return manifest
+
+
+def plan_shards(corpus: Corpus, directory: Path, config: BuildConfig) -> list[BuildTask]:
+    """A task per shard: a partition, or several consecutive ones where one alone has fewer than two documents.
+
+    Raises:
+        DataError: a split has one document in all, or was wanted and has none.
+    """
+    tasks = []
+    first_documents = [0, *accumulate(corpus.counts)]
+    for split in SPLITS:
+        partitions = corpus.partitioning.partitions(split)
+        counts = [corpus.counts[partition] for partition in partitions]
+        if partitions and sum(counts) < _MIN_DOCUMENTS:
+            raise DataError(
+                f"{corpus.directory}: {sum(counts)} of {sum(corpus.counts)} documents are in split {split}, next sentence "
+                f"prediction needs at least {_MIN_DOCUMENTS}: give more documents, or remove this directory and set "
+                f"--heldout_share (now {corpus.partitioning.heldout_share:g}) to 0 or to a larger share"
+            )
+        for number, group in enumerate(join_small(counts)):
+            chosen = [partitions[index] for index in group]
+            tasks.append(
+                BuildTask(corpus.directory, directory, split, number, chosen, first_documents[chosen[0]], config)
+            )
+    return tasks
+
+
+def join_small(counts: list[int]) -> list[list[int]]:
+    """Runs of consecutive partitions, each as short as possible with at least two documents together.
+
+    Joining, not failing, because which partitions are too small is chance: it befalls corpora of few, long documents.
+
+    Args:
+        counts: number of documents of each partition; at least two in all, or no partitions.
+    """
+    groups: list[list[int]] = []
+    held = _MIN_DOCUMENTS
+    for index, count in enumerate(counts):
+        if held >= _MIN_DOCUMENTS:
+            groups.append([])
+            held = 0
+        groups[-1].append(index)
+        held += count
+    if held < _MIN_DOCUMENTS:
+        last = groups.pop()
+        groups[-1] += last
+    return groups
+
+
+def build_shard(task: BuildTask) -> Shard:
+    """Makes one shard, unless an earlier run did."""
+    path = task.directory / f"{task.split}-{task.number:05d}.arrow"
+
+    def make() -> dict:
+        tokenizer = load_tokenizer(task.directory / TOKENIZER_DIRECTORY)
+        return asdict(write_shard(path, _batches(task, tokenizer), tokenizer.get_vocab_size()))
+
+    return Shard(**finish_part(task.directory, path.stem, make))
+
+
+def _batches(task: BuildTask, tokenizer: Tokenizer) -> Iterator[pa.RecordBatch]:
+    """The samples of each pass over the task's partitions. Held-out data is passed over once."""
+    corpus = Corpus.open(task.documents)
+    documents = pa.concat_arrays([corpus.read(partition) for partition in task.partitions])
+    tokens = encode(tokenizer, documents.flatten())
+    layout = without_empty(tokens.offsets.to_numpy(), documents.offsets.to_numpy())
+    for duplicate in range(task.config.duplicates if task.split == TRAIN else 1):
+        random = random_numbers(task.config.seed, duplicate, task.split, task.number)
+        pairs = sentence_pairs(layout, task.config.max_seq_length, task.config.short_seq_prob, random)
+        yield gather(tokens.values.to_numpy(), np.array(pairs), task.first_document, tokenizer.get_vocab_size())
+
+
+def without_empty(sentences: np.ndarray, documents: np.ndarray) -> Layout:
+    """The layout without the sentences that have no token, such as one of control characters.
+
+    Args:
+        sentences: (S + 1,) where each sentence starts in the tokens.
+        documents: (D + 1,) where each document starts in the sentences.
+    """
+    kept = np.diff(sentences) > 0  # (S,)
+    numbers = np.concatenate([[0], np.cumsum(kept)])  # (S + 1,)
+    return Layout([*sentences[:-1][kept].tolist(), int(sentences[-1])], numbers[documents].tolist())
+
+
+def gather(tokens: np.ndarray, pairs: np.ndarray, first_document: int, vocab_size: int) -> pa.RecordBatch:
+    """The samples that `pairs` (N, 6), columns as in `Pair`, choose from the tokens (T,) of a partition."""
+    a_start, a_stop, b_start, b_stop, labels, documents = pairs.T  # (N,) each
+    ranges = pairs[:, :4].reshape(-1, 2).tolist()  # A and B by turns
+    lengths = a_stop - a_start + b_stop - b_start
+    return sample_batch(
+        np.concatenate([tokens[start:stop] for start, stop in ranges]),
+        np.concatenate([[0], np.cumsum(lengths)]),
+        boundaries=a_stop - a_start,
+        labels=labels,
+        documents=documents + first_document,
+        vocab_size=vocab_size,
+    )
+
+
+def _copy_tokenizer(source: Path, target: Path) -> None:
+    target.mkdir(exist_ok=True)
+    for name in TOKENIZER_FILES:
+        with atomic_path(target / name) as temporary:
+            shutil.copyfile(source / name, temporary)

@@ -1,0 +1,113 @@
+"""A stage's output directory: whose it is, which parts of it are done, when it is complete.
+
+`stage.json`, written first, holds what the content is a function of: the configuration and the identity of the input.
+A part (one file) is recorded under `progress/` once it is whole. The manifest, written last, completes the directory and
+makes the records superfluous. A killed run is therefore continued by running the same command again.
+"""
+
+import json
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from preprocessing.errors import DataError
+from preprocessing.files import is_temporary, read_json, sha256_file, write_json
+from preprocessing.schema import FORMAT_VERSION, MANIFEST_NAME
+
+LOG = logging.getLogger("preprocessing")
+STAGE_NAME = "stage.json"
+_PROGRESS = "progress"
+_DIFFERENCES_SHOWN = 5
+
+
+def open_stage(directory: Path, stage: str, config: dict[str, Any]) -> bool:
+    """Claims a directory for a stage with this configuration, or finds that it has it already.
+
+    Returns:
+        Whether the directory is complete, so that nothing is left to do.
+
+    Raises:
+        DataError: the directory holds something else, or was begun with another configuration.
+    """
+    wanted = json.loads(json.dumps({"stage": stage, "format_version": FORMAT_VERSION, "config": config}))
+    if directory.is_dir():
+        for leftover in filter(is_temporary, [*directory.rglob(".*")]):
+            leftover.unlink()
+    if (directory / STAGE_NAME).is_file():
+        _check_same(directory, wanted)
+    else:
+        check_vacant(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        write_json(directory / STAGE_NAME, wanted)
+    if (directory / MANIFEST_NAME).is_file():
+        LOG.info(f"{directory}: complete already")
+        return True
+    (directory / _PROGRESS).mkdir(exist_ok=True)
+    return False
+
+
+def stage_config(directory: Path) -> dict[str, Any]:
+    """The configuration that `open_stage` recorded."""
+    return read_json(directory / STAGE_NAME)["config"]
+
+
+def check_vacant(directory: Path) -> None:
+    """Checks that a directory is empty or does not exist.
+
+    Raises:
+        DataError: something else is there.
+    """
+    if directory.exists() and not directory.is_dir():
+        raise DataError(f"{directory}: is a file, expected a directory; give another --out")
+    if found := sorted(path.name for path in directory.iterdir()) if directory.exists() else []:
+        raise DataError(
+            f"{directory}: holds {', '.join(found[:3])}{' ...' * (len(found) > 3)} and was not made by this program; "
+            "give an --out that is new or empty"
+        )
+
+
+def finish_part(directory: Path, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The record of part `name`: from an earlier run if its file is still whole, otherwise of what `make` writes.
+
+    Args:
+        directory: the stage's directory.
+        name: of the part.
+        make: writes one file into the directory; its record holds at least `path`, `bytes` and `sha256`.
+    """
+    marker = directory / _PROGRESS / f"{name}.json"
+    if marker.is_file():
+        record = read_json(marker)
+        path = directory / record["path"]
+        if path.is_file() and path.stat().st_size == record["bytes"] and sha256_file(path) == record["sha256"]:
+            return record
+    record = make()
+    write_json(marker, record)
+    return record
+
+
+def complete_stage(directory: Path, publish: Callable[[], None]) -> None:
+    """Completes a directory whose parts are all done: `publish` writes its manifest."""
+    publish()
+    shutil.rmtree(directory / _PROGRESS)
+
+
+def _check_same(directory: Path, wanted: dict[str, Any]) -> None:
+    found = read_json(directory / STAGE_NAME)
+    if differences := list(_differences(found, wanted)):
+        shown = "; ".join(differences[:_DIFFERENCES_SHOWN])
+        more = f"; and {len(differences) - _DIFFERENCES_SHOWN} more" * (len(differences) > _DIFFERENCES_SHOWN)
+        raise DataError(
+            f"{directory}: was made with another configuration: {shown}{more}. "
+            "Give the same options as before, another --out, or remove this directory"
+        )
+
+
+def _differences(found: dict[str, Any], wanted: dict[str, Any]) -> Iterator[str]:
+    for name in sorted(found.keys() | wanted.keys()):
+        old, new = found.get(name), wanted.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences(old, new)
+        elif old != new:
+            yield f"{name} was {json.dumps(old)}, is {json.dumps(new)}"

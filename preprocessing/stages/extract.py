@@ -1,0 +1,145 @@
+"""First stage: sources -> documents, cut into sentences, checked, and dealt to partitions."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from preprocessing.documents import LONG_SENTENCE, NO_SENTENCES, NOT_UTF8, BadRecord, Document, Split
+from preprocessing.files import write_json
+from preprocessing.progress import LOG, progress
+from preprocessing.sentences import split_sentences
+from preprocessing.sources.registry import plan_sources
+from preprocessing.stages.corpus import Corpus, DocumentFile, Partitioning, write_documents
+from preprocessing.stages.directory import complete_stage, finish_part, open_stage
+from preprocessing.stages.report import Tally
+from preprocessing.workers import run_tasks
+
+REPORT_NAME = "report.json"
+_MEGABYTE = 10**6
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    """What to read and how to cut it up."""
+
+    sources: list[str]
+    """One or more of jsonl:PATH (JSON Lines), text:PATH (blank lines between documents, a sentence or paragraph per
+    line), file:PATH (each .txt or .md file a document, blank lines between paragraphs), embedded (1.5 MB of Python's own
+    documentation). PATH is a file or a directory, which is searched; .jsonl and .txt may be gzipped."""
+    text_key: str = "text"
+    """Key that holds the text of a JSON Lines record."""
+    language: str = "en"
+    """Language of the text, for sentence splitting: an ISO 639-1 code."""
+    max_sentence_chars: int = 10_000
+    """Longest sentence in characters; longer ones (tables, lost line ends) are dropped and reported."""
+    heldout_share: float = 0.01
+    """Share of the documents, by a hash of their text, that is kept out of training for evaluation."""
+    max_bad_share: float = 0.01
+    """Share of unusable input records above which the job fails."""
+    split_mb: float = 32
+    """Input per task in MB; bounds a worker's memory."""
+    partition_mb: float = 64
+    """Text per partition in MB: random sentences are drawn within one, each becomes a shard, and building one takes
+    some 15 times its size in memory."""
+
+    def __post_init__(self) -> None:
+        if not self.sources:
+            raise ValueError("sources is empty, name at least one, such as --sources jsonl:wiki.jsonl")
+        for name in ("heldout_share", "max_bad_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 0 and below 1: it is a share, not percent")
+        for name in ("split_mb", "max_sentence_chars"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}, must be above 0")
+        if not 0 < self.partition_mb <= 1000:
+            raise ValueError(f"partition_mb is {self.partition_mb}, must be above 0 and at most 1000")
+
+
+@dataclass(frozen=True)
+class ExtractTask:
+    """One split to read; all that a worker needs."""
+
+    number: int
+    split: Split
+    directory: Path
+    partitioning: Partitioning
+    config: ExtractConfig
+
+
+def extract(directory: Path, config: ExtractConfig, executor: Executor) -> Corpus:
+    """Reads the sources into `directory`; continues where an earlier run stopped.
+
+    Raises:
+        DataError: bad input, too much of it, or a directory that holds something else.
+    """
+    splits = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key)
+    if open_stage(directory, "extract", _identity(config, splits)):
+        return Corpus.open(directory)
+    sizes = [split.num_bytes for split in splits]
+    partitioning = Partitioning.of(sum(sizes), int(config.partition_mb * _MEGABYTE), config.heldout_share)
+    tasks = [ExtractTask(number, split, directory, partitioning, config) for number, split in enumerate(splits)]
+    with progress(sum(sizes), "extract") as bar:
+        records = run_tasks(executor, extract_split, tasks, lambda number: bar.update(sizes[number]))
+    tally = Tally.of_splits([record.pop("tally") for record in records], splits)
+    write_json(directory / REPORT_NAME, asdict(tally))
+    tally.check(config.max_bad_share)
+    LOG.info(f"{directory}: {tally.text()}")
+    corpus = Corpus(directory, partitioning, tuple(DocumentFile(**record) for record in records))
+    complete_stage(directory, corpus.publish)
+    return corpus
+
+
+def extract_split(task: ExtractTask) -> dict:
+    """Reads one split into one file, unless an earlier run did; the file's manifest entry and its `tally`."""
+    name = f"split-{task.number:05d}"
+
+    def make() -> dict:
+        tally = Tally()
+        path = task.directory / f"{name}.arrow"
+        return asdict(write_documents(path, _blocks(task, tally), len(task.partitioning))) | {"tally": asdict(tally)}
+
+    return finish_part(task.directory, name, make)
+
+
+def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[list[str]]]]:
+    """The documents of a split by partition, handed on whenever they reach `split_mb`: a gzip file may hold any amount."""
+    block: list[list[list[str]]] = [[] for _ in range(len(task.partitioning))]
+    size = 0
+    for record in task.split.records():
+        tally.records += 1
+        sentences, text, bad = _sentences(record, task.config)
+        if bad:
+            tally.add_bad(bad)
+        if sentences:
+            tally.add_document(sentences)
+            block[task.partitioning.partition(text)].append(sentences)
+            size += len(text)
+        if size >= task.config.split_mb * _MEGABYTE:
+            yield block
+            block, size = [[] for _ in range(len(task.partitioning))], 0
+    if size:
+        yield block
+
+
+def _sentences(record: Document | BadRecord, config: ExtractConfig) -> tuple[list[str], bytes, BadRecord | None]:
+    """A record's sentences, its text in UTF-8, and what is wrong with it, if anything."""
+    if isinstance(record, BadRecord):
+        return [], b"", record
+    try:
+        text = record.text.encode("utf-8")
+    except UnicodeEncodeError as error:  # JSON may name half of a surrogate pair: "\ud800".
+        return [], b"", BadRecord(NOT_UTF8, record.position, str(error))
+    kept, dropped = split_sentences(record.text, config.language, config.max_sentence_chars)
+    if dropped:
+        detail = f"{max(dropped):,} characters, more than max_sentence_chars = {config.max_sentence_chars:,}; left out"
+        return kept, text, BadRecord(LONG_SENTENCE, record.position, detail)
+    return kept, text, None if kept else BadRecord(NO_SENTENCES, record.position, "the text is empty or white space")
+
+
+def _identity(config: ExtractConfig, splits: list[Split]) -> dict:
+    """What the documents are a function of; max_bad_share only decides whether they are published."""
+    stats = {str(path): path.stat() for split in splits for path in split.files}
+    inputs = {path: f"{stat.st_size} bytes, modified at {stat.st_mtime_ns} ns" for path, stat in stats.items()}
+    options = {name: value for name, value in asdict(config).items() if name != "max_bad_share"}
+    return options | {"inputs": inputs}

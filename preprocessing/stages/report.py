@@ -1,0 +1,90 @@
+"""What extraction found in the input: how many documents, and which records it could not use, with their places."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from preprocessing.documents import BadRecord, Split
+from preprocessing.errors import DataError
+
+_PLACES_SHOWN = 5
+_DETAIL_CHARS = 300
+
+
+@dataclass
+class Tally:
+    """Counts of one split, or of all; plain values, so that a split's tally can wait on disk for the others."""
+
+    records: int = 0
+    """Records read, good and bad."""
+    documents: int = 0
+    """Documents kept."""
+    sentences: int = 0
+    """Sentences kept."""
+    characters: int = 0
+    """Characters of text in the documents kept."""
+    bad: dict[str, int] = field(default_factory=dict)
+    """Bad records by kind; a record counts once."""
+    first: dict[str, list] = field(default_factory=dict)
+    """The first bad records of each kind: [position or place, detail]."""
+
+    def add_document(self, sentences: list[str]) -> None:
+        """Counts a document."""
+        self.documents += 1
+        self.sentences += len(sentences)
+        self.characters += sum(map(len, sentences))
+
+    def add_bad(self, record: BadRecord) -> None:
+        """Counts a bad record, and keeps it if it is among the first of its kind."""
+        self._add_bad(record.kind, 1, [[record.position, record.detail[:_DETAIL_CHARS]]])
+
+    def _add_bad(self, kind: str, count: int, first: list) -> None:
+        self.bad[kind] = self.bad.get(kind, 0) + count
+        self.first[kind] = [*self.first.get(kind, []), *first][:_PLACES_SHOWN]
+
+    @staticmethod
+    def of_splits(tallies: Iterable[dict[str, Any]], splits: Iterable[Split]) -> "Tally":
+        """The tallies of all splits together, positions turned into places."""
+        total = Tally()
+        for record, split in zip(tallies, splits, strict=True):
+            tally = Tally(**record)
+            total.records += tally.records
+            total.documents += tally.documents
+            total.sentences += tally.sentences
+            total.characters += tally.characters
+            for kind, count in tally.bad.items():
+                room = _PLACES_SHOWN - len(total.first.get(kind, []))
+                first = [[split.place(position), detail] for position, detail in tally.first[kind][:room]]
+                total._add_bad(kind, count, first)
+        return total
+
+    @property
+    def num_bad(self) -> int:
+        """Number of bad records."""
+        return sum(self.bad.values())
+
+    def text(self) -> str:
+        """The report for people: a line of totals, then each kind with its first places."""
+        share = self.num_bad / max(1, self.records)
+        lines = [
+            f"{self.documents:,} documents, {self.sentences:,} sentences, {self.characters / 1e6:,.1f} million characters; "
+            f"{self.num_bad:,} of {self.records:,} records are bad ({share:.2%})"
+        ]
+        for kind in sorted(self.bad):
+            lines.append(f"  {kind}: {self.bad[kind]:,}, first at")
+            lines += [f"    {place}: {detail}" for place, detail in self.first[kind]]
+        return "\n".join(lines)
+
+    def check(self, max_bad_share: float) -> None:
+        """Checks that there is something to build on.
+
+        Raises:
+            DataError: too many bad records, or no document.
+        """
+        if self.num_bad > max_bad_share * self.records:
+            raise DataError(
+                f"{self.num_bad:,} of {self.records:,} records are bad, more than max_bad_share = {max_bad_share:g} "
+                f"allows; correct the input, or raise --max_bad_share\n{self.text()}"
+            )
+        if not self.documents:
+            raise DataError(f"--sources: no document in the input; give at least one\n{self.text()}")

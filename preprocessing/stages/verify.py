@@ -1,0 +1,39 @@
+"""Reads every byte that the stages wrote and compares it with the recorded checksums."""
+
+from pathlib import Path
+
+from preprocessing.errors import DataError
+from preprocessing.files import read_json
+from preprocessing.shards import SampleDataset, read_manifest
+from preprocessing.stages.corpus import Corpus
+from preprocessing.stages.directory import STAGE_NAME
+
+
+def verify(directory: Path) -> str:
+    """Checks a documents or samples directory, or all of them in an `--out` directory.
+
+    Returns:
+        What was found whole, as text.
+
+    Raises:
+        DataError: a file differs from its record, or there is nothing to check.
+    """
+    stages = [path.parent for path in sorted([*directory.glob(STAGE_NAME), *directory.glob(f"*/{STAGE_NAME}")])]
+    checked = [line for stage in stages if (line := _verify_stage(stage))]
+    if not checked:
+        raise DataError(f"{directory}: holds no documents or samples directory; give the --out of an earlier run")
+    return "\n".join(checked)
+
+
+def _verify_stage(directory: Path) -> str:
+    match read_json(directory / STAGE_NAME)["stage"]:
+        case "extract":
+            corpus = Corpus.open(directory)
+            corpus.verify()
+            return f"{directory}: {len(corpus.files)} files are whole"
+        case "build":
+            splits = [SampleDataset.open(directory, split) for split in read_manifest(directory).splits]
+            for split in splits:
+                split.verify()
+            return f"{directory}: {sum(len(split.shards) for split in splits)} shards are whole"
+    return ""
