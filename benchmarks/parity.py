@@ -1,8 +1,8 @@
 """The same loss curve as a plain loop over Hugging Face's model: `python -m benchmarks.parity --samples DIR`.
 
-Three trainings from equal weights on equal batches, dropout 0, fp32: this pipeline on one rank, this pipeline on two ranks under
-ZeRO-2, and a plain loop over `transformers.BertForPreTraining` (padded batches, full logits) with an unsharded LAMB
-written from the paper in this file. Prints the largest differences and draws the curves.
+Three trainings from equal weights on equal batches, dropout 0, fp32: this pipeline on one rank, this pipeline on two
+ranks under ZeRO-2, and a plain loop over `transformers.BertForPreTraining` (padded batches, full logits) with an
+unsharded LAMB written from the paper in this file. Prints the largest differences and draws the curves.
 """
 
 import json

@@ -2,7 +2,7 @@
 
     RUN/checkpoints/step-00000100/
         rank-00000.safetensors    the fragments that rank 0 holds: `weight|NAME|OFFSET`, `exp_avg|...`, `exp_avg_sq|...`
-        state.json                step, consumed_samples, optimizer step, shapes, recipe, loss scaling, the run's numbers
+        state.json                step, consumed_samples, optimizer step, shapes, recipe, loss scaling, metrics
         tokenizer/                as transformers loads it, so that a checkpoint can be exported wherever it is copied
         manifest.json             size and sha256 of each file
 
@@ -231,7 +231,7 @@ class Reader:
 
 
 def load(directory: Path, shards: list[Shard], moments: bool = True) -> dict[str, Any]:
-    """Fill this rank's weights, and its moments where wanted and present, from a verified checkpoint; returns its state.
+    """Fill this rank's weights, and moments where wanted and present, from a verified checkpoint; returns its state.
 
     Raises:
         ValueError: a tensor is missing or has another shape (another model).
@@ -256,6 +256,6 @@ def check_shapes(directory: Path, ours: dict[str, list[int]], theirs: dict[str, 
     for name in sorted(ours.keys() | theirs.keys()):
         if ours.get(name) != theirs.get(name):
             raise ValueError(
-                f"{directory}: {name} has shape {theirs.get(name)} in the checkpoint and {ours.get(name)} in this model; "
-                "the recipe's model section must be that of the checkpoint"
+                f"{directory}: {name} has shape {theirs.get(name)} in the checkpoint and {ours.get(name)} in this "
+                "model; the recipe's model section must be that of the checkpoint"
             )

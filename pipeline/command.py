@@ -14,8 +14,8 @@ USER_ERRORS = (ValueError, OSError, FloatingPointError)
 def main(run: Callable[[list[str]], None]) -> None:
     """Call `run` with the command line's arguments and exit.
 
-    Exit status 1 for what a user can put right (one line, `error: ...`), 2 for a wrong command line. Other exceptions are
-    our own mistakes and keep their traceback. An error that every rank meets alike is printed once.
+    Exit status 1 for what a user can put right (one line, `error: ...`), 2 for a wrong command line. Other exceptions
+    are our own mistakes and keep their traceback. An error that every rank meets alike is printed once.
     """
     try:
         run(sys.argv[1:])

@@ -1,10 +1,11 @@
 """A recipe: the parts' own dataclasses composed, read from TOML and overridden from the command line.
 
-Precedence: command line > recipe file > defaults. Each number has one home; unknown and doubled keys are errors that name
-them. What a run used is saved beside it as `recipe.toml`.
+Precedence: command line > recipe file > defaults. Each number has one home; unknown and doubled keys are errors that
+name them. What a run used is saved beside it as `recipe.toml`.
 """
 
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,8 +70,21 @@ class Recipe:
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     """Metrics."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**63:
+            raise ValueError(f"seed = {self.seed}: must be at least 0 and below 2**63")
 
-MAY_CHANGE = ("engine", "evaluation", "checkpoint", "logging", "run_dir", "batch.micro_batch_size", "data", "model.activation_checkpointing")
+
+MAY_CHANGE = (
+    "engine",
+    "evaluation",
+    "checkpoint",
+    "logging",
+    "run_dir",
+    "batch.micro_batch_size",
+    "data",
+    "model.activation_checkpointing",
+)
 """What a resumed run may set differently: none of it changes what is computed, except for rounding."""
 
 
@@ -94,9 +108,11 @@ def parse(arguments: list[str]) -> Recipe:
         jsonargparse.ArgumentError: an unknown or doubled key, or a value of the wrong type.
         ValueError: no such recipe, a value out of its range, or values that do not fit together.
     """
-    for option, value in zip(arguments, arguments[1:], strict=False):
+    for option, value in pairwise(arguments):
         if option == "--recipe" and not Path(value).is_file():
-            raise ValueError(f"--recipe {value}: no such file; pipeline/recipes/ holds those that come with the project")
+            raise ValueError(
+                f"--recipe {value}: no such file; pipeline/recipes/ holds those that come with the project"
+            )
     made = parser()
     values = made.instantiate(made.parse_args(arguments))
     values.pop("recipe", None)
@@ -143,10 +159,10 @@ def open_run(recipe: Recipe) -> Path:
                 "checkpoint with init_from"
             )
     elif run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise ValueError(f"run_dir = {run} exists and is not a run (no recipe.toml); choose another directory or remove it")
+        raise ValueError(
+            f"run_dir = {run} exists and is not a run (no recipe.toml); choose another directory or remove it"
+        )
     else:
         run.mkdir(parents=True, exist_ok=True)
     write_text(saved, to_toml(recipe))
     return run
-
-

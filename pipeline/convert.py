@@ -1,12 +1,13 @@
 """Between checkpoints and Hugging Face models.
 
-    python -m pipeline.convert export CHECKPOINT OUT     a checkpoint (or a run: its newest) -> a transformers directory
-    python -m pipeline.convert import MODEL OUT          a transformers directory -> a checkpoint for `init_from`
-    python -m pipeline.convert fill MODEL "A [MASK]."    the most likely words for each [MASK], from an exported model
+python -m pipeline.convert export CHECKPOINT OUT     a checkpoint (or a run: its newest) -> a transformers directory
+python -m pipeline.convert import MODEL OUT          a transformers directory -> a checkpoint for `init_from`
+python -m pipeline.convert fill MODEL "A [MASK]."    the most likely words for each [MASK], from an exported model
 """
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from pipeline.model.encoder import EncoderConfig
 
 def convert(arguments: list[str]) -> None:
     """Parse and run one of the three."""
-    parser = ArgumentParser(prog="convert", description="Between checkpoints and Hugging Face models.", exit_on_error=False)
+    parser = ArgumentParser(
+        prog="convert", description="Between checkpoints and Hugging Face models.", exit_on_error=False
+    )
     commands = parser.add_subcommands()
     for name, function in COMMANDS.items():
         sub = ArgumentParser(description=function.__doc__, exit_on_error=False)
@@ -156,7 +159,7 @@ The recipe that trained it:
 """
 
 
-COMMANDS = {"export": export, "import": import_model, "fill": fill}
+COMMANDS: dict[str, Callable[..., None]] = {"export": export, "import": import_model, "fill": fill}
 
 if __name__ == "__main__":
     command.main(convert)

@@ -1,7 +1,7 @@
 """From a model and a recipe's numbers to a DeepSpeed engine that trains with exact LAMB.
 
-DeepSpeed's JSON says how the training is spread and in which precision; the recipe says what is trained. Each number has
-one home, so a JSON that sets a batch size, clipping or an optimizer is refused.
+DeepSpeed's JSON says how the training is spread and in which precision; the recipe says what is trained. Each number
+has one home, so a JSON that sets a batch size, clipping or an optimizer is refused.
 """
 
 import ctypes
@@ -161,7 +161,7 @@ def quiet_libraries() -> None:
     """Keep what a user can do nothing about off the terminal."""
     log = logging.getLogger("DeepSpeed")
     log.setLevel(os.environ.get("DEEPSPEED_LOG_LEVEL", "WARNING").upper())
-    # It warns of any optimizer that does not come with it; what LAMB needs under ZeRO is what `pipeline.optim.zero` does.
+    # It warns of any optimizer that is not its own; what LAMB needs under ZeRO is what `pipeline.optim.zero` does.
     log.addFilter(lambda record: "untested optimizer" not in record.getMessage())
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
 
@@ -222,9 +222,7 @@ def build(
     )
     model.to(device)
     optimizer = Lamb(parameter_groups(model, no_weight_decay), optimizer_config)
-    engine, *_ = deepspeed.initialize(
-        model=model, optimizer=optimizer, config=settings, dist_init_required=False
-    )
+    engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
     binding = bind(engine, optimizer, distributed.all_reduce_sum_, parts)
     return Engine(
         deepspeed=engine,
@@ -258,7 +256,9 @@ def find_json(name: str) -> Path:
     for path in (Path(name), REPOSITORY / name):
         if path.is_file():
             return path
-    raise ValueError(f"engine.deepspeed = {name}: no such file here or in {REPOSITORY}; see ds_configs/ for those at hand")
+    raise ValueError(
+        f"engine.deepspeed = {name}: no such file here or in {REPOSITORY}; see ds_configs/ for those at hand"
+    )
 
 
 def load_json(path: Path) -> dict[str, Any]:
@@ -282,8 +282,12 @@ def load_json(path: Path) -> dict[str, Any]:
     if not isinstance(settings, dict):
         raise ValueError(f"{path}: must hold a JSON object")
     for key in RECIPE_OWNS.keys() & settings.keys():
-        raise ValueError(f"{path}: {key} = {settings[key]!r} is set here, but the recipe owns it ({RECIPE_OWNS[key]}); remove it")
+        raise ValueError(
+            f"{path}: {key} = {settings[key]!r} is set here, but the recipe owns it ({RECIPE_OWNS[key]}); remove it"
+        )
     for key in ("offload_optimizer", "offload_param"):
         if settings.get("zero_optimization", {}).get(key, {}).get("device", "none") != "none":
-            raise ValueError(f"{path}: zero_optimization.{key} is not supported with LAMB; remove it, or use a higher ZeRO stage")
+            raise ValueError(
+                f"{path}: zero_optimization.{key} is not supported with LAMB; remove it, or use a higher ZeRO stage"
+            )
     return settings

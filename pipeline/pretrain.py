@@ -1,6 +1,7 @@
-"""Pre-train a model: `deepspeed --module pipeline.pretrain --recipe pipeline/recipes/NAME.toml [--section.field value ...]`.
+"""Pre-train a model: `deepspeed --module pipeline.pretrain --recipe FILE.toml [--section.field value ...]`.
 
-Also under torchrun and, without a launcher, as a single process. A run that exists is continued from its newest checkpoint.
+Also under torchrun and, without a launcher, as a single process. A run that exists is continued from its newest
+checkpoint.
 """
 
 import json
@@ -48,8 +49,14 @@ def pretrain(arguments: list[str]) -> None:
         state,
         batches=training_batches(recipe, division, train, state, device),
         heldout=partial(
-            evaluation_batches, heldout, recipe.masking, recipe.seed, division.micro_batch_size, division.rank,
-            division.world_size, recipe.evaluation.samples,
+            evaluation_batches,
+            heldout,
+            recipe.masking,
+            recipe.seed,
+            division.micro_batch_size,
+            division.rank,
+            division.world_size,
+            recipe.evaluation.samples,
         ),
         writer=writer,
         progress=progress,
@@ -71,8 +78,8 @@ def open_samples(recipe: Recipe) -> tuple[SampleDataset, SampleDataset]:
     longest, positions = train.manifest.max_seq_length, recipe.model.max_position_embeddings
     if longest > positions:
         raise ValueError(
-            f"{recipe.data.samples}: sequences of up to {longest} tokens, but model.max_position_embeddings = {positions}; "
-            "raise it, or build shorter samples"
+            f"{recipe.data.samples}: sequences of up to {longest} tokens, but model.max_position_embeddings is "
+            f"{positions}; raise it, or build shorter samples"
         )
     return train, heldout
 
@@ -108,8 +115,8 @@ def restore(recipe: Recipe, run: Path, engine: Engine, samples: str) -> TrainSta
         state = checkpoint.load(source, engine.shards, moments=newest is not None or recipe.init_moments)
         if newest and state["samples"] != samples:
             raise ValueError(
-                f"{newest} was trained on other samples than {recipe.data.samples} (another {MANIFEST_NAME}); give the same "
-                "data.samples, or start a new run with init_from"
+                f"{newest} was trained on other samples than {recipe.data.samples} (another {MANIFEST_NAME}); give the "
+                "same data.samples, or start a new run with init_from"
             )
     engine.binding.push()
     if not newest:
@@ -182,8 +189,8 @@ def describe(recipe: Recipe, engine: Engine, division: BatchDivision, state: Tra
     begin = f"continuing at step {state.step}" if state.step else "from the start"
     return (
         f"{recipe.family}, {parameters / 1e6:.1f} M parameters, {engine.precision}, ZeRO-{engine.zero_stage}, "
-        f"{division.world_size} x {engine.device.type}, global batch {division.global_batch_size} = {division.world_size} x "
-        f"{division.micro_batch_size} x {division.accumulation}, {begin}"
+        f"{division.world_size} x {engine.device.type}, global batch {division.global_batch_size} = "
+        f"{division.world_size} x {division.micro_batch_size} x {division.accumulation}, {begin}"
     )
 
 

@@ -53,7 +53,9 @@ def draw(runs: dict[str, list[dict[str, Any]]], out: Path) -> None:
         for number, (name, lines) in enumerate(runs.items()):
             color = f"C{number}"
             for kind, style in (("train", {"linewidth": 1.0}), ("heldout", {"marker": "o", "linestyle": "--"})):
-                points = [(line["step"], line[key]) for line in lines if line["kind"] == kind and line.get(key) is not None]
+                points = [
+                    (line["step"], line[key]) for line in lines if line["kind"] == kind and line.get(key) is not None
+                ]
                 if points:
                     legend = f"{name}, {'training' if kind == 'train' else 'held out'}"
                     axis.plot(*zip(*points, strict=True), color=color, label=legend, **style)

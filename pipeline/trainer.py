@@ -136,8 +136,8 @@ class Trainer:
         self.writer.write("train", self.state.step, values)
         if not math.isfinite(values["loss"]):
             raise FloatingPointError(
-                f"the loss became {values['loss']} in the {self.plan.log_every} steps up to {self.state.step}; continue from "
-                "the last checkpoint with a lower optimizer.lr or a longer schedule.warmup_proportion"
+                f"the loss became {values['loss']} in the {self.plan.log_every} steps up to {self.state.step}; "
+                "continue from the last checkpoint with a lower optimizer.lr or a longer schedule.warmup_proportion"
             )
 
     @torch.no_grad()

@@ -1,7 +1,7 @@
 """Command line: `python -m preprocessing run|extract|tokenizer|build|inspect|verify`.
 
-Options are the fields of the stages' dataclasses, and `--help` shows their docstrings. All stages of a corpus share one
-directory `--out`: documents/, tokenizer/ and samples<max_seq_length>/.
+Options are the fields of the stages' dataclasses, `--help` shows their docstrings. The stages of a corpus share one
+directory OUT: OUT/documents, OUT/tokenizer and OUT/samples<max_seq_length>.
 """
 
 import logging
@@ -17,36 +17,105 @@ from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from preprocessing.errors import DataError
 from preprocessing.inspect import inspect
+from preprocessing.sources.registry import SOURCES_HELP
 from preprocessing.stages.build import BuildConfig, build
-from preprocessing.stages.directory import check_vacant
+from preprocessing.stages.directory import STAGE_NAME, check_vacant
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.stages.verify import verify
 from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
-from preprocessing.workers import SerialExecutor, WorkersConfig, run_job
+from preprocessing.workers import WorkersConfig, run_job
 
 Config = TypeVar("Config")
 
-COMMANDS: dict[str, tuple[str, tuple[type, ...]]] = {
-    "run": ("all three stages, each where it is not done", (ExtractConfig, TokenizerConfig, BuildConfig, WorkersConfig)),
-    "extract": ("first stage: sources -> OUT/documents", (ExtractConfig, WorkersConfig)),
-    "tokenizer": ("second stage: a vocabulary, given or trained -> OUT/tokenizer", (TokenizerConfig,)),
-    "build": ("third stage: sentence pairs -> OUT/samples<max_seq_length>", (BuildConfig, WorkersConfig)),
-    "inspect": ("show what a samples directory holds", ()),
-    "verify": ("compare all files with their checksums", ()),
+STAGES: dict[str, tuple[str, tuple[type, ...]]] = {
+    "run": ("The three stages; what is done already is kept.", (ExtractConfig, TokenizerConfig, BuildConfig)),
+    "extract": ("First stage: sources -> OUT/documents.", (ExtractConfig,)),
+    "tokenizer": (
+        "Second stage: a vocabulary, given or trained on the documents -> OUT/tokenizer.",
+        (TokenizerConfig,),
+    ),
+    "build": ("Third stage: sentence pairs -> OUT/samples<max_seq_length>.", (BuildConfig,)),
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; returns the exit status: 0, 1 after an error. Exits 2 on wrong usage."""
+    """Runs a command and returns its exit status: 0, 1 for an error, 2 for wrong options."""
+    set_parsing_settings(docstring_parse_attribute_docstrings=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    options = make_parser().parse_args(arguments)
-    command, options = options.command, options[options.command]
-    if WorkersConfig not in COMMANDS[command][1]:
-        return exit_status(lambda: run_command(command, options, SerialExecutor()))
-    job: Callable[[Executor], int] = lambda executor: exit_status(lambda: run_command(command, options, executor))
+    parsed = make_parser().parse_args(arguments)
+    command, options = parsed.command, parsed[parsed.command]
+    if command == "inspect":
+        return exit_status(lambda: print(inspect(options.directory, options.samples)))
+    if command == "verify":
+        return exit_status(lambda: print(verify(options.directory)))
     try:
-        return run_job(take(WorkersConfig, options), job)
-    except DataError as error:
-        return exit_status_of(error)
+        configs: dict[type, Any] = {kind: take(kind, options) for kind in (*STAGES[command][1], WorkersConfig)}
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+    def job(executor: Executor) -> int:
+        return exit_status(lambda: run_stages(options.out, configs, executor))
+
+    return exit_status(lambda: run_job(configs[WorkersConfig], job))
 
 
+def make_parser() -> ArgumentParser:
+    """The command line, with an option for each field of the configurations."""
+    parser = ArgumentParser(prog="python -m preprocessing", description="Raw text to samples for BERT pre-training.")
+    commands = parser.add_subcommands(dest="command")
+    for name, (text, configs) in STAGES.items():
+        stage = ArgumentParser(description=text)
+        stage.add_argument("--out", type=Path, required=True, help="Directory that all stages of a corpus share.")
+        if ExtractConfig in configs:
+            stage.add_argument("--sources", type=str, nargs="+", required=True, help=SOURCES_HELP)
+        for config in (*configs, WorkersConfig):
+            stage.add_class_arguments(config, skip={"sources"})
+        commands.add_subcommand(name, stage, help=text)
+    show = ArgumentParser(description="Show what a samples directory holds.")
+    show.add_argument("directory", type=Path, help="OUT/samples<max_seq_length>.")
+    show.add_argument("--samples", type=int, default=3, help="Decoded samples per split.")
+    commands.add_subcommand("inspect", show, help="Show what a samples directory holds.")
+    check = ArgumentParser(description="Compare all files with their checksums.")
+    check.add_argument("directory", type=Path, help="OUT, or one of the directories in it.")
+    commands.add_subcommand("verify", check, help="Compare all files with their checksums.")
+    return parser
+
+
+def take(kind: type[Config], options: Namespace) -> Config:
+    """The configuration of this kind that the options describe."""
+    return kind(**{field.name: options[field.name] for field in fields(kind)})  # type: ignore[arg-type]
+
+
+def run_stages(out: Path, configs: dict[type, Any], executor: Executor) -> None:
+    """Runs the stages that have a configuration, in order.
+
+    Raises:
+        DataError: what is wrong with the input, the options or what `out` holds.
+    """
+    if not any(out.glob(f"*/{STAGE_NAME}")):
+        check_vacant(out)
+    documents, tokenizer = out / "documents", out / "tokenizer"
+    if ExtractConfig in configs:
+        extract(documents, configs[ExtractConfig], executor)
+    if TokenizerConfig in configs:
+        prepare_tokenizer(tokenizer, configs[TokenizerConfig], documents)
+    if BuildConfig in configs:
+        build(
+            out / f"samples{configs[BuildConfig].max_seq_length}", configs[BuildConfig], documents, tokenizer, executor
+        )
+
+
+def exit_status(command: Callable[[], int | None]) -> int:
+    """Runs a command: its status (0 if it has none), or 1 after printing its error; our own mistakes with a trace."""
+    try:
+        return command() or 0
+    except (DataError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except Exception:
+        traceback.print_exc()
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

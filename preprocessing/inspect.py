@@ -1,5 +1,6 @@
 """A samples directory as text for people: what it holds, and whether it looks like language."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ def inspect(directory: Path, samples: int = 3) -> str:
     manifest = read_manifest(directory)
     lines = [
         f"{directory}: pairs of at most {manifest.max_seq_length} tokens, vocabulary of {manifest.vocab_size:,}",
-        f"made with {manifest.config}",
+        *(f"{stage}: {options}" for stage, options in manifest.config.items()),
     ]
     for split in (TRAIN, HELDOUT):
         dataset = SampleDataset.open(directory, split)
@@ -56,9 +57,10 @@ def _histogram(dataset: SampleDataset) -> list[str]:
     longest = dataset.manifest.max_seq_length - NUM_SPECIAL_TOKENS
     edges = np.unique(np.linspace(0, longest, _BINS + 1).astype(int))
     counts, _ = np.histogram(dataset.lengths, edges + 0.5)  # A bin holds its upper edge.
+    bars = ["#" * round(_BAR_WIDTH * count / counts.max()) for count in counts]
     return [
-        f"  {low + 1:5d} to {high:5d} tokens {count / len(dataset):6.1%} {'#' * round(_BAR_WIDTH * count / counts.max())}"
-        for low, high, count in zip(edges, edges[1:], counts, strict=False)
+        f"  {low + 1:5d} to {high:5d} tokens {count / len(dataset):6.1%} {bar}"
+        for (low, high), count, bar in zip(pairwise(edges), counts, bars, strict=True)
     ]
 
 

@@ -76,8 +76,8 @@ def sentence_pairs(layout: Layout, max_seq_length: int, short_seq_prob: float, r
     present = layout.present()
     if len(present) < 2:
         raise DataError(
-            f"{len(present)} of the {len(layout.documents) - 1} documents of a partition hold any token, and next sentence "
-            "prediction needs 2, because B of a random pair comes from another document; give more documents"
+            f"{len(present)} of the {len(layout.documents) - 1} documents of a partition hold any token, and next "
+            "sentence prediction needs 2: B of a random pair comes from another document; give more documents"
         )
     limit = max_seq_length - NUM_SPECIAL_TOKENS
     pairs: list[Pair] = []

@@ -146,9 +146,9 @@ def train_vocabulary(
 ) -> list[str]:
     """A WordPiece vocabulary: special tokens, characters, then merges from the most to the least frequent.
 
-    The trainer of huggingface/tokenizers numbers `##x` pieces in the order of a randomly seeded hash map, and breaks ties
-    between merges by those numbers. Here it is handed the characters in a fixed order, so equal text gives the
-    equal vocabulary.
+    The trainer of huggingface/tokenizers numbers `##x` pieces in the order of a randomly seeded hash map, and which
+    of equally rare characters it keeps depends on that map too. Here it is handed the characters in a fixed order, so
+    equal text gives the equal vocabulary.
 
     Args:
         batches: sentences; read twice.

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 from preprocessing.errors import DataError
@@ -23,8 +24,8 @@ class WorkersConfig:
     """Who computes; changes nothing in the output."""
 
     executor: Literal["processes", "serial", "mpi"] = "processes"
-    """`processes` on this machine; `serial`: in this process; `mpi`: the ranks of `mpirun` or `srun`, of which the first
-    hands out the work."""
+    """`processes` on this machine; `serial`: in this process; `mpi`: the ranks of `mpirun` or `srun`, of which the
+    first hands out the work."""
     workers: int = 0
     """Number of worker processes for `processes`; 0: one per core that this process may use. Each uses one core."""
 
@@ -49,7 +50,7 @@ class SerialExecutor(Executor):
 def run_job(config: WorkersConfig, job: Callable[[Executor], int]) -> int:
     """Calls `job` with an executor and returns its exit status, the same on every rank.
 
-    Under MPI only rank 0 calls `job`; the others serve tasks until it returns. `job` must turn its errors into a status.
+    Under MPI only rank 0 calls `job`; the others serve tasks until it returns. `job` turns its errors into a status.
 
     Raises:
         DataError: executor `mpi` in a job of fewer than two ranks.
@@ -60,7 +61,8 @@ def run_job(config: WorkersConfig, job: Callable[[Executor], int]) -> int:
         return _run_mpi_job(job)
     # Not fork: the tokenizer's and Arrow's threads do not survive it.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(config.workers or len(os.sched_getaffinity(0)), context) as executor:
+    workers = config.workers or len(os.sched_getaffinity(0))
+    with ProcessPoolExecutor(workers, context, initializer=_use_one_core) as executor:
         return job(executor)
 
 
@@ -76,10 +78,15 @@ def _run_mpi_job(job: Callable[[Executor], int]) -> int:
             "start it with `mpirun -n N` or `srun`, N at least 2, or use --executor processes"
         )
     status = None
-    with MPICommExecutor(world, root=0) as executor:
+    with MPICommExecutor(world, root=0, initializer=_use_one_core) as executor:
         if executor is not None:
-            status = job(executor)
+            status = job(executor)  # type: ignore[arg-type]  # An MPIPoolExecutor, which its stubs do not say.
     return world.bcast(status, root=0)
+
+
+def _use_one_core() -> None:
+    """Tokenizers would start a thread per core in every worker."""
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 
 def run_tasks(
@@ -100,7 +107,7 @@ def run_tasks(
     try:
         for number, task in enumerate(tasks):
             future = executor.submit(function, task)
-            future.add_done_callback(lambda future, number=number: finished(number) if _succeeded(future) else None)
+            future.add_done_callback(partial(_report, finished, number))
             futures.append(future)
             if future.done():  # A serial executor: an error ends the job here, not after all the other tasks.
                 future.result()
@@ -117,5 +124,6 @@ def run_tasks(
             future.cancel()
 
 
-def _succeeded(future: Future) -> bool:
-    return not future.cancelled() and future.exception() is None
+def _report(finished: Callable[[int], None], number: int, future: Future) -> None:
+    if not future.cancelled() and future.exception() is None:
+        finished(number)

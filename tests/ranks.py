@@ -42,7 +42,9 @@ def on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout:
         port = free_port()
         processes = []
         for rank in range(world_size):
-            code = CHILD.format(paths=[str(ROOT), str(ROOT / "tests"), str(source.parent)], job=job, result=f"{directory}/{rank}")
+            code = CHILD.format(
+                paths=[str(ROOT), str(ROOT / "tests"), str(source.parent)], job=job, result=f"{directory}/{rank}"
+            )
             environment = os.environ | {
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
@@ -61,6 +63,8 @@ def on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout:
         finally:
             for process in processes:
                 process.kill()
-        logs = "\n".join(Path(f"{directory}/{rank}.log").read_text()[-3000:] for rank in range(world_size) if codes[rank])
+        logs = "\n".join(
+            Path(f"{directory}/{rank}.log").read_text()[-3000:] for rank in range(world_size) if codes[rank]
+        )
         assert codes == [0] * world_size, f"exit codes {codes}\n{logs}"
         return [pickle.loads(Path(f"{directory}/{rank}").read_bytes()) for rank in range(world_size)]

@@ -30,9 +30,15 @@ def write_tokenizer(directory: Path, vocab_size: int) -> None:
 
 
 def make_samples(
-    directory: Path, *, train: int = 256, heldout: int = 40, vocab_size: int = 120, max_seq_length: int = 32, seed: int = 0
+    directory: Path,
+    *,
+    train: int = 256,
+    heldout: int = 40,
+    vocab_size: int = 120,
+    max_seq_length: int = 32,
+    seed: int = 0,
 ) -> Path:
-    """Sentence pairs with something to learn: each token follows from the one before it, B continues A where labelled so."""
+    """Sentence pairs with something to learn: each token follows from the one before, B continues A or not."""
     directory.mkdir(parents=True)
     write_tokenizer(directory / TOKENIZER_DIRECTORY, vocab_size)
     rng = np.random.default_rng(seed)

@@ -12,7 +12,17 @@ from samples import make_samples
 def test_first_20_steps_equal_hugging_face(tmp_path):
     """bert_mini, equal weights and batches: one rank and two ranks under ZeRO-2 stay within float noise of the loop."""
     samples = make_samples(tmp_path / "samples", train=200)
-    command = [sys.executable, "-m", "benchmarks.parity", "--samples", samples, "--out", tmp_path / "out", "--steps", "20"]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.parity",
+        "--samples",
+        samples,
+        "--out",
+        tmp_path / "out",
+        "--steps",
+        "20",
+    ]
     environment = os.environ | {"DS_ACCELERATOR": "cpu"}
     subprocess.run([*map(str, command), "--batch", "16"], cwd=ROOT, check=True, env=environment, timeout=280)
     result = json.loads((tmp_path / "out" / "parity.json").read_text())

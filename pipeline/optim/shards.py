@@ -188,7 +188,9 @@ class Lamb(Optimizer):
         state = shard.init_state()
         state["step"] += 1
         if grad is None:
-            raise RuntimeError(f"no gradient for the shard of {shard.names[0]}...: LAMB updates every tensor it is given")
+            raise RuntimeError(
+                f"no gradient for the shard of {shard.names[0]}...: LAMB updates every tensor it is given"
+            )
         return adam_direction_(
             shard.flat,
             grad.view(-1),
@@ -207,11 +209,7 @@ class Lamb(Optimizer):
             return {}
         units = [(*self._units[id(shard)], shard.flat, direction) for shard, direction in work]
         sums = torch.cat(
-            [
-                sums_of_squares(values, fragments, len(names))
-                for names, fragments, *both in units
-                for values in both
-            ]
+            [sums_of_squares(values, fragments, len(names)) for names, fragments, *both in units for values in both]
         )
         if not work[0][0].replicated:
             assert self._all_reduce is not None, "step returns before this when unbound"

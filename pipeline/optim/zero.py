@@ -60,8 +60,8 @@ def bind(
             break
     else:
         raise ValueError(
-            f"deepspeed {deepspeed.__version__} wrapped LAMB in {type(wrapper).__name__}, whose partitions are not known "
-            "here; use ZeRO stage 0, 1, 2 or 3 in fp32, bf16 or fp16 without offload"
+            f"deepspeed {deepspeed.__version__} wrapped LAMB in {type(wrapper).__name__}, whose partitions are not "
+            "known here; use ZeRO stage 0, 1, 2 or 3 in fp32, bf16 or fp16 without offload"
         )
     check(binding)
     optimizer.bind(binding.by_tensor, all_reduce, parts)

@@ -10,6 +10,7 @@ import json
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
@@ -40,8 +41,8 @@ class ByteRange:
 
     def place(self, position: int) -> str:
         """`file:line` of a byte."""
-        newlines = sum(1 for start, _ in self._lines(0) if start <= position)
-        return f"{self.path}:{newlines}"
+        number = sum(1 for _ in takewhile(lambda line: line[0] <= position, self._lines(0)))
+        return f"{self.path}:{number}"
 
     def lines(self) -> Iterator[tuple[int, bytes]]:
         """Position and bytes of each line of the range."""
@@ -75,11 +76,13 @@ class JsonLines(ByteRange):
 
     def _record(self, position: int, line: bytes) -> Document | BadRecord:
         try:
-            record = json.loads(line.decode("utf-8"))
+            record = json.loads(line.decode("utf-8").rstrip("\r\n"))
         except UnicodeDecodeError as error:
             return BadRecord(NOT_UTF8, position, str(error))
-        except (json.JSONDecodeError, RecursionError) as error:
-            return BadRecord(BROKEN_JSON, position, str(error))
+        except json.JSONDecodeError as error:
+            return BadRecord(BROKEN_JSON, position, f"{error.msg} at column {error.colno}")
+        except RecursionError:
+            return BadRecord(BROKEN_JSON, position, "nested too deeply")
         if not isinstance(record, dict):
             return BadRecord(BROKEN_JSON, position, f"expected an object, found {type(record).__name__}")
         text = record.get(self.text_key)
@@ -95,7 +98,8 @@ class TextDocuments(ByteRange):
 
     def records(self) -> Iterator[Document | BadRecord]:
         """One record per run of non-blank lines."""
-        first, lines = self.start, []
+        first = self.start
+        lines: list[bytes] = []
         for position, line in self.lines():
             if line.strip():
                 first = first if lines else position

@@ -8,6 +8,12 @@ from preprocessing.errors import DataError
 from preprocessing.sources.embedded import plan_embedded
 from preprocessing.sources.records import plan_files, plan_jsonl, plan_text
 
+SOURCES_HELP = (
+    "One or more of: jsonl:PATH (JSON Lines), text:PATH (blank lines between documents, a sentence or paragraph per "
+    "line), file:PATH (each .txt or .md file is a document, blank lines between paragraphs), embedded (1.5 MB of "
+    "Python's own documentation). PATH is a file, or a directory that is searched; .jsonl and .txt may be gzipped."
+)
+
 
 def plan_sources(specifications: Iterable[str], split_bytes: int, text_key: str) -> list[Split]:
     """The splits of all sources, in the order given.
@@ -39,6 +45,6 @@ def plan_source(specification: str, split_bytes: int, text_key: str) -> list[Spl
         case "embedded", False:
             return [*plan_embedded()]
     raise DataError(
-        f"--sources: {specification!r} is none of jsonl:PATH (JSON Lines), text:PATH (documents separated by blank lines), "
+        f"--sources: {specification!r} is none of jsonl:PATH (JSON Lines), text:PATH (blank lines between documents), "
         "file:PATH (one document per file), embedded (Python's own documentation)"
     )

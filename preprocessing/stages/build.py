@@ -73,7 +73,7 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
     tokenizer_sha256 = sha256_file(tokenizer / "tokenizer.json")
     inputs = {"documents_sha256": corpus.sha256, "tokenizer_sha256": tokenizer_sha256}
     tasks = plan_shards(corpus, directory, config)
-    if not open_stage(directory, "build", asdict(config) | inputs):
+    if not open_stage(directory, "build", asdict(config), inputs):
         _copy_tokenizer(tokenizer, directory / TOKENIZER_DIRECTORY)
         sizes = [sum(corpus.sizes[partition] for partition in task.partitions) for task in tasks]
         with progress(sum(sizes), "build") as bar:
@@ -84,7 +84,9 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
             segments="nsp",
             tokenizer_sha256=tokenizer_sha256,
             config={"extract": stage_config(documents), "tokenizer": stage_config(tokenizer), "build": asdict(config)},
-            splits={name: Split.of([s for s, t in zip(shards, tasks, strict=True) if t.split == name]) for name in SPLITS},
+            splits={
+                name: Split.of([s for s, t in zip(shards, tasks, strict=True) if t.split == name]) for name in SPLITS
+            },
         )
         complete_stage(directory, lambda: write_text(directory / MANIFEST_NAME, manifest.to_json()))
     manifest = read_manifest(directory)
@@ -106,9 +108,9 @@ def plan_shards(corpus: Corpus, directory: Path, config: BuildConfig) -> list[Bu
         counts = [corpus.counts[partition] for partition in partitions]
         if partitions and sum(counts) < _MIN_DOCUMENTS:
             raise DataError(
-                f"{corpus.directory}: {sum(counts)} of {sum(corpus.counts)} documents are in split {split}, next sentence "
-                f"prediction needs at least {_MIN_DOCUMENTS}: give more documents, or remove this directory and set "
-                f"--heldout_share (now {corpus.partitioning.heldout_share:g}) to 0 or to a larger share"
+                f"{corpus.directory}: {sum(counts)} of {sum(corpus.counts)} documents are in split {split}, next "
+                f"sentence prediction needs at least {_MIN_DOCUMENTS}: give more documents, or remove this directory "
+                f"and set --heldout_share (now {corpus.partitioning.heldout_share:g}) to 0 or to a larger share"
             )
         for number, group in enumerate(join_small(counts)):
             chosen = [partitions[index] for index in group]

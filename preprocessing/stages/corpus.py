@@ -1,9 +1,9 @@
 """Extracted documents on disk, stored so that a partition of them can be read alone.
 
-A document belongs to the partition that a hash of its text names, whatever file it was found in. Each split of the input
-becomes one Arrow file whose record batches go round the partitions, so that the build of a partition touches its own
-batches only and its memory is bounded by the partition. Documents are lists of sentences. Partitions are random samples
-of the corpus, and equal documents share one: none is both in `train` and in `heldout`.
+A document belongs to the partition that a hash of its text names, whatever file it was found in. Each split of the
+input becomes one Arrow file whose record batches go round the partitions, so that the build of a partition touches its
+own batches only and its memory is bounded by the partition. Documents are lists of sentences. Partitions are random
+samples of the corpus, and equal documents share one: none is both in `train` and in `heldout`.
 """
 
 import hashlib
@@ -117,7 +117,9 @@ class Corpus:
             raise DataError(f"{directory}: no {MANIFEST_NAME}; run `python -m preprocessing extract` to its end first")
         record = read_json(path)
         if (version := record.get("format_version")) != FORMAT_VERSION:
-            raise DataError(f"{path}: format_version is {version!r}, this version reads {FORMAT_VERSION}; extract again")
+            raise DataError(
+                f"{path}: format_version is {version!r}, this version reads {FORMAT_VERSION}; extract again"
+            )
         files = tuple(DocumentFile(**file) for file in record["files"])
         for file in files:
             check_size(directory / file.path, file.bytes)
@@ -146,7 +148,9 @@ class Corpus:
 
     def _read(self, file: DocumentFile, partition: int) -> list[pa.RecordBatch]:
         reader = pa.ipc.open_file(pa.memory_map(str(self.directory / file.path)))
-        return [reader.get_batch(number) for number in range(partition, reader.num_record_batches, len(self.partitioning))]
+        return [
+            reader.get_batch(number) for number in range(partition, reader.num_record_batches, len(self.partitioning))
+        ]
 
     def verify(self) -> None:
         """Compares the checksum of every file with the manifest.

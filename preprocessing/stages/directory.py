@@ -1,8 +1,8 @@
 """A stage's output directory: whose it is, which parts of it are done, when it is complete.
 
 `stage.json`, written first, holds what the content is a function of: the configuration and the identity of the input.
-A part (one file) is recorded under `progress/` once it is whole. The manifest, written last, completes the directory and
-makes the records superfluous. A killed run is therefore continued by running the same command again.
+A part (one file) is recorded under `progress/` once it is whole. The manifest, written last, completes the directory
+and makes the records superfluous. A killed run is therefore continued by running the same command again.
 """
 
 import json
@@ -22,18 +22,25 @@ _PROGRESS = "progress"
 _DIFFERENCES_SHOWN = 5
 
 
-def open_stage(directory: Path, stage: str, config: dict[str, Any]) -> bool:
+def open_stage(directory: Path, stage: str, config: dict[str, Any], inputs: dict[str, str]) -> bool:
     """Claims a directory for a stage with this configuration, or finds that it has it already.
+
+    Args:
+        directory: to claim.
+        stage: name of the stage.
+        config: its options.
+        inputs: what identifies the content of each of its inputs, by name.
 
     Returns:
         Whether the directory is complete, so that nothing is left to do.
 
     Raises:
-        DataError: the directory holds something else, or was begun with another configuration.
+        DataError: the directory holds something else, or was begun with another configuration or input.
     """
-    wanted = json.loads(json.dumps({"stage": stage, "format_version": FORMAT_VERSION, "config": config}))
+    stamp = {"stage": stage, "format_version": FORMAT_VERSION, "config": config, "inputs": inputs}
+    wanted = json.loads(json.dumps(stamp))
     if directory.is_dir():
-        for leftover in filter(is_temporary, [*directory.rglob(".*")]):
+        for leftover in [*filter(is_temporary, directory.rglob(".*"))]:
             leftover.unlink()
     if (directory / STAGE_NAME).is_file():
         _check_same(directory, wanted)
@@ -54,16 +61,17 @@ def stage_config(directory: Path) -> dict[str, Any]:
 
 
 def check_vacant(directory: Path) -> None:
-    """Checks that a directory is empty or does not exist.
+    """Checks that a directory does not exist, or holds nothing but what a killed run of ours may leave.
 
     Raises:
         DataError: something else is there.
     """
     if directory.exists() and not directory.is_dir():
         raise DataError(f"{directory}: is a file, expected a directory; give another --out")
-    if found := sorted(path.name for path in directory.iterdir()) if directory.exists() else []:
+    if directory.exists() and not _is_vacant(directory):
+        names = sorted(path.name for path in directory.iterdir())
         raise DataError(
-            f"{directory}: holds {', '.join(found[:3])}{' ...' * (len(found) > 3)} and was not made by this program; "
+            f"{directory}: holds {', '.join(names[:3])}{' ...' * (len(names) > 3)}, which this program did not make; "
             "give an --out that is new or empty"
         )
 
@@ -93,13 +101,17 @@ def complete_stage(directory: Path, publish: Callable[[], None]) -> None:
     shutil.rmtree(directory / _PROGRESS)
 
 
+def _is_vacant(path: Path) -> bool:
+    return all(map(_is_vacant, path.iterdir())) if path.is_dir() else is_temporary(path)
+
+
 def _check_same(directory: Path, wanted: dict[str, Any]) -> None:
     found = read_json(directory / STAGE_NAME)
     if differences := list(_differences(found, wanted)):
         shown = "; ".join(differences[:_DIFFERENCES_SHOWN])
         more = f"; and {len(differences) - _DIFFERENCES_SHOWN} more" * (len(differences) > _DIFFERENCES_SHOWN)
         raise DataError(
-            f"{directory}: was made with another configuration: {shown}{more}. "
+            f"{directory}: was made with another configuration or input: {shown}{more}. "
             "Give the same options as before, another --out, or remove this directory"
         )
 

@@ -24,9 +24,7 @@ class ExtractConfig:
     """What to read and how to cut it up."""
 
     sources: list[str]
-    """One or more of jsonl:PATH (JSON Lines), text:PATH (blank lines between documents, a sentence or paragraph per
-    line), file:PATH (each .txt or .md file a document, blank lines between paragraphs), embedded (1.5 MB of Python's own
-    documentation). PATH is a file or a directory, which is searched; .jsonl and .txt may be gzipped."""
+    """The input, in the form of SOURCES_HELP in sources/registry.py."""
     text_key: str = "text"
     """Key that holds the text of a JSON Lines record."""
     language: str = "en"
@@ -48,7 +46,9 @@ class ExtractConfig:
             raise ValueError("sources is empty, name at least one, such as --sources jsonl:wiki.jsonl")
         for name in ("heldout_share", "max_bad_share"):
             if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least 0 and below 1: it is a share, not percent")
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, must be at least 0 and below 1: it is a share, not percent"
+                )
         for name in ("split_mb", "max_sentence_chars"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}, must be above 0")
@@ -74,7 +74,7 @@ def extract(directory: Path, config: ExtractConfig, executor: Executor) -> Corpu
         DataError: bad input, too much of it, or a directory that holds something else.
     """
     splits = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key)
-    if open_stage(directory, "extract", _identity(config, splits)):
+    if open_stage(directory, "extract", _options(config), _inputs(splits)):
         return Corpus.open(directory)
     sizes = [split.num_bytes for split in splits]
     partitioning = Partitioning.of(sum(sizes), int(config.partition_mb * _MEGABYTE), config.heldout_share)
@@ -103,7 +103,7 @@ def extract_split(task: ExtractTask) -> dict:
 
 
 def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[list[str]]]]:
-    """The documents of a split by partition, handed on whenever they reach `split_mb`: a gzip file may hold any amount."""
+    """The documents of a split by partition, handed on whenever they reach `split_mb`, as those of a gzip file may."""
     block: list[list[list[str]]] = [[] for _ in range(len(task.partitioning))]
     size = 0
     for record in task.split.records():
@@ -137,9 +137,12 @@ def _sentences(record: Document | BadRecord, config: ExtractConfig) -> tuple[lis
     return kept, text, None if kept else BadRecord(NO_SENTENCES, record.position, "the text is empty or white space")
 
 
-def _identity(config: ExtractConfig, splits: list[Split]) -> dict:
-    """What the documents are a function of; max_bad_share only decides whether they are published."""
+def _options(config: ExtractConfig) -> dict:
+    """What the documents are a function of: max_bad_share only decides whether they are published."""
+    return {name: value for name, value in asdict(config).items() if name != "max_bad_share"}
+
+
+def _inputs(splits: list[Split]) -> dict[str, str]:
+    """Size and time of change of each input file: reading them all for a checksum would take as long as the stage."""
     stats = {str(path): path.stat() for split in splits for path in split.files}
-    inputs = {path: f"{stat.st_size} bytes, modified at {stat.st_mtime_ns} ns" for path, stat in stats.items()}
-    options = {name: value for name, value in asdict(config).items() if name != "max_bad_share"}
-    return options | {"inputs": inputs}
+    return {path: f"{stat.st_size} bytes, modified at {stat.st_mtime_ns} ns" for path, stat in stats.items()}

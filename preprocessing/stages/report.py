@@ -67,8 +67,8 @@ class Tally:
         """The report for people: a line of totals, then each kind with its first places."""
         share = self.num_bad / max(1, self.records)
         lines = [
-            f"{self.documents:,} documents, {self.sentences:,} sentences, {self.characters / 1e6:,.1f} million characters; "
-            f"{self.num_bad:,} of {self.records:,} records are bad ({share:.2%})"
+            f"{self.documents:,} documents, {self.sentences:,} sentences, {self.characters / 1e6:,.1f} million "
+            f"characters; {self.num_bad:,} of {self.records:,} records are bad ({share:.2%})"
         ]
         for kind in sorted(self.bad):
             lines.append(f"  {kind}: {self.bad[kind]:,}, first at")

@@ -36,7 +36,7 @@ class TokenizerConfig:
     lower_case: bool = True
     """Whether text is lower-cased and loses its accents."""
     train_mb: float = 128
-    """Text in MB that a vocabulary is trained on: whole partitions, which are random samples, until they hold so much."""
+    """Text in MB that a vocabulary is trained on: whole partitions, each a random sample, until they hold so much."""
 
     def __post_init__(self) -> None:
         if self.vocab_size < 100:
@@ -58,13 +58,12 @@ def prepare_tokenizer(directory: Path, config: TokenizerConfig, documents: Path)
     """
     if config.vocab is None:
         corpus = Corpus.open(documents)
-        identity = {**asdict(config), "documents_sha256": corpus.sha256}
-        if not open_stage(directory, "tokenizer", identity):
+        if not open_stage(directory, "tokenizer", asdict(config), {"documents_sha256": corpus.sha256}):
             _publish(directory, make_tokenizer(_train(corpus, config), config.lower_case))
     else:
         tokenizer, checksum = _read(config.vocab, config.lower_case)
-        identity = {"vocab": str(config.vocab), "lower_case": config.lower_case, "vocab_sha256": checksum}
-        if not open_stage(directory, "tokenizer", identity):
+        options = {"vocab": str(config.vocab), "lower_case": config.lower_case}
+        if not open_stage(directory, "tokenizer", options, {"vocab_sha256": checksum}):
             _publish(directory, tokenizer)
 
 
@@ -85,7 +84,9 @@ def _read(path: Path, lower_case: bool) -> tuple[Tokenizer, str]:
 
 def _train(corpus: Corpus, config: TokenizerConfig) -> list[str]:
     batches = _sample(corpus, config.train_mb * 1e6)
-    LOG.info(f"tokenizer: training {config.vocab_size:,} pieces on {sum(batch.nbytes for batch in batches) / 1e6:,.0f} MB")
+    LOG.info(
+        f"tokenizer: training {config.vocab_size:,} pieces on {sum(batch.nbytes for batch in batches) / 1e6:,.0f} MB"
+    )
     # Each character takes up to two tokens: alone, and as a "##" piece.
     characters = min(_MAX_CHARACTERS, (config.vocab_size - len(SPECIAL_TOKENS)) // 2)
     return train_vocabulary(batches, config.vocab_size, characters, config.lower_case)

@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 import torch
+from samples import write_tokenizer
 
 from pipeline import checkpoint
 from pipeline.optim.shards import Fragment, Shard, fragments_of_partition
-from samples import write_tokenizer
 
 SIZES, SHAPES = [6, 4, 5], [(2, 3), (4,), (5,)]
 NAMES = ("a", "b", "c")

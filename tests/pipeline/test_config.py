@@ -56,7 +56,7 @@ def test_wrong_key_or_type_is_named(tmp_path, addition, message):
 
 def test_missing_recipe_file_is_named():
     """A path that does not exist is not taken for TOML text."""
-    with pytest.raises(ValueError, match="nowhere.toml: no such file"):
+    with pytest.raises(ValueError, match=r"nowhere.toml: no such file"):
         parse(["--recipe", "nowhere.toml"])
 
 

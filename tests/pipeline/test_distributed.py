@@ -1,9 +1,9 @@
 """One process is the plain case, and a failure on one rank is a failure on all."""
 
 import pytest
+from ranks import on_ranks
 
 from pipeline import distributed
-from ranks import on_ranks
 
 
 def meet(failing):

@@ -32,7 +32,10 @@ def test_all_stages_and_precisions_are_shipped():
         ('{"bf16": {}, "bf16": {}}', "bf16 is set twice"),
         ('{"bf16": }', "x.json:1:10: not valid JSON"),
         ("[]", "must hold a JSON object"),
-        ('{"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}', "offload_optimizer is not supported with LAMB"),
+        (
+            '{"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}',
+            "offload_optimizer is not supported with LAMB",
+        ),
     ],
 )
 def test_wrong_json_is_refused(tmp_path, text, message):
@@ -45,13 +48,13 @@ def test_wrong_json_is_refused(tmp_path, text, message):
 
 def test_missing_json_is_named():
     """The path as given, and where it was looked for."""
-    with pytest.raises(ValueError, match="engine.deepspeed = ds_configs/none.json: no such file"):
+    with pytest.raises(ValueError, match=r"engine.deepspeed = ds_configs/none.json: no such file"):
         find_json("ds_configs/none.json")
 
 
 def test_precision_has_one_home():
     """A JSON without placeholder already says the precision."""
-    with pytest.raises(ValueError, match="engine.precision = bf16, but engine.deepspeed"):
+    with pytest.raises(ValueError, match=r"engine.precision = bf16, but engine.deepspeed"):
         EngineConfig(deepspeed="mine.json", precision="bf16")
 
 

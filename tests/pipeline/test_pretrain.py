@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
-
 from ranks import ROOT, on_ranks
 from samples import make_samples
 
@@ -40,7 +40,7 @@ tensorboard = false
 """
 
 
-class Killed(Exception):
+class KilledError(Exception):
     """Stands for a SIGKILL between two steps."""
 
 
@@ -71,13 +71,11 @@ def runs(jobs):
         def dies(self, last=kill_after):
             train_step(self)
             if self.state.step == last:
-                raise Killed
+                raise KilledError
 
         Trainer.train_step = dies if kill_after else train_step
-        try:
+        with suppress(KilledError):
             pretrain(arguments)
-        except Killed:
-            pass
     distributed.shutdown()
 
 
@@ -107,7 +105,11 @@ def test_killed_and_resumed_run_is_the_run_that_was_not(tmp_path, samples, preci
     on_ranks(
         runs,
         2,
-        [(["--recipe", whole, *options], None), (["--recipe", killed, *options], 6), (["--recipe", killed, *options], None)],
+        [
+            (["--recipe", whole, *options], None),
+            (["--recipe", killed, *options], 6),
+            (["--recipe", killed, *options], None),
+        ],
     )
     assert_identical(tmp_path / "whole", tmp_path / "killed")
     assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
@@ -136,7 +138,14 @@ def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
 def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, samples):
     """(stage 2, 2 ranks) -> (stage 3, 3 ranks) -> (stage 0, 1 rank): the curve of the undisturbed run."""
     whole = ["--recipe", recipe_file(tmp_path, samples, "whole"), "--engine.precision", "fp32"]
-    moved = ["--recipe", recipe_file(tmp_path, samples, "moved"), "--engine.precision", "fp32", "--checkpoint.every", "2"]
+    moved = [
+        "--recipe",
+        recipe_file(tmp_path, samples, "moved"),
+        "--engine.precision",
+        "fp32",
+        "--checkpoint.every",
+        "2",
+    ]
     on_ranks(runs, 2, [(whole, None), (moved, 3)])
     on_ranks(runs, 3, [([*moved, "--engine.deepspeed", "ds_configs/zero3_{precision}.json"], 5)])
     on_ranks(runs, 1, [([*moved, "--engine.deepspeed", "ds_configs/zero0_{precision}.json"], None)])
@@ -160,7 +169,10 @@ def test_init_from_takes_weights_and_starts_anew(tmp_path, samples):
     on_ranks(
         runs,
         1,
-        [(["--recipe", first], None), (["--recipe", second, "--init_from", str(tmp_path / "first"), "--seed", "12345"], None)],
+        [
+            (["--recipe", first], None),
+            (["--recipe", second, "--init_from", str(tmp_path / "first"), "--seed", "12345"], None),
+        ],
     )
     assert losses(tmp_path / "second", "heldout")[0] == losses(tmp_path / "first", "heldout")[-1]
 

@@ -57,7 +57,9 @@ def test_variants_differ_only_without_weight_decay(variant, weight_decay, decaye
     assert takes_ratio(OptimizerConfig(variant=variant, weight_decay=weight_decay), decayed) is expected
 
 
-@pytest.mark.parametrize(("field", "value"), [("lr", -1.0), ("beta1", 1.0), ("eps", float("nan")), ("max_grad_norm", -0.5)])
+@pytest.mark.parametrize(
+    ("field", "value"), [("lr", -1.0), ("beta1", 1.0), ("eps", float("nan")), ("max_grad_norm", -0.5)]
+)
 def test_out_of_range_hyper_parameter_is_named(field, value):
     """The error names field and value."""
     with pytest.raises(ValueError, match=f"optimizer.{field} = {value}"):

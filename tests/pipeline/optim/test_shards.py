@@ -1,11 +1,21 @@
 """Sharded LAMB equals unsharded LAMB bit for bit, given equal gradients."""
 
+from contextlib import suppress
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.optim.lamb import OptimizerConfig
-from pipeline.optim.shards import Fragment, Lamb, Shard, cut_at_parts, fragments_of_partition, sums_of_squares, whole_tensors
+from pipeline.optim.shards import (
+    Fragment,
+    Lamb,
+    Shard,
+    cut_at_parts,
+    fragments_of_partition,
+    sums_of_squares,
+    whole_tensors,
+)
 
 
 def optimizer_over(flat, shards, decayed=True):
@@ -42,21 +52,19 @@ def step_sharded(sizes, world_size, weights, grads):
     def collect(sums):
         contributions.append(sums.clone())
 
-    class Stop(Exception):
+    class StopError(Exception):
         pass
 
     def first_pass(sums):
         collect(sums)
-        raise Stop
+        raise StopError
 
     # The first pass collects what each rank would reduce, on copies of its state; the second hands out the total.
     for parameter, lamb, shard in ranks:
         saved = parameter.detach().clone()
         lamb.bind({id(parameter): [shard]}, first_pass)
-        try:
+        with suppress(StopError):
             lamb.step()
-        except Stop:
-            pass
         parameter.data.copy_(saved)
         shard.state.clear()
     total_sums = torch.stack(contributions).sum(0)

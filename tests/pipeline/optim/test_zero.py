@@ -1,15 +1,13 @@
 """Law 4: LAMB is LAMB under ZeRO 0 to 3, at any world size."""
 
 import json
-import os
 import tempfile
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
-
 from ranks import on_ranks
+from torch import nn
 
 STEPS, GLOBAL_BATCH, LR, CLIP = 10, 12, 2e-2, 1.0
 
@@ -31,7 +29,9 @@ class Toy(nn.Module):
         return hidden @ self.embedding.weight.T + self.bias
 
     def loss(self, ids):
-        return nn.functional.cross_entropy(self(ids).flatten(0, 1).float(), (ids * 5 + 1).flatten() % 37, reduction="sum")
+        return nn.functional.cross_entropy(
+            self(ids).flatten(0, 1).float(), (ids * 5 + 1).flatten() % 37, reduction="sum"
+        )
 
 
 def toy():
@@ -95,15 +95,23 @@ def train(cases, bound=True):
             file.flush()
             micro = GLOBAL_BATCH // world // 2
             engine = build(
-                toy(), no_weight_decay, stacked, OptimizerConfig(lr=LR, max_grad_norm=CLIP), EngineConfig(deepspeed=file.name),
-                device=device, micro_batch_size=micro, accumulation_steps=2,
+                toy(),
+                no_weight_decay,
+                stacked,
+                OptimizerConfig(lr=LR, max_grad_norm=CLIP),
+                EngineConfig(deepspeed=file.name),
+                device=device,
+                micro_batch_size=micro,
+                accumulation_steps=2,
             )
         if not bound:  # the negative control: every flat partition taken for one tensor
             pretend_flat(engine.optimizer)
         for t in range(1, STEPS + 1):
             mine = samples(t).view(world, 2, micro, 7)[distributed.rank()]
             for ids in mine:
-                loss = engine.module.loss(ids) / (GLOBAL_BATCH * 7) if engine.zero_stage < 3 else engine_loss(engine, ids)
+                loss = (
+                    engine.module.loss(ids) / (GLOBAL_BATCH * 7) if engine.zero_stage < 3 else engine_loss(engine, ids)
+                )
                 engine.backward(loss)
                 engine.step(LR)
         results[case] = masters(engine)
@@ -147,7 +155,8 @@ def assemble(per_rank, case):
 def difference(per_rank, case, expected):
     whole = assemble(per_rank, case)
     return max(
-        ((whole[name].double() - value.flatten()).abs().max() / value.abs().max()).item() for name, value in expected.items()
+        ((whole[name].double() - value.flatten()).abs().max() / value.abs().max()).item()
+        for name, value in expected.items()
     )
 
 
@@ -183,7 +192,7 @@ def test_lamb_that_takes_partitions_for_tensors_fails():
 
 
 def test_bf16_stages_agree():
-    """In bf16, stage 0 equals stage 1 to rounding (no phantom step); stages 2 and 3 differ by gradient rounding only."""
+    """In bf16, stage 0 equals stage 1 to rounding (no phantom step); 2 and 3 differ by gradient rounding only."""
     cases = {f"stage {stage}": zero(stage) | {"bf16": {"enabled": True}} for stage in (0, 1, 2, 3)}
     results = on_ranks(train, 2, cases)
     expected = {name: value.double() for name, value in assemble(results, "stage 0").items()}

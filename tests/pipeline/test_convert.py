@@ -1,0 +1,106 @@
+"""Law 7 from the command line: what is exported computes what was trained, both ways."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+import transformers
+from ranks import ROOT
+from safetensors.torch import save_file
+from samples import write_tokenizer
+
+from pipeline import checkpoint
+from pipeline.convert import convert, imported_state, unique
+from pipeline.families import get_family
+from pipeline.families.bert import BertConfig
+
+CONFIG = BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+VOCAB_SIZE = 60
+
+
+@pytest.fixture
+def trained(tmp_path):
+    """(model, checkpoint directory): random weights, larger than initial ones, in our form."""
+    torch.manual_seed(0)
+    model = get_family("bert").build(CONFIG, VOCAB_SIZE).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    write_tokenizer(tmp_path / "tokenizer", VOCAB_SIZE)
+    temporary = tmp_path / "run" / "checkpoints" / ".step-00000005.tmp"
+    temporary.mkdir(parents=True)
+    parameters = unique(model.state_dict())
+    path = temporary / "rank-00000.safetensors"
+    save_file({f"weight|{name}|0": value.reshape(-1).clone() for name, value in parameters.items()}, path)
+    state = imported_state("bert", CONFIG, VOCAB_SIZE, parameters) | {"step": 5}
+    directory = temporary.with_name("step-00000005")
+    checkpoint.publish(temporary, directory, state, {path.name: checkpoint.describe(path)}, tmp_path / "tokenizer")
+    return model, directory
+
+
+def test_exported_run_has_the_trained_weights(trained, tmp_path):
+    """transformers loads the newest checkpoint of a run, with all its weights, its tokenizer and its card."""
+    model, _ = trained
+    convert(["export", str(tmp_path / "run"), str(tmp_path / "out")])
+    loaded, report = transformers.BertForPreTraining.from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not report["missing_keys"] and not report["unexpected_keys"]
+    expected = get_family("bert").to_huggingface(model.state_dict())
+    assert all(torch.equal(value, expected[name]) for name, value in loaded.state_dict().items() if name in expected)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
+    assert tokenizer("w1 w2")["input_ids"] == [2, *tokenizer.convert_tokens_to_ids(["w1", "w2"]), 3]
+    assert "5 steps" in (tmp_path / "out" / "README.md").read_text().replace("\n", " ")
+
+
+def test_import_is_the_inverse_of_export(trained, tmp_path):
+    """checkpoint -> transformers -> checkpoint keeps every tensor bit for bit."""
+    _, directory = trained
+    convert(["export", str(directory), str(tmp_path / "out")])
+    convert(["import", str(tmp_path / "out"), str(tmp_path / "back")])
+    checkpoint.verify(tmp_path / "back")
+    before, after = (dict(checkpoint.Reader(path).tensors()) for path in (directory, tmp_path / "back"))
+    assert before.keys() == after.keys()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert checkpoint.read_state(tmp_path / "back")["model"] == checkpoint.read_state(directory)["model"]
+
+
+def test_fill_prints_words_and_probabilities(trained, tmp_path, capsys):
+    """One line for each [MASK], the most likely word first."""
+    convert(["export", str(trained[1]), str(tmp_path / "out")])
+    capsys.readouterr()
+    convert(["fill", str(tmp_path / "out"), "w1 [MASK] w2 [MASK]", "--top", "3"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    for line in lines:
+        probabilities = [float(text) for text in line.split()[1::2]]
+        assert len(probabilities) == 3 and probabilities == sorted(probabilities, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["export", "{directory}", "{directory}"], "exists"),
+        (["export", "{tmp}/nowhere", "{tmp}/new"], "neither a checkpoint nor a run"),
+        (["import", "{tmp}/nowhere", "{tmp}/new"], "no config.json"),
+    ],
+)
+def test_wrong_paths_end_in_one_line(trained, tmp_path, arguments, message):
+    """Exit 1, one `error:` line, nothing written."""
+    arguments = [text.format(directory=trained[1], tmp=tmp_path) for text in arguments]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline.convert", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 1, done.stderr
+    assert message in done.stderr and done.stderr.count("error:") == 1 and "Traceback" not in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
+def test_damaged_checkpoint_is_not_exported(trained, tmp_path):
+    """A flipped bit is found before anything is written."""
+    _, directory = trained
+    path = directory / "rank-00000.safetensors"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(ValueError, match="sha256 differs"):
+        convert(["export", str(directory), str(tmp_path / "new")])
+    assert not (tmp_path / "new").exists()

@@ -1,0 +1,33 @@
+"""A small corpus, the same everywhere: made-up words in sentences, paragraphs and documents."""
+
+import json
+from pathlib import Path
+from random import Random
+
+import pytest
+
+
+def make_documents(number: int, seed: int = 0) -> list[str]:
+    """Documents of 1 to 6 paragraphs of 1 to 5 sentences."""
+    random = Random(seed)
+    words = ["".join(random.choice("abcdefghij") for _ in range(random.randint(1, 8))) for _ in range(300)]
+
+    def sentence() -> str:
+        return " ".join(random.choices(words, k=random.randint(3, 20))).capitalize() + "."
+
+    def paragraph() -> str:
+        return " ".join(sentence() for _ in range(random.randint(1, 5)))
+
+    return ["\n".join(paragraph() for _ in range(random.randint(1, 6))) for _ in range(number)]
+
+
+def write_jsonl(path: Path, texts: list[str]) -> Path:
+    """A JSON Lines file with these texts under `text`."""
+    path.write_text("".join(json.dumps({"id": number, "text": text}) + "\n" for number, text in enumerate(texts)))
+    return path
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A JSON Lines file of 200 documents."""
+    return write_jsonl(tmp_path / "corpus.jsonl", make_documents(200))

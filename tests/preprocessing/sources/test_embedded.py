@@ -1,0 +1,48 @@
+"""Laws of preprocessing/sources/embedded.py."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from preprocessing.sources.embedded import plan_embedded, prose
+
+ROOT = Path(__file__).parents[3]
+
+
+def test_prose_is_kept_and_code_is_not():
+    """Doctests, indented code, headings and signatures go; sentences stay, one paragraph per line."""
+    text = """Return the ``name`` of
+    this object as a string.
+
+        for x in y:
+            print(x)
+
+    >>> f(3)
+    9
+
+    See also
+    ========
+
+    object.__init__(self[, ...])
+
+    The second paragraph is English as well.
+    """
+    assert prose(text) == "Return the name of this object as a string.\nThe second paragraph is English as well."
+
+
+def test_every_python_has_more_than_a_megabyte():
+    """The library gives hundreds of documents, and none is empty."""
+    documents = [document for split in plan_embedded() for document in split.records()]
+    assert len(documents) > 300
+    assert sum(len(document.text) for document in documents) > 10**6
+    assert all(document.text.strip() for document in documents)
+
+
+def test_modules_are_parsed_not_imported():
+    """Reading the library runs none of it."""
+    program = (
+        "import sys; from preprocessing.sources.embedded import plan_embedded\n"
+        "[list(split.records()) for split in plan_embedded()]\n"
+        "assert not {'antigravity', 'turtle', 'pydoc_data.topics'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)

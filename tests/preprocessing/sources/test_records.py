@@ -1,0 +1,107 @@
+"""Laws of preprocessing/sources/records.py."""
+
+import gzip
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preprocessing.documents import BROKEN_JSON, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
+from preprocessing.errors import DataError
+from preprocessing.sources.records import join_lines, plan_files, plan_jsonl, plan_text
+
+
+def read(splits):
+    """All records of all splits."""
+    return [record for split in splits for record in split.records()]
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=30), max_size=20), st.integers(1, 100))
+def test_cutting_a_file_changes_nothing(tmp_path_factory, texts, split_bytes):
+    """JSON Lines: any split size gives each document once, in order, with its position in the file."""
+    path = tmp_path_factory.mktemp("jsonl") / "a.jsonl"
+    path.write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts), encoding="utf-8")
+    splits = plan_jsonl(path, split_bytes, "text")
+    assert read(splits) == read(plan_jsonl(path, 10**9, "text"))
+    assert [record.text for record in read(splits)] == texts
+    assert sum(split.num_bytes for split in splits) == path.stat().st_size
+
+
+@given(st.lists(st.lists(st.sampled_from(["One.", "Two three.", " four "]), min_size=1), max_size=9), st.integers(1, 60))
+def test_cutting_a_text_file_changes_nothing(tmp_path_factory, documents, split_bytes):
+    """Blank-line separated documents: any split size gives each document once, none cut in two."""
+    path = tmp_path_factory.mktemp("text") / "a.txt"
+    path.write_text("\n\n  \n".join("\n".join(document) for document in documents))
+    texts = [record.text.split("\n") for record in read(plan_text(path, split_bytes))]
+    assert [[line for line in lines if line] for lines in texts] == documents
+
+
+def test_gzip_is_one_split_with_the_same_records(tmp_path):
+    """A compressed file reads as the file does."""
+    lines = b"".join(b'{"text": "document %d"}\n' % number for number in range(100))
+    (tmp_path / "a.jsonl").write_bytes(lines)
+    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines))
+    splits = plan_jsonl(tmp_path / "a.jsonl.gz", 100, "text")
+    assert len(splits) == 1
+    assert read(splits) == read(plan_jsonl(tmp_path / "a.jsonl", 100, "text"))
+
+
+def test_a_damaged_gzip_file_is_named(tmp_path):
+    """A download cut short is an error with the path, not half a corpus."""
+    path = tmp_path / "a.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"text": "a"}\n' * 1000)[:-10])
+    with pytest.raises(DataError, match=r"a\.jsonl\.gz: damaged gzip file"):
+        read(plan_jsonl(path, 100, "text"))
+
+
+BAD_LINES = [
+    (b'{"text": "caf\xe9"}', NOT_UTF8, "invalid continuation byte"),
+    (b'{"text": "cut', BROKEN_JSON, "Unterminated string starting at at column 10"),
+    (b'{"text": ' + b"[" * 100_000, BROKEN_JSON, "nested too deeply"),
+    (b'["text"]', BROKEN_JSON, "expected an object, found list"),
+    (b'{"body": "x", "id": 3}', NO_TEXT_KEY, "no key 'text'; available keys: body, id"),
+    (b'{"text": null}', NO_TEXT_KEY, "'text' is None"),
+]
+
+
+@pytest.mark.parametrize(("line", "kind", "detail"), BAD_LINES)
+def test_a_bad_line_is_told_by_kind_and_place(tmp_path, line, kind, detail):
+    """Each bad line becomes a record with its kind and line number; its neighbours are read."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"text": "one"}\n\n' + line + b'\n{"text": "two"}\n')
+    splits = plan_jsonl(path, 10**6, "text")
+    first, bad, last = read(splits)
+    assert (first.text, last.text) == ("one", "two")
+    assert isinstance(bad, BadRecord) and bad.kind == kind and detail in bad.detail
+    assert splits[0].place(bad.position) == f"{path}:3"
+
+
+def test_a_file_is_a_document_and_a_directory_is_searched(tmp_path):
+    """`file:` joins the lines of a paragraph; files come in the order of their paths, other suffixes are left out."""
+    for name, text in (("b/x.txt", "Three."), ("a.md", "One\nline.\n\n\nTwo."), ("c.pdf", "no")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    splits = plan_files(tmp_path, 1)
+    assert read(splits) == [Document("One line.\nTwo.", 0), Document("Three.", 0)]
+    assert splits[1].place(0) == f"{tmp_path / 'b/x.txt'}:1"
+
+
+def test_a_file_that_is_not_utf8_is_a_bad_record(tmp_path):
+    """Latin-1 is not guessed at."""
+    (tmp_path / "a.txt").write_bytes(b"caf\xe9")
+    for plan in (plan_files, plan_text):
+        (record,) = read(plan(tmp_path / "a.txt", 100))
+        assert isinstance(record, BadRecord) and record.kind == NOT_UTF8
+
+
+@pytest.mark.parametrize(("name", "message"), [("none", "no such file or directory"), ("", "no file below it ends in")])
+def test_nothing_to_read_is_an_error(tmp_path, name, message):
+    """A wrong path and an empty directory are told apart."""
+    with pytest.raises(DataError, match=message):
+        plan_files(tmp_path / name, 100)
+
+
+def test_paragraphs_are_what_blank_lines_separate():
+    """Lines of a paragraph are joined by a space, white space at their ends goes."""
+    assert join_lines("\n a \nb\n \n\nc\n") == "a b\nc"

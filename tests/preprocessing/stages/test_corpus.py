@@ -1,0 +1,87 @@
+"""Laws of preprocessing/stages/corpus.py."""
+
+import pytest
+
+from preprocessing.errors import DataError
+from preprocessing.files import write_json
+from preprocessing.schema import HELDOUT, TRAIN
+from preprocessing.stages.corpus import Corpus, Partitioning, write_documents
+
+PARTITIONING = Partitioning(train=2, heldout=1, heldout_share=0.25)
+BLOCKS = [
+    [[[["A1.", "A2."], ["B1."]], [], [["C1."]]], [[["D1."]], [["E1.", "E2.", "E3."]], []]],
+    [],
+    [[[], [["F1."]], []]],
+]
+"""Per file, per block, per partition: documents."""
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Three files: one of two blocks, one without any, one of one."""
+    files = [write_documents(tmp_path / f"split-{number:05d}.arrow", blocks, 3) for number, blocks in enumerate(BLOCKS)]
+    made = Corpus(tmp_path, PARTITIONING, tuple(files))
+    made.publish()
+    return made
+
+
+def test_a_partition_is_read_across_files_and_blocks(corpus):
+    """Each partition gives its documents in the order of the input; counts agree."""
+    opened = Corpus.open(corpus.directory)
+    assert opened == corpus
+    assert [opened.read(partition).to_pylist() for partition in range(3)] == [
+        [["A1.", "A2."], ["B1."], ["D1."]],
+        [["E1.", "E2.", "E3."], ["F1."]],
+        [["C1."]],
+    ]
+    assert opened.counts == [3, 2, 1]
+    assert all(size > 0 for size in opened.sizes)
+    assert (list(PARTITIONING.partitions(TRAIN)), list(PARTITIONING.partitions(HELDOUT))) == ([0, 1], [2])
+
+
+def test_the_checksum_is_of_the_content(tmp_path, corpus):
+    """Another document gives another checksum of the corpus."""
+    other = tmp_path / "other"
+    other.mkdir()
+    Corpus(other, PARTITIONING, (write_documents(other / "split-00000.arrow", BLOCKS[2], 3),)).publish()
+    assert Corpus.open(other).sha256 != Corpus.open(corpus.directory).sha256
+
+
+def test_documents_are_dealt_by_their_text_in_the_wanted_shares():
+    """The held-out share is met, partitions are about equal, and equal texts share a partition."""
+    partitioning = Partitioning(train=4, heldout=2, heldout_share=0.2)
+    counts = [0] * 6
+    for number in range(20_000):
+        counts[partitioning.partition(b"document %d" % number)] += 1
+    assert all(abs(count - 4000) < 250 for count in counts[:4])
+    assert all(abs(count - 2000) < 200 for count in counts[4:])
+    assert partitioning.partition(b"document 1") == 0, "the hash of a document never changes silently"
+    assert Partitioning(3, 0, 0.0).partition(b"x") in range(3)
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "share", "expected"),
+    [(10, 0.01, (1, 1)), (1000, 0.1, (9, 1)), (1000, 0, (10, 0)), (10_000, 0.2, (80, 20)), (0, 0, (1, 0))],
+)
+def test_partitions_have_about_the_wanted_size(num_bytes, share, expected):
+    """There is at least one for training, and one held out unless nothing is."""
+    partitioning = Partitioning.of(num_bytes, 100, share)
+    assert (partitioning.train, partitioning.heldout) == expected
+
+
+def test_damage_is_found(corpus):
+    """A file cut short is refused when opening, a flipped byte by verify, another version and no manifest as well."""
+    path = corpus.directory / "split-00000.arrow"
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"A1.", b"A7."))
+    with pytest.raises(DataError, match=r"split-00000\.arrow: sha256"):
+        Corpus.open(corpus.directory).verify()
+    path.write_bytes(data[:-1])
+    with pytest.raises(DataError, match=r"split-00000\.arrow: has \d+ bytes"):
+        Corpus.open(corpus.directory)
+    write_json(corpus.directory / "manifest.json", {"format_version": 9})
+    with pytest.raises(DataError, match="format_version is 9"):
+        Corpus.open(corpus.directory)
+    (corpus.directory / "manifest.json").unlink()
+    with pytest.raises(DataError, match=r"no manifest\.json; run `python -m preprocessing extract`"):
+        Corpus.open(corpus.directory)

@@ -1,0 +1,92 @@
+"""Laws of preprocessing/stages/extract.py."""
+
+import gzip
+import json
+
+import pytest
+
+from preprocessing.errors import DataError
+from preprocessing.stages.corpus import Corpus
+from preprocessing.stages.extract import ExtractConfig, extract
+from preprocessing.workers import SerialExecutor
+
+
+def run(out, source, **options):
+    """Extracts with small splits and partitions."""
+    config = ExtractConfig([str(source)], **{"split_mb": 0.02, "partition_mb": 0.05, **options})
+    return extract(out, config, SerialExecutor())
+
+
+def sentences(corpus):
+    """All documents of all partitions, as sets of their sentences in order."""
+    return sorted(tuple(document) for p in range(len(corpus.partitioning)) for document in corpus.read(p).to_pylist())
+
+
+def test_every_document_lies_in_one_partition(tmp_path, corpus):
+    """No document is lost or doubled, whatever the sizes of splits and partitions."""
+    whole = run(tmp_path / "whole", f"jsonl:{corpus}", split_mb=10, partition_mb=10)
+    parts = run(tmp_path / "parts", f"jsonl:{corpus}")
+    assert len(whole.files) == 1 and len(parts.files) > 3 and parts.partitioning.train > 2
+    assert sentences(whole) == sentences(parts) and len(sentences(whole)) == 200
+
+
+def test_a_gzip_file_is_written_in_blocks_of_bounded_size(tmp_path, corpus):
+    """One split that exceeds split_mb gives the same documents as many splits."""
+    packed = tmp_path / "corpus.jsonl.gz"
+    packed.write_bytes(gzip.compress(corpus.read_bytes()))
+    assert sentences(run(tmp_path / "a", f"jsonl:{packed}")) == sentences(run(tmp_path / "b", f"jsonl:{corpus}"))
+
+
+def test_bad_records_are_left_out_and_reported(tmp_path):
+    """Each kind is counted with its place, the long sentence goes but not its document, and the rest is published."""
+    lines = [
+        json.dumps({"text": "Good one. " + "x" * 100_000 + ". End."}),
+        json.dumps({"text": " \n "}),
+        json.dumps({"text": "Half a pair \ud800."}),
+        *[json.dumps({"text": f"Document {number}."}) for number in range(7)],
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(lines))
+    corpus = run(tmp_path / "out", f"jsonl:{tmp_path / 'a.jsonl'}", max_bad_share=0.3, heldout_share=0)
+    assert ("Good one.", "End.") in sentences(corpus) and len(sentences(corpus)) == 8
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["bad"] == {"no sentences": 1, "not UTF-8": 1, "sentence too long": 1}
+    ((place, detail),) = report["first"]["sentence too long"]
+    assert place == f"{tmp_path / 'a.jsonl'}:1"
+    assert detail == "100,001 characters, more than max_sentence_chars = 10,000; left out"
+
+
+def test_too_many_bad_records_publish_nothing_until_they_are_allowed(tmp_path):
+    """Above max_bad_share there is no manifest; a rerun that allows them uses what was done."""
+    (tmp_path / "a.txt").write_bytes(b"Good one.\n\ncaf\xe9\n\nGood two.\n")
+    source = f"text:{tmp_path / 'a.txt'}"
+    with pytest.raises(DataError, match=r"1 of 3 records are bad(.|\n)*not UTF-8: 1, first at\n *.*a\.txt:3"):
+        run(tmp_path / "out", source)
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    assert len(sentences(run(tmp_path / "out", source, max_bad_share=0.5))) == 2
+
+
+def test_a_changed_input_is_noticed(tmp_path, corpus):
+    """A rerun after the input grew names the file."""
+    run(tmp_path / "out", f"jsonl:{corpus}")
+    assert run(tmp_path / "out", f"jsonl:{corpus}") == Corpus.open(tmp_path / "out")
+    with corpus.open("a") as file:
+        file.write('{"text": "More."}\n')
+    with pytest.raises(DataError, match=r"corpus\.jsonl was .* bytes, modified"):
+        run(tmp_path / "out", f"jsonl:{corpus}")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"sources": []}, "sources is empty"),
+        ({"heldout_share": 1.0}, "heldout_share is 1.0, must be at least 0 and below 1"),
+        ({"max_bad_share": 5}, "max_bad_share is 5, .* not percent"),
+        ({"split_mb": 0}, "split_mb is 0, must be above 0"),
+        ({"max_sentence_chars": 0}, "max_sentence_chars is 0"),
+        ({"partition_mb": 5000}, "partition_mb is 5000, .* at most 1000"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    """Each message names the field, the value and the rule."""
+    with pytest.raises(ValueError, match=message):
+        ExtractConfig(**{"sources": ["embedded"], **options})

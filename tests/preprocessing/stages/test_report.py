@@ -1,0 +1,52 @@
+"""Laws of preprocessing/stages/report.py."""
+
+from dataclasses import asdict
+
+import pytest
+
+from preprocessing.documents import BROKEN_JSON, NOT_UTF8, BadRecord
+from preprocessing.errors import DataError
+from preprocessing.sources.records import plan_jsonl
+from preprocessing.stages.report import Tally
+
+
+def tally_of(records, documents, bad):
+    """A tally with these counts."""
+    tally = Tally(records=records)
+    for _ in range(documents):
+        tally.add_document(["One.", "Two."])
+    for record in bad:
+        tally.add_bad(record)
+    return tally
+
+
+def test_splits_add_up_and_places_are_lines(tmp_path):
+    """The sum of two splits has their counts, and the first five places of each kind as file:line."""
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"x" * 9 + b"\n" + b"y\n" * 10)
+    splits = plan_jsonl(path, 10, "text")
+    bad = [BadRecord(BROKEN_JSON, 10 + 2 * line, f"detail {line}") for line in range(6)]
+    first = asdict(tally_of(3, 2, [BadRecord(NOT_UTF8, 0, "byte")]))
+    second, third = asdict(tally_of(6, 0, bad[:2])), asdict(tally_of(6, 2, bad[2:]))
+    total = Tally.of_splits([first, second, third], splits)
+    assert (total.records, total.documents, total.sentences, total.characters) == (15, 4, 8, 32)
+    assert total.bad == {NOT_UTF8: 1, BROKEN_JSON: 6}
+    assert total.first[BROKEN_JSON] == [[f"{path}:{line + 2}", f"detail {line}"] for line in range(5)]
+    assert total.first[NOT_UTF8] == [[f"{path}:1", "byte"]]
+    text = total.text()
+    assert "4 documents, 8 sentences" in text and "7 of 15 records are bad (46.67%)" in text
+    assert f"  broken JSON line: 6, first at\n    {path}:2: detail 0\n" in text
+
+
+def test_too_many_bad_records_are_an_error():
+    """The share may be met exactly, not exceeded; the error holds the report."""
+    tally = tally_of(100, 98, [BadRecord(NOT_UTF8, 0, "byte 7")] * 2)
+    tally.check(0.02)
+    with pytest.raises(DataError, match=r"2 of 100 records are bad, more than max_bad_share = 0\.01 allows(.|\n)*byte 7"):
+        tally.check(0.01)
+
+
+def test_no_document_is_an_error():
+    """An empty corpus cannot be built on."""
+    with pytest.raises(DataError, match="no document in the input"):
+        Tally().check(0.01)

@@ -1,0 +1,145 @@
+"""Laws of preprocessing/segments.py, and the sampling of google-research/bert on cases made by hand."""
+
+from itertools import accumulate
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preprocessing.errors import DataError
+from preprocessing.segments import Layout, random_numbers, sentence_pairs, truncate, truncated_lengths
+
+DOCUMENTS = st.lists(st.lists(st.integers(1, 40), max_size=12), min_size=2, max_size=8).filter(
+    lambda documents: sum(map(bool, documents)) >= 2
+)
+"""Lengths of the sentences of each document; some documents are empty."""
+
+
+def layout_of(documents):
+    """The layout of documents given as lists of sentence lengths."""
+    lengths = [length for document in documents for length in document]
+    return Layout([0, *accumulate(lengths)], [0, *accumulate(map(len, documents))])
+
+
+def document_at(layout, token):
+    """The document that holds a token."""
+    return next(d for d in range(len(layout.documents) - 1) if token < layout.sentences[layout.documents[d + 1]])
+
+
+@given(DOCUMENTS, st.integers(5, 60), st.floats(0, 1), st.integers(0, 9))
+def test_every_pair_is_within_bounds(documents, max_seq_length, short_seq_prob, seed):
+    """A and B hold a token each, fit together, and each lies inside one document: A's own, the same for an actual next,
+    another for a random one."""
+    layout = layout_of(documents)
+    pairs = sentence_pairs(layout, max_seq_length, short_seq_prob, random_numbers(seed))
+    for a_start, a_stop, b_start, b_stop, label, document in pairs:
+        assert a_start < a_stop and b_start < b_stop
+        assert a_stop - a_start + b_stop - b_start <= max_seq_length - 3
+        assert document_at(layout, a_start) == document_at(layout, a_stop - 1) == document
+        assert document_at(layout, b_start) == document_at(layout, b_stop - 1)
+        assert (document_at(layout, b_start) != document) == label
+        assert label or a_stop <= b_start
+    assert sorted({pair.document for pair in pairs}) == layout.present()
+
+
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=6), st.integers(5, 20), st.floats(0, 1), st.integers(0, 9))
+def test_every_sentence_is_used_once(sizes, max_seq_length, short_seq_prob, seed):
+    """With sentences of one token nothing is cut off, and A and actual B tile each document: what a random B displaced
+    was put back."""
+    documents = [[1], [1], *([1] * size for size in sizes)]
+    layout = layout_of(documents)
+    used = [[] for _ in documents]
+    for a_start, a_stop, b_start, b_stop, label, document in sentence_pairs(
+        layout, max_seq_length, short_seq_prob, random_numbers(seed)
+    ):
+        used[document] += range(a_start, a_stop)
+        if not label:
+            assert a_stop == b_start
+            used[document] += range(b_start, b_stop)
+    assert [token for tokens in used for token in tokens] == list(range(layout.sentences[-1]))
+
+
+def test_a_single_sentence_is_followed_by_a_random_one():
+    """Documents of one sentence have no rest: B is the other document."""
+    pairs = sentence_pairs(layout_of([[4], [6]]), 128, 0, random_numbers(0))
+    assert pairs == [(0, 4, 4, 10, 1, 0), (4, 10, 0, 4, 1, 1)]
+
+
+def test_two_sentences_are_a_pair_or_two_random_ones():
+    """A document of two sentences gives one actual pair, or, the second put back, two random ones."""
+    layout, seen = layout_of([[4, 5], [7]]), set()
+    for seed in range(20):
+        pairs = sentence_pairs(layout, 128, 0, random_numbers(seed))
+        seen.add(tuple(tuple(pair) for pair in pairs if pair.document == 0))
+    assert seen == {((0, 4, 4, 9, 0, 0),), ((0, 4, 9, 16, 1, 0), (4, 9, 9, 16, 1, 0))}
+
+
+def test_a_chunk_ends_with_the_sentence_that_reaches_the_target():
+    """With sentences of 10 tokens and room for 25, three make a chunk that is cut to 25; a document's end leaves two."""
+    pairs = sentence_pairs(layout_of([[10] * 50, [10] * 50]), 28, 0, random_numbers(3))
+    actual = [pair for pair in pairs if not pair.label]
+    assert {pair.a_stop - pair.a_start + pair.b_stop - pair.b_start for pair in actual[:10]} == {25}
+    assert {pair.b_stop - pair.a_start for pair in actual[:10]} <= set(range(25, 31))
+
+
+def test_about_half_of_the_pairs_are_random():
+    """Long documents of many sentences: the chance decides, 1/2."""
+    pairs = sentence_pairs(layout_of([[5] * 4000, [5] * 4000]), 128, 0.1, random_numbers(0))
+    assert abs(sum(pair.label for pair in pairs) / len(pairs) - 0.5) < 0.06
+
+
+def test_random_documents_are_uniform():
+    """B of a random pair comes from each other document alike, and from each of its sentences alike."""
+    layout = layout_of([[1]] + [[1] * 5] * 4)
+    random = random_numbers(1)
+    starts = [sentence_pairs(layout, 5, 0, random)[0].b_start for _ in range(4000)]
+    counts = [starts.count(start) for start in sorted(set(starts))]
+    # 20 cells of 200 expected; the chi-square statistic with 19 degrees of freedom exceeds 43.8 once in 1000.
+    assert len(counts) == 20
+    assert sum((count - 200) ** 2 / 200 for count in counts) < 43.8
+
+
+def test_short_sequences_have_their_share():
+    """With probability 1 the target is uniform over 2 .. limit; with 0 it is always the limit."""
+    layout = layout_of([[1] * 50, [1] * 50])
+    for probability, expected in ((0, {5}), (1, {2, 3, 4, 5})):
+        first = [sentence_pairs(layout, 8, probability, random_numbers(seed))[0] for seed in range(300)]
+        actual = [pair for pair in first if not pair.label]
+        assert {pair.b_stop - pair.a_start for pair in actual} == expected
+
+
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(2, 60))
+def test_lengths_after_truncation_equal_those_of_the_loop(a, b, limit):
+    """The closed form equals taking one token at a time from the longer, from B if they are equal."""
+    left = [a, b]
+    while sum(left) > limit:
+        left[0 if left[0] > left[1] else 1] -= 1
+    assert truncated_lengths(a, b, limit) == tuple(left)
+
+
+def test_truncation_takes_from_front_and_back_alike():
+    """Of 20 tokens to go, the number from the front is binomial: mean 10, variance 5."""
+    random = random_numbers(0)
+    fronts = [truncate((0, 30), (100, 110), 20, random)[0] for _ in range(4000)]
+    mean = sum(fronts) / len(fronts)
+    assert abs(mean - 10) < 0.15
+    assert abs(sum((front - mean) ** 2 for front in fronts) / len(fronts) - 5) < 0.5
+
+
+def test_the_choices_never_change_silently():
+    """Samples are a function of the seed for good: a published dataset can be made again."""
+    pairs = sentence_pairs(layout_of([[5, 9, 4, 7], [8, 3, 6], [2, 11]]), 20, 0.5, random_numbers(12345, 0, "train", 0))
+    assert [tuple(pair) for pair in pairs] == [
+        (0, 5, 5, 14, 0, 0),
+        (14, 18, 33, 42, 1, 0),
+        (18, 25, 44, 54, 1, 0),
+        (25, 36, 36, 42, 0, 1),
+        (42, 44, 44, 55, 0, 2),
+    ]
+
+
+@pytest.mark.parametrize("documents", [[[3, 4]], [[3], []]])
+def test_one_document_alone_is_an_error(documents):
+    """There is no other document to draw from, and the message says so."""
+    with pytest.raises(DataError, match=r"1 of the \d documents .* needs 2"):
+        sentence_pairs(layout_of(documents), 128, 0.1, random_numbers(0))

@@ -1,0 +1,85 @@
+"""Laws of preprocessing/workers.py."""
+
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from preprocessing.errors import DataError
+from preprocessing.workers import SerialExecutor, WorkersConfig, run_job, run_tasks
+
+
+def square(number):
+    """A task whose later calls finish first."""
+    time.sleep(0.02 / (1 + number))
+    return number * number
+
+
+def die(number):
+    """A task whose process is killed."""
+    os._exit(9)
+
+
+def ignore(number):
+    """Does nothing when a task is done."""
+
+
+@pytest.mark.parametrize("config", [WorkersConfig("serial"), WorkersConfig("processes", 2)])
+def test_results_come_in_the_order_of_the_tasks(config):
+    """Serial and process executors give the same list, and report each task once."""
+    done, results = [], []
+
+    def job(executor):
+        results.extend(run_tasks(executor, square, range(8), done.append))
+        return 3
+
+    assert run_job(config, job) == 3
+    assert results == [number * number for number in range(8)]
+    assert sorted(done) == list(range(8))
+
+
+def test_a_serial_error_stops_before_the_next_task():
+    """Nothing runs after a task that failed, and its own exception comes out."""
+    seen = []
+
+    def task(number):
+        seen.append(number)
+        if number == 2:
+            raise DataError("two")
+
+    with pytest.raises(DataError, match="two"):
+        run_tasks(SerialExecutor(), task, range(6), ignore)
+    assert seen == [0, 1, 2]
+
+
+def test_a_parallel_error_cancels_what_has_not_started():
+    """The first error is raised and the tasks still waiting never run."""
+    seen = []
+
+    def task(number):
+        seen.append(number)
+        if number == 0:
+            raise DataError("zero")
+        time.sleep(0.05)
+
+    with ThreadPoolExecutor(2) as executor, pytest.raises(DataError, match="zero"):
+        run_tasks(executor, task, range(100), ignore)
+    assert len(seen) < 20
+
+
+def test_a_dead_worker_is_an_error_that_says_to_rerun():
+    """A killed process is reported as such, without a hang."""
+
+    def job(executor):
+        with pytest.raises(DataError, match="a worker process died.* run the same command again: it continues"):
+            run_tasks(executor, die, range(3), ignore)
+        return 0
+
+    run_job(WorkersConfig("processes", 1), job)
+
+
+def test_a_negative_number_of_workers_is_refused():
+    """The message names field, value and rule."""
+    with pytest.raises(ValueError, match="workers is -1, must be 0 .* or more"):
+        WorkersConfig("processes", -1)
