@@ -189,7 +189,7 @@ def build(
     no_weight_decay: Callable[[str], bool],
     parts: Parts,
     optimizer_config: OptimizerConfig,
-    config: EngineConfig,
+    settings: dict[str, Any],
     *,
     device: torch.device,
     micro_batch_size: int,
@@ -202,24 +202,21 @@ def build(
         no_weight_decay: parameter name -> True for biases and LayerNorm.
         parts: parameter name -> number of tensors it holds to LAMB.
         optimizer_config: LAMB and clipping.
-        config: which DeepSpeed JSON.
+        settings: the DeepSpeed JSON, from `read_settings`.
         device: from `start`.
         micro_batch_size: samples of one forward pass on one rank.
         accumulation_steps: micro-batches per rank and update.
 
     Raises:
-        ValueError: the JSON is missing, malformed, or sets what the recipe owns; the layout is not understood.
+        ValueError: the layout of DeepSpeed's partitions is not understood.
     """
-    precision = choose_precision(config.precision)
-    path = find_json(config.deepspeed.format(precision=precision))
-    settings = load_json(path)
-    settings.update(
-        train_micro_batch_size_per_gpu=micro_batch_size,
-        gradient_accumulation_steps=accumulation_steps,
-        train_batch_size=micro_batch_size * accumulation_steps * distributed.world_size(),
-        gradient_clipping=optimizer_config.max_grad_norm,
-        steps_per_print=2**31,
-    )
+    settings = settings | {
+        "train_micro_batch_size_per_gpu": micro_batch_size,
+        "gradient_accumulation_steps": accumulation_steps,
+        "train_batch_size": micro_batch_size * accumulation_steps * distributed.world_size(),
+        "gradient_clipping": optimizer_config.max_grad_norm,
+        "steps_per_print": 2**31,
+    }
     model.to(device)
     optimizer = Lamb(parameter_groups(model, no_weight_decay), optimizer_config)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
@@ -240,6 +237,15 @@ def parameter_groups(model: nn.Module, no_weight_decay: Callable[[str], bool]) -
     for name, parameter in model.named_parameters():
         groups[not no_weight_decay(name)].append(parameter)
     return [{"params": parameters, "decayed": decayed} for decayed, parameters in groups.items() if parameters]
+
+
+def read_settings(config: EngineConfig) -> dict[str, Any]:
+    """The DeepSpeed JSON that the recipe asks for.
+
+    Raises:
+        ValueError: it is missing, malformed, or sets what the recipe owns.
+    """
+    return load_json(find_json(config.deepspeed.format(precision=choose_precision(config.precision))))
 
 
 def choose_precision(wanted: str) -> str:

@@ -96,8 +96,8 @@ def averages(sums: dict[str, float]) -> dict[str, float]:
 
 
 def throughput(sums: dict[str, float], seconds: float, peak: float | None) -> dict[str, float]:
-    """Real tokens (no padding exists) and samples per second over all ranks; MFU where the peak is known."""
-    rates = {"tokens_per_second": sums["tokens"] / seconds, "samples_per_second": sums["samples"] / seconds}
+    """Real tokens (no padding exists) and sequences per second over all ranks; MFU where the peak is known."""
+    rates = {"tokens_per_second": sums["tokens"] / seconds, "sequences_per_second": sums["samples"] / seconds}
     if peak:
         rates["mfu"] = sums["flops"] / (seconds * peak * distributed.world_size())
     return rates

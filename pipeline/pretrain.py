@@ -16,7 +16,7 @@ from pipeline import checkpoint, command, distributed
 from pipeline.config import Recipe, open_run, parse
 from pipeline.data.batch import Batch
 from pipeline.data.loader import BatchDivision, MicroBatches, evaluation_batches, make_loader
-from pipeline.engine import Engine, build, start
+from pipeline.engine import Engine, build, read_settings, start
 from pipeline.families import get_family
 from pipeline.metrics import Writer, peak_flops
 from pipeline.optim.schedule import learning_rate_factor
@@ -32,14 +32,17 @@ def pretrain(arguments: list[str]) -> None:
     # The deepspeed launcher adds --local_rank; the environment says the same.
     recipe = parse([argument for argument in arguments if not argument.startswith("--local_rank")])
     device = start(recipe.engine)
-    with distributed.together("open the run and its samples"):
+    with distributed.together("open the samples"):
         division = BatchDivision(
             recipe.batch.global_batch_size, recipe.batch.micro_batch_size, distributed.rank(), distributed.world_size()
         )
+        settings = read_settings(recipe.engine)
         train, heldout = open_samples(recipe)
+        init_from = checkpoint.resolve(Path(recipe.init_from)) if recipe.init_from else None
+    with distributed.together("open the run"):
         run = open_run(recipe) if distributed.is_main() else Path(recipe.run_dir)
-    engine = build_engine(recipe, division, train.manifest.vocab_size, device)
-    state = restore(recipe, run, engine, samples_id(train))
+    engine = build_engine(recipe, settings, division, train.manifest.vocab_size, device)
+    state = restore(recipe, run, init_from, engine, samples_id(train))
     progress = Progress(recipe.schedule.total_steps, state.step, run.name, distributed.is_main())
     progress.say(describe(recipe, engine, division, state))
     writer = Writer(run, recipe.logging, state.step)
@@ -84,7 +87,9 @@ def open_samples(recipe: Recipe) -> tuple[SampleDataset, SampleDataset]:
     return train, heldout
 
 
-def build_engine(recipe: Recipe, division: BatchDivision, vocab_size: int, device: torch.device) -> Engine:
+def build_engine(
+    recipe: Recipe, settings: dict[str, Any], division: BatchDivision, vocab_size: int, device: torch.device
+) -> Engine:
     """The model with the recipe's random weights, in DeepSpeed."""
     family = get_family(recipe.family)
     torch.manual_seed(recipe.seed)
@@ -93,25 +98,26 @@ def build_engine(recipe: Recipe, division: BatchDivision, vocab_size: int, devic
         family.no_weight_decay,
         family.stacked_tensors,
         recipe.optimizer,
-        recipe.engine,
+        settings,
         device=device,
         micro_batch_size=division.micro_batch_size,
         accumulation_steps=division.accumulation,
     )
 
 
-def restore(recipe: Recipe, run: Path, engine: Engine, samples: str) -> TrainState:
+def restore(recipe: Recipe, run: Path, init_from: Path | None, engine: Engine, samples: str) -> TrainState:
     """Continue the run's newest checkpoint, or start from `init_from`, or from random weights.
 
     Raises:
         ValueError: the checkpoint is damaged, is of another model, or was trained on other samples.
     """
     newest = next(iter(checkpoint.complete(run)), None)
-    source = newest or (checkpoint.resolve(Path(recipe.init_from)) if recipe.init_from else None)
+    source = newest or init_from
     if source is None:
         return TrainState()
-    with distributed.together(f"load {source}"):
+    with distributed.together(f"verify {source}"):
         checkpoint.verify(source, (distributed.rank(), distributed.world_size()))
+    with distributed.together(f"load {source}"):
         state = checkpoint.load(source, engine.shards, moments=newest is not None or recipe.init_moments)
         if newest and state["samples"] != samples:
             raise ValueError(

@@ -1,5 +1,6 @@
 """Curves of one or several runs as a picture: `python -m pipeline.report RUN... --out curves.png`."""
 
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,10 @@ def report(arguments: list[str]) -> None:
     parser.add_argument("runs", nargs="+", type=Path, help="Run directories, drawn side by side.")
     parser.add_argument("--out", type=Path, default=Path("curves.png"), help="The picture, PNG.")
     chosen = parser.parse_args(arguments)
-    draw({run.name if len(chosen.runs) == 1 else str(run): load(run) for run in chosen.runs}, chosen.out)
+    runs = {run.name if len(chosen.runs) == 1 else str(run): load(run) for run in chosen.runs}
+    for name, lines in runs.items():
+        print(summary(name, lines))
+    draw(runs, chosen.out)
     print(chosen.out)
 
 
@@ -44,6 +48,20 @@ def load(run: Path) -> list[dict[str, Any]]:
     if not any(line["kind"] == "train" for line in lines):
         raise ValueError(f"{path}: no training step yet")
     return lines
+
+
+def summary(name: str, lines: list[dict[str, Any]]) -> str:
+    """First and last held-out figures, and the throughput, as a small table."""
+    heldout = [line for line in lines if line["kind"] == "heldout"]
+    train = [line for line in lines if line["kind"] == "train"]
+    rows = [f"{name}, {train[-1]['step']} steps"]
+    if heldout:
+        rows.append(f"  held out          step {heldout[0]['step']:<7} step {heldout[-1]['step']}")
+        for key in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"):
+            rows.append(f"  {key:<16}  {heldout[0][key]:<12.4f} {heldout[-1][key]:.4f}")
+    rate = statistics.median(line["tokens_per_second"] for line in train)
+    rows.append(f"  tokens/s, median  {rate:,.0f}    peak memory of a rank  {train[-1]['peak_memory_gib']:.1f} GiB")
+    return "\n".join(rows)
 
 
 def draw(runs: dict[str, list[dict[str, Any]]], out: Path) -> None:

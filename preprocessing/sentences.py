@@ -1,6 +1,6 @@
 """Text to sentences, by the rules and abbreviations of sentencex (https://github.com/wikimedia/sentencex).
 
-Chosen because it is written in Rust (some 70 MB/s per core here), needs no downloaded model, knows some 300 languages, and
+Chosen because it is written in Rust (some 70 MB/s per core), needs no downloaded model, knows some 300 languages, and
 gives the same sentences on every machine.
 """
 

@@ -49,6 +49,7 @@ def open_stage(directory: Path, stage: str, config: dict[str, Any], inputs: dict
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / STAGE_NAME, wanted)
     if (directory / MANIFEST_NAME).is_file():
+        _remove_progress(directory)  # A run may be killed just after its manifest.
         LOG.info(f"{directory}: complete already")
         return True
     (directory / _PROGRESS).mkdir(exist_ok=True)
@@ -98,7 +99,12 @@ def finish_part(directory: Path, name: str, make: Callable[[], dict[str, Any]]) 
 def complete_stage(directory: Path, publish: Callable[[], None]) -> None:
     """Completes a directory whose parts are all done: `publish` writes its manifest."""
     publish()
-    shutil.rmtree(directory / _PROGRESS)
+    _remove_progress(directory)
+
+
+def _remove_progress(directory: Path) -> None:
+    if (directory / _PROGRESS).exists():
+        shutil.rmtree(directory / _PROGRESS)
 
 
 def _is_vacant(path: Path) -> bool:

@@ -19,7 +19,7 @@ def test_averages_are_sums_over_sums():
         {"loss": 32 / 12 + 1.0, "mlm_loss": 32 / 12, "mlm_accuracy": 4 / 12, "nsp_loss": 1.0, "nsp_accuracy": 0.4}
     )
     assert throughput(sums, 2.0, peak=16e9) == pytest.approx(
-        {"tokens_per_second": 60, "samples_per_second": 2.5, "mfu": 8e9 / 2 / 16e9}
+        {"tokens_per_second": 60, "sequences_per_second": 2.5, "mfu": 8e9 / 2 / 16e9}
     )
     assert totals.reduce()["tokens"] == 0
 

@@ -117,7 +117,7 @@ def test_killed_and_resumed_run_is_the_run_that_was_not(tmp_path, samples, preci
 
 
 def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
-    """fp32, dropout on: 1 rank at stage 0 and 3 ranks at stages 1 to 3 give the curve of 2 ranks at stage 2."""
+    """fp32, dropout on: 1 rank at stage 0 and 3 ranks at stages 1 and 3 give the curve of 2 ranks at stage 2."""
     curves = {}
     for world_size, stages in ((2, (2,)), (1, (0,)), (3, (1, 3))):
         jobs = []
@@ -125,6 +125,8 @@ def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
             name = f"{world_size}x{stage}"
             path = recipe_file(tmp_path, samples, name, micro_batch_size=4)
             arguments = ["--recipe", path, "--engine.precision", "fp32"]
+            if name == "3x1":  # recomputes the layers with the same dropout
+                arguments += ["--model.activation_checkpointing", "true"]
             jobs.append(([*arguments, "--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"], None))
             curves[name] = tmp_path / name
         on_ranks(runs, world_size, jobs)

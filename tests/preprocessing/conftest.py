@@ -1,6 +1,7 @@
 """A small corpus, the same everywhere: made-up words in sentences, paragraphs and documents."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -27,7 +28,18 @@ def write_jsonl(path: Path, texts: list[str]) -> Path:
     return path
 
 
+def make_corpus_in(folder: Path) -> Path:
+    """A JSON Lines file of 200 documents."""
+    return write_jsonl(folder / "corpus.jsonl", make_documents(200))
+
+
+@pytest.fixture(scope="session")
+def make_corpus() -> Callable[[Path], Path]:
+    """The function that writes the corpus into a folder."""
+    return make_corpus_in
+
+
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
-    """A JSON Lines file of 200 documents."""
-    return write_jsonl(tmp_path / "corpus.jsonl", make_documents(200))
+    """The corpus of a test."""
+    return make_corpus_in(tmp_path)

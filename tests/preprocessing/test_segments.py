@@ -75,7 +75,7 @@ def test_two_sentences_are_a_pair_or_two_random_ones():
 
 
 def test_a_chunk_ends_with_the_sentence_that_reaches_the_target():
-    """With sentences of 10 tokens and room for 25, three make a chunk that is cut to 25; a document's end leaves two."""
+    """With sentences of 10 tokens and room for 25, three make a chunk that is cut to 25."""
     pairs = sentence_pairs(layout_of([[10] * 50, [10] * 50]), 28, 0, random_numbers(3))
     actual = [pair for pair in pairs if not pair.label]
     assert {pair.a_stop - pair.a_start + pair.b_stop - pair.b_start for pair in actual[:10]} == {25}

@@ -1,7 +1,6 @@
 """Laws of preprocessing/tokenizer.py."""
 
 import gzip
-import hashlib
 import json
 import subprocess
 import sys
@@ -29,7 +28,9 @@ ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 SPECIAL = list(SPECIAL_TOKENS.values())
 LETTERS = [*"abcdeé中,.[]#", *(f"##{letter}" for letter in "abcdeé"), "ab", "##cd", "mask", "the"]
-TEXT = st.text(st.sampled_from("abcdeABÉé中,.[] \t\u00a0\u0301\u200b\x00#x") | st.characters(codec="utf-8"), max_size=30)
+TEXT = st.text(
+    st.sampled_from("abcdeABÉé中,.[] \t\u00a0\u0301\u200b\x00#x") | st.characters(codec="utf-8"), max_size=30
+)
 
 
 @pytest.mark.parametrize("lower_case", [True, False])
@@ -87,7 +88,8 @@ def test_a_trained_vocabulary_depends_on_the_text_alone():
     """Three processes with other hash seeds train the same tokens in the same order, ties and all."""
     program = (
         "import pyarrow as pa; from random import Random; from preprocessing.tokenizer import train_vocabulary\n"
-        "random = Random(0); words = [''.join(random.choices('abcdefghijklmnopqrstuvwxyzäöü', k=6)) for _ in range(500)]\n"
+        "random, letters = Random(0), 'abcdefghijklmnopqrstuvwxyzäöü'\n"
+        "words = [''.join(random.choices(letters, k=6)) for _ in range(500)]\n"
         "print('\\n'.join(train_vocabulary([pa.array(words), pa.array(words[:100])], 400, 24, True)))\n"
     )
     outputs = {

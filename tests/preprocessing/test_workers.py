@@ -72,7 +72,7 @@ def test_a_dead_worker_is_an_error_that_says_to_rerun():
     """A killed process is reported as such, without a hang."""
 
     def job(executor):
-        with pytest.raises(DataError, match="a worker process died.* run the same command again: it continues"):
+        with pytest.raises(DataError, match=r"a worker process died.* run the same command again: it continues"):
             run_tasks(executor, die, range(3), ignore)
         return 0
 
@@ -81,5 +81,5 @@ def test_a_dead_worker_is_an_error_that_says_to_rerun():
 
 def test_a_negative_number_of_workers_is_refused():
     """The message names field, value and rule."""
-    with pytest.raises(ValueError, match="workers is -1, must be 0 .* or more"):
+    with pytest.raises(ValueError, match=r"workers is -1, must be 0 .* or more"):
         WorkersConfig("processes", -1)

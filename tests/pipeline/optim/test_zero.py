@@ -84,7 +84,7 @@ def reference():
 def train(cases, bound=True):
     """On each rank: for each DeepSpeed JSON of `cases`, train the toy and return the full master weights by name."""
     from pipeline import distributed
-    from pipeline.engine import EngineConfig, build, start
+    from pipeline.engine import EngineConfig, build, read_settings, start
     from pipeline.optim.lamb import OptimizerConfig
 
     device = start(EngineConfig())
@@ -99,7 +99,7 @@ def train(cases, bound=True):
                 no_weight_decay,
                 stacked,
                 OptimizerConfig(lr=LR, max_grad_norm=CLIP),
-                EngineConfig(deepspeed=file.name),
+                read_settings(EngineConfig(deepspeed=file.name)),
                 device=device,
                 micro_batch_size=micro,
                 accumulation_steps=2,

@@ -28,7 +28,9 @@ def test_cutting_a_file_changes_nothing(tmp_path_factory, texts, split_bytes):
     assert sum(split.num_bytes for split in splits) == path.stat().st_size
 
 
-@given(st.lists(st.lists(st.sampled_from(["One.", "Two three.", " four "]), min_size=1), max_size=9), st.integers(1, 60))
+@given(
+    st.lists(st.lists(st.sampled_from(["One.", "Two three.", " four "]), min_size=1), max_size=9), st.integers(1, 60)
+)
 def test_cutting_a_text_file_changes_nothing(tmp_path_factory, documents, split_bytes):
     """Blank-line separated documents: any split size gives each document once, none cut in two."""
     path = tmp_path_factory.mktemp("text") / "a.txt"

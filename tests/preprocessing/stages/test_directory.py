@@ -33,6 +33,7 @@ def test_a_stage_is_complete_after_its_manifest(tmp_path):
     assert not open_stage(directory, "extract", CONFIG, INPUTS)
     finish_part(directory, "part", part(directory, b"one"))
     publish(directory)
+    (directory / "progress").mkdir()  # As if the run had been killed just after its manifest.
     assert open_stage(directory, "extract", CONFIG, INPUTS)
     assert sorted(path.name for path in directory.iterdir()) == ["manifest.json", "part.bin", "stage.json"]
     assert stage_config(directory) == CONFIG | {"sources": ["a", "b"]}
@@ -60,7 +61,7 @@ def test_a_damaged_part_is_made_again(tmp_path, damage):
 def test_another_configuration_is_refused_by_field(tmp_path):
     """The fields that differ are named with both values, inputs too, and nothing changes."""
     open_stage(tmp_path, "extract", CONFIG, INPUTS)
-    with pytest.raises(DataError, match=r"seed was 1, is 2; x was 1, is null; y was null, is 3\. Give"):
+    with pytest.raises(DataError, match=r"x was 1, is null; y was null, is 3; seed was 1, is 2\. Give"):
         open_stage(tmp_path, "extract", CONFIG | {"seed": 2, "nested": {"y": 3}}, INPUTS)
     with pytest.raises(DataError, match=r'a\.txt was "10 bytes", is "11 bytes"'):
         open_stage(tmp_path, "extract", CONFIG, {"a.txt": "11 bytes"})

@@ -42,7 +42,9 @@ def test_too_many_bad_records_are_an_error():
     """The share may be met exactly, not exceeded; the error holds the report."""
     tally = tally_of(100, 98, [BadRecord(NOT_UTF8, 0, "byte 7")] * 2)
     tally.check(0.02)
-    with pytest.raises(DataError, match=r"2 of 100 records are bad, more than max_bad_share = 0\.01 allows(.|\n)*byte 7"):
+    with pytest.raises(
+        DataError, match=r"2 of 100 records are bad, more than max_bad_share = 0\.01 allows(.|\n)*byte 7"
+    ):
         tally.check(0.01)
 
 

@@ -1,0 +1,159 @@
+"""Bad input of training: one clear error, on every rank without a hang, and nothing half-written."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from ranks import on_ranks
+from samples import make_samples, write_tokenizer
+
+RECIPE = """
+run_dir = "{run}"
+[data]
+samples = "{samples}"
+num_workers = 0
+[model]
+hidden_size = 16
+num_hidden_layers = 1
+num_attention_heads = 2
+intermediate_size = 32
+max_position_embeddings = 32
+[batch]
+global_batch_size = 8
+micro_batch_size = 2
+[schedule]
+total_steps = 2
+[logging]
+tensorboard = false
+"""
+
+
+def attempts(jobs):
+    """On each rank: what `pretrain` raised for each list of arguments, as (exception's name, message)."""
+    from pipeline import distributed
+    from pipeline.pretrain import pretrain
+
+    outcomes = []
+    for arguments in jobs:
+        try:
+            pretrain(arguments)
+            outcomes.append(("", "passed"))
+        except Exception as error:
+            outcomes.append((type(error).__name__, str(error)))
+    distributed.shutdown()
+    return outcomes
+
+
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def edit_manifest(samples, **values):
+    path = samples / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def damaged_samples(directory):
+    """name -> (samples directory, what the error must say)."""
+    good = make_samples(directory / "good", train=40, heldout=8)
+    cases = {
+        "cut": "train-00000.arrow: has .* bytes, the manifest says",
+        "flipped": "train-00000.arrow: sha256 is",
+        "version": "format_version is 99, this version reads 1",
+        "tokenizer": "tokenizer.json: sha256 is .* another tokenizer",
+        "unfinished": "no manifest.json, so this is not a finished samples directory",
+    }
+    copies = {name: Path(shutil.copytree(good, directory / name)) for name in cases}
+    shard = copies["cut"] / "train-00000.arrow"
+    shard.write_bytes(shard.read_bytes()[:-100])
+    flip_a_bit(copies["flipped"] / "train-00000.arrow")
+    edit_manifest(copies["version"], format_version=99)
+    shutil.rmtree(copies["tokenizer"] / "tokenizer")
+    write_tokenizer(copies["tokenizer"] / "tokenizer", 119)
+    (copies["unfinished"] / "manifest.json").unlink()
+    return good, {name: (copies[name], message) for name, message in cases.items()}
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory):
+    """name -> (what each rank raised, what the error must say, the run's directory)."""
+    directory = tmp_path_factory.mktemp("bad")
+    good, damaged = damaged_samples(directory)
+    (directory / "owned.json").write_text('{"train_batch_size": 8}')
+    (directory / "foreign").mkdir()
+    (directory / "foreign" / "thesis.tex").write_text("")
+
+    cases = {}
+
+    def case(name, message, *options, samples=good, run=None):
+        recipe = directory / f"{name}.toml"
+        recipe.write_text(RECIPE.format(run=run or directory / f"run-{name}", samples=samples))
+        cases[name] = (["--recipe", str(recipe), *options], message)
+
+    for name, (samples, message) in damaged.items():
+        case(name, message, samples=samples)
+    case("unknown key", "does not accept option 'learning_rate'|learning_rate", "--optimizer.learning_rate", "1")
+    case("uneven batch", "global_batch_size 9 cannot be dealt evenly", "--batch.global_batch_size", "9")
+    case("positions", "sequences of up to 32 tokens, but", "--model.max_position_embeddings", "31")
+    case(
+        "owned", "train_batch_size = 8 is set here, but the recipe", "--engine.deepspeed", str(directory / "owned.json")
+    )
+    case("foreign", "exists and is not a run", run=directory / "foreign")
+    case("init", "neither a checkpoint nor a run", "--init_from", str(directory / "nowhere"))
+    case("first", "passed")
+    results = on_ranks(attempts, 2, [arguments for arguments, _ in cases.values()])
+
+    first = directory / "run-first"
+    weights = first / "checkpoints" / "step-00000002" / "rank-00001.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    again = on_ranks(attempts, 2, [cases["first"][0]])
+    table = {name: ([rank[i] for rank in results], message) for i, (name, (_, message)) in enumerate(cases.items())}
+    table["checkpoint"] = ([rank[0] for rank in again], r"rank-00001.safetensors: \d+ bytes, \d+ were written; remove")
+    return directory, table
+
+
+NAMES = (
+    "cut",
+    "flipped",
+    "version",
+    "tokenizer",
+    "unfinished",
+    "uneven batch",
+    "positions",
+    "owned",
+    "init",
+    "checkpoint",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_rank_says_what_is_wrong_and_the_others_stop(outcomes, name):
+    """Exactly one rank holds the error, the other a PeerError; no run directory appears."""
+    directory, table = outcomes
+    ranks, message = table[name]
+    assert sorted(kind == "PeerError" for kind, _ in ranks) == [False, True], ranks
+    assert any(re.search(message, text) for _, text in ranks), ranks
+    assert not (directory / f"run-{name}").exists()
+
+
+def test_wrong_command_line_fails_alike_on_every_rank(outcomes):
+    """Before there is a process group, all ranks fail with the same message, which the first one prints."""
+    ranks, message = outcomes[1]["unknown key"]
+    assert len({text for _, text in ranks}) == 1
+    assert re.search(message, ranks[0][1])
+
+
+def test_foreign_directory_is_left_alone(outcomes):
+    """Nothing is written into a directory that is not a run."""
+    directory, table = outcomes
+    assert any("exists and is not a run" in text for _, text in table["foreign"][0])
+    assert [path.name for path in (directory / "foreign").iterdir()] == ["thesis.tex"]
+
+
+def test_good_input_passes(outcomes):
+    """The same recipe without a fault trains: the errors above have no other cause."""
+    assert outcomes[1]["first"][0] == [("", "passed")] * 2

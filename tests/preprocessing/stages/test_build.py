@@ -1,0 +1,121 @@
+"""Laws of preprocessing/stages/build.py."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preprocessing.errors import DataError
+from preprocessing.segments import Layout
+from preprocessing.shards import SampleDataset
+from preprocessing.stages.build import BuildConfig, build, join_small, without_empty
+from preprocessing.stages.corpus import Corpus
+from preprocessing.stages.extract import ExtractConfig, extract
+from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
+from preprocessing.tokenizer import load_tokenizer
+from preprocessing.workers import SerialExecutor
+
+
+def make(out, texts, build_config, **options):
+    """Runs the three stages on documents, one per line of a text file, of which `texts` are the paragraphs."""
+    out.mkdir(exist_ok=True)
+    (out / "corpus.txt").write_text("\n\n".join(texts))
+    config = ExtractConfig([f"text:{out / 'corpus.txt'}"], **options)
+    extract(out / "documents", config, SerialExecutor())
+    prepare_tokenizer(out / "tokenizer", TokenizerConfig(vocab_size=150), out / "documents")
+    samples = out / f"samples{build_config.max_seq_length}"
+    return build(samples, build_config, out / "documents", out / "tokenizer", SerialExecutor()), samples
+
+
+NAMES = ["".join("ab"[number >> bit & 1] for bit in range(5)) for number in range(20)]
+TEXTS = ["\n".join(f"{name} number {line}." for line in range(6)) for name in NAMES]
+"""Documents that name themselves in every sentence."""
+
+
+def test_samples_are_pairs_of_the_documents_they_name(tmp_path):
+    """A and B decode to sentences of one document each: the same for an actual next, which follows; another for a
+    random one. `document` numbers A's document within the whole corpus."""
+    manifest, samples = make(tmp_path, TEXTS, BuildConfig(64), heldout_share=0.2, partition_mb=0.0004)
+    corpus = Corpus.open(tmp_path / "documents")
+    assert corpus.partitioning.train > 1 and len(manifest.splits["train"].shards) > 1
+    ordered = [document for p in range(len(corpus.partitioning)) for document in corpus.read(p).to_pylist()]
+    tokenizer, seen = load_tokenizer(tmp_path / "tokenizer"), set()
+    for split in ("train", "heldout"):
+        dataset = SampleDataset.open(samples, split)
+        for index, tokens in enumerate(dataset.tokens(np.arange(len(dataset)))):
+            a, b = (tokenizer.decode(part.tolist()) for part in np.split(tokens, [dataset.boundaries[index]]))
+            document = ordered[dataset.documents[index]]
+            seen.add(int(dataset.documents[index]))
+            text = " ".join(document)
+            assert a in text
+            assert (f"{a} {b}" in text) != bool(dataset.labels[index])
+    assert seen == set(range(len(TEXTS)))
+
+
+def test_duplicates_are_other_passes_over_the_training_documents(tmp_path):
+    """Two passes hold about twice the tokens in other pairs; the first equals a single pass; held-out data has one."""
+    single, first = make(tmp_path / "one", TEXTS, BuildConfig(64), heldout_share=0.2)
+    double, second = make(tmp_path / "two", TEXTS, BuildConfig(64, duplicates=2), heldout_share=0.2)
+    assert double.splits["heldout"].tokens == single.splits["heldout"].tokens
+    one, two = SampleDataset.open(first, "train"), SampleDataset.open(second, "train")
+    both = [tokens.tolist() for tokens in two.tokens(np.arange(len(two)))]
+    assert both[: len(one)] == [tokens.tolist() for tokens in one.tokens(np.arange(len(one)))]
+    assert len(two) > 1.5 * len(one) and both[len(one) :] != both[: len(one)]
+
+
+def test_another_length_reuses_documents_and_tokenizer(tmp_path):
+    """Phase 2 differs in its samples directory alone."""
+    make(tmp_path, TEXTS, BuildConfig(64), heldout_share=0)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    manifest = build(
+        tmp_path / "samples32", BuildConfig(32), tmp_path / "documents", tmp_path / "tokenizer", SerialExecutor()
+    )
+    assert manifest.max_seq_length == 32 and manifest.splits["heldout"].rows == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert SampleDataset.open(tmp_path / "samples32", "train").lengths.max() <= 29
+
+
+def test_a_split_of_one_document_is_an_error(tmp_path):
+    """Too few held-out documents are named with the share and what to do."""
+    with pytest.raises(
+        DataError, match=r"[01] of 20 documents are in split heldout, .* --heldout_share \(now 0\.001\)"
+    ):
+        make(tmp_path, TEXTS, BuildConfig(64), heldout_share=0.001)
+
+
+@given(st.lists(st.integers(0, 4), max_size=12).filter(lambda counts: not counts or sum(counts) >= 2))
+def test_small_partitions_are_joined(counts):
+    """Every partition is in one group, in order, and each group has two documents; none could be cut shorter."""
+    groups = join_small(counts)
+    assert [index for group in groups for index in group] == list(range(len(counts)))
+    assert all(sum(counts[index] for index in group) >= 2 for group in groups)
+    assert all(sum(counts[index] for index in group[:-1]) < 2 for group in groups[:-1])
+
+
+@given(st.lists(st.lists(st.integers(0, 3), max_size=4), max_size=6))
+def test_sentences_without_tokens_disappear(documents):
+    """The layout keeps the other sentences, each in its document."""
+    lengths = [length for document in documents for length in document]
+    layout = without_empty(np.cumsum([0, *lengths]), np.cumsum([0, *map(len, documents)]))
+    assert isinstance(layout, Layout)
+    found = [stop - start for start, stop in pairwise(layout.sentences)]
+    assert [found[start:stop] for start, stop in pairwise(layout.documents)] == [
+        [length for length in document if length] for document in documents
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_seq_length": 4}, "max_seq_length is 4, must be 5"),
+        ({"max_seq_length": 2**16}, "max_seq_length is 65536"),
+        ({"short_seq_prob": 1.5}, "short_seq_prob is 1.5, must be between 0 and 1"),
+        ({"duplicates": 0}, "duplicates is 0, must be at least 1"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    """Each message names the field, the value and the rule."""
+    with pytest.raises(ValueError, match=message):
+        BuildConfig(**options)

@@ -1,0 +1,250 @@
+"""Laws of preprocessing/__main__.py: law 6 of the design with real processes, and what a user sees of bad input."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from preprocessing.__main__ import main
+from preprocessing.files import read_json, write_json
+
+ROOT = Path(__file__).parents[2]
+MPIRUN = Path(sys.executable).parent / "mpirun"
+OPTIONS = ["--vocab_size", "200", "--max_seq_length", "32", "--split_mb", "0.02", "--partition_mb", "0.04"]
+KILLED_AT = (
+    "import os, signal, sys\n"
+    "from preprocessing.__main__ import main\n"
+    "replace, left = os.replace, [int(sys.argv[1])]\n"
+    "def replace_or_die(source, target):\n"
+    "    left[0] -= 1\n"
+    "    if left[0] < 0: os.kill(os.getpid(), signal.SIGKILL)\n"
+    "    replace(source, target)\n"
+    "os.replace = replace_or_die\n"
+    "sys.exit(main(sys.argv[2:]))\n"
+)
+"""A run that is killed just before its n-th file gets its name."""
+
+
+def command(corpus, out, *options):
+    """Arguments of a small run."""
+    return ["run", "--sources", f"jsonl:{corpus}", "--out", str(out), "--heldout_share", "0.1", *OPTIONS, *options]
+
+
+def start(arguments, hash_seed="0", launcher=(), program=("-m", "preprocessing")):
+    """Runs the command line in a process of its own."""
+    environment = os.environ | {
+        "PYTHONHASHSEED": hash_seed,
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    }
+    return subprocess.run(
+        [*launcher, sys.executable, *program, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+
+
+def content(out):
+    """Every file below a directory."""
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory, make_corpus):
+    """A corpus, and the files of a serial run on it."""
+    folder = tmp_path_factory.mktemp("reference")
+    corpus = make_corpus(folder)
+    result = start(command(corpus, folder / "out", "--executor", "serial"))
+    assert result.returncode == 0, result.stderr
+    files = content(folder / "out")
+    assert len([name for name in files if name.startswith("documents/split")]) > 4
+    assert len([name for name in files if name.startswith("samples32/train")]) > 2
+    return corpus, files
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_output_is_byte_identical_for_any_number_of_workers(reference, tmp_path, workers):
+    """Law 6: processes and hash seeds change no byte of any file."""
+    corpus, files = reference
+    result = start(command(corpus, tmp_path / "out", "--workers", str(workers)), hash_seed=str(workers))
+    assert result.returncode == 0, result.stderr
+    assert content(tmp_path / "out") == files
+
+
+@pytest.mark.skipif(not MPIRUN.exists(), reason="mpirun is not installed")
+def test_output_is_byte_identical_under_mpi(reference, tmp_path):
+    """Law 6: three MPI ranks write what one process writes."""
+    corpus, files = reference
+    launcher = [MPIRUN, "--oversubscribe", "-n", "3"]
+    result = start(command(corpus, tmp_path / "out", "--executor", "mpi"), "7", launcher)
+    assert result.returncode == 0, result.stderr
+    assert content(tmp_path / "out") == files
+
+
+@pytest.mark.skipif(not MPIRUN.exists(), reason="mpirun is not installed")
+def test_an_error_under_mpi_ends_every_rank(tmp_path):
+    """The message of a worker's error comes out once, the exit code is 1, and nobody waits for ever."""
+    (tmp_path / "a.jsonl.gz").write_bytes(b"\x1f\x8b\x08 no gzip")
+    launcher = [MPIRUN, "--oversubscribe", "-n", "3"]
+    result = start(command(tmp_path / "a.jsonl.gz", tmp_path / "out", "--executor", "mpi"), "0", launcher)
+    assert result.returncode == 1
+    assert result.stderr.count("a.jsonl.gz: damaged gzip file") == 1
+
+
+def test_mpi_without_mpirun_is_an_error(corpus, tmp_path):
+    """One rank alone would hand out work to nobody."""
+    result = start(command(corpus, tmp_path / "out", "--executor", "mpi"))
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: executor is mpi, but this job has 1 rank")
+
+
+@pytest.mark.parametrize("files_written", [0, 1, 4, 16, 20, 26, 31, 36])
+def test_a_killed_run_is_continued(reference, tmp_path, files_written):
+    """Law 6: killed before the n-th file, whichever stage that is in, and run again: the same bytes, nothing else."""
+    corpus, files = reference
+    arguments = command(corpus, tmp_path / "out", "--executor", "serial")
+    killed = start([str(files_written), *arguments], program=("-c", KILLED_AT))
+    assert killed.returncode == -9, "the run ended before it was killed"
+    assert main(arguments) == 0
+    assert content(tmp_path / "out") == files
+
+
+def test_a_damaged_part_of_a_killed_run_is_made_again(reference, tmp_path):
+    """A split that was altered after the kill is not built upon."""
+    corpus, files = reference
+    arguments = command(corpus, tmp_path / "out", "--executor", "serial")
+    start(["6", *arguments], program=("-c", KILLED_AT))
+    split = tmp_path / "out" / "documents" / "split-00000.arrow"
+    split.write_bytes(split.read_bytes()[::-1])
+    assert main(arguments) == 0
+    assert content(tmp_path / "out") == files
+
+
+def test_a_second_run_does_nothing_and_another_length_only_builds(reference, tmp_path):
+    """A finished run is left alone; phase 2 adds its samples directory."""
+    corpus, files = reference
+    arguments = command(corpus, tmp_path / "out", "--executor", "serial")
+    assert main(arguments) == main(arguments) == 0
+    assert main([*arguments, "--max_seq_length", "64"]) == 0
+    after = content(tmp_path / "out")
+    assert {name: data for name, data in after.items() if not name.startswith("samples64/")} == files
+    assert any(name.startswith("samples64/train") for name in after)
+    assert main(["build", "--out", str(tmp_path / "out"), "--max_seq_length", "16", "--executor", "serial"]) == 0
+
+
+def test_inspect_and_verify_read_what_was_built(reference, tmp_path, capsys):
+    """inspect shows samples; verify passes on whole files and names a shard with a flipped byte."""
+    corpus, _ = reference
+    out = tmp_path / "out"
+    main(command(corpus, out, "--executor", "serial"))
+    assert main(["inspect", str(out / "samples32"), "--samples", "1"]) == 0
+    assert main(["verify", str(out)]) == 0
+    assert "shards are whole" in capsys.readouterr().out
+    shard = out / "samples32" / "train-00001.arrow"
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+    assert main(["verify", str(out / "samples32")]) == 1
+    assert "train-00001.arrow: sha256" in capsys.readouterr().err
+    assert main(["verify", str(tmp_path)]) == 1
+    assert "holds no documents or samples directory" in capsys.readouterr().err
+
+
+GOOD = json.dumps({"text": "A good document. It has two sentences."}).encode()
+BAD_INPUT = {
+    "empty corpus": (b"", "--sources: the files are empty"),
+    "blank corpus": (b"\n\n", "--sources: no document in the input"),
+    "no sentences": (GOOD + b'\n{"text": "  "}\n', "no sentences: 1, first at"),
+    "long sentence": (
+        GOOD + b'\n{"text": "' + b"x" * 100_000 + b'"}\n',
+        "in.jsonl:2: 100,000 characters, more than max_sentence_chars = 10,000",
+    ),
+    "not UTF-8": (GOOD + b'\n{"text": "caf\xe9"}\n', "not UTF-8: 1, first at"),
+    "broken line": (GOOD + b'\n\n{"text": \n', "in.jsonl:3: Expecting value at column 10"),
+    "no text key": (b'{"body": "x", "id": 1}\n', "in.jsonl:1: no key 'text'; available keys: body, id; set --text_key"),
+    "one document": (GOOD + b"\n", "documents are in split"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_is_one_clear_error(tmp_path, capsys, case):
+    """Exit code 1, a message with the place and no traceback, and no samples."""
+    data, message = BAD_INPUT[case]
+    (tmp_path / "in.jsonl").write_bytes(data)
+    assert main(command(tmp_path / "in.jsonl", tmp_path / "out", "--executor", "serial")) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and "Traceback" not in error
+    assert not list(tmp_path.glob("out/samples*"))
+    assert not [path for path in tmp_path.rglob("*") if path.suffix == ".tmp"]
+
+
+def test_a_vocabulary_without_mask_is_refused(corpus, tmp_path, capsys):
+    """The missing token is named."""
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n")
+    assert main(["tokenizer", "--out", str(tmp_path / "out"), "--vocab", str(tmp_path / "vocab.txt")]) == 1
+    assert "vocab.txt: lacks [MASK]" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_foreign_output_directory_is_left_alone(corpus, tmp_path, capsys):
+    """An --out with other content is refused before anything is written."""
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.tex").write_text("x")
+    assert main(command(corpus, tmp_path / "out")) == 1
+    assert "out: holds thesis.tex, which this program did not make" in capsys.readouterr().err
+    assert content(tmp_path / "out") == {"thesis.tex": b"x"}
+
+
+def test_another_configuration_is_refused(reference, tmp_path, capsys):
+    """The option that differs is named, with both values."""
+    corpus, _ = reference
+    main(command(corpus, tmp_path / "out", "--executor", "serial"))
+    assert main(command(corpus, tmp_path / "out", "--executor", "serial", "--seed", "7")) == 1
+    assert "samples32: was made with another configuration or input: seed was 12345, is 7" in capsys.readouterr().err
+
+
+def test_a_stage_needs_the_one_before(tmp_path, capsys):
+    """build without documents says what to run first."""
+    assert main(["build", "--out", str(tmp_path / "out"), "--executor", "serial"]) == 1
+    assert "run `python -m preprocessing extract` to its end first" in capsys.readouterr().err
+
+
+def test_documents_of_another_version_are_refused(reference, tmp_path, capsys):
+    """A manifest that this version cannot read is named."""
+    corpus, _ = reference
+    main(command(corpus, tmp_path / "out", "--executor", "serial"))
+    path = tmp_path / "out" / "documents" / "manifest.json"
+    write_json(path, read_json(path) | {"format_version": 99})
+    shutil.rmtree(tmp_path / "out" / "samples32")
+    assert main(["build", "--out", str(tmp_path / "out"), "--executor", "serial"]) == 1
+    assert "manifest.json: format_version is 99" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--duplicates", "0"], "error: duplicates is 0, must be at least 1"),
+        (["--vocab_sze", "7"], "--vocab_sze"),
+        (["--workers", "two"], 'Parser key "workers"'),
+    ],
+)
+def test_wrong_options_exit_with_2(corpus, tmp_path, capsys, options, message):
+    """An option out of range, unknown, or of the wrong type is named, and nothing is written."""
+    try:
+        status = main(command(corpus, tmp_path / "out", *options))
+    except SystemExit as exit_:
+        status = exit_.code
+    assert status == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_explains_every_option(capsys):
+    """Each field's docstring is in --help, and no option goes without."""
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Share of unusable input records above which the job fails. (type: float, default: 0.01)" in text
+    assert "jsonl:PATH (JSON Lines)" in text and "Directory that all stages of a corpus share." in text
