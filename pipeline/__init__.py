@@ -1,0 +1,1 @@
+"""Pre-training, conversion and reports. Entry points: pretrain.py, convert.py, report.py."""

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from pipeline import distributed
 from pipeline.optim.shards import Shard
-from preprocessing.files import read_json, sha256_file, write_json
+from preprocessing.files import flush, read_json, sha256_file, write_json
 
 FORMAT_VERSION = 1
 PARTS = ("weight", "exp_avg", "exp_avg_sq")
@@ -90,7 +90,7 @@ def publish(temporary: Path, final: Path, state: dict[str, Any], entries: dict[s
     if final.exists():  # a step trained again after an older checkpoint was chosen
         shutil.rmtree(final)
     os.rename(temporary, final)
-    sync_directory(final.parent)
+    flush(final.parent)
 
 
 def tensor_table(shards: list[Shard]) -> dict[str, Any]:
@@ -113,23 +113,13 @@ def write_fragments(path: Path, shards: list[Shard]) -> dict[str, Any]:
             for tensor, start, stop, offset in shard.fragments:
                 tensors[f"{part}|{shard.names[tensor]}|{offset}"] = values[start:stop].cpu().contiguous()
     save_file(tensors, path)
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
+    flush(path)
     return describe(path)
 
 
 def describe(path: Path) -> dict[str, Any]:
     """Size in bytes and checksum of a file, as the manifest holds them."""
     return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
-
-
-def sync_directory(path: Path) -> None:
-    """Flush a directory's entries to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def complete(run: Path) -> list[Path]:

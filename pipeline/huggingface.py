@@ -6,7 +6,6 @@ tokenizer's files and `README.md`, the model card. Parameter names and configura
 imports `transformers`.
 """
 
-import os
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from pipeline.families.base import Family
 from pipeline.model.encoder import EncoderConfig
+from preprocessing.files import flush
 
 # What a tokenizer may consist of in a Hugging Face directory; no tokenizer has all of them.
 TOKENIZER_FILES = (
@@ -184,17 +184,9 @@ def _atomic_directory(final: Path) -> Iterator[Path]:
     try:
         yield temporary
         for path in [*temporary.rglob("*"), temporary]:
-            _flush(path)
+            flush(path)
         temporary.rename(final)
     except BaseException:
         shutil.rmtree(temporary)
         raise
-    _flush(final.parent)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(final.parent)

@@ -27,11 +27,11 @@ def atomic_path(final: Path) -> Iterator[Path]:
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
     try:
         yield temporary
-        _flush(temporary)
+        flush(temporary)
         os.replace(temporary, final)
     finally:
         temporary.unlink(missing_ok=True)
-    _flush(final.parent)
+    flush(final.parent)
 
 
 def is_temporary(path: Path) -> bool:
@@ -71,7 +71,8 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
+    """Waits until a file's content, or a directory's entries, are on disk (fsync)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

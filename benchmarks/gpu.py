@@ -1,0 +1,229 @@
+"""Kernels and the whole training step on one GPU, against references, without DeepSpeed: `benchmarks/gpu.sh`.
+
+Checks every kernel against float64 and a training run against the same run on the CPU; then measures sequences/s, MFU
+and the LAMB step of BERT-large. Prints and writes JSON. `--device cpu --tiny true` runs the same code where there is no
+GPU, to keep it working; its times mean nothing.
+"""
+
+import json
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jsonargparse import auto_cli
+from torch import Tensor, nn
+
+from pipeline.data.batch import Batch
+from pipeline.families.bert import BertConfig, BertForPreTraining, no_weight_decay, stacked_tensors, training_flops
+from pipeline.kernels.attention import attention, backend
+from pipeline.metrics import peak_flops
+from pipeline.objectives.cross_entropy import cross_entropy_sum
+from pipeline.optim.lamb import OptimizerConfig
+from pipeline.optim.shards import Lamb, whole_tensors
+
+LARGE = BertConfig(1024, 24, 16, 4096, attention_probs_dropout_prob=0.0)
+MINI = BertConfig(256, 4, 4, 1024, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+VOCAB_SIZE = 30_522
+
+
+def make_batch(lengths: list[int], vocab_size: int, seed: int) -> Batch:
+    """A micro-batch of random tokens with these lengths, 15 % of them masked."""
+    rng = np.random.default_rng(seed)
+    bounds = np.cumsum([0, *lengths])
+    masked = [
+        start + rng.choice(n, max(1, round(0.15 * n)), replace=False) for start, n in zip(bounds, lengths, strict=False)
+    ]
+    positions = torch.from_numpy(np.sort(np.concatenate(masked)))
+    return Batch(
+        input_ids=torch.from_numpy(rng.integers(5, vocab_size, bounds[-1])),
+        token_type_ids=torch.from_numpy(np.concatenate([np.arange(n) >= n // 2 for n in lengths]).astype(np.int64)),
+        position_ids=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths])),
+        cu_seqlens=torch.from_numpy(bounds.astype(np.int32)),
+        max_seqlen=max(lengths),
+        masked_positions=positions,
+        masked_labels=torch.from_numpy(rng.integers(5, vocab_size, len(positions))),
+        pair_labels=torch.from_numpy(rng.integers(0, 2, len(lengths))),
+        num_masked_global=len(positions),
+        num_samples_global=len(lengths),
+        sample_ids=np.arange(len(lengths)),
+        epochs=np.zeros(len(lengths), np.int64),
+        group=0,
+    )
+
+
+class PlainEngine:
+    """The training step on one device: low-precision model, fp32 master weights, clipping, LAMB."""
+
+    def __init__(self, config: BertConfig, vocab_size: int, device: torch.device, dtype: torch.dtype) -> None:
+        torch.manual_seed(0)
+        self.model = BertForPreTraining(config, vocab_size).to(device=device, dtype=dtype)
+        named = list(self.model.named_parameters())
+        self.parameters = [parameter for _, parameter in named]
+        self.masters = [nn.Parameter(parameter.detach().float().clone()) for parameter in self.parameters]
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for (name, _), master in zip(named, self.masters, strict=True):
+            groups[not no_weight_decay(name)].append(master)
+        self.lamb = Lamb([{"params": p, "decayed": d} for d, p in groups.items()], OptimizerConfig(lr=1e-3))
+        by_tensor = whole_tensors((name, master) for (name, _), master in zip(named, self.masters, strict=True))
+        self.lamb.bind(by_tensor, lambda sums: sums, stacked_tensors)
+
+    def step(self, batch: Batch) -> Tensor:
+        """One update; the loss, left on the device."""
+        loss = self.model(batch).loss
+        loss.backward()
+        for parameter, master in zip(self.parameters, self.masters, strict=True):
+            master.grad = parameter.grad.float()  # type: ignore[union-attr]
+        nn.utils.clip_grad_norm_(self.masters, 1.0)
+        self.lamb.step()
+        with torch.no_grad():
+            for parameter, master in zip(self.parameters, self.masters, strict=True):
+                parameter.copy_(master)
+        for parameter in self.parameters:
+            parameter.grad = None
+        return loss.detach()
+
+
+def relative_error(value: Tensor, expected: Tensor) -> float:
+    """Largest difference over the largest expected value."""
+    return float((value.double().cpu() - expected.cpu()).abs().max() / expected.abs().max().cpu())
+
+
+def check_attention(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """Forward and backward against float64, sequence by sequence, over ragged lengths."""
+    lengths = [128, 7, 512, 1, 63, 256]
+    cu_seqlens = torch.tensor(np.cumsum([0, *lengths]), dtype=torch.int32, device=device)
+    torch.manual_seed(1)
+    qkv = torch.randn(sum(lengths), 3, 4, 64, device=device).to(dtype).requires_grad_()
+    out = attention(qkv, cu_seqlens, max(lengths))
+    out.float().square().sum().backward()
+    exact = qkv.detach().double().cpu().requires_grad_()
+    parts = []
+    for piece in exact.split(lengths):
+        q, k, v = (piece[:, i].transpose(0, 1) for i in range(3))  # (N, L, D)
+        parts.append(((q @ k.transpose(1, 2) / 8).softmax(-1) @ v).transpose(0, 1))
+    expected = torch.cat(parts)
+    expected.square().sum().backward()
+    assert qkv.grad is not None and exact.grad is not None, "backward fills both"
+    return {
+        "forward": relative_error(out.detach(), expected.detach()),
+        "backward": relative_error(qkv.grad, exact.grad),
+    }
+
+
+def check_cross_entropy(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """Sum and gradient against float64."""
+    torch.manual_seed(2)
+    logits = torch.randn(300, 5000, device=device).to(dtype).requires_grad_()
+    labels = torch.randint(5000, (300,), device=device)
+    loss = cross_entropy_sum(logits, labels).loss
+    loss.backward()
+    exact = logits.detach().double().cpu().requires_grad_()
+    expected = nn.functional.cross_entropy(exact, labels.cpu(), reduction="sum")
+    expected.backward()
+    assert logits.grad is not None and exact.grad is not None, "backward fills both"
+    return {
+        "forward": relative_error(loss.detach(), expected.detach()),
+        "backward": relative_error(logits.grad, exact.grad),
+    }
+
+
+def curve(device: torch.device, dtype: torch.dtype, steps: int) -> list[float]:
+    """Losses of a small model trained on the same few batches."""
+    engine = PlainEngine(MINI, 500, device, dtype)
+    batches = [make_batch([128, 90, 128, 31], 500, seed).to(device) for seed in range(4)]
+    return [engine.step(batches[step % 4]).item() for step in range(steps)]
+
+
+def check(device: torch.device, steps: int) -> dict[str, Any]:
+    """All errors, by name; what is too large is listed under `failed`."""
+    half = torch.bfloat16
+    errors: dict[str, float] = {}
+    for dtype, name in ((torch.float32, "fp32"), (half, "bf16")):
+        for kernel, function in (("attention", check_attention), ("cross_entropy", check_cross_entropy)):
+            errors |= {f"{kernel} {name} {way}": error for way, error in function(device, dtype).items()}
+    reference = curve(torch.device("cpu"), torch.float32, steps)
+    for dtype, name in ((torch.float32, "fp32"), (half, "bf16")):
+        ours = curve(device, dtype, steps)
+        errors[f"training {name}"] = max(abs(a - b) / b for a, b in zip(ours, reference, strict=True))
+    limits = {"fp32": 2e-5, "bf16": 3e-2}
+    failed = [name for name, error in errors.items() if not error < next(limits[p] for p in limits if p in name)]
+    return {"errors": errors, "failed": failed, "attention_backend": backend(device, half, 0.0)}
+
+
+def seconds(function: Callable[[], Any], device: torch.device, rounds: int) -> float:
+    """Median time of a call after two warm-up calls."""
+    times = []
+    for number in range(rounds + 2):
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        begin = time.perf_counter()
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if number >= 2:
+            times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def measure_step(
+    config: BertConfig, vocab_size: int, device: torch.device, lengths: list[int], rounds: int
+) -> dict[str, float]:
+    """One full training step on one micro-batch."""
+    engine = PlainEngine(config, vocab_size, device, torch.bfloat16)
+    batch = make_batch(lengths, vocab_size, 0)
+    flops = training_flops(
+        config,
+        vocab_size,
+        num_tokens=sum(lengths),
+        sum_squared_lengths=sum(n * n for n in lengths),
+        num_masked=len(batch.masked_labels),
+        num_samples=len(lengths),
+    )
+    on_device = batch.to(device)
+    step = seconds(lambda: engine.step(on_device), device, rounds)
+    lamb = seconds(engine.lamb.step, device, rounds)
+    peak = peak_flops(device, 0.0)
+    elements = sum(master.numel() for master in engine.masters)
+    figures = {
+        "sequences_per_second": len(lengths) / step,
+        "tokens_per_second": sum(lengths) / step,
+        "step_ms": step * 1e3,
+        "tflops": flops / step / 1e12,
+        "lamb_ms": lamb * 1e3,
+        "lamb_gigabytes_per_second": elements * 4 * 7 / lamb / 1e9,  # reads p, g, m, v; writes p, m, v
+    }
+    return figures | ({"mfu": flops / step / peak} if peak else {})
+
+
+def main(device: str = "cuda", out: Path = Path("gpu.json"), tiny: bool = False, rounds: int = 10) -> None:
+    """Check, then measure.
+
+    Args:
+        device: torch device.
+        out: JSON file of the results.
+        tiny: small shapes, to run the code where there is no GPU.
+        rounds: calls behind each median.
+    """
+    where = torch.device(device)
+    name = torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu"
+    result: dict[str, Any] = {"device": name, "torch": torch.__version__, "check": check(where, 5 if tiny else 20)}
+    config, vocab_size = (replace(MINI, num_hidden_layers=1), 500) if tiny else (LARGE, VOCAB_SIZE)
+    lengths = np.random.default_rng(0).integers(16, 513, 64).tolist()  # mean 264, like packed phase 2
+    cases = {"phase1": [128] * (4 if tiny else 256), "phase2": lengths[:2] if tiny else lengths}
+    result["measured"] = {
+        case: measure_step(config, vocab_size, where, case_lengths, 1 if tiny else rounds)
+        for case, case_lengths in cases.items()
+    }
+    out.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps(result, indent=2))
+    if result["check"]["failed"]:
+        raise SystemExit(f"error: too far from the reference: {', '.join(result['check']['failed'])}")
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)
