@@ -92,6 +92,7 @@ class Trainer:
         self.writer, self.progress, self._save = writer, progress, save
         self.totals = Totals(engine.device)
         self.latest: dict[str, dict[str, float]] = {}
+        self._interval = time.monotonic()  # when the interval between two log lines began
 
     def train(self) -> None:
         """Run the remaining steps."""
@@ -156,8 +157,7 @@ class Trainer:
         self.latest["heldout"] = values
         self.writer.write("heldout", self.state.step, values)
         self.progress.say(f"step {self.state.step}  held out: " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
-        if hasattr(self, "_interval"):  # the time of an evaluation is not training time
-            self._interval += time.monotonic() - begin
+        self._interval += time.monotonic() - begin  # not training time
 
     def save(self) -> None:
         """Write a checkpoint on all ranks together."""

@@ -112,6 +112,9 @@ def exit_status(command: Callable[[], int | None]) -> int:
         return command() or 0
     except (DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted: run the same command again, it continues where it stopped", file=sys.stderr)
+        return 130  # As shells report SIGINT.
     except Exception:
         traceback.print_exc()
     return 1

@@ -61,8 +61,7 @@ def run_job(config: WorkersConfig, job: Callable[[Executor], int]) -> int:
         return _run_mpi_job(job)
     # Not fork: the tokenizer's and Arrow's threads do not survive it.
     context = multiprocessing.get_context("spawn")
-    workers = config.workers or len(os.sched_getaffinity(0))
-    with ProcessPoolExecutor(workers, context, initializer=_use_one_core) as executor:
+    with ProcessPoolExecutor(config.workers or _num_cores(), context, initializer=_use_one_core) as executor:
         return job(executor)
 
 
@@ -82,6 +81,11 @@ def _run_mpi_job(job: Callable[[Executor], int]) -> int:
         if executor is not None:
             status = job(executor)  # type: ignore[arg-type]  # An MPIPoolExecutor, which its stubs do not say.
     return world.bcast(status, root=0)
+
+
+def _num_cores() -> int:
+    """Cores that this process may use: in a batch job fewer than the machine has, which macOS cannot tell."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _use_one_core() -> None:

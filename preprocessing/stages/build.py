@@ -70,6 +70,8 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
         DataError: a stage before is not complete, a split has one document only, or `directory` holds something else.
     """
     corpus = Corpus.open(documents)
+    if not (tokenizer / MANIFEST_NAME).is_file():
+        raise DataError(f"{tokenizer}: no {MANIFEST_NAME}; run `python -m preprocessing tokenizer` to its end first")
     tokenizer_sha256 = sha256_file(tokenizer / "tokenizer.json")
     inputs = {"documents_sha256": corpus.sha256, "tokenizer_sha256": tokenizer_sha256}
     tasks = plan_shards(corpus, directory, config)

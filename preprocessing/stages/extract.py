@@ -39,7 +39,7 @@ class ExtractConfig:
     """Input per task in MB; bounds a worker's memory."""
     partition_mb: float = 64
     """Text per partition in MB: random sentences are drawn within one, each becomes a shard, and building one takes
-    some 15 times its size in memory."""
+    some ten times its size in memory."""
 
     def __post_init__(self) -> None:
         if not self.sources:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.__main__ import main
+from preprocessing.__main__ import exit_status, main
 from preprocessing.files import read_json, write_json
 
 ROOT = Path(__file__).parents[2]
@@ -85,11 +85,12 @@ def test_output_is_byte_identical_under_mpi(reference, tmp_path):
 
 @pytest.mark.skipif(not MPIRUN.exists(), reason="mpirun is not installed")
 def test_an_error_under_mpi_ends_every_rank(tmp_path):
-    """The message of a worker's error comes out once, the exit code is 1, and nobody waits for ever."""
+    """The message of a worker's error comes out once, every rank's status is 1, and nobody waits for ever."""
     (tmp_path / "a.jsonl.gz").write_bytes(b"\x1f\x8b\x08 no gzip")
     launcher = [MPIRUN, "--oversubscribe", "-n", "3"]
-    result = start(command(tmp_path / "a.jsonl.gz", tmp_path / "out", "--executor", "mpi"), "0", launcher)
-    assert result.returncode == 1
+    program = ("-c", "import sys; from preprocessing.__main__ import main; print('status', main(sys.argv[1:]))")
+    result = start(command(tmp_path / "a.jsonl.gz", tmp_path / "out", "--executor", "mpi"), "0", launcher, program)
+    assert result.stdout.count("status 1") == 3
     assert result.stderr.count("a.jsonl.gz: damaged gzip file") == 1
 
 
@@ -205,10 +206,14 @@ def test_another_configuration_is_refused(reference, tmp_path, capsys):
     assert "samples32: was made with another configuration or input: seed was 12345, is 7" in capsys.readouterr().err
 
 
-def test_a_stage_needs_the_one_before(tmp_path, capsys):
-    """build without documents says what to run first."""
-    assert main(["build", "--out", str(tmp_path / "out"), "--executor", "serial"]) == 1
+def test_a_stage_needs_the_one_before(corpus, tmp_path, capsys):
+    """build without documents, then without a tokenizer, says what to run first."""
+    build = ["build", "--out", str(tmp_path / "out"), "--executor", "serial"]
+    assert main(build) == 1
     assert "run `python -m preprocessing extract` to its end first" in capsys.readouterr().err
+    main(["extract", "--sources", f"jsonl:{corpus}", "--out", str(tmp_path / "out"), "--executor", "serial"])
+    assert main(build) == 1
+    assert "run `python -m preprocessing tokenizer` to its end first" in capsys.readouterr().err
 
 
 def test_documents_of_another_version_are_refused(reference, tmp_path, capsys):
@@ -220,6 +225,24 @@ def test_documents_of_another_version_are_refused(reference, tmp_path, capsys):
     shutil.rmtree(tmp_path / "out" / "samples32")
     assert main(["build", "--out", str(tmp_path / "out"), "--executor", "serial"]) == 1
     assert "manifest.json: format_version is 99" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "message"),
+    [
+        (OSError(28, "No space left on device", "a.arrow"), 1, "error: [Errno 28] No space left on device: 'a.arrow'"),
+        (KeyboardInterrupt(), 130, "interrupted: run the same command again"),
+        (ZeroDivisionError("our own mistake"), 1, "Traceback"),
+    ],
+)
+def test_what_ends_a_run_is_told_apart(capsys, error, status, message):
+    """The user's problems take a line, an interrupt says how to go on, our own mistakes keep their trace."""
+
+    def fail():
+        raise error
+
+    assert exit_status(fail) == status
+    assert capsys.readouterr().err.startswith(message)
 
 
 @pytest.mark.parametrize(

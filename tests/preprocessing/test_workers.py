@@ -59,9 +59,9 @@ def test_a_parallel_error_cancels_what_has_not_started():
 
     def task(number):
         seen.append(number)
+        time.sleep(0.02)
         if number == 0:
             raise DataError("zero")
-        time.sleep(0.05)
 
     with ThreadPoolExecutor(2) as executor, pytest.raises(DataError, match="zero"):
         run_tasks(executor, task, range(100), ignore)

@@ -17,6 +17,10 @@ def test_prose_is_kept_and_code_is_not():
         for x in y:
             print(x)
 
+        This example is indented like code, so it is code.
+
+    if (x[3] == {4: 5}) -> "%d/%s" +/- 9.99: y += x**2.
+
     >>> f(3)
     9
 

@@ -97,6 +97,14 @@ def test_a_file_that_is_not_utf8_is_a_bad_record(tmp_path):
         assert isinstance(record, BadRecord) and record.kind == NOT_UTF8
 
 
+def test_files_are_read_in_the_order_of_their_paths(tmp_path):
+    """Whatever order the file system lists them in."""
+    names = [f"{number * 7 % 50:02d}.txt" for number in range(50)]
+    for name in names:
+        (tmp_path / name).write_text(name)
+    assert [record.text for record in read(plan_files(tmp_path, 20))] == sorted(names)
+
+
 @pytest.mark.parametrize(("name", "message"), [("none", "no such file or directory"), ("", "no file below it ends in")])
 def test_nothing_to_read_is_an_error(tmp_path, name, message):
     """A wrong path and an empty directory are told apart."""
