@@ -1,6 +1,7 @@
 """Laws 3, 4 and 5 end to end: whole runs through the entry point, on real ranks."""
 
 import json
+import os
 import subprocess
 import sys
 from contextlib import suppress
@@ -186,3 +187,43 @@ def test_errors_reach_the_user_as_one_line_on_every_launcher(tmp_path, samples):
     assert done.returncode != 0
     assert done.stderr.count("error: global_batch_size 25 cannot be dealt evenly") == 1
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_every_shipped_deepspeed_json_trains(tmp_path, samples):
+    """ZeRO 0 to 3 in fp32 and bf16, two ranks: the fp32 curves agree to rounding, the bf16 ones to bf16's."""
+    jobs = []
+    for stage in range(4):
+        for precision in ("fp32", "bf16"):  # fp16 needs a GPU
+            path = recipe_file(tmp_path, samples, f"{precision}{stage}")
+            json_name = f"ds_configs/zero{stage}_{precision}.json"
+            jobs.append((["--recipe", path, "--engine.deepspeed", json_name], None))
+    on_ranks(runs, 2, jobs)
+    expected = losses(tmp_path / "fp320")
+    for stage in range(4):
+        assert losses(tmp_path / f"fp32{stage}") == pytest.approx(expected, rel=1e-6)
+        assert losses(tmp_path / f"bf16{stage}") == pytest.approx(expected, rel=2e-2)
+
+
+@pytest.mark.slow
+def test_deepspeed_launcher_runs_and_fails_as_a_whole(tmp_path, samples):
+    """`deepspeed --module pipeline.pretrain` trains on two ranks; an error on them is its exit status."""
+    path = recipe_file(tmp_path, samples)
+    launch = [str(Path(sys.executable).with_name("deepspeed")), "--num_gpus", "2", "--module", "pipeline.pretrain"]
+    environment = os.environ | {"DS_ACCELERATOR": "cpu", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+    def launched(*options):
+        return subprocess.run(
+            [*launch, "--recipe", path, *options],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=200,
+        )
+
+    assert launched().returncode == 0
+    assert len(losses(tmp_path / "run")) == 8
+    refused = launched("--seed", "7")
+    assert refused.returncode != 0
+    assert refused.stderr.count("is a run with another recipe (seed: 12345 -> 7)") == 1

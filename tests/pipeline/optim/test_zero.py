@@ -176,7 +176,7 @@ FP32 = {
 }
 
 
-@pytest.mark.parametrize("world_size", [1, 2, 3])
+@pytest.mark.parametrize("world_size", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_fp32_weights_equal_unsharded_lamb_in_float64(world_size):
     """After 10 steps every weight equals the float64 reference to 1e-6 of its tensor's largest weight."""
     results = on_ranks(train, world_size, FP32)
