@@ -167,7 +167,10 @@ def quiet_libraries() -> None:
 
 
 def _prepare_cpu() -> None:
-    """Share the cores among the local ranks, and keep freed memory.
+    """Share the cores among the local ranks, keep freed memory, and bound oneDNN's cache.
+
+    oneDNN compiles a kernel for each shape and keeps the last 1024 of them; unpadded batches differ in their number of
+    tokens from step to step, so that cache grew to 6 GiB per rank on bert_mini. A hundred serve a step as well.
 
     glibc returns large blocks to the system and fetches fresh pages for each step's activations; writing fresh pages
     costs a quarter of a training step (measured; `docs/benchmarks.md`). DeepSpeed's shared-memory operation
@@ -176,6 +179,7 @@ def _prepare_cpu() -> None:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // distributed.local_world_size()))
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")  # read at the first product
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         trim_threshold, top_pad, mmap_max = -1, -2, -4

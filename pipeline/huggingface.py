@@ -35,6 +35,9 @@ TOKENIZER_FILES = (
 )
 
 
+transformers.utils.logging.disable_progress_bar()  # bars for directories of one file
+
+
 class Pretrained(NamedTuple):
     """A model read from a Hugging Face directory, in our terms."""
 
