@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from pipeline import distributed
 from pipeline.data.batch import Batch
 from pipeline.engine import Engine
 from pipeline.metrics import Totals, Writer, averages, peak_memory_gib, throughput
@@ -136,7 +137,9 @@ class Trainer:
         self.latest["train"] = values
         self.writer.write("train", self.state.step, values)
         if not math.isfinite(values["loss"]):
-            raise FloatingPointError(
+            # Every rank sees it; the first one says it.
+            error = FloatingPointError if distributed.is_main() else distributed.PeerError
+            raise error(
                 f"the loss became {values['loss']} in the {self.plan.log_every} steps up to {self.state.step}; "
                 "continue from the last checkpoint with a lower optimizer.lr or a longer schedule.warmup_proportion"
             )

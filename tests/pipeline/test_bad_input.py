@@ -104,6 +104,8 @@ def outcomes(tmp_path_factory):
     )
     case("foreign", "exists and is not a run", run=directory / "foreign")
     case("init", "neither a checkpoint nor a run", "--init_from", str(directory / "nowhere"))
+    diverging = ("--optimizer.lr", "1e30", "--engine.precision", "fp32", "--schedule.total_steps", "9")
+    case("diverging", "the loss became nan in the 1 steps up to", *diverging, "--logging.every", "1")
     case("first", "passed")
     results = on_ranks(attempts, 2, [arguments for arguments, _ in cases.values()])
 
@@ -152,6 +154,13 @@ def test_foreign_directory_is_left_alone(outcomes):
     directory, table = outcomes
     assert any("exists and is not a run" in text for _, text in table["foreign"][0])
     assert [path.name for path in (directory / "foreign").iterdir()] == ["thesis.tex"]
+
+
+def test_loss_that_is_not_a_number_stops_the_run(outcomes):
+    """A diverged run ends with the step and what to change, said once, instead of training on."""
+    ranks, message = outcomes[1]["diverging"]
+    assert [kind for kind, _ in ranks] == ["FloatingPointError", "PeerError"]
+    assert re.search(message, ranks[0][1]) and "lower optimizer.lr" in ranks[0][1]
 
 
 def test_good_input_passes(outcomes):
