@@ -33,7 +33,7 @@ $(READY): requirements.txt
 
 demo: setup
 	@echo "== 1/5 text: English documentation that comes with Python -> sentence pairs"
-	python -m preprocessing run --sources embedded --out demo/data --vocab_size 8192 --max_seq_length 128 --workers 2 --heldout_share 0.05
+	python -m preprocessing run --sources embedded --out demo/data --vocab_size 4096 --max_seq_length 128 --duplicates 10 --heldout_share 0.05 --workers 2
 	@echo "== 2/5 pre-training on $(RANKS) ranks (ZeRO-2, LAMB)"
 	deepspeed --quiet --num_gpus $(RANKS) --module pipeline.pretrain --recipe pipeline/recipes/demo.toml
 	@echo "== 3/5 export to Hugging Face"
