@@ -1,8 +1,8 @@
 """Between checkpoints and Hugging Face models.
 
-python -m pipeline.convert export CHECKPOINT OUT     a checkpoint (or a run: its newest) -> a transformers directory
-python -m pipeline.convert import MODEL OUT          a transformers directory -> a checkpoint for `init_from`
-python -m pipeline.convert fill MODEL "A [MASK]."    the most likely words for each [MASK], from an exported model
+export CHECKPOINT OUT: a checkpoint, or a run's newest, becomes a directory that `transformers` loads.
+import MODEL OUT: such a directory becomes a checkpoint that a recipe's `init_from` takes.
+fill MODEL "A [MASK]." ...: the most likely words for each [MASK], from an exported model.
 """
 
 import json
@@ -29,7 +29,9 @@ def convert(arguments: list[str]) -> None:
     commands = parser.add_subcommands()
     for name, function in COMMANDS.items():
         sub = ArgumentParser(description=function.__doc__, exit_on_error=False)
-        sub.add_function_arguments(function, as_positional=True)
+        sub.add_function_arguments(function, as_positional=True, skip={"texts"})
+        if function is fill:
+            sub.add_argument("texts", nargs="+", type=str, help="Sentences with one or more [MASK] each.")
         commands.add_subcommand(name, sub)
     chosen = parser.parse_args(arguments)
     COMMANDS[chosen.subcommand](**vars(chosen[chosen.subcommand]))
@@ -111,16 +113,18 @@ def unique(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return kept
 
 
-def fill(model: Path, text: str, top: int = 5) -> None:
-    """Print the most likely words for each [MASK] of `text`.
+def fill(model: Path, texts: list[str], top: int = 5) -> None:
+    """Print the most likely words for each [MASK] of some sentences.
 
     Args:
         model: directory of an exported model.
-        text: a sentence with one or more [MASK].
+        texts: sentences with one or more [MASK] each.
         top: how many words to show for each.
     """
-    for words in huggingface.fill_masks(model, text, top):
-        print("  ".join(f"{word} {probability:.3f}" for word, probability in words))
+    for text in texts:
+        print(text)
+        for words in huggingface.fill_masks(model, text, top):
+            print("    " + "  ".join(f"{word} {probability:.3f}" for word, probability in words))
 
 
 def model_card(name: str, state: dict[str, Any]) -> str:

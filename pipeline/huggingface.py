@@ -35,7 +35,9 @@ TOKENIZER_FILES = (
 )
 
 
-transformers.utils.logging.disable_progress_bar()  # bars for directories of one file
+# Bars and load reports for directories of one file; what they report is checked here.
+transformers.utils.logging.disable_progress_bar()
+transformers.utils.logging.set_verbosity_error()
 
 
 class Pretrained(NamedTuple):

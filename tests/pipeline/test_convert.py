@@ -65,13 +65,14 @@ def test_import_is_the_inverse_of_export(trained, tmp_path):
 
 
 def test_fill_prints_words_and_probabilities(trained, tmp_path, capsys):
-    """One line for each [MASK], the most likely word first."""
+    """Each sentence, and under it one line for each [MASK], the most likely word first."""
     convert(["export", str(trained[1]), str(tmp_path / "out")])
     capsys.readouterr()
-    convert(["fill", str(tmp_path / "out"), "w1 [MASK] w2 [MASK]", "--top", "3"])
+    convert(["fill", str(tmp_path / "out"), "w1 [MASK] w2 [MASK]", "[MASK] w3", "--top", "3"])
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    for line in lines:
+    assert [line for line in lines if not line.startswith(" ")] == ["w1 [MASK] w2 [MASK]", "[MASK] w3"]
+    assert len(lines) == 5
+    for line in filter(lambda line: line.startswith(" "), lines):
         probabilities = [float(text) for text in line.split()[1::2]]
         assert len(probabilities) == 3 and probabilities == sorted(probabilities, reverse=True)
 
