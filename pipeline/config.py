@@ -122,7 +122,7 @@ def parse(arguments: list[str]) -> Recipe:
 def to_toml(recipe: Recipe) -> str:
     """The whole recipe as TOML text that `parse` reads back."""
     made = parser()
-    return str(made.dump(made.parse_object(asdict(recipe)), skip_none=False))
+    return str(made.dump(made.parse_object(asdict(recipe)), skip_unset=False))
 
 
 def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
