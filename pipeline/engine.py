@@ -170,7 +170,7 @@ def _prepare_cpu() -> None:
     """Share the cores among the local ranks, keep freed memory, and bound oneDNN's cache.
 
     oneDNN compiles a kernel for each shape and keeps the last 1024 of them; unpadded batches differ in their number of
-    tokens from step to step, so that cache grew to 6 GiB per rank on bert_mini. A hundred serve a step as well.
+    tokens from step to step, so a rank of bert_mini grew past 8 GiB. A hundred serve as well (`docs/benchmarks.md`).
 
     glibc returns large blocks to the system and fetches fresh pages for each step's activations; writing fresh pages
     costs a quarter of a training step (measured; `docs/benchmarks.md`). DeepSpeed's shared-memory operation
