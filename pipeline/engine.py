@@ -173,8 +173,8 @@ def _prepare_cpu() -> None:
     tokens from step to step, so a rank of bert_mini grew past 8 GiB. A hundred serve as well (`docs/benchmarks.md`).
 
     glibc returns large blocks to the system and fetches fresh pages for each step's activations, which the
-    kernel must clear. DeepSpeed's shared-memory operation serves inference only; without this it would be compiled at the
-    first start.
+    kernel must clear. DeepSpeed's shared-memory operation serves inference only; without this it would be compiled at
+    the first start.
     """
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if "OMP_NUM_THREADS" not in os.environ:
