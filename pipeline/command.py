@@ -27,7 +27,11 @@ def main(run: Callable[[list[str]], None]) -> None:
     except USER_ERRORS as error:
         status = _report(error, 1)
     distributed.shutdown()
-    sys.exit(status)
+    # Not sys.exit: gloo and DeepSpeed may leave threads behind whose destruction, as the interpreter ends, aborts the
+    # process now and then; a finished run would be reported as failed. All files are closed by now.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _report(error: Exception, status: int) -> int:

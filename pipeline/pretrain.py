@@ -46,7 +46,7 @@ def pretrain(arguments: list[str]) -> None:
     progress = Progress(recipe.schedule.total_steps, state.step, run.name, distributed.is_main())
     progress.say(describe(recipe, engine, division, state))
     writer = Writer(run, recipe.logging, state.step)
-    Trainer(
+    trainer = Trainer(
         engine,
         plan(recipe, division, train.manifest.vocab_size, device),
         state,
@@ -64,9 +64,12 @@ def pretrain(arguments: list[str]) -> None:
         writer=writer,
         progress=progress,
         save=partial(save, recipe, run, engine, train),
-    ).train()
-    writer.close()
-    progress.close()
+    )
+    try:
+        trainer.train()
+    finally:
+        writer.close()
+        progress.close()
 
 
 def open_samples(recipe: Recipe) -> tuple[SampleDataset, SampleDataset]:

@@ -16,8 +16,10 @@ import pickle, sys
 sys.path[:0] = {paths!r}
 module, name, args = pickle.load(open({job!r}, "rb"))
 function = getattr(__import__(module), name)
-pickle.dump(function(*args), open({result!r} + ".part", "wb"))
+with open({result!r} + ".part", "wb") as file:
+    pickle.dump(function(*args), file)
 import os; os.replace({result!r} + ".part", {result!r})
+os._exit(0)  # as `pipeline.command` ends: what libraries tear down at exit is not under test
 """
 
 
