@@ -18,13 +18,18 @@ import torch
 from jsonargparse import auto_cli
 from torch import Tensor, nn
 
+from benchmarks import lamb as lamb_benchmark
+from benchmarks.flat import flat_shards
+from benchmarks.plain_engine import PlainEngine
 from pipeline.data.batch import Batch
-from pipeline.families.bert import BertConfig, BertForPreTraining, no_weight_decay, stacked_tensors, training_flops
+from pipeline.families.bert import BertConfig, training_flops
 from pipeline.kernels.attention import attention, backend
+from pipeline.kernels.lamb.backends import load
+from pipeline.kernels.lamb.interface import Coefficients, LambKernel, State, UnavailableError
+from pipeline.kernels.lamb.plain import PlainKernel
 from pipeline.metrics import peak_flops
 from pipeline.objectives.cross_entropy import cross_entropy_sum
-from pipeline.optim.lamb import OptimizerConfig
-from pipeline.optim.shards import Lamb, whole_tensors
+from pipeline.optim.shards import cut_at_parts
 
 LARGE = BertConfig(1024, 24, 16, 4096, attention_probs_dropout_prob=0.0)
 MINI = BertConfig(256, 4, 4, 1024, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -54,38 +59,6 @@ def make_batch(lengths: list[int], vocab_size: int, seed: int) -> Batch:
         epochs=np.zeros(len(lengths), np.int64),
         group=0,
     )
-
-
-class PlainEngine:
-    """The training step on one device: low-precision model, fp32 master weights, clipping, LAMB."""
-
-    def __init__(self, config: BertConfig, vocab_size: int, device: torch.device, dtype: torch.dtype) -> None:
-        torch.manual_seed(0)
-        self.model = BertForPreTraining(config, vocab_size).to(device=device, dtype=dtype)
-        named = list(self.model.named_parameters())
-        self.parameters = [parameter for _, parameter in named]
-        self.masters = [nn.Parameter(parameter.detach().float().clone()) for parameter in self.parameters]
-        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
-        for (name, _), master in zip(named, self.masters, strict=True):
-            groups[not no_weight_decay(name)].append(master)
-        self.lamb = Lamb([{"params": p, "decayed": d} for d, p in groups.items()], OptimizerConfig(lr=1e-3))
-        by_tensor = whole_tensors((name, master) for (name, _), master in zip(named, self.masters, strict=True))
-        self.lamb.bind(by_tensor, lambda sums: sums, stacked_tensors)
-
-    def step(self, batch: Batch) -> Tensor:
-        """One update; the loss, left on the device."""
-        loss = self.model(batch).loss
-        loss.backward()
-        for parameter, master in zip(self.parameters, self.masters, strict=True):
-            master.grad = parameter.grad.float()  # type: ignore[union-attr]
-        nn.utils.clip_grad_norm_(self.masters, 1.0)
-        self.lamb.step()
-        with torch.no_grad():
-            for parameter, master in zip(self.parameters, self.masters, strict=True):
-                parameter.copy_(master)
-        for parameter in self.parameters:
-            parameter.grad = None
-        return loss.detach()
 
 
 def relative_error(value: Tensor, expected: Tensor) -> float:
@@ -132,6 +105,47 @@ def check_cross_entropy(device: torch.device, dtype: torch.dtype) -> dict[str, f
     }
 
 
+def check_lamb(kernel: LambKernel, device: torch.device) -> dict[str, float]:
+    """A step against float64, on tensors of odd sizes at odd places; `repeat` is 0 where it repeats bit for bit."""
+    shapes = {"a": (3001, 17), "b": (5,), "c": (70_003,), "d": (64, 64)}
+    (shard, _) = flat_shards(shapes, lambda name: False, device)
+    _, partition = cut_at_parts(shard, lambda name: 1)
+    numbers = Coefficients(0.02, 0.9, 0.999, 1e-6, 0.01, step=3)
+
+    def drawn(where: torch.device, dtype: torch.dtype) -> State:
+        generator = torch.Generator().manual_seed(3)
+        param, grad, exp_avg = (torch.randn(len(shard.flat), generator=generator) for _ in range(3))
+        tensors = (param, grad, exp_avg * 0.1, grad.square() * 0.1)
+        return State(*(values.to(device=where, dtype=dtype) for values in tensors))
+
+    def stepped(kernel: LambKernel, state: State) -> tuple[Tensor, State]:
+        sums = kernel.moments(state, partition, numbers)
+        kernel.apply(state, partition, numbers, torch.linspace(0.5, 2, len(shapes), device=sums.device))
+        return sums, state
+
+    sums, state = stepped(kernel, drawn(device, torch.float32))
+    again, _ = stepped(kernel, drawn(device, torch.float32))
+    exact_sums, exact = stepped(PlainKernel(), drawn(torch.device("cpu"), torch.float64))
+    return {
+        "sums": relative_error(sums, exact_sums),
+        "weights": relative_error(state.param, exact.param),
+        "moments": relative_error(state.exp_avg_sq, exact.exp_avg_sq),
+        "repeat": float((sums != again).sum()),
+    }
+
+
+def lamb_errors(device: torch.device) -> dict[str, float]:
+    """Of every LAMB kernel that this machine has."""
+    errors: dict[str, float] = {}
+    for name in ("plain", "cpu") if device.type == "cpu" else ("plain", "cuda", "apex"):
+        try:
+            kernel = load(name)
+        except UnavailableError:
+            continue
+        errors |= {f"lamb {name} fp32 {what}": error for what, error in check_lamb(kernel, device).items()}
+    return errors
+
+
 def curve(device: torch.device, dtype: torch.dtype, steps: int) -> list[float]:
     """Losses of a small model trained on the same few batches."""
     engine = PlainEngine(MINI, 500, device, dtype)
@@ -146,6 +160,7 @@ def check(device: torch.device, steps: int) -> dict[str, Any]:
     for dtype, name in ((torch.float32, "fp32"), (half, "bf16")):
         for kernel, function in (("attention", check_attention), ("cross_entropy", check_cross_entropy)):
             errors |= {f"{kernel} {name} {way}": error for way, error in function(device, dtype).items()}
+    errors |= lamb_errors(device)
     reference = curve(torch.device("cpu"), torch.float32, steps)
     for dtype, name in ((torch.float32, "fp32"), (half, "bf16")):
         ours = curve(device, dtype, steps)
@@ -186,16 +201,14 @@ def measure_step(
     )
     on_device = batch.to(device)
     step = seconds(lambda: engine.step(on_device), device, rounds)
-    lamb = seconds(engine.lamb.step, device, rounds)
+    lamb = seconds(engine.optimizer.step, device, rounds)
     peak = peak_flops(device, 0.0)
-    elements = sum(master.numel() for master in engine.masters)
     figures = {
         "sequences_per_second": len(lengths) / step,
         "tokens_per_second": sum(lengths) / step,
         "step_ms": step * 1e3,
         "tflops": flops / step / 1e12,
         "lamb_ms": lamb * 1e3,
-        "lamb_gigabytes_per_second": elements * 4 * 7 / lamb / 1e9,  # reads p, g, m, v; writes p, m, v
     }
     return figures | ({"mfu": flops / step / peak} if peak else {})
 
@@ -219,6 +232,7 @@ def main(device: str = "cuda", out: Path = Path("gpu.json"), tiny: bool = False,
         case: measure_step(config, vocab_size, where, case_lengths, 1 if tiny else rounds)
         for case, case_lengths in cases.items()
     }
+    result["measured"]["lamb"] = lamb_benchmark.measure("mini" if tiny else "large", where, rounds)
     out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))
     if result["check"]["failed"]:

@@ -58,7 +58,7 @@ class Recipe:
     batch: BatchConfig = field(default_factory=BatchConfig)
     """Batch sizes."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """LAMB."""
+    """LAMB or AdamW."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """Learning rate over time."""
     engine: EngineConfig = field(default_factory=EngineConfig)
@@ -84,6 +84,7 @@ MAY_CHANGE = (
     "batch.micro_batch_size",
     "data",
     "model.activation_checkpointing",
+    "optimizer.backend",
 )
 """What a resumed run may set differently: none of it changes what is computed, except for rounding."""
 

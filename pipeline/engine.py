@@ -1,11 +1,10 @@
-"""From a model and a recipe's numbers to a DeepSpeed engine that trains with exact LAMB.
+"""From a model and a recipe's numbers to a DeepSpeed engine that trains with exact LAMB (or AdamW).
 
 DeepSpeed's JSON says how the training is spread and in which precision; the recipe says what is trained. Each number
 has one home, so a JSON that sets a batch size, clipping or an optimizer is refused.
 """
 
 import ctypes
-import json
 import logging
 import os
 import socket
@@ -13,7 +12,6 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Literal
 
 import deepspeed
@@ -22,23 +20,13 @@ from deepspeed.accelerator import get_accelerator
 from torch import Tensor, nn
 
 from pipeline import distributed
+from pipeline.deepspeed_json import find, load
 from pipeline.optim.lamb import OptimizerConfig
-from pipeline.optim.shards import Lamb, Parts, Shard
+from pipeline.optim.optimizer import ShardedOptimizer
+from pipeline.optim.shards import Parts, Shard
 from pipeline.optim.zero import Binding, bind
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 PRECISIONS = ("fp32", "bf16", "fp16")
-
-RECIPE_OWNS = {
-    "train_batch_size": "batch.global_batch_size",
-    "train_micro_batch_size_per_gpu": "batch.micro_batch_size",
-    "gradient_accumulation_steps": "batch.global_batch_size",
-    "gradient_clipping": "optimizer.max_grad_norm",
-    "optimizer": "the optimizer section",
-    "scheduler": "the schedule section",
-    "managed_gradient_accumulation": "the trainer",
-    "tensorboard": "the logging section",
-}
 
 
 @dataclass(frozen=True)
@@ -67,7 +55,7 @@ class Engine:
     """What the trainer needs of DeepSpeed, and the optimizer behind it."""
 
     deepspeed: deepspeed.DeepSpeedEngine
-    optimizer: Lamb
+    optimizer: ShardedOptimizer
     binding: Binding
     precision: str
     zero_stage: int
@@ -99,9 +87,10 @@ class Engine:
         """After each micro-batch: the optimizer's update at the last one of a global batch, otherwise bookkeeping."""
         self.optimizer.set_lr(lr)
         if self.deepspeed.optimizer is self.optimizer and self.deepspeed.is_gradient_accumulation_boundary():
-            # Stage 0 in fp32 has no wrapper that keeps the norm.
+            # Stage 0 in fp32 has no wrapper that keeps the norm and skips a step whose gradients are not finite.
             norms = torch._foreach_norm([p.grad for p in self.module.parameters() if p.grad is not None])
             self._bare_norm = torch.linalg.vector_norm(torch.stack(norms))
+            self.optimizer.overflow = not bool(torch.isfinite(self._bare_norm))
         self.deepspeed.step()
 
     def grad_norm(self) -> float:
@@ -199,13 +188,13 @@ def build(
     micro_batch_size: int,
     accumulation_steps: int,
 ) -> Engine:
-    """Wrap `model` in DeepSpeed with exact LAMB.
+    """Wrap `model` in DeepSpeed with an optimizer that knows its partitions.
 
     Args:
         model: in fp32; DeepSpeed casts it.
         no_weight_decay: parameter name -> True for biases and LayerNorm.
         parts: parameter name -> number of tensors it holds to LAMB.
-        optimizer_config: LAMB and clipping.
+        optimizer_config: LAMB or AdamW, and clipping.
         settings: the DeepSpeed JSON, from `read_settings`.
         device: from `start`.
         micro_batch_size: samples of one forward pass on one rank.
@@ -222,7 +211,7 @@ def build(
         "steps_per_print": 2**31,
     }
     model.to(device)
-    optimizer = Lamb(parameter_groups(model, no_weight_decay), optimizer_config)
+    optimizer = ShardedOptimizer(parameter_groups(model, no_weight_decay), optimizer_config)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
     binding = bind(engine, optimizer, distributed.all_reduce_sum_, parts)
     return Engine(
@@ -249,7 +238,7 @@ def read_settings(config: EngineConfig) -> dict[str, Any]:
     Raises:
         ValueError: it is missing, malformed, or sets what the recipe owns.
     """
-    return load_json(find_json(config.deepspeed.format(precision=choose_precision(config.precision))))
+    return load(find(config.deepspeed.format(precision=choose_precision(config.precision))))
 
 
 def choose_precision(wanted: str) -> str:
@@ -259,45 +248,3 @@ def choose_precision(wanted: str) -> str:
     if get_accelerator().device_name() == "cpu":
         return "bf16" if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else "fp32"
     return "bf16" if get_accelerator().is_bf16_supported() else "fp32"
-
-
-def find_json(name: str) -> Path:
-    """The DeepSpeed JSON under the working directory or, failing that, in the repository."""
-    for path in (Path(name), REPOSITORY / name):
-        if path.is_file():
-            return path
-    raise ValueError(
-        f"engine.deepspeed = {name}: no such file here or in {REPOSITORY}; see ds_configs/ for those at hand"
-    )
-
-
-def load_json(path: Path) -> dict[str, Any]:
-    """Read a DeepSpeed JSON and refuse what is not its business.
-
-    Raises:
-        ValueError: malformed, a key doubled, a key that the recipe owns, or offload, which LAMB does not support.
-    """
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        keys = [key for key, _ in pairs]
-        doubled = sorted({key for key in keys if keys.count(key) > 1})
-        if doubled:
-            raise ValueError(f"{path}: {doubled[0]} is set twice")
-        return dict(pairs)
-
-    try:
-        settings = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path}:{error.lineno}:{error.colno}: not valid JSON ({error.msg})") from None
-    if not isinstance(settings, dict):
-        raise ValueError(f"{path}: must hold a JSON object")
-    for key in RECIPE_OWNS.keys() & settings.keys():
-        raise ValueError(
-            f"{path}: {key} = {settings[key]!r} is set here, but the recipe owns it ({RECIPE_OWNS[key]}); remove it"
-        )
-    for key in ("offload_optimizer", "offload_param"):
-        if settings.get("zero_optimization", {}).get(key, {}).get("device", "none") != "none":
-            raise ValueError(
-                f"{path}: zero_optimization.{key} is not supported with LAMB; remove it, or use a higher ZeRO stage"
-            )
-    return settings

@@ -20,7 +20,7 @@ FLOORS = {
     ],
     "pipeline": [
         {"distributed", "progress"},
-        {"command", "kernels", "objectives"},
+        {"command", "deepspeed_json", "kernels", "objectives"},
         {"data"},
         {"model"},
         {"optim"},

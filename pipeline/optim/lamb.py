@@ -1,4 +1,4 @@
-"""The LAMB update as pure tensor functions: no communication, no notion of ranks.
+"""LAMB and AdamW as mathematics: hyper-parameters, variants, trust ratios; no communication, no notion of ranks.
 
 LAMB (You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes",
 https://arxiv.org/abs/1904.00962, Algorithm 2) for one tensor w with gradient g at step t = 1, 2, ...:
@@ -16,7 +16,13 @@ Two published variants differ in the tensors that take the ratio:
   also when lambda = 0.
 
 Because biases and LayerNorm are on BERT's exclusion list, the two coincide unless weight_decay is 0.
-Global clipping happens before the update, over all ranks, and is not part of these functions.
+
+AdamW (Loshchilov & Hutter, https://arxiv.org/abs/1711.05101, Algorithm 2) is the same with a ratio of 1 for every
+tensor: w - lr * u is w (1 - lr * lambda) - lr * m^ / (sqrt(v^) + eps). Without bias correction, m^ = m and v^ = v: the
+optimizers of google-research/bert (AdamW) and google-research/albert (LAMB).
+
+Global clipping happens before the update, over all ranks, and is not part of this. What is elementwise (m, v, u and the
+step) is computed by `pipeline.kernels.lamb`.
 """
 
 from dataclasses import dataclass
@@ -25,11 +31,16 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from pipeline.kernels.lamb.backends import Backend
+from pipeline.kernels.lamb.interface import Coefficients
+
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """LAMB and gradient clipping."""
+    """LAMB or AdamW, and gradient clipping."""
 
+    name: Literal["lamb", "adamw"] = "lamb"
+    """lamb scales each tensor's step by its trust ratio, for large batches; adamw does not."""
     lr: float = 6e-3
     """Peak learning rate, reached at the end of warm-up."""
     beta1: float = 0.9
@@ -40,24 +51,30 @@ class OptimizerConfig:
     """Added to the root of the second moment."""
     weight_decay: float = 0.01
     """Decoupled weight decay; biases and LayerNorm take none."""
+    bias_correction: bool = True
+    """Whether moments are divided by 1 - beta**step; google-research's optimizers do not."""
     max_grad_norm: float = 1.0
     """Global gradient norm above which gradients are scaled down; 0 turns clipping off."""
     variant: Literal["nvlamb", "paper"] = "nvlamb"
     """Which tensors take a trust ratio: those with weight decay (NVIDIA apex) or all outside the exclusion list."""
+    backend: Backend = "auto"
+    """Who computes the update: auto (the device's fused kernel), plain torch, cpu (C++), cuda (Triton), NVIDIA apex."""
 
     def __post_init__(self) -> None:
-        for name, low, high in (
-            ("lr", 0.0, None),
-            ("beta1", 0.0, 1.0),
-            ("beta2", 0.0, 1.0),
-            ("eps", 0.0, None),
-            ("weight_decay", 0.0, None),
-            ("max_grad_norm", 0.0, None),
+        for name, high in (
+            ("lr", None),
+            ("beta1", 1.0),
+            ("beta2", 1.0),
+            ("eps", None),
+            ("weight_decay", None),
+            ("max_grad_norm", None),
         ):
             value = getattr(self, name)
-            if not value >= low or (high is not None and value >= high):
-                bound = f"at least {low:g}" + (f" and below {high:g}" if high is not None else "")
+            if not value >= 0 or (high is not None and value >= high):
+                bound = "at least 0" + (f" and below {high:g}" if high is not None else "")
                 raise ValueError(f"optimizer.{name} = {value}: must be {bound}")
+        if self.name == "adamw" and self.variant != "nvlamb":
+            raise ValueError(f"optimizer.variant = {self.variant}: a variant of lamb, but optimizer.name is adamw")
 
 
 def takes_ratio(config: OptimizerConfig, decayed: bool) -> bool:
@@ -67,32 +84,22 @@ def takes_ratio(config: OptimizerConfig, decayed: bool) -> bool:
         config: the variant and its weight decay.
         decayed: True for tensors outside the exclusion list (weights, not biases or LayerNorm).
     """
+    if config.name == "adamw":
+        return False
     return decayed and (config.variant == "paper" or config.weight_decay != 0)
 
 
-def adam_direction_(
-    param: Tensor,  # (n,) fp32
-    grad: Tensor,  # (n,) fp32, clipped
-    exp_avg: Tensor,  # (n,) fp32, updated in place
-    exp_avg_sq: Tensor,  # (n,) fp32, updated in place
-    *,
-    step: int,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    weight_decay: float,
-) -> Tensor:
-    """Update the moments in place and return u (n,), the step's direction before the trust ratio.
-
-    Elementwise, so it may be applied to any slice of a tensor. `step` counts from 1.
-    """
-    exp_avg.lerp_(grad, 1 - beta1)
-    exp_avg_sq.mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-    denominator = exp_avg_sq.div(1 - beta2**step).sqrt_().add_(eps)  # (n,)
-    direction = exp_avg.div(denominator).div_(1 - beta1**step)  # (n,)
-    if weight_decay:
-        direction.add_(param, alpha=weight_decay)
-    return direction
+def coefficients(config: OptimizerConfig, *, lr: float, step: int, decayed: bool) -> Coefficients:
+    """The numbers of step `step`, counted from 1, for tensors with or without weight decay."""
+    return Coefficients(
+        lr=lr,
+        beta1=config.beta1,
+        beta2=config.beta2,
+        eps=config.eps,
+        weight_decay=config.weight_decay if decayed else 0.0,
+        step=step,
+        bias_correction=config.bias_correction,
+    )
 
 
 def trust_ratios(param_sq: Tensor, direction_sq: Tensor) -> Tensor:

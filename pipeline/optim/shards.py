@@ -1,11 +1,9 @@
-"""LAMB over flat shards: per-tensor norms from fragments, one all-reduce per step call.
+"""Which pieces of which tensors a rank holds.
 
-ZeRO hands an optimizer flat slices of the concatenated parameters. LAMB needs the norm of whole tensors, so each
-rank adds up the squares of the fragments it holds in float64, one all-reduce sums them over the ranks, and
-every rank scales its fragments with the same ratios. This module knows no DeepSpeed: `pipeline.optim.zero` describes
-the partitions as `Shard`s. A single process is the plain case: one fragment per tensor and nothing to reduce.
-The scheme follows apex's DistributedFusedLAMB (fragments into one vector of sums, one all-reduce).
-"""
+ZeRO hands an optimizer flat slices of the concatenated parameters. LAMB needs the norm of whole tensors, so the layout
+must be known: a `Shard` is one flat slice with the fragments in it. This module knows no DeepSpeed:
+`pipeline.optim.zero` describes its partitions as shards, `pipeline.optim.optimizer` updates them. A single process is
+the plain case: one shard per tensor, one fragment per shard."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -13,9 +11,8 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from pipeline.optim.lamb import OptimizerConfig, adam_direction_, takes_ratio, trust_ratios
+from pipeline.kernels.lamb.interface import Partition, Piece
 
 Parts = Callable[[str], int]
 """Parameter name -> how many tensors, equal in size and stacked along dimension 0, it holds; each has its own ratio."""
@@ -41,13 +38,23 @@ class Shard:
     """Names of all tensors of the set, equal on all ranks, also on one that holds only padding."""
     shapes: tuple[tuple[int, ...], ...]
     """Their full shapes."""
-    flat: Tensor
-    """(n,) fp32 master weights of this rank, a view of the memory that the optimizer updates."""
+    param: Tensor
+    """The fp32 tensor that the optimizer's groups hold at step time."""
     fragments: list[Fragment]
+    decayed: bool
+    """Whether these tensors take weight decay: weights do, biases and LayerNorm do not."""
     replicated: bool = False
     """True when every rank holds the whole tensors (ZeRO stage 0): sums must not be added over ranks."""
+    model: Tensor | None = None
+    """(n,) the model's own bf16 or fp16 weights in the order of `flat`, written with each update; None where another
+    copies them (DeepSpeed does)."""
     state: dict[str, Any] = field(default_factory=dict)
-    """exp_avg (n,), exp_avg_sq (n,) and step, filled by `Lamb`."""
+    """exp_avg (n,), exp_avg_sq (n,) and step: what torch keeps as the optimizer's state of `param`."""
+
+    @property
+    def flat(self) -> Tensor:
+        """(n,) fp32 master weights of this rank, a view of `param`."""
+        return self.param.detach().view(-1)
 
     def init_state(self) -> dict[str, Any]:
         """Moments of zero at step 0, unless they exist already."""
@@ -76,13 +83,13 @@ def fragments_of_partition(
     return fragments
 
 
-def cut_at_parts(shard: Shard, parts: Parts) -> tuple[tuple[str, ...], list[Fragment]]:
+def cut_at_parts(shard: Shard, parts: Parts) -> tuple[tuple[str, ...], Partition]:
     """The shard's fragments cut where one stacked tensor ends and the next begins.
 
     A fused query-key-value weight is three tensors to LAMB, as in the implementations that it is compared with.
 
     Returns:
-        Names of the tensors that take a ratio each (`qkv.weight.0`, ...), and fragments that refer to them.
+        Names of the tensors that take a ratio each (`qkv.weight.0`, ...), and the pieces that refer to them.
     """
     names: list[str] = []
     first, sizes = [], []  # of each parameter: number of its first part, elements of a part
@@ -96,150 +103,18 @@ def cut_at_parts(shard: Shard, parts: Parts) -> tuple[tuple[str, ...], list[Frag
         while start < stop:
             part, within = divmod(offset, sizes[tensor])
             length = min(stop - start, sizes[tensor] - within)
-            pieces.append(Fragment(first[tensor] + part, start, start + length, within))
+            pieces.append(Piece(first[tensor] + part, start, start + length))
             start, offset = start + length, offset + length
-    return tuple(names), pieces
+    return tuple(names), Partition(pieces, len(names))
 
 
-def sums_of_squares(flat: Tensor, fragments: Iterable[Fragment], num_tensors: int) -> Tensor:
-    """Sum of squares of each tensor's elements in `flat`.
-
-    Args:
-        flat: (n,) fp32.
-        fragments: the parts of `flat` that belong to tensors; the rest (padding, possibly NaN) is not read.
-        num_tensors: k.
-
-    Returns:
-        (k,) float64. float64 partial sums keep split and whole norms equal after rounding to float32.
-    """
-    sums = torch.zeros(num_tensors, dtype=torch.float64, device=flat.device)
-    for tensor, start, stop, _ in fragments:
-        sums[tensor] += torch.linalg.vector_norm(flat[start:stop], dtype=torch.float64).square()
-    return sums
-
-
-class Lamb(Optimizer):
-    """LAMB that is LAMB under any partition of the parameters.
-
-    Until `bind` is called, `step` does nothing: DeepSpeed steps a client optimizer once with zero gradients while it
-    sets itself up (stage 0), which would shrink every decayed weight by a factor of (1 - lr) before training.
-
-    `step` may be called with any of the groups filled, as ZeRO does (one call per group or sub-group); all ranks must
-    make the same calls, and each costs one all-reduce of 2 * (tensors in the filled groups) float64 numbers.
-    """
-
-    def __init__(self, groups: list[dict[str, Any]], config: OptimizerConfig) -> None:
-        """Args:
-        groups: torch parameter groups; each has `decayed` (bool) beside `params`.
-        config: hyper-parameters; `lr` of each group may be changed between steps.
-        """
-        self.config = config
-        for group in groups:
-            group["weight_decay"] = config.weight_decay if group["decayed"] else 0.0
-            group["takes_ratio"] = takes_ratio(config, group["decayed"])
-        super().__init__(groups, {"lr": config.lr})
-        self.shards: list[Shard] = []
-        self._by_tensor: dict[int, list[Shard]] = {}
-        self._units: dict[int, tuple[tuple[str, ...], list[Fragment]]] = {}
-        self._all_reduce: Callable[[Tensor], Any] | None = None
-        self.last_ratios: dict[str, Tensor] = {}
-
-    def bind(
-        self, by_tensor: dict[int, list[Shard]], all_reduce: Callable[[Tensor], Any], parts: Parts = lambda name: 1
-    ) -> None:
-        """Say what the tensors in the parameter groups hold, and make `step` live.
-
-        Args:
-            by_tensor: id of each tensor that a group will hold at step time -> the shard(s) that describe it.
-            all_reduce: sums a tensor over the ranks that share the shards, in place.
-            parts: which parameters hold several tensors to LAMB.
-        """
-        self._by_tensor = by_tensor
-        self.shards = [shard for shards in by_tensor.values() for shard in shards]
-        self._units = {id(shard): cut_at_parts(shard, parts) for shard in self.shards}
-        self._all_reduce = all_reduce
-
-    def set_lr(self, lr: float) -> None:
-        """Set the learning rate of every group."""
-        for group in self.param_groups:
-            group["lr"] = lr
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of the tensors that are in the groups now; their `.grad` must be fp32 and already clipped."""
-        if self._all_reduce is None:
-            return
-        work = [
-            (group, shard, self._direction(group, shard, param.grad))
-            for group in self.param_groups
-            for param in group["params"]
-            for shard in self._by_tensor[id(param)]
-        ]
-        ratios = self._ratios([(shard, direction) for group, shard, direction in work if group["takes_ratio"]])
-        for group, shard, direction in work:
-            names, fragments = self._units[id(shard)]
-            for tensor, start, stop, _ in fragments:
-                part = direction[start:stop]
-                if group["takes_ratio"]:
-                    part.mul_(ratios[names[tensor]])
-                shard.flat[start:stop].sub_(part, alpha=group["lr"])
-
-    def _direction(self, group: dict[str, Any], shard: Shard, grad: Tensor | None) -> Tensor:
-        state = shard.init_state()
-        state["step"] += 1
-        if grad is None:
-            raise RuntimeError(
-                f"no gradient for the shard of {shard.names[0]}...: LAMB updates every tensor it is given"
-            )
-        return adam_direction_(
-            shard.flat,
-            grad.view(-1),
-            state["exp_avg"],
-            state["exp_avg_sq"],
-            step=state["step"],
-            beta1=self.config.beta1,
-            beta2=self.config.beta2,
-            eps=self.config.eps,
-            weight_decay=group["weight_decay"],
-        )
-
-    def _ratios(self, work: list[tuple[Shard, Tensor]]) -> dict[str, Tensor]:
-        """Trust ratio by tensor name; one all-reduce, also where this rank holds nothing but padding."""
-        if not work:
-            return {}
-        units = [(*self._units[id(shard)], shard.flat, direction) for shard, direction in work]
-        sums = torch.cat(
-            [sums_of_squares(values, fragments, len(names)) for names, fragments, *both in units for values in both]
-        )
-        if not work[0][0].replicated:
-            assert self._all_reduce is not None, "step returns before this when unbound"
-            self._all_reduce(sums)
-        ratios: dict[str, Tensor] = {}
-        position = 0
-        for names, *_ in units:
-            k = len(names)
-            param_sq, direction_sq = sums[position : position + 2 * k].view(2, k)
-            ratios.update(zip(names, trust_ratios(param_sq, direction_sq), strict=True))
-            position += 2 * k
-        self.last_ratios.update(ratios)
-        return ratios
-
-
-def whole_tensors(tensors: Iterable[tuple[str, Tensor]]) -> dict[int, list[Shard]]:
+def whole_tensors(tensors: Iterable[tuple[str, Tensor, bool]]) -> list[Shard]:
     """The plain case: each tensor is one shard with one fragment, the same on every rank.
 
     Args:
-        tensors: (name, contiguous fp32 tensor) of everything in the optimizer's groups.
+        tensors: (name, contiguous fp32 tensor, whether it takes weight decay) of all in the optimizer's groups.
     """
-    return {
-        id(tensor): [
-            Shard(
-                names=(name,),
-                shapes=(tuple(tensor.shape),),
-                flat=tensor.detach().view(-1),
-                fragments=[Fragment(0, 0, tensor.numel(), 0)],
-                replicated=True,
-            )
-        ]
-        for name, tensor in tensors
-    }
+    return [
+        Shard((name,), (tuple(tensor.shape),), tensor, [Fragment(0, 0, tensor.numel(), 0)], decayed, replicated=True)
+        for name, tensor, decayed in tensors
+    ]

@@ -22,7 +22,7 @@ def make_shard(rank, world_size, replicated=False):
     padded[:15] = values
     flat = padded[rank * chunk : (rank + 1) * chunk].clone()
     fragments = fragments_of_partition(SIZES, [0, 6, 10], rank * chunk, chunk)
-    shard = Shard(NAMES, tuple(SHAPES), flat, fragments, replicated)
+    shard = Shard(NAMES, tuple(SHAPES), flat, fragments, decayed=True, replicated=replicated)
     shard.state.update(exp_avg=flat + 100, exp_avg_sq=flat + 200, step=7)
     return shard
 
@@ -116,7 +116,7 @@ def test_damage_is_named(run, kind, message):
 
 def test_another_model_is_refused_by_tensor(run):
     """A checkpoint of another shape names the tensor and both shapes."""
-    shard = Shard(("a",), ((3, 3),), torch.zeros(9), [Fragment(0, 0, 9, 0)])
+    shard = Shard(("a",), ((3, 3),), torch.zeros(9), [Fragment(0, 0, 9, 0)], decayed=True)
     with pytest.raises(ValueError, match=r"a has shape \[2, 3\] in the checkpoint and \[3, 3\] in this model"):
         checkpoint.load(checkpoint.resolve(run), [shard])
 

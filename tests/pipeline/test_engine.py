@@ -1,55 +1,10 @@
-"""The DeepSpeed JSON says how, the recipe says what: neither sets the other's numbers."""
-
-from pathlib import Path
+"""The engine's settings, and its parameter groups."""
 
 import pytest
 import torch
 from torch import nn
 
-from pipeline.engine import RECIPE_OWNS, EngineConfig, find_json, load_json, parameter_groups
-
-SHIPPED = sorted((Path(__file__).parents[2] / "ds_configs").glob("*.json"))
-
-
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_shipped_json_is_what_its_name_says(path):
-    """zero{stage}_{precision}.json, and nothing that the recipe owns."""
-    settings = load_json(path)
-    stage, precision = path.stem.removeprefix("zero").split("_")
-    assert settings["zero_optimization"]["stage"] == int(stage)
-    assert [name for name in ("bf16", "fp16") if name in settings] == ([] if precision == "fp32" else [precision])
-
-
-def test_all_stages_and_precisions_are_shipped():
-    """ZeRO 0 to 3 in fp32, bf16 and fp16."""
-    assert len(SHIPPED) == 12
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        *((f'{{"{key}": 1}}', f"x.json: {key} = 1 is set here, but the recipe owns it") for key in RECIPE_OWNS),
-        ('{"bf16": {}, "bf16": {}}', "bf16 is set twice"),
-        ('{"bf16": }', "x.json:1:10: not valid JSON"),
-        ("[]", "must hold a JSON object"),
-        (
-            '{"zero_optimization": {"offload_optimizer": {"device": "cpu"}}}',
-            "offload_optimizer is not supported with LAMB",
-        ),
-    ],
-)
-def test_wrong_json_is_refused(tmp_path, text, message):
-    """One clear error each, with file and remedy."""
-    path = tmp_path / "x.json"
-    path.write_text(text)
-    with pytest.raises(ValueError, match=message):
-        load_json(path)
-
-
-def test_missing_json_is_named():
-    """The path as given, and where it was looked for."""
-    with pytest.raises(ValueError, match=r"engine.deepspeed = ds_configs/none.json: no such file"):
-        find_json("ds_configs/none.json")
+from pipeline.engine import EngineConfig, parameter_groups
 
 
 def test_precision_has_one_home():

@@ -139,7 +139,7 @@ def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
 
 
 def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, samples):
-    """(stage 2, 2 ranks) -> (stage 3, 3 ranks) -> (stage 0, 1 rank): the curve of the undisturbed run."""
+    """(stage 2, 2 ranks) -> (stage 3, 3 ranks) -> (stage 0, 1 rank) and back: the curve of the undisturbed run."""
     whole = ["--recipe", recipe_file(tmp_path, samples, "whole"), "--engine.precision", "fp32"]
     moved = [
         "--recipe",
@@ -151,8 +151,23 @@ def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, sa
     ]
     on_ranks(runs, 2, [(whole, None), (moved, 3)])
     on_ranks(runs, 3, [([*moved, "--engine.deepspeed", "ds_configs/zero3_{precision}.json"], 5)])
-    on_ranks(runs, 1, [([*moved, "--engine.deepspeed", "ds_configs/zero0_{precision}.json"], None)])
+    on_ranks(runs, 1, [([*moved, "--engine.deepspeed", "ds_configs/zero0_{precision}.json"], 7)])
+    on_ranks(runs, 2, [(moved, None)])
     assert losses(tmp_path / "moved") == pytest.approx(losses(tmp_path / "whole"), rel=1e-6)
+
+
+def test_adamw_trains_through_the_same_machinery(tmp_path, samples):
+    """optimizer.name = adamw: 2 ranks at stage 2 give the curve of 1 rank at stage 0, which is not LAMB's."""
+    options = ["--engine.precision", "fp32", "--optimizer.bias_correction", "false", "--optimizer.lr", "1e-3"]
+    adamw, lamb = ["--optimizer.name", "adamw"], ["--optimizer.name", "lamb"]
+    one, two, other = (recipe_file(tmp_path, samples, name) for name in ("one", "two", "other"))
+    stage0 = ["--engine.deepspeed", "ds_configs/zero0_{precision}.json"]
+    on_ranks(
+        runs, 1, [(["--recipe", one, *options, *adamw, *stage0], None), (["--recipe", other, *options, *lamb], None)]
+    )
+    on_ranks(runs, 2, [(["--recipe", two, *options, *adamw], None)])
+    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-6)
+    assert losses(tmp_path / "other")[-1] != pytest.approx(losses(tmp_path / "one")[-1], rel=1e-4)
 
 
 def command(*arguments, launcher=()):

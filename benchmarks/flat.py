@@ -1,0 +1,41 @@
+"""A model's parameters as ZeRO on one rank lays them out: one flat buffer for each parameter group."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.optim.shards import Shard, fragments_of_partition
+
+ALIGN = 64
+"""Elements that a tensor starts at a multiple of: 256 bytes of fp32."""
+
+
+def flat_shards(
+    shapes: Mapping[str, Sequence[int]], no_weight_decay: Callable[[str], bool], device: torch.device
+) -> list[Shard]:
+    """Two zeroed fp32 masters with gradients, one with weight decay and one without.
+
+    Args:
+        shapes: parameter name -> shape.
+        no_weight_decay: parameter name -> True for biases and LayerNorm.
+        device: where they live.
+    """
+    shards = []
+    for decayed in (True, False):
+        names = tuple(name for name in shapes if no_weight_decay(name) != decayed)
+        sizes = [int(torch.Size(shapes[name]).numel()) for name in names]
+        offsets = list(accumulate((-(-size // ALIGN) * ALIGN for size in sizes), initial=0))
+        param = nn.Parameter(torch.zeros(offsets[-1], device=device))
+        param.grad = torch.zeros_like(param)
+        fragments = fragments_of_partition(sizes, offsets[:-1], 0, offsets[-1])
+        shards.append(Shard(names, tuple(tuple(shapes[name]) for name in names), param, fragments, decayed))
+    return shards
+
+
+def tensors_of(shard: Shard, flat: Tensor) -> dict[str, Tensor]:
+    """Name -> view of `flat` (n,) in the tensor's shape, for a shard that holds whole tensors."""
+    return {
+        shard.names[tensor]: flat[start:stop].view(shard.shapes[tensor]) for tensor, start, stop, _ in shard.fragments
+    }

@@ -1,0 +1,99 @@
+"""Find and read a DeepSpeed JSON, and refuse what is not its business or would make the update inexact."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+RECIPE_OWNS = {
+    "train_batch_size": "batch.global_batch_size",
+    "train_micro_batch_size_per_gpu": "batch.micro_batch_size",
+    "gradient_accumulation_steps": "batch.global_batch_size",
+    "gradient_clipping": "optimizer.max_grad_norm",
+    "optimizer": "the optimizer section",
+    "scheduler": "the schedule section",
+    "managed_gradient_accumulation": "the trainer",
+    "tensorboard": "the logging section",
+}
+"""Keys that a recipe owns -> where it says them."""
+
+_OFFLOAD = "the optimizer needs its partitions on the device of the weights; remove it, or use a higher ZeRO stage"
+_MASTERS = "the optimizer needs fp32 master weights and moments; remove it"
+_AUTOCAST = "fp16's gradient scaler skips steps on some ranks only; set it to bfloat16, or use the fp16 section instead"
+UNSUPPORTED: tuple[tuple[str, tuple[Any, ...], str], ...] = (
+    ("zero_optimization.offload_optimizer.device", (None, "none"), _OFFLOAD),
+    ("zero_optimization.offload_param.device", (None, "none"), _OFFLOAD),
+    ("zero_optimization.offload_optimizer.super_offload", (None, False), "SuperOffload brings its own Adam; remove it"),
+    ("zero_optimization.zenflow", (None,), "ZenFlow brings its own Adam; remove it"),
+    ("tensor_parallel.autotp_size", (None, 0, 1), "norms would need a sum over tensor-parallel ranks; remove it"),
+    ("bf16.bf16_master_weights_and_grads", (None, False), _MASTERS),
+    ("bf16.bf16_optimizer_states", (None, False), _MASTERS),
+    ("fp16.fp16_master_weights_and_grads", (None, False), _MASTERS),
+)
+"""Key, the values under which the update is exact, and what to do about any other."""
+
+
+def find(name: str) -> Path:
+    """The DeepSpeed JSON under the working directory or, failing that, in the repository.
+
+    Raises:
+        ValueError: neither has it.
+    """
+    for path in (Path(name), REPOSITORY / name):
+        if path.is_file():
+            return path
+    raise ValueError(
+        f"engine.deepspeed = {name}: no such file here or in {REPOSITORY}; see ds_configs/ for those at hand"
+    )
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a DeepSpeed JSON.
+
+    Raises:
+        ValueError: malformed, a key doubled, a key that the recipe owns, or one under which the update is not exact.
+    """
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        keys = [key for key, _ in pairs]
+        doubled = sorted({key for key in keys if keys.count(key) > 1})
+        if doubled:
+            raise ValueError(f"{path}: {doubled[0]} is set twice")
+        return dict(pairs)
+
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}:{error.lineno}:{error.colno}: not valid JSON ({error.msg})") from None
+    if not isinstance(settings, dict):
+        raise ValueError(f"{path}: must hold a JSON object")
+    refuse(settings, path)
+    return settings
+
+
+def refuse(settings: dict[str, Any], path: Path) -> None:
+    """Stop at what the recipe owns and at what the optimizer cannot be exact under.
+
+    Raises:
+        ValueError: names the file, the key, and the remedy.
+    """
+    for key in sorted(RECIPE_OWNS.keys() & settings.keys()):
+        raise ValueError(
+            f"{path}: {key} = {json.dumps(settings[key])} is set here, but the recipe owns it ({RECIPE_OWNS[key]}); "
+            "remove it"
+        )
+    for dotted, exact, why in UNSUPPORTED:
+        value = _look_up(settings, dotted)
+        if value not in exact:
+            raise ValueError(f"{path}: {dotted} = {json.dumps(value)} is not supported: {why}")
+    dtype = _look_up(settings, "torch_autocast.dtype")
+    if _look_up(settings, "torch_autocast.enabled") and dtype not in ("bfloat16", "bf16"):
+        raise ValueError(f"{path}: torch_autocast.dtype = {json.dumps(dtype)} is not supported: {_AUTOCAST}")
+
+
+def _look_up(settings: dict[str, Any], dotted: str) -> Any:
+    value: Any = settings
+    for key in dotted.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

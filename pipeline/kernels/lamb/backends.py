@@ -1,0 +1,63 @@
+"""The one place that chooses a LAMB kernel."""
+
+import importlib
+import logging
+from typing import Literal
+
+import torch
+
+from pipeline import distributed
+from pipeline.kernels.lamb.interface import LambKernel, UnavailableError
+from pipeline.kernels.lamb.plain import PlainKernel
+
+Backend = Literal["auto", "plain", "cpu", "cuda", "apex"]
+
+_CLASSES = {"plain": "PlainKernel", "cpu": "CpuKernel", "cuda": "CudaKernel", "apex": "ApexKernel"}
+
+
+def choose(backend: Backend, device: torch.device, *, bias_correction: bool = True) -> LambKernel:
+    """A kernel for tensors on `device`.
+
+    `auto` is the fused kernel of the device. Where it cannot run, that is said once and plain torch computes the same,
+    slower; a backend that was asked for by name is an error instead.
+
+    Args:
+        backend: `auto`, or a module of this package.
+        device: where the partitions are.
+        bias_correction: whether the moments are corrected; apex always does.
+
+    Raises:
+        ValueError: the backend does not serve this device or setting, or cannot run here.
+    """
+    wanted = device.type if backend == "auto" and device.type in ("cpu", "cuda") else backend
+    if wanted in ("auto", "plain"):
+        return PlainKernel()
+    required = "cpu" if wanted == "cpu" else "cuda"
+    if device.type != required:
+        raise ValueError(f"optimizer.backend = {backend}: runs on {required}, the weights are on {device}; use auto")
+    if wanted == "apex" and not bias_correction:
+        raise ValueError("optimizer.backend = apex: apex cannot leave bias correction away; use auto")
+    try:
+        return load(wanted)
+    except UnavailableError as error:
+        if backend != "auto":
+            raise ValueError(f"optimizer.backend = {backend}: {error}; use auto or plain") from None
+        if distributed.is_main():
+            logging.getLogger(__name__).warning(
+                "the fused %s LAMB kernel %s; plain torch computes the update instead, several times slower",
+                wanted,
+                error,
+            )
+        return PlainKernel()
+
+
+def load(backend: str) -> LambKernel:
+    """The kernel of a module of this package, whatever the device.
+
+    Raises:
+        UnavailableError: what it needs is not installed.
+    """
+    # Imported on demand: the CUDA modules need packages that a CPU machine does not have.
+    module = importlib.import_module(f"pipeline.kernels.lamb.{backend}")
+    kernel: LambKernel = getattr(module, _CLASSES[backend])()
+    return kernel

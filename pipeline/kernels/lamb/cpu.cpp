@@ -1,0 +1,107 @@
+// LAMB over a flat partition; see interface.py for what is computed and cpu.py for how this is built and called.
+//
+// Every operation is the IEEE one (no contraction into fused multiply-adds, no reassociation but in the float64 sums), so
+// an element gets the same result in a vector and in a loop's tail, on any x86 and with any number of threads.
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+// One library for all x86 machines of a cluster: the loader picks the widest vectors that the processor has.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define CLONES
+#endif
+
+struct Numbers {
+  float lr, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay, scale1, scale2;
+};
+struct Chunk {
+  int64_t start, stop, tensor;
+};
+
+static inline float direction(float w, float m, float v, const Numbers& c) {
+  return m * c.scale1 / (std::sqrt(v) * c.scale2 + c.eps) + c.weight_decay * w;
+}
+
+CLONES static void moments(const float* __restrict w, const float* __restrict g, float* __restrict m,
+                           float* __restrict v, int64_t n, const Numbers c, double* sums) {
+  double w_sq = 0, u_sq = 0;
+#pragma omp simd reduction(+ : w_sq, u_sq)
+  for (int64_t i = 0; i < n; ++i) {
+    m[i] = m[i] * c.beta1 + g[i] * c.one_minus_beta1;
+    v[i] = v[i] * c.beta2 + g[i] * g[i] * c.one_minus_beta2;
+    const float u = direction(w[i], m[i], v[i], c);
+    w_sq += double(w[i]) * double(w[i]);
+    u_sq += double(u) * double(u);
+  }
+  sums[0] = w_sq;
+  sums[1] = u_sq;
+}
+
+CLONES static void apply(float* __restrict w, const float* __restrict m, const float* __restrict v, int64_t n,
+                         const Numbers c, float rate) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) w[i] -= rate * direction(w[i], m[i], v[i], c);
+}
+
+CLONES static void adam(float* __restrict w, const float* __restrict g, float* __restrict m, float* __restrict v,
+                        int64_t n, const Numbers c) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    m[i] = m[i] * c.beta1 + g[i] * c.one_minus_beta1;
+    v[i] = v[i] * c.beta2 + g[i] * g[i] * c.one_minus_beta2;
+    w[i] -= c.lr * direction(w[i], m[i], v[i], c);
+  }
+}
+
+// Round to nearest even, NaN stays NaN: what torch does.
+CLONES static void to_bf16(const float* __restrict w, uint16_t* __restrict out, int64_t n) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) {
+    uint32_t bits;
+    std::memcpy(&bits, w + i, 4);
+    const uint16_t rounded = uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+    out[i] = w[i] == w[i] ? rounded : uint16_t(0x7fc0);
+  }
+}
+
+extern "C" {
+
+void lamb_moments(const float* w, const float* g, float* m, float* v, const Chunk* chunks, const int64_t* bounds,
+                  int64_t num_chunks, int64_t num_tensors, const Numbers* c, double* partials, double* sums,
+                  int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t j = 0; j < num_chunks; ++j) {
+    const int64_t a = chunks[j].start;
+    moments(w + a, g + a, m + a, v + a, chunks[j].stop - a, *c, partials + 2 * j);
+  }
+  for (int64_t k = 0; k < num_tensors; ++k) {
+    sums[2 * k] = sums[2 * k + 1] = 0;
+    for (int64_t j = bounds[k]; j < bounds[k + 1]; ++j) {
+      sums[2 * k] += partials[2 * j];
+      sums[2 * k + 1] += partials[2 * j + 1];
+    }
+  }
+}
+
+void lamb_apply(float* w, const float* m, const float* v, uint16_t* model, const Chunk* chunks, int64_t num_chunks,
+                const Numbers* c, const float* ratios, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t j = 0; j < num_chunks; ++j) {
+    const int64_t a = chunks[j].start, n = chunks[j].stop - a;
+    apply(w + a, m + a, v + a, n, *c, c->lr * ratios[chunks[j].tensor]);
+    if (model) to_bf16(w + a, model + a, n);  // the chunk is still in the cache
+  }
+}
+
+void lamb_adam(float* w, const float* g, float* m, float* v, uint16_t* model, const Chunk* chunks, int64_t num_chunks,
+               const Numbers* c, int threads) {
+#pragma omp parallel for num_threads(threads) schedule(static)
+  for (int64_t j = 0; j < num_chunks; ++j) {
+    const int64_t a = chunks[j].start, n = chunks[j].stop - a;
+    adam(w + a, g + a, m + a, v + a, n, *c);
+    if (model) to_bf16(w + a, model + a, n);
+  }
+}
+}

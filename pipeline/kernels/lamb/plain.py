@@ -1,0 +1,51 @@
+"""The update in plain torch: what the fused kernels are tested against, and what runs where none of them can."""
+
+import torch
+from torch import Tensor
+
+from pipeline.kernels.lamb.interface import Coefficients, Partition, State
+
+
+def moments_(grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: Coefficients) -> None:
+    """m = beta1 m + (1 - beta1) g and v = beta2 v + (1 - beta2) g^2, in place; all (n,)."""
+    exp_avg.mul_(numbers.beta1).add_(grad, alpha=1 - numbers.beta1)
+    exp_avg_sq.mul_(numbers.beta2).addcmul_(grad, grad, value=1 - numbers.beta2)
+
+
+def direction(param: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: Coefficients) -> Tensor:
+    """u = m^ / (sqrt(v^) + eps) + lambda w, the step's direction before the trust ratio; all (n,)."""
+    denominator = exp_avg_sq.sqrt().mul_(numbers.scale2).add_(numbers.eps)
+    return exp_avg.mul(numbers.scale1).div_(denominator).add_(param, alpha=numbers.weight_decay)
+
+
+class PlainKernel:
+    """`LambKernel` in torch, one fragment after another."""
+
+    def moments(self, state: State, partition: Partition, numbers: Coefficients) -> Tensor:
+        """See `LambKernel`."""
+        sums = torch.zeros(partition.num_tensors, 2, dtype=torch.float64, device=state.param.device)
+        for tensor, start, stop in partition.pieces:
+            param, grad, exp_avg, exp_avg_sq = (values[start:stop] for values in state[:4])
+            moments_(grad, exp_avg, exp_avg_sq, numbers)
+            update = direction(param, exp_avg, exp_avg_sq, numbers)
+            for column, values in enumerate((param, update)):
+                sums[tensor, column] += torch.linalg.vector_norm(values, dtype=torch.float64).square()
+        return sums
+
+    def apply(self, state: State, partition: Partition, numbers: Coefficients, ratios: Tensor) -> None:
+        """See `LambKernel`."""
+        for tensor, start, stop in partition.pieces:
+            param, _, exp_avg, exp_avg_sq = (values[start:stop] for values in state[:4])
+            rate = ratios[tensor] * numbers.lr
+            param.sub_(direction(param, exp_avg, exp_avg_sq, numbers).mul_(rate))
+            if state.model is not None:
+                state.model[start:stop].copy_(param)
+
+    def adam(self, state: State, partition: Partition, numbers: Coefficients) -> None:
+        """See `LambKernel`."""
+        for _, start, stop in partition.pieces:
+            param, grad, exp_avg, exp_avg_sq = (values[start:stop] for values in state[:4])
+            moments_(grad, exp_avg, exp_avg_sq, numbers)
+            param.sub_(direction(param, exp_avg, exp_avg_sq, numbers), alpha=numbers.lr)
+            if state.model is not None:
+                state.model[start:stop].copy_(param)

@@ -1,0 +1,132 @@
+"""LAMB and AdamW over shards: per-tensor norms from fragments, one all-reduce per step call.
+
+Each rank adds up the squares of the fragments it holds in float64, one all-reduce sums them over the ranks, and every
+rank scales its fragments with the same ratios. The scheme follows apex's DistributedFusedLAMB (fragments into one
+vector of sums, one all-reduce)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from pipeline.kernels.lamb.backends import choose
+from pipeline.kernels.lamb.interface import Coefficients, LambKernel, Partition, State
+from pipeline.optim.lamb import OptimizerConfig, coefficients, takes_ratio, trust_ratios
+from pipeline.optim.shards import Parts, Shard, cut_at_parts
+
+Task = tuple[Shard, State, Partition, Coefficients]
+"""One shard's update: what the kernel is given."""
+
+
+class ShardedOptimizer(Optimizer):
+    """LAMB that is LAMB, and AdamW, under any partition of the parameters.
+
+    Until `bind` is called, `step` does nothing: DeepSpeed steps a client optimizer once with zero gradients while it
+    sets itself up (stage 0), which would shrink every decayed weight by a factor of (1 - lr) before training.
+
+    `step` may be called with any of the groups filled, as ZeRO does (one call per group or sub-group); all ranks must
+    make the same calls. A call costs one all-reduce of 2 * (tensors that take a ratio in the filled groups) float64
+    numbers, and none where no tensor takes one (AdamW; biases and LayerNorm).
+
+    Moments and step count are in torch's `state`, so `state_dict` and `load_state_dict` are complete. Of the groups'
+    own values only `lr` is read: whatever a checkpoint loader writes into the others changes nothing.
+    """
+
+    def __init__(self, groups: list[dict[str, Any]], config: OptimizerConfig) -> None:
+        """Args:
+        groups: torch parameter groups.
+        config: hyper-parameters; `lr` of each group may be changed between steps.
+        """
+        super().__init__(groups, {"lr": config.lr})
+        self.config = config
+        self.shards: list[Shard] = []
+        self.overflow = False
+        """Set by whoever finds an infinite or NaN gradient before `step`: the step is then skipped whole."""
+        self._by_param: dict[int, Shard] = {}
+        self._units: dict[int, tuple[tuple[str, ...], Partition]] = {}
+        self._all_reduce: Callable[[Tensor], Any] | None = None
+        self._kernel: LambKernel
+        self._ratios: dict[int, Tensor] = {}
+
+    def bind(self, shards: list[Shard], all_reduce: Callable[[Tensor], Any], parts: Parts = lambda name: 1) -> None:
+        """Say what the tensors in the parameter groups hold, and make `step` live.
+
+        Args:
+            shards: one for each tensor that a group will hold at step time.
+            all_reduce: sums a tensor over the ranks that share the shards, in place.
+            parts: which parameters hold several tensors to LAMB.
+
+        Raises:
+            ValueError: the configured backend cannot run here.
+        """
+        self._kernel = choose(self.config.backend, shards[0].param.device, bias_correction=self.config.bias_correction)
+        self.shards = shards
+        self._by_param = {id(shard.param): shard for shard in shards}
+        self._units = {id(shard): cut_at_parts(shard, parts) for shard in shards}
+        self._all_reduce = all_reduce
+        for shard in shards:
+            self.state[shard.param] = shard.init_state()
+
+    def set_lr(self, lr: float) -> None:
+        """Set the learning rate of every group."""
+        for group in self.param_groups:
+            group["lr"] = lr
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """As torch's, and hands what it loaded to the shards."""
+        super().load_state_dict(state_dict)
+        for shard in self.shards:
+            shard.state = self.state[shard.param]
+            shard.init_state()  # a checkpoint without moments
+
+    @property
+    def last_ratios(self) -> dict[str, Tensor]:
+        """Trust ratios of the last step by tensor name, scalars left on the device."""
+        return {
+            name: ratio
+            for shard in self.shards
+            if id(shard) in self._ratios
+            for name, ratio in zip(self._units[id(shard)][0], self._ratios[id(shard)], strict=True)
+        }
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of the tensors that are in the groups now; their `.grad` must be fp32 and already clipped."""
+        if self._all_reduce is None or self.overflow:
+            return
+        scaled: list[Task] = []
+        for group in self.param_groups:
+            for param in group["params"]:
+                task = self._task(param, group["lr"])
+                if takes_ratio(self.config, task[0].decayed):
+                    scaled.append(task)
+                else:
+                    self._kernel.adam(*task[1:])
+        if not scaled:
+            return
+        sums = self._reduce([self._kernel.moments(*task[1:]) for task in scaled], scaled[0][0].replicated)
+        for task, sums_of_shard in zip(scaled, sums, strict=True):
+            ratios = trust_ratios(*sums_of_shard.unbind(1))
+            self._ratios[id(task[0])] = ratios
+            self._kernel.apply(*task[1:], ratios)
+
+    def _task(self, param: Tensor, lr: float) -> Task:
+        shard = self._by_param[id(param)]
+        if param.grad is None:
+            raise RuntimeError(f"no gradient for the shard of {shard.names[0]}...: every tensor given is updated")
+        state = shard.state
+        state["step"] += 1
+        tensors = State(shard.flat, param.grad.reshape(-1), state["exp_avg"], state["exp_avg_sq"], shard.model)
+        numbers = coefficients(self.config, lr=lr, step=state["step"], decayed=shard.decayed)
+        return shard, tensors, self._units[id(shard)][1], numbers
+
+    def _reduce(self, sums: list[Tensor], replicated: bool) -> list[Tensor]:
+        """Sums (k, 2) of this rank -> of all ranks; one all-reduce, also where this rank holds nothing but padding."""
+        if replicated:
+            return sums
+        together = torch.cat(sums)  # (K, 2)
+        assert self._all_reduce is not None, "step returns before this when unbound"
+        self._all_reduce(together)
+        return list(together.split([len(part) for part in sums]))

@@ -1,0 +1,71 @@
+"""The device's fused kernel is taken, and what cannot run says so."""
+
+import logging
+
+import pytest
+import torch
+
+from pipeline.kernels.lamb import backends, cpu
+from pipeline.kernels.lamb.backends import choose
+from pipeline.kernels.lamb.cpu import CpuKernel
+from pipeline.kernels.lamb.interface import UnavailableError
+from pipeline.kernels.lamb.plain import PlainKernel
+
+CPU = torch.device("cpu")
+
+
+def test_auto_takes_the_fused_kernel():
+    """C++ on a CPU."""
+    assert isinstance(choose("auto", CPU), CpuKernel)
+    assert isinstance(choose("plain", CPU), PlainKernel)
+
+
+def test_without_a_compiler_auto_says_so_and_goes_on(monkeypatch, caplog):
+    """The fallback computes the same, slower; one asked for by name is an error."""
+
+    def fail(name):
+        raise UnavailableError("cannot be compiled (no g++)")
+
+    monkeypatch.setattr(backends, "load", fail)
+    with caplog.at_level(logging.WARNING):
+        assert isinstance(choose("auto", CPU), PlainKernel)
+    assert "cannot be compiled (no g++); plain torch computes the update instead" in caplog.text
+    with pytest.raises(ValueError, match=r"optimizer.backend = cpu: cannot be compiled .*; use auto or plain"):
+        choose("cpu", CPU)
+
+
+@pytest.mark.parametrize("backend", ["cuda", "apex"])
+def test_wrong_device_is_refused(backend):
+    """A GPU kernel on CPU tensors names both."""
+    with pytest.raises(ValueError, match=f"optimizer.backend = {backend}: runs on cuda, the weights are on cpu"):
+        choose(backend, CPU)
+
+
+def test_apex_without_bias_correction_is_refused():
+    """apex's first stage always corrects."""
+    with pytest.raises(ValueError, match="apex cannot leave bias correction away"):
+        choose("apex", torch.device("cuda"), bias_correction=False)
+
+
+def test_failed_build_is_unavailable_and_leaves_nothing(monkeypatch, tmp_path):
+    """Source that does not compile, or a directory that cannot be written."""
+    source = tmp_path / "cpu.cpp"
+    source.write_text("not C++")
+    monkeypatch.setattr(cpu, "SOURCE", source)
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "cache"))
+    with pytest.raises(UnavailableError, match="cannot be compiled"):
+        cpu.load_library.__wrapped__()
+    assert list((tmp_path / "cache").iterdir()) == []
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(source / "file"))
+    with pytest.raises(UnavailableError, match="cannot be compiled"):
+        cpu.load_library.__wrapped__()
+
+
+def test_library_is_built_once(monkeypatch, tmp_path):
+    """A second process finds it."""
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    cpu.load_library.__wrapped__()
+    (library,) = tmp_path.iterdir()
+    built = library.stat().st_mtime_ns
+    cpu.load_library.__wrapped__()
+    assert library.stat().st_mtime_ns == built

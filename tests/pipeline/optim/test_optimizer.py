@@ -1,0 +1,378 @@
+"""LAMB and AdamW equal their references step by step, and do so bit for bit under any partition."""
+
+import copy
+from contextlib import suppress
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from benchmarks.oracles import timm_lamb
+from pipeline.optim.lamb import OptimizerConfig
+from pipeline.optim.optimizer import ShardedOptimizer
+from pipeline.optim.shards import Shard, fragments_of_partition, whole_tensors
+
+SHAPES = {
+    "dense.weight": (17, 5),
+    "dense.bias": (17,),
+    "norm.weight": (5,),
+    "word.weight": (31, 3),
+    "zero.weight": (4,),
+}
+STEPS = 12
+
+
+def decayed(name):
+    return name.endswith("weight") and "norm" not in name
+
+
+def weights(dtype=torch.float32):
+    generator = torch.Generator().manual_seed(0)
+    drawn = {name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
+    drawn["zero.weight"].zero_()  # a norm of zero takes a ratio of one
+    return {name: nn.Parameter(values.to(dtype)) for name, values in drawn.items()}
+
+
+def gradient(name, step):
+    generator = torch.Generator().manual_seed(100 * step + sorted(SHAPES).index(name))
+    return torch.randn(SHAPES[name], generator=generator) * (0.5 if step % 3 else 4.0)
+
+
+def groups(named):
+    return [
+        {"params": [p for name, p in named.items() if decayed(name) == flag], "decayed": flag} for flag in (True, False)
+    ]
+
+
+def run(config, steps=STEPS):
+    """The weights after each step of ours, on whole tensors."""
+    named = weights()
+    optimizer = ShardedOptimizer(groups(named), config)
+    optimizer.bind(whole_tensors((name, p, decayed(name)) for name, p in named.items()), lambda sums: sums)
+    history = []
+    for step in range(1, steps + 1):
+        for name, parameter in named.items():
+            parameter.grad = gradient(name, step)
+        optimizer.set_lr(config.lr / step)
+        optimizer.step()
+        history.append({name: parameter.detach().clone() for name, parameter in named.items()})
+    return history
+
+
+def reference(config, lr_of, ratio_of, steps=STEPS):
+    """Algorithm 2 in float64, written from the paper: no code shared with ours.
+
+    `ratio_of(name, weight_norm, update_norm)` is the variant.
+    """
+    named = {name: p.detach() for name, p in weights(torch.float64).items()}
+    m = {name: torch.zeros_like(p) for name, p in named.items()}
+    v = {name: torch.zeros_like(p) for name, p in named.items()}
+    history = []
+    for t in range(1, steps + 1):
+        for name, w in named.items():
+            g = gradient(name, t).double()
+            m[name] = config.beta1 * m[name] + (1 - config.beta1) * g
+            v[name] = config.beta2 * v[name] + (1 - config.beta2) * g**2
+            m_hat = m[name] / (1 - config.beta1**t) if config.bias_correction else m[name]
+            v_hat = v[name] / (1 - config.beta2**t) if config.bias_correction else v[name]
+            u = m_hat / (v_hat**0.5 + config.eps) + (config.weight_decay * w if decayed(name) else 0)
+            w -= lr_of(t) * ratio_of(name, w.norm().item(), u.norm().item()) * u
+        history.append({name: w.clone() for name, w in named.items()})
+    return history
+
+
+def quotient(weight_norm, update_norm):
+    return weight_norm / update_norm if weight_norm > 0 and update_norm > 0 else 1.0
+
+
+RULES = {
+    # apex multi_tensor_lamb_stage_2.cu: "if use_nvlamb or decay != 0", else the plain learning rate.
+    "nvlamb": lambda config: lambda name, w, u: quotient(w, u) if decayed(name) and config.weight_decay else 1.0,
+    # tensorflow_addons lamb.py: _do_layer_adaptation(name), whatever the weight decay.
+    "paper": lambda config: lambda name, w, u: quotient(w, u) if decayed(name) else 1.0,
+}
+
+
+def assert_equal_to(history, expected, rtol=1e-5):
+    for step, (ours, theirs) in enumerate(zip(history, expected, strict=True), 1):
+        for name in SHAPES:
+            torch.testing.assert_close(
+                ours[name].double(), theirs[name].double(), rtol=rtol, atol=2e-6, msg=lambda m, s=step: f"step {s}: {m}"
+            )
+
+
+@pytest.mark.parametrize("backend", ["plain", "cpu"])
+@pytest.mark.parametrize("bias_correction", [True, False])
+@pytest.mark.parametrize("weight_decay", [0.01, 0.0])
+@pytest.mark.parametrize("variant", ["nvlamb", "paper"])
+def test_lamb_equals_its_equations_step_by_step(variant, weight_decay, bias_correction, backend):
+    """Each variant against an independent float64 evaluation, with a learning rate that changes."""
+    config = OptimizerConfig(
+        lr=0.05, variant=variant, weight_decay=weight_decay, bias_correction=bias_correction, backend=backend
+    )
+    assert_equal_to(run(config), reference(config, lambda t: 0.05 / t, RULES[variant](config)))
+
+
+@pytest.mark.parametrize("variant", ["nvlamb", "paper"])
+def test_lamb_equals_timm(variant):
+    """timm's Lamb is apex's semantics; always_adapt is the paper's for tensors without weight decay."""
+    config = OptimizerConfig(lr=0.05, weight_decay=0.0 if variant == "paper" else 0.01, variant=variant)
+    named = weights()
+    always = [group | {"always_adapt": variant == "paper" and group["decayed"]} for group in groups(named)]
+    for group in always:
+        group["weight_decay"] = config.weight_decay if group["decayed"] else 0.0
+    timm = timm_lamb()(always, lr=config.lr, eps=config.eps, max_grad_norm=None)
+    expected = []
+    for step in range(1, STEPS + 1):
+        for name, parameter in named.items():
+            parameter.grad = gradient(name, step)
+        for group in timm.param_groups:
+            group["lr"] = config.lr / step
+        timm.step()
+        expected.append({name: parameter.detach().clone() for name, parameter in named.items()})
+    assert_equal_to(run(config), expected)
+
+
+def test_adamw_is_torch_adamw():
+    """torch.optim.AdamW with the same groups."""
+    config = OptimizerConfig(name="adamw", lr=0.05, weight_decay=0.1)
+    named = weights()
+    theirs = [group | {"weight_decay": 0.1 if group["decayed"] else 0.0} for group in groups(named)]
+    adamw = torch.optim.AdamW(theirs, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps)
+    expected = []
+    for step in range(1, STEPS + 1):
+        for name, parameter in named.items():
+            parameter.grad = gradient(name, step)
+        for group in adamw.param_groups:
+            group["lr"] = config.lr / step
+        adamw.step()
+        expected.append({name: parameter.detach().clone() for name, parameter in named.items()})
+    assert_equal_to(run(config), expected)
+
+
+def test_variants_coincide_on_bert():
+    """With weight decay, and biases and LayerNorm on the exclusion list, the two are the same to the last bit."""
+    histories = [run(OptimizerConfig(lr=0.05, variant=variant)) for variant in ("nvlamb", "paper")]
+    assert all(torch.equal(a[name], b[name]) for a, b in zip(*histories, strict=True) for name in SHAPES)
+
+
+class StopAtReduction(Exception):  # noqa: N818 - not an error
+    pass
+
+
+def step_sharded(sizes, world_size, weights, grads, config, gaps=0):
+    """Two steps over equal partitions of the concatenated tensors; ranks take turns, sums meet in a list.
+
+    `gaps` poisoned elements lie behind each tensor, as alignment padding does.
+    """
+    offsets = torch.tensor([0, *(size + gaps for size in sizes)]).cumsum(0).tolist()
+    total = offsets.pop()
+    chunk = -(-total // world_size)
+    buffer = torch.full((chunk * world_size,), torch.nan)
+    for offset, weight in zip(offsets, weights, strict=True):
+        buffer[offset : offset + len(weight)] = weight
+    names, shapes = tuple(f"t{i}" for i in range(len(sizes))), tuple((size,) for size in sizes)
+    ranks = []
+    for rank in range(world_size):
+        here = slice(rank * chunk, (rank + 1) * chunk)
+        parameter = nn.Parameter(buffer[here].clone())
+        shard = Shard(names, shapes, parameter, fragments_of_partition(sizes, offsets, here.start, chunk), True)
+        ranks.append((parameter, ShardedOptimizer([{"params": [parameter], "decayed": True}], config), shard, here))
+    for step_grads in grads:
+        grad_buffer = torch.full_like(buffer, torch.nan)
+        for offset, grad in zip(offsets, step_grads, strict=True):
+            grad_buffer[offset : offset + len(grad)] = grad
+        step_together(ranks, grad_buffer)
+    flat = torch.cat([parameter.detach() for parameter, *_ in ranks])
+    padding = torch.ones(len(flat), dtype=torch.bool)
+    for offset, size in zip(offsets, sizes, strict=True):
+        padding[offset : offset + size] = False
+    assert torch.isnan(flat[padding]).all(), "padding was written"
+    return torch.cat([flat[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)])
+
+
+def step_together(ranks, grad_buffer):
+    """One step of all ranks in one process: run up to the all-reduce, undo, run again with the total."""
+    contributions = []
+
+    def collect(sums):
+        contributions.append(sums.clone())
+        raise StopAtReduction
+
+    for parameter, optimizer, shard, here in ranks:
+        parameter.grad = grad_buffer[here].clone()
+        optimizer.bind([shard], collect)
+        saved = {key: value.clone() if torch.is_tensor(value) else value for key, value in shard.state.items()}
+        with suppress(StopAtReduction):
+            optimizer.step()
+        shard.state.update(saved)
+    total = torch.stack(contributions).sum(0)
+    for _, optimizer, shard, _ in ranks:
+        optimizer.bind([shard], lambda sums: sums.copy_(total))
+        optimizer.step()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 97), min_size=1, max_size=9),
+    world_size=st.integers(1, 64),
+    gaps=st.integers(0, 5),
+    seed=st.integers(0, 2**16),
+)
+@pytest.mark.parametrize("backend", ["plain", "cpu"])
+def test_any_partition_equals_whole_tensors_bit_for_bit(backend, sizes, world_size, gaps, seed):
+    """Odd sizes, tensors over several ranks, ranks with only (poisoned) padding: the same weights to the last bit."""
+    generator = torch.Generator().manual_seed(seed)
+    draw = [[torch.randn(size, generator=generator) for size in sizes] for _ in range(3)]
+    config = OptimizerConfig(lr=0.02, backend=backend)
+    parameters = [nn.Parameter(w.clone()) for w in draw[0]]
+    whole = ShardedOptimizer([{"params": parameters, "decayed": True}], config)
+    whole.bind(whole_tensors((f"t{i}", p, True) for i, p in enumerate(parameters)), lambda sums: sums)
+    for grads in draw[1:]:
+        for parameter, grad in zip(parameters, grads, strict=True):
+            parameter.grad = grad.clone()
+        whole.step()
+    expected = torch.cat([p.detach() for p in parameters])
+    assert torch.equal(step_sharded(sizes, world_size, draw[0], draw[1:], config, gaps), expected)
+
+
+@pytest.mark.parametrize("backend", ["plain", "cpu"])
+def test_large_tensor_over_three_ranks(backend):
+    """A hundred thousand elements in several chunks per rank, cut at odd places."""
+    sizes = [100_003, 5, 70_001]
+    generator = torch.Generator().manual_seed(1)
+    draw = [[torch.randn(size, generator=generator) for size in sizes] for _ in range(2)]
+    config = OptimizerConfig(lr=0.02, backend=backend)
+    one = step_sharded(sizes, 1, draw[0], draw[1:], config)
+    assert torch.equal(step_sharded(sizes, 3, draw[0], draw[1:], config, gaps=7), one)
+
+
+def bound(config=None, named=None, all_reduce=lambda sums: sums):
+    named = named or weights()
+    optimizer = ShardedOptimizer(groups(named), config or OptimizerConfig(lr=0.05))
+    optimizer.bind(whole_tensors((name, p, decayed(name)) for name, p in named.items()), all_reduce)
+    return named, optimizer
+
+
+def give_gradients(named, step=1):
+    for name, parameter in named.items():
+        parameter.grad = gradient(name, step)
+
+
+def test_unbound_optimizer_does_not_step():
+    """DeepSpeed's step with zero gradients at construction must leave the weights alone."""
+    parameter = nn.Parameter(torch.ones(4))
+    optimizer = ShardedOptimizer([{"params": [parameter], "decayed": True}], OptimizerConfig())
+    parameter.grad = torch.zeros(4)
+    optimizer.step()
+    assert torch.equal(parameter.detach(), torch.ones(4))
+
+
+def test_overflow_skips_the_step_whole():
+    """Weights, moments and step count stay; the next step goes on as if the skipped one had not been."""
+    named, optimizer = bound()
+    give_gradients(named)
+    named["word.weight"].grad[0, 0] = torch.inf
+    optimizer.overflow = True
+    optimizer.step()
+    assert all(torch.equal(p.detach(), weights()[name].detach()) for name, p in named.items())
+    assert all(shard.state["step"] == 0 and not shard.state["exp_avg"].any() for shard in optimizer.shards)
+
+
+def test_missing_gradient_is_an_error():
+    """Half an update is none."""
+    named, optimizer = bound()
+    give_gradients(named)
+    named["dense.weight"].grad = None
+    with pytest.raises(RuntimeError, match=r"no gradient for the shard of dense\.weight"):
+        optimizer.step()
+
+
+def test_empty_groups_cost_nothing():
+    """ZeRO empties the groups whose turn it is not: no update and no all-reduce for them."""
+    calls = []
+    named = {"a": nn.Parameter(torch.ones(3)), "b": nn.Parameter(torch.ones(3))}
+    optimizer = ShardedOptimizer(
+        [{"params": [named["a"]], "decayed": True}, {"params": [named["b"]], "decayed": False}], OptimizerConfig(lr=0.1)
+    )
+    shards = whole_tensors((name, p, decayed(name)) for name, p in named.items())
+    for shard in shards:
+        shard.replicated = False
+    optimizer.bind(shards, lambda sums: calls.append(tuple(sums.shape)))
+    for parameter in named.values():
+        parameter.grad = torch.ones(3)
+    full = [group["params"] for group in optimizer.param_groups]
+    for turn in (0, 1):
+        for number, group in enumerate(optimizer.param_groups):
+            group["params"] = full[number] if number == turn else []
+        optimizer.step()
+    assert calls == [(1, 2)]
+    assert [shard.state["step"] for shard in shards] == [1, 1]
+
+
+def test_adamw_needs_no_all_reduce():
+    """No trust ratio, no norm, no communication."""
+
+    def refuse(sums):
+        raise AssertionError("reduced")
+
+    named, optimizer = bound(OptimizerConfig(name="adamw"), all_reduce=refuse)
+    for shard in optimizer.shards:
+        shard.replicated = False
+    give_gradients(named)
+    optimizer.step()
+
+
+def test_state_dict_continues_bit_for_bit():
+    """Saved, loaded into a fresh optimizer, and stepped: the same weights as without the detour."""
+    named, optimizer = bound()
+    give_gradients(named)
+    optimizer.step()
+    saved = copy.deepcopy(optimizer.state_dict())  # a state dict shares its tensors
+    other_named, other = bound(named={name: nn.Parameter(p.detach().clone()) for name, p in named.items()})
+    other.load_state_dict(saved)
+    for tensors, stepper in ((named, optimizer), (other_named, other)):
+        give_gradients(tensors, 2)
+        stepper.step()
+    assert all(torch.equal(named[name], other_named[name]) for name in SHAPES)
+    assert [shard.state["step"] for shard in other.shards] == [2] * len(SHAPES)
+
+
+def test_what_a_loader_writes_into_the_groups_changes_nothing():
+    """DeepSpeed's universal loader copies the first group's values into all groups (0.19.8, stage 3)."""
+    results = []
+    for meddle in (False, True):
+        named, optimizer = bound()
+        if meddle:
+            first = {key: value for key, value in optimizer.param_groups[0].items() if key != "params"}
+            for group in optimizer.param_groups:
+                group.update(first | {"weight_decay": 0.7})
+        give_gradients(named)
+        optimizer.step()
+        results.append(named)
+    assert all(torch.equal(results[0][name], results[1][name]) for name in SHAPES)
+
+
+def test_stacked_parameter_is_several_tensors():
+    """Three tensors in one parameter, cut anywhere, step as three parameters do."""
+    generator = torch.Generator().manual_seed(1)
+    weight, grad = torch.randn(6, 5, generator=generator), torch.randn(6, 5, generator=generator)
+    weight[:2] *= 50  # one part's ratio differs from the others'
+
+    def stepped(tensors, grads, parts):
+        parameters = [nn.Parameter(t.clone()) for t in tensors]
+        optimizer = ShardedOptimizer([{"params": parameters, "decayed": True}], OptimizerConfig(lr=0.1))
+        optimizer.bind(whole_tensors((f"t{i}", p, True) for i, p in enumerate(parameters)), lambda sums: sums, parts)
+        for parameter, g in zip(parameters, grads, strict=True):
+            parameter.grad = g.clone()
+        optimizer.step()
+        return torch.cat([p.detach() for p in parameters]), optimizer.last_ratios
+
+    fused, ratios = stepped([weight], [grad], lambda name: 3)
+    apart, _ = stepped(weight.chunk(3), grad.chunk(3), lambda name: 1)
+    whole, _ = stepped([weight], [grad], lambda name: 1)
+    assert torch.equal(fused, apart) and not torch.allclose(fused, whole)
+    assert list(ratios) == ["t0.0", "t0.1", "t0.2"]
+    assert ratios["t0.0"] > 10 * ratios["t0.1"]

@@ -1,0 +1,244 @@
+"""A toy model trained under DeepSpeed in every configuration, and what it must come to."""
+
+import json
+import tempfile
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+STEPS, GLOBAL_BATCH, WORDS, LENGTH, LR, CLIP = 10, 12, 37, 7, 2e-2, 1.0
+
+
+class Toy(nn.Module):
+    """Odd sizes, a tied weight and a tensor larger than a partition."""
+
+    def __init__(self, checkpointing=False):
+        super().__init__()
+        self.checkpointing = checkpointing
+        self.embedding = nn.Embedding(WORDS, 11)
+        self.norm = nn.LayerNorm(11)
+        self.hidden = nn.Linear(11, 29)
+        self.back = nn.Linear(29, 11, bias=False)
+        self.bias = nn.Parameter(torch.zeros(WORDS))
+
+    def forward(self, ids):
+        hidden = self.norm(self.embedding(ids))
+        hidden = checkpoint(self.middle, hidden, use_reentrant=False) if self.checkpointing else self.middle(hidden)
+        return hidden @ self.embedding.weight.T.to(hidden.dtype) + self.bias
+
+    def middle(self, hidden):
+        return self.back(torch.tanh(self.hidden(hidden)))
+
+
+def toy(checkpointing=False):
+    torch.manual_seed(3)
+    model = Toy(checkpointing)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    return model
+
+
+def no_weight_decay(name):
+    return "norm" in name or name.endswith("bias")
+
+
+def stacked(name):
+    return 29 if name == "hidden.weight" else 1  # (29, 11) taken for 29 tensors of 11, to have some cut by partitions
+
+
+def samples(step):
+    return torch.from_numpy(np.random.default_rng(step).integers(0, WORDS, (GLOBAL_BATCH, LENGTH)))
+
+
+def loss_sum(logits, ids):
+    return nn.functional.cross_entropy(logits.flatten(0, 1).float(), (ids * 5 + 1).flatten() % WORDS, reduction="sum")
+
+
+class Reference:
+    """Unsharded LAMB in float64, written from the paper: whole tensors, one process, no code shared with ours."""
+
+    def __init__(self, named):
+        self.named = named
+        self.state = {name: (torch.zeros_like(p), torch.zeros_like(p)) for name, p in named.items()}
+        self.t = 0
+
+    @torch.no_grad()
+    def step(self, grads):
+        self.t += 1
+        for name, p in self.named.items():
+            g = grads[name]
+            m, v = self.state[name]
+            m.copy_(0.9 * m + 0.1 * g)
+            v.copy_(0.999 * v + 0.001 * g * g)
+            decay = 0.0 if no_weight_decay(name) else 0.01
+            u = (m / (1 - 0.9**self.t)) / ((v / (1 - 0.999**self.t)).sqrt() + 1e-6) + decay * p
+            for w, part in zip(p.chunk(stacked(name)), u.chunk(stacked(name)), strict=True):
+                ratio = w.norm() / part.norm() if decay else 1.0
+                w.sub_(LR * ratio * part)
+
+
+def trained_in_float64(clip=CLIP):
+    """The toy after all steps, model and optimizer in float64."""
+    model = toy().double()
+    reference = Reference(dict(model.named_parameters()))
+    for t in range(1, STEPS + 1):
+        model.zero_grad()
+        (loss_sum_64(model(samples(t)), samples(t)) / (GLOBAL_BATCH * LENGTH)).backward()
+        total = sum(p.grad.square().sum() for p in model.parameters()).sqrt().item()
+        scale = max(1.0, (total + 1e-6) / clip) if clip else 1.0
+        reference.step({name: p.grad / scale for name, p in model.named_parameters()})
+    return {name: p.detach() for name, p in model.named_parameters()}
+
+
+def loss_sum_64(logits, ids):
+    return nn.functional.cross_entropy(logits.flatten(0, 1), (ids * 5 + 1).flatten() % WORDS, reduction="sum")
+
+
+def replayed_in_float64(initial, gradients):
+    """The weights after unsharded LAMB took the gradients (one dict per step) that DeepSpeed handed over.
+
+    `initial`: the master weights before; in bf16 DeepSpeed makes them from the rounded weights.
+    """
+    named = {name: initial[name].double().view(p.shape) for name, p in toy().named_parameters()}
+    reference = Reference(named)
+    for grads in gradients:
+        reference.step({name: grad.double().view_as(named[name]) for name, grad in grads.items()})
+    return named
+
+
+@contextmanager
+def json_file(settings):
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump({"zero_allow_untested_optimizer": True} | settings, file)
+        file.flush()
+        yield file.name
+
+
+def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=False):
+    from pipeline import distributed
+    from pipeline.engine import EngineConfig, build, read_settings
+    from pipeline.optim.lamb import OptimizerConfig
+
+    with json_file(settings) as path:
+        return build(
+            toy(checkpointing),
+            no_weight_decay,
+            stacked,
+            OptimizerConfig(lr=LR, max_grad_norm=clip),
+            read_settings(EngineConfig(deepspeed=path)),
+            device=device,
+            micro_batch_size=GLOBAL_BATCH // distributed.world_size() // accumulation,
+            accumulation_steps=accumulation,
+        )
+
+
+def train_steps(engine, steps, accumulation=2, spoil=()):
+    """Train on this rank's share; at the steps in `spoil`, the last rank's first loss is infinite."""
+    from pipeline import distributed
+
+    rank, world = distributed.rank(), distributed.world_size()
+    for t in steps:
+        mine = samples(t).view(world, accumulation, -1, LENGTH)[rank]
+        for number, ids in enumerate(mine):
+            loss = loss_sum(engine.forward(ids), ids) / (GLOBAL_BATCH * LENGTH)
+            if t in spoil and number == 0 and rank == world - 1:
+                loss = loss * torch.inf
+            engine.backward(loss)
+            engine.step(LR)
+
+
+def train(cases, poison=True):
+    """On each rank and for each case: train the toy; weights before and after, gradients of each step, in fragments.
+
+    `poison` puts NaN into all padding before the first step.
+    """
+    from pipeline import distributed
+    from pipeline.engine import EngineConfig, start
+
+    device = start(EngineConfig())
+    results = {}
+    for name, (settings, options) in cases.items():
+        try:
+            engine = build_engine(device, settings, **options)
+            if poison:
+                poison_padding(engine.shards)
+            initial, gradients = pieces(engine.shards, lambda shard: shard.flat), record_gradients(engine)
+            train_steps(engine, range(1, STEPS + 1), options.get("accumulation", 2))
+            results[name] = (initial, pieces(engine.shards, lambda shard: shard.flat), gradients)
+        except Exception as error:
+            error.add_note(f"in case {name!r}")
+            raise
+    distributed.shutdown()
+    return results
+
+
+def poison_padding(shards):
+    for shard in shards:
+        padding = torch.ones(len(shard.flat), dtype=torch.bool)
+        for _, start, stop, _ in shard.fragments:
+            padding[start:stop] = False
+        shard.flat[padding] = torch.nan
+
+
+def record_gradients(engine):
+    """A list that grows by one {name: [(offset, values)]} at each step, from all calls of the optimizer in it."""
+    gradients, optimizer = [], engine.optimizer
+    step = optimizer.step
+
+    def recording_step(closure=None):
+        present = [
+            s for s in optimizer.shards if any(s.param is p for g in optimizer.param_groups for p in g["params"])
+        ]
+        found = pieces(present, lambda shard: shard.param.grad.view(-1))
+        if not gradients or found.keys() & gradients[-1].keys():
+            gradients.append({})
+        gradients[-1].update(found)
+        step()
+
+    optimizer.step = recording_step
+    return gradients
+
+
+def pieces(shards, values_of):
+    """This rank's fragments: name -> [(offset, values)]."""
+    found = {}
+    for shard in shards:
+        for tensor, start, stop, offset in shard.fragments:
+            found.setdefault(shard.names[tensor], []).append((offset, values_of(shard)[start:stop].clone()))
+    return found
+
+
+def assemble(per_rank):
+    """All ranks' pieces -> name -> (n,) whole tensors; NaN where a piece is missing."""
+    whole = {name: torch.full((p.numel(),), torch.nan) for name, p in toy().named_parameters()}
+    for found in per_rank:
+        for name, parts in found.items():
+            for offset, values in parts:
+                whole[name][offset : offset + len(values)] = values
+    return whole
+
+
+def results_of(per_rank, case):
+    """(weights before, weights after, gradients of each step) of a case, whole."""
+    before, after = (assemble([result[case][i] for result in per_rank]) for i in (0, 1))
+    steps = zip(*(result[case][2] for result in per_rank), strict=True)
+    return before, after, [assemble(step) for step in steps]
+
+
+def largest_difference(weights, expected):
+    """Over all tensors, the largest difference over the tensor's largest weight."""
+    return max(
+        ((weights[name].double() - value.flatten()).abs().max() / value.abs().max()).item()
+        for name, value in expected.items()
+    )
+
+
+def norm_difference(weights, expected):
+    """Over all tensors, the norm of the difference over the tensor's norm."""
+    return max(
+        ((weights[name].double() - value.flatten()).norm() / value.norm()).item() for name, value in expected.items()
+    )
