@@ -23,12 +23,13 @@ help:
 setup: $(READY)
 
 # torch before the rest and no build isolation: DeepSpeed's setup imports the torch that is installed.
-$(READY): requirements.txt
+$(READY): requirements.txt tests/requirements.txt
 	@command -v g++ >/dev/null || { echo "error: g++ is missing; on Debian: apt-get install g++"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -q --disable-pip-version-check $(shell grep -E '^(torch|numpy|setuptools|wheel|ninja)==' requirements.txt)
 	DS_BUILD_OPS=0 $(VENV)/bin/pip install -q --disable-pip-version-check --no-build-isolation -r requirements.txt
+	$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps -r tests/requirements.txt
 	@touch $(READY)
 
 demo: setup

@@ -34,7 +34,7 @@ FLOORS = {
 
 SOLE_IMPORTERS = {
     "torch": ("pipeline", "benchmarks"),
-    "deepspeed": ("pipeline/engine.py", "pipeline/optim/zero.py"),
+    "deepspeed": ("pipeline/engine.py", "pipeline/optim/zero.py", "benchmarks/unaware.py"),
     "transformers": ("pipeline/huggingface.py", "benchmarks"),
     "mpi4py": ("preprocessing/workers.py",),
     "matplotlib": ("pipeline/report.py", "benchmarks"),

@@ -293,10 +293,8 @@ def test_missing_gradient_is_an_error():
 def test_empty_groups_cost_nothing():
     """ZeRO empties the groups whose turn it is not: no update and no all-reduce for them."""
     calls = []
-    named = {"a": nn.Parameter(torch.ones(3)), "b": nn.Parameter(torch.ones(3))}
-    optimizer = ShardedOptimizer(
-        [{"params": [named["a"]], "decayed": True}, {"params": [named["b"]], "decayed": False}], OptimizerConfig(lr=0.1)
-    )
+    named = {"weight": nn.Parameter(torch.ones(3)), "bias": nn.Parameter(torch.ones(3))}
+    optimizer = ShardedOptimizer(groups(named), OptimizerConfig(lr=0.1))
     shards = whole_tensors((name, p, decayed(name)) for name, p in named.items())
     for shard in shards:
         shard.replicated = False

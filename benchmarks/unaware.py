@@ -1,0 +1,54 @@
+"""`pipeline.pretrain` with an ordinary LAMB handed to DeepSpeed, which ZeRO turns into another algorithm: to compare.
+
+timm's Lamb takes the place of ours. Under ZeRO it is given flat slices and takes one trust ratio for each.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import deepspeed
+from torch import Tensor
+
+import pipeline.engine
+from benchmarks.oracles import timm_lamb
+from pipeline import command
+from pipeline.optim.lamb import OptimizerConfig
+from pipeline.optim.shards import Parts, Shard
+from pipeline.optim.zero import Binding
+from pipeline.pretrain import pretrain
+
+TimmLamb = timm_lamb()
+
+
+class OrdinaryLamb(TimmLamb):  # type: ignore[misc,valid-type]
+    """timm's Lamb, with what `pipeline.engine` asks of an optimizer."""
+
+    def __init__(self, groups: list[dict[str, Any]], config: OptimizerConfig) -> None:
+        weight_decays = (config.weight_decay if group["decayed"] else 0.0 for group in groups)
+        super().__init__(
+            [group | {"weight_decay": decay} for group, decay in zip(groups, weight_decays, strict=True)],
+            lr=config.lr,
+            betas=(config.beta1, config.beta2),
+            eps=config.eps,
+            max_grad_norm=None,  # DeepSpeed clips
+        )
+        self.overflow = False
+        self.shards: list[Shard] = []
+
+    def set_lr(self, lr: float) -> None:
+        """Set the learning rate of every group."""
+        for group in self.param_groups:
+            group["lr"] = lr
+
+
+def bind_nothing(
+    engine: deepspeed.DeepSpeedEngine, optimizer: OrdinaryLamb, all_reduce: Callable[[Tensor], Any], parts: Parts
+) -> Binding:
+    """The optimizer is not told what its slices hold."""
+    return Binding([], model_part=lambda name, fragment: engine.module.get_parameter(name), push=lambda: None)
+
+
+if __name__ == "__main__":
+    pipeline.engine.ShardedOptimizer = OrdinaryLamb  # type: ignore[misc]
+    pipeline.engine.bind = bind_nothing  # type: ignore[assignment]
+    command.main(pretrain)
