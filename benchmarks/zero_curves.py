@@ -53,14 +53,14 @@ def draw(curves: dict[str, dict[int, list[float]]], path: Path) -> None:
     )
     titles = {"unaware": "LAMB unaware of ZeRO (timm's)", "ours": "this one"}
     for (top, bottom), name in zip(axes.T, ("unaware", "ours"), strict=True):
-        first = next(iter(curves[name].values()))
+        first, largest = next(iter(curves[name].values())), spread(list(curves[name].values()))
         for (ranks, losses), width in zip(curves[name].items(), (5, 2.5, 1), strict=False):
             steps, label = range(1, len(losses) + 1), f"{ranks} rank" + ("s" if ranks > 1 else "")
             top.plot(steps, losses, linewidth=width if name == "ours" else 1.3, label=label)
             if losses is not first:
                 relative = [max(abs(a - b) / b, 1e-9) for a, b in zip(losses, first, strict=True)]
                 bottom.semilogy(steps, relative, linewidth=1.3, color=top.lines[-1].get_color())
-        top.set_title(f"{titles[name]}: curves differ by up to {spread(list(curves[name].values())):.1g} of the loss")
+        top.set_title(f"{titles[name]}: curves differ by up to {largest:.1g} of the loss", fontsize=10)
         top.legend()
         bottom.set_xlabel("optimizer step")
         for axis in (top, bottom):
