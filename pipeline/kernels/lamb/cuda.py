@@ -16,8 +16,9 @@ try:
 except ImportError as error:  # pragma: no cover - the message is tested through `choose`
     raise UnavailableError(f"Triton is not installed ({error})") from None
 
-BLOCK = 4096
-"""Elements of a program: with 8 warps each thread has four 16-byte loads of each stream in flight."""
+BLOCK = 2048
+"""Elements of a program. With 8 warps each thread has two 16-byte loads of each stream in flight, and 80 registers let
+three programs share a multiprocessor, so that one loads while another computes."""
 ALIGN = 4
 """Elements in 16 bytes."""
 WARPS = 8

@@ -1,13 +1,17 @@
 """The GPU kernels add up all chunks and move the bytes that interface.py states."""
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
 
 import pytest
 import torch
 from lamb_kernels import DEVICES, NUMBERS, PARTITION, make, state
+from ranks import ROOT
 from triton.runtime.interpreter import InterpreterBuilder
 
-from pipeline.kernels.lamb.cuda import REDUCE_BLOCK, sum_kernel
+from pipeline.kernels.lamb.cuda import ALIGN, BLOCK, REDUCE_BLOCK, sum_kernel
 
 
 @pytest.fixture
@@ -49,10 +53,10 @@ ELEMENTS = sum(stop - start for _, start, stop in PARTITION.pieces)
 
 @pytest.mark.parametrize("model", [None, torch.bfloat16])
 def test_lamb_reads_28_and_writes_12_bytes_per_element(moved, model):
-    """Both passes; 2 more where the model's 16-bit weight is written. The chunks' sums are 16 bytes per 4096."""
+    """Both passes; 2 more where the model's 16-bit weight is written. The chunks' sums are 16 bytes per chunk."""
     kernel, tensors = make("cuda"), state("cuda", model=model)
     sums = kernel.moments(tensors, PARTITION, NUMBERS)
-    partials = 16 * len(PARTITION.chunks(4096, 4, torch.device("cpu")).table)
+    partials = 16 * len(PARTITION.chunks(BLOCK, ALIGN, torch.device("cpu")).table)
     assert moved == {"read": 16 * ELEMENTS + partials, "written": 8 * ELEMENTS}
     moved.update(read=0, written=0)
     kernel.apply(tensors, PARTITION, NUMBERS, torch.ones(len(sums)))
@@ -63,3 +67,38 @@ def test_adam_reads_16_and_writes_12_bytes_per_element(moved):
     """One pass."""
     make("cuda").adam(state("cuda"), PARTITION, NUMBERS)
     assert moved == {"read": 16 * ELEMENTS, "written": 12 * ELEMENTS}
+
+
+COMPILE = """
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource, compile
+
+from pipeline.kernels.lamb import cuda
+
+fp32, flags = "*fp32", {"BLOCK": cuda.BLOCK, "ALIGN": cuda.ALIGN}
+flat = dict.fromkeys("wgmv", fp32)
+kernels = [(cuda.moments_kernel, flat | {"numbers": fp32, "chunks": "*i64", "partials": "*fp64"}, flags)]
+for adam in (False, True):
+    pointers = flat | {"model": "*bf16", "numbers": fp32, "chunks": "*i64", "ratios": fp32}
+    kernels.append((cuda.update_kernel, pointers, {"ADAM": adam, "MODEL": True} | flags))
+for capability in (80, 90):
+    for kernel, pointers, constants in kernels:
+        signature = pointers | dict.fromkeys(constants, "constexpr")
+        places = {(number,): [["tt.divisibility", 16]] for number in range(len(pointers))}
+        values = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
+        source = ASTSource(kernel, signature, constexprs=values, attrs=places)
+        made = compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": cuda.WARPS})
+        print(kernel.__name__, made.asm["ptx"].count("ld.global.v4"), made.asm["ptx"].count("st.global.v4"))
+"""
+
+
+def test_compiles_for_gpus_with_16_byte_accesses():
+    """For A100 and H100, without a GPU: full chunks are read and written in 16-byte vectors, two for each stream."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    done = subprocess.run([sys.executable, "-c", COMPILE], cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert [name for name, _, _ in lines] == ["moments_kernel", "update_kernel", "update_kernel"] * 2
+    per_stream = BLOCK // 32 // 8 // 4  # lanes of a warp, warps, elements of a vector
+    for (_, loads, stores), (read, written) in zip(lines, [(4, 2), (3, 1), (4, 3)] * 2, strict=True):
+        assert int(loads) >= per_stream * read and int(stores) >= per_stream * written
