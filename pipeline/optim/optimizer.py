@@ -93,7 +93,10 @@ class ShardedOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of the tensors that are in the groups now; their `.grad` must be fp32 and already clipped."""
+        """One update of the tensors that are in the groups now.
+
+        Their `.grad` must be fp32 and already clipped; it is spent: afterwards it may hold the step's direction.
+        """
         if self._all_reduce is None or self.overflow:
             return
         scaled: list[Task] = []

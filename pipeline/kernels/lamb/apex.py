@@ -1,8 +1,9 @@
 """LAMB by NVIDIA apex's multi-tensor kernels, where apex is installed (from source; `apex` on PyPI is another project).
 
-apex keeps the direction u between its two stages, here in the place of the gradient, so it moves 28 + 12 bytes per
-element. Its norms are float32 sums, so partitions cut differently agree to rounding only. Read from NVIDIA/apex,
-csrc/multi_tensor_lamb_stage_1.cu, multi_tensor_lamb_stage_2.cu and multi_tensor_l2norm_kernel.cu."""
+Its norms take a pass of their own, 8 bytes per element, and are float32 sums, so partitions cut differently agree to
+rounding only. Read from NVIDIA/apex, csrc/multi_tensor_lamb_stage_1.cu, multi_tensor_lamb_stage_2.cu and
+multi_tensor_l2norm_kernel.cu.
+"""
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ class ApexKernel:
     """`LambKernel` by apex."""
 
     def moments(self, state: State, partition: Partition, numbers: Coefficients) -> Tensor:
-        """See `LambKernel`; writes u over the gradient."""
+        """See `LambKernel`."""
         sums = torch.zeros(partition.num_tensors, 2, dtype=torch.float64, device=state.param.device)
         if not partition.pieces:
             return sums
@@ -36,7 +37,7 @@ class ApexKernel:
         return sums
 
     def apply(self, state: State, partition: Partition, numbers: Coefficients, ratios: Tensor) -> None:
-        """See `LambKernel`; `state.grad` holds u."""
+        """See `LambKernel`."""
         if partition.pieces:
             tensors = torch.tensor([piece.tensor for piece in partition.pieces], device=ratios.device)
             self._stage2(state, partition, numbers, ratios[tensors])

@@ -24,14 +24,14 @@ static inline float direction(float w, float m, float v, const Numbers& c) {
   return m * c.scale1 / (std::sqrt(v) * c.scale2 + c.eps) + c.weight_decay * w;
 }
 
-CLONES static void moments(const float* __restrict w, const float* __restrict g, float* __restrict m,
-                           float* __restrict v, int64_t n, const Numbers c, double* sums) {
+CLONES static void moments(const float* __restrict w, float* __restrict g, float* __restrict m, float* __restrict v,
+                           int64_t n, const Numbers c, double* sums) {
   double w_sq = 0, u_sq = 0;
 #pragma omp simd reduction(+ : w_sq, u_sq)
   for (int64_t i = 0; i < n; ++i) {
     m[i] = m[i] * c.beta1 + g[i] * c.one_minus_beta1;
     v[i] = v[i] * c.beta2 + g[i] * g[i] * c.one_minus_beta2;
-    const float u = direction(w[i], m[i], v[i], c);
+    const float u = g[i] = direction(w[i], m[i], v[i], c);
     w_sq += double(w[i]) * double(w[i]);
     u_sq += double(u) * double(u);
   }
@@ -39,10 +39,9 @@ CLONES static void moments(const float* __restrict w, const float* __restrict g,
   sums[1] = u_sq;
 }
 
-CLONES static void apply(float* __restrict w, const float* __restrict m, const float* __restrict v, int64_t n,
-                         const Numbers c, float rate) {
+CLONES static void apply(float* __restrict w, const float* __restrict u, int64_t n, float rate) {
 #pragma omp simd
-  for (int64_t i = 0; i < n; ++i) w[i] -= rate * direction(w[i], m[i], v[i], c);
+  for (int64_t i = 0; i < n; ++i) w[i] -= rate * u[i];
 }
 
 CLONES static void adam(float* __restrict w, const float* __restrict g, float* __restrict m, float* __restrict v,
@@ -68,7 +67,7 @@ CLONES static void to_bf16(const float* __restrict w, uint16_t* __restrict out, 
 
 extern "C" {
 
-void lamb_moments(const float* w, const float* g, float* m, float* v, const Chunk* chunks, const int64_t* bounds,
+void lamb_moments(const float* w, float* g, float* m, float* v, const Chunk* chunks, const int64_t* bounds,
                   int64_t num_chunks, int64_t num_tensors, const Numbers* c, double* partials, double* sums,
                   int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
@@ -85,12 +84,12 @@ void lamb_moments(const float* w, const float* g, float* m, float* v, const Chun
   }
 }
 
-void lamb_apply(float* w, const float* m, const float* v, uint16_t* model, const Chunk* chunks, int64_t num_chunks,
-                const Numbers* c, const float* ratios, int threads) {
+void lamb_apply(float* w, const float* u, uint16_t* model, const Chunk* chunks, int64_t num_chunks, const Numbers* c,
+                const float* ratios, int threads) {
 #pragma omp parallel for num_threads(threads) schedule(static)
   for (int64_t j = 0; j < num_chunks; ++j) {
     const int64_t a = chunks[j].start, n = chunks[j].stop - a;
-    apply(w + a, m + a, v + a, n, *c, c->lr * ratios[chunks[j].tensor]);
+    apply(w + a, u + a, n, c->lr * ratios[chunks[j].tensor]);
     if (model) to_bf16(w + a, model + a, n);  // the chunk is still in the cache
   }
 }

@@ -52,7 +52,7 @@ class CpuKernel:
         """See `LambKernel`."""
         table, _ = partition.chunks(CHUNK, 1, state.param.device)
         self._library.lamb_apply(
-            *_fp32(state.param, state.exp_avg, state.exp_avg_sq),
+            *_fp32(state.param, state.grad),
             _bf16(state.model),
             *_pointers(table),
             *_sizes(len(table)),

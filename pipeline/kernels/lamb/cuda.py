@@ -46,6 +46,7 @@ def _moments_of_chunk(w, g, m, v, numbers, partial, at, mask):
     tl.store(m + at, exp_avg, mask=mask)
     tl.store(v + at, exp_avg_sq, mask=mask)
     update = _direction(param, exp_avg, exp_avg_sq, numbers)
+    tl.store(g + at, update, mask=mask)
     if mask is not None:  # lanes behind the chunk's end hold anything
         param, update = tl.where(mask, param, 0.0), tl.where(mask, update, 0.0)
     wide_param, wide_update = param.to(tl.float64), update.to(tl.float64)
@@ -56,7 +57,7 @@ def _moments_of_chunk(w, g, m, v, numbers, partial, at, mask):
 @triton.jit
 def moments_kernel(
     w,  # (n,) fp32
-    g,  # (n,) fp32
+    g,  # (n,) fp32, replaced by u
     m,  # (n,) fp32, written
     v,  # (n,) fp32, written
     numbers,  # (9,) fp32, see Coefficients.floats
@@ -99,12 +100,14 @@ def sum_kernel(
 
 @triton.jit
 def _update_chunk(w, g, m, v, model, numbers, rate, at, mask, ADAM: tl.constexpr, MODEL: tl.constexpr):  # noqa: N803
-    param, exp_avg, exp_avg_sq = tl.load(w + at, mask=mask), tl.load(m + at, mask=mask), tl.load(v + at, mask=mask)
+    param = tl.load(w + at, mask=mask)
+    update = tl.load(g + at, mask=mask)  # u already, or the gradient that gives it
     if ADAM:
-        exp_avg, exp_avg_sq = _moments(exp_avg, exp_avg_sq, tl.load(g + at, mask=mask), numbers)
+        exp_avg, exp_avg_sq = _moments(tl.load(m + at, mask=mask), tl.load(v + at, mask=mask), update, numbers)
         tl.store(m + at, exp_avg, mask=mask)
         tl.store(v + at, exp_avg_sq, mask=mask)
-    param -= rate * _direction(param, exp_avg, exp_avg_sq, numbers)
+        update = _direction(param, exp_avg, exp_avg_sq, numbers)
+    param -= rate * update
     tl.store(w + at, param, mask=mask)
     if MODEL:
         tl.store(model + at, param.to(model.dtype.element_ty), mask=mask)
@@ -113,9 +116,9 @@ def _update_chunk(w, g, m, v, model, numbers, rate, at, mask, ADAM: tl.constexpr
 @triton.jit
 def update_kernel(
     w,  # (n,) fp32, written
-    g,  # (n,) fp32, read if ADAM
-    m,  # (n,) fp32, written if ADAM
-    v,  # (n,) fp32, written if ADAM
+    g,  # (n,) fp32: the gradient if ADAM, else u
+    m,  # (n,) fp32, read and written if ADAM
+    v,  # (n,) fp32, read and written if ADAM
     model,  # (n,) bf16 or fp16, written if MODEL
     numbers,  # (9,) fp32, see Coefficients.floats
     chunks,  # (C, 3) int64

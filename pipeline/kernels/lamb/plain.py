@@ -27,17 +27,16 @@ class PlainKernel:
         for tensor, start, stop in partition.pieces:
             param, grad, exp_avg, exp_avg_sq = (values[start:stop] for values in state[:4])
             moments_(grad, exp_avg, exp_avg_sq, numbers)
-            update = direction(param, exp_avg, exp_avg_sq, numbers)
-            for column, values in enumerate((param, update)):
+            grad.copy_(direction(param, exp_avg, exp_avg_sq, numbers))
+            for column, values in enumerate((param, grad)):
                 sums[tensor, column] += torch.linalg.vector_norm(values, dtype=torch.float64).square()
         return sums
 
     def apply(self, state: State, partition: Partition, numbers: Coefficients, ratios: Tensor) -> None:
         """See `LambKernel`."""
         for tensor, start, stop in partition.pieces:
-            param, _, exp_avg, exp_avg_sq = (values[start:stop] for values in state[:4])
-            rate = ratios[tensor] * numbers.lr
-            param.sub_(direction(param, exp_avg, exp_avg_sq, numbers).mul_(rate))
+            param, update = state.param[start:stop], state.grad[start:stop]
+            param.sub_(update * (ratios[tensor] * numbers.lr))
             if state.model is not None:
                 state.model[start:stop].copy_(param)
 

@@ -209,7 +209,8 @@ def step_together(ranks, grad_buffer):
             optimizer.step()
         shard.state.update(saved)
     total = torch.stack(contributions).sum(0)
-    for _, optimizer, shard, _ in ranks:
+    for parameter, optimizer, shard, here in ranks:
+        parameter.grad = grad_buffer[here].clone()  # the first run spent it
         optimizer.bind([shard], lambda sums: sums.copy_(total))
         optimizer.step()
 

@@ -52,15 +52,15 @@ ELEMENTS = sum(stop - start for _, start, stop in PARTITION.pieces)
 
 
 @pytest.mark.parametrize("model", [None, torch.bfloat16])
-def test_lamb_reads_28_and_writes_12_bytes_per_element(moved, model):
+def test_lamb_reads_24_and_writes_16_bytes_per_element(moved, model):
     """Both passes; 2 more where the model's 16-bit weight is written. The chunks' sums are 16 bytes per chunk."""
     kernel, tensors = make("cuda"), state("cuda", model=model)
     sums = kernel.moments(tensors, PARTITION, NUMBERS)
     partials = 16 * len(PARTITION.chunks(BLOCK, ALIGN, torch.device("cpu")).table)
-    assert moved == {"read": 16 * ELEMENTS + partials, "written": 8 * ELEMENTS}
+    assert moved == {"read": 16 * ELEMENTS + partials, "written": 12 * ELEMENTS}
     moved.update(read=0, written=0)
     kernel.apply(tensors, PARTITION, NUMBERS, torch.ones(len(sums)))
-    assert moved == {"read": 12 * ELEMENTS, "written": (4 if model is None else 6) * ELEMENTS}
+    assert moved == {"read": 8 * ELEMENTS, "written": (4 if model is None else 6) * ELEMENTS}
 
 
 def test_adam_reads_16_and_writes_12_bytes_per_element(moved):
@@ -100,5 +100,5 @@ def test_compiles_for_gpus_with_16_byte_accesses():
     lines = [line.split() for line in done.stdout.splitlines()]
     assert [name for name, _, _ in lines] == ["moments_kernel", "update_kernel", "update_kernel"] * 2
     per_stream = BLOCK // 32 // 8 // 4  # lanes of a warp, warps, elements of a vector
-    for (_, loads, stores), (read, written) in zip(lines, [(4, 2), (3, 1), (4, 3)] * 2, strict=True):
+    for (_, loads, stores), (read, written) in zip(lines, [(4, 3), (2, 1), (4, 3)] * 2, strict=True):
         assert int(loads) >= per_stream * read and int(stores) >= per_stream * written
