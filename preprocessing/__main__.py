@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from preprocessing.errors import DataError
+from preprocessing.filters import FilterConfig
 from preprocessing.inspect import inspect
 from preprocessing.sources.registry import SOURCES_HELP
 from preprocessing.stages.build import BuildConfig, build
@@ -28,8 +29,11 @@ from preprocessing.workers import WorkersConfig, run_job
 Config = TypeVar("Config")
 
 STAGES: dict[str, tuple[str, tuple[type, ...]]] = {
-    "run": ("The three stages; what is done already is kept.", (ExtractConfig, TokenizerConfig, BuildConfig)),
-    "extract": ("First stage: sources -> OUT/documents.", (ExtractConfig,)),
+    "run": (
+        "The three stages; what is done already is kept.",
+        (ExtractConfig, FilterConfig, TokenizerConfig, BuildConfig),
+    ),
+    "extract": ("First stage: sources -> OUT/documents.", (ExtractConfig, FilterConfig)),
     "tokenizer": (
         "Second stage: a vocabulary, given or trained on the documents -> OUT/tokenizer.",
         (TokenizerConfig,),
@@ -97,7 +101,7 @@ def run_stages(out: Path, configs: dict[type, Any], executor: Executor) -> None:
         check_vacant(out)
     documents, tokenizer = out / "documents", out / "tokenizer"
     if ExtractConfig in configs:
-        extract(documents, configs[ExtractConfig], executor)
+        extract(documents, configs[ExtractConfig], configs[FilterConfig], executor)
     if TokenizerConfig in configs:
         prepare_tokenizer(tokenizer, configs[TokenizerConfig], documents)
     if BuildConfig in configs:

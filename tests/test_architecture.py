@@ -13,7 +13,7 @@ FLOORS = {
         {"errors"},
         {"files", "schema", "progress", "workers", "documents"},
         {"sources"},
-        {"sentences", "tokenizer", "segments"},
+        {"filters", "sentences", "tokenizer", "segments"},
         {"shards"},
         {"corpus", "stages", "inspect"},
         {"__main__"},

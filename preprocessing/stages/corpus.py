@@ -8,10 +8,12 @@ samples of the corpus, and equal documents share one: none is both in `train` an
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 from preprocessing.errors import DataError
@@ -20,7 +22,25 @@ from preprocessing.schema import FORMAT_VERSION, HELDOUT, MANIFEST_NAME, TRAIN
 from preprocessing.shards import check_size, check_sum
 
 _DOCUMENT = pa.list_(pa.field("item", pa.string(), nullable=False))
-_SCHEMA = pa.schema([pa.field("sentences", _DOCUMENT, nullable=False)])
+_COLUMNS = {"sentences": _DOCUMENT, "key": pa.binary(16), "signature": pa.binary()}
+_SCHEMA = pa.schema([pa.field(name, kind, nullable=False) for name, kind in _COLUMNS.items()])
+_DROPPED = pa.schema([pa.field("documents", pa.list_(pa.uint32()), nullable=False)])
+_DROPPED_NAME = "dropped.arrow"
+
+
+class Stored(NamedTuple):
+    """A document as it is stored."""
+
+    sentences: list[str]
+    key: bytes
+    """16 bytes that equal texts share and no others."""
+    signature: bytes = b""
+    """Its MinHash, where near-duplicates are looked for."""
+
+
+def key_of(text: bytes) -> bytes:
+    """The key of a document with this text."""
+    return hashlib.blake2b(text, digest_size=16).digest()
 
 
 @dataclass(frozen=True)
@@ -45,11 +65,10 @@ class Partitioning:
     def __len__(self) -> int:
         return self.train + self.heldout
 
-    def partition(self, text: bytes) -> int:
-        """The partition of the document with this text."""
-        digest = hashlib.blake2b(text, digest_size=16).digest()
-        number = int.from_bytes(digest[8:])
-        if int.from_bytes(digest[:8]) < self.heldout_share * 2**64:
+    def partition(self, key: bytes) -> int:
+        """The partition of the document with this key."""
+        number = int.from_bytes(key[8:])
+        if int.from_bytes(key[:8]) < self.heldout_share * 2**64:
             return self.train + number % self.heldout
         return number % self.train
 
@@ -72,8 +91,8 @@ class DocumentFile:
     """SHA-256 of the file, in hexadecimal."""
 
 
-def write_documents(path: Path, blocks: Iterable[list[list[list[str]]]], num_partitions: int) -> DocumentFile:
-    """Writes one file atomically: per block, the documents (lists of sentences) of each partition.
+def write_documents(path: Path, blocks: Iterable[list[list[Stored]]], num_partitions: int) -> DocumentFile:
+    """Writes one file atomically: per block, the documents of each partition.
 
     A block bounds the memory of the writer; most splits make only one.
     """
@@ -82,7 +101,9 @@ def write_documents(path: Path, blocks: Iterable[list[list[list[str]]]], num_par
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _SCHEMA) as writer:
             for block in blocks:
                 for partition, documents in enumerate(block):
-                    writer.write_batch(pa.record_batch([pa.array(documents, _DOCUMENT)], schema=_SCHEMA))
+                    columns = zip(*documents, strict=True) if documents else ([],) * len(_COLUMNS)
+                    arrays = [pa.array(column, kind) for column, kind in zip(columns, _SCHEMA.types, strict=True)]
+                    writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
                     counts[partition] += len(documents)
         size, checksum = temporary.stat().st_size, sha256_file(temporary)
     return DocumentFile(path.name, counts, size, checksum)
@@ -98,11 +119,26 @@ class Corpus:
     """How documents were dealt."""
     files: tuple[DocumentFile, ...]
     """In the order of the input."""
+    dropped: DocumentFile | None = None
+    """The file that says which documents of each partition `read` leaves out, and how many; None: all are read."""
+
+    def drop(self, documents: list[np.ndarray]) -> "Corpus":
+        """The corpus without the documents with these numbers, sorted, per partition; writes them to a file."""
+        path = self.directory / _DROPPED_NAME
+        with atomic_path(path) as temporary:
+            with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _DROPPED) as writer:
+                writer.write_batch(pa.record_batch([pa.array(documents, _DROPPED.types[0])], schema=_DROPPED))
+            size, checksum = temporary.stat().st_size, sha256_file(temporary)
+        return replace(self, dropped=DocumentFile(path.name, [len(numbers) for numbers in documents], size, checksum))
 
     def publish(self) -> None:
         """Writes the manifest, which makes the directory complete."""
-        files = [asdict(file) for file in self.files]
-        record = {"format_version": FORMAT_VERSION, "partitioning": asdict(self.partitioning), "files": files}
+        record = {
+            "format_version": FORMAT_VERSION,
+            "partitioning": asdict(self.partitioning),
+            "files": [asdict(file) for file in self.files],
+            "dropped": asdict(self.dropped) if self.dropped else None,
+        }
         write_json(self.directory / MANIFEST_NAME, record)
 
     @staticmethod
@@ -121,9 +157,11 @@ class Corpus:
                 f"{path}: format_version is {version!r}, this version reads {FORMAT_VERSION}; extract again"
             )
         files = tuple(DocumentFile(**file) for file in record["files"])
-        for file in files:
+        dropped = DocumentFile(**record["dropped"]) if record["dropped"] else None
+        corpus = Corpus(directory, Partitioning(**record["partitioning"]), files, dropped)
+        for file in corpus._all_files():
             check_size(directory / file.path, file.bytes)
-        return Corpus(directory, Partitioning(**record["partitioning"]), files)
+        return corpus
 
     @property
     def sha256(self) -> str:
@@ -131,9 +169,15 @@ class Corpus:
         return sha256_file(self.directory / MANIFEST_NAME)
 
     @cached_property
-    def counts(self) -> list[int]:
-        """Number of documents in each partition."""
+    def stored_counts(self) -> list[int]:
+        """Number of documents stored in each partition, dropped ones included."""
         return [sum(column) for column in zip(*(file.documents for file in self.files), strict=True)]
+
+    @cached_property
+    def counts(self) -> list[int]:
+        """Number of documents that `read` gives of each partition."""
+        dropped = self.dropped.documents if self.dropped else [0] * len(self.partitioning)
+        return [stored - gone for stored, gone in zip(self.stored_counts, dropped, strict=True)]
 
     @cached_property
     def sizes(self) -> list[int]:
@@ -143,8 +187,31 @@ class Corpus:
 
     def read(self, partition: int) -> pa.ListArray:
         """The documents of a partition: (D,) lists of sentences, memory-mapped where only one file holds any."""
+        documents = self._column("sentences", partition)
+        if self.dropped is None or not self.dropped.documents[partition]:
+            return documents
+        reader = pa.ipc.open_file(pa.memory_map(str(self.directory / self.dropped.path)))
+        kept = np.ones(len(documents), bool)
+        kept[reader.get_batch(0).column("documents")[partition].values.to_numpy()] = False
+        return documents.filter(pa.array(kept))
+
+    def keys(self, partition: int) -> np.ndarray:
+        """(D,) keys of the partition's stored documents, 16 bytes each."""
+        return _bytes_of(self._column("key", partition), 16)
+
+    def signatures(self, partition: int) -> np.ndarray:
+        """(D, P) uint32 MinHash values of the partition's stored documents."""
+        column = self._column("signature", partition)
+        return np.frombuffer(b"".join(column.to_pylist()), np.uint32).reshape(len(column), -1)
+
+    def places(self, partition: int) -> np.ndarray:
+        """(D,) where in the input each stored document of the partition stands, as a rising number: file, then row."""
+        counts = [file.documents[partition] for file in self.files]
+        return np.concatenate([number * 2**32 + np.arange(count) for number, count in enumerate(counts)])
+
+    def _column(self, name: str, partition: int) -> pa.Array:
         batches = [batch for file in self.files if file.documents[partition] for batch in self._read(file, partition)]
-        return pa.concat_arrays([batch.column("sentences") for batch in batches] or [pa.array([], _DOCUMENT)])
+        return pa.concat_arrays([batch.column(name) for batch in batches] or [pa.array([], _COLUMNS[name])])
 
     def _read(self, file: DocumentFile, partition: int) -> list[pa.RecordBatch]:
         reader = pa.ipc.open_file(pa.memory_map(str(self.directory / file.path)))
@@ -158,5 +225,13 @@ class Corpus:
         Raises:
             DataError: a file differs; the message names it.
         """
-        for file in self.files:
+        for file in self._all_files():
             check_sum(self.directory / file.path, file.sha256)
+
+    def _all_files(self) -> list[DocumentFile]:
+        return [*self.files, *([self.dropped] if self.dropped else [])]
+
+
+def _bytes_of(column: pa.Array, width: int) -> np.ndarray:
+    """A fixed-size binary column (N,) as NumPy's void type."""
+    return np.frombuffer(b"".join(column.to_pylist()), f"V{width}")

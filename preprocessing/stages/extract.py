@@ -5,12 +5,17 @@ from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+
 from preprocessing.documents import LONG_SENTENCE, NO_SENTENCES, NOT_UTF8, BadRecord, Document, Split
-from preprocessing.files import write_json
+from preprocessing.errors import DataError
+from preprocessing.files import atomic_path, write_json
+from preprocessing.filters import FilterConfig, collect_ngrams, load_ngrams, normalize, reason_to_drop
 from preprocessing.progress import LOG, progress
 from preprocessing.sentences import split_sentences
 from preprocessing.sources.registry import plan_sources
-from preprocessing.stages.corpus import Corpus, DocumentFile, Partitioning, write_documents
+from preprocessing.stages.corpus import Corpus, DocumentFile, Partitioning, Stored, key_of, write_documents
+from preprocessing.stages.deduplicate import find_duplicates, signature
 from preprocessing.stages.directory import complete_stage, finish_part, open_stage
 from preprocessing.stages.report import Tally
 from preprocessing.workers import run_tasks
@@ -65,27 +70,38 @@ class ExtractTask:
     directory: Path
     partitioning: Partitioning
     config: ExtractConfig
+    filters: FilterConfig
+    contamination: Path | None
 
 
-def extract(directory: Path, config: ExtractConfig, executor: Executor) -> Corpus:
+def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, executor: Executor) -> Corpus:
     """Reads the sources into `directory`; continues where an earlier run stopped.
 
     Raises:
         DataError: bad input, too much of it, or a directory that holds something else.
     """
     splits = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key)
-    if open_stage(directory, "extract", _options(config), _inputs(splits)):
+    files = [*filters.decontaminate, *(path for split in splits for path in split.files)]
+    if open_stage(directory, "extract", _options(config, filters), _inputs(files)):
         return Corpus.open(directory)
+    contamination = _save_ngrams(directory, filters)
     sizes = [split.num_bytes for split in splits]
     partitioning = Partitioning.of(sum(sizes), int(config.partition_mb * _MEGABYTE), config.heldout_share)
-    tasks = [ExtractTask(number, split, directory, partitioning, config) for number, split in enumerate(splits)]
+    tasks = [
+        ExtractTask(number, split, directory, partitioning, config, filters, contamination)
+        for number, split in enumerate(splits)
+    ]
     with progress(sum(sizes), "extract") as bar:
         records = run_tasks(executor, extract_split, tasks, lambda number: bar.update(sizes[number]))
     tally = Tally.of_splits([record.pop("tally") for record in records], splits)
+    corpus = Corpus(directory, partitioning, tuple(DocumentFile(**record) for record in records))
+    if filters.deduplicate != "no":
+        dropped, reasons = find_duplicates(corpus, filters.near_threshold if filters.deduplicate == "near" else None)
+        corpus = corpus.drop(dropped)
+        tally.add_left_out(reasons)
     write_json(directory / REPORT_NAME, asdict(tally))
     tally.check(config.max_bad_share)
     LOG.info(f"{directory}: {tally.text()}")
-    corpus = Corpus(directory, partitioning, tuple(DocumentFile(**record) for record in records))
     complete_stage(directory, corpus.publish)
     return corpus
 
@@ -102,24 +118,52 @@ def extract_split(task: ExtractTask) -> dict:
     return finish_part(task.directory, name, make)
 
 
-def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[list[str]]]]:
+def _save_ngrams(directory: Path, filters: FilterConfig) -> Path | None:
+    """The n-grams of the evaluation data, saved for the workers; None where there is none to keep out."""
+    if not filters.decontaminate:
+        return None
+    path = directory / "contamination.npy"
+    table = collect_ngrams(filters.decontaminate, filters.ngram_words)
+    with atomic_path(path) as temporary, temporary.open("wb") as file:
+        np.save(file, table)
+    return path
+
+
+def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
     """The documents of a split by partition, handed on whenever they reach `split_mb`, as those of a gzip file may."""
-    block: list[list[list[str]]] = [[] for _ in range(len(task.partitioning))]
+    block: list[list[Stored]] = [[] for _ in range(len(task.partitioning))]
     size = 0
     for record in task.split.records():
         tally.records += 1
-        sentences, text, bad = _sentences(record, task.config)
+        kept = _keep(record, task, tally)
+        if not kept:
+            continue
+        sentences, text, bad = _sentences(kept, task.config)
         if bad:
             tally.add_bad(bad)
         if sentences:
             tally.add_document(sentences)
-            block[task.partitioning.partition(text)].append(sentences)
+            key = key_of(text)
+            minhash = signature(" ".join(sentences)) if task.filters.deduplicate == "near" else b""
+            block[task.partitioning.partition(key)].append(Stored(sentences, key, minhash))
             size += len(text)
         if size >= task.config.split_mb * _MEGABYTE:
             yield block
             block, size = [[] for _ in range(len(task.partitioning))], 0
     if size:
         yield block
+
+
+def _keep(record: Document | BadRecord, task: ExtractTask, tally: Tally) -> Document | BadRecord | None:
+    """The record, its text normalised; None, and counted, where a filter leaves the document out."""
+    if isinstance(record, BadRecord):
+        return record
+    text = normalize(record.text, task.filters)
+    reason = reason_to_drop(text, task.config.language, task.filters, load_ngrams(task.contamination))
+    if reason:
+        tally.add_left_out({reason: 1})
+        return None
+    return Document(text, record.position)
 
 
 def _sentences(record: Document | BadRecord, config: ExtractConfig) -> tuple[list[str], bytes, BadRecord | None]:
@@ -137,12 +181,19 @@ def _sentences(record: Document | BadRecord, config: ExtractConfig) -> tuple[lis
     return kept, text, None if kept else BadRecord(NO_SENTENCES, record.position, "the text is empty or white space")
 
 
-def _options(config: ExtractConfig) -> dict:
+def _options(config: ExtractConfig, filters: FilterConfig) -> dict:
     """What the documents are a function of: max_bad_share only decides whether they are published."""
-    return {name: value for name, value in asdict(config).items() if name != "max_bad_share"}
+    options = asdict(config) | asdict(filters) | {"decontaminate": [str(path) for path in filters.decontaminate]}
+    return {name: value for name, value in options.items() if name != "max_bad_share"}
 
 
-def _inputs(splits: list[Split]) -> dict[str, str]:
-    """Size and time of change of each input file: reading them all for a checksum would take as long as the stage."""
-    stats = {str(path): path.stat() for split in splits for path in split.files}
+def _inputs(files: list[Path]) -> dict[str, str]:
+    """Size and time of change of each input file: reading them all for a checksum would take as long as the stage.
+
+    Raises:
+        DataError: a file is not there.
+    """
+    if missing := [path for path in files if not path.is_file()]:
+        raise DataError(f"{missing[0]}: no such file; check --sources and --decontaminate")
+    stats = {str(path): path.stat() for path in files}
     return {path: f"{stat.st_size} bytes, modified at {stat.st_mtime_ns} ns" for path, stat in stats.items()}

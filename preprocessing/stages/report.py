@@ -25,6 +25,8 @@ class Tally:
     """Characters of text in the documents kept."""
     bad: dict[str, int] = field(default_factory=dict)
     """Bad records by kind; a record counts once."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """Documents that a filter left out, by reason; not bad."""
     first: dict[str, list] = field(default_factory=dict)
     """The first bad records of each kind: [position or place, detail]."""
 
@@ -37,6 +39,11 @@ class Tally:
     def add_bad(self, record: BadRecord) -> None:
         """Counts a bad record, and keeps it if it is among the first of its kind."""
         self._add_bad(record.kind, 1, [[record.position, record.detail[:_DETAIL_CHARS]]])
+
+    def add_left_out(self, reasons: dict[str, int]) -> None:
+        """Counts documents that are left out, by reason."""
+        for reason, count in reasons.items():
+            self.left_out[reason] = self.left_out.get(reason, 0) + count
 
     def _add_bad(self, kind: str, count: int, first: list) -> None:
         self.bad[kind] = self.bad.get(kind, 0) + count
@@ -52,6 +59,7 @@ class Tally:
             total.documents += tally.documents
             total.sentences += tally.sentences
             total.characters += tally.characters
+            total.add_left_out(tally.left_out)
             for kind, count in tally.bad.items():
                 room = _PLACES_SHOWN - len(total.first.get(kind, []))
                 first = [[split.place(position), detail] for position, detail in tally.first[kind][:room]]
@@ -70,6 +78,7 @@ class Tally:
             f"{self.documents:,} documents, {self.sentences:,} sentences, {self.characters / 1e6:,.1f} million "
             f"characters; {self.num_bad:,} of {self.records:,} records are bad ({share:.2%})"
         ]
+        lines += [f"  left out, {reason}: {self.left_out[reason]:,}" for reason in sorted(self.left_out)]
         for kind in sorted(self.bad):
             lines.append(f"  {kind}: {self.bad[kind]:,}, first at")
             lines += [f"    {place}: {detail}" for place, detail in self.first[kind]]

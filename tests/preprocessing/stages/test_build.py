@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing.errors import DataError
+from preprocessing.filters import FilterConfig
 from preprocessing.segments import Layout
 from preprocessing.shards import SampleDataset
 from preprocessing.stages.build import BuildConfig, build, join_small, without_empty
@@ -23,7 +24,7 @@ def make(out, texts, build_config, **options):
     out.mkdir(exist_ok=True)
     (out / "corpus.txt").write_text("\n\n".join(texts))
     config = ExtractConfig([f"text:{out / 'corpus.txt'}"], **options)
-    extract(out / "documents", config, SerialExecutor())
+    extract(out / "documents", config, FilterConfig(), SerialExecutor())
     prepare_tokenizer(out / "tokenizer", TokenizerConfig(vocab_size=150), out / "documents")
     samples = out / f"samples{build_config.max_seq_length}"
     return build(samples, build_config, out / "documents", out / "tokenizer", SerialExecutor()), samples

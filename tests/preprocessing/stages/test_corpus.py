@@ -5,15 +5,19 @@ import pytest
 from preprocessing.errors import DataError
 from preprocessing.files import write_json
 from preprocessing.schema import HELDOUT, TRAIN
-from preprocessing.stages.corpus import Corpus, Partitioning, write_documents
+from preprocessing.stages.corpus import Corpus, Partitioning, Stored, key_of, write_documents
 
 PARTITIONING = Partitioning(train=2, heldout=1, heldout_share=0.25)
-BLOCKS = [
+SENTENCES = [
     [[[["A1.", "A2."], ["B1."]], [], [["C1."]]], [[["D1."]], [["E1.", "E2.", "E3."]], []]],
     [],
     [[[], [["F1."]], []]],
 ]
 """Per file, per block, per partition: documents."""
+BLOCKS = [
+    [[[Stored(text, key_of(repr(text).encode())) for text in part] for part in block] for block in blocks]
+    for blocks in SENTENCES
+]
 
 
 @pytest.fixture
@@ -52,11 +56,11 @@ def test_documents_are_dealt_by_their_text_in_the_wanted_shares():
     partitioning = Partitioning(train=4, heldout=2, heldout_share=0.2)
     counts = [0] * 6
     for number in range(20_000):
-        counts[partitioning.partition(b"document %d" % number)] += 1
+        counts[partitioning.partition(key_of(b"document %d" % number))] += 1
     assert all(abs(count - 4000) < 250 for count in counts[:4])
     assert all(abs(count - 2000) < 200 for count in counts[4:])
-    assert partitioning.partition(b"document 1") == 1, "the hash of a document never changes silently"
-    assert Partitioning(3, 0, 0.0).partition(b"x") in range(3)
+    assert partitioning.partition(key_of(b"document 1")) == 1, "the hash of a document never changes silently"
+    assert Partitioning(3, 0, 0.0).partition(key_of(b"x")) in range(3)
 
 
 @pytest.mark.parametrize(

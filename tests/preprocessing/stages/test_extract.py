@@ -6,6 +6,7 @@ import json
 import pytest
 
 from preprocessing.errors import DataError
+from preprocessing.filters import FilterConfig
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.workers import SerialExecutor
@@ -14,7 +15,7 @@ from preprocessing.workers import SerialExecutor
 def run(out, source, **options):
     """Extracts with small splits and partitions."""
     config = ExtractConfig([str(source)], **{"split_mb": 0.02, "partition_mb": 0.05, **options})
-    return extract(out, config, SerialExecutor())
+    return extract(out, config, FilterConfig(), SerialExecutor())
 
 
 def sentences(corpus):

@@ -3,6 +3,7 @@
 import pytest
 
 from preprocessing.errors import DataError
+from preprocessing.filters import FilterConfig
 from preprocessing.stages.build import BuildConfig, build
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.stages.verify import verify
@@ -14,7 +15,7 @@ from preprocessing.workers import SerialExecutor
 def out(tmp_path, corpus):
     """A finished run."""
     made = tmp_path / "out"
-    extract(made / "documents", ExtractConfig([f"jsonl:{corpus}"], heldout_share=0.1), SerialExecutor())
+    extract(made / "documents", ExtractConfig([f"jsonl:{corpus}"], heldout_share=0.1), FilterConfig(), SerialExecutor())
     prepare_tokenizer(made / "tokenizer", TokenizerConfig(vocab_size=150), made / "documents")
     build(made / "samples32", BuildConfig(32), made / "documents", made / "tokenizer", SerialExecutor())
     return made

@@ -4,6 +4,7 @@ import pytest
 
 from preprocessing.errors import DataError
 from preprocessing.files import read_json, sha256_file
+from preprocessing.filters import FilterConfig
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
 from preprocessing.tokenizer import SPECIAL_TOKENS, TOKENIZER_FILES, read_vocabulary
@@ -20,7 +21,7 @@ def content(directory):
 def test_a_vocabulary_is_trained_on_the_documents(tmp_path, corpus):
     """It has the wanted size, its special tokens first, and a manifest with its checksum; training twice is a no-op."""
     documents = tmp_path / "documents"
-    extract(documents, ExtractConfig([f"jsonl:{corpus}"], heldout_share=0.1), SerialExecutor())
+    extract(documents, ExtractConfig([f"jsonl:{corpus}"], heldout_share=0.1), FilterConfig(), SerialExecutor())
     prepare_tokenizer(tmp_path / "tokenizer", TokenizerConfig(vocab_size=200), documents)
     tokens = read_vocabulary(tmp_path / "tokenizer" / "vocab.txt")
     assert len(tokens) == 200 and tokens[:5] == SPECIAL
