@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
 from preprocessing.errors import DataError
-from preprocessing.filters import FilterConfig
+from preprocessing.filters import DECONTAMINATE_HELP, FilterConfig
 from preprocessing.inspect import inspect
 from preprocessing.sources.registry import SOURCES_HELP
 from preprocessing.stages.build import BuildConfig, build
@@ -73,8 +73,9 @@ def make_parser() -> ArgumentParser:
         stage.add_argument("--out", type=Path, required=True, help="Directory that all stages of a corpus share.")
         if ExtractConfig in configs:
             stage.add_argument("--sources", type=str, nargs="+", required=True, help=SOURCES_HELP)
+            stage.add_argument("--decontaminate", type=Path, nargs="*", default=[], help=DECONTAMINATE_HELP)
         for config in (*configs, WorkersConfig):
-            stage.add_class_arguments(config, skip={"sources"})
+            stage.add_class_arguments(config, skip={"sources", "decontaminate"})
         commands.add_subcommand(name, stage, help=text)
     show = ArgumentParser(description="Show what a samples directory holds.")
     show.add_argument("directory", type=Path, help="OUT/samples<max_seq_length>.")

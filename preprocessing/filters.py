@@ -29,6 +29,11 @@ _LANGUAGE_CHARS = 2000
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """Odd, so that multiplying by it modulo 2^64 loses nothing: the golden ratio's bits."""
 
+DECONTAMINATE_HELP = (
+    "Text files of evaluation data (GLUE's .tsv, SQuAD's .json, ...): a document that has ngram_words consecutive "
+    "words in common with a line of one is left out."
+)
+
 
 @dataclass(frozen=True)
 class FilterConfig:
@@ -43,8 +48,7 @@ class FilterConfig:
     check_language: bool = False
     """Whether documents that py3langid finds to be in another language than `language` are left out."""
     decontaminate: list[Path] = field(default_factory=list)
-    """Text files of evaluation data (GLUE's .tsv, SQuAD's .json, ...); a document that has `ngram_words` consecutive
-    words in common with a line of one is left out."""
+    """Files of evaluation data, in the form of DECONTAMINATE_HELP."""
     ngram_words: int = 13
     """Words in a row that count as contamination; lower-cased, punctuation aside."""
     deduplicate: Literal["no", "exact", "near"] = "exact"

@@ -18,11 +18,11 @@ class Tally:
     records: int = 0
     """Records read, good and bad."""
     documents: int = 0
-    """Documents kept."""
+    """Documents read and not filtered; duplicates are found later, among them."""
     sentences: int = 0
-    """Sentences kept."""
+    """Sentences of those documents."""
     characters: int = 0
-    """Characters of text in the documents kept."""
+    """Characters of those documents."""
     bad: dict[str, int] = field(default_factory=dict)
     """Bad records by kind; a record counts once."""
     left_out: dict[str, int] = field(default_factory=dict)
@@ -75,7 +75,7 @@ class Tally:
         """The report for people: a line of totals, then each kind with its first places."""
         share = self.num_bad / max(1, self.records)
         lines = [
-            f"{self.documents:,} documents, {self.sentences:,} sentences, {self.characters / 1e6:,.1f} million "
+            f"{self.documents:,} documents read, {self.sentences:,} sentences, {self.characters / 1e6:,.1f} million "
             f"characters; {self.num_bad:,} of {self.records:,} records are bad ({share:.2%})"
         ]
         lines += [f"  left out, {reason}: {self.left_out[reason]:,}" for reason in sorted(self.left_out)]

@@ -34,7 +34,7 @@ def test_splits_add_up_and_places_are_lines(tmp_path):
     assert total.first[BROKEN_JSON] == [[f"{path}:{line + 2}", f"detail {line}"] for line in range(5)]
     assert total.first[NOT_UTF8] == [[f"{path}:1", "byte"]]
     text = total.text()
-    assert "4 documents, 8 sentences" in text and "7 of 15 records are bad (46.67%)" in text
+    assert "4 documents read, 8 sentences" in text and "7 of 15 records are bad (46.67%)" in text
     assert f"  broken JSON line: 6, first at\n    {path}:2: detail 0\n" in text
 
 
