@@ -1,4 +1,4 @@
-"""Command line: `python -m preprocessing run|extract|tokenizer|build|inspect|verify`.
+"""Command line: `python -m preprocessing download|run|extract|tokenizer|build|inspect|verify`.
 
 Options are the fields of the stages' dataclasses, `--help` shows their docstrings. The stages of a corpus share one
 directory OUT: OUT/documents, OUT/tokenizer and OUT/samples<max_seq_length>.
@@ -15,6 +15,9 @@ from typing import Any, TypeVar
 
 from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
 
+from preprocessing.download.client import ClientConfig
+from preprocessing.download.commands import UrlConfig, download_urls, download_wikipedia
+from preprocessing.download.wikimedia import WikipediaConfig
 from preprocessing.errors import DataError
 from preprocessing.filters import DECONTAMINATE_HELP, FilterConfig
 from preprocessing.inspect import inspect
@@ -41,6 +44,11 @@ STAGES: dict[str, tuple[str, tuple[type, ...]]] = {
     "build": ("Third stage: sentence pairs -> OUT/samples<max_seq_length>.", (BuildConfig,)),
 }
 
+DOWNLOADS: dict[str, tuple[str, type, Callable[[Path, Any, ClientConfig], None]]] = {
+    "wikipedia": ("The newest articles of a Wikipedia, as XML, and their index.", WikipediaConfig, download_wikipedia),
+    "url": ("Any files.", UrlConfig, download_urls),
+}
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0, 1 for an error, 2 for wrong options."""
@@ -52,6 +60,8 @@ def main(arguments: list[str] | None = None) -> int:
         return exit_status(lambda: print(inspect(options.directory, options.samples)))
     if command == "verify":
         return exit_status(lambda: print(verify(options.directory)))
+    if command == "download":
+        return run_download(options.what, options[options.what])
     try:
         configs: dict[type, Any] = {kind: take(kind, options) for kind in (*STAGES[command][1], WorkersConfig)}
     except ValueError as error:
@@ -68,6 +78,7 @@ def make_parser() -> ArgumentParser:
     """The command line, with an option for each field of the configurations."""
     parser = ArgumentParser(prog="python -m preprocessing", description="Raw text to samples for BERT pre-training.")
     commands = parser.add_subcommands(dest="command")
+    add_download(commands)
     for name, (text, configs) in STAGES.items():
         stage = ArgumentParser(description=text)
         stage.add_argument("--out", type=Path, required=True, help="Directory that all stages of a corpus share.")
@@ -85,6 +96,34 @@ def make_parser() -> ArgumentParser:
     check.add_argument("directory", type=Path, help="OUT, or one of the directories in it.")
     commands.add_subcommand("verify", check, help="Compare all files with their checksums.")
     return parser
+
+
+def add_download(commands: Any) -> None:
+    """Adds the command `download` and its own subcommands."""
+    parser = ArgumentParser(description="Fetch raw text. Run again, it continues where it stopped.")
+    commands.add_subcommand("download", parser, help="Fetch raw text.")
+    kinds = parser.add_subcommands(dest="what")
+    for name, (text, config, _) in DOWNLOADS.items():
+        kind = ArgumentParser(description=text)
+        kind.add_argument("--out", type=Path, required=True, help="Directory for the files.")
+        if config is UrlConfig:
+            kind.add_argument("urls", type=str, nargs="+", help="Addresses; the last part of each names the file.")
+            kind.add_argument("--sha256", type=str, nargs="+", default=[], help="SHA-256 of each, in the same order.")
+        for options in (config, ClientConfig):
+            kind.add_class_arguments(options, skip={"urls", "sha256"})
+        kinds.add_subcommand(name, kind, help=text)
+
+
+def run_download(what: str, options: Namespace) -> int:
+    """Runs one of `DOWNLOADS` and returns its exit status."""
+    _, kind, download = DOWNLOADS[what]
+    try:
+        config: Any = take(kind, options)
+        client = take(ClientConfig, options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return exit_status(lambda: download(options.out, config, client))
 
 
 def take(kind: type[Config], options: Namespace) -> Config:

@@ -12,7 +12,7 @@ FLOORS = {
     "preprocessing": [
         {"errors"},
         {"files", "schema", "progress", "workers", "documents"},
-        {"sources"},
+        {"sources", "download"},
         {"filters", "sentences", "tokenizer", "segments"},
         {"shards"},
         {"corpus", "stages", "inspect"},

@@ -1,24 +1,22 @@
 """Text that is already text: JSON Lines, files of blank-line separated documents, one file per document.
 
 `jsonl` and `text` files are cut into byte ranges at line or document ends, so that many workers read one big file.
-A gzip file cannot be entered in the middle: it is one split. Line numbers are counted only for the places that a report
-names.
+A compressed file cannot be entered in the middle: it is one split. Line numbers are counted only for the places that a
+report names.
 """
 
-import gzip
 import json
-import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from preprocessing.documents import BROKEN_JSON, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
+from preprocessing.sources.compressed import also_compressed, is_compressed, open_text, text_bytes
 
-_GZIP_RATIO = 3
-"""English text shrinks to about a third; only sizes partitions and progress bars."""
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -36,8 +34,8 @@ class ByteRange:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of text; estimated for gzip."""
-        return self.stop - self.start if self.stop is not None else self.path.stat().st_size * _GZIP_RATIO
+        """Bytes of text; estimated for compressed files."""
+        return self.stop - self.start if self.stop is not None else text_bytes(self.path)
 
     def place(self, position: int) -> str:
         """`file:line` of a byte."""
@@ -52,14 +50,12 @@ class ByteRange:
             yield start, line
 
     def _lines(self, start: int) -> Iterator[tuple[int, bytes]]:
-        with _open(self.path) as file:
-            file.seek(start)
-            try:
-                for line in file:
-                    yield start, line
-                    start += len(line)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise DataError(f"{self.path}: damaged gzip file ({error}); fetch it again") from None
+        with open_text(self.path) as file:
+            if start:
+                file.seek(start)
+            for line in file:
+                yield start, line
+                start += len(line)
 
 
 @dataclass(frozen=True)
@@ -119,8 +115,8 @@ class WholeFiles:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of text; estimated for gzip."""
-        return sum(path.stat().st_size * (_GZIP_RATIO if path.suffix == ".gz" else 1) for path in self.files)
+        """Bytes of text; estimated for compressed files."""
+        return sum(map(text_bytes, self.files))
 
     def records(self) -> Iterator[Document | BadRecord]:
         """One record per file; its position is the file's number."""
@@ -154,30 +150,36 @@ def join_lines(text: str) -> str:
 
 def plan_jsonl(path: Path, split_bytes: int, text_key: str) -> list[JsonLines]:
     """Splits of a `.jsonl` file, or of all in a directory."""
-    ranges = _plan_ranges(path, (".jsonl", ".jsonl.gz"), split_bytes, _skip_line)
+    ranges = _plan_ranges(path, also_compressed(".jsonl"), split_bytes, _skip_line)
     return [JsonLines(*cut, text_key) for cut in ranges]
 
 
 def plan_text(path: Path, split_bytes: int) -> list[TextDocuments]:
     """Splits of a `.txt` file, or of all in a directory."""
-    return [TextDocuments(*cut) for cut in _plan_ranges(path, (".txt", ".txt.gz"), split_bytes, _skip_document)]
+    ranges = _plan_ranges(path, also_compressed(".txt"), split_bytes, _skip_document)
+    return [TextDocuments(*cut) for cut in ranges]
 
 
 def plan_files(path: Path, split_bytes: int) -> list[WholeFiles]:
     """Splits of a `.txt` or `.md` file, or of all in a directory: runs of files of about `split_bytes` together."""
-    return [WholeFiles(files) for files in group_files(find_files(path, (".txt", ".md", ".txt.gz")), split_bytes)]
+    return [WholeFiles(files) for files in group_files(find_files(path, also_compressed(".txt", ".md")), split_bytes)]
 
 
 def group_files(files: list[Path], split_bytes: int) -> list[tuple[Path, ...]]:
     """Consecutive runs of files, each closed once it holds `split_bytes`."""
-    groups: list[list[Path]] = []
-    size = split_bytes
-    for path in files:
-        if size >= split_bytes:
+    return group(files, lambda path: path.stat().st_size, split_bytes)
+
+
+def group(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> list[tuple[Item, ...]]:
+    """Consecutive runs of items, each closed once its sizes add up to `limit`."""
+    groups: list[list[Item]] = []
+    held = limit
+    for item in items:
+        if held >= limit:
             groups.append([])
-            size = 0
-        groups[-1].append(path)
-        size += path.stat().st_size
+            held = 0
+        groups[-1].append(item)
+        held += size(item)
     return [tuple(group) for group in groups]
 
 
@@ -202,7 +204,7 @@ def _plan_ranges(
 ) -> Iterator[tuple[Path, int, int | None]]:
     """Cuts each file about every `split_bytes` bytes, where `skip` stops after being put there."""
     for file in find_files(path, suffixes):
-        if file.suffix == ".gz":
+        if is_compressed(file):
             yield file, 0, None
             continue
         start, size = 0, file.stat().st_size
@@ -223,7 +225,3 @@ def _skip_document(file: BinaryIO) -> None:
     file.readline()
     while file.readline().strip():
         pass
-
-
-def _open(path: Path) -> BinaryIO:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]

@@ -5,13 +5,16 @@ from pathlib import Path
 
 from preprocessing.documents import Split
 from preprocessing.errors import DataError
+from preprocessing.sources.columns import plan_arrow, plan_parquet
 from preprocessing.sources.embedded import plan_embedded
 from preprocessing.sources.records import plan_files, plan_jsonl, plan_text
 
 SOURCES_HELP = (
     "One or more of: jsonl:PATH (JSON Lines), text:PATH (blank lines between documents, a sentence or paragraph per "
-    "line), file:PATH (each .txt or .md file is a document, blank lines between paragraphs), embedded (1.5 MB of "
-    "Python's own documentation). PATH is a file, or a directory that is searched; .jsonl and .txt may be gzipped."
+    "line), file:PATH (each .txt or .md file is a document, blank lines between paragraphs), parquet:PATH (a document "
+    "per row), arrow:PATH (the same, as Hugging Face datasets saves it), embedded (1.5 MB of Python's own "
+    "documentation). PATH is a file, or a directory that is searched; .jsonl, .txt and .md may be compressed: .gz, "
+    ".bz2, .xz, .zst."
 )
 
 
@@ -19,9 +22,9 @@ def plan_sources(specifications: Iterable[str], split_bytes: int, text_key: str)
     """The splits of all sources, in the order given.
 
     Args:
-        specifications: `jsonl:PATH`, `text:PATH`, `file:PATH` or `embedded`.
+        specifications: `jsonl:PATH`, `text:PATH`, `file:PATH`, `parquet:PATH`, `arrow:PATH` or `embedded`.
         split_bytes: about how many bytes of input make a split.
-        text_key: where JSON objects hold their text.
+        text_key: where JSON objects, or the rows of a table, hold their text.
 
     Raises:
         DataError: an unknown kind, a missing path, nothing to read.
@@ -42,9 +45,14 @@ def plan_source(specification: str, split_bytes: int, text_key: str) -> list[Spl
             return [*plan_text(Path(path), split_bytes)]
         case "file", True:
             return [*plan_files(Path(path), split_bytes)]
+        case "parquet", True:
+            return [*plan_parquet(Path(path), split_bytes, text_key)]
+        case "arrow", True:
+            return [*plan_arrow(Path(path), split_bytes, text_key)]
         case "embedded", False:
             return [*plan_embedded()]
     raise DataError(
         f"--sources: {specification!r} is none of jsonl:PATH (JSON Lines), text:PATH (blank lines between documents), "
-        "file:PATH (one document per file), embedded (Python's own documentation)"
+        "file:PATH (one document per file), parquet:PATH, arrow:PATH (one document per row), embedded (Python's own "
+        "documentation)"
     )

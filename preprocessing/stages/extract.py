@@ -31,7 +31,7 @@ class ExtractConfig:
     sources: list[str]
     """The input, in the form of SOURCES_HELP in sources/registry.py."""
     text_key: str = "text"
-    """Key that holds the text of a JSON Lines record."""
+    """Key of a JSON Lines record, or column of a Parquet or Arrow file, that holds the text."""
     language: str = "en"
     """Language of the text, for sentence splitting: an ISO 639-1 code."""
     max_sentence_chars: int = 10_000
@@ -130,7 +130,7 @@ def _save_ngrams(directory: Path, filters: FilterConfig) -> Path | None:
 
 
 def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
-    """The documents of a split by partition, handed on whenever they reach `split_mb`, as those of a gzip file may."""
+    """The documents of a split by partition, handed on when they reach `split_mb`, as a compressed file's may."""
     block: list[list[Stored]] = [[] for _ in range(len(task.partitioning))]
     size = 0
     for record in task.split.records():

@@ -5,12 +5,15 @@ import os
 import shutil
 import subprocess
 import sys
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from preprocessing.__main__ import exit_status, main
-from preprocessing.files import read_json, write_json
+from preprocessing.files import read_json, sha256_file, write_json
 
 ROOT = Path(__file__).parents[2]
 MPIRUN = Path(sys.executable).parent / "mpirun"
@@ -271,3 +274,24 @@ def test_help_explains_every_option(capsys):
     text = " ".join(capsys.readouterr().out.split())
     assert "Share of unusable input records above which the job fails. (type: float, default: 0.01)" in text
     assert "jsonl:PATH (JSON Lines)" in text and "Directory that all stages of a corpus share." in text
+
+
+def test_download_fetches_what_a_server_has(tmp_path, capsys):
+    """From a server on this machine: 0 and the file, 1 and the reason, 2 for wrong options."""
+    (tmp_path / "served").mkdir()
+    (tmp_path / "served" / "a.txt").write_text("A good document.")
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, args=(0.01,)).start()
+        url, out = f"http://127.0.0.1:{server.server_port}/a.txt", str(tmp_path / "out")
+        digest = sha256_file(tmp_path / "served" / "a.txt")
+        assert main(["download", "url", url, "--out", out, "--sha256", digest]) == 0
+        assert content(tmp_path / "out") == {"a.txt": b"A good document."}
+        assert main(["download", "url", url + "x", "--out", out]) == 1
+        assert "a.txtx: the server answers 404" in capsys.readouterr().err
+        assert main(["download", "url", url, "--out", out, "--connections", "9"]) == 2
+        assert "error: connections is 9" in capsys.readouterr().err
+        mirror = ["--mirror", url.removesuffix("/a.txt")]
+        assert main(["download", "wikipedia", "--language", "en", "--out", out, *mirror]) == 1
+        assert "/enwiki/: the server answers 404" in capsys.readouterr().err
+        server.shutdown()

@@ -1,7 +1,10 @@
 """Laws of preprocessing/sources/records.py."""
 
+import bz2
 import gzip
 import json
+import lzma
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -9,7 +12,10 @@ from hypothesis import strategies as st
 
 from preprocessing.documents import BROKEN_JSON, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
+from preprocessing.sources.compressed import zstd
 from preprocessing.sources.records import join_lines, plan_files, plan_jsonl, plan_text
+
+PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}
 
 
 def read(splits):
@@ -39,21 +45,28 @@ def test_cutting_a_text_file_changes_nothing(tmp_path_factory, documents, split_
     assert [[line for line in lines if line] for lines in texts] == documents
 
 
-def test_gzip_is_one_split_with_the_same_records(tmp_path):
-    """A compressed file reads as the file does."""
-    lines = b"".join(b'{"text": "document %d"}\n' % number for number in range(100))
-    (tmp_path / "a.jsonl").write_bytes(lines)
-    (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines))
-    splits = plan_jsonl(tmp_path / "a.jsonl.gz", 100, "text")
-    assert len(splits) == 1
-    assert read(splits) == read(plan_jsonl(tmp_path / "a.jsonl", 100, "text"))
+@pytest.mark.parametrize("suffix", sorted(PACK))
+@pytest.mark.parametrize("name", ["jsonl", "txt", "md"])
+def test_a_compressed_file_is_one_split_with_the_same_records(tmp_path, name, suffix):
+    """A compressed file reads as the file does, and is found in a directory."""
+    lines = b"".join(b'{"text": "document %d"}\n\n' % number for number in range(100))
+    plan = {"jsonl": partial(plan_jsonl, text_key="text"), "txt": plan_text, "md": plan_files}[name]
+    for folder, ending, data in (("plain", "", lines), ("packed", suffix, PACK[suffix](lines))):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"a.{name}{ending}").write_bytes(data)
+    splits = plan(tmp_path / "packed", 100)
+    assert len(splits) == 1 and splits[0].num_bytes > splits[0].files[0].stat().st_size
+    assert read(splits) == read(plan(tmp_path / "plain", 100))
+    place = splits[0].place(read(splits)[-1].position)
+    assert place == f"{tmp_path / 'packed' / f'a.{name}{suffix}'}:{1 if name == 'md' else 199}"
 
 
-def test_a_damaged_gzip_file_is_named(tmp_path):
+@pytest.mark.parametrize("suffix", sorted(PACK))
+def test_a_damaged_compressed_file_is_named(tmp_path, suffix):
     """A download cut short is an error with the path, not half a corpus."""
-    path = tmp_path / "a.jsonl.gz"
-    path.write_bytes(gzip.compress(b'{"text": "a"}\n' * 1000)[:-10])
-    with pytest.raises(DataError, match=r"a\.jsonl\.gz: damaged gzip file"):
+    path = tmp_path / f"a.jsonl{suffix}"
+    path.write_bytes(PACK[suffix](b'{"text": "a"}\n' * 1000)[:-10])
+    with pytest.raises(DataError, match=rf"a\.jsonl\{suffix}: damaged .* file"):
         read(plan_jsonl(path, 100, "text"))
 
 

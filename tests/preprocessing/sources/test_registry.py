@@ -1,9 +1,25 @@
 """Laws of preprocessing/sources/registry.py."""
 
+import bz2
+import gzip
+import json
+import lzma
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from preprocessing.errors import DataError
+from preprocessing.filters import FilterConfig
+from preprocessing.schema import MANIFEST_NAME
+from preprocessing.sources.compressed import zstd
 from preprocessing.sources.registry import plan_sources
+from preprocessing.stages.build import BuildConfig, build
+from preprocessing.stages.corpus import Partitioning
+from preprocessing.stages.directory import STAGE_NAME
+from preprocessing.stages.extract import ExtractConfig, extract
+from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
+from preprocessing.workers import SerialExecutor
 
 
 def test_sources_are_read_in_the_order_given(tmp_path):
@@ -27,3 +43,48 @@ def test_empty_files_are_no_corpus(tmp_path):
     (tmp_path / "a.jsonl").touch()
     with pytest.raises(DataError, match="--sources: the files are empty"):
         plan_sources([f"jsonl:{tmp_path / 'a.jsonl'}"], 10**6, "text")
+
+
+def write_forms(folder, corpus):
+    """The corpus in every form that has a text per record: specifications for --sources."""
+    data = corpus.read_bytes()
+    table = pa.Table.from_pylist([json.loads(line) for line in data.splitlines()])
+    for suffix, pack in {".gz": gzip, ".bz2": bz2, ".xz": lzma, ".zst": zstd}.items():
+        (folder / f"packed.jsonl{suffix}").write_bytes(pack.compress(data))
+        yield f"jsonl:{folder / f'packed.jsonl{suffix}'}"
+    for rows in (1, 7, 1000):
+        pq.write_table(table, folder / f"{rows}.parquet", row_group_size=rows)
+        yield f"parquet:{folder / f'{rows}.parquet'}"
+        for name, new in (("file", pa.ipc.new_file), ("stream", pa.ipc.new_stream)):
+            with new(str(folder / f"{name}-{rows}.arrow"), table.schema) as writer:
+                writer.write_table(table, max_chunksize=rows)
+            yield f"arrow:{folder / f'{name}-{rows}.arrow'}"
+
+
+def samples(out, source, split_mb, tokenizer=None):
+    """Every file of the samples directory but the records of configuration and input."""
+    extract(
+        out / "documents",
+        ExtractConfig([source], split_mb=split_mb, heldout_share=0.1),
+        FilterConfig(),
+        SerialExecutor(),
+    )
+    if tokenizer is None:
+        tokenizer = out / "tokenizer"
+        prepare_tokenizer(tokenizer, TokenizerConfig(vocab_size=200), out / "documents")
+    build(out / "samples", BuildConfig(max_seq_length=32), out / "documents", tokenizer, SerialExecutor())
+    files = {path.name: path.read_bytes() for path in (out / "samples").rglob("*") if path.is_file()}
+    return {name: data for name, data in files.items() if name not in {STAGE_NAME, MANIFEST_NAME}}
+
+
+def test_the_form_of_a_corpus_changes_no_sample(tmp_path, monkeypatch, corpus):
+    """Compressed or in columns, in row groups or batches of any size, in one split or many: the same bytes.
+
+    The number of partitions follows from the size of the input, which is estimated for what is compressed, so it is
+    fixed here.
+    """
+    monkeypatch.setattr(Partitioning, "of", lambda *sizes: Partitioning(train=3, heldout=1, heldout_share=0.1))
+    expected = samples(tmp_path / "plain", f"jsonl:{corpus}", 32)
+    assert sum(name.startswith("train-") for name in expected) == 3
+    for number, source in enumerate(write_forms(tmp_path, corpus)):
+        assert samples(tmp_path / str(number), source, 0.003, tmp_path / "plain" / "tokenizer") == expected, source

@@ -1,0 +1,1 @@
+"""Downloads raw text."""

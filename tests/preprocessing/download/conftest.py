@@ -1,0 +1,157 @@
+"""A server on this machine that misbehaves as it is told."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from preprocessing.download.client import Client, ClientConfig
+
+
+@dataclass
+class Resource:
+    """What lies at an address; each entry of a list is for one request, in order."""
+
+    body: bytes = b""
+    etag: str | None = '"v1"'
+    modified: str | None = None
+    ranges: bool = True
+    """Whether Range is heeded."""
+    if_range: bool = True
+    """Whether If-Range is heeded."""
+    length: bool = True
+    """Whether Content-Length is sent; the body then ends with the connection, or with its last chunk."""
+    chunked: bool = False
+    location: str | None = None
+    refusals: list[tuple[int, dict[str, str]]] = field(default_factory=list)
+    """Status and headers."""
+    cuts: list[int] = field(default_factory=list)
+    """After how many bytes of the body to close the connection."""
+    stalls: list[float] = field(default_factory=list)
+    """How many seconds to wait in the middle of the body."""
+
+
+class Site:
+    """Resources by path, and the requests that were made."""
+
+    def __init__(self) -> None:
+        """Empty."""
+        self.resources: dict[str, Resource] = {}
+        self.requests: list[tuple[str, dict[str, str]]] = []
+        self.base = ""
+        self.open = self.most_open = 0
+        self.lock = threading.Lock()
+
+    def __setitem__(self, path: str, resource: Resource | bytes) -> None:
+        self.resources[path] = resource if isinstance(resource, Resource) else Resource(resource)
+
+    def ranges(self) -> list[str | None]:
+        """The Range of each request."""
+        return [headers.get("range") for _, headers in self.requests]
+
+
+def make_handler(site: Site) -> type[BaseHTTPRequestHandler]:
+    """The class that answers for a site."""
+
+    class Handler(BaseHTTPRequestHandler):
+        """HTTP/1.1, one request per connection."""
+
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            """Counts the request and answers."""
+            with site.lock:
+                site.open += 1
+                site.most_open = max(site.open, site.most_open)
+                site.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+            try:
+                self.answer(site.resources.get(self.path) or Resource(refusals=[(404, {})]))
+            finally:
+                self.close_connection = True
+                with site.lock:
+                    site.open -= 1
+
+        def answer(self, resource: Resource) -> None:
+            """As the resource says."""
+            if resource.location:
+                self.reply(302, {"Location": resource.location, "Content-Length": "0"})
+            elif resource.refusals:
+                status, headers = resource.refusals.pop(0)
+                self.reply(status, headers | {"Content-Length": "0"})
+            else:
+                start = self.start(resource)
+                headers = {"ETag": resource.etag, "Last-Modified": resource.modified}
+                if start:
+                    headers["Content-Range"] = f"bytes {start}-{len(resource.body) - 1}/{len(resource.body)}"
+                if resource.chunked:
+                    headers["Transfer-Encoding"] = "chunked"
+                elif resource.length:
+                    headers["Content-Length"] = str(len(resource.body) - start)
+                self.reply(206 if start else 200, headers)
+                self.send(resource, resource.body[start:])
+
+        def start(self, resource: Resource) -> int:
+            """Where the body starts."""
+            wanted = self.headers.get("Range")
+            same = self.headers.get("If-Range") in (resource.etag, resource.modified) or not resource.if_range
+            return int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and resource.ranges and same else 0
+
+        def send(self, resource: Resource, body: bytes) -> None:
+            """The body, or a part of it."""
+            stop = resource.cuts.pop(0) if resource.cuts else len(body)
+            stall = resource.stalls.pop(0) if resource.stalls else 0
+            part = body[:stop]
+            if resource.chunked:
+                part = b"%x\r\n%s\r\n" % (len(part), part) + b"0\r\n\r\n" * (stop >= len(body))
+            self.wfile.write(part[: len(part) // 2])
+            self.wfile.flush()
+            time.sleep(stall)
+            self.wfile.write(part[len(part) // 2 :])
+
+        def reply(self, status: int, headers: dict[str, str | None]) -> None:
+            """Status line and headers."""
+            self.send_response(status)
+            for name, value in headers.items():
+                if value is not None:
+                    self.send_header(name, value)
+            self.end_headers()
+
+        def log_message(self, *arguments: object) -> None:
+            """Silent."""
+
+        def handle(self) -> None:
+            """A client that went away is nothing to report."""
+            with suppress(ConnectionError):
+                super().handle()
+
+    return Handler
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A site that is being served on this machine."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    site = Site()
+    with ThreadingHTTPServer(("127.0.0.1", 0), make_handler(site)) as server:
+        site.base = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield site
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def client() -> Client:
+    """A client without patience."""
+    return Client(ClientConfig(timeout_seconds=5, retries=3, backoff_seconds=0.01))
+
+
+@pytest.fixture
+def make_resource() -> type[Resource]:
+    """Test files cannot import this one."""
+    return Resource

@@ -1,0 +1,183 @@
+"""Laws of preprocessing/download/client.py."""
+
+import socket
+import time
+from email.utils import formatdate
+
+import pytest
+
+from preprocessing.download.client import Client, ClientConfig, StatusError, TransientError
+from preprocessing.errors import DataError
+
+
+def test_the_program_names_itself_and_whom_to_write_to(site, client):
+    """As Wikimedia's policy asks: a name of its own, and an address where one is given."""
+    site["/a"] = b"text"
+    assert client.document(f"{site.base}/a") == b"text"
+    Client(ClientConfig(contact="ann@example.org")).document(f"{site.base}/a")
+    names = [headers["user-agent"] for _, headers in site.requests]
+    assert names[0] == "bert-pipeline (python -m preprocessing download)"
+    assert names[1] == "bert-pipeline (python -m preprocessing download; ann@example.org)"
+
+
+def test_a_refusal_is_not_repeated(site, client, make_resource):
+    """404 and 403 are final, and say what to do."""
+    site["/a"] = make_resource(refusals=[(403, {})] * 9)
+    with pytest.raises(StatusError, match=r"/b: the server answers 404 Not Found; check the address"):
+        client.document(f"{site.base}/b")
+    with pytest.raises(StatusError, match=r"/a: the server answers 403 Forbidden; some servers ask .* --contact"):
+        client.document(f"{site.base}/a")
+    assert len(site.requests) == 2
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
+def test_an_overloaded_server_is_asked_again(site, client, make_resource, status):
+    """Until it answers."""
+    site["/a"] = make_resource(b"text", refusals=[(status, {})] * 3)
+    assert client.document(f"{site.base}/a") == b"text"
+    assert len(site.requests) == 4
+
+
+def test_but_not_for_ever(site, client, make_resource):
+    """`retries` further times, with growing waits."""
+    site["/a"] = make_resource(b"text", refusals=[(503, {})] * 9)
+    with pytest.raises(DataError, match="503 Service Unavailable; run the same command again later"):
+        client.document(f"{site.base}/a")
+    assert len(site.requests) == 4
+
+
+def test_waits_double(client, monkeypatch):
+    """1, 2, 4, ... times the first."""
+    waits = []
+    monkeypatch.setattr(client._stopped, "wait", waits.append)
+
+    def attempt():
+        raise TransientError("no")
+
+    with pytest.raises(DataError, match="no; run"):
+        client.retry(attempt, lambda: 0)
+    assert waits == [0.01, 0.02, 0.04]
+
+
+def test_attempts_that_come_forward_are_not_in_vain(client, monkeypatch):
+    """Only failures in a row without progress are counted; to come as far as before is none."""
+    waits, steps = [], iter([0, 1, 2, 3, 4, 5, 6, 3, 6, 2, 6])
+    monkeypatch.setattr(client._stopped, "wait", waits.append)
+    achieved = [0]
+
+    def attempt():
+        achieved[0] = next(steps)
+        raise TransientError("no")
+
+    with pytest.raises(DataError):
+        client.retry(attempt, lambda: achieved[0])
+    assert waits == [0.01] * 7 + [0.02, 0.04] and achieved[0] == 2
+
+
+@pytest.mark.parametrize("form", ["seconds", "date"])
+def test_retry_after_is_honoured(site, client, make_resource, form):
+    """Given in seconds or as a date, it is waited for, however short the own wait."""
+    value = "1" if form == "seconds" else formatdate(time.time() + 2, usegmt=True)
+    site["/a"] = make_resource(b"text", refusals=[(503, {"Retry-After": value})])
+    start = time.monotonic()
+    assert client.document(f"{site.base}/a") == b"text"
+    assert time.monotonic() - start > 0.9
+
+
+@pytest.mark.parametrize("value", ["86400", "Fri, 31 Dec 2100 23:59:59 GMT"])
+def test_nobody_waits_until_tomorrow(site, client, make_resource, value):
+    """A server that asks for hours ends the job at once."""
+    site["/a"] = make_resource(refusals=[(503, {"Retry-After": value})])
+    with pytest.raises(DataError, match="run the same command again later"):
+        client.document(f"{site.base}/a")
+
+
+def test_a_retry_after_without_sense_is_none(site, client, make_resource):
+    """The own wait is taken."""
+    site["/a"] = make_resource(b"text", refusals=[(503, {"Retry-After": "soon"})])
+    assert client.document(f"{site.base}/a") == b"text"
+
+
+def test_a_body_cut_short_is_asked_for_again(site, client, make_resource):
+    """Half a listing is no listing, with a length or in chunks."""
+    site["/a"] = make_resource(b"text" * 99, cuts=[100])
+    site["/b"] = make_resource(b"text" * 99, cuts=[100], chunked=True)
+    assert client.document(f"{site.base}/a") == client.document(f"{site.base}/b") == b"text" * 99
+    assert len(site.requests) == 4
+
+
+def test_a_server_that_falls_silent_is_given_up(site, make_resource):
+    """After `timeout_seconds`, and asked again."""
+    client = Client(ClientConfig(timeout_seconds=0.2, backoff_seconds=0.01))
+    site["/a"] = make_resource(b"text", stalls=[30])
+    start = time.monotonic()
+    assert client.document(f"{site.base}/a") == b"text"
+    assert time.monotonic() - start < 30 and len(site.requests) == 2
+
+
+def test_no_server_is_an_error_in_the_end(client):
+    """Nobody listens there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}/a"
+    with pytest.raises(DataError, match="Connection refused; run the same command again later"):
+        client.document(url)
+
+
+def test_redirects_lead_to_http_only(site, client, make_resource):
+    """Elsewhere is fine; to this machine's files, or another protocol, not."""
+    site["/a"] = make_resource(location="/b")
+    site["/b"] = b"text"
+    assert client.document(f"{site.base}/a") == b"text"
+    for target in ("file:///etc/passwd", "ftp://127.0.0.1/x"):
+        site["/a"] = make_resource(location=target)
+        with pytest.raises(DataError, match=r"/a: .*(redirects to|file:)"):
+            client.document(f"{site.base}/a")
+    site["/a"] = make_resource(location="/a")
+    with pytest.raises(DataError, match="would lead to an infinite loop"):
+        client.document(f"{site.base}/a")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "file:///etc/passwd",
+        "ftp://127.0.0.1/a",
+        "wiki.xml",
+        "http://127.0.0.1:port/",
+        "http://",
+        "http://[",
+        "http://127.0.0.1/ä",
+        "http://127.0.0.1/ a",
+    ],
+)
+def test_an_address_must_be_one_of_http(client, url):
+    """Anything else is refused before a connection is made."""
+    with pytest.raises(DataError, match="check"):
+        client.document(url)
+
+
+def test_a_stopped_client_ends_its_threads(site, client, make_resource):
+    """Also while waiting."""
+    site["/a"] = make_resource(refusals=[(503, {"Retry-After": "60"})])
+    client.stop()
+    start = time.monotonic()
+    with pytest.raises(DataError, match="stopped"):
+        client.document(f"{site.base}/a")
+    assert time.monotonic() - start < 60
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"connections": 3}, "connections is 3, must be 1 or 2"),
+        ({"retries": -1}, "retries is -1"),
+        ({"timeout_seconds": 0}, "timeout_seconds is 0, must be above 0"),
+        ({"backoff_seconds": 0}, "backoff_seconds is 0"),
+        ({"contact": "a\r\nHost: b"}, "contact is"),
+    ],
+)
+def test_options_out_of_range_are_refused(options, message):
+    """Each message names the field and the value."""
+    with pytest.raises(ValueError, match=message):
+        ClientConfig(**options)

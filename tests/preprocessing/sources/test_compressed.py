@@ -1,0 +1,113 @@
+"""Laws of preprocessing/sources/compressed.py."""
+
+import bz2
+import gzip
+import lzma
+from pathlib import Path
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from preprocessing.errors import DataError
+from preprocessing.sources import compressed
+from preprocessing.sources.compressed import COMPRESSIONS, also_compressed, open_text, text_bytes, zstd
+
+PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}
+SUFFIXES = sorted(PACK)
+TEXT = "".join(Random(0).choices("abcdefgh \n", k=5000)).encode()
+
+
+def read(path):
+    """All the text of a file."""
+    with open_text(path) as file:
+        return file.read()
+
+
+def packed(folder, suffix, data):
+    """A file of this suffix that holds these bytes."""
+    path = folder / f"a.txt{suffix}"
+    path.write_bytes(data)
+    return path
+
+
+def test_every_compression_is_tested():
+    """A new one needs its line in PACK."""
+    assert COMPRESSIONS.keys() == PACK.keys()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@settings(deadline=None)  # The disk may be busy.
+@given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=5), chunk=st.integers(1, 64))
+def test_streams_end_to_end_read_as_one(tmp_path_factory, suffix, parts, chunk):
+    """Whatever the streams hold, and wherever the blocks that are read from disk end, in a stream or between two."""
+    path = packed(tmp_path_factory.mktemp("x"), suffix, b"".join(map(PACK[suffix], parts)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(compressed, "_CHUNK_BYTES", chunk)
+        assert read(path) == b"".join(parts)
+
+
+@pytest.mark.parametrize("suffix", ["", *SUFFIXES])
+def test_lines_are_those_of_the_plain_file(tmp_path, suffix):
+    """The stream is iterated by line, as a plain file is."""
+    with open_text(packed(tmp_path, suffix, PACK.get(suffix, bytes)(TEXT))) as file:
+        assert list(file) == TEXT.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_cut_short_is_named(tmp_path, suffix):
+    """Wherever the download broke off, it is an error with the path, not half a corpus."""
+    data = PACK[suffix](TEXT)
+    for stop in [*range(1, 40), *range(40, len(data), 97), len(data) - 1]:
+        with pytest.raises(DataError, match=rf"a\.txt\{suffix}: damaged {COMPRESSIONS[suffix].name} file .*fetch it"):
+            read(packed(tmp_path, suffix, data[:stop]))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("rest", [b"junk", b"\0\0junk", b"BZh9junk", b"\x1f\x8b\x08junk"])
+def test_what_follows_a_stream_must_be_another(tmp_path, suffix, rest):
+    """A second stream that is damaged from its first byte on is not taken for the end."""
+    with pytest.raises(DataError, match="damaged"):
+        read(packed(tmp_path, suffix, PACK[suffix](TEXT) + rest))
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("zeros", [4, 70])
+def test_zeros_between_streams_are_padding(tmp_path, monkeypatch, suffix, zeros):
+    """As the xz format has it."""
+    monkeypatch.setattr(compressed, "_CHUNK_BYTES", 16)
+    data = PACK[suffix](b"one ") + bytes(zeros) + PACK[suffix](b"two") + bytes(zeros)
+    assert read(packed(tmp_path, suffix, data)) == b"one two"
+
+
+def test_zstd_with_a_long_window_is_read(tmp_path):
+    """`zstd --long=31` asks for more memory than decoders grant unasked; pzstd's notes between frames are skipped."""
+    options = {zstd.CompressionParameter.window_log: 30, zstd.CompressionParameter.content_size_flag: 0}
+    compressor = zstd.ZstdCompressor(options=options)
+    data = compressor.compress(TEXT) + compressor.flush()
+    skippable = b"\x50\x2a\x4d\x18\x04\x00\x00\x00size"
+    assert read(packed(tmp_path, ".zst", skippable + data + skippable)) == TEXT
+    with pytest.raises(zstd.ZstdError, match="too much memory"):
+        zstd.ZstdDecompressor().decompress(data)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_an_error_of_the_disk_is_not_called_damage(tmp_path, monkeypatch, suffix):
+    """What has an error number passes through."""
+
+    def fail(file):
+        raise OSError(5, "Input/output error")
+
+    path = packed(tmp_path, suffix, PACK[suffix](TEXT))
+    monkeypatch.setitem(COMPRESSIONS, suffix, compressed.Compression("", 1, fail))
+    with pytest.raises(OSError, match="Input/output error"):
+        read(path)
+
+
+def test_sizes_and_suffixes(tmp_path):
+    """A plain file's size is exact; each suffix is searched for alone and compressed."""
+    assert text_bytes(packed(tmp_path, "", TEXT)) == len(TEXT)
+    assert text_bytes(packed(tmp_path, ".bz2", bytes(100))) == 400
+    assert also_compressed(".txt") == (".txt", ".txt.gz", ".txt.bz2", ".txt.xz", ".txt.zst")
+    assert Path("x.txt.zst").name.endswith(also_compressed(".txt"))
