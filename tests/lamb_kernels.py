@@ -1,9 +1,5 @@
 """Every kernel under test, and random states to run them on."""
 
-import os
-
-os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is imported; without a GPU its kernels run in Python
-
 import pytest
 import torch
 
