@@ -5,13 +5,16 @@ from pathlib import Path
 
 from preprocessing.documents import Split
 from preprocessing.errors import DataError
+from preprocessing.sources.books import plan_books
 from preprocessing.sources.embedded import plan_embedded
 from preprocessing.sources.records import plan_files, plan_jsonl, plan_text
 
 SOURCES_HELP = (
     "One or more of: jsonl:PATH (JSON Lines), text:PATH (blank lines between documents, a sentence or paragraph per "
-    "line), file:PATH (each .txt or .md file is a document, blank lines between paragraphs), embedded (1.5 MB of "
-    "Python's own documentation). PATH is a file, or a directory that is searched; .jsonl and .txt may be gzipped."
+    "line), file:PATH (each .txt or .md file is a document, blank lines between paragraphs), books:PATH (each .txt, "
+    ".md or .epub file is a book, freed of licence, page numbers and the like; PATH may also be a .zip, .tar, .tar.gz, "
+    ".tar.bz2 or .tar.xz of them), embedded (1.5 MB of Python's own documentation). PATH is a file, or a directory "
+    "that is searched; the .jsonl and .txt files of the first three may be gzipped."
 )
 
 
@@ -19,7 +22,7 @@ def plan_sources(specifications: Iterable[str], split_bytes: int, text_key: str)
     """The splits of all sources, in the order given.
 
     Args:
-        specifications: `jsonl:PATH`, `text:PATH`, `file:PATH` or `embedded`.
+        specifications: `jsonl:PATH`, `text:PATH`, `file:PATH`, `books:PATH` or `embedded`.
         split_bytes: about how many bytes of input make a split.
         text_key: where JSON objects hold their text.
 
@@ -42,9 +45,11 @@ def plan_source(specification: str, split_bytes: int, text_key: str) -> list[Spl
             return [*plan_text(Path(path), split_bytes)]
         case "file", True:
             return [*plan_files(Path(path), split_bytes)]
+        case "books", True:
+            return [*plan_books(Path(path), split_bytes)]
         case "embedded", False:
             return [*plan_embedded()]
     raise DataError(
         f"--sources: {specification!r} is none of jsonl:PATH (JSON Lines), text:PATH (blank lines between documents), "
-        "file:PATH (one document per file), embedded (Python's own documentation)"
+        "file:PATH (one document per file), books:PATH (a book per file), embedded (Python's own documentation)"
     )
