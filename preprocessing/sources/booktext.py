@@ -38,7 +38,7 @@ _NOTE = re.compile(
 _MARKS = re.compile(
     r"\s?\[(?:\^[^\]\s]{1,20}|\d{1,3}|[*†‡]{1,3})\]:?"  # Notes.
     r"|(?<=[^\s\[(])\[(?-i:[A-Z])\](?!\w)"
-    r"|\s?[\[{](?:pg|p\.|page) ?[\dxivlc]{1,5}[\]}]",  # Pages.
+    r"|\s?(?:\[(?:pg|p\.|page) ?[\dxivlc]{1,5}\]|(?<!_)\{(?:pg|p\.|page)? ?[\dxivlc]{1,5}\})",  # Pages.
     re.IGNORECASE,
 )
 _EMPHASIS = re.compile(

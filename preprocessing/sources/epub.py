@@ -34,7 +34,19 @@ ZIP_DAMAGE = (
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 _FONT_OBFUSCATION = {"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"}
-_NO_PROSE = {"cover", "toc", "landmarks", "page-list", "loi", "lot", "copyright-page", "pagebreak", "noteref"}
+_NO_PROSE = {
+    "cover",
+    "toc",
+    "landmarks",
+    "page-list",
+    "loi",
+    "lot",
+    "copyright-page",
+    "imprint",
+    "colophon",
+    "pagebreak",
+    "noteref",
+}
 """Values of `epub:type` and of a guide's `type` whose content is not prose."""
 _NO_PROSE_CLASSES = {"pagenum", "pageno", "pagebreak", "fnanchor", "noteref", "pg-boilerplate"}
 """Classes of Project Gutenberg and of common converters."""
@@ -100,7 +112,7 @@ def _encrypted(members: _Members) -> Iterator[str]:
     """Names of the encrypted members; obfuscated fonts do not count."""
     if _ENCRYPTION not in members:
         return
-    for entry in ElementTree.fromstring(members.read(_ENCRYPTION)).iter("{*}EncryptedData"):
+    for entry in ElementTree.fromstring(members.read(_ENCRYPTION)).iterfind(".//{*}EncryptedData"):
         method, reference = entry.find("{*}EncryptionMethod"), entry.find(".//{*}CipherReference")
         if reference is not None and (method is None or method.get("Algorithm") not in _FONT_OBFUSCATION):
             yield unquote(reference.get("URI", ""))

@@ -67,13 +67,16 @@ def strip_boilerplate(text: str) -> str | None:
 def _find_marks(text: str) -> list[_Mark]:
     """Markers in order; the small print opens the book below it, or closes the one above when nothing is below."""
     found = list(_MARKERS.finditer(text))
-    names = {"start", "end", "print_end"}
-    if found and found[-1].lastgroup == "print_end" and not text[found[-1].end() :].strip():
-        names = {"start", "end", "print_start"}
+    closes = [match.lastgroup == "end" for match in found]
+    if [match.lastgroup for match in found[-2:]] == ["print_start", "print_end"] and not text[
+        found[-1].end() :
+    ].strip():
+        found.pop()
+        closes[-2:] = [True]
     return [
-        _Mark(m.start(), m.end(), m.lastgroup in ("start", "print_end"), (m.lastgroup or "").startswith("print"))
-        for m in found
-        if m.lastgroup in names
+        _Mark(match.start(), match.end(), not closing, str(match.lastgroup).startswith("print"))
+        for match, closing in zip(found, closes, strict=True)
+        if closing or match.lastgroup != "print_start"
     ]
 
 

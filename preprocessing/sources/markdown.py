@@ -34,7 +34,7 @@ def _blocks(tokens: list[Token]) -> Iterator[str]:
 
 def _inline(tokens: list[Token]) -> Iterator[str]:
     for token in tokens:
-        if token.type in ("softbreak", "hardbreak"):
+        if token.type in ("softbreak", "hardbreak") or token.content.lower().startswith("<br"):
             yield "\n"
         elif token.type in ("text", "code_inline", "text_special"):
             yield token.content

@@ -8,7 +8,8 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-_NUMBER = r"(?:\d{1,4}|[ivxlc]{1,7})"
+_ROMAN = r"(?=[ivxl])(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})"
+_NUMBER = rf"(?:\d{{1,4}}|{_ROMAN})"
 _MARKED_PAGE = re.compile(
     rf"[\[({{<–—-]+ ?(?:p\.?|pgs?\.?|pages?)? ?{_NUMBER} ?[\])}}>–—-]+|(?:p\.|pg\.?|page) ?{_NUMBER}", re.IGNORECASE
 )
@@ -29,7 +30,7 @@ _KEYWORD = (
     r"prologue|epilogue|prelude|finale|appendix|conclusion|foreword|afterword|dedication|notes|index|footnotes)"
 )
 _ENTRY = re.compile(
-    rf"\W*(?:{_KEYWORD}\b.*|(?:[ivxlc]+|\d{{1,3}})(?:[.:)—-].*|\s{{2,}}.*)?|.*[.\s](?:\d{{1,4}}|(?-i:[ivxlc]{{1,6}})))\W*",
+    rf"\W*(?:{_KEYWORD}\b.*|(?:[ivxlc]+|\d{{1,3}})(?:[.:)—-].*|\s{{2,}}.*)?|.*[.\s](?:\d{{1,4}}|(?-i:{_ROMAN})))\W*",
     re.IGNORECASE,
 )
 _MIN_ENTRIES = 3
