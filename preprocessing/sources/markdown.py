@@ -3,14 +3,14 @@
 Parsed by markdown-it-py as CommonMark says, but for indented code: in books that is verse, and is kept as text.
 """
 
-import re
 from collections.abc import Iterator
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from preprocessing.sources.xhtml import xhtml_to_text
+
 _PARSER = MarkdownIt("commonmark").disable(["code", "reference"])
-_TAG = re.compile(r"<!--.*?-->|<[^>]*>", re.DOTALL)
 
 
 def markdown_to_text(text: str) -> str:
@@ -27,7 +27,7 @@ def _blocks(tokens: list[Token]) -> Iterator[str]:
             yield number + "".join(_inline(token.children or []))
             number = ""
         elif token.type == "html_block":
-            yield _TAG.sub("", token.content)
+            yield xhtml_to_text(token.content).strip()
         elif token.type == "fence":
             yield token.content
 

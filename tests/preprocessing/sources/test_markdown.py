@@ -12,7 +12,7 @@ CASES = [
     ("- one\n- two\n\n1884. A year it was.", "one|two|1884. A year it was."),
     ("    Indented verse,\n    two lines", "Indented verse,\ntwo lines"),
     ("a line  \nbreak \\*kept\\* &amp; `code`", "a line\nbreak *kept* & code"),
-    ("word<br>and <b>tag</b>\n\n<div>\nText\n</div>", "word\nand tag|\nText\n"),
+    ("word<br>and <b>tag</b>\n\n<div>\nText\n</div>", "word\nand tag|Text"),
     ("[note]: is what he said", "[note]: is what he said"),
     ("snake_case and 2 * 3", "snake_case and 2 * 3"),
 ]
