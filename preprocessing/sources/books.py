@@ -91,15 +91,15 @@ class BookTar:
 
     def records(self) -> Iterator[Document | BadRecord]:
         """The books up to the end or the first damage, which is a record too; a position is the member's number."""
-        number = -1
+        number = 0
         try:
             for number, (name, file) in enumerate(self._members()):
-                data = _read(file, name) if file and is_book(name) else None
-                if data is not None:
-                    yield from read_book(name, data, number)
+                if file and is_book(name):
+                    yield from read_book(name, _read(file, name), number)
+                number += 1  # The next one, should its header be damaged.
         except _TAR_DAMAGE as error:
             detail = f"{type(error).__name__}: {error}; what follows is not read, fetch the archive again"
-            yield BadRecord(DAMAGED_ARCHIVE, number + 1, detail)
+            yield BadRecord(DAMAGED_ARCHIVE, number, detail)
 
     def place(self, position: int) -> str:
         """`archive: member`."""

@@ -32,7 +32,6 @@ ZIP_DAMAGE = (
 """What zipfile raises on damaged content; RuntimeError on a password and an unknown compression."""
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
-_FONT_OBFUSCATION = {"http://www.idpf.org/2008/embedding", "http://ns.adobe.com/pdf/enc#RC"}
 
 
 def epub_to_text(data: bytes, max_bytes: int) -> str:
@@ -82,12 +81,9 @@ class _Members:
 
 
 def _encrypted(members: _Members) -> Iterator[str]:
-    """Names of the encrypted members; obfuscated fonts do not count."""
-    if _ENCRYPTION not in members:
-        return
-    for entry in ElementTree.fromstring(members.read(_ENCRYPTION)).iterfind(".//{*}EncryptedData"):
-        method, reference = entry.find("{*}EncryptionMethod"), entry.find(".//{*}CipherReference")
-        if reference is not None and (method is None or method.get("Algorithm") not in _FONT_OBFUSCATION):
+    """Names of the encrypted members; often only fonts, which nobody reads here."""
+    if _ENCRYPTION in members:
+        for reference in ElementTree.fromstring(members.read(_ENCRYPTION)).iterfind(".//{*}CipherReference"):
             yield unquote(reference.get("URI", ""))
 
 

@@ -65,7 +65,7 @@ def test_two_books_in_a_file_lose_what_is_between():
 
 START, END = HEADERS["today"], "\n\n*** END OF THE PROJECT GUTENBERG EBOOK X ***\n\n"
 CONTRADICTIONS = {
-    "the end before the start": END + BOOK + START,
+    "the end before the start": END + BOOK + START + BOOK,
     "two starts": START + BOOK + "\n\n" + START + BOOK + END,
     "more behind the end than a licence": START + BOOK + END + BOOK * 3000,
     "more before the start than a header": BOOK * 3000 + "\n\n" + START + BOOK + END,

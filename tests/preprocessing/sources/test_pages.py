@@ -25,7 +25,8 @@ def test_what_only_resembles_a_page_number_stays(line):
 
 def test_a_bare_number_inside_a_paragraph_is_a_page_if_its_neighbours_are():
     """A year at the start of a line stays; numbers that follow each other go, and the paragraph is whole."""
-    assert drop_page_furniture(["He came in", "1812", "and left."]) == ["He came in", "1812", "and left."]
+    for years in (["He came in", "1812", "and left."], ["He came in", "1812", "and left in", "1815", "or so."]):
+        assert drop_page_furniture(years) == years
     lines = ["one two", "7", "three", "", "four", "8", "five.", "9", "", "Six."]
     assert drop_page_furniture(lines) == ["one two", "three", "", "four", "five.", "", "Six."]
 

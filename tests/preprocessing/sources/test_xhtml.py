@@ -15,6 +15,8 @@ XHTML = [
     ("<table><tr><td>a</td><td>b</td></tr><tr><td>c</td></tr></table>", "a b|c"),
     ("<p>caf&eacute;&nbsp;&#8212;&#x41; &lt;b&gt; &unknown;</p>", "café —A <b> &unknown;"),
     ("<p>word<sup><a href='#n'>12</a></sup> 1<sup>st</sup><a epub:type='noteref'>*</a>.</p>", "word 1st."),
+    ("<p>a<span class='x pagenum'>[<span>12</span>] no</span>b<span epub:type='pagebreak'/>c</p>", "abc"),
+    ("<p hidden>no</p><div role='doc-toc'>no<div>no</div>no</div><p>Text.", "Text."),
     ("<p>un\u00adbroken</p><!-- no --><script>no()</script><style>p {}</style>", "unbroken"),
     ("<p>bad <b>markup</p><p>goes on", "bad markup|goes on"),
     ("<a id='x'/><title/><p>Text.</p>", "Text."),
