@@ -218,12 +218,12 @@ def plan_books(path: Path, split_bytes: int) -> list[BookFiles] | list[BookTar] 
     Raises:
         DataError: nothing is there, no file in it is a book, or the zip file has no list of its members.
     """
-    found = find_files(path, ("",))
     if path.is_file() and _tar_suffix(path):
         return [BookTar(path)]
     if path.is_file() and path.suffix.lower() == ".zip":
         return _plan_zip(path, split_bytes)
-    files = [file for file in found if is_book(file.name)]
+    found = path.rglob("*") if path.is_dir() else find_files(path, SUFFIXES)
+    files = sorted(file for file in found if is_book(file.name) and file.is_file())
     if not files:
         raise DataError(
             f"{path}: no book; give a directory, .zip or .tar (.gz, .bz2, .xz) of {', '.join(SUFFIXES)} files"
