@@ -14,6 +14,11 @@ BROKEN_JSON = "broken JSON line"
 NO_TEXT_KEY = "text key missing"
 NO_SENTENCES = "no sentences"
 LONG_SENTENCE = "sentence too long"
+BOOK_TOO_LARGE = "book too large"
+DAMAGED_EPUB = "damaged EPUB"
+ENCRYPTED_EPUB = "encrypted EPUB"
+DAMAGED_ARCHIVE = "damaged archive"
+CONTRADICTORY_MARKERS = "contradictory Gutenberg markers"
 
 
 @dataclass(frozen=True)

@@ -1,20 +1,45 @@
-"""The kinds of input that `--sources` accepts. A new kind is a new file beside this one and a line in `plan_source`."""
+"""The kinds of input that `--sources` accepts. A new kind is a new file beside this one and a line in `KINDS`."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from preprocessing.documents import Split
 from preprocessing.errors import DataError
+from preprocessing.sources.books import plan_books
 from preprocessing.sources.columns import plan_arrow, plan_parquet
 from preprocessing.sources.embedded import plan_embedded
 from preprocessing.sources.records import plan_files, plan_jsonl, plan_text
+from preprocessing.sources.wikipedia import plan_wikipedia
 
+Planner = Callable[[Path, int, str], Sequence[Split]]
+"""(path, split_bytes, text_key) -> splits."""
+KINDS: dict[str, tuple[str, Planner]] = {
+    "wikipedia": (
+        "MediaWiki pages-articles dumps, .xml or .xml.bz2; multistream ones are read in parallel",
+        lambda path, split_bytes, _: plan_wikipedia(path, split_bytes),
+    ),
+    "books": (
+        "each .txt, .md or .epub file is a book, freed of licence, page numbers and the like; PATH may also be a .zip, "
+        ".tar, .tar.gz, .tar.bz2 or .tar.xz of them",
+        lambda path, split_bytes, _: plan_books(path, split_bytes),
+    ),
+    "jsonl": ("JSON Lines", plan_jsonl),
+    "parquet": ("a document per row", plan_parquet),
+    "arrow": ("the same, as Hugging Face datasets saves it", plan_arrow),
+    "text": (
+        "blank lines between documents, a sentence or paragraph per line",
+        lambda path, split_bytes, _: plan_text(path, split_bytes),
+    ),
+    "file": (
+        "each .txt or .md file is a document, blank lines between paragraphs",
+        lambda path, split_bytes, _: plan_files(path, split_bytes),
+    ),
+}
+EMBEDDED = "embedded (1.5 MB of Python's own documentation)"
 SOURCES_HELP = (
-    "One or more of: jsonl:PATH (JSON Lines), text:PATH (blank lines between documents, a sentence or paragraph per "
-    "line), file:PATH (each .txt or .md file is a document, blank lines between paragraphs), parquet:PATH (a document "
-    "per row), arrow:PATH (the same, as Hugging Face datasets saves it), embedded (1.5 MB of Python's own "
-    "documentation). PATH is a file, or a directory that is searched; .jsonl, .txt and .md may be compressed: .gz, "
-    ".bz2, .xz, .zst."
+    f"One or more of: {', '.join(f'{kind}:PATH ({text})' for kind, (text, _) in KINDS.items())}, {EMBEDDED}. PATH is a "
+    "file, or a directory that is searched; the .jsonl, .txt and .md files of jsonl, text and file may be compressed: "
+    ".gz, .bz2, .xz, .zst."
 )
 
 
@@ -22,7 +47,7 @@ def plan_sources(specifications: Iterable[str], split_bytes: int, text_key: str)
     """The splits of all sources, in the order given.
 
     Args:
-        specifications: `jsonl:PATH`, `text:PATH`, `file:PATH`, `parquet:PATH`, `arrow:PATH` or `embedded`.
+        specifications: `KIND:PATH` for a kind in KINDS, or `embedded`.
         split_bytes: about how many bytes of input make a split.
         text_key: where JSON objects, or the rows of a table, hold their text.
 
@@ -38,21 +63,9 @@ def plan_sources(specifications: Iterable[str], split_bytes: int, text_key: str)
 def plan_source(specification: str, split_bytes: int, text_key: str) -> list[Split]:
     """The splits of one source; see `plan_sources`."""
     kind, _, path = specification.partition(":")
-    match kind, bool(path):
-        case "jsonl", True:
-            return [*plan_jsonl(Path(path), split_bytes, text_key)]
-        case "text", True:
-            return [*plan_text(Path(path), split_bytes)]
-        case "file", True:
-            return [*plan_files(Path(path), split_bytes)]
-        case "parquet", True:
-            return [*plan_parquet(Path(path), split_bytes, text_key)]
-        case "arrow", True:
-            return [*plan_arrow(Path(path), split_bytes, text_key)]
-        case "embedded", False:
-            return [*plan_embedded()]
-    raise DataError(
-        f"--sources: {specification!r} is none of jsonl:PATH (JSON Lines), text:PATH (blank lines between documents), "
-        "file:PATH (one document per file), parquet:PATH, arrow:PATH (one document per row), embedded (Python's own "
-        "documentation)"
-    )
+    if specification == "embedded":
+        return [*plan_embedded()]
+    if path and kind in KINDS:
+        return [*KINDS[kind][1](Path(path), split_bytes, text_key)]
+    known = ", ".join(f"{name}:PATH ({text})" for name, (text, _) in KINDS.items())
+    raise DataError(f"--sources: {specification!r} is none of {known}, {EMBEDDED}")

@@ -23,15 +23,16 @@ from preprocessing.workers import SerialExecutor
 
 
 def test_sources_are_read_in_the_order_given(tmp_path):
-    """Two sources of different kinds follow each other."""
+    """Sources of different kinds follow each other."""
     (tmp_path / "a.txt").write_text("One.\n\nTwo.\n")
     (tmp_path / "b.jsonl").write_text('{"body": "Three."}\n')
-    specifications = [f"jsonl:{tmp_path / 'b.jsonl'}", f"text:{tmp_path / 'a.txt'}", f"file:{tmp_path / 'a.txt'}"]
+    paths = ["jsonl:b.jsonl", "text:a.txt", "file:a.txt", "books:a.txt"]
+    specifications = [specification.replace(":", f":{tmp_path}/") for specification in paths]
     texts = [record.text for split in plan_sources(specifications, 10**6, "body") for record in split.records()]
-    assert texts == ["Three.", "One.\n", "Two.\n", "One.\nTwo."]
+    assert texts == ["Three.", "One.\n", "Two.\n", "One.\nTwo.", "One.\nTwo."]
 
 
-@pytest.mark.parametrize("specification", ["wiki.jsonl", "csv:a.csv", "jsonl:", "embedded:x"])
+@pytest.mark.parametrize("specification", ["wiki.jsonl", "csv:a.csv", "jsonl:", "books:", "embedded:x"])
 def test_an_unknown_source_lists_the_known(specification):
     """The message repeats what was given and what can be."""
     with pytest.raises(DataError, match=rf"'{specification}' is none of jsonl:PATH .* embedded"):

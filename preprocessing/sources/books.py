@@ -1,0 +1,258 @@
+"""Books: plain text, Markdown and EPUB, in a directory, a tar or a zip file; one book is one document.
+
+An archive is read member by member; nothing is unpacked to disk, and paths in it are names for the report. A tar file
+is one split, because a compressed one cannot be entered in the middle; a zip file is cut into runs of members. Files in
+a directory come in the order of their paths, members in that of the archive. Names that start with a dot are left out:
+macOS puts `._` files beside each.
+"""
+
+import bz2
+import gzip
+import lzma
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+
+from preprocessing.documents import (
+    BOOK_TOO_LARGE,
+    CONTRADICTORY_MARKERS,
+    DAMAGED_ARCHIVE,
+    BadRecord,
+    Document,
+)
+from preprocessing.errors import DataError
+from preprocessing.sources.booktext import BadBookError, decode_book, paragraphs
+from preprocessing.sources.epub import ZIP_DAMAGE, epub_to_text
+from preprocessing.sources.gutenberg import strip_boilerplate
+from preprocessing.sources.markdown import markdown_to_text
+from preprocessing.sources.records import find_files, group_files
+
+SUFFIXES = (".txt", ".md", ".epub")
+MAX_TEXT_BYTES = 64 << 20
+"""Largest text of a book, that of an EPUB unpacked: War and Peace has 3.3 MB. Cleaning takes ten times the text."""
+MAX_EPUB_BYTES = 256 << 20
+"""Largest EPUB file, pictures included."""
+
+_OPENERS: dict[str, Callable[..., Any]] = {
+    ".tar": open,
+    ".tar.gz": gzip.open,
+    ".tgz": gzip.open,
+    ".tar.bz2": bz2.open,
+    ".tar.xz": lzma.open,
+}
+_TAR_DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
+_COMPRESSED_RATIO = 3
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class BookFiles:
+    """Files of one book each."""
+
+    files: tuple[Path, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the files."""
+        return sum(path.stat().st_size for path in self.files)
+
+    def records(self) -> Iterator[Document | BadRecord]:
+        """The books; a position is the file's number."""
+        for number, path in enumerate(self.files):
+            with path.open("rb") as file:
+                data = _read(file, path.name)
+            yield from read_book(path.name, data, number)
+
+    def place(self, position: int) -> str:
+        """The file's path."""
+        return f"{self.files[position]}:1"
+
+
+@dataclass(frozen=True)
+class BookTar:
+    """A tar file, compressed or not."""
+
+    path: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The archive."""
+        return (self.path,)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of the archive, estimated where it is compressed."""
+        return self.path.stat().st_size * (1 if self.path.suffix == ".tar" else _COMPRESSED_RATIO)
+
+    def records(self) -> Iterator[Document | BadRecord]:
+        """The books up to the end or the first damage, which is a record too; a position is the member's number."""
+        number = 0
+        try:
+            for number, (name, file) in enumerate(self._members()):
+                if file and is_book(name):
+                    yield from read_book(name, _read(file, name), number)
+                number += 1  # The next one, should its header be damaged.
+        except _TAR_DAMAGE as error:
+            detail = f"{type(error).__name__}: {error}; what follows is not read, fetch the archive again"
+            yield BadRecord(DAMAGED_ARCHIVE, number, detail)
+
+    def place(self, position: int) -> str:
+        """`archive: member`."""
+        with suppress(*_TAR_DAMAGE):
+            for number, (name, _) in enumerate(self._members()):
+                if number == position:
+                    return f"{self.path}: {name}"
+        return f"{self.path}: after {position:,} members"
+
+    def _members(self) -> Iterator[tuple[str, IO[bytes] | None]]:
+        """Name and content (None of what is no file) of each member; the content before the next is asked for."""
+        opened = _OPENERS[_tar_suffix(self.path)](self.path, "rb")
+        with opened as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
+            while (member := archive.next()) is not None:
+                yield member.name, archive.extractfile(member) if member.isreg() else None
+                archive.members.clear()  # type: ignore[attr-defined]  # It would keep all headers.
+            while stream.read(_CHUNK):  # To the end, where the checksum is.
+                pass
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header; what tarfile takes for the end of the archive, but for the mark of the end, is damage."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_Header":
+        """Reads the next header."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"{error}, expected a member or the end of the archive") from None
+
+
+@dataclass(frozen=True)
+class BookZip:
+    """Books [start, stop) of a zip file, by their number among its books."""
+
+    path: Path
+    start: int
+    stop: int
+    num_bytes: int
+    """Bytes of these books, unpacked."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The archive."""
+        return (self.path,)
+
+    def records(self) -> Iterator[Document | BadRecord]:
+        """The books; a damaged member is a bad record. A position is the book's number."""
+        with zipfile.ZipFile(self.path) as archive:
+            for number, member in enumerate(_zip_books(archive)[self.start : self.stop], self.start):
+                try:
+                    with archive.open(member) as file:
+                        data = _read(file, member.filename)
+                except ZIP_DAMAGE as error:
+                    yield BadRecord(DAMAGED_ARCHIVE, number, f"{type(error).__name__}: {error}; fetch it again")
+                else:
+                    yield from read_book(member.filename, data, number)
+
+    def place(self, position: int) -> str:
+        """`archive: member`."""
+        with zipfile.ZipFile(self.path) as archive:
+            return f"{self.path}: {_zip_books(archive)[position].filename}"
+
+
+def read_book(name: str, data: bytes, position: int) -> Iterator[Document | BadRecord]:
+    """The document in a file's bytes, and what is wrong with it, if anything."""
+    try:
+        text = _to_text(name, data)
+    except BadBookError as error:
+        yield BadRecord(error.kind, position, error.detail)
+        return
+    book = strip_boilerplate(text)
+    yield Document("\n".join(paragraphs(text if book is None else book)), position)
+    if book is None:
+        detail = "START and END do not tell where the book is; kept whole, with header and licence: correct the file"
+        yield BadRecord(CONTRADICTORY_MARKERS, position, detail)
+
+
+def _to_text(name: str, data: bytes) -> str:
+    """Text in which blank lines separate blocks."""
+    if len(data) > _max_bytes(name):
+        remedy = "a corpus in one file is read with text: or jsonl:"
+        raise BadBookError(BOOK_TOO_LARGE, f"more than {_max_bytes(name):,} bytes; {remedy}")
+    match _suffix(name):
+        case ".epub":
+            return epub_to_text(data, MAX_TEXT_BYTES)
+        case ".md":
+            return markdown_to_text(decode_book(data))
+    return decode_book(data)
+
+
+def _read(file: IO[bytes], name: str) -> bytes:
+    """A file's bytes, or of a larger one as many as show that it is too large."""
+    return file.read(_max_bytes(name) + 1)
+
+
+def _max_bytes(name: str) -> int:
+    return MAX_EPUB_BYTES if _suffix(name) == ".epub" else MAX_TEXT_BYTES
+
+
+def _suffix(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
+
+
+def is_book(name: str) -> bool:
+    """Whether a file of this name is read."""
+    return _suffix(name) in SUFFIXES and not PurePosixPath(name).name.startswith(".")
+
+
+def plan_books(path: Path, split_bytes: int) -> list[BookFiles] | list[BookTar] | list[BookZip]:
+    """Splits of a directory of books, a tar or zip file of them, or a single book.
+
+    Raises:
+        DataError: nothing is there, no file in it is a book, or the zip file has no list of its members.
+    """
+    if path.is_file() and _tar_suffix(path):
+        return [BookTar(path)]
+    if path.is_file() and path.suffix.lower() == ".zip":
+        return _plan_zip(path, split_bytes)
+    found = path.rglob("*") if path.is_dir() else find_files(path, SUFFIXES)
+    files = sorted(file for file in found if is_book(file.name) and file.is_file())
+    if not files:
+        raise DataError(
+            f"{path}: no book; give a directory, .zip or .tar (.gz, .bz2, .xz) of {', '.join(SUFFIXES)} files"
+        )
+    return [BookFiles(group) for group in group_files(files, split_bytes)]
+
+
+def _plan_zip(path: Path, split_bytes: int) -> list[BookZip]:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = [member.file_size for member in _zip_books(archive)]
+    except ZIP_DAMAGE as error:
+        raise DataError(f"{path}: damaged zip file ({error}); fetch it again") from None
+    if not sizes:
+        raise DataError(f"{path}: no member ends in {', '.join(SUFFIXES)}; check the path in --sources")
+    splits: list[BookZip] = []
+    start = size = 0
+    for stop, member_size in enumerate(sizes, 1):
+        size += member_size
+        if size >= split_bytes or stop == len(sizes):
+            splits.append(BookZip(path, start, stop, size))
+            start, size = stop, 0
+    return splits
+
+
+def _zip_books(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    return [member for member in archive.infolist() if is_book(member.filename)]
+
+
+def _tar_suffix(path: Path) -> str:
+    """The suffix that names a tar file's compression; empty for other files."""
+    return next((suffix for suffix in _OPENERS if path.name.lower().endswith(suffix)), "")

@@ -1,0 +1,179 @@
+"""The text of a book as paragraphs, one per line: what `Document.text` holds.
+
+Blank lines separate blocks: paragraphs, headings, stanzas. The lines of a block are joined, those of verse too, because
+sentences run on from line to line and BERT's tokenizer knows no lines. A chapter heading is a paragraph of its own.
+Left out: page numbers, running heads, tables of contents (sources/pages.py), pictures and their captions, marks of
+notes and of emphasis, rules. Notes set into a sentence follow the paragraph.
+
+In the form in which BookCorpus circulates each line is a sentence and blank lines are rare; there a line stays a line.
+BookCorpus as one file of many books without boundaries (`books_large_p1.txt`) is no book: the source `text:` reads it.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from preprocessing.documents import NOT_UTF8
+from preprocessing.sources.pages import drop_contents, drop_page_furniture, split_heading
+
+_LINE_ENDS = re.compile("\r\n|[\r\f\v\u2028\u2029\x85]")
+_DECLARED = re.compile(
+    rb"character set encoding:\s*(?:iso[ -]?8859-1|(?:iso )?latin-?1|(?:cp|windows-)1252)\s", re.IGNORECASE
+)
+_HEAD_BYTES = 20_000
+"""Where Gutenberg's header declares the encoding."""
+
+_BLANK_SHARE, _ENDED_SHARE = 0.1, 0.6
+_CLOSERS, _SENTENCE_ENDS = "\"'”’)]`_* ", (".", "!", "?", "…", ":", ";")
+_RULE = re.compile(r"[\s*_=~#·•–—.-]*[*_=~#·•–—-][\s*_=~#·•–—.-]*|/\*(?: \w+)?|\*/")
+"""Rules, and the frames of quotations that Distributed Proofreaders forget: `/* NIND`."""
+
+_BRACKETED = (
+    r"\[(?:Illustrations?|Picture|Frontispiece|Decoration|Image|Transcriber['’]?s?['’]? note)\b"
+    r"(?:[^\[\]]|\[[^\[\]]{0,300}\]){0,1500}\]"
+)
+_PICTURE = re.compile(rf"^[ \t]*{_BRACKETED}[ \t]*\n|{_BRACKETED}", re.IGNORECASE | re.MULTILINE)
+_NOTE = re.compile(
+    r"\s?\[(?:Foot|Side)?note ?[\dA-Z*]{0,4}:\s*((?:[^\[\]]|\[[^\[\]]{0,300}\])*)(?:\]|$)", re.IGNORECASE
+)
+_MARKS = re.compile(
+    r"\s?\[(?:\^[^\]\s]{1,20}|\d{1,3}|[*†‡]{1,3})\]:?"  # Notes.
+    r"|(?<=[^\s\[(])\[(?-i:[A-Z])\](?!\w)"
+    r"|\s?(?:\[(?:pg|p\.|page) ?[\dxivlc]{1,5}\]|(?<!_)\{(?:pg|p\.|page)? ?[\dxivlc]{1,5}\})",  # Pages.
+    re.IGNORECASE,
+)
+_EMPHASIS = re.compile(
+    r"(?<!\w)_(?P<a>[^_\s](?:[^_]*[^_\s])?)_|_(?P<b>[^_\s](?:[^_]*[^_\s])?)_(?!\w)"
+    r"|(?<![\w*])(?P<stars>\*{1,3})(?P<c>[^\s*](?:[^*]*[^\s*])?)(?P=stars)(?![\w*])"
+    r"|(?<![\w=])=(?P<d>[^\s=](?:[^=]*[^\s=])?)=(?![\w=])"
+)
+_LONE_MARK = re.compile(r"(?<!\w)_(?!_)|(?<!_)_(?!\w)|(?<!\w)\*+|\*+(?!\w)")
+
+_HYPHEN = "-\u2010\u00ad"
+_LEFT, _RIGHT = re.compile(rf"([^\W\d_]+)[{_HYPHEN}]$"), re.compile(r"[^\W\d_]+")
+_CUT = re.compile(rf"[^\W\d_][{_HYPHEN}] *\n")
+_BROKEN_WORD = re.compile(rf"[^\W\d_]+[{_HYPHEN}] *\n\s*[^\W\d_]+")
+_WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
+
+
+class BadBookError(Exception):
+    """A file that no document can be made of."""
+
+    def __init__(self, kind: str, detail: str) -> None:
+        super().__init__(detail)
+        self.kind = kind
+        """A kind of documents.py."""
+        self.detail = detail
+        """What is wrong, for the report."""
+
+
+def decode_book(data: bytes) -> str:
+    """The text of a file in UTF-8, or in Latin-1 or cp1252 as Gutenberg's header declares; line ends are `\\n`.
+
+    Raises:
+        BadBookError: neither.
+    """
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        if not _DECLARED.search(data, 0, _HEAD_BYTES):
+            detail = f"{error}; convert it, or let its head say `Character set encoding: ISO-8859-1`"
+            raise BadBookError(NOT_UTF8, detail) from None
+        text = _decode_western(data)
+    return _LINE_ENDS.sub("\n", text)
+
+
+def _decode_western(data: bytes) -> str:
+    """Files that declare Latin-1 often are cp1252, which has quotation marks where Latin-1 has control characters."""
+    try:
+        return data.decode("cp1252")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def paragraphs(text: str) -> list[str]:
+    """The paragraphs of a book's text, none of them empty, each without line ends."""
+    lines = [_without_rule(line.strip()) for line in _PICTURE.sub("", text).split("\n")]
+    if is_sentence_per_line(lines):
+        blocks = [[line] for line in lines if line]
+    else:
+        blocks = drop_contents(list(_blocks(drop_page_furniture(lines))))
+    words = _words(text)
+    joined = (_join(part, words) for block in blocks for part in split_heading(block))
+    return [paragraph for block in joined for paragraph in _without_marks(block)]
+
+
+def is_sentence_per_line(lines: list[str]) -> bool:
+    """Whether nearly no line is blank and most end as sentences do, which wrapped lines and verse do not."""
+    filled = [line for line in lines if line]
+    ended = sum(line.rstrip(_CLOSERS).endswith(_SENTENCE_ENDS) for line in filled)
+    return len(lines) - len(filled) < _BLANK_SHARE * len(lines) and ended >= _ENDED_SHARE * len(filled)
+
+
+def _without_rule(line: str) -> str:
+    return "" if len(line) > 1 and _RULE.fullmatch(line) else line
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
+    """Runs of lines that are not blank."""
+    block: list[str] = []
+    for line in lines:
+        if line:
+            block.append(line)
+        elif block:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+def _words(text: str) -> set[str]:
+    """The words of a book in lower case, but for those that line ends cut; empty where no line end cuts one."""
+    if not _CUT.search(text):
+        return set()
+    return set(_WORD.findall(_BROKEN_WORD.sub(" ", text).lower()))
+
+
+def _join(lines: list[str], words: set[str]) -> str:
+    """The lines as one, words that were cut at line ends whole again."""
+    pieces = lines[:1]
+    for line in lines[1:]:
+        pieces[-1], space = _end_of_line(pieces[-1], line, words)
+        pieces += [space, line]
+    return "".join(pieces)
+
+
+def _end_of_line(line: str, following: str, words: set[str]) -> tuple[str, str]:
+    """A line as it continues with the following one, and what stands between the two.
+
+    "exam-" and "ple" are one word if that word occurs elsewhere in the book or, where "exam-ple" does not, if not both
+    parts are words; else the hyphen stays.
+    """
+    left, right = line[-1] in _HYPHEN and _LEFT.search(line), _RIGHT.match(following)
+    if not (left and right and left[1][-1].islower() and right[0][0].islower()):
+        return line, " "
+    first, second = left[1].lower(), right[0].lower()
+    is_compound = f"{first}-{second}" in words or (first in words and second in words)
+    if line.endswith("\u00ad") or first + second in words or not is_compound:
+        return line[:-1], ""
+    return line, ""
+
+
+def _without_marks(paragraph: str) -> Iterator[str]:
+    """The paragraph as plain text, if it has any, and after it the notes that stood within."""
+    texts = [paragraph]
+    if "[" in paragraph:
+        texts = [_NOTE.sub("", paragraph), *(note[1] for note in _NOTE.finditer(paragraph))]
+    for text in texts:
+        plain = " ".join(_plain(text.replace("\u00ad", "")).split())
+        if any(map(str.isalnum, plain)):
+            yield plain
+
+
+def _plain(text: str) -> str:
+    """The text without marks; the patterns are slow where nothing is to be found."""
+    if "[" in text or "{" in text:
+        text = _MARKS.sub("", text)
+    if "_" in text or "*" in text or "=" in text:
+        text = _EMPHASIS.sub(lambda mark: mark["a"] or mark["b"] or mark["c"] or mark["d"], text)
+        text = _LONE_MARK.sub("", text)
+    return text

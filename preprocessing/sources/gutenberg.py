@@ -1,0 +1,116 @@
+"""What Project Gutenberg puts around a book, taken off: header, licence, credits, transcriber's notes.
+
+Its files mark where the book starts and ends, in wordings that changed since the 1990s. Between a start and an end is
+the book; what lies elsewhere is dropped if the markers make sense together, and nothing is dropped otherwise. The
+wordings are those of the files themselves, https://www.gutenberg.org/policy/license.html shows today's.
+"""
+
+import re
+from dataclasses import dataclass
+
+_MAX_DROPPED = 60_000
+"""Most characters between markers that are no book: today's licence has 19,000, the small print of the 1990s 15,000."""
+_MAX_CREDITS = 8
+_MAX_NOTES = 30_000
+_MAX_NOTES_SHARE = 0.1
+"""Transcriber's notes at the end are looked for in the last characters of a book, so many and such a share of it."""
+
+_STARS = r"^[ \t]*\*{2,3} ?"
+_TITLE = r"(?:(?:[^*\n]|\n(?!\s*\n)){0,300}\*{3}|.*)"  # May be wrapped; without closing stars it ends with the line.
+_MARKERS = re.compile(
+    rf"(?P<start>{_STARS}START OF TH(?:E|IS) PROJECT GUTENBERG{_TITLE})"
+    rf"|(?P<end>{_STARS}END OF TH(?:E|IS) PROJECT GUTENBERG{_TITLE}"
+    r"|^[ \t*]*(?:The )?End of (?:the |this )?Project Gutenberg\b.*"
+    rf"|{_STARS}START: FULL LICEN[SC]E.*)"
+    r"|(?P<print_start>^[ \t]*\*+ ?START ?\** ?THE SMALL PRINT.*)"
+    r"|(?P<print_end>^[ \t]*\*+ ?END ?\** ?(?:OF )?THE SMALL PRINT.*)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_CREDIT = re.compile(
+    r"\s*^[ \t]*[\[(]?(?:"
+    r"(?:(?:E-?text|This (?:e-?text|e-?book|file) was)\s)?(?:produced|prepared|transcribed|scanned|proofed) (?:by|from)"
+    r"|HTML version by\b|Note: (?:Project Gutenberg|Images of)|https?://|Transcriber['’]?s?['’]? notes?\b"
+    r")(?:.*\S.*(?:\n|\Z)){1,15}?(?=\s*(?:\n|\Z))",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NOTES = re.compile(
+    r"^\W*(?:Transcriber['’]?s?['’]? notes?\b|Typographical errors corrected\b.{0,60}$)", re.IGNORECASE | re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class _Mark:
+    """A marker in the text, at [start, stop)."""
+
+    start: int
+    stop: int
+    opens: bool
+    small_print: bool
+
+
+def strip_boilerplate(text: str) -> str | None:
+    """The book in a file of Project Gutenberg; any other text as it is.
+
+    Returns:
+        The text without header, licence, credits and transcriber's notes; the text itself where nothing is marked;
+        None if the markers contradict each other, such as an end before the start.
+    """
+    marks = _find_marks(text)
+    if not marks:
+        return text
+    pieces = _between(text, marks)
+    if pieces is None or not "".join(pieces).strip():
+        return None
+    return "\n\n".join(_without_notes(_without_credits(piece)) for piece in pieces)
+
+
+def _find_marks(text: str) -> list[_Mark]:
+    """Markers in order; the small print opens the book below it, or closes the one above when nothing is below."""
+    found = list(_MARKERS.finditer(text))
+    closes = [match.lastgroup == "end" for match in found]
+    if [match.lastgroup for match in found[-2:]] == ["print_start", "print_end"] and not text[
+        found[-1].end() :
+    ].strip():
+        found.pop()
+        closes[-2:] = [True]
+    return [
+        _Mark(match.start(), match.end(), not closing, str(match.lastgroup).startswith("print"))
+        for match, closing in zip(found, closes, strict=True)
+        if closing or match.lastgroup != "print_start"
+    ]
+
+
+def _between(text: str, marks: list[_Mark]) -> list[str] | None:
+    """The pieces of text that are book, or None."""
+    has_start = any(mark.opens for mark in marks)
+    if has_start and not marks[0].opens:
+        return None
+    kept = []
+    before = None if has_start else _Mark(0, 0, opens=True, small_print=False)
+    for after in [*marks, None]:
+        piece = text[before.stop if before else 0 : after.start if after else len(text)]
+        opened = before is not None and before.opens
+        if opened and not (after and after.opens):
+            kept.append(piece)
+        elif len(piece) > _MAX_DROPPED or (opened and before and after and not before.small_print | after.small_print):
+            return None
+        before = after
+    return kept
+
+
+def _without_credits(text: str) -> str:
+    """Without the credits that the text starts with, paragraphs on who made the file, and the notes among them."""
+    position = 0
+    for _ in range(_MAX_CREDITS):
+        credit = _CREDIT.match(text, position)
+        if not credit:
+            break
+        position = credit.end()
+    return text[position:]
+
+
+def _without_notes(text: str) -> str:
+    """Without the transcriber's notes at the end: lists of corrected misprints."""
+    start = max(len(text) - _MAX_NOTES, int(len(text) * (1 - _MAX_NOTES_SHARE)))
+    notes = _NOTES.search(text, start)
+    return text[: notes.start()] if notes else text

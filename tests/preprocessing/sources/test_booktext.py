@@ -1,0 +1,122 @@
+"""Laws of preprocessing/sources/booktext.py."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preprocessing.documents import NOT_UTF8
+from preprocessing.sources.booktext import BadBookError, decode_book, is_sentence_per_line, paragraphs
+
+
+def test_blocks_become_lines():
+    """Wrapped prose, verse and headings: one line for each block; a rule or a heading parts two."""
+    text = "CHAPTER I\nIt was a\ndark night.\n\n\n  Tiger, tiger,\n    burning bright\n\nOne.\n* * *\nTwo.\n-----\n"
+    assert paragraphs(text) == ["CHAPTER I", "It was a dark night.", "Tiger, tiger, burning bright", "One.", "Two."]
+
+
+@given(st.lists(st.lists(st.sampled_from(["It was.", "a", "Bcd, e", "“No”—f", "g!"]), min_size=1), max_size=8))
+def test_prose_loses_no_word_and_no_order(blocks):
+    """Without marks, the words of the paragraphs are those of the text, whatever its lines."""
+    text = "\n\n".join("\n".join(block) for block in blocks)
+    assert " ".join(paragraphs(text)).split() == text.split()
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=200))
+def test_any_text_gives_paragraphs_of_one_line(text):
+    """No text fails, no paragraph is empty or has a line end."""
+    found = paragraphs(decode_book(text.encode()))
+    assert all(paragraph == " ".join(paragraph.split()) and paragraph for paragraph in found)
+
+
+MARKS = [
+    ("He _said_ so, _un_likely, 1_st._", "He said so, unlikely, 1st."),
+    ("_A whole\nsentence._ Next.", "A whole sentence. Next."),
+    ("_Opened here", "Opened here"),
+    ("a file_name_here and Mr. ____", "a file_name_here and Mr. ____"),
+    ("**Bold** and *bold* and =bold=, 2*3 = 6", "Bold and bold and bold, 2*3 = 6"),
+    ("so,* they said. * * * More", "so, they said. More"),
+    ("word[12] and[A] so on [3], [*] end.", "word and so on, end."),
+    ("[1] A note.", "A note."),
+    ("a[^3] mark", "a mark"),
+    ("[T]he year [1812], and [sic] duke[s]", "[T]he year [1812], and [sic] duke[s]"),
+    ("before [Illustration: a [large] cat] after", "before after"),
+    ("[Illustration:\n\nTHE\nEND\n  ]\n\nText.", "Text."),
+    ("one\n[Illustration]\ntwo", "one two"),
+    ("a page [Pg 45] within {46} it", "a page within it"),
+    ("He saw Reue [Footnote 3: It means _regret_.] there.", "He saw Reue there.\nIt means regret."),
+    ("[Footnote A: Goes on\n\nlater.]", "Goes on\nlater.]"),
+    ("soft\u00adhyphen", "softhyphen"),
+    ("/* NIND\nQuoted.\n*/", "Quoted."),
+]
+
+
+@pytest.mark.parametrize(("text", "plain"), MARKS)
+def test_marks_go_and_words_stay(text, plain):
+    """Emphasis, notes, pictures, pages; what only looks like them stays."""
+    assert paragraphs("First.\n\nSecond\n\n" + text)[2:] == plain.split("\n")
+
+
+HYPHENS = [
+    ("The exam-\nple.", "", "The example."),
+    ("An exam-\nple of", "Each example, every exam.", "An example of"),
+    ("A well-\nknown man", "A well-known fact.", "A well-known man"),
+    ("A well-\nknown man", "He is well. It is known.", "A well-known man"),
+    ("A mother-in-\nlaw", "The law is in.", "A mother-in-law"),
+    ("An Anglo-\nSaxon", "", "An Anglo- Saxon"),
+    ("He went--\nand came", "", "He went-- and came"),
+    ("in 1812-\nto", "", "in 1812- to"),
+    ("exam\u00ad\nple", "An exam, ple.", "example"),
+    ("exam\u2010\nple", "", "example"),
+]
+
+
+@pytest.mark.parametrize(("text", "elsewhere", "joined"), HYPHENS)
+def test_words_cut_at_line_ends_are_whole_again(text, elsewhere, joined):
+    """By the other words of the book: a compound keeps its hyphen."""
+    assert paragraphs(f"{text}\nend\n\n{elsewhere}")[0] == joined + " end"
+
+
+def test_sentence_per_line_stays_so():
+    """The form of BookCorpus: no line is joined to the next, whatever its length."""
+    lines = [
+        "`` hello , '' he said .",
+        "she did n't answer .",
+        "why ?",
+        "a very long sentence " * 20 + ".",
+        "chapter 2",
+    ]
+    text = "\n".join(lines * 50)
+    assert is_sentence_per_line(text.split("\n"))
+    assert paragraphs(text) == [" ".join(line.split()) for line in lines * 50]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It was a dark\nnight. The wind\nblew hard, and\nhe came home.\n" * 30,
+        "One line.\n\nAnother line.\n\n" * 30,
+        "Tiger, tiger, burning bright\nIn the forests of the night,\nWhat immortal hand or eye\nCould frame it?\n" * 9,
+    ],
+)
+def test_wrapped_lines_and_verse_are_not_taken_for_sentences(text):
+    """Few lines end as sentences do, or many are blank."""
+    assert not is_sentence_per_line(text.split("\n"))
+
+
+def test_encodings():
+    """UTF-8, with or without a mark; what Gutenberg's head declares; anything else is not guessed at."""
+    head = "Character set encoding: {}\r\n\r\ncaf\u00e9 \u201cquoted\u201d"
+    for name, encoding in (("ISO-8859-1", "cp1252"), ("Latin-1", "cp1252"), ("UTF-8", "utf-8"), ("none", "utf-8-sig")):
+        assert decode_book(head.format(name).encode(encoding)) == head.format(name).replace("\r", "")
+    assert (
+        decode_book(b"Character set encoding: ISO-8859-1\n\x81\xe9") == "Character set encoding: ISO-8859-1\n\x81\xe9"
+    )
+    for data in (b"caf\xe9", b"Character set encoding: ASCII\n\xe9", "text".encode("utf-16")):
+        with pytest.raises(BadBookError) as error:
+            decode_book(data)
+        assert error.value.kind == NOT_UTF8
+
+
+def test_line_ends_of_all_systems_are_the_same():
+    """CR LF, CR, form feed; a page of a scan ends a block."""
+    assert decode_book(b"a\r\nb\rc\x0cd\n") == "a\nb\nc\nd\n"

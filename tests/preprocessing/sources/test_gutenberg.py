@@ -1,0 +1,85 @@
+"""Laws of preprocessing/sources/gutenberg.py."""
+
+import pytest
+
+from preprocessing.sources.gutenberg import strip_boilerplate
+
+BOOK = "CHAPTER I\n\nIt was a dark night.\n\nTHE END"
+LICENCE = "\n\nPROJECT GUTENBERG LICENSE. " + "You may copy it, give it away or re-use it.\n" * 400
+
+HEADERS = {
+    "today": "The Project Gutenberg eBook of X\n\n*** START OF THE PROJECT GUTENBERG EBOOK X ***\n\n",
+    "this": "Title: X\n\n***START OF THIS PROJECT GUTENBERG EBOOK X***\n\n",
+    "wrapped": "Title: X\n\n*** START OF THIS PROJECT GUTENBERG EBOOK THE LONG\nTITLE OF X ***\n\n",
+    "unclosed": "Title: X\n\n*** START OF THIS PROJECT GUTENBERG EBOOK X\n\n",
+    "small print": (
+        "The Project Gutenberg Etext of X\n\n***START**THE SMALL PRINT!**FOR PUBLIC DOMAIN ETEXTS**START***\n"
+        "Why is this here?\n*END*THE SMALL PRINT! FOR PUBLIC DOMAIN ETEXTS*Ver.04.29.93*END*\n\n"
+    ),
+    "both": (
+        "*** START OF THE PROJECT GUTENBERG EBOOK, X ***\n\nPrepared by A\n\n"
+        "*END THE SMALL PRINT! FOR PUBLIC DOMAIN EBOOKS*Ver.02/11/02*END*\n\n"
+    ),
+    "produced by": (
+        "*** START OF THE PROJECT GUTENBERG EBOOK X ***\n\n\nProduced by A. B. and the Online\nTeam at http://www.pgdp.net"
+        "\n\n(This file was produced from images)\n\n[Transcriber's Note: spelling\nis kept.]\n\n\n"
+    ),
+    "text prepared by": "*** START OF THE PROJECT GUTENBERG EBOOK X ***\n\nE-text prepared by A. B.\n\n",
+    "none": "",
+}
+FOOTERS = {
+    "today": "\n\n*** END OF THE PROJECT GUTENBERG EBOOK X ***" + LICENCE,
+    "twice": "\n\nEnd of the Project Gutenberg EBook of X, by Y\n\n*** END OF THIS PROJECT GUTENBERG EBOOK X ***"
+    + LICENCE,
+    "etext": "\n\nEnd of Project Gutenberg's Etext of X" + LICENCE,
+    "the end of": "\n\nThe End of Project Gutenberg Etext X" + LICENCE,
+    "full licence": "\n\n*** START: FULL LICENSE ***" + LICENCE + "*** END: FULL LICENSE ***",
+    "small print": "\n\n***START**THE SMALL PRINT!***\n" + LICENCE + "*END THE SMALL PRINT! FOR ETEXTS*END*\n",
+    "notes": "\n\n\nTranscriber's Notes:\n\npage 7: changed hte to the\n\n*** END OF THE PROJECT GUTENBERG EBOOK X ***"
+    + LICENCE,
+    "none": "",
+}
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("footer", FOOTERS)
+def test_what_is_not_the_book_goes(header, footer):
+    """Every form of header with every form of footer leaves the same book, to the letter."""
+    book = "\n\n".join([BOOK, *["The long night went on as before."] * 60, "The very end."])
+    stripped = strip_boilerplate(HEADERS[header] + book + FOOTERS[footer])
+    assert stripped is not None
+    assert stripped.strip() == book
+
+
+def test_a_text_without_markers_is_kept_to_the_letter():
+    """Prose that speaks of Project Gutenberg, its licence or its producers is no boilerplate."""
+    text = "Produced by hand.\n\nHe read of Project Gutenberg. The small print said START OF THE END.\n\n*** END ***\n"
+    assert strip_boilerplate(text) == text
+
+
+def test_two_books_in_a_file_lose_what_is_between():
+    """The licence of the first and the header of the second go."""
+    text = HEADERS["today"] + BOOK + FOOTERS["today"] + HEADERS["this"] + "Another one." + FOOTERS["etext"]
+    assert (strip_boilerplate(text) or "").split() == (BOOK + " Another one.").split()
+
+
+START, END = HEADERS["today"], "\n\n*** END OF THE PROJECT GUTENBERG EBOOK X ***\n\n"
+CONTRADICTIONS = {
+    "the end before the start": END + BOOK + START + BOOK,
+    "two starts": START + BOOK + "\n\n" + START + BOOK + END,
+    "more behind the end than a licence": START + BOOK + END + BOOK * 3000,
+    "more before the start than a header": BOOK * 3000 + "\n\n" + START + BOOK + END,
+    "no book": START + END,
+}
+
+
+@pytest.mark.parametrize("text", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_contradictory_markers_drop_nothing(text):
+    """None: the caller keeps the whole text."""
+    assert strip_boilerplate(text) is None
+
+
+def test_credits_go_at_the_start_only():
+    """A paragraph that begins "Produced by" within the book is prose."""
+    text = START + "The film.\n\nProduced by a rich man, it failed.\n\nThe end." + END
+    assert (strip_boilerplate(text) or "").strip() == "The film.\n\nProduced by a rich man, it failed.\n\nThe end."

@@ -1,0 +1,105 @@
+"""Laws of preprocessing/sources/pages.py."""
+
+import pytest
+
+from preprocessing.sources.pages import drop_contents, drop_page_furniture, split_heading
+
+PROSE = "It was the best of times."
+
+
+@pytest.mark.parametrize(
+    "page", ["12", "[12]", "[Pg 12]", "{12}", "- 12 -", "— 12 —", "Page 12", "p. 12", "(xiv)", "xiv"]
+)
+def test_page_numbers_go(page):
+    """A line of its own that is a page number, in any of the usual forms."""
+    assert drop_page_furniture([PROSE, "", page, "", "It was."]) == [PROSE, "", "", "It was."]
+
+
+@pytest.mark.parametrize(
+    "line", ["XIV", "Chapter 12", "12 men came.", "The year 1812", "[12] See below.", "mix it", "12.5"]
+)
+def test_what_only_resembles_a_page_number_stays(line):
+    """Headings and sentences with numbers."""
+    assert drop_page_furniture([PROSE, "", line, "", "It was."]) == [PROSE, "", line, "", "It was."]
+
+
+def test_a_bare_number_inside_a_paragraph_is_a_page_if_its_neighbours_are():
+    """A year at the start of a line stays; numbers that follow each other go, and the paragraph is whole."""
+    for years in (["He came in", "1812", "and left."], ["He came in", "1812", "and left in", "1815", "or so."]):
+        assert drop_page_furniture(years) == years
+    lines = ["one two", "7", "three", "", "four", "8", "five.", "9", "", "Six."]
+    assert drop_page_furniture(lines) == ["one two", "three", "", "four", "five.", "", "Six."]
+
+
+def test_a_paragraph_that_a_page_cut_is_whole_again():
+    """It was cut if it ends without a full stop and goes on in lower case; otherwise it ended."""
+    assert drop_page_furniture(["the quick brown", "", "12", "", "fox jumped."]) == ["the quick brown", "fox jumped."]
+    for before, after in [("the quick fox.", "it jumped."), ("the quick brown", "Fox jumped.")]:
+        assert drop_page_furniture([before, "", "12", "", after]) == [before, "", "", after]
+    assert drop_page_furniture(["no page", "", "here."]) == ["no page", "", "here."]
+
+
+@pytest.mark.parametrize(
+    "head", ["{0}    THE OLD HOUSE", "THE OLD HOUSE    {0}", "HOUSE      {0}", "{0}\n\nTHE OLD HOUSE"]
+)
+def test_running_heads_go(head):
+    """A head that is on five pages goes with their numbers; on four it may be anything."""
+    for repeats in (4, 5):
+        pages = [["Text of a page.", "", *head.format(number * 2 + 10).split("\n"), ""] for number in range(repeats)]
+        kept = drop_page_furniture([line for page in pages for line in page])
+        assert any("HOUSE" in line for line in kept) == (repeats == 4)
+        assert kept.count("Text of a page.") == repeats
+
+
+def test_numbered_chapters_are_no_running_heads():
+    """ "Chapter 1" to "Chapter 30" differ in their numbers only, and stay."""
+    lines = [line for number in range(30) for line in (f"Chapter {number}", "", "Text.", "")]
+    assert drop_page_furniture(lines) == lines
+
+
+def blocks(text):
+    """Blocks of lines."""
+    return [block.split("\n") for block in text.split("\n\n")]
+
+
+TABLES = {
+    "one block": "CONTENTS\n\nChapter 1\nChapter 2\nChapter 3\n\nChapter 1\n\nIt began.",
+    "title in the block": "Table of Contents:\nI. The Sea\nII. The Land\nIII. The Sky\n\nI. The Sea\n\nIt began.",
+    "a block each": "Contents\n\nI. THE SEA 1\n\nII. THE LAND 15\n\nIII. THE SKY 29\n\nOnce upon a time.",
+    "page": "CHAPTER   PAGE\n\nThe Sea   vii\n\nThe Land    15\n\nThe Sky   29\n\nOnce upon a time.",
+    "titles that come again": "CONTENTS\n\nThe Sea\nThe Land\nThe Sky\n\nThe Sea\n\nText.\n\nThe Land\n\nThe Sky",
+}
+
+
+@pytest.mark.parametrize("text", TABLES.values(), ids=TABLES)
+def test_tables_of_contents_go(text):
+    """Title and entries; the chapter heading that is the first entry again stays, as all that follows."""
+    found = blocks(text)
+    kept = drop_contents(found)
+    assert kept == found[-len(kept) :] and "\n".join(kept[0]) in (
+        "Chapter 1",
+        "I. The Sea",
+        "Once upon a time.",
+        "The Sea",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Contents\n\nof the box were gone.\n\nHe wept.",
+        "CONTENTS\n\nChapter 1\n\nIt began here.",
+        "The contents\n\nChapter 1\nChapter 2\nChapter 3",
+        "CONTENTS\n\nFirst line of\nverse that is no\nlist of anything",
+    ],
+)
+def test_what_is_not_clearly_a_table_of_contents_stays(text):
+    """Fewer than three entries, no title, or no entries."""
+    assert drop_contents(blocks(text)) == blocks(text)
+
+
+def test_headings_are_cut_from_the_text_below():
+    """A heading line that no blank line sets off; a sentence that starts alike is none."""
+    assert split_heading(["CHAPTER IV.", "It was night."]) == [["CHAPTER IV."], ["It was night."]]
+    for block in (["Chapter ten was", "dull."], ["Part of it", "was gone."], ["CHAPTER IV."]):
+        assert split_heading(block) == [block]
