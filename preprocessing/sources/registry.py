@@ -7,11 +7,13 @@ from preprocessing.documents import Split
 from preprocessing.errors import DataError
 from preprocessing.sources.embedded import plan_embedded
 from preprocessing.sources.records import plan_files, plan_jsonl, plan_text
+from preprocessing.sources.wikipedia import plan_wikipedia
 
 SOURCES_HELP = (
     "One or more of: jsonl:PATH (JSON Lines), text:PATH (blank lines between documents, a sentence or paragraph per "
-    "line), file:PATH (each .txt or .md file is a document, blank lines between paragraphs), embedded (1.5 MB of "
-    "Python's own documentation). PATH is a file, or a directory that is searched; .jsonl and .txt may be gzipped."
+    "line), file:PATH (each .txt or .md file is a document, blank lines between paragraphs), wikipedia:PATH (MediaWiki "
+    "pages-articles dumps, .xml or .xml.bz2; multistream ones are read in parallel), embedded (1.5 MB of Python's own "
+    "documentation). PATH is a file, or a directory that is searched; .jsonl and .txt may be gzipped."
 )
 
 
@@ -19,7 +21,7 @@ def plan_sources(specifications: Iterable[str], split_bytes: int, text_key: str)
     """The splits of all sources, in the order given.
 
     Args:
-        specifications: `jsonl:PATH`, `text:PATH`, `file:PATH` or `embedded`.
+        specifications: `jsonl:PATH`, `text:PATH`, `file:PATH`, `wikipedia:PATH` or `embedded`.
         split_bytes: about how many bytes of input make a split.
         text_key: where JSON objects hold their text.
 
@@ -42,9 +44,11 @@ def plan_source(specification: str, split_bytes: int, text_key: str) -> list[Spl
             return [*plan_text(Path(path), split_bytes)]
         case "file", True:
             return [*plan_files(Path(path), split_bytes)]
+        case "wikipedia", True:
+            return [*plan_wikipedia(Path(path), split_bytes)]
         case "embedded", False:
             return [*plan_embedded()]
     raise DataError(
         f"--sources: {specification!r} is none of jsonl:PATH (JSON Lines), text:PATH (blank lines between documents), "
-        "file:PATH (one document per file), embedded (Python's own documentation)"
+        "file:PATH (one document per file), wikipedia:PATH (MediaWiki XML), embedded (Python's own documentation)"
     )
