@@ -192,7 +192,7 @@ def _article(position: int, page: bytes) -> Article | BadRecord | None:
 
 
 def _before_damage(position: int, data: bytes, inside: bool, own: bool, damage: str) -> Iterator[_Piece]:
-    """What is left of a piece at a damaged place; of damage beyond the range, the next one tells if the page is whole."""
+    """What is left of a piece before damage; of damage beyond the range the next one tells, if the page is whole."""
     if own or (inside and _PAGE_END not in data):
         yield _Piece(position, data if inside else b"", damage=damage)
     elif inside:

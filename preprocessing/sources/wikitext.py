@@ -194,9 +194,9 @@ _SUBSTITUTIONS = [
     (re.compile(r"^'''([^'\n]+)'''[ \t]*$", re.M), r";\1"),
     (re.compile(r"'{2,5}"), ""),
     (re.compile(r"\[(?:(?:https?|ftps?|news|irc)://|//|mailto:)[^\s\[\]<>]*+[ \t]*+([^\[\]\n]*+)\]"), r"\1"),
-    (re.compile(r"\b(?:https?|ftps?)://[^\s<>|\[\]]+"), ""),
+    (re.compile(r"(?:https?|ftps?)://[^\s<>|\[\]]+"), ""),
     (re.compile(r"<br\b[^<>]*>", re.I), " "),
-    (re.compile(r"(?<=\d)<sup>(?=[-−–]?\d)", re.I), "^"),
+    (re.compile(r"<sup>(?<=\d<sup>)(?=[-−–]?\d)", re.I), "^"),
     (re.compile(r"</?[a-z][^<>]*>", re.I), ""),
     (re.compile(r"__[^\W\d_]+__"), ""),
 ]
@@ -206,7 +206,7 @@ tags; magic words."""
 _TIDYING = [
     *[
         (re.compile(r"([(（])[ ,;:、]+"), r"\1"),
-        (re.compile(r"(?<![ ,;:、])[ ,;:、]++([)）])"), r"\1"),
+        (re.compile(r"[ ,;:、](?<![ ,;:、]{2})[ ,;:、]*+([)）])"), r"\1"),
         (re.compile(r"[(（][)）]|<>"), ""),
     ]
     * 2,
