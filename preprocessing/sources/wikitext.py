@@ -83,7 +83,6 @@ class _Scanner:
         self.tokens = _tokens(dropped_namespaces)
         self.stack = [_Frame("", True)]
         self.open: Counter[tuple[str, bool]] = Counter()
-        self.unclosed_tags: set[str] = set()
 
     def text(self) -> str:
         """The source without comments, templates, tables, dropped tags and links; the text of other links."""
@@ -118,12 +117,13 @@ class _Scanner:
         return position
 
     def _skip_tag(self, tag: str, attributes: str, position: int) -> int:
-        """Where the text goes on after this tag: behind its end, or here if it has none before it is opened again."""
-        if attributes.endswith("/") or tag in self.unclosed_tags:
+        """Where the text goes on after this tag: behind its end, or here if it has none before it is opened again.
+
+        Which also bounds the time: of many tags that never close only the last is searched for beyond the next.
+        """
+        if attributes.endswith("/"):
             return position
         end = _tag_end(tag).search(self.source, position)
-        if not end:
-            self.unclosed_tags.add(tag)  # Not searched for again: that would take time quadratic in their number.
         if not end or not end[0].startswith("</"):
             return position
         if tag == "nowiki":

@@ -146,7 +146,7 @@ def test_time_is_linear(opener):
 
 
 @pytest.mark.parametrize(
-    ("opener", "closer"), [("{{", "}}"), ("{{nowrap|", "}}"), ("[[a|", "]]"), ("[[File:", "]]"), ("(", ")")]
+    ("opener", "closer"), [("{{", "}}"), ("{{nowrap|abc ", "}}"), ("[[abc ", "]]"), ("[[File:", "]]"), ("(", ")")]
 )
 def test_time_is_linear_in_depth(opener, closer):
     """So do 100,000 that are closed."""
