@@ -13,6 +13,7 @@ NOT_UTF8 = "not UTF-8"
 BROKEN_JSON = "broken JSON line"
 NO_TEXT_KEY = "text key missing"
 NO_SENTENCES = "no sentences"
+DAMAGED_DUMP = "damaged dump"
 LONG_SENTENCE = "sentence too long"
 BOOK_TOO_LARGE = "book too large"
 DAMAGED_EPUB = "damaged EPUB"
@@ -58,4 +59,4 @@ class Split(Protocol):
         """Reads it, in order."""
 
     def place(self, position: int) -> str:
-        """The position as `file:line`, for people."""
+        """The position as `file:line`, or as the file and what its records are called by, for people."""

@@ -1,6 +1,6 @@
 """The kinds of input that `--sources` accepts. A new kind is a new file beside this one and a line in `KINDS`."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from preprocessing.documents import Split
@@ -11,7 +11,7 @@ from preprocessing.sources.embedded import plan_embedded
 from preprocessing.sources.records import plan_files, plan_jsonl, plan_text
 from preprocessing.sources.wikipedia import plan_wikipedia
 
-Planner = Callable[[Path, int, str], Sequence[Split]]
+Planner = Callable[[Path, int, str], Iterable[Split]]
 """(path, split_bytes, text_key) -> splits."""
 KINDS: dict[str, tuple[str, Planner]] = {
     "wikipedia": (

@@ -35,7 +35,7 @@ def test_sources_are_read_in_the_order_given(tmp_path):
 @pytest.mark.parametrize("specification", ["wiki.jsonl", "csv:a.csv", "jsonl:", "books:", "embedded:x"])
 def test_an_unknown_source_lists_the_known(specification):
     """The message repeats what was given and what can be."""
-    with pytest.raises(DataError, match=rf"'{specification}' is none of jsonl:PATH .* embedded"):
+    with pytest.raises(DataError, match=rf"'{specification}' is none of .*jsonl:PATH .* embedded"):
         plan_sources([specification], 10**6, "text")
 
 

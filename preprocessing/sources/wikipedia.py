@@ -1,0 +1,290 @@
+"""Wikipedia as Wikimedia publishes it: `pages-articles` dumps, MediaWiki XML of export versions 0.9 to 0.11.
+
+A dump is cut into byte ranges without reading it. A range holds the pages whose `<page>` starts in it: `<` is escaped
+in all text, so the tag can be searched for. A `.bz2` dump is cut by compressed bytes, and can be entered wherever one
+of its streams begins, which a signature of ten bytes tells. Wikimedia's `multistream` dumps begin one every 100 pages;
+their index files are not needed. Any other `.bz2` is one stream: the first of its splits reads all of it, the others
+find nothing. Use multistream dumps.
+
+One article is one document. Its title is not part of the text: it is no sentence, and nearly every article's first
+sentence begins with it. Headings are lines of their own.
+"""
+
+import bz2
+import html
+import mmap
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document
+from preprocessing.errors import DataError
+from preprocessing.sources.records import find_files
+from preprocessing.sources.wikitext import to_prose
+
+_BZ2_RATIO = 4
+"""XML shrinks to about a quarter; sizes splits, partitions and progress bars."""
+_PROSE_SHARE = 0.5
+"""About this part of the XML is prose; only sizes partitions and progress bars."""
+_CHUNK = 1 << 20
+"""Bytes of XML at a time."""
+_BZ2_CHUNK = 1 << 16
+"""Bytes of compressed XML at a time."""
+_MAX_PAGE_BYTES = 64 << 20
+"""Longest page kept in memory: 30 times MediaWiki's limit of 2 MiB of wikitext, for any escaping."""
+_STREAM = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
+"""Start of a bz2 stream: its header and the mark of its first block, or of its end."""
+_PAGE, _PAGE_END, _HEAD_END, _DUMP_END = b"<page>", b"</page>", b"</siteinfo>", b"</mediawiki>"
+_TITLE = re.compile(rb"<title>([^<]*)</title>")
+_NAMESPACE = re.compile(r'<namespace key="(?:6|14)"[^<>]*>([^<]+)</namespace>')
+"""Names of the namespaces of files and of categories."""
+_CANONICAL_NAMESPACES = ("File", "Image", "Category")
+"""Understood by every MediaWiki, whatever its language."""
+
+_DISAMBIGUATION = re.compile(
+    r"\{\{\s*(?:(?:[\w–-]+[ _])*disamb(?:ig|iguation|igua)?(?:[ _-](?:cleanup|page))?|dab|hndis|geodis|numberdis|"
+    r"mathdab|schooldis|roaddis|hospitaldis|begriffsklärung|homonymie|desambiguaci[oó]n|desambiguação|неоднозначность|"
+    r"ujednoznacznienie|doorverwijspagina|dp|förgrening|flertydig|täsmennyssivu|rozcestník|aimai|曖昧さ回避|消歧义|"
+    r"消歧義|동음이의|توضيح|פירושונים)\s*[|}]|__DISAMBIG__",
+    re.IGNORECASE,
+)
+"""What marks a page that only lists what a word may mean. Lists of surnames and set indexes are articles."""
+
+
+class Article(NamedTuple):
+    """An article's source."""
+
+    position: int
+    """As `Document.position`."""
+    wikitext: str
+
+
+class _Chunk(NamedTuple):
+    """Bytes of XML as they come from the file."""
+
+    data: bytes
+    own: bool
+    """Whether they belong to the range, or to what follows it."""
+    damage: str = ""
+    """What is wrong with the bz2 data that should follow, if anything."""
+
+
+class _Piece(NamedTuple):
+    """The bytes from one `<page>` to the next, or those before the first."""
+
+    position: int
+    """In the XML, counted from the start of the range."""
+    data: bytes
+    after: bytes = b""
+    """What stands between the page's end and the piece's."""
+    damage: str = ""
+    """Why the next page is not where this piece ends, if anything is wrong."""
+
+
+@dataclass(frozen=True)
+class Dump:
+    """The pages of a dump that start in the bytes [start, stop) of its file."""
+
+    path: Path
+    start: int
+    stop: int
+    dropped_namespaces: tuple[str, ...]
+    """Names of the namespaces whose links go with their text: those of files and categories."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.path,)
+
+    @property
+    def num_bytes(self) -> int:
+        """About how many bytes of prose it holds."""
+        return int((self.stop - self.start) * _PROSE_SHARE * (_BZ2_RATIO if _is_bz2(self.path) else 1))
+
+    def records(self) -> Iterator[Document | BadRecord]:
+        """A document per article that has prose; bad records as `articles` gives them."""
+        for article in self.articles():
+            if isinstance(article, BadRecord):
+                yield article
+            elif text := to_prose(article.wikitext, self.dropped_namespaces):
+                yield Document(text, article.position)
+
+    def articles(self) -> Iterator[Article | BadRecord]:
+        """The articles: no redirects, no disambiguation pages, no other namespaces.
+
+        A page that is cut off or no XML is a bad record; so is, once per place, damaged bz2 data, after which reading
+        goes on at the next stream.
+        """
+        for position, data, after, damage in self._pieces():
+            is_page = data.startswith(_PAGE)
+            end = _PAGE_END if is_page else _HEAD_END
+            page, closed, rest = data.partition(end)
+            if is_page and closed and (article := _article(position, page + closed)):
+                yield article
+            if damage:
+                yield BadRecord(DAMAGED_DUMP, position, damage)
+            elif not closed:
+                yield BadRecord(DAMAGED_DUMP, position, f"cut off: no {end.decode()} before the next page or the end")
+            elif (found := rest.strip()) != after:
+                expected, shown = after.decode() or _PAGE.decode(), found[:40].decode(errors="replace")
+                yield BadRecord(DAMAGED_DUMP, position, f"expected {expected} after this page, found {shown!r}")
+
+    def place(self, position: int) -> str:
+        """The file and the title of a page; reads the range up to there."""
+        data = next((piece.data for piece in self._pieces() if piece.position == position), b"")
+        title = _TITLE.search(data)
+        page = f"page {html.unescape(title[1].decode(errors='replace'))!r}" if title else "page without a title"
+        return f"{self.path}: {page}"
+
+    def _pieces(self) -> Iterator[_Piece]:
+        """The pieces that start in the range, to their ends wherever these are; the file's head is the first."""
+        held, position, searched = bytearray(), 0, 0
+        limit = None  # Position at which the range ends, once it is known.
+        inside = self.start == 0  # Else the first bytes belong to a page that started before the range.
+        for chunk in self._chunks():
+            if not chunk.own and limit is None:
+                limit = position + len(held)
+            held += chunk.data
+            while (found := held.find(_PAGE, searched)) >= 0:
+                if inside:
+                    yield _Piece(position, bytes(held[:found]))
+                del held[:found]
+                position, searched, inside = position + found, len(_PAGE), True
+                if limit is not None and position >= limit:
+                    return
+            searched = max(searched, len(held) - len(_PAGE) + 1)
+            if not inside:
+                del held[:searched]
+                position, searched = position + searched, 0
+            damage = chunk.damage or (f"page of more than {_MAX_PAGE_BYTES:,} bytes" * (len(held) > _MAX_PAGE_BYTES))
+            if damage:
+                yield from _before_damage(position, bytes(held), inside, chunk.own, damage)
+                if not chunk.own:
+                    return
+                position, searched, inside = position + len(held), 0, False
+                held.clear()
+        if inside:
+            yield _Piece(position, bytes(held), after=_DUMP_END)
+
+    def _chunks(self) -> Iterator[_Chunk]:
+        if _is_bz2(self.path):
+            return _bz2_chunks(self.path, self.start, self.stop)
+        return _plain_chunks(self.path, self.start, self.stop)
+
+
+def _article(position: int, page: bytes) -> Article | BadRecord | None:
+    """What a page is; None if it is no article."""
+    try:
+        root = ElementTree.fromstring(page.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return BadRecord(NOT_UTF8, position, str(error))
+    except ElementTree.ParseError as error:
+        return BadRecord(DAMAGED_DUMP, position, f"not well-formed: {error}")
+    namespace, wikitext = root.findtext("ns"), root.findtext("revision/text") or ""
+    if namespace is None:
+        return BadRecord(DAMAGED_DUMP, position, "no <ns> in the page; read dumps of export version 0.9 to 0.11")
+    if namespace != "0" or root.find("redirect") is not None or _DISAMBIGUATION.search(wikitext):
+        return None
+    return Article(position, wikitext)
+
+
+def _before_damage(position: int, data: bytes, inside: bool, own: bool, damage: str) -> Iterator[_Piece]:
+    """What is left of a piece before damage; of damage beyond the range the next one tells, if the page is whole."""
+    if own or (inside and _PAGE_END not in data):
+        yield _Piece(position, data if inside else b"", damage=damage)
+    elif inside:
+        yield _Piece(position, data)
+
+
+def _plain_chunks(path: Path, start: int, stop: int) -> Iterator[_Chunk]:
+    with path.open("rb") as file:
+        file.seek(start)
+        while start < stop and (data := file.read(min(_CHUNK, stop - start))):
+            yield _Chunk(data, own=True)
+            start += len(data)
+        while data := file.read(_CHUNK):
+            yield _Chunk(data, own=False)
+
+
+def _bz2_chunks(path: Path, start: int, stop: int) -> Iterator[_Chunk]:
+    """The streams that start in [start, stop), then the others; damaged ones up to where they can be read."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        stream = _STREAM.search(data, start)
+        while stream:
+            offset, own = stream.start(), stream.start() < stop
+            decompressor = bz2.BZ2Decompressor()
+            try:
+                while not decompressor.eof:
+                    compressed = data[offset : offset + _BZ2_CHUNK] if decompressor.needs_input else b""
+                    if decompressor.needs_input and not compressed:
+                        raise EOFError("the file ends in the middle of a stream")
+                    offset += len(compressed)
+                    yield _Chunk(decompressor.decompress(compressed, _CHUNK), own)
+            except (OSError, EOFError) as error:
+                yield _Chunk(b"", own, f"damaged bz2 data in the stream at byte {stream.start():,} ({error})")
+                stream = _STREAM.search(data, stream.end())
+                continue
+            offset -= len(decompressor.unused_data)
+            stream = _STREAM.match(data, offset)
+            if not stream and offset < len(data):
+                yield _Chunk(b"", own, f"damaged bz2 data: no stream starts at byte {offset:,}, where one ended")
+                stream = _STREAM.search(data, offset)
+
+
+def plan_wikipedia(path: Path, split_bytes: int) -> list[Dump]:
+    """Splits of a `.xml` or `.xml.bz2` dump, or of all in a directory, about `split_bytes` of XML each.
+
+    Raises:
+        DataError: no dump is there, a file is something else, or the directory holds a dump in two forms.
+    """
+    files = find_files(path, (".xml", ".xml.bz2"))
+    _check_distinct(files)
+    splits = []
+    for file in files:
+        dropped = _dropped_namespaces(file)
+        step = max(1, split_bytes // (_BZ2_RATIO if _is_bz2(file) else 1))
+        size = file.stat().st_size
+        splits += [Dump(file, start, min(start + step, size), dropped) for start in range(0, size, step)]
+    return splits
+
+
+def _check_distinct(files: list[Path]) -> None:
+    """Refuses a directory that holds a dump as multistream and as one stream, or compressed and not."""
+    known: dict[str, Path] = {}
+    for file in files:
+        name = str(file).replace("-multistream", "").removesuffix(".bz2")
+        if (other := known.setdefault(name, file)) != file:
+            raise DataError(f"{file}: the same dump as {other}; every article would count twice, keep one of them")
+
+
+def _dropped_namespaces(path: Path) -> tuple[str, ...]:
+    """The names, in the dump's language and in English, of the namespaces whose links are not text.
+
+    Raises:
+        DataError: the file is no dump.
+    """
+    head, damage = b"", ""
+    for data, _, damage in _head_chunks(path):
+        head += data
+        if damage or _HEAD_END in head or len(head) > _CHUNK:
+            break
+    if b"<mediawiki" not in head or _HEAD_END not in head:
+        raise DataError(
+            f"{path}: not a MediaWiki dump ({damage or 'no <mediawiki> with its <siteinfo> at the start'}); give a "
+            "pages-articles file of export version 0.9 to 0.11, .xml or .xml.bz2, or fetch it again"
+        )
+    names = map(html.unescape, _NAMESPACE.findall(head.decode("utf-8", errors="replace")))
+    return tuple(sorted({*_CANONICAL_NAMESPACES, *names}))
+
+
+def _head_chunks(path: Path) -> Iterator[_Chunk]:
+    if path.stat().st_size == 0:  # Which cannot be mapped into memory.
+        return iter(())
+    return _bz2_chunks(path, 0, 1) if _is_bz2(path) else _plain_chunks(path, 0, _CHUNK)
+
+
+def _is_bz2(path: Path) -> bool:
+    return path.suffix == ".bz2"

@@ -1,0 +1,270 @@
+"""Laws of preprocessing/sources/wikipedia.py."""
+
+import bz2
+import pickle
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document
+from preprocessing.errors import DataError
+from preprocessing.sources import wikipedia
+from preprocessing.sources.wikipedia import plan_wikipedia
+
+SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "wikipedia_xml"
+HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-{0}/" version="{0}" xml:lang="de">
+  <siteinfo>
+    <sitename>Wikipedia</sitename>
+    <namespaces>
+      <namespace key="-2" case="first-letter">Medium</namespace>
+      <namespace key="0" case="first-letter" />
+      <namespace key="6" case="first-letter">Datei</namespace>
+      <namespace key="14" case="first-letter">Kategorie</namespace>
+    </namespaces>
+  </siteinfo>
+"""
+TAIL = "</mediawiki>\n"
+
+
+def page(title, text, inside="<ns>0</ns>"):
+    """A page as MediaWiki exports it."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return (
+        f"  <page>\n    <title>{title}</title>\n    {inside}\n    <id>1</id>\n    <revision>\n      <id>2</id>\n"
+        f'      <text bytes="{len(text)}" xml:space="preserve">{escaped}</text>\n    </revision>\n  </page>\n'
+    )
+
+
+def dump(*pages, version="0.10"):
+    """A whole dump."""
+    return (HEAD.format(version) + "".join(pages) + TAIL).encode()
+
+
+def multistream(*parts):
+    """Each part in a bz2 stream of its own, as Wikimedia packs 100 pages."""
+    return b"".join(bz2.compress(part if isinstance(part, bytes) else part.encode()) for part in parts)
+
+
+def read(splits):
+    """All records of all splits."""
+    return [record for split in splits for record in split.records()]
+
+
+def texts(path, split_bytes=10**6):
+    """The texts of a dump without bad records."""
+    records = read(plan_wikipedia(path, split_bytes))
+    assert all(isinstance(record, Document) for record in records)
+    return [record.text for record in records]
+
+
+def bad(path, split_bytes=10**6):
+    """Text or bad kind of each record, and the places of the bad ones."""
+    splits = plan_wikipedia(path, split_bytes)
+    found = [(split, record) for split in splits for record in split.records()]
+    places = [split.place(record.position) for split, record in found if isinstance(record, BadRecord)]
+    return [getattr(record, "text", None) or record.kind for _, record in found], places
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", categories=["L"]), min_size=1, max_size=40), max_size=6),
+    st.integers(80, 900),
+    st.integers(1, 3),
+    st.integers(80, 900),
+)
+def test_packing_and_cutting_change_nothing(tmp_path_factory, words, split_bytes, pages_per_stream, stream_bytes):
+    """Plain XML, one bz2 stream, a stream per few pages, a stream per few bytes: at any split size the documents of
+    the file read at once, in order, each once."""
+    folder = tmp_path_factory.mktemp("dump")
+    pages = [page(f"Title {number}", f"{word} {number}.") for number, word in enumerate(words)]
+    whole = dump(*pages)
+    groups = ["".join(pages[start : start + pages_per_stream]) for start in range(0, len(pages), pages_per_stream)]
+    packed = {
+        "plain.xml": whole,
+        "one.xml.bz2": bz2.compress(whole),
+        "pages.xml.bz2": multistream(HEAD.format("0.10"), *groups, TAIL),
+        "bytes.xml.bz2": multistream(*(whole[at : at + stream_bytes] for at in range(0, len(whole), stream_bytes))),
+    }
+    (folder / "pages-index.txt.bz2").write_bytes(bz2.compress(b"600:1:Title 0\n"))
+    for name, data in packed.items():
+        (folder / name).write_bytes(data)
+        splits = plan_wikipedia(folder / name, split_bytes)
+        assert [record.text for record in read(splits)] == [f"{word} {number}." for number, word in enumerate(words)]
+        assert (splits[0].start, splits[-1].stop) == (0, len(data))
+        assert all(before.stop == after.start for before, after in pairwise(splits))
+
+
+def test_a_page_longer_than_a_chunk_is_read_whole(tmp_path, monkeypatch):
+    """Chunks of a few bytes cut every tag in two."""
+    monkeypatch.setattr(wikipedia, "_CHUNK", 3)
+    monkeypatch.setattr(wikipedia, "_dropped_namespaces", lambda path: ("File",))
+    for name, pack in (("a.xml", bytes), ("a.xml.bz2", bz2.compress)):
+        (tmp_path / name).write_bytes(pack(dump(page("A", "One."), page("B", "Two."))))
+        assert texts(tmp_path / name, 50) == ["One.", "Two."]
+
+
+@pytest.mark.parametrize("version", ["0.9", "0.10", "0.11"])
+def test_articles_only(tmp_path, version):
+    """Redirects, disambiguation pages, other namespaces and pages without prose give nothing, and are not bad."""
+    path = tmp_path / "a.xml"
+    path.write_bytes(
+        dump(
+            page("One", "Eins [[Datei:A.jpg|thumb|x]]&nbsp;&amp; [[zwei]].[[Kategorie:Zahl]]"),
+            page("Uno", "#REDIRECT [[One]]", '<ns>0</ns>\n    <redirect title="One" />'),
+            page("Talk:One", "Talk.", "<ns>1</ns>"),
+            page("Odd", "Odd may be:\n* one\n{{disambiguation}}"),
+            page("Ort", "Ort heißt\n* Ort\n{{Begriffsklärung}}"),
+            page("Table", "{|\n| 1\n|}"),
+            page("Needed", "The [[bank]]{{disambiguation needed|date=May}} is cited."),
+            version=version,
+        )
+    )
+    assert texts(path) == ["Eins & zwei.", "The bank is cited."]
+
+
+def test_namespaces_are_those_of_the_dump(tmp_path):
+    """A link to a category goes by its name in the dump's language; a namespace that is none of it is text."""
+    path = tmp_path / "a.xml"
+    path.write_bytes(dump(page("A", "Zahl. [[Kategorie:Zahl]] [[Catégorie:Nombre]]")))
+    assert texts(path) == ["Zahl. Catégorie:Nombre"]
+
+
+@pytest.mark.parametrize("pack", [bytes, bz2.compress])
+def test_a_cut_page_is_told_and_its_neighbours_are_kept(tmp_path, pack):
+    """A page without end, inside and at the end of the file, is a bad record with its title."""
+    path = tmp_path / ("a.xml" if pack is bytes else "a.xml.bz2")
+    data = dump(page("A", "One."), page("B &amp; C", "Two.")[:-30], page("D", "Three."), page("E", "Four."))
+    path.write_bytes(pack(data[: data.index(b"Four")]))
+    for split_bytes in (100, 10**6):
+        found, places = bad(path, split_bytes)
+        assert found == ["One.", DAMAGED_DUMP, "Three.", DAMAGED_DUMP]
+        assert places == [f"{path}: page 'B & C'", f"{path}: page 'E'"]
+
+
+def test_a_dump_cut_between_pages_is_told(tmp_path):
+    """All pages are whole, but the end of the file is not there."""
+    path = tmp_path / "a.xml"
+    for data, expected in ((dump(page("A", "One.")), ["One."]), (dump(), [])):
+        path.write_bytes(data.replace(TAIL.encode(), b""))
+        records = read(plan_wikipedia(path, 100))
+        assert [record.text for record in records[:-1]] == expected
+        assert records[-1].kind == DAMAGED_DUMP and "expected </mediawiki> after" in records[-1].detail
+
+
+def test_a_broken_page_is_told_and_its_neighbours_are_kept(tmp_path):
+    """Bytes that are no UTF-8, XML that is not well-formed, a page without namespace, text between pages."""
+    path = tmp_path / "a.xml"
+    broken = [
+        (page("B", "caf?").encode().replace(b"?", b"\xe9"), [NOT_UTF8]),
+        (page("B", "two").encode().replace(b"</text>", b""), [DAMAGED_DUMP]),
+        (page("B", "two?").encode().replace(b"?", b"&undefined;"), [DAMAGED_DUMP]),
+        (page("B", "two", "").encode(), [DAMAGED_DUMP]),
+        (page("B", "Two.").encode().replace(b"<page>", b"<pag"), [DAMAGED_DUMP]),
+    ]
+    for data, expected in broken:
+        path.write_bytes(dump(page("A", "One."), "?", page("C", "Three.")).replace(b"?", data))
+        assert bad(path)[0] == ["One.", *expected, "Three."]
+        assert bad(path, 60)[0] == ["One.", *expected, "Three."]
+
+
+def streams():
+    """Head, streams of two pages, tail; each page some hundred bytes."""
+    pages = [page(f"T{number}", f"Text {number}.") for number in range(8)]
+    parts = [HEAD.format("0.10"), *("".join(pages[at : at + 2]) for at in range(0, 8, 2)), TAIL]
+    return [bz2.compress(part.encode()) for part in parts]
+
+
+@pytest.mark.parametrize("split_bytes", [40, 700, 10**6])
+@pytest.mark.parametrize("place", ["header", "middle", "checksum"])
+def test_damaged_bz2_costs_its_stream_only(tmp_path, split_bytes, place):
+    """Damage in a stream is one bad record; all other streams are read, whatever the splits."""
+    path = tmp_path / "a.xml.bz2"
+    parts = streams()
+    at = {"header": 1, "middle": len(parts[2]) // 2, "checksum": -2}[place]
+    damaged = bytearray(parts[2])
+    damaged[at] ^= 0xFF
+    path.write_bytes(b"".join([*parts[:2], bytes(damaged), *parts[3:]]))
+    found, _ = bad(path, split_bytes)
+    kept = [f"Text {number}." for number in (0, 1, 4, 5, 6, 7)]
+    assert found.count(DAMAGED_DUMP) == 1
+    # A checksum at a stream's end is checked after its text was read.
+    assert [text for text in found if text != DAMAGED_DUMP and text not in ("Text 2.", "Text 3.")] == kept
+    assert found[2] == DAMAGED_DUMP or found[4] == DAMAGED_DUMP
+
+
+@pytest.mark.parametrize("split_bytes", [40, 700, 10**6])
+def test_a_bz2_file_cut_in_a_stream_is_told(tmp_path, split_bytes):
+    """A download that ended early: what came is read, and one bad record says where it ended."""
+    path = tmp_path / "a.xml.bz2"
+    parts = streams()
+    path.write_bytes(b"".join(parts[:4]) + parts[4][:50])
+    records = read(plan_wikipedia(path, split_bytes))
+    assert [record.text for record in records[:-1]] == [f"Text {number}." for number in range(6)]
+    assert records[-1].kind == DAMAGED_DUMP and "the file ends in the middle of a stream" in records[-1].detail
+
+
+def test_an_endless_page_is_not_kept_in_memory(tmp_path, monkeypatch):
+    """It is told, and reading goes on behind it."""
+    monkeypatch.setattr(wikipedia, "_MAX_PAGE_BYTES", 1000)
+    monkeypatch.setattr(wikipedia, "_CHUNK", 500)
+    monkeypatch.setattr(wikipedia, "_dropped_namespaces", lambda path: ("File",))
+    path = tmp_path / "a.xml"
+    path.write_bytes(dump(page("A", "One."), page("B", "x" * 5000), page("C", "Three.")))
+    assert bad(path) == (["One.", DAMAGED_DUMP, "Three."], [f"{path}: page 'B'"])
+
+
+NO_DUMPS = [
+    ("a.xml", b""),
+    ("a.xml", b"<html><body>404</body></html>"),
+    ("a.xml", b"<mediawiki><page><title>A</title></page></mediawiki>"),
+    ("a.xml", bz2.compress(dump())),
+    ("a.xml.bz2", dump()),
+    ("a.xml.bz2", b""),
+    ("a.xml.bz2", bz2.compress(b"<rss/>")),
+    ("a.xml.bz2", bz2.compress(dump())[:100]),
+]
+
+
+@pytest.mark.parametrize(("name", "data"), NO_DUMPS)
+def test_a_file_that_is_no_dump_is_named(tmp_path, name, data):
+    """Before anything is read."""
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(DataError, match=rf"{name}: not a MediaWiki dump .* give a pages-articles file"):
+        plan_wikipedia(tmp_path / name, 100)
+
+
+def test_a_directory_is_searched_for_parts(tmp_path):
+    """Parts are read in the order of their names; index files are not; the same dump twice is an error."""
+    for number in (2, 1):
+        (tmp_path / f"pages-articles{number}.xml-p{number}.xml.bz2").write_bytes(
+            bz2.compress(dump(page("A", f"Part {number}.")))
+        )
+    (tmp_path / "pages-articles-multistream-index.txt.bz2").write_bytes(bz2.compress(b"0:1:A\n"))
+    assert texts(tmp_path) == ["Part 1.", "Part 2."]
+    (tmp_path / "pages-articles-multistream1.xml-p1.xml.bz2").write_bytes(bz2.compress(dump(page("A", "Part 1."))))
+    with pytest.raises(DataError, match=r"the same dump as .*pages-articles"):
+        plan_wikipedia(tmp_path, 100)
+
+
+def test_splits_travel_to_workers(tmp_path):
+    """They are small values, and equal when planned again."""
+    (tmp_path / "a.xml").write_bytes(dump(page("A", "One.")))
+    splits = plan_wikipedia(tmp_path, 100)
+    assert pickle.loads(pickle.dumps(splits)) == splits == plan_wikipedia(tmp_path, 100)
+    assert max(len(pickle.dumps(split)) for split in splits) < 1000
+    assert splits[0].files == (tmp_path / "a.xml",)
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="real dumps are not here")
+def test_a_real_dump():
+    """Real articles come without markup; the dump is truncated and says so."""
+    splits = plan_wikipedia(SHARED / "enwiki-2022-truncated.xml.bz2", 32 << 20)
+    *documents, truncated = read(splits)
+    assert truncated.kind == DAMAGED_DUMP and "expected </mediawiki> after this page" in truncated.detail
+    assert len(documents) == 129
+    text = "\n".join(document.text for document in documents)
+    remnants = sum(map(text.count, ("[[", "{{", "\n|-", "thumb|", "</ref>", "'''", "http://", "https://", "()")))
+    assert remnants <= 5 * len(text.encode()) / 1e6

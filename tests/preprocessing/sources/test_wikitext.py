@@ -1,0 +1,166 @@
+"""Laws of preprocessing/sources/wikitext.py."""
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from preprocessing.sources.wikitext import to_prose
+
+NAMESPACES = ("Category", "File", "Image", "Namespace of files")
+
+GONE = [
+    "{{Infobox|a={{b|c}}|d=[[e]]}}",
+    "{{unfinished|[[a}}",
+    "\n{| class=wikitable\n! a\n|-\n| b {{c}}\n{|\n| nested\n|}\n|}\n",
+    "<table><tr><td>a<table></table></td></tr></TABLE>",
+    "<ref>{{cite|a}}</ref>",
+    '<ref name="a" />',
+    "<Ref name=a>b [[c]]</REF>",
+    "<references><ref>a</ref></references>",
+    "<math>\\frac{{a}}{b}</math>",
+    "<code>[[x]]</code>",
+    "<gallery>\nFile:A.jpg|b\n</gallery>",
+    "<syntaxhighlight lang=c>int a[[3]];</syntaxhighlight>",
+    "<!-- a {{b -->",
+    "[[File:A.jpg|thumb|left|A [[b|c]] and [[d]] {{e}}]]",
+    "[[image:a.jpg]]",
+    "[[ namespace_of files :a|b]]",
+    "[[Bild:A.JPG|miniatur|b]]",
+    "[[Category:A|b]]",
+    "[[fr:Nombre]]",
+    "[[zh-min-nan:Sò͘]]",
+    "__NOTOC__",
+    "https://example.org/a?b=c",
+    "[https://example.org]",
+    "({{IPA|a}}; {{lang-el|b}})",
+    "(, )",
+    "( {{a}} ({{b}}) )",
+    "<div style='a'></div>",
+]
+
+
+@pytest.mark.parametrize("markup", GONE)
+def test_markup_goes_with_what_it_holds(markup):
+    """Nothing of it is left in a sentence."""
+    assert to_prose(f"One {markup} two.", NAMESPACES).split() == ["One", "two."]
+
+
+KEPT = [
+    ("[[a]] [[a|b]]s [[a#c|d]] [[:Category:e]] [[A: b]]", "a bs d Category:e A: b"),
+    ("'''bold''' ''italic'' '''''both''''' it's", "bold italic both it's"),
+    ("[https://a.org the site] [//b.org b] [mailto:c d]", "the site b d"),
+    ("R&amp;D&nbsp;x &lt;ref&gt; 2&times;3", "R&D x <ref> 2×3"),
+    ("a<br>b<br />c <small>d</small> H<sub>2</sub>O 10<sup>6</sup>", "a b c d H2O 10^6"),
+    ("<nowiki>[[a]]</nowiki> b<nowiki/>c", "[[a]] bc"),
+    ("x ({{IPA|y}}, {{lang|fr|z}}; born 1900, {{a}})", "x (z; born 1900)"),
+    ("[[a [[b|c]] d", "a c d"),
+    ("a [[b", "a b"),
+    ("a }} b ]] c |} d", "a b c |} d"),
+    ("{{nowrap|a {{lang|fr|[[b|c]]}} d}}", "a c d"),
+    ("is {{a}}, and {{b}}. <math>c</math>, x", "is, and., x"),
+    ("One<ref>a {{b}} [http://c d]</ref> two<ref name=e/>. Three.", "One two. Three."),
+    ("a <ref name=open> b <ref>c</ref> d", "a b d"),
+]
+
+
+@pytest.mark.parametrize(("wikitext", "prose"), KEPT)
+def test_text_is_kept(wikitext, prose):
+    """Labels, targets without label, entities, templates that hold text, and what is not closed."""
+    assert to_prose(wikitext, NAMESPACES) == prose
+
+
+def test_lines():
+    """Lines of a paragraph are joined; list items, terms and headings are lines of their own."""
+    wikitext = "a\nb\n\nc\n* d\n** e\n# f\n;g: h\n:i\n----\n== j ==\nk\n\n\n=== l ===\n* m"
+    assert to_prose(wikitext, NAMESPACES).split("\n") == ["a b", "c", "d", "e", "f", "g: h", "i", "j", "k", "l", "m"]
+
+
+def test_headings_with_nothing_below_go():
+    """So do those above them that have nothing else, bold lines among them, and lines without a word."""
+    wikitext = """Text.
+== Kept ==
+=== Gone ===
+{{a}}
+=== Kept too ===
+'''Gone'''
+'''Kept as well'''
+* [[b]]
+* {{c}}
+* ...
+== References ==
+{{reflist}}
+== External links ==
+* [http://example.org]
+=== Gone ===
+"""
+    assert to_prose(wikitext, NAMESPACES).split("\n") == ["Text.", "Kept", "Kept too", "Kept as well", "b"]
+
+
+def test_an_unclosed_box_does_not_take_the_article():
+    """Its cells go, the text after it stays."""
+    for box in ("{{Infobox person\n| name = A {{b}}\n", "{| class=a\n! b\n|-\n| c\n", "[[File:A|thumb|b [[c]]\n"):
+        assert to_prose(f"{box}\n'''A''' was {{{{lang|fr|b}}}}.", NAMESPACES).split("\n")[-1] == "A was b."
+
+
+OPENERS = [
+    "{{",
+    "[[",
+    "[[File:",
+    "\n{|",
+    "<table>",
+    "<ref>",
+    "<ref name=a",
+    "<!--",
+    "{{nowrap|",
+    "[[a|",
+    "[http://a ",
+    "(",
+]
+OPENERS += [
+    "<nowiki>",
+    "'",
+    "=",
+    "= a",
+    "\n:",
+    ",",
+    " ,",
+    "&",
+    "__A",
+    "<a ",
+    "{{convert|1|",
+    "\n|}",
+    "}}",
+    "]]",
+    "\n'''a",
+]
+
+
+@pytest.mark.parametrize("opener", OPENERS)
+def test_time_is_linear(opener):
+    """100,000 of anything, never closed, take no longer than their number."""
+    start = time.process_time()
+    to_prose(opener * 100_000 + "x", NAMESPACES)
+    assert time.process_time() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("opener", "closer"), [("{{", "}}"), ("{{nowrap|abc ", "}}"), ("[[abc ", "]]"), ("[[File:", "]]"), ("(", ")")]
+)
+def test_time_is_linear_in_depth(opener, closer):
+    """So do 100,000 that are closed."""
+    start = time.process_time()
+    to_prose(opener * 100_000 + "x" + closer * 100_000, NAMESPACES)
+    assert time.process_time() - start < 5
+
+
+@given(
+    st.lists(
+        st.sampled_from([*OPENERS, "]]", "}}", "|}", "</ref>", "-->", "|", "\n", "a", "== b ==\n", "''", "]", ")"])
+    )
+)
+def test_any_markup_is_read(parts):
+    """No nesting is an error; lines hold words and no blanks at their ends."""
+    prose = to_prose("".join(parts), NAMESPACES)
+    assert all(line == " ".join(line.split()) and line for line in prose.split("\n") if prose)
