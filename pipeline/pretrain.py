@@ -76,9 +76,14 @@ def open_samples(recipe: Recipe) -> tuple[SampleDataset, SampleDataset]:
     """Both splits, verified: the ranks share the reading of checksums.
 
     Raises:
-        ValueError: the samples are damaged, or do not fit the model.
+        ValueError: the samples are damaged, or do not fit the model or its objective.
     """
     train, heldout = (SampleDataset.open(recipe.data.samples, split) for split in ("train", "heldout"))
+    if train.manifest.segments != "nsp":
+        raise ValueError(
+            f"{recipe.data.samples}: holds {train.manifest.segments} samples, but family {recipe.family} trains on "
+            "pairs for next sentence prediction; build them with --segments nsp"
+        )
     for dataset in (train, heldout):
         dataset.verify(range(distributed.rank(), len(dataset.shards), distributed.world_size()))
     longest, positions = train.manifest.max_seq_length, recipe.model.max_position_embeddings

@@ -1,7 +1,7 @@
 """Command line: `python -m preprocessing download|run|extract|tokenizer|build|inspect|verify`.
 
 Options are the fields of the stages' dataclasses, `--help` shows their docstrings. The stages of a corpus share one
-directory OUT: OUT/documents, OUT/tokenizer and OUT/samples<max_seq_length>.
+directory OUT: OUT/documents, OUT/tokenizer and OUT/samples<max_seq_length>[-<segments>].
 """
 
 import logging
@@ -41,7 +41,7 @@ STAGES: dict[str, tuple[str, tuple[type, ...]]] = {
         "Second stage: a vocabulary, given or trained on the documents -> OUT/tokenizer.",
         (TokenizerConfig,),
     ),
-    "build": ("Third stage: sentence pairs -> OUT/samples<max_seq_length>.", (BuildConfig,)),
+    "build": ("Third stage: samples -> OUT/samples<max_seq_length>[-<segments>].", (BuildConfig,)),
 }
 
 DOWNLOADS: dict[str, tuple[str, type, Callable[[Path, Any, ClientConfig], None]]] = {
@@ -89,7 +89,7 @@ def make_parser() -> ArgumentParser:
             stage.add_class_arguments(config, skip={"sources", "decontaminate"})
         commands.add_subcommand(name, stage, help=text)
     show = ArgumentParser(description="Show what a samples directory holds.")
-    show.add_argument("directory", type=Path, help="OUT/samples<max_seq_length>.")
+    show.add_argument("directory", type=Path, help="OUT/samples<max_seq_length>[-<segments>].")
     show.add_argument("--samples", type=int, default=3, help="Decoded samples per split.")
     commands.add_subcommand("inspect", show, help="Show what a samples directory holds.")
     check = ArgumentParser(description="Compare all files with their checksums.")
@@ -145,9 +145,7 @@ def run_stages(out: Path, configs: dict[type, Any], executor: Executor) -> None:
     if TokenizerConfig in configs:
         prepare_tokenizer(tokenizer, configs[TokenizerConfig], documents)
     if BuildConfig in configs:
-        build(
-            out / f"samples{configs[BuildConfig].max_seq_length}", configs[BuildConfig], documents, tokenizer, executor
-        )
+        build(out / configs[BuildConfig].directory_name, configs[BuildConfig], documents, tokenizer, executor)
 
 
 def exit_status(command: Callable[[], int | None]) -> int:

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-from preprocessing.schema import ACTUAL_NEXT, HELDOUT, RANDOM_NEXT, TRAIN
-from preprocessing.segments import NUM_SPECIAL_TOKENS
+from preprocessing.schema import HELDOUT, TRAIN
+from preprocessing.segments.registry import Strategy, strategy
 from preprocessing.shards import SampleDataset, read_manifest
 from preprocessing.tokenizer import SPECIAL_TOKENS, load_tokenizer
 
-_LABELS = {ACTUAL_NEXT: "B follows A", RANDOM_NEXT: "B is random"}
 _SAMPLES_FOR_UNKNOWN = 20_000
 _BINS = 8
 _BAR_WIDTH = 40
@@ -29,7 +28,8 @@ def inspect(directory: Path, samples: int = 3) -> str:
     """
     manifest = read_manifest(directory)
     lines = [
-        f"{directory}: pairs of at most {manifest.max_seq_length} tokens, vocabulary of {manifest.vocab_size:,}",
+        f"{directory}: {manifest.segments}, at most {manifest.max_seq_length} tokens, "
+        f"vocabulary of {manifest.vocab_size:,}",
         *(f"{stage}: {options}" for stage, options in manifest.config.items()),
     ]
     for split in (TRAIN, HELDOUT):
@@ -37,24 +37,30 @@ def inspect(directory: Path, samples: int = 3) -> str:
         lines += ["", f"{split}: {len(dataset):,} samples, {manifest.splits[split].tokens:,} tokens"]
         if len(dataset):
             tokenizer = load_tokenizer(dataset.tokenizer_dir)
-            lines += [*_figures(dataset, tokenizer), *_histogram(dataset), *_decoded(dataset, tokenizer, samples)]
+            kind = strategy(manifest.segments)
+            lines += [*_figures(dataset, tokenizer, kind), *_histogram(dataset, kind)]
+            lines += _decoded(dataset, tokenizer, kind, samples)
     return "\n".join(lines)
 
 
-def _figures(dataset: SampleDataset, tokenizer: Tokenizer) -> list[str]:
+def _figures(dataset: SampleDataset, tokenizer: Tokenizer, kind: Strategy) -> list[str]:
     spread = _spread(len(dataset), _SAMPLES_FOR_UNKNOWN)
     tokens = np.concatenate(dataset.tokens(spread))
     unknown = np.mean(tokens == tokenizer.token_to_id(SPECIAL_TOKENS["unk_token"]))
+    labels = [
+        f"  {name}: {np.mean(dataset.labels == label):.1%} of the samples" for label, name in enumerate(kind.labels)
+    ]
     return [
         f"  {np.unique(dataset.documents).size:,} documents, {len(dataset.shards)} shards, "
         f"{sum(shard.bytes for shard in dataset.shards) / 1e6:,.1f} MB",
-        f"  random next: {np.mean(dataset.labels == RANDOM_NEXT):.1%} of the samples",
+        f"  single segments: {np.mean(dataset.boundaries == dataset.lengths):.1%} of the samples",
+        *labels,
         f"  unknown tokens: {unknown:.3%} of {tokens.size:,} in {spread.size:,} samples",
     ]
 
 
-def _histogram(dataset: SampleDataset) -> list[str]:
-    longest = dataset.manifest.max_seq_length - NUM_SPECIAL_TOKENS
+def _histogram(dataset: SampleDataset, kind: Strategy) -> list[str]:
+    longest = dataset.manifest.max_seq_length - kind.num_special_tokens
     edges = np.unique(np.linspace(0, longest, _BINS + 1).astype(int))
     counts, _ = np.histogram(dataset.lengths, edges + 0.5)  # A bin holds its upper edge.
     bars = ["#" * round(_BAR_WIDTH * count / counts.max()) for count in counts]
@@ -64,14 +70,15 @@ def _histogram(dataset: SampleDataset) -> list[str]:
     ]
 
 
-def _decoded(dataset: SampleDataset, tokenizer: Tokenizer, samples: int) -> list[str]:
+def _decoded(dataset: SampleDataset, tokenizer: Tokenizer, kind: Strategy, samples: int) -> list[str]:
     lines = []
     chosen = _spread(len(dataset), samples)
     for index, tokens in zip(chosen, dataset.tokens(chosen), strict=True):
         boundary = dataset.boundaries[index]
         a, b = (tokenizer.decode(part.tolist(), skip_special_tokens=False) for part in np.split(tokens, [boundary]))
-        label = _LABELS[int(dataset.labels[index])]
-        lines += [f"  sample {index}, document {dataset.documents[index]}, {label}", f"    A: {a}", f"    B: {b}"]
+        label = f", {kind.labels[dataset.labels[index]]}" if kind.labels else ""
+        lines += [f"  sample {index}, document {dataset.documents[index]}{label}", f"    A: {a}"]
+        lines += [f"    B: {b}"] if boundary < len(tokens) else []
     return lines
 
 

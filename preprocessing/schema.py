@@ -1,8 +1,8 @@
 """The shard format: what training may rely on. Arrow schema of a sample and the manifest beside the shards.
 
-One row is one sample: the text tokens of segment A followed by those of segment B. Special tokens, masks and padding
-are left to training, so that masking is dynamic and one dataset serves any of it. The manifest is JSON, written last:
-a directory that has one is complete.
+One row is one sample: the text tokens of segment A followed by those of segment B, which may be empty. Special tokens,
+masks and padding are left to training, so that masking is dynamic and one dataset serves any of it. The manifest is
+JSON, written last: a directory that has one is complete.
 """
 
 import json
@@ -20,7 +20,9 @@ MANIFEST_NAME = "manifest.json"
 TOKENIZER_DIRECTORY = "tokenizer"
 TRAIN, HELDOUT = "train", "heldout"
 ACTUAL_NEXT, RANDOM_NEXT = 0, 1
-"""Values of the `label` column, those of google-research/bert."""
+"""Values of the `label` column for next sentence prediction, those of google-research/bert."""
+IN_ORDER, SWAPPED = 0, 1
+"""Values of the `label` column for sentence-order prediction, those of google-research/albert."""
 
 _REBUILD = "the file is damaged or not ours: build the samples again"
 
@@ -35,8 +37,10 @@ def token_type(vocab_size: int) -> pa.DataType:
 def sample_schema(vocab_size: int) -> pa.Schema:
     """Arrow schema of a shard; no column holds nulls.
 
-    `tokens`: A then B, without special tokens; `boundary`: index in `tokens` where B starts; `label`: 0 actual next,
-    1 random next; `document`: number, in the whole dataset, of the document that A comes from.
+    `tokens`: A then B, without special tokens; `boundary`: index in `tokens` where B starts, the number of tokens if
+    the sample is a single segment; `label`: for `nsp` 0 actual next, 1 random next, for `sop` 0 in order, 1 swapped, 0
+    for all others; `document`: number, in the whole dataset, of the document that the first token comes from. A single
+    segment may go on into the documents that follow; where is not kept.
     """
     token = pa.field("item", token_type(vocab_size), nullable=False)
     columns = {"tokens": pa.list_(token), "boundary": pa.uint16(), "label": pa.uint8(), "document": pa.uint32()}
@@ -83,9 +87,10 @@ class Manifest:
     vocab_size: int
     """Number of token ids, special tokens included."""
     max_seq_length: int
-    """Longest sample in tokens once training has added [CLS] and two [SEP]."""
+    """Longest sample in tokens once training has added [CLS] and a [SEP] after each segment: 3 to a pair, 2 to one."""
     segments: str
-    """How samples are made of sentences; `nsp`: pairs for next sentence prediction."""
+    """How samples are made of sentences, a name of preprocessing/segments/registry.py; `nsp`: pairs for next sentence
+    prediction."""
     tokenizer_sha256: str
     """SHA-256 of tokenizer/tokenizer.json."""
     config: dict

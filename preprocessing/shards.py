@@ -32,9 +32,9 @@ def sample_batch(
     Args:
         tokens: (T,) text tokens of all samples, one after the other.
         offsets: (N + 1,) where each sample starts in `tokens`; the last is T.
-        boundaries: (N,) where B starts, counted from the start of the sample.
-        labels: (N,) 0 actual next, 1 random next.
-        documents: (N,) number of A's document in the dataset.
+        boundaries: (N,) where B starts, counted from the start of the sample; its length if there is no B.
+        labels: (N,) as in `sample_schema`.
+        documents: (N,) number, in the dataset, of the document of the first token.
         vocab_size: number of token ids.
     """
     schema = sample_schema(vocab_size)
@@ -145,17 +145,17 @@ class SampleDataset:
 
     @cached_property
     def boundaries(self) -> np.ndarray:
-        """(N,) uint16, where B starts in the sample's tokens."""
+        """(N,) uint16, where B starts in the sample's tokens; their number if there is no B."""
         return _concatenate(self._columns["boundary"], np.uint16)
 
     @cached_property
     def labels(self) -> np.ndarray:
-        """(N,) uint8, 0 actual next, 1 random next."""
+        """(N,) uint8, as in `sample_schema`; for `nsp` 0 actual next, 1 random next."""
         return _concatenate(self._columns["label"], np.uint8)
 
     @cached_property
     def documents(self) -> np.ndarray:
-        """(N,) uint32, number of A's document in the dataset."""
+        """(N,) uint32, number, in the dataset, of the document of the first token."""
         return _concatenate(self._columns["document"], np.uint32)
 
     def tokens(self, indices: np.ndarray) -> list[np.ndarray]:

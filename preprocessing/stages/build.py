@@ -1,4 +1,4 @@
-"""Third stage: documents and tokenizer -> shards of sentence pairs, one shard per partition."""
+"""Third stage: documents and tokenizer -> shards of samples, one shard per partition."""
 
 import shutil
 from collections.abc import Iterator
@@ -15,7 +15,8 @@ from preprocessing.errors import DataError
 from preprocessing.files import atomic_path, sha256_file, write_text
 from preprocessing.progress import LOG, progress
 from preprocessing.schema import HELDOUT, MANIFEST_NAME, TOKENIZER_DIRECTORY, TRAIN, Manifest, Shard, Split
-from preprocessing.segments import NUM_SPECIAL_TOKENS, Layout, random_numbers, sentence_pairs
+from preprocessing.segments.layout import Layout, Samples, random_numbers
+from preprocessing.segments.registry import Strategy, strategy
 from preprocessing.shards import read_manifest, sample_batch, write_shard
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.directory import complete_stage, finish_part, open_stage, stage_config
@@ -23,8 +24,8 @@ from preprocessing.tokenizer import TOKENIZER_FILES, encode, load_tokenizer
 from preprocessing.workers import run_tasks
 
 SPLITS = (TRAIN, HELDOUT)
-_MIN_DOCUMENTS = 2
-"""A random B comes from another document of the partition."""
+_SHORTEST = 5
+"""Smallest max_seq_length: a token each for A and B with three special tokens."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +33,50 @@ class BuildConfig:
     """How samples are made of sentences."""
 
     max_seq_length: int = 128
-    """Longest sample in tokens, [CLS] and two [SEP] included."""
-    short_seq_prob: float = 0.1
-    """Share of the documents whose pairs get a random shorter target length."""
+    """Longest sample in tokens, special tokens included: [CLS], and [SEP] after each segment."""
+    segments: str = "nsp"
+    """nsp: pairs for next sentence prediction (BERT); sop: for sentence-order prediction (ALBERT); electra: one or two
+    segments; full_sentences, doc_sentences: whole sentences until the next does not fit, across documents or not
+    (RoBERTa); blocks: full length whatever sentences they cut, within a document (SpanBERT); chunks: the same across
+    documents (DeBERTa). The samples directory's name ends in it unless it is nsp."""
+    short_seq_prob: float | None = None
+    """Share of the documents (electra: of the samples) whose samples get a random shorter target length. By default
+    that of the source: 0.1 for nsp and sop, 0.05 for electra; the others have none."""
     duplicates: int = 1
-    """Passes over the training documents, each with other random pairs (dupe_factor of google-research/bert, where
-    it also gave other masks; here masks are drawn in training)."""
+    """Passes over the training documents, each with other random samples (dupe_factor of google-research/bert, where
+    it also gave other masks; here masks are drawn in training); 1 for those without chance."""
     seed: int = 12345
     """Seed of all random choices."""
 
     def __post_init__(self) -> None:
-        if not NUM_SPECIAL_TOKENS + 2 <= self.max_seq_length < 2**16:
-            raise ValueError(f"max_seq_length is {self.max_seq_length}, must be 5 (a token each for A and B) to 65535")
-        if not 0 <= self.short_seq_prob <= 1:
+        if not _SHORTEST <= self.max_seq_length < 2**16:
+            raise ValueError(
+                f"max_seq_length is {self.max_seq_length}, must be {_SHORTEST} (a token each for A and B) to 65535"
+            )
+        if not 0 <= self.short_share <= 1:
             raise ValueError(f"short_seq_prob is {self.short_seq_prob}, must be between 0 and 1")
         if self.duplicates < 1:
             raise ValueError(f"duplicates is {self.duplicates}, must be at least 1: the number of passes")
+        if self.strategy.short_seq_prob is None and (self.short_share > 0 or self.duplicates > 1):
+            raise ValueError(
+                f"short_seq_prob is {self.short_share} and duplicates {self.duplicates}, but segments "
+                f"{self.segments} leaves nothing to chance: must be 0 and 1, leave both out"
+            )
+
+    @property
+    def strategy(self) -> Strategy:
+        """What `segments` names."""
+        return strategy(self.segments)
+
+    @property
+    def short_share(self) -> float:
+        """`short_seq_prob`, or the strategy's own."""
+        return (self.strategy.short_seq_prob or 0.0) if self.short_seq_prob is None else self.short_seq_prob
+
+    @property
+    def directory_name(self) -> str:
+        """Name of the samples directory, so that those of several lengths and strategies lie side by side."""
+        return f"samples{self.max_seq_length}" + (f"-{self.segments}" if self.segments != "nsp" else "")
 
 
 @dataclass(frozen=True)
@@ -67,7 +96,8 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
     """Makes a samples directory of a documents and a tokenizer directory; continues where an earlier run stopped.
 
     Raises:
-        DataError: a stage before is not complete, a split has one document only, or `directory` holds something else.
+        DataError: a stage before is not complete, a split has too few documents or gives no sample, or `directory`
+            holds something else.
     """
     corpus = Corpus.open(documents)
     if not (tokenizer / MANIFEST_NAME).is_file():
@@ -75,20 +105,21 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
     tokenizer_sha256 = sha256_file(tokenizer / "tokenizer.json")
     inputs = {"documents_sha256": corpus.sha256, "tokenizer_sha256": tokenizer_sha256}
     tasks = plan_shards(corpus, directory, config)
-    if not open_stage(directory, "build", asdict(config), inputs):
+    options = asdict(config) | {"short_seq_prob": config.short_share}
+    if not open_stage(directory, "build", options, inputs):
         _copy_tokenizer(tokenizer, directory / TOKENIZER_DIRECTORY)
         sizes = [sum(corpus.sizes[partition] for partition in task.partitions) for task in tasks]
         with progress(sum(sizes), "build") as bar:
             shards = run_tasks(executor, build_shard, tasks, lambda number: bar.update(sizes[number]))
+        splits = {name: Split.of([s for s, t in zip(shards, tasks, strict=True) if t.split == name]) for name in SPLITS}
+        _check_samples(directory, splits, corpus, config.segments)
         manifest = Manifest(
             vocab_size=load_tokenizer(tokenizer).get_vocab_size(),
             max_seq_length=config.max_seq_length,
-            segments="nsp",
+            segments=config.segments,
             tokenizer_sha256=tokenizer_sha256,
-            config={"extract": stage_config(documents), "tokenizer": stage_config(tokenizer), "build": asdict(config)},
-            splits={
-                name: Split.of([s for s, t in zip(shards, tasks, strict=True) if t.split == name]) for name in SPLITS
-            },
+            config={"extract": stage_config(documents), "tokenizer": stage_config(tokenizer), "build": options},
+            splits=splits,
         )
         complete_stage(directory, lambda: write_text(directory / MANIFEST_NAME, manifest.to_json()))
     manifest = read_manifest(directory)
@@ -98,23 +129,23 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
 
 
 def plan_shards(corpus: Corpus, directory: Path, config: BuildConfig) -> list[BuildTask]:
-    """A task per shard: a partition, or several consecutive ones where one alone has fewer than two documents.
+    """A task per shard: a partition, or several consecutive ones where one alone has too few documents.
 
     Raises:
-        DataError: a split has one document in all, or was wanted and has none.
+        DataError: a split has too few documents in all.
     """
-    tasks = []
+    tasks, needed = [], config.strategy.min_documents
     first_documents = [0, *accumulate(corpus.counts)]
     for split in SPLITS:
         partitions = corpus.partitioning.partitions(split)
         counts = [corpus.counts[partition] for partition in partitions]
-        if partitions and sum(counts) < _MIN_DOCUMENTS:
+        if partitions and sum(counts) < needed:
             raise DataError(
-                f"{corpus.directory}: {sum(counts)} of {sum(corpus.counts)} documents are in split {split}, next "
-                f"sentence prediction needs at least {_MIN_DOCUMENTS}: give more documents, or remove this directory "
+                f"{corpus.directory}: {sum(counts)} of {sum(corpus.counts)} documents are in split {split}, segments "
+                f"{config.segments} needs at least {needed}: give more documents, or remove this directory "
                 f"and set --heldout_share (now {corpus.partitioning.heldout_share:g}) to 0 or to a larger share"
             )
-        for number, group in enumerate(join_small(counts)):
+        for number, group in enumerate(join_small(counts, needed)):
             chosen = [partitions[index] for index in group]
             tasks.append(
                 BuildTask(corpus.directory, directory, split, number, chosen, first_documents[chosen[0]], config)
@@ -122,23 +153,24 @@ def plan_shards(corpus: Corpus, directory: Path, config: BuildConfig) -> list[Bu
     return tasks
 
 
-def join_small(counts: list[int]) -> list[list[int]]:
-    """Runs of consecutive partitions, each as short as possible with at least two documents together.
+def join_small(counts: list[int], needed: int) -> list[list[int]]:
+    """Runs of consecutive partitions, each as short as possible with enough documents together.
 
     Joining, not failing, because which partitions are too small is chance: it befalls corpora of few, long documents.
 
     Args:
-        counts: number of documents of each partition; at least two in all, or no partitions.
+        counts: number of documents of each partition; at least `needed` in all, or no partitions.
+        needed: fewest documents of a run, at least 1.
     """
     groups: list[list[int]] = []
-    held = _MIN_DOCUMENTS
+    held = needed
     for index, count in enumerate(counts):
-        if held >= _MIN_DOCUMENTS:
+        if held >= needed:
             groups.append([])
             held = 0
         groups[-1].append(index)
         held += count
-    if held < _MIN_DOCUMENTS:
+    if held < needed:
         last = groups.pop()
         groups[-1] += last
     return groups
@@ -163,8 +195,8 @@ def _batches(task: BuildTask, tokenizer: Tokenizer) -> Iterator[pa.RecordBatch]:
     layout = without_empty(tokens.offsets.to_numpy(), documents.offsets.to_numpy())
     for duplicate in range(task.config.duplicates if task.split == TRAIN else 1):
         random = random_numbers(task.config.seed, duplicate, task.split, task.number)
-        pairs = sentence_pairs(layout, task.config.max_seq_length, task.config.short_seq_prob, random)
-        yield gather(tokens.values.to_numpy(), np.array(pairs), task.first_document, tokenizer.get_vocab_size())
+        samples = task.config.strategy.samples(layout, task.config.max_seq_length, task.config.short_share, random)
+        yield gather(tokens.values.to_numpy(), samples, task.first_document, tokenizer.get_vocab_size())
 
 
 def without_empty(sentences: np.ndarray, documents: np.ndarray) -> Layout:
@@ -179,19 +211,28 @@ def without_empty(sentences: np.ndarray, documents: np.ndarray) -> Layout:
     return Layout([*sentences[:-1][kept].tolist(), int(sentences[-1])], numbers[documents].tolist())
 
 
-def gather(tokens: np.ndarray, pairs: np.ndarray, first_document: int, vocab_size: int) -> pa.RecordBatch:
-    """The samples that `pairs` (N, 6), columns as in `Pair`, choose from the tokens (T,) of a partition."""
-    a_start, a_stop, b_start, b_stop, labels, documents = pairs.T  # (N,) each
-    ranges = pairs[:, :4].reshape(-1, 2).tolist()  # A and B by turns
+def gather(tokens: np.ndarray, samples: Samples, first_document: int, vocab_size: int) -> pa.RecordBatch:
+    """The rows of a shard: `samples` (N, 6), cut out of the tokens (T,) of a partition."""
+    a_start, a_stop, b_start, b_stop, labels, documents = samples.T  # (N,) each
+    ranges = samples[:, :4].reshape(-1, 2).tolist()  # A and B by turns
     lengths = a_stop - a_start + b_stop - b_start
     return sample_batch(
-        np.concatenate([tokens[start:stop] for start, stop in ranges]),
+        np.concatenate([tokens[:0], *(tokens[start:stop] for start, stop in ranges)]),
         np.concatenate([[0], np.cumsum(lengths)]),
         boundaries=a_stop - a_start,
         labels=labels,
         documents=documents + first_document,
         vocab_size=vocab_size,
     )
+
+
+def _check_samples(directory: Path, splits: dict[str, Split], corpus: Corpus, segments: str) -> None:
+    for name, split in splits.items():
+        if corpus.partitioning.partitions(name) and not split.rows:
+            raise DataError(
+                f"{directory}: no document of split {name} gives a sample for segments {segments}: none has a token, "
+                "or, for sop, two sentences; give other documents, or other --segments"
+            )
 
 
 def _copy_tokenizer(source: Path, target: Path) -> None:

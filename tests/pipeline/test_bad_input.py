@@ -65,6 +65,7 @@ def damaged_samples(directory):
         "flipped": "train-00000.arrow: sha256 is",
         "version": "format_version is 99, this version reads 1",
         "tokenizer": "tokenizer.json: sha256 is .* another tokenizer",
+        "segments": "holds blocks samples, but family bert trains on pairs",
         "unfinished": "no manifest.json, so this is not a finished samples directory",
     }
     copies = {name: Path(shutil.copytree(good, directory / name)) for name in cases}
@@ -72,6 +73,7 @@ def damaged_samples(directory):
     shard.write_bytes(shard.read_bytes()[:-100])
     flip_a_bit(copies["flipped"] / "train-00000.arrow")
     edit_manifest(copies["version"], format_version=99)
+    edit_manifest(copies["segments"], segments="blocks")
     shutil.rmtree(copies["tokenizer"] / "tokenizer")
     write_tokenizer(copies["tokenizer"] / "tokenizer", 119)
     (copies["unfinished"] / "manifest.json").unlink()
@@ -123,6 +125,7 @@ NAMES = (
     "flipped",
     "version",
     "tokenizer",
+    "segments",
     "unfinished",
     "uneven batch",
     "positions",

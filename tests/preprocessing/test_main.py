@@ -135,6 +135,8 @@ def test_a_second_run_does_nothing_and_another_length_only_builds(reference, tmp
     after = content(tmp_path / "out")
     assert {name: data for name, data in after.items() if not name.startswith("samples64/")} == files
     assert any(name.startswith("samples64/train") for name in after)
+    assert main([*arguments, "--segments", "full_sentences"]) == 0
+    assert (tmp_path / "out" / "samples32-full_sentences" / "manifest.json").is_file()
     assert main(["build", "--out", str(tmp_path / "out"), "--max_seq_length", "16", "--executor", "serial"]) == 0
 
 
@@ -252,6 +254,7 @@ def test_what_ends_a_run_is_told_apart(capsys, error, status, message):
     ("options", "message"),
     [
         (["--duplicates", "0"], "error: duplicates is 0, must be at least 1"),
+        (["--segments", "pairs"], "error: segments is 'pairs', this version knows nsp, sop"),
         (["--vocab_sze", "7"], "--vocab_sze"),
         (["--workers", "two"], 'Parser key "workers"'),
     ],

@@ -3,19 +3,21 @@
 from itertools import pairwise
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
-from preprocessing.segments import Layout
+from preprocessing.segments.layout import Layout
+from preprocessing.segments.registry import STRATEGIES
 from preprocessing.shards import SampleDataset
 from preprocessing.stages.build import BuildConfig, build, join_small, without_empty
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
-from preprocessing.tokenizer import load_tokenizer
+from preprocessing.tokenizer import encode, load_tokenizer
 from preprocessing.workers import SerialExecutor
 
 
@@ -26,7 +28,7 @@ def make(out, texts, build_config, **options):
     config = ExtractConfig([f"text:{out / 'corpus.txt'}"], **options)
     extract(out / "documents", config, FilterConfig(), SerialExecutor())
     prepare_tokenizer(out / "tokenizer", TokenizerConfig(vocab_size=150), out / "documents")
-    samples = out / f"samples{build_config.max_seq_length}"
+    samples = out / build_config.directory_name
     return build(samples, build_config, out / "documents", out / "tokenizer", SerialExecutor()), samples
 
 
@@ -66,6 +68,62 @@ def test_duplicates_are_other_passes_over_the_training_documents(tmp_path):
     assert len(two) > 1.5 * len(one) and both[len(one) :] != both[: len(one)]
 
 
+@pytest.mark.parametrize("segments", [name for name in STRATEGIES if STRATEGIES[name].short_seq_prob is None])
+def test_packing_keeps_every_token_once(tmp_path, segments):
+    """The samples of each shard, end to end, are the encoded documents of its partition, in order; every sample is a
+    single segment that begins in the document it names."""
+    manifest, samples = make(tmp_path, TEXTS, BuildConfig(16, segments), heldout_share=0.2, partition_mb=0.0004)
+    assert samples.name == f"samples16-{segments}" and manifest.segments == segments
+    corpus, tokenizer = Corpus.open(tmp_path / "documents"), load_tokenizer(tmp_path / "tokenizer")
+    for split in ("train", "heldout"):
+        dataset = SampleDataset.open(samples, split)
+        documents = pa.concat_arrays([corpus.read(p) for p in corpus.partitioning.partitions(split)])
+        tokens = encode(tokenizer, documents.flatten())
+        assert np.concatenate(dataset.tokens(np.arange(len(dataset)))).tolist() == tokens.values.to_pylist()
+        np.testing.assert_array_equal(dataset.boundaries, dataset.lengths)
+        assert dataset.lengths.max() <= 14 and not dataset.labels.any()
+        first_tokens = tokens.offsets.to_numpy()[documents.offsets.to_numpy()]
+        positions = np.cumsum(dataset.lengths) - dataset.lengths
+        before = sum(corpus.counts[: corpus.partitioning.partitions(split).start])
+        np.testing.assert_array_equal(
+            dataset.documents, before + np.searchsorted(first_tokens, positions, side="right") - 1
+        )
+
+
+def test_sop_pairs_are_consecutive_text(tmp_path):
+    """A then B, or B then A where the label says so, is text of the document that the sample names."""
+    _, samples = make(tmp_path, TEXTS, BuildConfig(64, "sop", 0), heldout_share=0)
+    corpus, tokenizer = Corpus.open(tmp_path / "documents"), load_tokenizer(tmp_path / "tokenizer")
+    ordered = [document for p in range(len(corpus.partitioning)) for document in corpus.read(p).to_pylist()]
+    dataset = SampleDataset.open(samples, "train")
+    for index, tokens in enumerate(dataset.tokens(np.arange(len(dataset)))):
+        a, b = (tokenizer.decode(part.tolist()) for part in np.split(tokens, [dataset.boundaries[index]]))
+        a, b = (b, a) if dataset.labels[index] else (a, b)
+        assert f"{a} {b}" == " ".join(ordered[dataset.documents[index]])
+    assert len(dataset) == len(TEXTS) and 0 < dataset.labels.sum() < len(TEXTS)
+
+
+def test_documents_that_give_no_sample_are_an_error(tmp_path):
+    """Order needs two sentences: a corpus without is named, not published empty."""
+    with pytest.raises(DataError, match="no document of split train gives a sample for segments sop"):
+        make(tmp_path, ["One sentence.", "Another one."], BuildConfig(64, "sop", 0), heldout_share=0)
+    assert not (tmp_path / "samples64-sop" / "manifest.json").exists()
+
+
+def test_one_document_is_enough_without_random_pairs(tmp_path):
+    """Only next sentence prediction needs a second one."""
+    manifest, _ = make(tmp_path, TEXTS[:1], BuildConfig(64, "blocks"), heldout_share=0)
+    assert manifest.splits["train"].rows == 1
+
+
+def test_short_samples_have_the_share_of_their_source(tmp_path):
+    """What is not given is the strategy's own, and recorded."""
+    assert [BuildConfig(segments=name).short_share for name in ("nsp", "electra", "chunks")] == [0.1, 0.05, 0]
+    assert BuildConfig(segments="electra", short_seq_prob=0).short_share == 0
+    manifest, _ = make(tmp_path, TEXTS, BuildConfig(64), heldout_share=0)
+    assert manifest.config["build"]["short_seq_prob"] == 0.1
+
+
 def test_another_length_reuses_documents_and_tokenizer(tmp_path):
     """Phase 2 differs in its samples directory alone."""
     make(tmp_path, TEXTS, BuildConfig(64), heldout_share=0)
@@ -86,13 +144,15 @@ def test_a_split_of_one_document_is_an_error(tmp_path):
         make(tmp_path, TEXTS, BuildConfig(64), heldout_share=0.001)
 
 
-@given(st.lists(st.integers(0, 4), max_size=12).filter(lambda counts: not counts or sum(counts) >= 2))
-def test_small_partitions_are_joined(counts):
-    """Every partition is in one group, in order, and each group has two documents; none could be cut shorter."""
-    groups = join_small(counts)
+@given(
+    st.lists(st.integers(0, 4), max_size=12).filter(lambda counts: not counts or sum(counts) >= 2), st.integers(1, 2)
+)
+def test_small_partitions_are_joined(counts, needed):
+    """Every partition is in one group, in order, and each has enough documents; none could be cut shorter."""
+    groups = join_small(counts, needed)
     assert [index for group in groups for index in group] == list(range(len(counts)))
-    assert all(sum(counts[index] for index in group) >= 2 for group in groups)
-    assert all(sum(counts[index] for index in group[:-1]) < 2 for group in groups[:-1])
+    assert all(sum(counts[index] for index in group) >= needed for group in groups)
+    assert all(sum(counts[index] for index in group[:-1]) < needed for group in groups[:-1])
 
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=4), max_size=6))
@@ -114,6 +174,9 @@ def test_sentences_without_tokens_disappear(documents):
         ({"max_seq_length": 2**16}, "max_seq_length is 65536"),
         ({"short_seq_prob": 1.5}, "short_seq_prob is 1.5, must be between 0 and 1"),
         ({"duplicates": 0}, "duplicates is 0, must be at least 1"),
+        ({"segments": "pairs"}, "segments is 'pairs', this version knows nsp, sop,"),
+        ({"segments": "chunks", "duplicates": 2}, "duplicates 2, but segments chunks leaves nothing to chance"),
+        ({"segments": "blocks", "short_seq_prob": 0.1}, "short_seq_prob is 0.1 .* must be 0 and 1, leave both out"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

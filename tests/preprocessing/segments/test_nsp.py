@@ -1,32 +1,26 @@
-"""Laws of preprocessing/segments.py, and the sampling of google-research/bert on cases made by hand."""
+"""Laws of preprocessing/segments/nsp.py, and the sampling of google-research/bert on cases made by hand."""
 
-from itertools import accumulate
+import hashlib
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from layouts import DOCUMENTS, document_at, layout_of, rows
 
 from preprocessing.errors import DataError
-from preprocessing.segments import Layout, random_numbers, sentence_pairs, truncate, truncated_lengths
+from preprocessing.segments.layout import random_numbers
+from preprocessing.segments.nsp import next_sentence_pairs
 
-DOCUMENTS = st.lists(st.lists(st.integers(1, 40), max_size=12), min_size=2, max_size=8).filter(
-    lambda documents: sum(map(bool, documents)) >= 2
-)
-"""Lengths of the sentences of each document; some documents are empty."""
+PARTITIONS = DOCUMENTS.filter(lambda documents: sum(map(bool, documents)) >= 2)
 
 
-def layout_of(documents):
-    """The layout of documents given as lists of sentence lengths."""
-    lengths = [length for document in documents for length in document]
-    return Layout([0, *accumulate(lengths)], [0, *accumulate(map(len, documents))])
+def sentence_pairs(*arguments):
+    """The pairs as named tuples."""
+    return rows(next_sentence_pairs(*arguments))
 
 
-def document_at(layout, token):
-    """The document that holds a token."""
-    return next(d for d in range(len(layout.documents) - 1) if token < layout.sentences[layout.documents[d + 1]])
-
-
-@given(DOCUMENTS, st.integers(5, 60), st.floats(0, 1), st.integers(0, 9))
+@given(PARTITIONS, st.integers(5, 60), st.floats(0, 1), st.integers(0, 9))
 def test_every_pair_is_within_bounds(documents, max_seq_length, short_seq_prob, seed):
     """A and B hold a token each, fit together, and each lies inside one document: A's own, the same for an actual next,
     another for a random one."""
@@ -108,24 +102,6 @@ def test_short_sequences_have_their_share():
         assert {pair.b_stop - pair.a_start for pair in actual} == expected
 
 
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(2, 60))
-def test_lengths_after_truncation_equal_those_of_the_loop(a, b, limit):
-    """The closed form equals taking one token at a time from the longer, from B if they are equal."""
-    left = [a, b]
-    while sum(left) > limit:
-        left[0 if left[0] > left[1] else 1] -= 1
-    assert truncated_lengths(a, b, limit) == tuple(left)
-
-
-def test_truncation_takes_from_front_and_back_alike():
-    """Of 20 tokens to go, the number from the front is binomial: mean 10, variance 5."""
-    random = random_numbers(0)
-    fronts = [truncate((0, 30), (100, 110), 20, random)[0] for _ in range(4000)]
-    mean = sum(fronts) / len(fronts)
-    assert abs(mean - 10) < 0.15
-    assert abs(sum((front - mean) ** 2 for front in fronts) / len(fronts) - 5) < 0.5
-
-
 def test_the_choices_never_change_silently():
     """Samples are a function of the seed for good: a published dataset can be made again."""
     pairs = sentence_pairs(layout_of([[5, 9, 4, 7], [8, 3, 6], [2, 11]]), 20, 0.5, random_numbers(12345, 0, "train", 0))
@@ -136,6 +112,15 @@ def test_the_choices_never_change_silently():
         (25, 36, 36, 42, 0, 1),
         (42, 44, 44, 55, 0, 2),
     ]
+
+
+def test_a_thousand_pairs_never_change_silently():
+    """The pairs of a partition of 200 documents have the checksum that the first version of this sampling gave."""
+    random = Random(0)
+    documents = [[1 + int(random.random() * 60) for _ in range(int(random.random() * 40))] for _ in range(200)]
+    pairs = next_sentence_pairs(layout_of(documents), 128, 0.1, random_numbers(12345, 0, "train", 0))
+    digest = hashlib.sha256(pairs.astype("<i8").tobytes()).hexdigest()
+    assert digest == "bd3c493d6dee91b840c7d92614f8e1b92847a69d8e9413359954786a7271f35a" and len(pairs) == 1391
 
 
 @pytest.mark.parametrize("documents", [[[3, 4]], [[3], []]])

@@ -1,0 +1,75 @@
+"""What every strategy reads, the layout of a partition, and what it gives, positions in the partition's tokens.
+
+All tokens of a partition lie in one flat array and consecutive sentences are one range of it, so a sample is four
+positions: no token is looked at here. Random numbers come from Python's Mersenne Twister by `random()` and
+`getrandbits()` alone, whose streams do not depend on the platform or on PYTHONHASHSEED.
+"""
+
+import hashlib
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+PAIR_SPECIAL_TOKENS = 3
+"""[CLS] A [SEP] B [SEP]."""
+SINGLE_SPECIAL_TOKENS = 2
+"""[CLS] A [SEP]."""
+
+Range = tuple[int, int]
+"""Start and stop of consecutive tokens, or of consecutive sentences."""
+Samples = npt.NDArray[np.int64]
+"""(N, 6) samples, columns as in `Sample`."""
+
+
+class Sample(NamedTuple):
+    """One sample: A is tokens [a_start, a_stop) of the partition, B is [b_start, b_stop), empty if there is no B."""
+
+    a_start: int
+    a_stop: int
+    b_start: int
+    b_stop: int
+    label: int
+    document: int
+    """Number, in the partition, of the document that the first token of the sample comes from."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the sentences and documents of a partition lie. No sentence is empty; documents may be."""
+
+    sentences: Sequence[int]
+    """(S + 1,) where each sentence starts in the tokens; the last is the number of tokens."""
+    documents: Sequence[int]
+    """(D + 1,) where each document starts in the sentences; the last is S."""
+
+    def tokens(self, sentences: Range) -> Range:
+        """The tokens of a range of sentences."""
+        return self.sentences[sentences[0]], self.sentences[sentences[1]]
+
+    def fill(self, start: int, end: int, target: int) -> int:
+        """The end of the shortest run of sentences from `start` with at least `target` tokens, but at most `end`."""
+        return bisect_left(self.sentences, self.sentences[start] + target, start + 1, end)
+
+    def present(self) -> list[int]:
+        """The documents that have sentences."""
+        return [d for d in range(len(self.documents) - 1) if self.documents[d] < self.documents[d + 1]]
+
+
+def as_array(samples: list[Sample]) -> Samples:
+    """The samples (N, 6), also where there are none."""
+    return np.array(samples, np.int64).reshape(-1, len(Sample._fields))
+
+
+def random_numbers(*key: int | str) -> Random:
+    """A generator that depends on `key` alone: not on the process or the order of work."""
+    return Random(int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=16).digest()))
+
+
+def draw(random: Random, count: int) -> int:
+    """One of 0 .. count - 1, all equally likely."""
+    return int(random.random() * count)

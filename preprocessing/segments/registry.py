@@ -1,0 +1,50 @@
+"""The strategies by name. A new one is a new file beside this one and a line in STRATEGIES."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from preprocessing.errors import DataError
+from preprocessing.segments.electra import segment_pairs
+from preprocessing.segments.layout import PAIR_SPECIAL_TOKENS, SINGLE_SPECIAL_TOKENS, Layout, Samples
+from preprocessing.segments.nsp import next_sentence_pairs
+from preprocessing.segments.packing import blocks, chunks, doc_sentences, full_sentences
+from preprocessing.segments.sop import sentence_order_pairs
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How samples are made of the sentences of a partition."""
+
+    samples: Callable[[Layout, int, float, Random], Samples]
+    """From the layout, max_seq_length, short_seq_prob and random numbers to the samples of one pass."""
+    num_special_tokens: int = SINGLE_SPECIAL_TOKENS
+    """Fewest special tokens that training adds to a sample: text has max_seq_length less these at most."""
+    min_documents: int = 1
+    """Fewest documents of a partition that it needs."""
+    labels: tuple[str, ...] = ()
+    """What the values of the `label` column mean, for people; none: all labels are 0."""
+    short_seq_prob: float | None = None
+    """Share of short documents or samples in the source; None: nothing is random, each pass gives the same samples."""
+
+
+STRATEGIES = {
+    "nsp": Strategy(next_sentence_pairs, PAIR_SPECIAL_TOKENS, 2, ("B follows A", "B is random"), 0.1),
+    "sop": Strategy(sentence_order_pairs, PAIR_SPECIAL_TOKENS, 1, ("B follows A", "A follows B"), 0.1),
+    "electra": Strategy(segment_pairs, short_seq_prob=0.05),
+    "full_sentences": Strategy(full_sentences),
+    "doc_sentences": Strategy(doc_sentences),
+    "blocks": Strategy(blocks),
+    "chunks": Strategy(chunks),
+}
+
+
+def strategy(name: str) -> Strategy:
+    """The strategy of this name.
+
+    Raises:
+        DataError: there is none.
+    """
+    if name not in STRATEGIES:
+        raise DataError(f"segments is {name!r}, this version knows {', '.join(STRATEGIES)}")
+    return STRATEGIES[name]

@@ -1,0 +1,37 @@
+"""Laws of preprocessing/segments/registry.py, which every strategy keeps."""
+
+import pytest
+from layouts import layout_of
+
+from preprocessing.errors import DataError
+from preprocessing.segments.layout import random_numbers
+from preprocessing.segments.registry import STRATEGIES, strategy
+
+LAYOUT = layout_of([[7, 30, 2, 9] * 20, [5], [11] * 40])
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_samples_are_a_function_of_layout_and_random_numbers(name):
+    """Equal keys give equal samples; other keys other ones, exactly if the strategy says that it draws."""
+    chosen = strategy(name)
+    first, again, other = (
+        chosen.samples(LAYOUT, 32, chosen.short_seq_prob or 0, random_numbers(seed)).tolist() for seed in (0, 0, 1)
+    )
+    assert first == again
+    assert (first != other) == (chosen.short_seq_prob is not None)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_samples_are_as_long_and_labelled_as_the_strategy_says(name):
+    """The longest text and the special tokens make max_seq_length; the labels are those that have a name, or 0."""
+    chosen = strategy(name)
+    samples = chosen.samples(LAYOUT, 32, 0, random_numbers(0))
+    lengths = samples[:, 1] - samples[:, 0] + samples[:, 3] - samples[:, 2]
+    assert lengths.max() == 32 - chosen.num_special_tokens
+    assert set(samples[:, 4].tolist()) == set(range(len(chosen.labels) or 1))
+
+
+def test_an_unknown_strategy_is_named_with_those_that_there_are():
+    """The message lists every name."""
+    with pytest.raises(DataError, match="segments is 'ns', this version knows nsp, sop, electra, full_sentences"):
+        strategy("ns")
