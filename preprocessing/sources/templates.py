@@ -1,8 +1,8 @@
 """The templates that hold words of the sentence they stand in; all others are boxes, notes and citations, and go.
 
 Wikipedia's templates are programs that a dump does not run. For the few below, those most frequent inside sentences of
-the English Wikipedia, the text can be told from the arguments: "The pass is {{convert|5|km}} long". Without them a
-sentence in forty has a hole. Other Wikipedias share many of the names.
+the English Wikipedia, the text can be told from the arguments: "The pass is {{convert|5|km}} long". Without them one
+sentence in 26 has a hole (38,343 sentences of 2022). Other Wikipedias share many of the names.
 """
 
 import re
@@ -58,7 +58,7 @@ TEXT_TEMPLATES: dict[str, Callable[[list[str]], str]] = {
     **dict.fromkeys(["snd", "spnd", "spaced ndash", "sndash", "spaced en dash"], _constant(" – ")),
     **dict.fromkeys(["ndash", "endash", "en dash", "nsndns"], _constant("–")),
     **dict.fromkeys(["mdash", "emdash", "em dash"], _constant("—")),
-    "as of": _argument(0, "as of "),
+    **dict.fromkeys(["as of", "asof"], _argument(0, "as of ")),
     "née": _argument(0, "née "),
     "uss": _argument(0, "USS "),
     "hms": _argument(0, "HMS "),

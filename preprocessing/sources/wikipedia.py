@@ -159,7 +159,9 @@ class Dump:
             if not inside:
                 del held[:searched]
                 position, searched = position + searched, 0
-            damage = chunk.damage or (f"page of more than {_MAX_PAGE_BYTES:,} bytes" * (len(held) > _MAX_PAGE_BYTES))
+            damage = chunk.damage
+            if not damage and len(held) > _MAX_PAGE_BYTES:
+                damage = f"page of more than {_MAX_PAGE_BYTES:,} bytes, left out"
             if damage:
                 yield from _before_damage(position, bytes(held), inside, chunk.own, damage)
                 if not chunk.own:

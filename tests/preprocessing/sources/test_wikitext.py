@@ -57,6 +57,8 @@ KEPT = [
     ("x ({{IPA|y}}, {{lang|fr|z}}; born 1900, {{a}})", "x (z; born 1900)"),
     ("[[a [[b|c]] d", "a c d"),
     ("a [[b", "a b"),
+    ("{{a}}, b", "b"),
+    ("Anatomy ({{lang-el|x}}) is, a ({{b}}), c", "Anatomy is, a, c"),
     ("a }} b ]] c |} d", "a b c |} d"),
     ("{{nowrap|a {{lang|fr|[[b|c]]}} d}}", "a c d"),
     ("is {{a}}, and {{b}}. <math>c</math>, x", "is, and., x"),
