@@ -8,7 +8,7 @@ sentence in 26 has a hole (38,343 sentences of 2022). Other Wikipedias share man
 import re
 from collections.abc import Callable
 
-_NAMED = re.compile(r"\s*(\w[\w -]*?)\s*=")
+_ARGUMENT_NAME = re.compile(r"[\w -]+")
 _NUMBER = re.compile(r"\s*[-+−]?[\d.,/⁄+]+\s*")
 _TEXT_NAMES = {"1", "text", "quote"}
 _RANGES = {"to": "to", "-": "to", "–": "to", "to(-)": "to", "and": "and", "or": "or", "by": "by", "x": "by"}
@@ -86,6 +86,7 @@ def template_name(name: str) -> str:
 
 def _unnamed(argument: str) -> str:
     """The text of an argument, empty if it has a name that does not say `text`."""
-    if named := _NAMED.match(argument):
-        return argument[named.end() :] if named[1] in _TEXT_NAMES else ""
+    name, equals, value = argument.partition("=")
+    if equals and _ARGUMENT_NAME.fullmatch(name):
+        return value if name.strip() in _TEXT_NAMES else ""
     return argument

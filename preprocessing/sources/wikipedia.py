@@ -45,7 +45,7 @@ _CANONICAL_NAMESPACES = ("File", "Image", "Category")
 """Understood by every MediaWiki, whatever its language."""
 
 _DISAMBIGUATION = re.compile(
-    r"\{\{\s*(?:(?:[\w–-]+[ _])*disamb(?:ig|iguation|igua)?(?:[ _-](?:cleanup|page))?|dab|hndis|geodis|numberdis|"
+    r"\{\{\s*+(?:(?:[\w –-]*[ _])?disamb(?:ig|iguation|igua)?(?:[ _-](?:cleanup|page))?|dab|hndis|geodis|numberdis|"
     r"mathdab|schooldis|roaddis|hospitaldis|begriffsklärung|homonymie|desambiguaci[oó]n|desambiguação|неоднозначность|"
     r"ujednoznacznienie|doorverwijspagina|dp|förgrening|flertydig|täsmennyssivu|rozcestník|aimai|曖昧さ回避|消歧义|"
     r"消歧義|동음이의|توضيح|פירושונים)\s*[|}]|__DISAMBIG__",
