@@ -253,7 +253,9 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
     paragraph: list[str] = []
     for line in (*text.split("\n"), ""):
         line = line.strip()
-        if line and line[0] not in "*#:;=|" and not line.startswith(_RULE):
+        if line[:1] == "|" or (line[:1] == "!" and "|" in line):
+            line = ""  # A cell of a table that never closed.
+        if line and line[0] not in "*#:;=" and not line.startswith(_RULE):
             paragraph.append(line)
             continue
         if paragraph:
@@ -261,5 +263,5 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
             paragraph = []
         if line[:1] == "=" == line[-1:]:
             yield len(line) - len(line.lstrip("=")), line.strip("= ")
-        elif line and line[0] != "|":  # That would be a cell of a table that never closed.
+        elif line:
             yield _TERM_LEVEL if line[0] == ";" else 0, line.lstrip("*#:;-")
