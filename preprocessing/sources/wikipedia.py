@@ -45,7 +45,7 @@ _CANONICAL_NAMESPACES = ("File", "Image", "Category")
 """Understood by every MediaWiki, whatever its language."""
 
 _DISAMBIGUATION = re.compile(
-    r"\{\{\s*(?:(?:[\w–-]+[ _])*disamb(?:ig|iguation|igua)?(?:[ _-](?:cleanup|page))?|dab|hndis|geodis|numberdis|"
+    r"\{\{\s*+(?:(?:[\w –-]*[ _])?disamb(?:ig|iguation|igua)?(?:[ _-](?:cleanup|page))?|dab|hndis|geodis|numberdis|"
     r"mathdab|schooldis|roaddis|hospitaldis|begriffsklärung|homonymie|desambiguaci[oó]n|desambiguação|неоднозначность|"
     r"ujednoznacznienie|doorverwijspagina|dp|förgrening|flertydig|täsmennyssivu|rozcestník|aimai|曖昧さ回避|消歧义|"
     r"消歧義|동음이의|توضيح|פירושונים)\s*[|}]|__DISAMBIG__",
@@ -159,7 +159,9 @@ class Dump:
             if not inside:
                 del held[:searched]
                 position, searched = position + searched, 0
-            damage = chunk.damage or (f"page of more than {_MAX_PAGE_BYTES:,} bytes" * (len(held) > _MAX_PAGE_BYTES))
+            damage = chunk.damage
+            if not damage and len(held) > _MAX_PAGE_BYTES:
+                damage = f"page of more than {_MAX_PAGE_BYTES:,} bytes, left out"
             if damage:
                 yield from _before_damage(position, bytes(held), inside, chunk.own, damage)
                 if not chunk.own:

@@ -4,8 +4,8 @@ One pass from left to right keeps a stack of what is open: templates, tables, li
 when they close; what never closes is text, as it is for MediaWiki. Regular expressions then take away what does not
 nest: tags, quotes, URLs. A page that is all open braces costs no more than any other.
 
-Not a general parser, which builds a tree of every template only to drop it: mwparserfromhell's, the best kept one, is
-an order of magnitude slower, and its text needs all of the second half below.
+Not a general parser, which builds a tree of every template only to drop it: with mwparserfromhell, the best kept one,
+reading a dump takes five times as long, and its text needs all of the second half below (benchmarks/wikipedia.py).
 """
 
 import html
@@ -207,13 +207,14 @@ _TIDYING = [
     *[
         (re.compile(r"([(（])[ ,;:、]+"), r"\1"),
         (re.compile(r"[ ,;:、](?<![ ,;:、]{2})[ ,;:、]*+([)）])"), r"\1"),
-        (re.compile(r"[(（][)）]|<>"), ""),
+        (re.compile(r"[(（][)）] ?|<>"), ""),
     ]
     * 2,
     (re.compile(r"([,;])(?: ?[,;])+"), r"\1"),
     (re.compile(r" +([,.;])(?=\s)"), r"\1"),
+    (re.compile(r"^[,;:] ", re.M), ""),
 ]
-"""What templates that went leave behind: in parentheses, up to two deep, and around commas."""
+"""What templates that went leave behind: in parentheses, up to two deep, around commas, and where a line begins."""
 
 
 def _clean(text: str) -> str:
@@ -252,7 +253,9 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
     paragraph: list[str] = []
     for line in (*text.split("\n"), ""):
         line = line.strip()
-        if line and line[0] not in "*#:;=|" and not line.startswith(_RULE):
+        if line[:1] == "|" or (line[:1] == "!" and "|" in line):
+            line = ""  # A cell of a table that never closed.
+        if line and line[0] not in "*#:;=" and not line.startswith(_RULE):
             paragraph.append(line)
             continue
         if paragraph:
@@ -260,5 +263,5 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
             paragraph = []
         if line[:1] == "=" == line[-1:]:
             yield len(line) - len(line.lstrip("=")), line.strip("= ")
-        elif line and line[0] != "|":  # That would be a cell of a table that never closed.
+        elif line:
             yield _TERM_LEVEL if line[0] == ";" else 0, line.lstrip("*#:;-")

@@ -1,5 +1,7 @@
 """Laws of preprocessing/sources/templates.py."""
 
+import time
+
 import pytest
 
 from preprocessing.sources.templates import TEXT_TEMPLATES, template_name, template_text
@@ -35,3 +37,11 @@ def test_any_arguments_will_do(name):
     assert template_name(name) == name
     for number in range(5):
         assert isinstance(template_text("|".join([name, *["x"] * number])), str)
+
+
+@pytest.mark.parametrize("argument", ["a" + " " * 100_000, " " * 100_000, "1 " * 50_000, "a=" * 50_000])
+def test_time_is_linear(argument):
+    """Also where an argument looks like a name without end."""
+    start = time.process_time()
+    template_text(f"convert|{argument}")
+    assert time.process_time() - start < 5

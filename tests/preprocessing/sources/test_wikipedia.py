@@ -2,6 +2,7 @@
 
 import bz2
 import pickle
+import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -123,6 +124,15 @@ def test_articles_only(tmp_path, version):
         )
     )
     assert texts(path) == ["Eins & zwei.", "The bank is cited."]
+
+
+@pytest.mark.parametrize("name", ["a_" * 50_000, " " * 100_000, "a b " * 25_000, "{{" * 50_000, "{{ " * 30_000])
+def test_time_is_linear(tmp_path, name):
+    """A template's name of any length and kind is told from a disambiguation's in time linear in its length."""
+    (tmp_path / "a.xml").write_bytes(dump(page("A", f"Text.\n\n{{{{{name}!")))
+    start = time.process_time()
+    assert texts(tmp_path / "a.xml")[0].startswith("Text.")
+    assert time.process_time() - start < 5
 
 
 def test_namespaces_are_those_of_the_dump(tmp_path):

@@ -57,6 +57,8 @@ KEPT = [
     ("x ({{IPA|y}}, {{lang|fr|z}}; born 1900, {{a}})", "x (z; born 1900)"),
     ("[[a [[b|c]] d", "a c d"),
     ("a [[b", "a b"),
+    ("{{a}}, b", "b"),
+    ("Anatomy ({{lang-el|x}}) is, a ({{b}}), c", "Anatomy is, a, c"),
     ("a }} b ]] c |} d", "a b c |} d"),
     ("{{nowrap|a {{lang|fr|[[b|c]]}} d}}", "a c d"),
     ("is {{a}}, and {{b}}. <math>c</math>, x", "is, and., x"),
@@ -100,8 +102,12 @@ def test_headings_with_nothing_below_go():
 
 def test_an_unclosed_box_does_not_take_the_article():
     """Its cells go, the text after it stays."""
-    for box in ("{{Infobox person\n| name = A {{b}}\n", "{| class=a\n! b\n|-\n| c\n", "[[File:A|thumb|b [[c]]\n"):
-        assert to_prose(f"{box}\n'''A''' was {{{{lang|fr|b}}}}.", NAMESPACES).split("\n")[-1] == "A was b."
+    for box in (
+        "{{Infobox person\n| name = A {{b}}\n",
+        "{| class=a\n!width=9|b\n|-\n| c\n",
+        "[[File:A|thumb|b [[c]]\n",
+    ):
+        assert to_prose(f"{box}\n'''A''' was {{{{lang|fr|b}}}}.", NAMESPACES) == "A was b."
 
 
 OPENERS = [
