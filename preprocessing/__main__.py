@@ -25,6 +25,7 @@ from preprocessing.sources.registry import SOURCES_HELP
 from preprocessing.stages.build import BuildConfig, build
 from preprocessing.stages.directory import STAGE_NAME, check_vacant
 from preprocessing.stages.extract import ExtractConfig, extract
+from preprocessing.stages.mixing import WEIGHTS_HELP
 from preprocessing.stages.verify import verify
 from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
 from preprocessing.workers import WorkersConfig, run_job
@@ -85,8 +86,10 @@ def make_parser() -> ArgumentParser:
         if ExtractConfig in configs:
             stage.add_argument("--sources", type=str, nargs="+", required=True, help=SOURCES_HELP)
             stage.add_argument("--decontaminate", type=Path, nargs="*", default=[], help=DECONTAMINATE_HELP)
+        if BuildConfig in configs:
+            stage.add_argument("--weights", type=float, nargs="+", default=[], help=WEIGHTS_HELP)
         for config in (*configs, WorkersConfig):
-            stage.add_class_arguments(config, skip={"sources", "decontaminate"})
+            stage.add_class_arguments(config, skip={"sources", "decontaminate", "weights"})
         commands.add_subcommand(name, stage, help=text)
     show = ArgumentParser(description="Show what a samples directory holds.")
     show.add_argument("directory", type=Path, help="OUT/samples<max_seq_length>[-<segments>].")

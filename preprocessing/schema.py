@@ -6,8 +6,9 @@ JSON, written last: a directory that has one is complete.
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 
 from preprocessing.errors import DataError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_NAME = "manifest.json"
 TOKENIZER_DIRECTORY = "tokenizer"
 TRAIN, HELDOUT = "train", "heldout"
@@ -61,6 +62,8 @@ class Shard:
     """Size of the file in bytes."""
     sha256: str
     """SHA-256 of the file, in hexadecimal."""
+    tokens_by_source: dict[str, int] = field(default_factory=dict)
+    """Text tokens of the samples that begin in a document of each source, by its name on the command line."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,14 @@ class Split:
     def of(shards: list[Shard]) -> "Split":
         """The split made of `shards`, with their totals."""
         return Split(sum(shard.rows for shard in shards), sum(shard.tokens for shard in shards), tuple(shards))
+
+    @property
+    def tokens_by_source(self) -> dict[str, int]:
+        """Those of all shards."""
+        total: Counter[str] = Counter()
+        for shard in self.shards:
+            total.update(shard.tokens_by_source)
+        return dict(total)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ DOCUMENTS = st.lists(st.lists(st.integers(1, 40), max_size=12), min_size=1, max_
 def layout_of(documents: list[list[int]]) -> Layout:
     """The layout of documents given as lists of sentence lengths."""
     lengths = [length for document in documents for length in document]
-    return Layout([0, *accumulate(lengths)], [0, *accumulate(map(len, documents))])
+    return Layout([0, *accumulate(lengths)], [0, *accumulate(map(len, documents))], range(len(documents)))
 
 
 def document_at(layout: Layout, token: int) -> int:

@@ -40,12 +40,14 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the sentences and documents of a partition lie. No sentence is empty; documents may be."""
+    """Where the sentences and documents of a partition lie. No sentence is empty; documents may be, or occur again."""
 
     sentences: Sequence[int]
     """(S + 1,) where each sentence starts in the tokens; the last is the number of tokens."""
     documents: Sequence[int]
     """(D + 1,) where each document starts in the sentences; the last is S."""
+    numbers: Sequence[int]
+    """(D,) number of each document in the partition; one that occurs twice has the same number twice."""
 
     def tokens(self, sentences: Range) -> Range:
         """The tokens of a range of sentences."""

@@ -25,10 +25,11 @@ def next_sentence_pairs(layout: Layout, max_seq_length: int, short_seq_prob: flo
         DataError: fewer than two documents have sentences, so that there is no other document to draw from.
     """
     present = layout.present()
-    if len(present) < 2:
+    if (different := len({layout.numbers[document] for document in present})) < 2:
         raise DataError(
-            f"{len(present)} of the {len(layout.documents) - 1} documents of a partition hold any token, and next "
-            "sentence prediction needs 2: B of a random pair comes from another document; give more documents"
+            f"{different} of the {len(layout.documents) - 1} documents of a partition hold any token, and next "
+            "sentence prediction needs 2: B of a random pair comes from another document; give more documents, or "
+            "greater --weights"
         )
     limit = max_seq_length - PAIR_SPECIAL_TOKENS
     pairs: list[Sample] = []
@@ -57,12 +58,20 @@ def _document_pairs(
             is_random = random.random() < 0.5
         if is_random:
             a_start, a_stop = layout.tokens((start, middle))
-            other = present[(rank + 1 + draw(random, len(present) - 1)) % len(present)]
+            other = _other(layout, present, rank, random)
             yield (start, middle), _random_range(layout, other, target - (a_stop - a_start), random), RANDOM_NEXT
             start = middle
         else:
             yield (start, middle), (middle, stop), ACTUAL_NEXT
             start = stop
+
+
+def _other(layout: Layout, present: list[int], rank: int, random: Random) -> int:
+    """A document that is not `present[rank]`, nor another occurrence of it."""
+    while True:
+        other = present[(rank + 1 + draw(random, len(present) - 1)) % len(present)]
+        if layout.numbers[other] != layout.numbers[present[rank]]:
+            return other
 
 
 def _random_range(layout: Layout, document: int, target: int, random: Random) -> Range:

@@ -43,8 +43,8 @@ SOURCES_HELP = (
 )
 
 
-def plan_sources(specifications: Iterable[str], split_bytes: int, text_key: str) -> list[Split]:
-    """The splits of all sources, in the order given.
+def plan_sources(specifications: Iterable[str], split_bytes: int, text_key: str) -> list[list[Split]]:
+    """The splits of each source.
 
     Args:
         specifications: `KIND:PATH` for a kind in KINDS, or `embedded`.
@@ -54,8 +54,8 @@ def plan_sources(specifications: Iterable[str], split_bytes: int, text_key: str)
     Raises:
         DataError: an unknown kind, a missing path, nothing to read.
     """
-    splits = [split for source in specifications for split in plan_source(source, split_bytes, text_key)]
-    if not splits:
+    splits = [plan_source(source, split_bytes, text_key) for source in specifications]
+    if not any(splits):
         raise DataError("--sources: the files are empty; give at least one document")
     return splits
 

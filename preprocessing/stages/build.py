@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from preprocessing.segments.registry import Strategy, strategy
 from preprocessing.shards import read_manifest, sample_batch, write_shard
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.directory import complete_stage, finish_part, open_stage, stage_config
+from preprocessing.stages.mixing import check_weights, occurrences
 from preprocessing.tokenizer import TOKENIZER_FILES, encode, load_tokenizer
 from preprocessing.workers import run_tasks
 
@@ -45,6 +46,8 @@ class BuildConfig:
     duplicates: int = 1
     """Passes over the training documents, each with other random samples (dupe_factor of google-research/bert, where
     it also gave other masks; here masks are drawn in training); 1 for those without chance."""
+    weights: list[float] = field(default_factory=list)
+    """Mixing of the sources, in the form of WEIGHTS_HELP in stages/mixing.py."""
     seed: int = 12345
     """Seed of all random choices."""
 
@@ -57,6 +60,8 @@ class BuildConfig:
             raise ValueError(f"short_seq_prob is {self.short_seq_prob}, must be between 0 and 1")
         if self.duplicates < 1:
             raise ValueError(f"duplicates is {self.duplicates}, must be at least 1: the number of passes")
+        if any(not 0 <= weight < float("inf") for weight in self.weights) or (self.weights and not any(self.weights)):
+            raise ValueError(f"weights is {self.weights}, each must be at least 0 and finite, and one above 0")
         if self.strategy.short_seq_prob is None and (self.short_share > 0 or self.duplicates > 1):
             raise ValueError(
                 f"short_seq_prob is {self.short_share} and duplicates {self.duplicates}, but segments "
@@ -100,6 +105,7 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
             holds something else.
     """
     corpus = Corpus.open(documents)
+    check_weights(config.weights, corpus.sources)
     if not (tokenizer / MANIFEST_NAME).is_file():
         raise DataError(f"{tokenizer}: no {MANIFEST_NAME}; run `python -m preprocessing tokenizer` to its end first")
     tokenizer_sha256 = sha256_file(tokenizer / "tokenizer.json")
@@ -182,48 +188,72 @@ def build_shard(task: BuildTask) -> Shard:
 
     def make() -> dict:
         tokenizer = load_tokenizer(task.directory / TOKENIZER_DIRECTORY)
-        return asdict(write_shard(path, _batches(task, tokenizer), tokenizer.get_vocab_size()))
+        corpus = Corpus.open(task.documents)
+        tokens = np.zeros(len(corpus.sources), np.int64)
+        shard = write_shard(path, _batches(task, corpus, tokenizer, tokens), tokenizer.get_vocab_size())
+        return asdict(replace(shard, tokens_by_source=dict(zip(corpus.sources, tokens.tolist(), strict=True))))
 
     return Shard(**finish_part(task.directory, path.stem, make))
 
 
-def _batches(task: BuildTask, tokenizer: Tokenizer) -> Iterator[pa.RecordBatch]:
-    """The samples of each pass over the task's partitions. Held-out data is passed over once."""
-    corpus = Corpus.open(task.documents)
-    documents = pa.concat_arrays([corpus.read(partition) for partition in task.partitions])
-    tokens = encode(tokenizer, documents.flatten())
-    layout = without_empty(tokens.offsets.to_numpy(), documents.offsets.to_numpy())
-    for duplicate in range(task.config.duplicates if task.split == TRAIN else 1):
-        random = random_numbers(task.config.seed, duplicate, task.split, task.number)
+def _batches(
+    task: BuildTask, corpus: Corpus, tokenizer: Tokenizer, tokens_by_source: np.ndarray
+) -> Iterator[pa.RecordBatch]:
+    """The samples of each pass over the task's partitions, their tokens counted in `tokens_by_source`.
+
+    Held-out data is passed over once, each document taken once.
+    """
+    sentences = pa.concat_arrays([corpus.read(partition) for partition in task.partitions])
+    sources = np.concatenate([corpus.sources_of(partition) for partition in task.partitions])  # (D,)
+    documents = pa.ListArray.from_arrays(sentences.offsets, encode(tokenizer, sentences.flatten()))
+    for number in range(task.config.duplicates if task.split == TRAIN else 1):
+        numbers, taken = np.arange(len(documents)), documents
+        if task.config.weights and task.split == TRAIN:
+            phases = random_numbers(task.config.seed, "weights", task.number)
+            numbers = occurrences(np.array(task.config.weights)[sources], number, phases)
+            taken = documents.take(pa.array(numbers))
+        random = random_numbers(task.config.seed, number, task.split, task.number)
+        layout = layout_of(taken, numbers)
         samples = task.config.strategy.samples(layout, task.config.max_seq_length, task.config.short_share, random)
-        yield gather(tokens.values.to_numpy(), samples, task.first_document, tokenizer.get_vocab_size())
+        samples[:, 5] = numbers[samples[:, 5]]
+        np.add.at(tokens_by_source, sources[samples[:, 5]], _lengths(samples))
+        yield gather(taken.values.values.to_numpy(), samples, task.first_document, tokenizer.get_vocab_size())
 
 
-def without_empty(sentences: np.ndarray, documents: np.ndarray) -> Layout:
+def layout_of(documents: pa.ListArray, numbers: np.ndarray) -> Layout:
     """The layout without the sentences that have no token, such as one of control characters.
 
     Args:
-        sentences: (S + 1,) where each sentence starts in the tokens.
-        documents: (D + 1,) where each document starts in the sentences.
+        documents: (D,) lists of sentences, which are lists of tokens.
+        numbers: (D,) number of each document in the partition.
     """
+    sentences = documents.values.offsets.to_numpy()  # (S + 1,) where each starts in the tokens
     kept = np.diff(sentences) > 0  # (S,)
-    numbers = np.concatenate([[0], np.cumsum(kept)])  # (S + 1,)
-    return Layout([*sentences[:-1][kept].tolist(), int(sentences[-1])], numbers[documents].tolist())
+    before = np.concatenate([[0], np.cumsum(kept)])  # (S + 1,)
+    return Layout(
+        [*sentences[:-1][kept].tolist(), int(sentences[-1])],
+        before[documents.offsets.to_numpy()].tolist(),
+        numbers.tolist(),
+    )
 
 
 def gather(tokens: np.ndarray, samples: Samples, first_document: int, vocab_size: int) -> pa.RecordBatch:
     """The rows of a shard: `samples` (N, 6), cut out of the tokens (T,) of a partition."""
-    a_start, a_stop, b_start, b_stop, labels, documents = samples.T  # (N,) each
     ranges = samples[:, :4].reshape(-1, 2).tolist()  # A and B by turns
-    lengths = a_stop - a_start + b_stop - b_start
     return sample_batch(
         np.concatenate([tokens[:0], *(tokens[start:stop] for start, stop in ranges)]),
-        np.concatenate([[0], np.cumsum(lengths)]),
-        boundaries=a_stop - a_start,
-        labels=labels,
-        documents=documents + first_document,
+        np.concatenate([[0], np.cumsum(_lengths(samples))]),
+        boundaries=samples[:, 1] - samples[:, 0],
+        labels=samples[:, 4],
+        documents=samples[:, 5] + first_document,
         vocab_size=vocab_size,
     )
+
+
+def _lengths(samples: Samples) -> np.ndarray:
+    """(N,) text tokens of each sample."""
+    a_start, a_stop, b_start, b_stop = samples[:, :4].T
+    return a_stop - a_start + b_stop - b_start
 
 
 def _check_samples(directory: Path, splits: dict[str, Split], corpus: Corpus, segments: str) -> None:

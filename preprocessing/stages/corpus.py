@@ -78,8 +78,8 @@ class Partitioning:
 
 
 @dataclass(frozen=True)
-class DocumentFile:
-    """What the manifest says of one Arrow file of documents."""
+class CountedFile:
+    """What the manifest says of an Arrow file that holds something of documents."""
 
     path: str
     """File name, relative to the manifest's directory."""
@@ -91,8 +91,16 @@ class DocumentFile:
     """SHA-256 of the file, in hexadecimal."""
 
 
-def write_documents(path: Path, blocks: Iterable[list[list[Stored]]], num_partitions: int) -> DocumentFile:
-    """Writes one file atomically: per block, the documents of each partition.
+@dataclass(frozen=True)
+class DocumentFile(CountedFile):
+    """What the manifest says of a file of documents."""
+
+    source: int
+    """Number of the source that the documents come from, in the order of `Corpus.sources`."""
+
+
+def write_documents(path: Path, blocks: Iterable[list[list[Stored]]], num_partitions: int, source: int) -> DocumentFile:
+    """Writes one file atomically: per block, the documents of each partition; all of one source.
 
     A block bounds the memory of the writer; most splits make only one.
     """
@@ -106,7 +114,7 @@ def write_documents(path: Path, blocks: Iterable[list[list[Stored]]], num_partit
                     writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
                     counts[partition] += len(documents)
         size, checksum = temporary.stat().st_size, sha256_file(temporary)
-    return DocumentFile(path.name, counts, size, checksum)
+    return DocumentFile(path.name, counts, size, checksum, source)
 
 
 @dataclass(frozen=True)
@@ -115,11 +123,13 @@ class Corpus:
 
     directory: Path
     """Where it lies."""
+    sources: tuple[str, ...]
+    """What it was read from, as given on the command line."""
     partitioning: Partitioning
     """How documents were dealt."""
     files: tuple[DocumentFile, ...]
     """In the order of the input."""
-    dropped: DocumentFile | None = None
+    dropped: CountedFile | None = None
     """The file that says which documents of each partition `read` leaves out, and how many; None: all are read."""
 
     def drop(self, documents: list[np.ndarray]) -> "Corpus":
@@ -129,12 +139,13 @@ class Corpus:
             with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _DROPPED) as writer:
                 writer.write_batch(pa.record_batch([pa.array(documents, _DROPPED.types[0])], schema=_DROPPED))
             size, checksum = temporary.stat().st_size, sha256_file(temporary)
-        return replace(self, dropped=DocumentFile(path.name, [len(numbers) for numbers in documents], size, checksum))
+        return replace(self, dropped=CountedFile(path.name, [len(numbers) for numbers in documents], size, checksum))
 
     def publish(self) -> None:
         """Writes the manifest, which makes the directory complete."""
         record = {
             "format_version": FORMAT_VERSION,
+            "sources": self.sources,
             "partitioning": asdict(self.partitioning),
             "files": [asdict(file) for file in self.files],
             "dropped": asdict(self.dropped) if self.dropped else None,
@@ -157,8 +168,9 @@ class Corpus:
                 f"{path}: format_version is {version!r}, this version reads {FORMAT_VERSION}; extract again"
             )
         files = tuple(DocumentFile(**file) for file in record["files"])
-        dropped = DocumentFile(**record["dropped"]) if record["dropped"] else None
-        corpus = Corpus(directory, Partitioning(**record["partitioning"]), files, dropped)
+        dropped = CountedFile(**record["dropped"]) if record["dropped"] else None
+        partitioning = Partitioning(**record["partitioning"])
+        corpus = Corpus(directory, tuple(record["sources"]), partitioning, files, dropped)
         for file in corpus._all_files():
             check_size(directory / file.path, file.bytes)
         return corpus
@@ -188,12 +200,21 @@ class Corpus:
     def read(self, partition: int) -> pa.ListArray:
         """The documents of a partition: (D,) lists of sentences, memory-mapped where only one file holds any."""
         documents = self._column("sentences", partition)
-        if self.dropped is None or not self.dropped.documents[partition]:
-            return documents
-        reader = pa.ipc.open_file(pa.memory_map(str(self.directory / self.dropped.path)))
-        kept = np.ones(len(documents), bool)
-        kept[reader.get_batch(0).column("documents")[partition].values.to_numpy()] = False
-        return documents.filter(pa.array(kept))
+        kept = self._kept(partition)
+        return documents if kept.all() else documents.filter(pa.array(kept))
+
+    def sources_of(self, partition: int) -> np.ndarray:
+        """(D,) number of the source of each document that `read` gives."""
+        sources = [file.source for file in self.files]
+        return np.repeat(sources, [file.documents[partition] for file in self.files])[self._kept(partition)]
+
+    def _kept(self, partition: int) -> np.ndarray:
+        """(D,) which of the partition's stored documents are not dropped."""
+        kept = np.ones(self.stored_counts[partition], bool)
+        if self.dropped and self.dropped.documents[partition]:
+            reader = pa.ipc.open_file(pa.memory_map(str(self.directory / self.dropped.path)))
+            kept[reader.get_batch(0).column("documents")[partition].values.to_numpy()] = False
+        return kept
 
     def keys(self, partition: int) -> np.ndarray:
         """(D,) keys of the partition's stored documents, 16 bytes each."""
@@ -228,7 +249,7 @@ class Corpus:
         for file in self._all_files():
             check_sum(self.directory / file.path, file.sha256)
 
-    def _all_files(self) -> list[DocumentFile]:
+    def _all_files(self) -> list[CountedFile]:
         return [*self.files, *([self.dropped] if self.dropped else [])]
 
 

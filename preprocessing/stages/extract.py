@@ -49,6 +49,8 @@ class ExtractConfig:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("sources is empty, name at least one, such as --sources jsonl:wiki.jsonl")
+        if len(set(self.sources)) < len(self.sources):
+            raise ValueError(f"sources is {self.sources}, must name each once; --weights takes one more often")
         for name in ("heldout_share", "max_bad_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
@@ -66,6 +68,7 @@ class ExtractTask:
     """One split to read; all that a worker needs."""
 
     number: int
+    source: int
     split: Split
     directory: Path
     partitioning: Partitioning
@@ -80,7 +83,9 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
     Raises:
         DataError: bad input, too much of it, or a directory that holds something else.
     """
-    splits = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key)
+    planned = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key)
+    splits = [split for of_source in planned for split in of_source]
+    sources = [source for source, of_source in enumerate(planned) for _ in of_source]
     files = [*filters.decontaminate, *(path for split in splits for path in split.files)]
     if open_stage(directory, "extract", _options(config, filters), _inputs(files)):
         return Corpus.open(directory)
@@ -88,13 +93,14 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
     sizes = [split.num_bytes for split in splits]
     partitioning = Partitioning.of(sum(sizes), int(config.partition_mb * _MEGABYTE), config.heldout_share)
     tasks = [
-        ExtractTask(number, split, directory, partitioning, config, filters, contamination)
-        for number, split in enumerate(splits)
+        ExtractTask(number, source, split, directory, partitioning, config, filters, contamination)
+        for number, (source, split) in enumerate(zip(sources, splits, strict=True))
     ]
     with progress(sum(sizes), "extract") as bar:
         records = run_tasks(executor, extract_split, tasks, lambda number: bar.update(sizes[number]))
     tally = Tally.of_splits([record.pop("tally") for record in records], splits)
-    corpus = Corpus(directory, partitioning, tuple(DocumentFile(**record) for record in records))
+    stored = tuple(DocumentFile(**record) for record in records)
+    corpus = Corpus(directory, tuple(config.sources), partitioning, stored)
     if filters.deduplicate != "no":
         dropped, reasons = find_duplicates(corpus, filters.near_threshold if filters.deduplicate == "near" else None)
         corpus = corpus.drop(dropped)
@@ -113,7 +119,8 @@ def extract_split(task: ExtractTask) -> dict:
     def make() -> dict:
         tally = Tally()
         path = task.directory / f"{name}.arrow"
-        return asdict(write_documents(path, _blocks(task, tally), len(task.partitioning))) | {"tally": asdict(tally)}
+        file = write_documents(path, _blocks(task, tally), len(task.partitioning), task.source)
+        return asdict(file) | {"tally": asdict(tally)}
 
     return finish_part(task.directory, name, make)
 

@@ -63,7 +63,7 @@ def damaged_samples(directory):
     cases = {
         "cut": "train-00000.arrow: has .* bytes, the manifest says",
         "flipped": "train-00000.arrow: sha256 is",
-        "version": "format_version is 99, this version reads 1",
+        "version": "format_version is 99, this version reads 2",
         "tokenizer": "tokenizer.json: sha256 is .* another tokenizer",
         "segments": "holds blocks samples, but family bert trains on pairs",
         "unfinished": "no manifest.json, so this is not a finished samples directory",

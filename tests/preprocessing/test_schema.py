@@ -43,7 +43,7 @@ def test_totals_are_sums_over_shards():
     [
         ("{", "not valid JSON"),
         ("[]", "format_version is None"),
-        (changed(format_version=2), "format_version is 2, this version reads 1"),
+        (changed(format_version=9), "format_version is 9, this version reads 2"),
         (changed(vocab_size=None), "missing key vocab_size"),
         (changed(vocab="x"), "unknown key vocab"),
         (changed(max_seq_length="128"), "max_seq_length is '128', expected int"),

@@ -129,7 +129,7 @@ def test_another_tokenizer_is_refused(samples):
 def test_a_manifest_of_another_version_is_refused(samples):
     """The message names both versions."""
     write_json(samples[0] / "manifest.json", {"format_version": 7})
-    with pytest.raises(DataError, match=r"manifest\.json: format_version is 7, this version reads 1"):
+    with pytest.raises(DataError, match=r"manifest\.json: format_version is 7, this version reads 2"):
         SampleDataset.open(samples[0], "train")
 
 

@@ -1,6 +1,7 @@
 """Laws of preprocessing/segments/nsp.py, and the sampling of google-research/bert on cases made by hand."""
 
 import hashlib
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -34,6 +35,15 @@ def test_every_pair_is_within_bounds(documents, max_seq_length, short_seq_prob, 
         assert (document_at(layout, b_start) != document) == label
         assert label or a_stop <= b_start
     assert sorted({pair.document for pair in pairs}) == layout.present()
+
+
+@given(st.lists(st.integers(0, 3), min_size=2, max_size=9).filter(lambda numbers: len(set(numbers)) > 1))
+def test_a_random_one_is_never_from_the_same_document_again(numbers):
+    """Of documents that occur several times, all occurrences are left out."""
+    layout = replace(layout_of([[1] * 20 for _ in numbers]), numbers=numbers)
+    pairs = sentence_pairs(layout, 8, 0, random_numbers(0))
+    labels = {numbers[document_at(layout, pair.b_start)] != numbers[pair.document] for pair in pairs if pair.label}
+    assert labels == {True}
 
 
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=6), st.integers(5, 20), st.floats(0, 1), st.integers(0, 9))

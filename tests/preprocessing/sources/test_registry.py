@@ -28,7 +28,8 @@ def test_sources_are_read_in_the_order_given(tmp_path):
     (tmp_path / "b.jsonl").write_text('{"body": "Three."}\n')
     paths = ["jsonl:b.jsonl", "text:a.txt", "file:a.txt", "books:a.txt"]
     specifications = [specification.replace(":", f":{tmp_path}/") for specification in paths]
-    texts = [record.text for split in plan_sources(specifications, 10**6, "body") for record in split.records()]
+    splits = plan_sources(specifications, 10**6, "body")
+    texts = [record.text for source in splits for split in source for record in split.records()]
     assert texts == ["Three.", "One.\n", "Two.\n", "One.\nTwo.", "One.\nTwo."]
 
 

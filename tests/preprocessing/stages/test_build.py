@@ -1,5 +1,6 @@
 """Laws of preprocessing/stages/build.py."""
 
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -10,10 +11,9 @@ from hypothesis import strategies as st
 
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
-from preprocessing.segments.layout import Layout
 from preprocessing.segments.registry import STRATEGIES
 from preprocessing.shards import SampleDataset
-from preprocessing.stages.build import BuildConfig, build, join_small, without_empty
+from preprocessing.stages.build import BuildConfig, build, join_small, layout_of
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
@@ -90,6 +90,49 @@ def test_packing_keeps_every_token_once(tmp_path, segments):
         )
 
 
+def make_mixed(out, build_config):
+    """Two sources of ten documents each, in several partitions: the manifest, and the tokens of training samples by
+    source and document."""
+    out.mkdir()
+    for name, texts in (("one", TEXTS[:10]), ("two", TEXTS[10:])):
+        (out / f"{name}.txt").write_text("\n\n".join(texts))
+    config = ExtractConfig(
+        [f"text:{out / 'one.txt'}", f"text:{out / 'two.txt'}"], heldout_share=0.2, partition_mb=0.0004
+    )
+    corpus = extract(out / "documents", config, FilterConfig(), SerialExecutor())
+    prepare_tokenizer(out / "tokenizer", TokenizerConfig(vocab_size=150), out / "documents")
+    samples = out / build_config.directory_name
+    manifest = build(samples, build_config, out / "documents", out / "tokenizer", SerialExecutor())
+    sources = np.concatenate([corpus.sources_of(partition) for partition in range(len(corpus.partitioning))])
+    dataset = SampleDataset.open(samples, "train")
+    found = [Counter(), Counter()]
+    for document, length in zip(dataset.documents, dataset.lengths, strict=True):
+        found[sources[document]][int(document)] += int(length)
+    return manifest, found
+
+
+def test_weights_say_how_often_a_source_is_taken(tmp_path):
+    """Twice and not at all; four passes of a quarter are one pass; held-out samples stay; tokens are told by source."""
+    plain, once = make_mixed(tmp_path / "plain", BuildConfig(64, "doc_sentences"))
+    double, twice = make_mixed(tmp_path / "double", BuildConfig(64, "doc_sentences", weights=[2, 0]))
+    assert twice == [Counter({document: 2 * tokens for document, tokens in once[0].items()}), Counter()]
+    _, quarters = make_mixed(tmp_path / "quarters", BuildConfig(64, "sop", 0, duplicates=4, weights=[0.25, 1]))
+    _, whole = make_mixed(tmp_path / "whole", BuildConfig(64, "sop", 0))
+    assert quarters == [whole[0], Counter({document: 4 * tokens for document, tokens in whole[1].items()})]
+    for manifest, counts in ((plain, once), (double, twice)):
+        split = manifest.splits["train"]
+        assert [*split.tokens_by_source.values()] == [counter.total() for counter in counts]
+        assert sum(split.tokens_by_source.values()) == split.tokens
+    equal, _ = make_mixed(tmp_path / "equal", BuildConfig(64, "doc_sentences", weights=[1, 1]))
+    assert checksums(equal, "train") == checksums(plain, "train")
+    assert checksums(double, "heldout") == checksums(plain, "heldout")
+
+
+def checksums(manifest, split):
+    """Those of the shards of a split."""
+    return [shard.sha256 for shard in manifest.splits[split].shards]
+
+
 def test_sop_pairs_are_consecutive_text(tmp_path):
     """A then B, or B then A where the label says so, is text of the document that the sample names."""
     _, samples = make(tmp_path, TEXTS, BuildConfig(64, "sop", 0), heldout_share=0)
@@ -159,8 +202,9 @@ def test_small_partitions_are_joined(counts, needed):
 def test_sentences_without_tokens_disappear(documents):
     """The layout keeps the other sentences, each in its document."""
     lengths = [length for document in documents for length in document]
-    layout = without_empty(np.cumsum([0, *lengths]), np.cumsum([0, *map(len, documents)]))
-    assert isinstance(layout, Layout)
+    tokens = pa.ListArray.from_arrays(np.cumsum([0, *lengths]).astype(np.int32), pa.array(range(sum(lengths))))
+    sentences = pa.ListArray.from_arrays(np.cumsum([0, *map(len, documents)]).astype(np.int32), tokens)
+    layout = layout_of(sentences, np.arange(len(documents)))
     found = [stop - start for start, stop in pairwise(layout.sentences)]
     assert [found[start:stop] for start, stop in pairwise(layout.documents)] == [
         [length for length in document if length] for document in documents
@@ -174,6 +218,8 @@ def test_sentences_without_tokens_disappear(documents):
         ({"max_seq_length": 2**16}, "max_seq_length is 65536"),
         ({"short_seq_prob": 1.5}, "short_seq_prob is 1.5, must be between 0 and 1"),
         ({"duplicates": 0}, "duplicates is 0, must be at least 1"),
+        ({"weights": [1, -1]}, r"weights is \[1, -1\], each must be at least 0"),
+        ({"weights": [0.0]}, "one above 0"),
         ({"segments": "pairs"}, "segments is 'pairs', this version knows nsp, sop,"),
         ({"segments": "chunks", "duplicates": 2}, "duplicates 2, but segments chunks leaves nothing to chance"),
         ({"segments": "blocks", "short_seq_prob": 0.1}, "short_seq_prob is 0.1 .* must be 0 and 1, leave both out"),

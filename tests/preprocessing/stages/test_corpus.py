@@ -23,8 +23,11 @@ BLOCKS = [
 @pytest.fixture
 def corpus(tmp_path):
     """Three files: one of two blocks, one without any, one of one."""
-    files = [write_documents(tmp_path / f"split-{number:05d}.arrow", blocks, 3) for number, blocks in enumerate(BLOCKS)]
-    made = Corpus(tmp_path, PARTITIONING, tuple(files))
+    files = [
+        write_documents(tmp_path / f"split-{number:05d}.arrow", blocks, 3, number // 2)
+        for number, blocks in enumerate(BLOCKS)
+    ]
+    made = Corpus(tmp_path, ("text:a", "text:b"), PARTITIONING, tuple(files))
     made.publish()
     return made
 
@@ -39,6 +42,7 @@ def test_a_partition_is_read_across_files_and_blocks(corpus):
         [["C1."]],
     ]
     assert opened.counts == [3, 2, 1]
+    assert [opened.sources_of(partition).tolist() for partition in range(3)] == [[0, 0, 0], [0, 1], [0]]
     assert all(size > 0 for size in opened.sizes)
     assert (list(PARTITIONING.partitions(TRAIN)), list(PARTITIONING.partitions(HELDOUT))) == ([0, 1], [2])
 
@@ -47,7 +51,7 @@ def test_the_checksum_is_of_the_content(tmp_path, corpus):
     """Another document gives another checksum of the corpus."""
     other = tmp_path / "other"
     other.mkdir()
-    Corpus(other, PARTITIONING, (write_documents(other / "split-00000.arrow", BLOCKS[2], 3),)).publish()
+    Corpus(other, ("text:a",), PARTITIONING, (write_documents(other / "split-00000.arrow", BLOCKS[2], 3, 0),)).publish()
     assert Corpus.open(other).sha256 != Corpus.open(corpus.directory).sha256
 
 
