@@ -11,7 +11,7 @@ reading a dump takes five times as long, and its text needs all of the second ha
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -190,7 +190,25 @@ def _link_text(content: str) -> str:
     return label.rpartition("|")[2] or target.strip().removeprefix(":")
 
 
-_SUBSTITUTIONS = [
+_VARIANT = re.compile(r"-\{(?:([^{}|]*)\|)?([^{}]*)\}-")
+_VARIANT_RULE = re.compile(r"\s*[a-z]{2,3}(?:-[a-z]+)*\s*:(.*)", re.S)
+
+
+def _variant_text(match: re.Match[str]) -> str:
+    """What a language variant reads as: the first of those it names, nothing where it only sets a title or a rule.
+
+    Wikis with several scripts (Chinese, Serbian, ...) mark them so: `-{zh-hans:A; zh-hant:B}-`, `-{as it stands}-`.
+    Source: https://www.mediawiki.org/wiki/Writing_systems/Syntax.
+    """
+    flags, content = match[1] or "", match[2]
+    if flags.strip() in ("T", "H", "-"):
+        return ""
+    rule = _VARIANT_RULE.match(content.partition(";")[0])
+    return rule[1].strip() if rule else content
+
+
+_SUBSTITUTIONS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+    (_VARIANT, _variant_text),
     (re.compile(r"^'''([^'\n]+)'''[ \t]*$", re.M), r";\1"),
     (re.compile(r"'{2,5}"), ""),
     (re.compile(r"\[(?:(?:https?|ftps?|news|irc)://|//|mailto:)[^\s\[\]<>]*+[ \t]*+([^\[\]\n]*+)\]"), r"\1"),
@@ -200,8 +218,8 @@ _SUBSTITUTIONS = [
     (re.compile(r"</?[a-z][^<>]*>", re.I), ""),
     (re.compile(r"__[^\W\d_]+__"), ""),
 ]
-"""Bold lines, which serve as headings; bold and italics; external links, bare URLs; line breaks, powers, all other
-tags; magic words."""
+"""Variants of the language; bold lines, which serve as headings; bold and italics; external links, bare URLs; line
+breaks, powers, all other tags; magic words."""
 
 _TIDYING = [
     *[

@@ -63,6 +63,8 @@ KEPT = [
     ("{{nowrap|a {{lang|fr|[[b|c]]}} d}}", "a c d"),
     ("is {{a}}, and {{b}}. <math>c</math>, x", "is, and., x"),
     ("One<ref>a {{b}} [http://c d]</ref> two<ref name=e/>. Three.", "One two. Three."),
+    ("-{zh-hans:计算机; zh-hant:電腦}- -{a:b}- -{[[c|d]]}-", "计算机 a:b d"),
+    ("-{T|zh:a}--{H|zh-cn:b;zh-tw:c}-d -{A|sr-ec:e; sr-el:f}- -{g", "d e -{g"),
     ("a <ref name=open> b <ref>c</ref> d", "a b d"),
 ]
 
@@ -140,6 +142,8 @@ OPENERS += [
     "}}",
     "]]",
     "\n'''a",
+    "-{",
+    "-{a|",
 ]
 
 
