@@ -9,7 +9,8 @@ from tokenizers import Tokenizer
 from preprocessing.schema import HELDOUT, TRAIN
 from preprocessing.segments.registry import Strategy, strategy
 from preprocessing.shards import SampleDataset, read_manifest
-from preprocessing.tokenizer import SPECIAL_TOKENS, load_tokenizer
+from preprocessing.tokenizer.registry import special_id
+from preprocessing.tokenizer.saving import load_tokenizer
 
 _SAMPLES_FOR_UNKNOWN = 20_000
 _BINS = 8
@@ -46,7 +47,7 @@ def inspect(directory: Path, samples: int = 3) -> str:
 def _figures(dataset: SampleDataset, tokenizer: Tokenizer, kind: Strategy) -> list[str]:
     spread = _spread(len(dataset), _SAMPLES_FOR_UNKNOWN)
     tokens = np.concatenate(dataset.tokens(spread))
-    unknown = np.mean(tokens == tokenizer.token_to_id(SPECIAL_TOKENS["unk_token"]))
+    unknown = np.mean(tokens == special_id(tokenizer, "unk_token"))
     labels = [
         f"  {name}: {np.mean(dataset.labels == label):.1%} of the samples" for label, name in enumerate(kind.labels)
     ]
