@@ -73,10 +73,18 @@ def _sizes(figures: SamplesFigures) -> Iterator[Fact]:
         "2 for the token up to 65,536 ids, 4 above; the rest is boundary, label and document",
     )
     yield Fact(
-        "read for what follows",
-        [f"{split.counts.samples:,}" for split in figures.splits],
-        "samples: all, or those of evenly spread shards where there are very many",
+        "samples read", [f"{split.counts.samples:,}" for split in figures.splits], f"for what follows: {_read(figures)}"
     )
+
+
+def _read(figures: SamplesFigures) -> str:
+    """Which samples the figures are from."""
+    parts = [
+        f"{split.shards_read:,} of {len(split.listed.shards):,} shards of {split.name}, evenly spread"
+        for split in figures.splits
+        if split.shards_read < len(split.listed.shards)
+    ]
+    return " and ".join(parts) or "all"
 
 
 def _shapes(figures: SamplesFigures) -> Iterator[Fact]:
@@ -133,10 +141,11 @@ def _contents(figures: SamplesFigures) -> Iterator[Fact]:
 
 
 def _repetitions(figures: SamplesFigures) -> Iterator[Fact]:
+    is_all = all(split.compared == split.counts.samples for split in figures.splits)
     yield Fact(
-        "compared for repetition",
+        "samples compared",
         [f"{split.compared:,}" for split in figures.splits],
-        "samples: all, or where there are very many those whose hash has a certain remainder",
+        "with each other: all" if is_all else "with each other, chosen by their hash so that equal ones come together",
     )
     yield _fact(
         figures,
@@ -147,7 +156,7 @@ def _repetitions(figures: SamplesFigures) -> Iterator[Fact]:
     yield Fact(
         "held out and in train",
         ["", f"{figures.heldout_in_train:.2%}"],
-        f"held-out samples; normal: below {MAX_IN_BOTH:.0%}, short ones",
+        f"of the held-out samples compared; normal: below {MAX_IN_BOTH:.0%}, short ones",
     )
 
 
