@@ -143,7 +143,7 @@ def _check_rows(data: SampleDataset, path: Path) -> None:
     lengths, boundaries = data.lengths, data.boundaries
     longest = data.manifest.max_seq_length - SINGLE_SPECIAL_TOKENS - (boundaries < lengths)
     num_labels = max(1, len(strategy(data.manifest.segments).labels))
-    _check((lengths >= 0) & (lengths <= longest) & (boundaries <= lengths) & (data.labels < num_labels), 0, path)
+    _check((lengths <= longest) & (boundaries <= lengths) & (data.labels < num_labels), 0, path)
 
 
 def _check(valid: np.ndarray, first: int, path: Path) -> None:

@@ -47,11 +47,19 @@ def byte_level():
     return tokenizer
 
 
-@pytest.mark.parametrize("make", [word_piece, byte_level])
+def rewriting():
+    """One that takes back what it said: "ab", "az", "abc"."""
+    tokenizer = Tokenizer(models.WordLevel({"ab": 0, "x": 1, "y": 2, "z": 3}, unk_token="z"))
+    replacements = [decoders.Replace("bxy", "bc"), decoders.Replace("bx", "z")]
+    tokenizer.decoder = decoders.Sequence([decoders.Fuse(), *replacements])
+    return tokenizer
+
+
+@pytest.mark.parametrize("make", [word_piece, byte_level, rewriting])
 def test_pieces_put_together_are_the_decoded_text(make):
     """For any tokens and any kind of tokenizer: nothing is lost, doubled or moved."""
     tokenizer, random = make(), Random(0)
-    sequences = [tokenizer.encode(TEXT, add_special_tokens=False).ids]
+    sequences = [tokenizer.encode(TEXT, add_special_tokens=False).ids, [0, 1, 2]]
     sequences += [random.choices(range(tokenizer.get_vocab_size()), k=random.randint(0, 40)) for _ in range(50)]
     for ids in sequences:
         segment = decode(tokenizer, ids)

@@ -53,6 +53,14 @@ def test_a_directory_in_it_has_itself(out):
     assert alone.samples[0].splits[0].examples == whole.samples[0].splits[0].examples
 
 
+def test_what_lies_in_a_stage_s_directory_is_not_looked_at(out, tmp_path):
+    """A copy that somebody put there is not part of it."""
+    shutil.copytree(out / "samples32", tmp_path / "samples32")
+    shutil.copytree(out / "samples32", tmp_path / "samples32" / "copy")
+    overview = look(tmp_path / "samples32", 0, SerialExecutor())
+    assert [figures.directory for figures in overview.samples] == [tmp_path / "samples32"]
+
+
 def test_options_are_told_once(out):
     """Those of stages that lie beside the samples are not repeated for each, but are there for samples alone."""
     assert list(look(out, 1, SerialExecutor()).configurations) == [
