@@ -20,7 +20,7 @@ from preprocessing.download.commands import UrlConfig, download_urls, download_w
 from preprocessing.download.wikimedia import WikipediaConfig
 from preprocessing.errors import DataError
 from preprocessing.filters import DECONTAMINATE_HELP, FilterConfig
-from preprocessing.inspect import inspect
+from preprocessing.inspect.command import InspectConfig, inspect
 from preprocessing.sources.registry import SOURCES_HELP
 from preprocessing.stages.build import BuildConfig, build
 from preprocessing.stages.directory import STAGE_NAME, check_vacant
@@ -58,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
     parsed = make_parser().parse_args(arguments)
     command, options = parsed.command, parsed[parsed.command]
     if command == "inspect":
-        return exit_status(lambda: print(inspect(options.directory, options.samples)))
+        return run_inspect(options)
     if command == "verify":
         return exit_status(lambda: print(verify(options.directory)))
     if command == "download":
@@ -91,10 +91,11 @@ def make_parser() -> ArgumentParser:
         for config in (*configs, WorkersConfig):
             stage.add_class_arguments(config, skip={"sources", "decontaminate", "weights"})
         commands.add_subcommand(name, stage, help=text)
-    show = ArgumentParser(description="Show what a samples directory holds.")
-    show.add_argument("directory", type=Path, help="OUT/samples<max_seq_length>[-<segments>].")
-    show.add_argument("--samples", type=int, default=3, help="Decoded samples per split.")
-    commands.add_subcommand("inspect", show, help="Show what a samples directory holds.")
+    show = ArgumentParser(description="Show what was made: figures, decoded samples, and what looks suspicious.")
+    show.add_argument("directory", type=Path, help="OUT, or one of the directories in it.")
+    for kind in (InspectConfig, WorkersConfig):
+        show.add_class_arguments(kind)
+    commands.add_subcommand("inspect", show, help="Show what was made, and what looks suspicious.")
     check = ArgumentParser(description="Compare all files with their checksums.")
     check.add_argument("directory", type=Path, help="OUT, or one of the directories in it.")
     commands.add_subcommand("verify", check, help="Compare all files with their checksums.")
@@ -127,6 +128,20 @@ def run_download(what: str, options: Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return exit_status(lambda: download(options.out, config, client))
+
+
+def run_inspect(options: Namespace) -> int:
+    """Shows what a directory holds and returns the exit status."""
+    try:
+        config, workers = take(InspectConfig, options), take(WorkersConfig, options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+    def job(executor: Executor) -> int:
+        return exit_status(lambda: print(inspect(options.directory, config, executor)))
+
+    return exit_status(lambda: run_job(workers, job))
 
 
 def take(kind: type[Config], options: Namespace) -> Config:

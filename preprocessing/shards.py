@@ -209,7 +209,9 @@ def _map_shard(path: Path, shard: Shard, manifest: Manifest) -> list[pa.RecordBa
     try:
         reader = pa.ipc.open_file(pa.memory_map(str(path)))
         batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-    except (pa.ArrowInvalid, OSError) as error:
+        for batch in batches:
+            batch.validate()
+    except (pa.ArrowException, OSError) as error:
         raise DataError(f"{path}: not a readable Arrow file ({error}); {_REBUILD}") from None
     if not reader.schema.equals(expected := sample_schema(manifest.vocab_size)):
         raise DataError(f"{path}: Arrow schema is\n{reader.schema}\nexpected\n{expected}\n{_REBUILD}")

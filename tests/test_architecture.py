@@ -15,7 +15,8 @@ FLOORS = {
         {"sources", "download"},
         {"filters", "sentences", "tokenizer", "segments"},
         {"shards"},
-        {"corpus", "stages", "inspect"},
+        {"corpus", "stages"},
+        {"inspect"},
         {"__main__"},
     ],
     "pipeline": [
@@ -37,7 +38,8 @@ SOLE_IMPORTERS = {
     "deepspeed": ("pipeline/engine.py", "pipeline/optim/zero.py", "benchmarks/unaware.py"),
     "transformers": ("pipeline/huggingface.py", "benchmarks"),
     "mpi4py": ("preprocessing/workers.py",),
-    "matplotlib": ("pipeline/report.py", "benchmarks"),
+    "matplotlib": ("pipeline/report.py", "preprocessing/inspect/plots.py", "benchmarks"),
+    "jinja2": ("preprocessing/inspect/page.py",),
 }
 
 SHARD_FORMAT = {"preprocessing.files", "preprocessing.schema", "preprocessing.shards"}

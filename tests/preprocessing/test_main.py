@@ -145,7 +145,13 @@ def test_inspect_and_verify_read_what_was_built(reference, tmp_path, capsys):
     corpus, _ = reference
     out = tmp_path / "out"
     main(command(corpus, out, "--executor", "serial"))
-    assert main(["inspect", str(out / "samples32"), "--samples", "1"]) == 0
+    inspect = ["inspect", str(out), "--samples", "1", "--executor", "serial"]
+    assert main([*inspect, "--html", str(tmp_path / "page.html")]) == 0
+    assert "B is random" in capsys.readouterr().out and (tmp_path / "page.html").is_file()
+    assert main([*inspect, "--html", str(tmp_path)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: --html: {tmp_path}: is a directory")
+    assert main([*inspect, "--samples", "-1"]) == 2
+    assert "error: samples is -1" in capsys.readouterr().err
     assert main(["verify", str(out)]) == 0
     assert "shards are whole" in capsys.readouterr().out
     shard = out / "samples32" / "train-00001.arrow"

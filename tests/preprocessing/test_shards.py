@@ -119,6 +119,24 @@ def test_a_flipped_byte_is_found_by_verify(samples):
         dataset.verify()
 
 
+def test_damaged_arrow_metadata_is_an_error_or_harmless(samples):
+    """A flipped bit anywhere in a shard never ends in another error than DataError when the dataset is opened."""
+    directory, _ = samples
+    shard = directory / "train-00001.arrow"
+    whole = shard.read_bytes()
+    refused = 0
+    for place in range(0, len(whole), 3):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << place % 8
+        shard.write_bytes(damaged)
+        try:
+            SampleDataset.open(directory, "train")
+        except DataError as error:
+            refused += 1
+            assert "train-00001.arrow: " in str(error)
+    assert 50 < refused < len(whole) // 3
+
+
 def test_another_tokenizer_is_refused(samples):
     """Shards are only read beside the tokenizer that made them."""
     write_text(samples[0] / "tokenizer" / "tokenizer.json", '{"other": 1}')

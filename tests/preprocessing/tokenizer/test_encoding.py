@@ -11,7 +11,8 @@ from preprocessing.tokenizer.encoding import encode
 from preprocessing.tokenizer.registry import KINDS
 
 WORDS = st.text(
-    st.sampled_from("abcABÉé中,.'()-1234\u00a0\u0301\u200b☺<>[]") | st.characters(codec="utf-8"),
+    st.sampled_from("abcABÉé中,.'()-1234\u00a0\u0301\u200b☺<>[]")
+    | st.characters(codec="utf-8", exclude_characters=" "),
     min_size=1,
     max_size=12,
 )
@@ -28,7 +29,7 @@ def trained(name):
 
 
 @pytest.mark.parametrize("name", KINDS)
-@given(sentences=st.lists(SENTENCES.filter(lambda text: " ".join(text.split(" ")) == text), min_size=1, max_size=5))
+@given(sentences=st.lists(SENTENCES, min_size=1, max_size=5))
 def test_encoding_distinct_words_equals_encoding_sentences(name, sentences):
     """Each sentence has the ids that the tokenizer gives it; special tokens in the text are text."""
     tokenizer = trained(name)

@@ -1,0 +1,1 @@
+"""What the stages made, for people: measured (counting, figures, overview), judged (suspicions), shown (text, page)."""

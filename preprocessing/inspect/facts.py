@@ -1,0 +1,200 @@
+"""The figures as people read them: a name, a value for each split, and what is normal."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from preprocessing.inspect.figures import SamplesFigures, SplitFigures
+from preprocessing.inspect.overview import DocumentsFigures
+from preprocessing.inspect.suspicions import (
+    MAX_IN_BOTH,
+    MAX_OF_ONE_TOKEN,
+    MAX_REPEATED,
+    MAX_UNKNOWN,
+    usual_labels,
+)
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One line of a table."""
+
+    name: str
+    """What was measured."""
+    values: list[str]
+    """One per column: train and held out, or a single one."""
+    normal: str = ""
+    """What it means and what to expect."""
+
+
+def facts_of_documents(figures: DocumentsFigures) -> list[Fact]:
+    """What extraction found and kept."""
+    tally = figures.tally
+    total = figures.train + figures.heldout
+    return [
+        Fact("records read", [f"{tally.records:,}"], "good and bad, of all sources"),
+        Fact("bad records", [f"{tally.num_bad:,}"], "unusable, or not entirely usable"),
+        Fact("left out", [f"{sum(tally.left_out.values()):,}"], "duplicates, and what filters leave out"),
+        Fact("documents", [f"{total:,}"], "what remains"),
+        Fact("of them held out", [f"{figures.heldout:,}"], f"{share(figures.heldout, total)}, for evaluation"),
+        Fact("sentences", [f"{tally.sentences:,}"], f"{ratio(tally.sentences, tally.documents)} per document"),
+        Fact("characters", [f"{tally.characters:,}"], f"{ratio(tally.characters, tally.sentences)} per sentence"),
+        Fact("files", [f"{figures.files:,}"], f"{figures.bytes / 1e6:,.1f} MB"),
+    ]
+
+
+def facts_of_samples(figures: SamplesFigures) -> list[Fact]:
+    """Sizes, lengths, labels, tokens, repetitions."""
+    return [*_sizes(figures), *_shapes(figures), *_labels(figures), *_contents(figures), *_repetitions(figures)]
+
+
+def facts_of_sources(figures: SamplesFigures) -> list[Fact]:
+    """Text tokens of the samples that begin in a document of each source."""
+    listed = [split.listed for split in figures.splits]
+    names = dict.fromkeys(name for split in listed for name in split.tokens_by_source)
+    counts = {name: [split.tokens_by_source.get(name, 0) for split in listed] for name in names}
+    return [
+        Fact(name, [f"{n:,}  {share(n, split.tokens):>6}" for n, split in zip(counts[name], listed, strict=True)])
+        for name in names
+    ]
+
+
+def _sizes(figures: SamplesFigures) -> Iterator[Fact]:
+    listed = [split.listed for split in figures.splits]
+    yield Fact("samples", [f"{split.rows:,}" for split in listed])
+    yield Fact("text tokens", [f"{split.tokens:,}" for split in listed], "special tokens are added in training")
+    yield Fact("shards", [f"{len(split.shards):,}" for split in listed])
+    yield Fact("size", [f"{split.bytes / 1e6:,.1f} MB" for split in figures.splits])
+    yield Fact(
+        "bytes per text token",
+        [ratio(split.bytes, split.listed.tokens, 2) for split in figures.splits],
+        "2 for the token up to 65,536 ids, 4 above; the rest is boundary, label and document",
+    )
+    yield Fact(
+        "samples read", [f"{split.counts.samples:,}" for split in figures.splits], f"for what follows: {_read(figures)}"
+    )
+
+
+def _read(figures: SamplesFigures) -> str:
+    """Which samples the figures are from."""
+    parts = [
+        f"{split.shards_read:,} of {len(split.listed.shards):,} shards of {split.name}, evenly spread"
+        for split in figures.splits
+        if split.shards_read < len(split.listed.shards)
+    ]
+    return " and ".join(parts) or "all"
+
+
+def _shapes(figures: SamplesFigures) -> Iterator[Fact]:
+    longest = figures.manifest.max_seq_length
+    yield _fact(figures, "documents", lambda split: f"{split.counts.documents:,}", "that samples begin in")
+    yield _fact(
+        figures, "samples per document", lambda split: ratio(split.counts.samples, split.counts.documents), "on average"
+    )
+    yield _fact(
+        figures,
+        "text tokens per sample",
+        lambda split: f"{split.mean_length:,.1f}",
+        f"on average; with special tokens {longest:,} at most",
+    )
+    yield _fact(
+        figures,
+        "padding it would take",
+        lambda split: f"{split.padding:.1%}",
+        f"if all samples were laid out in {longest:,} tokens; training here computes no padding",
+    )
+    yield _fact(figures, "single segments", lambda split: f"{split.single_share:.1%}", "samples without a B")
+
+
+def _labels(figures: SamplesFigures) -> Iterator[Fact]:
+    for label, name in enumerate(figures.kind.labels):
+        normal = f"expected: {usual_labels(figures)} of the samples" if label else "the rest of the samples"
+        yield Fact(name, [f"{shares[label]:.1%}" if len(shares) else "" for shares in _label_shares(figures)], normal)
+
+
+def _label_shares(figures: SamplesFigures) -> list[np.ndarray]:
+    """The shares of the labels in each split, empty where it is."""
+    return [split.label_shares if split.counts.samples else np.zeros(0) for split in figures.splits]
+
+
+def _contents(figures: SamplesFigures) -> Iterator[Fact]:
+    yield _fact(
+        figures,
+        "unknown tokens",
+        lambda split: f"{split.unknown_share:.3%}",
+        f"normal: below 0.5%; above {MAX_UNKNOWN:.0%} the vocabulary is hardly the right one",
+    )
+    yield _fact(
+        figures,
+        "most frequent token",
+        lambda split: f"{split.frequent[0][1] / split.tokens:.1%}",
+        f"normal: about 5%, a comma or an article; above {MAX_OF_ONE_TOKEN:.0%} hints at tables or markup",
+    )
+    yield _fact(
+        figures,
+        "vocabulary that occurs",
+        lambda split: f"{split.vocabulary_share:.1%}",
+        "grows with the text; some tokens never occur",
+    )
+
+
+def _repetitions(figures: SamplesFigures) -> Iterator[Fact]:
+    is_all = all(split.compared == split.counts.samples for split in figures.splits)
+    yield Fact(
+        "samples compared",
+        [f"{split.compared:,}" for split in figures.splits],
+        "with each other: all" if is_all else "with each other, chosen by their hash so that equal ones come together",
+    )
+    yield _fact(
+        figures,
+        "repeated samples",
+        lambda split: f"{split.repeated_share:.2%}",
+        f"equal an earlier one; normal: below {MAX_REPEATED:.0%}, more where training passes over documents again",
+    )
+    yield Fact(
+        "held out and in train",
+        ["", f"{figures.heldout_in_train:.2%}"],
+        f"of the held-out samples compared; normal: below {MAX_IN_BOTH:.0%}, short ones",
+    )
+
+
+def _fact(figures: SamplesFigures, name: str, value: Callable[[SplitFigures], str], normal: str) -> Fact:
+    """What can be told of splits that have samples only."""
+    return Fact(name, [value(split) if split.counts.samples else "" for split in figures.splits], normal)
+
+
+def share(part: float, whole: float) -> str:
+    """`part` of `whole` in percent."""
+    return f"{part / whole:.1%}" if whole else ""
+
+
+def ratio(number: float, per: float, digits: int = 1) -> str:
+    """`number` by `per`, or nothing where there are none."""
+    return f"{number / per:,.{digits}f}" if per else ""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """A bar of a histogram."""
+
+    first: int
+    """Smallest value."""
+    last: int
+    """Largest value."""
+    share: float
+    """Share of all that it holds."""
+
+
+def length_bins(counts: np.ndarray, longest: int, num_bins: int) -> list[Bin]:
+    """The histogram of lengths 1 .. `longest`, in at most `num_bins` bins of nearly equal width.
+
+    Args:
+        counts: (L,) how many have length 0, 1, ...; some do.
+        longest: largest length.
+        num_bins: most bins.
+    """
+    edges = np.unique(np.linspace(0, longest, num_bins + 1).astype(int)).tolist()
+    total = counts.sum()
+    return [Bin(a + 1, b, float(counts[a + 1 : b + 1].sum() / total)) for a, b in pairwise(edges)]

@@ -1,0 +1,91 @@
+"""An overview as one HTML page that needs nothing else: no network, no scripts, plots inside."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from preprocessing.errors import DataError
+from preprocessing.files import write_text
+from preprocessing.inspect import plots
+from preprocessing.inspect.facts import facts_of_documents, facts_of_samples
+from preprocessing.inspect.figures import SamplesFigures
+from preprocessing.inspect.overview import Overview
+from preprocessing.inspect.suspicions import suspicions
+
+_TEMPLATE = "page.html"
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A picture and what to see in it."""
+
+    title: str
+    """What it shows."""
+    svg: Markup
+    """The picture."""
+    caption: str
+    """What is normal, and what is not."""
+
+
+def write_page(path: Path, overview: Overview) -> None:
+    """Writes the page atomically.
+
+    Raises:
+        DataError: the file cannot be written.
+    """
+    try:
+        write_text(path, page(overview))
+    except OSError as error:
+        raise DataError(f"--html: {path}: cannot be written ({error.strerror}); give another file") from None
+
+
+def page(overview: Overview) -> str:
+    """The page; whatever comes from the data is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template(_TEMPLATE).render(
+        overview=overview,
+        suspicions=suspicions(overview),
+        facts_of_documents=facts_of_documents,
+        facts_of_samples=facts_of_samples,
+        plots_of=plots_of,
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")  # A file name may hold bytes that are no UTF-8.
+
+
+def plots_of(figures: SamplesFigures) -> list[Plot]:
+    """The plots of a samples directory; none if it is empty."""
+    if not figures.filled:
+        return []
+    found = [
+        Plot(
+            "Lengths",
+            Markup(plots.lengths(figures)),
+            "Most samples should be at the right edge (mind the logarithmic axis). Many that are shorter mean that "
+            "documents end before a sample is full; a small share is short on purpose (short_seq_prob).",
+        ),
+        Plot(
+            "Token frequencies",
+            Markup(plots.frequencies(figures)),
+            "In natural language about a straight line that bends down at the end. A first point far above the rest "
+            "is a token that floods the text; a step is text that occurs many times over.",
+        ),
+    ]
+    if any(split.counts.pairs for split in figures.filled):
+        found.append(
+            Plot(
+                "Where A ends",
+                Markup(plots.openings(figures)),
+                "A pair is cut between two sentences, so all shares occur. The peak in the middle is normal: the "
+                "longer segment is cut until the pair fits, often to the length of the other. Peaks at the edges are "
+                "very short segments.",
+            )
+        )
+    return found

@@ -1,0 +1,133 @@
+"""What looks wrong: figures that ordinary text and ordinary options do not give."""
+
+from collections.abc import Iterator
+from itertools import islice
+from math import sqrt
+
+from preprocessing.inspect.figures import SamplesFigures, SplitFigures
+from preprocessing.inspect.overview import DocumentsFigures, Overview
+from preprocessing.schema import TRAIN
+
+MAX_UNKNOWN = 0.01
+"""Share of the tokens: BERT's vocabulary leaves about 0.05% of English Wikipedia unknown."""
+MAX_REPEATED = 0.05
+"""Share of the samples that equal an earlier one."""
+MAX_IN_BOTH = 0.05
+"""Share of the held-out samples that training has too."""
+MAX_OF_ONE_TOKEN = 0.1
+"""Share of the tokens that are the same: in English prose the most frequent, a comma or "the", makes some 5%."""
+MIN_VOCABULARY = 0.25
+"""Share of the vocabulary that occurs."""
+TOKENS_PER_ENTRY = 100
+"""Tokens of text per token of the vocabulary from which on MIN_VOCABULARY is asked for."""
+MAX_LEFT_OUT = 0.5
+"""Share of the documents that filters leave out."""
+DEVIATIONS = 4
+"""Standard deviations that the share of a label may lie off; chance does so once in 16,000 times."""
+
+
+def suspicions(overview: Overview) -> list[str]:
+    """What to look at first, each a sentence with the place, the figure and a likely reason; none if all is well."""
+    found = [f"{path.name}: not finished; run the command that began it again" for path in overview.unfinished]
+    if overview.documents:
+        found += _of_documents(overview.documents)
+    for samples in overview.samples:
+        found += _of_samples(samples)
+    return found
+
+
+def _of_documents(figures: DocumentsFigures) -> Iterator[str]:
+    left_out = sum(figures.tally.left_out.values())
+    seen = left_out + figures.train + figures.heldout
+    if left_out > MAX_LEFT_OUT * seen:
+        reason = max(figures.tally.left_out, key=figures.tally.left_out.__getitem__)
+        yield (
+            f"documents: {left_out:,} of {seen:,} are left out ({left_out / seen:.0%}), most of them as '{reason}': "
+            "does the filter suit the text?"
+        )
+    for source in figures.sources:
+        if not source.documents:
+            yield f"documents: none comes from {source.name}: is it what it should be?"
+
+
+def _of_samples(figures: SamplesFigures) -> Iterator[str]:
+    name = figures.directory.name
+    for split in figures.splits:
+        if not split.counts.samples:
+            yield f"{name}, {split.name}: no samples, so there is nothing to {_PURPOSE[split.name]}"
+    for check in (_unknown, _special, _repeated, _one_token, _vocabulary, _labels, _sources):
+        # What ails one split ails the other, as both are random parts of the text: it is told once.
+        found = ((split, text) for split in figures.filled for text in check(split, figures))
+        yield from (f"{name}, {split.name}: {text}" for split, text in islice(found, 1))
+    if figures.heldout_in_train > MAX_IN_BOTH:
+        yield (
+            f"{name}: {figures.heldout_in_train:.1%} of the held-out samples are in train too, so held-out losses "
+            "flatter: does the input repeat itself?"
+        )
+
+
+_PURPOSE = {"train": "train on", "heldout": "evaluate on (--heldout_share)"}
+
+
+def _unknown(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
+    if split.unknown_share > MAX_UNKNOWN:
+        yield (
+            f"{split.unknown_share:.1%} of the tokens are unknown, {MAX_UNKNOWN:.0%} is much already: "
+            "is the vocabulary one for this language and case?"
+        )
+
+
+def _special(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
+    if split.special:
+        yield f"{split.special:,} tokens are special ones such as [MASK], which text never has: build the samples again"
+
+
+def _repeated(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
+    passes = [figures.build.get("duplicates", 1), *figures.build.get("weights", [])]
+    if split.repeated_share > MAX_REPEATED and max(passes) <= 1:
+        yield (
+            f"{split.repeated_share:.1%} of the samples repeat an earlier one, more than {MAX_REPEATED:.0%}: "
+            "tables or boilerplate? See the most repeated ones"
+        )
+
+
+def _one_token(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
+    token, count = split.frequent[0]
+    if count > MAX_OF_ONE_TOKEN * split.tokens:
+        yield (
+            f"the token {token!r} makes {count / split.tokens:.0%} of the text, more than {MAX_OF_ONE_TOKEN:.0%}: "
+            "rules of tables, or markup that is still in?"
+        )
+
+
+def _vocabulary(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
+    is_large = split.tokens > TOKENS_PER_ENTRY * figures.manifest.vocab_size
+    if is_large and split.vocabulary_share < MIN_VOCABULARY:
+        yield (
+            f"only {split.vocabulary_share:.0%} of the vocabulary occurs: is it one for this language? "
+            "Embeddings of tokens that never occur are not trained"
+        )
+
+
+def _labels(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
+    if not figures.kind.labels:
+        return
+    share, slack = split.label_shares[1], DEVIATIONS * 0.5 / sqrt(split.counts.samples)
+    if not 0.5 - slack <= share <= figures.kind.most_of_label_1 + slack:
+        yield (
+            f"'{figures.kind.labels[1]}' holds for {share:.1%} of the samples, usual are "
+            f"{usual_labels(figures)}: are documents single sentences, or is max_seq_length about one sentence?"
+        )
+
+
+def _sources(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
+    if split.name != TRAIN:  # A small held-out part need not have all.
+        return
+    if silent := [source for source, tokens in split.listed.tokens_by_source.items() if not tokens]:
+        yield f"no token comes from {', '.join(silent)}: is it empty, or its weight 0?"
+
+
+def usual_labels(figures: SamplesFigures) -> str:
+    """The usual share of label 1, for people."""
+    most = figures.kind.most_of_label_1
+    return "50%" if most == 0.5 else f"50 to {most:.0%}"

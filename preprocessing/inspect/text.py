@@ -1,0 +1,137 @@
+"""An overview as text for a terminal."""
+
+import textwrap
+from collections.abc import Iterator
+from itertools import zip_longest
+from typing import Any
+
+from preprocessing.inspect.decoding import Example
+from preprocessing.inspect.facts import Fact, facts_of_documents, facts_of_samples, facts_of_sources, length_bins, share
+from preprocessing.inspect.figures import SamplesFigures, SplitFigures
+from preprocessing.inspect.overview import DocumentsFigures, Overview
+from preprocessing.inspect.suspicions import suspicions
+
+_WIDTH = 110
+_BINS = 8
+_BAR_WIDTH = 30
+_FREQUENT_SHOWN = 10
+_REPEATED_CHARS = 70
+
+
+def render(overview: Overview) -> str:
+    """The overview as text; what a terminal would act upon or cannot show is replaced."""
+    lines = [f"{overview.directory}", *_suspicions(overview)]
+    if overview.documents:
+        lines += ["", *_heading(f"{overview.documents.directory}: documents"), *_documents(overview.documents)]
+    if overview.tokenizer:
+        lines += ["", *_heading(f"{overview.tokenizer.directory}: {overview.tokenizer.vocab_size:,} tokens")]
+    for samples in overview.samples:
+        lines += ["", *_samples(samples)]
+    for name, options in overview.configurations.items():
+        lines += ["", *_heading(f"options of {name}"), *_options(options)]
+    return "\n".join(map(printable, lines))
+
+
+def printable(text: str) -> str:
+    """The text with U+FFFD for control characters and for bytes of file names that are no UTF-8."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+def _wrap(text: str, start: str) -> list[str]:
+    """Lines of bounded width; those after the first are indented as far as `start` goes."""
+    return textwrap.wrap(text, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start)) or [start]
+
+
+def _heading(text: str) -> list[str]:
+    return [text, "-" * min(len(text), _WIDTH)]
+
+
+def _suspicions(overview: Overview) -> list[str]:
+    found = suspicions(overview)
+    if not found:
+        return ["nothing looks suspicious"]
+    return ["look at this first:", *(line for text in found for line in _wrap(text, "  ! "))]
+
+
+def _documents(figures: DocumentsFigures) -> Iterator[str]:
+    yield from _table(facts_of_documents(figures), [])
+    stored = sum(source.documents for source in figures.sources)
+    for source in figures.sources:
+        yield f"  from {source.name}: {source.documents:,} documents, {share(source.documents, stored)}"
+    for reason, count in sorted(figures.tally.left_out.items()):
+        yield f"  left out, {reason}: {count:,}"
+    for kind, count in sorted(figures.tally.bad.items()):
+        yield f"  bad, {kind}: {count:,}, first at"
+        yield from (f"    {place}: {detail}" for place, detail in figures.tally.first[kind])
+
+
+def _samples(figures: SamplesFigures) -> Iterator[str]:
+    manifest = figures.manifest
+    yield from _heading(
+        f"{figures.directory}: {manifest.segments}, at most {manifest.max_seq_length:,} tokens, "
+        f"vocabulary of {manifest.vocab_size:,}"
+    )
+    yield from _table(facts_of_samples(figures), [split.name for split in figures.splits])
+    yield from _sources(figures)
+    yield from _lengths(figures)
+    for split in figures.filled:
+        yield from _split(split)
+
+
+def _table(facts: list[Fact], columns: list[str]) -> Iterator[str]:
+    """Names and notes to the left, values to the right."""
+    name_width = max(len(fact.name) for fact in facts)
+    widths = [max(map(len, column)) for column in zip(*(fact.values for fact in facts), strict=True)]
+    widths = [max(pair) for pair in zip_longest(widths, map(len, columns), fillvalue=0)]
+    for fact in [*([Fact("", columns)] if columns else []), *facts]:
+        values = "  ".join(f"{value:>{width}}" for value, width in zip(fact.values, widths, strict=True))
+        yield f"  {fact.name:<{name_width}}  {values}  {fact.normal}".rstrip()
+
+
+def _sources(figures: SamplesFigures) -> Iterator[str]:
+    facts = facts_of_sources(figures)
+    if facts:
+        yield "  text tokens per source"
+        yield from _table(facts, [split.name for split in figures.splits])
+
+
+def _lengths(figures: SamplesFigures) -> Iterator[str]:
+    longest = figures.manifest.max_seq_length - figures.kind.num_special_tokens
+    for split in figures.filled:
+        bins = length_bins(split.counts.lengths, longest, _BINS)
+        highest = max(bin_.share for bin_ in bins)
+        yield f"  {split.name}, text tokens per sample"
+        for bin_ in bins:
+            bar = "#" * round(_BAR_WIDTH * bin_.share / highest)
+            yield f"    {bin_.first:6,} to {bin_.last:6,}  {bin_.share:6.1%} {bar}".rstrip()
+
+
+def _split(split: SplitFigures) -> Iterator[str]:
+    top = "   ".join(f"{token} {count / split.tokens:.1%}" for token, count in split.frequent[:_FREQUENT_SHOWN])
+    yield f"  {split.name}, most frequent tokens: {top}"
+    if split.repeated:
+        yield f"  {split.name}, most repeated samples"
+    for repeated in split.repeated:
+        yield f"    {repeated.count:8,} x {_one_line(repeated.example)}"
+    if split.examples:
+        yield f"  {split.name}, some samples"
+    for example in split.examples:
+        label = f", {example.label}" * bool(example.label)
+        yield f"    sample {example.index:,}, document {example.document:,}{label}"
+        yield from _wrap(example.a.text, "      A: ")
+        yield from _wrap(example.b.text, "      B: ") if example.b else []
+
+
+def _one_line(example: Example) -> str:
+    """A and B on a line of bounded length."""
+    text = example.a.text + (f" | {example.b.text}" if example.b else "")
+    return text if len(text) <= _REPEATED_CHARS else text[:_REPEATED_CHARS] + " ..."
+
+
+def _options(options: dict[str, Any]) -> Iterator[str]:
+    """One option a line, each element of a list on a line of its own."""
+    width = max(map(len, options), default=0)
+    for name, value in options.items():
+        values = value if isinstance(value, list) and value else [value]
+        for number, element in enumerate(values):
+            yield f"  {'' if number else name:<{width}}  {element}"

@@ -1,0 +1,50 @@
+"""Laws of preprocessing/inspect/command.py."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from preprocessing.errors import DataError
+from preprocessing.inspect import command
+from preprocessing.inspect.command import InspectConfig, inspect
+from preprocessing.workers import SerialExecutor
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def directory(tmp_path, make_random, write_dataset):
+    """A samples directory."""
+    return write_dataset(tmp_path / "data", [make_random(50)], [make_random(10, 1)])
+
+
+def test_text_is_given_always_and_a_page_on_request(directory, tmp_path):
+    """The same text with and without."""
+    text = inspect(directory, InspectConfig(samples=1), SerialExecutor())
+    assert text.count("    sample ") == 2
+    html = tmp_path / "page.html"
+    assert inspect(directory, InspectConfig(samples=1, html=html), SerialExecutor()) == text
+    assert html.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+
+
+def test_a_page_that_cannot_be_written_is_an_error_before_the_work(directory, tmp_path, monkeypatch):
+    """A directory, or a file in one that is not there."""
+    monkeypatch.setattr(command, "look", lambda *_: pytest.fail("the work has begun"))
+    with pytest.raises(DataError, match=r"--html: .*: is a directory; give a file in it, such as"):
+        inspect(directory, InspectConfig(html=tmp_path), SerialExecutor())
+    with pytest.raises(DataError, match=r"--html: .*: no directory"):
+        inspect(directory, InspectConfig(html=tmp_path / "nowhere" / "page.html"), SerialExecutor())
+
+
+def test_a_negative_number_of_samples_is_refused():
+    """Zero shows none."""
+    with pytest.raises(ValueError, match="samples is -1, must be at least 0"):
+        InspectConfig(samples=-1)
+
+
+def test_workers_do_not_load_matplotlib():
+    """The command line is imported by every worker of every stage: plots are loaded when a page is made."""
+    program = "import sys, preprocessing.__main__; sys.exit('matplotlib' in sys.modules or 'jinja2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0

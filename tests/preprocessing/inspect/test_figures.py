@@ -1,0 +1,37 @@
+"""Laws of preprocessing/inspect/figures.py."""
+
+import pytest
+
+
+def test_padding_is_that_of_a_padded_batch(figures_of, make_random):
+    """Laying all samples out in max_seq_length tokens, with their special tokens, leaves this share empty."""
+    samples = [*make_random(50), ([5] * 30, 30, 0, 40)]
+    train = figures_of(samples, []).splits[0]
+    used = [len(tokens) + (3 if boundary < len(tokens) else 2) for tokens, boundary, *_ in samples]
+    assert train.padding == pytest.approx(1 - sum(used) / (32 * len(samples)))
+    assert train.single_share == pytest.approx(1 / 51)
+
+
+def test_shares_are_those_of_the_samples(figures_of):
+    """Mean length, labels, unknown tokens, used vocabulary: small enough to count by hand."""
+    train = figures_of(
+        [([5, 1, 6], 1, 1, 0), ([5, 1, 7, 8, 1], 2, 0, 1), ([9, 9], 1, 1, 1), ([9, 9], 1, 1, 2)], []
+    ).splits[0]
+    assert train.mean_length == 3
+    assert train.label_shares.tolist() == [0.25, 0.75]
+    assert train.unknown_share == 3 / 12
+    assert train.vocabulary_share == 6 / 120
+    assert train.repeated_share == 0.25
+    assert train.special == 0
+
+
+def test_other_special_tokens_are_counted_apart(figures_of):
+    """[MASK] is no text; [UNK] may be."""
+    assert figures_of([([5, 1, 4, 0], 1, 1, 0)], []).splits[0].special == 2
+
+
+def test_an_empty_split_is_not_filled(figures_of, make_random):
+    """Nothing is divided by zero."""
+    figures = figures_of(make_random(5), [])
+    assert [split.name for split in figures.filled] == ["train"]
+    assert figures.heldout_in_train == figures.splits[1].repeated_share == 0

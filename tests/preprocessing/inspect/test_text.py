@@ -1,0 +1,62 @@
+"""Laws of preprocessing/inspect/text.py."""
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from preprocessing.inspect.overview import DocumentsFigures, Overview, SourceFigures
+from preprocessing.inspect.text import printable, render
+from preprocessing.stages.report import Tally
+
+
+def overview(figures, documents=None):
+    return Overview(Path("out"), documents, None, [figures], [])
+
+
+def test_everything_is_there(figures_of, make_random):
+    """Figures, histograms whose bars add up, frequent tokens, decoded samples, options."""
+    samples = make_random(900)
+    text = render(overview(figures_of(samples, make_random(60, 1), build={"seed": 7, "weights": [0.5, 2.0]})))
+    assert text.startswith("out\nnothing looks suspicious\n")
+    assert "samples: nsp, at most 32 tokens, vocabulary of 120" in text
+    assert re.search(r"^  samples +900 +60$", text, re.MULTILINE)
+    shares = [float(share) for share in re.findall(r"to +\d+ +([\d.]+)%", text)]
+    assert len(shares) == 16 and abs(sum(shares) - 200) < 1
+    assert len(re.findall(r"^    sample \d+, document \d+, B (?:is random|follows A)$", text, re.MULTILINE)) == 4
+    assert len(re.findall(r"^      A: (?:w|p|##)", text, re.MULTILINE)) == 4
+    assert re.search(r"options of build of samples\n-+\n  seed +7\n  weights +0\.5\n +2\.0$", text)
+
+
+def test_lines_of_samples_are_bounded(figures_of):
+    """Long segments are wrapped below their beginning."""
+    text = render(overview(figures_of([([5 + 4 * n + 1 for n in range(28)], 27, 0, 0)] * 2, [])))
+    shown = text[text.index("some samples") :].splitlines()
+    assert max(map(len, shown)) <= 110
+    assert shown[2].startswith("      A: ") and shown[3].startswith("         w")
+
+
+def test_suspicions_come_first(figures_of, make_random):
+    """Before any figure."""
+    lines = render(overview(figures_of(make_random(900), []))).splitlines()
+    assert lines[1] == "look at this first:" and lines[2].startswith("  ! samples, heldout: no samples")
+
+
+def test_documents_show_reasons_and_places(figures_of, make_random):
+    """Bad records with kind, file and place; what was left out with the reason; sources with their share."""
+    tally = Tally(
+        documents=20, bad={"not UTF-8": 2}, left_out={"duplicate": 3}, first={"not UTF-8": [["a.jsonl:7", "byte 3"]]}
+    )
+    sources = [SourceFigures("text:a", 15, 10), SourceFigures("text:b", 5, 10)]
+    documents = DocumentsFigures(Path("out/documents"), tally, 1, 16, 1, sources, {})
+    text = render(overview(figures_of(make_random(20), []), documents))
+    assert "  bad, not UTF-8: 2, first at\n    a.jsonl:7: byte 3\n" in text
+    assert "  left out, duplicate: 3\n" in text
+    assert "  from text:a: 15 documents, 75.0%\n  from text:b: 5 documents, 25.0%\n" in text
+
+
+def test_nothing_reaches_the_terminal_that_it_would_act_upon(figures_of, make_random):
+    """Control characters and bytes that are no UTF-8, wherever they come from, are replaced."""
+    assert printable("\x1b[31mred\u202e caf\udce9 東京") == "\ufffd[31mred\ufffd caf\ufffd 東京"
+    figures = figures_of(make_random(20), [])
+    text = render(replace(overview(figures), directory=Path("out\x1b]0;title\x07")))
+    assert text.startswith("out\ufffd]0;title\ufffd\n") and all(line.isprintable() for line in text.split("\n"))
