@@ -17,7 +17,8 @@ from preprocessing.schema import HELDOUT, TOKENIZER_DIRECTORY, TRAIN, Manifest, 
 from preprocessing.segments.layout import PAIR_SPECIAL_TOKENS, SINGLE_SPECIAL_TOKENS
 from preprocessing.segments.registry import strategy
 from preprocessing.shards import SampleDataset
-from preprocessing.tokenizer import SPECIAL_TOKENS, load_tokenizer
+from preprocessing.tokenizer.registry import kind_of
+from preprocessing.tokenizer.saving import load_tokenizer
 from preprocessing.workers import SerialExecutor, run_tasks
 
 _TOKENS_READ = 2 * 10**9
@@ -151,7 +152,7 @@ def _repeated(source: Source, counts: Counts) -> list[Repeated]:
 
 def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
     """Ids of the special tokens by the names that `transformers` gives them."""
-    ids = {name: tokenizer.token_to_id(token) for name, token in SPECIAL_TOKENS.items()}
+    ids = {name: tokenizer.token_to_id(token) for name, token in kind_of(tokenizer).special_tokens.items()}
     return {name: number for name, number in ids.items() if number is not None}
 
 

@@ -15,7 +15,7 @@ from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.directory import STAGE_NAME, stage_config
 from preprocessing.stages.extract import REPORT_NAME
 from preprocessing.stages.report import Tally
-from preprocessing.tokenizer import load_tokenizer
+from preprocessing.tokenizer.saving import load_tokenizer
 
 _UNFINISHED = ""
 """In place of the stage that completed a directory."""

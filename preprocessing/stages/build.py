@@ -21,7 +21,8 @@ from preprocessing.shards import read_manifest, sample_batch, write_shard
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.directory import complete_stage, finish_part, open_stage, stage_config
 from preprocessing.stages.mixing import check_weights, occurrences
-from preprocessing.tokenizer import TOKENIZER_FILES, encode, load_tokenizer
+from preprocessing.tokenizer.encoding import encode
+from preprocessing.tokenizer.saving import load_tokenizer, tokenizer_files
 from preprocessing.workers import run_tasks
 
 SPLITS = (TRAIN, HELDOUT)
@@ -267,6 +268,6 @@ def _check_samples(directory: Path, splits: dict[str, Split], corpus: Corpus, se
 
 def _copy_tokenizer(source: Path, target: Path) -> None:
     target.mkdir(exist_ok=True)
-    for name in TOKENIZER_FILES:
-        with atomic_path(target / name) as temporary:
-            shutil.copyfile(source / name, temporary)
+    for path in tokenizer_files(source):
+        with atomic_path(target / path.name) as temporary:
+            shutil.copyfile(path, temporary)

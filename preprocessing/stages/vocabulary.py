@@ -12,37 +12,49 @@ from preprocessing.progress import LOG
 from preprocessing.schema import MANIFEST_NAME, TRAIN
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.directory import complete_stage, open_stage
-from preprocessing.tokenizer import (
-    SPECIAL_TOKENS,
-    load_tokenizer,
-    make_tokenizer,
-    read_vocabulary,
-    save_tokenizer,
-    train_vocabulary,
-)
-
-_MAX_CHARACTERS = 1000
-"""Most characters of a trained vocabulary: the trainer default of huggingface/tokenizers for BERT."""
+from preprocessing.tokenizer.registry import KINDS, Kind, kind_of
+from preprocessing.tokenizer.saving import identity_file, read_tokenizer, save_tokenizer
 
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """Which WordPiece vocabulary."""
+    """Which vocabulary."""
 
     vocab: Path | None = None
-    """A vocab.txt, or a directory with a tokenizer.json, of a BERT model; without it a vocabulary is trained."""
-    vocab_size: int = 30_522
-    """Number of tokens of a trained vocabulary, special tokens included; a small corpus may give fewer."""
-    lower_case: bool = True
-    """Whether text is lower-cased and loses its accents."""
+    """A vocab.txt (BERT), a SentencePiece .model (ALBERT), or a directory with a tokenizer.json, or with RoBERTa's
+    vocab.json and merges.txt; without it a vocabulary is trained."""
+    kind: str | None = None
+    """wordpiece (BERT), bytelevel_bpe (RoBERTa) or unigram (ALBERT); by default wordpiece, or what `vocab` is."""
+    vocab_size: int | None = None
+    """Number of tokens of a trained vocabulary, special tokens included; a small corpus may give fewer. By default that
+    of the published one: 30,522, 50,265 and 30,000."""
+    lower_case: bool | None = None
+    """Whether text is lower-cased and loses its accents; by default as the published one: not for bytelevel_bpe, which
+    cannot. A directory with a tokenizer.json says it itself."""
     train_mb: float = 128
     """Text in MB that a vocabulary is trained on: whole partitions, each a random sample, until they hold so much."""
 
     def __post_init__(self) -> None:
-        if self.vocab_size < 100:
-            raise ValueError(f"vocab_size is {self.vocab_size}, must be at least 100: characters alone need that many")
+        if self.kind is not None and self.kind not in KINDS:
+            raise ValueError(f"kind is {self.kind!r}, this version knows {', '.join(KINDS)}")
+        if self.size < self.wanted.smallest:
+            raise ValueError(
+                f"vocab_size is {self.size}, must be at least {self.wanted.smallest}: characters alone need that many"
+            )
+        if self.lower_case and self.kind == "bytelevel_bpe":
+            raise ValueError("lower_case is True, but bytelevel_bpe works on bytes, which have no case: leave it out")
         if self.train_mb <= 0:
             raise ValueError(f"train_mb is {self.train_mb}, must be above 0")
+
+    @property
+    def wanted(self) -> Kind:
+        """What is trained."""
+        return KINDS[self.kind or "wordpiece"]
+
+    @property
+    def size(self) -> int:
+        """`vocab_size`, or the kind's own."""
+        return self.vocab_size or self.wanted.vocab_size
 
 
 def prepare_tokenizer(directory: Path, config: TokenizerConfig, documents: Path) -> None:
@@ -54,42 +66,29 @@ def prepare_tokenizer(directory: Path, config: TokenizerConfig, documents: Path)
         documents: directory of the extract stage; read only to train a vocabulary.
 
     Raises:
-        DataError: the given vocabulary is not one, or does not fit `lower_case`.
+        DataError: the given vocabulary is not one, or not of the kind or case that is asked for.
     """
     if config.vocab is None:
         corpus = Corpus.open(documents)
-        if not open_stage(directory, "tokenizer", asdict(config), {"documents_sha256": corpus.sha256}):
-            _publish(directory, make_tokenizer(_train(corpus, config), config.lower_case))
+        lower_case = config.wanted.lower_case if config.lower_case is None else config.lower_case
+        chosen = {"kind": config.kind or "wordpiece", "vocab_size": config.size, "lower_case": lower_case}
+        if not open_stage(directory, "tokenizer", asdict(config) | chosen, {"documents_sha256": corpus.sha256}):
+            _publish(directory, _train(corpus, config, lower_case))
     else:
-        tokenizer, checksum = _read(config.vocab, config.lower_case)
+        tokenizer = read_tokenizer(config.vocab, config.lower_case)
+        if config.kind and kind_of(tokenizer) is not config.wanted:
+            found = next(name for name, kind in KINDS.items() if kind is kind_of(tokenizer))
+            raise DataError(f"{config.vocab}: is of kind {found}, but kind is {config.kind}; leave the option out")
+        checksum = sha256_file(identity_file(config.vocab))
         options = {"vocab": str(config.vocab), "lower_case": config.lower_case}
         if not open_stage(directory, "tokenizer", options, {"vocab_sha256": checksum}):
             _publish(directory, tokenizer)
 
 
-def _read(path: Path, lower_case: bool) -> tuple[Tokenizer, str]:
-    """The tokenizer at `path`, and a checksum of the file."""
-    if path.is_file():
-        return make_tokenizer(read_vocabulary(path), lower_case), sha256_file(path)
-    if not path.is_dir():
-        raise DataError(f"{path}: no such file or directory; --vocab takes a vocab.txt or a tokenizer directory")
-    tokenizer = load_tokenizer(path)
-    if tokenizer.normalizer.lowercase != lower_case:
-        raise DataError(
-            f"{path}: lower-cases text: {tokenizer.normalizer.lowercase}, but lower_case is {lower_case}; "
-            f"add --lower_case {str(not lower_case).lower()}"
-        )
-    return tokenizer, sha256_file(path / "tokenizer.json")
-
-
-def _train(corpus: Corpus, config: TokenizerConfig) -> list[str]:
+def _train(corpus: Corpus, config: TokenizerConfig, lower_case: bool) -> Tokenizer:
     batches = _sample(corpus, config.train_mb * 1e6)
-    LOG.info(
-        f"tokenizer: training {config.vocab_size:,} pieces on {sum(batch.nbytes for batch in batches) / 1e6:,.0f} MB"
-    )
-    # Each character takes up to two tokens: alone, and as a "##" piece.
-    characters = min(_MAX_CHARACTERS, (config.vocab_size - len(SPECIAL_TOKENS)) // 2)
-    return train_vocabulary(batches, config.vocab_size, characters, config.lower_case)
+    LOG.info(f"tokenizer: training {config.size:,} pieces on {sum(batch.nbytes for batch in batches) / 1e6:,.0f} MB")
+    return config.wanted.train(batches, config.size, lower_case)
 
 
 def _sample(corpus: Corpus, num_bytes: float) -> list[pa.StringArray]:

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from preprocessing.inspect.decoding import decode, example
 from preprocessing.segments.registry import strategy
 from preprocessing.shards import SampleDataset
-from preprocessing.tokenizer import SPECIAL_TOKENS, make_tokenizer
+from preprocessing.tokenizer.wordpiece import SPECIAL_TOKENS, make_tokenizer
 
 TEXT = "he couldn't stop: unaffable cafés in 東京 🦊🦊 don ' t, “do n't” ... naïve"
 

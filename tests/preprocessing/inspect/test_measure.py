@@ -10,7 +10,7 @@ from preprocessing.errors import DataError
 from preprocessing.inspect import measure as module
 from preprocessing.inspect.measure import Source, measure, spread
 from preprocessing.shards import SampleDataset, read_manifest
-from preprocessing.tokenizer import load_tokenizer
+from preprocessing.tokenizer.saving import load_tokenizer
 from preprocessing.workers import SerialExecutor
 
 

@@ -17,7 +17,8 @@ from preprocessing.stages.build import BuildConfig, build, join_small, layout_of
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
-from preprocessing.tokenizer import encode, load_tokenizer
+from preprocessing.tokenizer.encoding import encode
+from preprocessing.tokenizer.saving import load_tokenizer
 from preprocessing.workers import SerialExecutor
 
 

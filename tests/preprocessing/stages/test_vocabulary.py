@@ -7,7 +7,9 @@ from preprocessing.files import read_json, sha256_file
 from preprocessing.filters import FilterConfig
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
-from preprocessing.tokenizer import SPECIAL_TOKENS, TOKENIZER_FILES, read_vocabulary
+from preprocessing.tokenizer.registry import KINDS, special_id
+from preprocessing.tokenizer.saving import load_tokenizer, tokenizer_files
+from preprocessing.tokenizer.wordpiece import SPECIAL_TOKENS, read_vocabulary
 from preprocessing.workers import SerialExecutor
 
 SPECIAL = list(SPECIAL_TOKENS.values())
@@ -15,7 +17,7 @@ SPECIAL = list(SPECIAL_TOKENS.values())
 
 def content(directory):
     """The tokenizer's files."""
-    return [(directory / name).read_bytes() for name in TOKENIZER_FILES]
+    return [(path.name, path.read_bytes()) for path in tokenizer_files(directory)]
 
 
 def test_a_vocabulary_is_trained_on_the_documents(tmp_path, corpus):
@@ -45,11 +47,13 @@ def test_a_vocabulary_and_its_tokenizer_directory_are_the_same(tmp_path):
 
 
 def test_a_cased_tokenizer_is_not_taken_for_an_uncased_one(tmp_path):
-    """A directory says itself whether it lower-cases; the option must agree."""
+    """A directory says itself whether it lower-cases; the option must agree, or be left out."""
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, "a"]) + "\n")
     prepare_tokenizer(tmp_path / "cased", TokenizerConfig(tmp_path / "vocab.txt", lower_case=False), tmp_path)
-    with pytest.raises(DataError, match="but lower_case is True; add --lower_case false"):
-        prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "cased"), tmp_path)
+    with pytest.raises(DataError, match="but lower_case is True; leave the option out"):
+        prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "cased", lower_case=True), tmp_path)
+    prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "cased"), tmp_path)
+    assert content(tmp_path / "out") == content(tmp_path / "cased")
 
 
 def test_an_altered_vocabulary_is_noticed(tmp_path):
@@ -70,3 +74,23 @@ def test_a_missing_vocabulary_and_silly_options_are_refused(tmp_path):
         TokenizerConfig(vocab_size=50)
     with pytest.raises(ValueError, match="train_mb is 0"):
         TokenizerConfig(train_mb=0)
+    with pytest.raises(ValueError, match="kind is 'bpe', this version knows wordpiece, bytelevel_bpe, unigram"):
+        TokenizerConfig(kind="bpe")
+    with pytest.raises(ValueError, match="lower_case is True, but bytelevel_bpe works on bytes"):
+        TokenizerConfig(kind="bytelevel_bpe", lower_case=True)
+
+
+@pytest.mark.parametrize("kind", ["bytelevel_bpe", "unigram"])
+def test_other_kinds_are_trained_and_given_too(tmp_path, corpus, kind):
+    """With their own special tokens first; the directory given again is the same, and refused as another kind."""
+    documents = tmp_path / "documents"
+    extract(documents, ExtractConfig([f"jsonl:{corpus}"], heldout_share=0.1), FilterConfig(), SerialExecutor())
+    prepare_tokenizer(tmp_path / "trained", TokenizerConfig(kind=kind, vocab_size=400), documents)
+    tokenizer = load_tokenizer(tmp_path / "trained")
+    special = KINDS[kind].special_tokens
+    assert [special_id(tokenizer, name) for name in special] == [0, 1, 2, 3, 4]
+    assert 200 < tokenizer.get_vocab_size() <= 400
+    prepare_tokenizer(tmp_path / "given", TokenizerConfig(tmp_path / "trained"), tmp_path)
+    assert content(tmp_path / "given") == content(tmp_path / "trained")
+    with pytest.raises(DataError, match=f"is of kind {kind}, but kind is wordpiece"):
+        prepare_tokenizer(tmp_path / "other", TokenizerConfig(tmp_path / "trained", kind="wordpiece"), tmp_path)

@@ -1,7 +1,5 @@
-"""WordPiece as BERT has it: read a vocabulary or train one, save what `transformers` loads, encode whole partitions.
+"""WordPiece as BERT has it: read a vocabulary or train one.
 
-Encoding is exact and several times faster than `encode_batch`: BERT's normaliser and pre-tokenizer never look across a
-space, so each distinct space-separated word is tokenized once and its ids are gathered where it occurs.
 Source: google-research/bert tokenization.py, as huggingface/tokenizers implements it.
 """
 
@@ -14,8 +12,6 @@ import pyarrow.compute as pc
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from preprocessing.errors import DataError
-from preprocessing.files import read_json, write_json, write_text
-from preprocessing.schema import token_type
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -25,12 +21,9 @@ SPECIAL_TOKENS = {
     "mask_token": "[MASK]",
 }
 """By the names that `transformers` gives them; a trained vocabulary numbers them 0 .. 4 in this order."""
-TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
-MODEL_MAX_LENGTH = 512
-"""Position embeddings of the published BERT models."""
+MAX_CHARACTERS = 1000
+"""Most characters of a trained vocabulary: the trainer default of huggingface/tokenizers for BERT."""
 _CONTINUATION = "##"
-_WORDS_AT_ONCE = 10_000
-"""An `Encoding` is some hundred times larger than its ids, so only a few live at a time."""
 
 
 def make_tokenizer(vocabulary: list[str], lower_case: bool) -> Tokenizer:
@@ -74,71 +67,17 @@ def read_vocabulary(path: Path) -> list[str]:
     return tokens
 
 
-def load_tokenizer(directory: Path) -> Tokenizer:
-    """The WordPiece tokenizer of a directory with a `tokenizer.json`, such as `save_tokenizer` writes.
-
-    Raises:
-        DataError: there is none, or it is no WordPiece behind BERT's pre-tokenizer, or lacks a special token.
-    """
-    path = directory / "tokenizer.json"
-    if not path.is_file():
-        raise DataError(f"{path}: missing; give a directory that holds it, or a vocab.txt")
-    kinds = tuple((read_json(path).get(part) or {}).get("type") for part in ("model", "normalizer", "pre_tokenizer"))
-    if kinds != ("WordPiece", "BertNormalizer", "BertPreTokenizer"):
-        raise DataError(
-            f"{path}: model, normalizer and pre_tokenizer are {kinds}, this version reads "
-            "WordPiece, BertNormalizer, BertPreTokenizer; give the tokenizer of a BERT model, or a vocab.txt"
-        )
-    tokenizer = Tokenizer.from_file(str(path))
-    if missing := [token for token in SPECIAL_TOKENS.values() if tokenizer.token_to_id(token) is None]:
-        raise DataError(f"{path}: lacks {', '.join(missing)}; give the tokenizer of a BERT model, or a vocab.txt")
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
-
-
 def vocabulary_of(tokenizer: Tokenizer) -> list[str]:
     """All tokens in the order of their ids."""
     ids = tokenizer.get_vocab()
     return sorted(ids, key=ids.__getitem__)
 
 
-def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
-    """Writes TOKENIZER_FILES, which `transformers.AutoTokenizer` and `BertTokenizerFast` load."""
-    settings = {
-        **SPECIAL_TOKENS,
-        "tokenizer_class": "BertTokenizer",
-        "do_lower_case": tokenizer.normalizer.lowercase,
-        "strip_accents": tokenizer.normalizer.strip_accents,
-        "tokenize_chinese_chars": tokenizer.normalizer.handle_chinese_chars,
-        "model_max_length": MODEL_MAX_LENGTH,
-    }
-    write_text(directory / "vocab.txt", "".join(f"{token}\n" for token in vocabulary_of(tokenizer)))
-    write_text(directory / "tokenizer.json", tokenizer.to_str(pretty=True))
-    write_json(directory / "tokenizer_config.json", settings)
-    write_json(directory / "special_tokens_map.json", SPECIAL_TOKENS)
-
-
-def encode(tokenizer: Tokenizer, sentences: pa.StringArray) -> pa.ListArray:
-    """The token ids of each sentence (S,), without special tokens.
-
-    A special token's name in the text, such as `[MASK]`, is text like any other.
-    """
-    words = pc.split_pattern(sentences, " ")  # (S,) lists of words
-    occurrences = words.values.dictionary_encode()  # (W,) indices of distinct words
-    ids = _encode_words(tokenizer, occurrences.dictionary).take(occurrences.indices)  # (W,) lists of ids
-    return pa.ListArray.from_arrays(ids.offsets.take(words.offsets), ids.values)
-
-
-def _encode_words(tokenizer: Tokenizer, words: pa.StringArray) -> pa.ListArray:
-    tokenizer.encode_special_tokens = True
-    list_type = pa.list_(token_type(tokenizer.get_vocab_size()))
-    parts = []
-    for start in range(0, len(words), _WORDS_AT_ONCE):
-        batch = words.slice(start, _WORDS_AT_ONCE).to_pylist()
-        encodings = tokenizer.encode_batch_fast(batch, add_special_tokens=False)
-        parts.append(pa.array([encoding.ids for encoding in encodings], list_type))
-    return pa.concat_arrays(parts)
+def train(batches: Iterable[pa.StringArray], vocab_size: int, lower_case: bool) -> Tokenizer:
+    """A tokenizer with the vocabulary that `train_vocabulary` finds."""
+    # Each character takes up to two tokens: alone, and as a "##" piece.
+    max_characters = min(MAX_CHARACTERS, (vocab_size - len(SPECIAL_TOKENS)) // 2)
+    return make_tokenizer(train_vocabulary(batches, vocab_size, max_characters, lower_case), lower_case)
 
 
 def train_vocabulary(

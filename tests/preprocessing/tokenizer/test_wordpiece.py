@@ -1,9 +1,7 @@
-"""Laws of preprocessing/tokenizer.py."""
+"""Laws of preprocessing/tokenizer/wordpiece.py."""
 
 import gzip
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,19 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing.errors import DataError
-from preprocessing.tokenizer import (
+from preprocessing.tokenizer.encoding import encode
+from preprocessing.tokenizer.saving import load_tokenizer, save_tokenizer
+from preprocessing.tokenizer.wordpiece import (
     SPECIAL_TOKENS,
-    encode,
-    load_tokenizer,
     make_tokenizer,
     read_vocabulary,
-    save_tokenizer,
     train_vocabulary,
     vocabulary_of,
 )
 
-ROOT = Path(__file__).parents[2]
-SHARED = ROOT.parent / "shared" / "data"
+SHARED = Path(__file__).parents[4] / "shared" / "data"
 SPECIAL = list(SPECIAL_TOKENS.values())
 LETTERS = [*"abcdeé中,.[]#", *(f"##{letter}" for letter in "abcdeé"), "ab", "##cd", "mask", "the"]
 TEXT = st.text(
@@ -84,25 +80,6 @@ def test_ids_equal_those_of_transformers_on_wikipedia(tmp_path, cased):
     assert encode(make_tokenizer(read_vocabulary(path), not cased), pa.array(lines)).to_pylist() == expected
 
 
-def test_a_trained_vocabulary_depends_on_the_text_alone():
-    """Three processes with other hash seeds train the same tokens in the same order, ties and all."""
-    program = (
-        "import pyarrow as pa; from random import Random; from preprocessing.tokenizer import train_vocabulary\n"
-        "random, letters = Random(0), 'abcdefghijklmnopqrstuvwxyzäöü'\n"
-        "words = [''.join(random.choices(letters, k=6)) for _ in range(500)]\n"
-        "print('\\n'.join(train_vocabulary([pa.array(words), pa.array(words[:100])], 400, 24, True)))\n"
-    )
-    outputs = {
-        subprocess.run(
-            [sys.executable, "-c", program], cwd=ROOT, env={"PYTHONHASHSEED": seed}, capture_output=True, check=True
-        ).stdout
-        for seed in ("0", "1", "2")
-    }
-    (output,) = outputs
-    tokens = output.decode().split()
-    assert tokens[:5] == SPECIAL and len(tokens) == 400 == len(set(tokens))
-
-
 def test_training_merges_what_is_frequent():
     """The most frequent words become tokens, characters beyond the limit do not."""
     sentences = pa.array(["hello world"] * 50 + ["hexagon"] * 2 + ["q"])
@@ -125,12 +102,3 @@ def test_a_vocabulary_that_is_none_is_refused_with_its_place(tmp_path, lines, me
     (tmp_path / "vocab.txt").write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=message):
         read_vocabulary(tmp_path / "vocab.txt")
-
-
-def test_another_kind_of_tokenizer_is_refused(tmp_path):
-    """Only WordPiece behind BERT's pre-tokenizer can be encoded word by word."""
-    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE"}, "pre_tokenizer": None}))
-    with pytest.raises(DataError, match=r"tokenizer\.json: .*'BPE', None, None.* reads WordPiece"):
-        load_tokenizer(tmp_path)
-    with pytest.raises(DataError, match=r"tokenizer\.json: missing"):
-        load_tokenizer(tmp_path / "none")

@@ -1,0 +1,159 @@
+"""SentencePiece's unigram model, as ALBERT has it.
+
+Text is normalised, white space becomes a mark before each word, and a word is cut into the pieces that are likeliest
+together. The released code splits what ends in a digit and a comma ("9," is "9" and ","); a penalty on such pieces does
+the same. transformers' AlbertTokenizer differs from it: it cuts at the symbols of USER_SYMBOLS first and then marks the
+next piece as if a space stood before it ("(a" as "(" "▁a"). Here the ids are those of google-research/albert.
+Source: tokenization.py of google-research/albert; https://arxiv.org/abs/1804.10959.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import sentencepiece
+from google.protobuf.message import DecodeError
+from sentencepiece import sentencepiece_model_pb2 as formats
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from preprocessing.errors import DataError
+
+SPECIAL_TOKENS = {
+    "pad_token": "<pad>",
+    "unk_token": "<unk>",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+"""By the names that `transformers` gives them; a trained vocabulary numbers them 0 .. 4 in this order."""
+USER_SYMBOLS = ("(", ")", '"', "-", ".", "–", "£", "€")
+"""Always pieces of their own, as ALBERT's vocabulary has them."""
+CHARACTER_COVERAGE = 0.99995
+"""Share of the characters of the text that get a piece; as ALBERT's."""
+_MARK = "▁"
+_PENALTY = 100.0
+_LONGEST_SENTENCE = 2**16
+"""In bytes; the trainer would leave out longer ones without a word."""
+
+
+def assemble(proto: Any, lower_case: bool) -> Tokenizer:
+    """The tokenizer of a parsed SentencePiece model.
+
+    Args:
+        proto: a `ModelProto`.
+        lower_case: whether text is lower-cased and loses its accents first.
+
+    Raises:
+        ValueError: it is no unigram model, or lacks a special token.
+    """
+    if proto.trainer_spec.model_type != formats.TrainerSpec.UNIGRAM:  # type: ignore[attr-defined]
+        raise ValueError("is no unigram model")
+    pieces = [(piece.piece, _score(piece.piece, piece.score)) for piece in proto.pieces]
+    if missing := set(SPECIAL_TOKENS.values()) - {piece for piece, _ in pieces}:
+        raise ValueError(f"lacks {', '.join(sorted(missing))}")
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=proto.trainer_spec.unk_id, byte_fallback=False))
+    tokenizer.normalizer = _normalizer(proto.normalizer_spec.precompiled_charsmap, lower_case)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=_MARK, prepend_scheme="always")]
+    )
+    tokenizer.decoder = decoders.Metaspace(replacement=_MARK, prepend_scheme="always")
+    ends = [
+        (token, tokenizer.token_to_id(token)) for token in (SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"])
+    ]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", special_tokens=ends
+    )
+    mask = SPECIAL_TOKENS["mask_token"]
+    plain = [token for token in SPECIAL_TOKENS.values() if token != mask]
+    # The mask takes the space before it along: "a [MASK]" has the ids of "a" and the mask.
+    tokenizer.add_special_tokens([*plain, AddedToken(mask, lstrip=True, special=True, normalized=False)])
+    return tokenizer
+
+
+def lower_cases(tokenizer: Tokenizer) -> bool:
+    """Whether a tokenizer that `assemble` made lower-cases text."""
+    return any(isinstance(step, normalizers.Lowercase) for step in tokenizer.normalizer)
+
+
+def read_model(path: Path, lower_case: bool) -> Tokenizer:
+    """The tokenizer of a SentencePiece `.model` file.
+
+    Raises:
+        DataError: it is none, no unigram model, or lacks a special token.
+    """
+    try:
+        return assemble(_parse(path.read_bytes()), lower_case)
+    except DecodeError:
+        raise DataError(f"{path}: no SentencePiece model; give one, such as ALBERT's spiece.model") from None
+    except ValueError as error:
+        raise DataError(f"{path}: {error}; give a unigram model with ALBERT's special tokens") from None
+
+
+def train(batches: Iterable[pa.StringArray], vocab_size: int, lower_case: bool) -> Tokenizer:
+    """A unigram model by SentencePiece's own trainer, on one thread: equal text gives the equal vocabulary.
+
+    The trainer of huggingface/tokenizers sums in the order of randomly seeded hash maps.
+
+    Args:
+        batches: sentences.
+        vocab_size: number of pieces wanted; a small corpus may give fewer.
+        lower_case: as in `assemble`.
+    """
+    before = normalizers.Sequence(_first_steps(lower_case))
+    model = io.BytesIO()
+    named = {f"{name.removesuffix('_token')}_piece": token for name, token in SPECIAL_TOKENS.items()}
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=_normalized(before, batches),
+        model_writer=model,
+        model_type="unigram",
+        vocab_size=vocab_size,
+        hard_vocab_limit=False,
+        character_coverage=CHARACTER_COVERAGE,
+        control_symbols=[named["cls_piece"], named["sep_piece"], named["mask_piece"]],
+        user_defined_symbols=list(USER_SYMBOLS),
+        pad_id=0,
+        unk_id=1,
+        bos_id=-1,
+        eos_id=-1,
+        pad_piece=named["pad_piece"],
+        unk_piece=named["unk_piece"],
+        max_sentence_length=_LONGEST_SENTENCE,
+        num_threads=1,
+        minloglevel=2,
+    )
+    return assemble(_parse(model.getvalue()), lower_case)
+
+
+def _parse(data: bytes) -> Any:
+    proto = formats.ModelProto()  # type: ignore[attr-defined]
+    proto.ParseFromString(data)
+    return proto
+
+
+def _score(piece: str, score: float) -> float:
+    """The score in as few digits as float32 needs: tokenizer.json would not bring all of float64's back."""
+    ends_in_number_comma = len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
+    return float(str(np.float32(score - _PENALTY * ends_in_number_comma)))
+
+
+def _first_steps(lower_case: bool) -> list[normalizers.Normalizer]:
+    """What ALBERT's code does before SentencePiece: quotes, and, uncased, accents and case."""
+    steps: list[normalizers.Normalizer] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
+    if lower_case:
+        steps += [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
+    return steps
+
+
+def _normalizer(charsmap: bytes, lower_case: bool) -> normalizers.Normalizer:
+    """Those steps, then the model's own rules."""
+    own = [normalizers.Precompiled(charsmap)] if charsmap else []
+    return normalizers.Sequence([*_first_steps(lower_case), *own])
+
+
+def _normalized(steps: normalizers.Normalizer, batches: Iterable[pa.StringArray]) -> Iterator[str]:
+    for batch in batches:
+        for sentence in batch.to_pylist():
+            yield steps.normalize_str(sentence)

@@ -1,0 +1,38 @@
+"""Laws of preprocessing/tokenizer/registry.py: of training, for all kinds."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from preprocessing.tokenizer.registry import KINDS
+
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import hashlib, sys, pyarrow as pa
+from random import Random
+from preprocessing.tokenizer.registry import KINDS
+random, letters = Random(0), 'abcdefghijklmnopqrstuvwxyzäöü'
+words = [''.join(random.choices(letters, k=random.randint(2, 6))) for _ in range(400)]
+text = [' '.join(random.choices(words, k=9)) for _ in range(300)]
+kind = KINDS[sys.argv[1]]
+tokenizer = kind.train([pa.array(text), pa.array(text[:50])], 500, kind.lower_case)
+print(tokenizer.get_vocab_size(), hashlib.sha256(tokenizer.to_str().encode()).hexdigest())
+"""
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_a_trained_tokenizer_depends_on_the_text_alone(name):
+    """Three processes with other hash seeds and numbers of threads train the same one, ties and all."""
+    outputs = {
+        subprocess.run(
+            [sys.executable, "-c", PROGRAM, name],
+            cwd=ROOT,
+            env={"PYTHONHASHSEED": seed, "RAYON_NUM_THREADS": threads},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed, threads in (("0", "1"), ("1", "2"), ("2", "4"))
+    }
+    assert len(outputs) == 1
