@@ -27,6 +27,9 @@ SPLITS = (TRAIN, HELDOUT)
 _SHORTEST = 5
 """Smallest max_seq_length: a token each for A and B with three special tokens."""
 
+_RANGES_AT_ONCE = 10_000
+"""A range of tokens as a Python object takes as much memory as its tokens, so only some live at a time."""
+
 
 @dataclass(frozen=True)
 class BuildConfig:
@@ -189,14 +192,23 @@ def build_shard(task: BuildTask) -> Shard:
 
 def _batches(task: BuildTask, tokenizer: Tokenizer) -> Iterator[pa.RecordBatch]:
     """The samples of each pass over the task's partitions. Held-out data is passed over once."""
-    corpus = Corpus.open(task.documents)
-    documents = pa.concat_arrays([corpus.read(partition) for partition in task.partitions])
-    tokens = encode(tokenizer, documents.flatten())
-    layout = without_empty(tokens.offsets.to_numpy(), documents.offsets.to_numpy())
+    tokens, layout = _encode(Corpus.open(task.documents), task.partitions, tokenizer)
     for duplicate in range(task.config.duplicates if task.split == TRAIN else 1):
         random = random_numbers(task.config.seed, duplicate, task.split, task.number)
         samples = task.config.strategy.samples(layout, task.config.max_seq_length, task.config.short_share, random)
-        yield gather(tokens.values.to_numpy(), samples, task.first_document, tokenizer.get_vocab_size())
+        yield gather(tokens, samples, task.first_document, tokenizer.get_vocab_size())
+
+
+def _encode(corpus: Corpus, partitions: list[int], tokenizer: Tokenizer) -> tuple[np.ndarray, Layout]:
+    """The tokens (T,) of these partitions and where they lie; of the text, a part at a time is in memory."""
+    tokens, sentences, documents = [], [np.zeros(1, int)], [np.zeros(1, int)]
+    for part in (part for partition in partitions for part in corpus.parts(partition)):
+        ids = encode(tokenizer, part.flatten())
+        tokens.append(ids.flatten().to_numpy())
+        sentences.append(np.diff(ids.offsets))
+        documents.append(np.diff(part.offsets))
+    starts = (np.cumsum(np.concatenate(lengths)) for lengths in (sentences, documents))
+    return np.concatenate(tokens), without_empty(*starts)
 
 
 def without_empty(sentences: np.ndarray, documents: np.ndarray) -> Layout:
@@ -214,16 +226,22 @@ def without_empty(sentences: np.ndarray, documents: np.ndarray) -> Layout:
 def gather(tokens: np.ndarray, samples: Samples, first_document: int, vocab_size: int) -> pa.RecordBatch:
     """The rows of a shard: `samples` (N, 6), cut out of the tokens (T,) of a partition."""
     a_start, a_stop, b_start, b_stop, labels, documents = samples.T  # (N,) each
-    ranges = samples[:, :4].reshape(-1, 2).tolist()  # A and B by turns
+    ranges = samples[:, :4].reshape(-1, 2)  # A and B by turns
+    blocks = np.split(ranges, range(_RANGES_AT_ONCE, len(ranges), _RANGES_AT_ONCE))
     lengths = a_stop - a_start + b_stop - b_start
     return sample_batch(
-        np.concatenate([tokens[:0], *(tokens[start:stop] for start, stop in ranges)]),
+        np.concatenate([_take(tokens, block) for block in blocks]),
         np.concatenate([[0], np.cumsum(lengths)]),
         boundaries=a_stop - a_start,
         labels=labels,
         documents=documents + first_document,
         vocab_size=vocab_size,
     )
+
+
+def _take(tokens: np.ndarray, ranges: np.ndarray) -> np.ndarray:
+    """The tokens in the ranges (N, 2), one after the other."""
+    return np.concatenate([tokens[:0], *(tokens[start:stop] for start, stop in ranges.tolist())])
 
 
 def _check_samples(directory: Path, splits: dict[str, Split], corpus: Corpus, segments: str) -> None:
