@@ -223,7 +223,7 @@ def plan_books(path: Path, split_bytes: int) -> list[BookFiles] | list[BookTar] 
     if path.is_file() and path.suffix.lower() == ".zip":
         return _plan_zip(path, split_bytes)
     found = path.rglob("*") if path.is_dir() else find_files(path, SUFFIXES)
-    files = sorted(file for file in found if is_book(file.name) and file.is_file())
+    files = sorted(file for file in found if is_book(file.name) and not file.is_dir())
     if not files:
         raise DataError(
             f"{path}: no book; give a directory, .zip or .tar (.gz, .bz2, .xz) of {', '.join(SUFFIXES)} files"

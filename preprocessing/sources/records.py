@@ -193,7 +193,7 @@ def find_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DataError(f"{path}: no such file or directory; check the path after the colon in --sources")
-    files = sorted(file for file in path.rglob("*") if file.name.endswith(suffixes) and file.is_file())
+    files = sorted(file for file in path.rglob("*") if file.name.endswith(suffixes) and not file.is_dir())
     if not files:
         raise DataError(f"{path}: no file below it ends in {', '.join(suffixes)}; check the path in --sources")
     return files

@@ -133,7 +133,7 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
     """The documents of a split by partition, handed on when they reach `split_mb`, as a compressed file's may."""
     block: list[list[Stored]] = [[] for _ in range(len(task.partitioning))]
     size = 0
-    for record in task.split.records():
+    for record in _records(task.split):
         tally.records += 1
         kept = _keep(record, task, tally)
         if not kept:
@@ -152,6 +152,16 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
             block, size = [[] for _ in range(len(task.partitioning))], 0
     if size:
         yield block
+
+
+def _records(split: Split) -> Iterator[Document | BadRecord]:
+    """The split's records. A read that fails, as opposed to an opening, does not say by itself of which file."""
+    try:
+        yield from split.records()
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, ", ".join(map(str, split.files[:3]))) from None
 
 
 def _keep(record: Document | BadRecord, task: ExtractTask, tally: Tally) -> Document | BadRecord | None:
