@@ -19,8 +19,8 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 BLOCK_BYTES = 16 * 10**6
-NUM_WORDS = 10**6
-"""Distinct words of the made-up language: a partition of English Wikipedia has some 500,000."""
+NUM_WORDS = 2 * 10**5
+"""Distinct words of the made-up language. A partition of English has more, but most are made of few pieces."""
 SECONDS_BETWEEN_SAMPLES = 0.2
 FIGURES = {"Rss": "rss", "Pss": "pss", "Anonymous": "anonymous"}
 """Lines of /proc/PID/smaps_rollup, in kB, and what they are called here."""

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document
+from preprocessing.documents import DAMAGED_DUMP, MISSING_END, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
 from preprocessing.sources.records import find_files
 from preprocessing.sources.wikitext import to_prose
@@ -70,6 +70,8 @@ class _Chunk(NamedTuple):
     """Whether they belong to the range, or to what follows it."""
     damage: str = ""
     """What is wrong with the bz2 data that should follow, if anything."""
+    lost: int = 0
+    """About how many bytes of XML that costs."""
 
 
 class _Piece(NamedTuple):
@@ -82,6 +84,8 @@ class _Piece(NamedTuple):
     """What stands between the page's end and the piece's."""
     damage: str = ""
     """Why the next page is not where this piece ends, if anything is wrong."""
+    lost: int = 0
+    """About how many bytes of XML are lost if it is bad, beyond its own."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Dump:
     @property
     def num_bytes(self) -> int:
         """About how many bytes of prose it holds."""
-        return int((self.stop - self.start) * _PROSE_SHARE * (_BZ2_RATIO if _is_bz2(self.path) else 1))
+        return int(_xml_bytes(self.path, self.stop - self.start) * _PROSE_SHARE)
 
     def records(self) -> Iterator[Document | BadRecord]:
         """A document per article that has prose; bad records as `articles` gives them."""
@@ -118,19 +122,19 @@ class Dump:
         A page that is cut off or no XML is a bad record; so is, once per place, damaged bz2 data, after which reading
         goes on at the next stream.
         """
-        for position, data, after, damage in self._pieces():
+        for position, data, after, damage, lost in self._pieces():
             is_page = data.startswith(_PAGE)
             end = _PAGE_END if is_page else _HEAD_END
             page, closed, rest = data.partition(end)
             if is_page and closed and (article := _article(position, page + closed)):
                 yield article
-            if damage:
-                yield BadRecord(DAMAGED_DUMP, position, damage)
-            elif not closed:
-                yield BadRecord(DAMAGED_DUMP, position, f"cut off: no {end.decode()} before the next page or the end")
-            elif (found := rest.strip()) != after:
+            if not damage and not closed:
+                damage = f"cut off: no {end.decode()} before the next page or the end"
+            elif not damage and (found := rest.strip()) != after:
                 expected, shown = after.decode() or _PAGE.decode(), found[:40].decode(errors="replace")
-                yield BadRecord(DAMAGED_DUMP, position, f"expected {expected} after this page, found {shown!r}")
+                damage = f"expected {expected} after this page, found {shown!r}"
+            if damage:
+                yield BadRecord(DAMAGED_DUMP, position, damage, int(lost * _PROSE_SHARE))
 
     def place(self, position: int) -> str:
         """The file and the title of a page; reads the range up to there."""
@@ -159,17 +163,18 @@ class Dump:
             if not inside:
                 del held[:searched]
                 position, searched = position + searched, 0
-            damage = chunk.damage
+            damage, lost = chunk.damage, chunk.lost
             if not damage and len(held) > _MAX_PAGE_BYTES:
-                damage = f"page of more than {_MAX_PAGE_BYTES:,} bytes, left out"
+                damage, lost = f"page of more than {_MAX_PAGE_BYTES:,} bytes, left out", len(held)
             if damage:
-                yield from _before_damage(position, bytes(held), inside, chunk.own, damage)
+                yield from _before_damage(position, bytes(held), inside, chunk.own, damage, lost)
                 if not chunk.own:
                     return
                 position, searched, inside = position + len(held), 0, False
                 held.clear()
         if inside:
-            yield _Piece(position, bytes(held), after=_DUMP_END)
+            cut = 0 if _DUMP_END in held else _missing_end(self.path)
+            yield _Piece(position, bytes(held), after=_DUMP_END, lost=cut)
 
     def _chunks(self) -> Iterator[_Chunk]:
         if _is_bz2(self.path):
@@ -193,10 +198,10 @@ def _article(position: int, page: bytes) -> Article | BadRecord | None:
     return Article(position, wikitext)
 
 
-def _before_damage(position: int, data: bytes, inside: bool, own: bool, damage: str) -> Iterator[_Piece]:
+def _before_damage(position: int, data: bytes, inside: bool, own: bool, damage: str, lost: int) -> Iterator[_Piece]:
     """What is left of a piece before damage; of damage beyond the range the next one tells, if the page is whole."""
     if own or (inside and _PAGE_END not in data):
-        yield _Piece(position, data if inside else b"", damage=damage)
+        yield _Piece(position, data if inside else b"", damage=damage, lost=lost if own else 0)
     elif inside:
         yield _Piece(position, data)
 
@@ -223,17 +228,21 @@ def _bz2_chunks(path: Path, start: int, stop: int) -> Iterator[_Chunk]:
                     compressed = data[offset : offset + _BZ2_CHUNK] if decompressor.needs_input else b""
                     if decompressor.needs_input and not compressed:
                         raise EOFError("the file ends in the middle of a stream")
-                    offset += len(compressed)
                     yield _Chunk(decompressor.decompress(compressed, _CHUNK), own)
+                    offset += len(compressed)
             except (OSError, EOFError) as error:
-                yield _Chunk(b"", own, f"damaged bz2 data in the stream at byte {stream.start():,} ({error})")
+                damage = f"damaged bz2 data in the stream at byte {stream.start():,} ({error})"
                 stream = _STREAM.search(data, stream.end())
+                lost = _xml_bytes(path, (stream.start() if stream else len(data)) - offset) or _missing_end(path)
+                yield _Chunk(b"", own, damage, lost)
                 continue
             offset -= len(decompressor.unused_data)
             stream = _STREAM.match(data, offset)
             if not stream and offset < len(data):
-                yield _Chunk(b"", own, f"damaged bz2 data: no stream starts at byte {offset:,}, where one ended")
+                damage = f"damaged bz2 data: no stream starts at byte {offset:,}, where one ended"
                 stream = _STREAM.search(data, offset)
+                lost = _xml_bytes(path, (stream.start() if stream else len(data)) - offset)
+                yield _Chunk(b"", own, damage, lost)
 
 
 def plan_wikipedia(path: Path, split_bytes: int) -> list[Dump]:
@@ -269,8 +278,9 @@ def _dropped_namespaces(path: Path) -> tuple[str, ...]:
         DataError: the file is no dump.
     """
     head, damage = b"", ""
-    for data, _, damage in _head_chunks(path):
-        head += data
+    for chunk in _head_chunks(path):
+        head += chunk.data
+        damage = chunk.damage
         if damage or _HEAD_END in head or len(head) > _CHUNK:
             break
     if b"<mediawiki" not in head or _HEAD_END not in head:
@@ -286,6 +296,16 @@ def _head_chunks(path: Path) -> Iterator[_Chunk]:
     if path.stat().st_size == 0:  # Which cannot be mapped into memory.
         return iter(())
     return _bz2_chunks(path, 0, 1) if _is_bz2(path) else _plain_chunks(path, 0, _CHUNK)
+
+
+def _xml_bytes(path: Path, num_bytes: int) -> int:
+    """About how many bytes of XML so many bytes of the file hold."""
+    return num_bytes * (_BZ2_RATIO if _is_bz2(path) else 1)
+
+
+def _missing_end(path: Path) -> int:
+    """What counts as lost, in bytes of XML, where a dump stops before its end."""
+    return int(_xml_bytes(path, path.stat().st_size) * MISSING_END)
 
 
 def _is_bz2(path: Path) -> bool:
