@@ -44,6 +44,17 @@ def atomic_path(final: Path) -> Iterator[Path]:
     flush(final.parent)
 
 
+@contextmanager
+def reading(*paths: Path) -> Iterator[None]:
+    """Names the files in an error that comes while they are read; one of opening a file names it by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), ", ".join(map(str, paths))) from None
+
+
 def is_temporary(path: Path) -> bool:
     """Whether `path` has a name that `atomic_path` gives: what a killed process may leave behind."""
     return path.name.startswith(".") and path.suffix == _TEMPORARY_SUFFIX

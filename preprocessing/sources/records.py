@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple, TypeVar
 
 from preprocessing.documents import BROKEN_JSON, DOCUMENT_TOO_LARGE, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
+from preprocessing.files import reading
 from preprocessing.sources.compressed import also_compressed, is_compressed, open_text, text_bytes
 
 MAX_DOCUMENT_BYTES = 64 << 20
@@ -246,7 +247,7 @@ def _plan_ranges(
             yield file, 0, None
             continue
         start, size = 0, file.stat().st_size
-        with file.open("rb") as data:
+        with reading(file), file.open("rb") as data:
             while start < size:
                 data.seek(start + split_bytes - 1)
                 skip(data)

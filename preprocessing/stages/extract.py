@@ -9,7 +9,7 @@ import numpy as np
 
 from preprocessing.documents import LONG_SENTENCE, NO_SENTENCES, NOT_UTF8, BadRecord, Document, Split
 from preprocessing.errors import DataError
-from preprocessing.files import atomic_path, write_json
+from preprocessing.files import atomic_path, reading, write_json
 from preprocessing.filters import FilterConfig, collect_ngrams, load_ngrams, normalize, reason_to_drop
 from preprocessing.progress import LOG, progress
 from preprocessing.sentences import split_sentences
@@ -155,13 +155,8 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
 
 
 def _records(split: Split) -> Iterator[Document | BadRecord]:
-    """The split's records. A read that fails, as opposed to an opening, does not say by itself of which file."""
-    try:
+    with reading(*split.files):
         yield from split.records()
-    except OSError as error:
-        if error.filename is not None or error.errno is None:
-            raise
-        raise OSError(error.errno, error.strerror, ", ".join(map(str, split.files[:3]))) from None
 
 
 def _keep(record: Document | BadRecord, task: ExtractTask, tally: Tally) -> Document | BadRecord | None:
