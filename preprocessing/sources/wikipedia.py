@@ -10,9 +10,7 @@ One article is one document. Its title is not part of the text: it is no sentenc
 sentence begins with it. Headings are lines of their own.
 """
 
-import bz2
 import html
-import mmap
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,23 +18,17 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from preprocessing.documents import DAMAGED_DUMP, MISSING_END, NOT_UTF8, BadRecord, Document
+from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
+from preprocessing.sources.dumpfile import chunks, missing_end, xml_bytes
 from preprocessing.sources.records import find_files
 from preprocessing.sources.wikitext import to_prose
 
-_BZ2_RATIO = 4
-"""XML shrinks to about a quarter; sizes splits, partitions and progress bars."""
 _PROSE_SHARE = 0.5
 """About this part of the XML is prose; only sizes partitions and progress bars."""
-_CHUNK = 1 << 20
-"""Bytes of XML at a time."""
-_BZ2_CHUNK = 1 << 16
-"""Bytes of compressed XML at a time."""
 _MAX_PAGE_BYTES = 64 << 20
 """Longest page kept in memory: 30 times MediaWiki's limit of 2 MiB of wikitext, for any escaping."""
-_STREAM = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
-"""Start of a bz2 stream: its header and the mark of its first block, or of its end."""
+_MAX_HEAD_BYTES = 1 << 20
 _PAGE, _PAGE_END, _HEAD_END, _DUMP_END = b"<page>", b"</page>", b"</siteinfo>", b"</mediawiki>"
 _TITLE = re.compile(rb"<title>([^<]*)</title>")
 _NAMESPACE = re.compile(r'<namespace key="(?:6|14)"[^<>]*>([^<]+)</namespace>')
@@ -60,18 +52,6 @@ class Article(NamedTuple):
     position: int
     """As `Document.position`."""
     wikitext: str
-
-
-class _Chunk(NamedTuple):
-    """Bytes of XML as they come from the file."""
-
-    data: bytes
-    own: bool
-    """Whether they belong to the range, or to what follows it."""
-    damage: str = ""
-    """What is wrong with the bz2 data that should follow, if anything."""
-    lost: int = 0
-    """About how many bytes of XML that costs."""
 
 
 class _Piece(NamedTuple):
@@ -106,7 +86,7 @@ class Dump:
     @property
     def num_bytes(self) -> int:
         """About how many bytes of prose it holds."""
-        return int(_xml_bytes(self.path, self.stop - self.start) * _PROSE_SHARE)
+        return int(xml_bytes(self.path, self.stop - self.start) * _PROSE_SHARE)
 
     def records(self) -> Iterator[Document | BadRecord]:
         """A document per article that has prose; bad records as `articles` gives them."""
@@ -148,7 +128,7 @@ class Dump:
         held, position, searched = bytearray(), 0, 0
         limit = None  # Position at which the range ends, once it is known.
         inside = self.start == 0  # Else the first bytes belong to a page that started before the range.
-        for chunk in self._chunks():
+        for chunk in chunks(self.path, self.start, self.stop):
             if not chunk.own and limit is None:
                 limit = position + len(held)
             held += chunk.data
@@ -173,13 +153,8 @@ class Dump:
                 position, searched, inside = position + len(held), 0, False
                 held.clear()
         if inside:
-            cut = 0 if _DUMP_END in held else _missing_end(self.path)
+            cut = 0 if _DUMP_END in held else missing_end(self.path)
             yield _Piece(position, bytes(held), after=_DUMP_END, lost=cut)
-
-    def _chunks(self) -> Iterator[_Chunk]:
-        if _is_bz2(self.path):
-            return _bz2_chunks(self.path, self.start, self.stop)
-        return _plain_chunks(self.path, self.start, self.stop)
 
 
 def _article(position: int, page: bytes) -> Article | BadRecord | None:
@@ -206,45 +181,6 @@ def _before_damage(position: int, data: bytes, inside: bool, own: bool, damage: 
         yield _Piece(position, data)
 
 
-def _plain_chunks(path: Path, start: int, stop: int) -> Iterator[_Chunk]:
-    with path.open("rb") as file:
-        file.seek(start)
-        while start < stop and (data := file.read(min(_CHUNK, stop - start))):
-            yield _Chunk(data, own=True)
-            start += len(data)
-        while data := file.read(_CHUNK):
-            yield _Chunk(data, own=False)
-
-
-def _bz2_chunks(path: Path, start: int, stop: int) -> Iterator[_Chunk]:
-    """The streams that start in [start, stop), then the others; damaged ones up to where they can be read."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        stream = _STREAM.search(data, start)
-        while stream:
-            offset, own = stream.start(), stream.start() < stop
-            decompressor = bz2.BZ2Decompressor()
-            try:
-                while not decompressor.eof:
-                    compressed = data[offset : offset + _BZ2_CHUNK] if decompressor.needs_input else b""
-                    if decompressor.needs_input and not compressed:
-                        raise EOFError("the file ends in the middle of a stream")
-                    yield _Chunk(decompressor.decompress(compressed, _CHUNK), own)
-                    offset += len(compressed)
-            except (OSError, EOFError) as error:
-                damage = f"damaged bz2 data in the stream at byte {stream.start():,} ({error})"
-                stream = _STREAM.search(data, stream.end())
-                lost = _xml_bytes(path, (stream.start() if stream else len(data)) - offset) or _missing_end(path)
-                yield _Chunk(b"", own, damage, lost)
-                continue
-            offset -= len(decompressor.unused_data)
-            stream = _STREAM.match(data, offset)
-            if not stream and offset < len(data):
-                damage = f"damaged bz2 data: no stream starts at byte {offset:,}, where one ended"
-                stream = _STREAM.search(data, offset)
-                lost = _xml_bytes(path, (stream.start() if stream else len(data)) - offset)
-                yield _Chunk(b"", own, damage, lost)
-
-
 def plan_wikipedia(path: Path, split_bytes: int) -> list[Dump]:
     """Splits of a `.xml` or `.xml.bz2` dump, or of all in a directory, about `split_bytes` of XML each.
 
@@ -256,7 +192,7 @@ def plan_wikipedia(path: Path, split_bytes: int) -> list[Dump]:
     splits = []
     for file in files:
         dropped = _dropped_namespaces(file)
-        step = max(1, split_bytes // (_BZ2_RATIO if _is_bz2(file) else 1))
+        step = max(1, split_bytes // xml_bytes(file, 1))
         size = file.stat().st_size
         splits += [Dump(file, start, min(start + step, size), dropped) for start in range(0, size, step)]
     return splits
@@ -278,10 +214,10 @@ def _dropped_namespaces(path: Path) -> tuple[str, ...]:
         DataError: the file is no dump.
     """
     head, damage = b"", ""
-    for chunk in _head_chunks(path):
+    for chunk in chunks(path, 0, 1):
         head += chunk.data
         damage = chunk.damage
-        if damage or _HEAD_END in head or len(head) > _CHUNK:
+        if damage or _HEAD_END in head or len(head) > _MAX_HEAD_BYTES:
             break
     if b"<mediawiki" not in head or _HEAD_END not in head:
         raise DataError(
@@ -290,23 +226,3 @@ def _dropped_namespaces(path: Path) -> tuple[str, ...]:
         )
     names = map(html.unescape, _NAMESPACE.findall(head.decode("utf-8", errors="replace")))
     return tuple(sorted({*_CANONICAL_NAMESPACES, *names}))
-
-
-def _head_chunks(path: Path) -> Iterator[_Chunk]:
-    if path.stat().st_size == 0:  # Which cannot be mapped into memory.
-        return iter(())
-    return _bz2_chunks(path, 0, 1) if _is_bz2(path) else _plain_chunks(path, 0, _CHUNK)
-
-
-def _xml_bytes(path: Path, num_bytes: int) -> int:
-    """About how many bytes of XML so many bytes of the file hold."""
-    return num_bytes * (_BZ2_RATIO if _is_bz2(path) else 1)
-
-
-def _missing_end(path: Path) -> int:
-    """What counts as lost, in bytes of XML, where a dump stops before its end."""
-    return int(_xml_bytes(path, path.stat().st_size) * MISSING_END)
-
-
-def _is_bz2(path: Path) -> bool:
-    return path.suffix == ".bz2"
