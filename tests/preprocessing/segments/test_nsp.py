@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from layouts import DOCUMENTS, document_at, layout_of, rows
 
 from preprocessing.errors import DataError
+from preprocessing.schema import RANDOM_NEXT
 from preprocessing.segments.layout import random_numbers
 from preprocessing.segments.nsp import next_sentence_pairs
 
@@ -91,6 +92,21 @@ def test_random_documents_are_uniform():
     # 20 cells of 200 expected; the chi-square statistic with 19 degrees of freedom exceeds 43.8 once in 1000.
     assert len(counts) == 20
     assert sum((count - 200) ** 2 / 200 for count in counts) < 43.8
+
+
+def test_a_pass_over_a_partition_draws_all_documents_alike():
+    """Whatever their lengths: how often B comes from each of 60 documents is as chance has it among the others."""
+    lengths = Random(2)
+    layout = layout_of([[5] * (20 + int(lengths.random() * 400)) for _ in range(60)])
+    expected, found = [0.0] * 60, [0] * 60
+    for pair in sentence_pairs(layout, 64, 0.1, random_numbers(3)):
+        if pair.label == RANDOM_NEXT:
+            found[document_at(layout, pair.b_start)] += 1
+            for other in {*range(60)} - {pair.document}:
+                expected[other] += 1 / 59
+    assert min(expected) > 10
+    # The chi-square statistic with 59 degrees of freedom exceeds 98.3 once in 1000.
+    assert sum((count - mean) ** 2 / mean for count, mean in zip(found, expected, strict=True)) < 98.3
 
 
 def test_short_sequences_have_their_share():
