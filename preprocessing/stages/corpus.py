@@ -194,12 +194,12 @@ class Corpus:
         return pa.concat_arrays([*self.parts(partition), pa.array([], _DOCUMENT)])
 
     def parts(self, partition: int) -> Iterator[pa.ListArray]:
-        """The same documents, _PART_BYTES of text at a time, so that nobody needs to hold them all."""
+        """The same documents, _PART_BYTES of text at a time, so that nobody need hold them all; no part is empty."""
         documents = pa.chunked_array(self._columns("sentences", partition), _DOCUMENT)
         kept = self._kept(partition)  # (D,)
         for start, stop in pairwise(_cuts(documents)):
-            part = documents.slice(start, stop - start).combine_chunks()
-            yield part.filter(pa.array(kept[start:stop]))
+            if kept[start:stop].any():
+                yield documents.slice(start, stop - start).combine_chunks().filter(pa.array(kept[start:stop]))
 
     def _kept(self, partition: int) -> np.ndarray:
         """(D,) whether each stored document is read."""

@@ -38,8 +38,8 @@ def test_partitions_are_random_samples_of_all_sources(tmp_path):
     texts += [f"{number} is a document of the second source." for number in range(2000)]
     for folder, order in (("forwards", texts), ("backwards", texts[::-1])):
         (tmp_path / folder).mkdir()
-        (tmp_path / folder / "a.txt").write_text("\n\n".join(order[:2500]))
-        (tmp_path / folder / "b.txt").write_text("\n\n".join(order[2500:]))
+        (tmp_path / folder / "a.txt").write_text("".join(f"{text}\n\n" for text in order[:2500]))
+        (tmp_path / folder / "b.txt").write_text("".join(f"{text}\n\n" for text in order[2500:]))
     one, other = (
         [{text for (text,) in corpus.read(p).to_pylist()} for p in corpus.partitioning.partitions("train")]
         for corpus in (run(tmp_path / f"{name}-out", f"text:{tmp_path / name}") for name in ("forwards", "backwards"))
