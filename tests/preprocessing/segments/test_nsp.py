@@ -95,18 +95,19 @@ def test_random_documents_are_uniform():
 
 
 def test_a_pass_over_a_partition_draws_all_documents_alike():
-    """Whatever their lengths: how often B comes from each of 60 documents is as chance has it among the others."""
+    """Whatever their lengths: how often B comes from each of 60 documents, and from the n-th after A's, is chance."""
     lengths = Random(2)
     layout = layout_of([[5] * (20 + int(lengths.random() * 400)) for _ in range(60)])
-    expected, found = [0.0] * 60, [0] * 60
-    for pair in sentence_pairs(layout, 64, 0.1, random_numbers(3)):
-        if pair.label == RANDOM_NEXT:
-            found[document_at(layout, pair.b_start)] += 1
-            for other in {*range(60)} - {pair.document}:
-                expected[other] += 1 / 59
-    assert min(expected) > 10
-    # The chi-square statistic with 59 degrees of freedom exceeds 98.3 once in 1000.
-    assert sum((count - mean) ** 2 / mean for count, mean in zip(found, expected, strict=True)) < 98.3
+    pairs = [pair for pair in sentence_pairs(layout, 64, 0.1, random_numbers(3)) if pair.label == RANDOM_NEXT]
+    documents = [document_at(layout, pair.b_start) for pair in pairs]
+    distances = [(document - pair.document) % 60 for document, pair in zip(documents, pairs, strict=True)]
+    others = [sum(pair.document != document for pair in pairs) / 59 for document in range(60)]
+    assert min(others) > 10 and 0 not in distances
+    by_document = sum((documents.count(number) - mean) ** 2 / mean for number, mean in enumerate(others))
+    mean = len(pairs) / 59
+    by_distance = sum((distances.count(number) - mean) ** 2 / mean for number in range(1, 60))
+    # The chi-square statistic with 58 degrees of freedom exceeds 97 once in 1000.
+    assert by_document < 97 and by_distance < 97
 
 
 def test_short_sequences_have_their_share():
