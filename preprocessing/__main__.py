@@ -23,7 +23,7 @@ from preprocessing.filters import DECONTAMINATE_HELP, FilterConfig
 from preprocessing.inspect.command import InspectConfig, inspect
 from preprocessing.sources.registry import SOURCES_HELP
 from preprocessing.stages.build import BuildConfig, build
-from preprocessing.stages.directory import STAGE_NAME, check_vacant
+from preprocessing.stages.directory import STAGE_NAME, check_vacant, sole_run
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.stages.mixing import WEIGHTS_HELP
 from preprocessing.stages.verify import verify
@@ -153,17 +153,18 @@ def run_stages(out: Path, configs: dict[type, Any], executor: Executor) -> None:
     """Runs the stages that have a configuration, in order.
 
     Raises:
-        DataError: what is wrong with the input, the options or what `out` holds.
+        DataError: what is wrong with the input, the options or what `out` holds, or another run works there.
     """
     if not any(out.glob(f"*/{STAGE_NAME}")):
         check_vacant(out)
     documents, tokenizer = out / "documents", out / "tokenizer"
-    if ExtractConfig in configs:
-        extract(documents, configs[ExtractConfig], configs[FilterConfig], executor)
-    if TokenizerConfig in configs:
-        prepare_tokenizer(tokenizer, configs[TokenizerConfig], documents)
-    if BuildConfig in configs:
-        build(out / configs[BuildConfig].directory_name, configs[BuildConfig], documents, tokenizer, executor)
+    with sole_run(out):
+        if ExtractConfig in configs:
+            extract(documents, configs[ExtractConfig], configs[FilterConfig], executor)
+        if TokenizerConfig in configs:
+            prepare_tokenizer(tokenizer, configs[TokenizerConfig], documents)
+        if BuildConfig in configs:
+            build(out / configs[BuildConfig].directory_name, configs[BuildConfig], documents, tokenizer, executor)
 
 
 def exit_status(command: Callable[[], int | None]) -> int:

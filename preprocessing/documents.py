@@ -15,11 +15,15 @@ NO_TEXT_KEY = "text key missing"
 NO_SENTENCES = "no sentences"
 DAMAGED_DUMP = "damaged dump"
 LONG_SENTENCE = "sentence too long"
+DOCUMENT_TOO_LARGE = "document too large"
 BOOK_TOO_LARGE = "book too large"
 DAMAGED_EPUB = "damaged EPUB"
 ENCRYPTED_EPUB = "encrypted EPUB"
 DAMAGED_ARCHIVE = "damaged archive"
 CONTRADICTORY_MARKERS = "contradictory Gutenberg markers"
+
+MISSING_END = 0.5
+"""Share of a file that counts as lost where the file stops before its end: how much was to come, nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,9 @@ class BadRecord:
     """As `Document.position`."""
     detail: str
     """What is wrong, for the report."""
+    lost_bytes: int = 0
+    """About how many bytes of text are lost with it, where that may be far more than a document: the rest of a damaged
+    file. As `Split.num_bytes`."""
 
 
 class Split(Protocol):

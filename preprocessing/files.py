@@ -4,6 +4,7 @@ A file is written under a temporary name in its own directory, flushed to disk, 
 after a crash at any moment the final name holds the old content or the new one (POSIX rename(2) is atomic).
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from typing import Any
 from preprocessing.errors import DataError
 
 _TEMPORARY_SUFFIX = ".tmp"
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -23,15 +25,34 @@ def atomic_path(final: Path) -> Iterator[Path]:
     """Yields a temporary path beside `final`; what was written there becomes `final` when the block ends without error.
 
     On an error the temporary file is removed and `final` stays as it was.
+
+    Raises:
+        DataError: the disk is full, or the quota, or the process's limit on file sizes.
     """
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
     try:
         yield temporary
         flush(temporary)
         os.replace(temporary, final)
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        remedy = "make room and run the same command again: it continues where it stopped"
+        raise DataError(f"{final}: {os.strerror(error.errno)}; {remedy}") from None
     finally:
         temporary.unlink(missing_ok=True)
     flush(final.parent)
+
+
+@contextmanager
+def reading(*paths: Path) -> Iterator[None]:
+    """Names the files in an error that comes while they are read; one of opening a file names it by itself."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), ", ".join(map(str, paths))) from None
 
 
 def is_temporary(path: Path) -> bool:

@@ -11,7 +11,10 @@ from concurrent.futures import FIRST_EXCEPTION, Executor, Future, ProcessPoolExe
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
+from threading import Thread
 from typing import Any, Literal, TypeVar
+
+import pyarrow as pa
 
 from preprocessing.errors import DataError
 
@@ -61,7 +64,7 @@ def run_job(config: WorkersConfig, job: Callable[[Executor], int]) -> int:
         return _run_mpi_job(job)
     # Not fork: the tokenizer's and Arrow's threads do not survive it.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(config.workers or _num_cores(), context, initializer=_use_one_core) as executor:
+    with ProcessPoolExecutor(config.workers or _num_cores(), context, initializer=_start_worker) as executor:
         return job(executor)
 
 
@@ -77,7 +80,7 @@ def _run_mpi_job(job: Callable[[Executor], int]) -> int:
             "start it with `mpirun -n N` or `srun`, N at least 2, or use --executor processes"
         )
     status = None
-    with MPICommExecutor(world, root=0, initializer=_use_one_core) as executor:
+    with MPICommExecutor(world, root=0, initializer=_use_little) as executor:
         if executor is not None:
             status = job(executor)  # type: ignore[arg-type]  # An MPIPoolExecutor, which its stubs do not say.
     return world.bcast(status, root=0)
@@ -88,9 +91,25 @@ def _num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _use_one_core() -> None:
-    """Tokenizers would start a thread per core in every worker."""
+def _start_worker() -> None:
+    """Prepares a process of the pool."""
+    _use_little()
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _use_little() -> None:
+    """One core, where tokenizers would start a thread per core; and memory that is given back when it is free, where
+    Arrow's own allocator keeps it."""
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    pa.set_memory_pool(pa.system_memory_pool())
+
+
+def _end_with_parent() -> None:
+    """Ends a worker whose parent was killed: it would wait for its next task for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def run_tasks(

@@ -1,6 +1,12 @@
 """Pairs for next sentence prediction, as google-research/bert samples them.
 
 Source: create_pretraining_data.py of google-research/bert.
+
+B of a random pair is drawn from the partition, not from the corpus. A partition is a random sample of the documents, by
+a hash of their texts, so any two documents are as likely to meet as any others. What can differ is what a partition of
+D documents holds: of a kind of text with the share p of the corpus, p +- sqrt(p (1 - p) / D). 64 MB of Wikipedia are
+some 20,000 articles, and a kind of 1% scatters by 0.07 points; of books they are some 160, and it scatters by 0.8
+points. Some hundred documents are enough; where there are fewer, raise partition_mb.
 """
 
 from collections.abc import Iterator

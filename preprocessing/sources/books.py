@@ -7,6 +7,7 @@ macOS puts `._` files beside each.
 """
 
 import bz2
+import errno
 import gzip
 import lzma
 import tarfile
@@ -22,6 +23,7 @@ from preprocessing.documents import (
     BOOK_TOO_LARGE,
     CONTRADICTORY_MARKERS,
     DAMAGED_ARCHIVE,
+    MISSING_END,
     BadRecord,
     Document,
 )
@@ -38,8 +40,8 @@ MAX_TEXT_BYTES = 64 << 20
 MAX_EPUB_BYTES = 256 << 20
 """Largest EPUB file, pictures included."""
 
-_OPENERS: dict[str, Callable[..., Any]] = {
-    ".tar": open,
+_OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {
+    ".tar": lambda file: file,
     ".tar.gz": gzip.open,
     ".tgz": gzip.open,
     ".tar.bz2": bz2.open,
@@ -87,32 +89,40 @@ class BookTar:
     @property
     def num_bytes(self) -> int:
         """Bytes of the archive, estimated where it is compressed."""
-        return self.path.stat().st_size * (1 if self.path.suffix == ".tar" else _COMPRESSED_RATIO)
+        return self._text_bytes(self.path.stat().st_size)
 
     def records(self) -> Iterator[Document | BadRecord]:
         """The books up to the end or the first damage, which is a record too; a position is the member's number."""
         number = 0
-        try:
-            for number, (name, file) in enumerate(self._members()):
-                if file and is_book(name):
-                    yield from read_book(name, _read(file, name), number)
-                number += 1  # The next one, should its header be damaged.
-        except _TAR_DAMAGE as error:
-            detail = f"{type(error).__name__}: {error}; what follows is not read, fetch the archive again"
-            yield BadRecord(DAMAGED_ARCHIVE, number, detail)
+        with self.path.open("rb") as archive:
+            try:
+                for number, (name, file) in enumerate(self._members(archive)):
+                    if file and is_book(name):
+                        yield from read_book(name, _read(file, name), number)
+                    number += 1  # The next one, should its header be damaged.
+            except _TAR_DAMAGE as error:
+                _raise_if_of_disk(error)
+                size = self.path.stat().st_size
+                lost = size - archive.tell() or int(size * MISSING_END)
+                detail = f"{type(error).__name__}: {error}; what follows is not read, fetch the archive again"
+                yield BadRecord(DAMAGED_ARCHIVE, number, detail, self._text_bytes(lost))
 
     def place(self, position: int) -> str:
         """`archive: member`."""
-        with suppress(*_TAR_DAMAGE):
-            for number, (name, _) in enumerate(self._members()):
+        with suppress(*_TAR_DAMAGE), self.path.open("rb") as archive:
+            for number, (name, _) in enumerate(self._members(archive)):
                 if number == position:
                     return f"{self.path}: {name}"
         return f"{self.path}: after {position:,} members"
 
-    def _members(self) -> Iterator[tuple[str, IO[bytes] | None]]:
+    def _text_bytes(self, num_bytes: int) -> int:
+        """About how many bytes of text so many bytes of the file hold."""
+        return num_bytes * (1 if self.path.suffix == ".tar" else _COMPRESSED_RATIO)
+
+    def _members(self, file: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None]]:
         """Name and content (None of what is no file) of each member; the content before the next is asked for."""
-        opened = _OPENERS[_tar_suffix(self.path)](self.path, "rb")
-        with opened as stream, tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
+        stream = _OPENERS[_tar_suffix(self.path)](file)
+        with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
             while (member := archive.next()) is not None:
                 yield member.name, archive.extractfile(member) if member.isreg() else None
                 archive.members.clear()  # type: ignore[attr-defined]  # It would keep all headers.
@@ -157,6 +167,7 @@ class BookZip:
                     with archive.open(member) as file:
                         data = _read(file, member.filename)
                 except ZIP_DAMAGE as error:
+                    _raise_if_of_disk(error)
                     yield BadRecord(DAMAGED_ARCHIVE, number, f"{type(error).__name__}: {error}; fetch it again")
                 else:
                     yield from read_book(member.filename, data, number)
@@ -165,6 +176,15 @@ class BookZip:
         """`archive: member`."""
         with zipfile.ZipFile(self.path) as archive:
             return f"{self.path}: {_zip_books(archive)[position].filename}"
+
+
+def _raise_if_of_disk(error: Exception) -> None:
+    """Raises an error of the disk again, which has a number: that is no damage of the archive.
+
+    But for EINVAL: damaged zip files make zipfile seek to before the start.
+    """
+    if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
+        raise error
 
 
 def read_book(name: str, data: bytes, position: int) -> Iterator[Document | BadRecord]:
@@ -223,7 +243,7 @@ def plan_books(path: Path, split_bytes: int) -> list[BookFiles] | list[BookTar] 
     if path.is_file() and path.suffix.lower() == ".zip":
         return _plan_zip(path, split_bytes)
     found = path.rglob("*") if path.is_dir() else find_files(path, SUFFIXES)
-    files = sorted(file for file in found if is_book(file.name) and file.is_file())
+    files = sorted(file for file in found if is_book(file.name) and not file.is_dir())
     if not files:
         raise DataError(
             f"{path}: no book; give a directory, .zip or .tar (.gz, .bz2, .xz) of {', '.join(SUFFIXES)} files"

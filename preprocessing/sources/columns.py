@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from preprocessing.documents import NO_TEXT_KEY, BadRecord, Document
 from preprocessing.errors import DataError
+from preprocessing.files import reading
 from preprocessing.sources.records import decode, find_files, group
 
 _BYTES_OF = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
@@ -161,7 +162,7 @@ def plan_arrow(path: Path, split_bytes: int, text_key: str) -> Iterator[ArrowFil
 
 
 def _is_file_format(path: Path) -> bool:
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
         return file.read(len(_FILE_MAGIC)) == _FILE_MAGIC
 
 

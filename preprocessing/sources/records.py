@@ -10,13 +10,29 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 
-from preprocessing.documents import BROKEN_JSON, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
+from preprocessing.documents import BROKEN_JSON, DOCUMENT_TOO_LARGE, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
+from preprocessing.files import reading
 from preprocessing.sources.compressed import also_compressed, is_compressed, open_text, text_bytes
 
+MAX_DOCUMENT_BYTES = 64 << 20
+"""Largest document, or line of JSON, that is kept in memory; a hole in a file reads as one endless line."""
+_CHUNK = 1 << 20
+
 Item = TypeVar("Item")
+
+
+class Line(NamedTuple):
+    """A line of a file."""
+
+    start: int
+    """Position of its first byte in the file's text."""
+    end: int
+    """Position behind its last byte."""
+    data: bytes
+    """Its bytes; of one longer than MAX_DOCUMENT_BYTES so many that this shows."""
 
 
 @dataclass(frozen=True)
@@ -39,23 +55,26 @@ class ByteRange:
 
     def place(self, position: int) -> str:
         """`file:line` of a byte."""
-        number = sum(1 for _ in takewhile(lambda line: line[0] <= position, self._lines(0)))
+        number = sum(1 for _ in takewhile(lambda line: line.start <= position, self._lines(0)))
         return f"{self.path}:{number}"
 
-    def lines(self) -> Iterator[tuple[int, bytes]]:
-        """Position and bytes of each line of the range."""
-        for start, line in self._lines(self.start):
-            if self.stop is not None and start >= self.stop:
+    def lines(self) -> Iterator[Line]:
+        """The lines of the range."""
+        for line in self._lines(self.start):
+            if self.stop is not None and line.start >= self.stop:
                 return
-            yield start, line
+            yield line
 
-    def _lines(self, start: int) -> Iterator[tuple[int, bytes]]:
+    def _lines(self, start: int) -> Iterator[Line]:
         with open_text(self.path) as file:
             if start:
                 file.seek(start)
-            for line in file:
-                yield start, line
-                start += len(line)
+            while data := file.readline(MAX_DOCUMENT_BYTES + 1):
+                end = start + len(data)
+                if len(data) > MAX_DOCUMENT_BYTES and not data.endswith(b"\n"):
+                    end += _skip_line(file)
+                yield Line(start, end, data)
+                start = end
 
 
 @dataclass(frozen=True)
@@ -66,9 +85,11 @@ class JsonLines(ByteRange):
 
     def records(self) -> Iterator[Document | BadRecord]:
         """One record per line."""
-        for position, line in self.lines():
-            if line.strip():
-                yield self._record(position, line)
+        for start, end, line in self.lines():
+            if len(line) > MAX_DOCUMENT_BYTES:
+                yield _too_large(start, end - start)
+            elif line.strip():
+                yield self._record(start, line)
 
     def _record(self, position: int, line: bytes) -> Document | BadRecord:
         try:
@@ -94,17 +115,18 @@ class TextDocuments(ByteRange):
 
     def records(self) -> Iterator[Document | BadRecord]:
         """One record per run of non-blank lines."""
-        first = self.start
+        first = size = 0
         lines: list[bytes] = []
-        for position, line in self.lines():
+        for start, end, line in self.lines():
             if line.strip():
-                first = first if lines else position
-                lines.append(line)
-            elif lines:
-                yield decode(b"".join(lines), first)
-                lines = []
-        if lines:
-            yield decode(b"".join(lines), first)
+                first = first if size else start
+                lines += [line] * (size <= MAX_DOCUMENT_BYTES)
+                size += end - start
+            elif size:
+                yield _document(lines, first, size)
+                lines, size = [], 0
+        if size:
+            yield _document(lines, first, size)
 
 
 @dataclass(frozen=True)
@@ -121,12 +143,29 @@ class WholeFiles:
     def records(self) -> Iterator[Document | BadRecord]:
         """One record per file; its position is the file's number."""
         for number, path in enumerate(self.files):
-            record = decode(b"".join(line for _, line in ByteRange(path, 0, None).lines()), number)
+            with open_text(path) as file:
+                data = file.read(MAX_DOCUMENT_BYTES + 1)
+            if len(data) > MAX_DOCUMENT_BYTES:
+                yield _too_large(number, text_bytes(path))
+                continue
+            record = decode(data, number)
             yield Document(join_lines(record.text), number) if isinstance(record, Document) else record
 
     def place(self, position: int) -> str:
         """The file's path."""
         return f"{self.files[position]}:1"
+
+
+def _document(lines: list[bytes], position: int, size: int) -> Document | BadRecord:
+    """The document of these lines, which have `size` bytes, or the first of them where that is too much."""
+    return decode(b"".join(lines), position) if size <= MAX_DOCUMENT_BYTES else _too_large(position, size)
+
+
+def _too_large(position: int, size: int) -> BadRecord:
+    detail = (
+        f"{size:,} bytes without an end, at most {MAX_DOCUMENT_BYTES:,} are read as a document; cut it into several"
+    )
+    return BadRecord(DOCUMENT_TOO_LARGE, position, detail, size)
 
 
 def decode(data: bytes, position: int) -> Document | BadRecord:
@@ -193,14 +232,14 @@ def find_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DataError(f"{path}: no such file or directory; check the path after the colon in --sources")
-    files = sorted(file for file in path.rglob("*") if file.name.endswith(suffixes) and file.is_file())
+    files = sorted(file for file in path.rglob("*") if file.name.endswith(suffixes) and not file.is_dir())
     if not files:
         raise DataError(f"{path}: no file below it ends in {', '.join(suffixes)}; check the path in --sources")
     return files
 
 
 def _plan_ranges(
-    path: Path, suffixes: tuple[str, ...], split_bytes: int, skip: Callable[[BinaryIO], None]
+    path: Path, suffixes: tuple[str, ...], split_bytes: int, skip: Callable[[BinaryIO], object]
 ) -> Iterator[tuple[Path, int, int | None]]:
     """Cuts each file about every `split_bytes` bytes, where `skip` stops after being put there."""
     for file in find_files(path, suffixes):
@@ -208,7 +247,7 @@ def _plan_ranges(
             yield file, 0, None
             continue
         start, size = 0, file.stat().st_size
-        with file.open("rb") as data:
+        with reading(file), file.open("rb") as data:
             while start < size:
                 data.seek(start + split_bytes - 1)
                 skip(data)
@@ -217,11 +256,17 @@ def _plan_ranges(
                 start = stop
 
 
-def _skip_line(file: BinaryIO) -> None:
-    file.readline()
+def _skip_line(file: BinaryIO) -> int:
+    """Reads to the end of the line, a megabyte at a time; the number of bytes."""
+    size = 0
+    while part := file.readline(_CHUNK):
+        size += len(part)
+        if part.endswith(b"\n"):
+            break
+    return size
 
 
 def _skip_document(file: BinaryIO) -> None:
-    file.readline()
-    while file.readline().strip():
+    _skip_line(file)
+    while file.readline(_CHUNK).strip():
         pass

@@ -10,9 +10,7 @@ One article is one document. Its title is not part of the text: it is no sentenc
 sentence begins with it. Headings are lines of their own.
 """
 
-import bz2
 import html
-import mmap
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,21 +20,15 @@ from xml.etree import ElementTree
 
 from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
+from preprocessing.sources.dumpfile import chunks, missing_end, xml_bytes
 from preprocessing.sources.records import find_files
 from preprocessing.sources.wikitext import to_prose
 
-_BZ2_RATIO = 4
-"""XML shrinks to about a quarter; sizes splits, partitions and progress bars."""
 _PROSE_SHARE = 0.5
 """About this part of the XML is prose; only sizes partitions and progress bars."""
-_CHUNK = 1 << 20
-"""Bytes of XML at a time."""
-_BZ2_CHUNK = 1 << 16
-"""Bytes of compressed XML at a time."""
 _MAX_PAGE_BYTES = 64 << 20
 """Longest page kept in memory: 30 times MediaWiki's limit of 2 MiB of wikitext, for any escaping."""
-_STREAM = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
-"""Start of a bz2 stream: its header and the mark of its first block, or of its end."""
+_MAX_HEAD_BYTES = 1 << 20
 _PAGE, _PAGE_END, _HEAD_END, _DUMP_END = b"<page>", b"</page>", b"</siteinfo>", b"</mediawiki>"
 _TITLE = re.compile(rb"<title>([^<]*)</title>")
 _NAMESPACE = re.compile(r'<namespace key="(?:6|14)"[^<>]*>([^<]+)</namespace>')
@@ -62,16 +54,6 @@ class Article(NamedTuple):
     wikitext: str
 
 
-class _Chunk(NamedTuple):
-    """Bytes of XML as they come from the file."""
-
-    data: bytes
-    own: bool
-    """Whether they belong to the range, or to what follows it."""
-    damage: str = ""
-    """What is wrong with the bz2 data that should follow, if anything."""
-
-
 class _Piece(NamedTuple):
     """The bytes from one `<page>` to the next, or those before the first."""
 
@@ -82,6 +64,8 @@ class _Piece(NamedTuple):
     """What stands between the page's end and the piece's."""
     damage: str = ""
     """Why the next page is not where this piece ends, if anything is wrong."""
+    lost: int = 0
+    """About how many bytes of XML are lost if it is bad, beyond its own."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +86,7 @@ class Dump:
     @property
     def num_bytes(self) -> int:
         """About how many bytes of prose it holds."""
-        return int((self.stop - self.start) * _PROSE_SHARE * (_BZ2_RATIO if _is_bz2(self.path) else 1))
+        return int(xml_bytes(self.path, self.stop - self.start) * _PROSE_SHARE)
 
     def records(self) -> Iterator[Document | BadRecord]:
         """A document per article that has prose; bad records as `articles` gives them."""
@@ -118,19 +102,19 @@ class Dump:
         A page that is cut off or no XML is a bad record; so is, once per place, damaged bz2 data, after which reading
         goes on at the next stream.
         """
-        for position, data, after, damage in self._pieces():
+        for position, data, after, damage, lost in self._pieces():
             is_page = data.startswith(_PAGE)
             end = _PAGE_END if is_page else _HEAD_END
             page, closed, rest = data.partition(end)
             if is_page and closed and (article := _article(position, page + closed)):
                 yield article
-            if damage:
-                yield BadRecord(DAMAGED_DUMP, position, damage)
-            elif not closed:
-                yield BadRecord(DAMAGED_DUMP, position, f"cut off: no {end.decode()} before the next page or the end")
-            elif (found := rest.strip()) != after:
+            if not damage and not closed:
+                damage = f"cut off: no {end.decode()} before the next page or the end"
+            elif not damage and (found := rest.strip()) != after:
                 expected, shown = after.decode() or _PAGE.decode(), found[:40].decode(errors="replace")
-                yield BadRecord(DAMAGED_DUMP, position, f"expected {expected} after this page, found {shown!r}")
+                damage = f"expected {expected} after this page, found {shown!r}"
+            if damage:
+                yield BadRecord(DAMAGED_DUMP, position, damage, int(lost * _PROSE_SHARE))
 
     def place(self, position: int) -> str:
         """The file and the title of a page; reads the range up to there."""
@@ -144,7 +128,7 @@ class Dump:
         held, position, searched = bytearray(), 0, 0
         limit = None  # Position at which the range ends, once it is known.
         inside = self.start == 0  # Else the first bytes belong to a page that started before the range.
-        for chunk in self._chunks():
+        for chunk in chunks(self.path, self.start, self.stop):
             if not chunk.own and limit is None:
                 limit = position + len(held)
             held += chunk.data
@@ -159,22 +143,18 @@ class Dump:
             if not inside:
                 del held[:searched]
                 position, searched = position + searched, 0
-            damage = chunk.damage
+            damage, lost = chunk.damage, chunk.lost
             if not damage and len(held) > _MAX_PAGE_BYTES:
-                damage = f"page of more than {_MAX_PAGE_BYTES:,} bytes, left out"
+                damage, lost = f"page of more than {_MAX_PAGE_BYTES:,} bytes, left out", len(held)
             if damage:
-                yield from _before_damage(position, bytes(held), inside, chunk.own, damage)
+                yield from _before_damage(position, bytes(held), inside, chunk.own, damage, lost)
                 if not chunk.own:
                     return
                 position, searched, inside = position + len(held), 0, False
                 held.clear()
         if inside:
-            yield _Piece(position, bytes(held), after=_DUMP_END)
-
-    def _chunks(self) -> Iterator[_Chunk]:
-        if _is_bz2(self.path):
-            return _bz2_chunks(self.path, self.start, self.stop)
-        return _plain_chunks(self.path, self.start, self.stop)
+            cut = 0 if _DUMP_END in held else missing_end(self.path)
+            yield _Piece(position, bytes(held), after=_DUMP_END, lost=cut)
 
 
 def _article(position: int, page: bytes) -> Article | BadRecord | None:
@@ -193,47 +173,12 @@ def _article(position: int, page: bytes) -> Article | BadRecord | None:
     return Article(position, wikitext)
 
 
-def _before_damage(position: int, data: bytes, inside: bool, own: bool, damage: str) -> Iterator[_Piece]:
+def _before_damage(position: int, data: bytes, inside: bool, own: bool, damage: str, lost: int) -> Iterator[_Piece]:
     """What is left of a piece before damage; of damage beyond the range the next one tells, if the page is whole."""
     if own or (inside and _PAGE_END not in data):
-        yield _Piece(position, data if inside else b"", damage=damage)
+        yield _Piece(position, data if inside else b"", damage=damage, lost=lost if own else 0)
     elif inside:
         yield _Piece(position, data)
-
-
-def _plain_chunks(path: Path, start: int, stop: int) -> Iterator[_Chunk]:
-    with path.open("rb") as file:
-        file.seek(start)
-        while start < stop and (data := file.read(min(_CHUNK, stop - start))):
-            yield _Chunk(data, own=True)
-            start += len(data)
-        while data := file.read(_CHUNK):
-            yield _Chunk(data, own=False)
-
-
-def _bz2_chunks(path: Path, start: int, stop: int) -> Iterator[_Chunk]:
-    """The streams that start in [start, stop), then the others; damaged ones up to where they can be read."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        stream = _STREAM.search(data, start)
-        while stream:
-            offset, own = stream.start(), stream.start() < stop
-            decompressor = bz2.BZ2Decompressor()
-            try:
-                while not decompressor.eof:
-                    compressed = data[offset : offset + _BZ2_CHUNK] if decompressor.needs_input else b""
-                    if decompressor.needs_input and not compressed:
-                        raise EOFError("the file ends in the middle of a stream")
-                    offset += len(compressed)
-                    yield _Chunk(decompressor.decompress(compressed, _CHUNK), own)
-            except (OSError, EOFError) as error:
-                yield _Chunk(b"", own, f"damaged bz2 data in the stream at byte {stream.start():,} ({error})")
-                stream = _STREAM.search(data, stream.end())
-                continue
-            offset -= len(decompressor.unused_data)
-            stream = _STREAM.match(data, offset)
-            if not stream and offset < len(data):
-                yield _Chunk(b"", own, f"damaged bz2 data: no stream starts at byte {offset:,}, where one ended")
-                stream = _STREAM.search(data, offset)
 
 
 def plan_wikipedia(path: Path, split_bytes: int) -> list[Dump]:
@@ -247,7 +192,7 @@ def plan_wikipedia(path: Path, split_bytes: int) -> list[Dump]:
     splits = []
     for file in files:
         dropped = _dropped_namespaces(file)
-        step = max(1, split_bytes // (_BZ2_RATIO if _is_bz2(file) else 1))
+        step = max(1, split_bytes // xml_bytes(file, 1))
         size = file.stat().st_size
         splits += [Dump(file, start, min(start + step, size), dropped) for start in range(0, size, step)]
     return splits
@@ -269,9 +214,10 @@ def _dropped_namespaces(path: Path) -> tuple[str, ...]:
         DataError: the file is no dump.
     """
     head, damage = b"", ""
-    for data, _, damage in _head_chunks(path):
-        head += data
-        if damage or _HEAD_END in head or len(head) > _CHUNK:
+    for chunk in chunks(path, 0, 1):
+        head += chunk.data
+        damage = chunk.damage
+        if damage or _HEAD_END in head or len(head) > _MAX_HEAD_BYTES:
             break
     if b"<mediawiki" not in head or _HEAD_END not in head:
         raise DataError(
@@ -280,13 +226,3 @@ def _dropped_namespaces(path: Path) -> tuple[str, ...]:
         )
     names = map(html.unescape, _NAMESPACE.findall(head.decode("utf-8", errors="replace")))
     return tuple(sorted({*_CANONICAL_NAMESPACES, *names}))
-
-
-def _head_chunks(path: Path) -> Iterator[_Chunk]:
-    if path.stat().st_size == 0:  # Which cannot be mapped into memory.
-        return iter(())
-    return _bz2_chunks(path, 0, 1) if _is_bz2(path) else _plain_chunks(path, 0, _CHUNK)
-
-
-def _is_bz2(path: Path) -> bool:
-    return path.suffix == ".bz2"

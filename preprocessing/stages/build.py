@@ -29,6 +29,9 @@ SPLITS = (TRAIN, HELDOUT)
 _SHORTEST = 5
 """Smallest max_seq_length: a token each for A and B with three special tokens."""
 
+_RANGES_AT_ONCE = 10_000
+"""A range of tokens as a Python object takes as much memory as its tokens, so only some live at a time."""
+
 
 @dataclass(frozen=True)
 class BuildConfig:
@@ -204,9 +207,8 @@ def _batches(
 
     Held-out data is passed over once, each document taken once.
     """
-    sentences = pa.concat_arrays([corpus.read(partition) for partition in task.partitions])
+    documents = _encode(corpus, task.partitions, tokenizer)
     sources = np.concatenate([corpus.sources_of(partition) for partition in task.partitions])  # (D,)
-    documents = pa.ListArray.from_arrays(sentences.offsets, encode(tokenizer, sentences.flatten()))
     for number in range(task.config.duplicates if task.split == TRAIN else 1):
         numbers, taken = np.arange(len(documents)), documents
         if task.config.weights and task.split == TRAIN:
@@ -219,6 +221,14 @@ def _batches(
         samples[:, 5] = numbers[samples[:, 5]]
         np.add.at(tokens_by_source, sources[samples[:, 5]], _lengths(samples))
         yield gather(taken.values.values.to_numpy(), samples, task.first_document, tokenizer.get_vocab_size())
+
+
+def _encode(corpus: Corpus, partitions: list[int], tokenizer: Tokenizer) -> pa.ListArray:
+    """The documents of these partitions (D,) as lists of sentences of tokens; the text is in memory part by part."""
+    parts = (part for partition in partitions for part in corpus.parts(partition))
+    return pa.concat_arrays(
+        [pa.ListArray.from_arrays(part.offsets, encode(tokenizer, part.flatten())) for part in parts]
+    )
 
 
 def layout_of(documents: pa.ListArray, numbers: np.ndarray) -> Layout:
@@ -240,9 +250,10 @@ def layout_of(documents: pa.ListArray, numbers: np.ndarray) -> Layout:
 
 def gather(tokens: np.ndarray, samples: Samples, first_document: int, vocab_size: int) -> pa.RecordBatch:
     """The rows of a shard: `samples` (N, 6), cut out of the tokens (T,) of a partition."""
-    ranges = samples[:, :4].reshape(-1, 2).tolist()  # A and B by turns
+    ranges = samples[:, :4].reshape(-1, 2)  # A and B by turns
+    blocks = np.split(ranges, range(_RANGES_AT_ONCE, len(ranges), _RANGES_AT_ONCE))
     return sample_batch(
-        np.concatenate([tokens[:0], *(tokens[start:stop] for start, stop in ranges)]),
+        np.concatenate([_take(tokens, block) for block in blocks]),
         np.concatenate([[0], np.cumsum(_lengths(samples))]),
         boundaries=samples[:, 1] - samples[:, 0],
         labels=samples[:, 4],
@@ -255,6 +266,11 @@ def _lengths(samples: Samples) -> np.ndarray:
     """(N,) text tokens of each sample."""
     a_start, a_stop, b_start, b_stop = samples[:, :4].T
     return a_stop - a_start + b_stop - b_start
+
+
+def _take(tokens: np.ndarray, ranges: np.ndarray) -> np.ndarray:
+    """The tokens in the ranges (N, 2), one after the other."""
+    return np.concatenate([tokens[:0], *(tokens[start:stop] for start, stop in ranges.tolist())])
 
 
 def _check_samples(directory: Path, splits: dict[str, Split], corpus: Corpus, segments: str) -> None:

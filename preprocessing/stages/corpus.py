@@ -7,14 +7,16 @@ samples of the corpus, and equal documents share one: none is both in `train` an
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from preprocessing.errors import DataError
 from preprocessing.files import atomic_path, read_json, sha256_file, write_json
@@ -26,6 +28,8 @@ _COLUMNS = {"sentences": _DOCUMENT, "key": pa.binary(16), "signature": pa.binary
 _SCHEMA = pa.schema([pa.field(name, kind, nullable=False) for name, kind in _COLUMNS.items()])
 _DROPPED = pa.schema([pa.field("documents", pa.list_(pa.uint32()), nullable=False)])
 _DROPPED_NAME = "dropped.arrow"
+_PART_BYTES = 8 << 20
+"""Text handed out at a time: what is made of it for a while, its words above all, takes some six times as much."""
 
 
 class Stored(NamedTuple):
@@ -198,10 +202,16 @@ class Corpus:
         return [int(count * per_document) for count in self.counts]
 
     def read(self, partition: int) -> pa.ListArray:
-        """The documents of a partition: (D,) lists of sentences, memory-mapped where only one file holds any."""
-        documents = self._column("sentences", partition)
-        kept = self._kept(partition)
-        return documents if kept.all() else documents.filter(pa.array(kept))
+        """The documents of a partition: (D,) lists of sentences."""
+        return pa.concat_arrays([*self.parts(partition), pa.array([], _DOCUMENT)])
+
+    def parts(self, partition: int) -> Iterator[pa.ListArray]:
+        """The same documents, _PART_BYTES of text at a time, so that nobody need hold them all; no part is empty."""
+        documents = pa.chunked_array(self._columns("sentences", partition), _DOCUMENT)
+        kept = self._kept(partition)  # (D,)
+        for start, stop in pairwise(_cuts(documents)):
+            if kept[start:stop].any():
+                yield documents.slice(start, stop - start).combine_chunks().filter(pa.array(kept[start:stop]))
 
     def sources_of(self, partition: int) -> np.ndarray:
         """(D,) number of the source of each document that `read` gives."""
@@ -209,9 +219,9 @@ class Corpus:
         return np.repeat(sources, [file.documents[partition] for file in self.files])[self._kept(partition)]
 
     def _kept(self, partition: int) -> np.ndarray:
-        """(D,) which of the partition's stored documents are not dropped."""
+        """(D,) whether each stored document is read."""
         kept = np.ones(self.stored_counts[partition], bool)
-        if self.dropped and self.dropped.documents[partition]:
+        if self.dropped is not None:
             reader = pa.ipc.open_file(pa.memory_map(str(self.directory / self.dropped.path)))
             kept[reader.get_batch(0).column("documents")[partition].values.to_numpy()] = False
         return kept
@@ -231,8 +241,12 @@ class Corpus:
         return np.concatenate([number * 2**32 + np.arange(count) for number, count in enumerate(counts)])
 
     def _column(self, name: str, partition: int) -> pa.Array:
-        batches = [batch for file in self.files if file.documents[partition] for batch in self._read(file, partition)]
-        return pa.concat_arrays([batch.column(name) for batch in batches] or [pa.array([], _COLUMNS[name])])
+        return pa.concat_arrays([*self._columns(name, partition), pa.array([], _COLUMNS[name])])
+
+    def _columns(self, name: str, partition: int) -> list[pa.Array]:
+        """A column of the partition's stored documents, memory-mapped, as the files hold it."""
+        batches = (batch for file in self.files if file.documents[partition] for batch in self._read(file, partition))
+        return [batch.column(name) for batch in batches]
 
     def _read(self, file: DocumentFile, partition: int) -> list[pa.RecordBatch]:
         reader = pa.ipc.open_file(pa.memory_map(str(self.directory / file.path)))
@@ -256,3 +270,13 @@ class Corpus:
 def _bytes_of(column: pa.Array, width: int) -> np.ndarray:
     """A fixed-size binary column (N,) as NumPy's void type."""
     return np.frombuffer(b"".join(column.to_pylist()), f"V{width}")
+
+
+def _cuts(documents: pa.ChunkedArray) -> list[int]:
+    """Where to cut documents (D,) so that about _PART_BYTES of text lie between two cuts; 0 and D are among them."""
+    lengths = [pc.binary_length(chunk.flatten()).to_numpy() for chunk in documents.chunks]  # each (S,)
+    sizes = [
+        np.add.reduceat(length, chunk.offsets[:-1]) for length, chunk in zip(lengths, documents.chunks, strict=True)
+    ]
+    parts = np.cumsum(np.concatenate([np.empty(0, int), *sizes])) // _PART_BYTES  # (D,)
+    return [0, *np.flatnonzero(np.diff(parts)) + 1, *[len(documents)] * (len(documents) > 0)]

@@ -9,7 +9,7 @@ import numpy as np
 
 from preprocessing.documents import LONG_SENTENCE, NO_SENTENCES, NOT_UTF8, BadRecord, Document, Split
 from preprocessing.errors import DataError
-from preprocessing.files import atomic_path, write_json
+from preprocessing.files import atomic_path, reading, write_json
 from preprocessing.filters import FilterConfig, collect_ngrams, load_ngrams, normalize, reason_to_drop
 from preprocessing.progress import LOG, progress
 from preprocessing.sentences import split_sentences
@@ -140,7 +140,7 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
     """The documents of a split by partition, handed on when they reach `split_mb`, as a compressed file's may."""
     block: list[list[Stored]] = [[] for _ in range(len(task.partitioning))]
     size = 0
-    for record in task.split.records():
+    for record in _records(task.split):
         tally.records += 1
         kept = _keep(record, task, tally)
         if not kept:
@@ -159,6 +159,11 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
             block, size = [[] for _ in range(len(task.partitioning))], 0
     if size:
         yield block
+
+
+def _records(split: Split) -> Iterator[Document | BadRecord]:
+    with reading(*split.files):
+        yield from split.records()
 
 
 def _keep(record: Document | BadRecord, task: ExtractTask, tally: Tally) -> Document | BadRecord | None:

@@ -23,6 +23,10 @@ class Tally:
     """Sentences of those documents."""
     characters: int = 0
     """Characters of those documents."""
+    lost_bytes: int = 0
+    """About how many bytes of text could not be read for damage that costs more than a record."""
+    total_bytes: int = 0
+    """About how many bytes of text the input has, in all splits."""
     bad: dict[str, int] = field(default_factory=dict)
     """Bad records by kind; a record counts once."""
     left_out: dict[str, int] = field(default_factory=dict)
@@ -39,6 +43,7 @@ class Tally:
     def add_bad(self, record: BadRecord) -> None:
         """Counts a bad record, and keeps it if it is among the first of its kind."""
         self._add_bad(record.kind, 1, [[record.position, record.detail[:_DETAIL_CHARS]]])
+        self.lost_bytes += record.lost_bytes
 
     def add_left_out(self, reasons: dict[str, int]) -> None:
         """Counts documents that are left out, by reason."""
@@ -59,6 +64,8 @@ class Tally:
             total.documents += tally.documents
             total.sentences += tally.sentences
             total.characters += tally.characters
+            total.lost_bytes += tally.lost_bytes
+            total.total_bytes += split.num_bytes
             total.add_left_out(tally.left_out)
             for kind, count in tally.bad.items():
                 room = _PLACES_SHOWN - len(total.first.get(kind, []))
@@ -78,6 +85,8 @@ class Tally:
             f"{self.documents:,} documents read, {self.sentences:,} sentences, {self.characters / 1e6:,.1f} million "
             f"characters; {self.num_bad:,} of {self.records:,} records are bad ({share:.2%})"
         ]
+        if self.lost_bytes:
+            lines.append(f"  about {self.lost_bytes / 1e6:,.1f} of {self.total_bytes / 1e6:,.1f} MB could not be read")
         lines += [f"  left out, {reason}: {self.left_out[reason]:,}" for reason in sorted(self.left_out)]
         for kind in sorted(self.bad):
             lines.append(f"  {kind}: {self.bad[kind]:,}, first at")
@@ -88,12 +97,18 @@ class Tally:
         """Checks that there is something to build on.
 
         Raises:
-            DataError: too many bad records, or no document.
+            DataError: too many bad records, too much text lost to damage, or no document.
         """
+        allowed = f"more than max_bad_share = {max_bad_share:g} allows"
         if self.num_bad > max_bad_share * self.records:
             raise DataError(
-                f"{self.num_bad:,} of {self.records:,} records are bad, more than max_bad_share = {max_bad_share:g} "
-                f"allows; correct the input, or raise --max_bad_share\n{self.text()}"
+                f"{self.num_bad:,} of {self.records:,} records are bad, {allowed}; correct the input, or raise "
+                f"--max_bad_share\n{self.text()}"
+            )
+        if self.lost_bytes > max_bad_share * self.total_bytes:
+            raise DataError(
+                f"about {self.lost_bytes / self.total_bytes:.1%} of the input could not be read, {allowed}; fetch the "
+                f"damaged files again, or raise --max_bad_share to go on with what is readable\n{self.text()}"
             )
         if not self.documents:
             raise DataError(f"--sources: no document in the input; give at least one\n{self.text()}")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from layouts import DOCUMENTS, document_at, layout_of, rows
 
 from preprocessing.errors import DataError
+from preprocessing.schema import RANDOM_NEXT
 from preprocessing.segments.layout import random_numbers
 from preprocessing.segments.nsp import next_sentence_pairs
 
@@ -101,6 +102,22 @@ def test_random_documents_are_uniform():
     # 20 cells of 200 expected; the chi-square statistic with 19 degrees of freedom exceeds 43.8 once in 1000.
     assert len(counts) == 20
     assert sum((count - 200) ** 2 / 200 for count in counts) < 43.8
+
+
+def test_a_pass_over_a_partition_draws_all_documents_alike():
+    """Whatever their lengths: how often B comes from each of 60 documents, and from the n-th after A's, is chance."""
+    lengths = Random(2)
+    layout = layout_of([[5] * (20 + int(lengths.random() * 400)) for _ in range(60)])
+    pairs = [pair for pair in sentence_pairs(layout, 64, 0.1, random_numbers(3)) if pair.label == RANDOM_NEXT]
+    documents = [document_at(layout, pair.b_start) for pair in pairs]
+    distances = [(document - pair.document) % 60 for document, pair in zip(documents, pairs, strict=True)]
+    others = [sum(pair.document != document for pair in pairs) / 59 for document in range(60)]
+    assert min(others) > 10 and 0 not in distances
+    by_document = sum((documents.count(number) - mean) ** 2 / mean for number, mean in enumerate(others))
+    mean = len(pairs) / 59
+    by_distance = sum((distances.count(number) - mean) ** 2 / mean for number in range(1, 60))
+    # The chi-square statistic with 58 degrees of freedom exceeds 97 once in 1000.
+    assert by_document < 97 and by_distance < 97
 
 
 def test_short_sequences_have_their_share():

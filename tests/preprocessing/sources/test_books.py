@@ -193,6 +193,26 @@ def test_a_tar_that_was_cut_keeps_what_is_before(tmp_path, suffix):
         assert member in ("a", "link.txt", f"{len(records)}.txt", after)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_books_lost_with_a_tar_count_by_their_bytes(tmp_path, suffix):
+    """Of damage in the middle the rest of the file, of a missing end half of the file; a whole one loses nothing."""
+    random = Random(0)
+    members = {f"{number}.txt": random.randbytes(200_000).hex().encode() for number in range(12)}
+    packed = PACKERS[suffix](make_tar(members))
+
+    def lost_share(data):
+        (split,) = plan_books(write(tmp_path / f"a{suffix}", data), 1)
+        bad = [record for record in split.records() if isinstance(record, BadRecord)]
+        return sum(record.lost_bytes for record in bad) / split.num_bytes
+
+    assert lost_share(packed) == 0
+    assert lost_share(packed[: len(packed) // 2]) == pytest.approx(0.5, abs=0.01)
+    damaged = bytearray(packed)
+    third = packed.index(b"\0" * 100, len(packed) // 3) if suffix == ".tar" else len(packed) // 3
+    damaged[third - 1000 : third + 1000] = bytes(2000) if suffix != ".tar" else b"?" * 2000
+    assert 0.3 < lost_share(bytes(damaged)) < 0.8
+
+
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".zip"])
 def test_a_damaged_archive_is_never_a_trace(tmp_path, suffix):
     """With any byte changed it is read, or books are bad, or one error names the file."""

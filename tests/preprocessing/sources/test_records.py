@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.documents import BROKEN_JSON, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
+from preprocessing.documents import BROKEN_JSON, DOCUMENT_TOO_LARGE, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
+from preprocessing.sources import records
 from preprocessing.sources.compressed import zstd
 from preprocessing.sources.records import join_lines, plan_files, plan_jsonl, plan_text
 
@@ -43,6 +44,33 @@ def test_cutting_a_text_file_changes_nothing(tmp_path_factory, documents, split_
     path.write_text("\n\n  \n".join("\n".join(document) for document in documents))
     texts = [record.text.split("\n") for record in read(plan_text(path, split_bytes))]
     assert [[line for line in lines if line] for lines in texts] == documents
+
+
+@pytest.mark.parametrize("split_bytes", [50, 10**6])
+@pytest.mark.parametrize("name", ["jsonl", "txt"])
+def test_an_endless_line_is_not_kept_in_memory(tmp_path, monkeypatch, name, split_bytes):
+    """A hole in a file reads as zeros without line ends: one bad record that counts by its bytes; the rest is read."""
+    monkeypatch.setattr(records, "MAX_DOCUMENT_BYTES", 1000)
+    monkeypatch.setattr(records, "_CHUNK", 100)
+    before, after = [b'{"text": "%s"}\n\n' % text for text in (b"One.", b"Two.")]
+    for hole, size in ((b"\0" * 5000 + b"\n\n", 5001), (b"Line.\n" * 500 + b"\n", 3000)):
+        path = tmp_path / f"a.{name}"
+        path.write_bytes(before + hole + after)
+        splits = plan_jsonl(path, split_bytes, "text") if name == "jsonl" else plan_text(path, split_bytes)
+        first, *bad, last = read(splits)
+        assert "One." in first.text and "Two." in last.text
+        if name == "txt" or size == 5001:
+            assert [(record.kind, record.lost_bytes) for record in bad] == [(DOCUMENT_TOO_LARGE, size)]
+            assert f"{size:,} bytes without an end" in bad[0].detail
+
+
+def test_a_file_too_large_for_a_document_is_told(tmp_path, monkeypatch):
+    """It is not read to its end."""
+    monkeypatch.setattr(records, "MAX_DOCUMENT_BYTES", 10)
+    for name, text in (("a.txt", "Ten bytes."), ("b.txt", "Eleven byte")):
+        (tmp_path / name).write_text(text)
+    first, bad = read(plan_files(tmp_path, 1))
+    assert first.text == "Ten bytes." and (bad.kind, bad.lost_bytes) == (DOCUMENT_TOO_LARGE, 11)
 
 
 @pytest.mark.parametrize("suffix", sorted(PACK))

@@ -5,6 +5,7 @@ import pickle
 import time
 from itertools import pairwise
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
-from preprocessing.sources import wikipedia
+from preprocessing.sources import dumpfile, wikipedia
 from preprocessing.sources.wikipedia import plan_wikipedia
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "wikipedia_xml"
@@ -100,7 +101,7 @@ def test_packing_and_cutting_change_nothing(tmp_path_factory, words, split_bytes
 
 def test_a_page_longer_than_a_chunk_is_read_whole(tmp_path, monkeypatch):
     """Chunks of a few bytes cut every tag in two."""
-    monkeypatch.setattr(wikipedia, "_CHUNK", 3)
+    monkeypatch.setattr(dumpfile, "_CHUNK", 3)
     monkeypatch.setattr(wikipedia, "_dropped_namespaces", lambda path: ("File",))
     for name, pack in (("a.xml", bytes), ("a.xml.bz2", bz2.compress)):
         (tmp_path / name).write_bytes(pack(dump(page("A", "One."), page("B", "Two."))))
@@ -216,10 +217,54 @@ def test_a_bz2_file_cut_in_a_stream_is_told(tmp_path, split_bytes):
     assert records[-1].kind == DAMAGED_DUMP and "the file ends in the middle of a stream" in records[-1].detail
 
 
+def large_dump():
+    """A dump that bz2 packs in several blocks."""
+    random = Random(0)
+    return dump(*(page(f"T{number}", random.randbytes(500).hex()) for number in range(600)))
+
+
+def lost_share(path, split_bytes):
+    """The part of a dump's text that its bad records say is lost."""
+    splits = plan_wikipedia(path, split_bytes)
+    bad = [record for record in read(splits) if isinstance(record, BadRecord)]
+    return sum(record.lost_bytes for record in bad) / sum(split.num_bytes for split in splits)
+
+
+@pytest.mark.parametrize("split_bytes", [700, 10**6])
+@pytest.mark.parametrize("pack", ["plain", "one stream", "multistream", "between streams"])
+def test_a_missing_end_counts_as_half_of_the_file(tmp_path, pack, split_bytes):
+    """However the dump is packed and cut: nobody knows how much was to come. A damaged page counts as a page."""
+    whole = large_dump()
+    path = tmp_path / ("a.xml" if pack == "plain" else "a.xml.bz2")
+    data = {"plain": whole, "one stream": bz2.compress(whole, 1)}.get(pack, b"".join(streams()))
+    path.write_bytes(data)
+    assert lost_share(path, split_bytes) == 0
+    path.write_bytes(b"".join(streams()[:3]) if pack == "between streams" else data[: 2 * len(data) // 3])
+    assert lost_share(path, split_bytes) == pytest.approx(0.5, abs=0.01)
+    if pack == "plain":
+        path.write_bytes(whole.replace(b"</text>", b"", 1))
+        assert lost_share(path, split_bytes) == 0
+
+
+@pytest.mark.parametrize("split_bytes", [700, 10**6])
+def test_a_damaged_stream_counts_by_its_bytes(tmp_path, split_bytes):
+    """A stream of a hundred pages is one bad record, but not a hundredth of the loss; nor is the rest of one stream."""
+    path = tmp_path / "a.xml.bz2"
+    parts = streams()
+    size = sum(map(len, parts))
+    damaged = [*parts[:2], b"?" * len(parts[2]), *parts[3:]]
+    path.write_bytes(b"".join(damaged))
+    assert lost_share(path, split_bytes) == pytest.approx(len(parts[2]) / size, abs=0.01)
+    one = bytearray(bz2.compress(large_dump(), 1))
+    one[len(one) // 4] ^= 0xFF
+    path.write_bytes(one)
+    assert 0.6 < lost_share(path, split_bytes) < 0.9
+
+
 def test_an_endless_page_is_not_kept_in_memory(tmp_path, monkeypatch):
     """It is told, and reading goes on behind it."""
     monkeypatch.setattr(wikipedia, "_MAX_PAGE_BYTES", 1000)
-    monkeypatch.setattr(wikipedia, "_CHUNK", 500)
+    monkeypatch.setattr(dumpfile, "_CHUNK", 500)
     monkeypatch.setattr(wikipedia, "_dropped_namespaces", lambda path: ("File",))
     path = tmp_path / "a.xml"
     path.write_bytes(dump(page("A", "One."), page("B", "x" * 5000), page("C", "Three.")))

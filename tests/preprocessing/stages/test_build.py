@@ -13,6 +13,7 @@ from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
 from preprocessing.segments.registry import STRATEGIES
 from preprocessing.shards import SampleDataset
+from preprocessing.stages import corpus as corpora
 from preprocessing.stages.build import BuildConfig, build, join_small, layout_of
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
@@ -54,8 +55,23 @@ def test_samples_are_pairs_of_the_documents_they_name(tmp_path):
             seen.add(int(dataset.documents[index]))
             text = " ".join(document)
             assert a in text
-            assert (f"{a} {b}" in text) != bool(dataset.labels[index])
+            assert (f"{a} {b}" in text) == (b in text) != bool(dataset.labels[index])
     assert seen == set(range(len(TEXTS)))
+
+
+def test_parts_are_a_matter_of_memory_alone(tmp_path, monkeypatch):
+    """A partition that is read and encoded in many parts, without its dropped documents, gives the same shard."""
+    shards, parts = [], []
+    for size in (10**9, 100, 1):
+        monkeypatch.setattr(corpora, "_PART_BYTES", size)
+        _, samples = make(tmp_path / str(size), [*TEXTS[3:9], *TEXTS], BuildConfig(64), heldout_share=0)
+        corpus = Corpus.open(tmp_path / str(size) / "documents")
+        shards.append((samples / "train-00000.arrow").read_bytes())
+        parts.append([part.to_pylist() for part in corpus.parts(0)])
+        assert [document for part in parts[-1] for document in part] == corpus.read(0).to_pylist()
+        assert len(corpus.read(0)) == 20
+    assert shards[0] == shards[1] == shards[2]
+    assert len(parts[0]) == 1 < len(parts[1]) <= 20 == len(parts[2])
 
 
 def test_duplicates_are_other_passes_over_the_training_documents(tmp_path):

@@ -31,6 +31,30 @@ def test_every_document_lies_in_one_partition(tmp_path, corpus):
     assert sentences(whole) == sentences(parts) and len(sentences(whole)) == 200
 
 
+def test_partitions_are_random_samples_of_all_sources(tmp_path):
+    """A document's partition does not depend on its file, nor on the order of files and documents in them; each
+    partition holds its share of each file, as chance has it."""
+    texts = [f"Document {number} of the first source." for number in range(6000)]
+    texts += [f"{number} is a document of the second source." for number in range(2000)]
+    for folder, order in (("forwards", texts), ("backwards", texts[::-1])):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.txt").write_text("".join(f"{text}\n\n" for text in order[:2500]))
+        (tmp_path / folder / "b.txt").write_text("".join(f"{text}\n\n" for text in order[2500:]))
+    one, other = (
+        [{text for (text,) in corpus.read(p).to_pylist()} for p in corpus.partitioning.partitions("train")]
+        for corpus in (run(tmp_path / f"{name}-out", f"text:{tmp_path / name}") for name in ("forwards", "backwards"))
+    )
+    assert one == other and len(one) == 6
+    sizes = [(len(part), sum("first" in text for text in part)) for part in one]
+    total, first = map(sum, zip(*sizes, strict=True))
+    statistic = sum(
+        (count - size * share) ** 2 / (size * share)
+        for size, num_first in sizes
+        for count, share in ((num_first, first / total), (size - num_first, 1 - first / total))
+    )
+    assert statistic < 20.5  # Chi-square with 5 degrees of freedom exceeds it once in 1000.
+
+
 def test_a_gzip_file_is_written_in_blocks_of_bounded_size(tmp_path, corpus):
     """One split that exceeds split_mb gives the same documents as many splits."""
     packed = tmp_path / "corpus.jsonl.gz"

@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from preprocessing.documents import BROKEN_JSON, NOT_UTF8, BadRecord
+from preprocessing.documents import BROKEN_JSON, DAMAGED_DUMP, NOT_UTF8, BadRecord
 from preprocessing.errors import DataError
 from preprocessing.sources.records import plan_jsonl
 from preprocessing.stages.report import Tally
@@ -30,6 +30,7 @@ def test_splits_add_up_and_places_are_lines(tmp_path):
     second, third = asdict(tally_of(6, 0, bad[:2])), asdict(tally_of(6, 2, bad[2:]))
     total = Tally.of_splits([first, second, third], splits)
     assert (total.records, total.documents, total.sentences, total.characters) == (15, 4, 8, 32)
+    assert total.total_bytes == path.stat().st_size and total.lost_bytes == 0
     assert total.bad == {NOT_UTF8: 1, BROKEN_JSON: 6}
     assert total.first[BROKEN_JSON] == [[f"{path}:{line + 2}", f"detail {line}"] for line in range(5)]
     assert total.first[NOT_UTF8] == [[f"{path}:1", "byte"]]
@@ -46,6 +47,17 @@ def test_too_many_bad_records_are_an_error():
     rule = r"10 of 100 records are bad, more than max_bad_share = 0\.09 allows"
     with pytest.raises(DataError, match=rf"{rule}(.|\n)*byte 7"):
         tally.check(0.09)
+
+
+def test_text_lost_to_damage_counts_by_its_bytes():
+    """One bad record of a thousand may have cost half of the input: the error says how much, and how to go on."""
+    tally = tally_of(1000, 999, [BadRecord(DAMAGED_DUMP, 0, "cut", lost_bytes=500_000)])
+    tally.total_bytes = 1_000_000
+    tally.check(0.5)
+    remedy = "fetch the damaged files again, or raise --max_bad_share to go on with what is readable"
+    with pytest.raises(DataError, match=rf"about 50\.0% of the input could not be read, .* = 0\.4 allows; {remedy}"):
+        tally.check(0.4)
+    assert "about 0.5 of 1.0 MB could not be read" in tally.text()
 
 
 def test_no_document_is_an_error():

@@ -1,0 +1,95 @@
+"""The bytes of a MediaWiki dump, `.xml` or `.xml.bz2`, from any place on; damage is told with what it costs.
+
+A `.bz2` file can be entered wherever one of its streams begins, which a signature of ten bytes tells.
+"""
+
+import bz2
+import mmap
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from preprocessing.documents import MISSING_END
+
+_BZ2_RATIO = 4
+"""XML shrinks to about a quarter; sizes splits, partitions and progress bars."""
+_CHUNK = 1 << 20
+"""Bytes of XML at a time."""
+_BZ2_CHUNK = 1 << 16
+"""Bytes of compressed XML at a time."""
+_STREAM = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
+"""Start of a bz2 stream: its header and the mark of its first block, or of its end."""
+
+
+class Chunk(NamedTuple):
+    """Bytes of XML as they come from the file."""
+
+    data: bytes
+    own: bool
+    """Whether they belong to the range, or to what follows it."""
+    damage: str = ""
+    """What is wrong with the bz2 data that should follow, if anything."""
+    lost: int = 0
+    """About how many bytes of XML that costs."""
+
+
+def chunks(path: Path, start: int, stop: int) -> Iterator[Chunk]:
+    """The XML of a plain file's bytes from `start` on, or of the bz2 streams that start there or later, to the end."""
+    if path.stat().st_size == 0:  # Which cannot be mapped into memory.
+        return iter(())
+    return _bz2_chunks(path, start, stop) if is_bz2(path) else _plain_chunks(path, start, stop)
+
+
+def _plain_chunks(path: Path, start: int, stop: int) -> Iterator[Chunk]:
+    with path.open("rb") as file:
+        file.seek(start)
+        while start < stop and (data := file.read(min(_CHUNK, stop - start))):
+            yield Chunk(data, own=True)
+            start += len(data)
+        while data := file.read(_CHUNK):
+            yield Chunk(data, own=False)
+
+
+def _bz2_chunks(path: Path, start: int, stop: int) -> Iterator[Chunk]:
+    """The streams that start in [start, stop), then the others; damaged ones up to where they can be read."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        stream = _STREAM.search(data, start)
+        while stream:
+            offset, own = stream.start(), stream.start() < stop
+            decompressor = bz2.BZ2Decompressor()
+            try:
+                while not decompressor.eof:
+                    compressed = data[offset : offset + _BZ2_CHUNK] if decompressor.needs_input else b""
+                    if decompressor.needs_input and not compressed:
+                        raise EOFError("the file ends in the middle of a stream")
+                    yield Chunk(decompressor.decompress(compressed, _CHUNK), own)
+                    offset += len(compressed)
+            except (OSError, EOFError) as error:
+                damage = f"damaged bz2 data in the stream at byte {stream.start():,} ({error})"
+                stream = _STREAM.search(data, stream.end())
+                lost = xml_bytes(path, (stream.start() if stream else len(data)) - offset) or missing_end(path)
+                yield Chunk(b"", own, damage, lost)
+                continue
+            offset -= len(decompressor.unused_data)
+            stream = _STREAM.match(data, offset)
+            if not stream and offset < len(data):
+                damage = f"damaged bz2 data: no stream starts at byte {offset:,}, where one ended"
+                stream = _STREAM.search(data, offset)
+                lost = xml_bytes(path, (stream.start() if stream else len(data)) - offset)
+                yield Chunk(b"", own, damage, lost)
+
+
+def xml_bytes(path: Path, num_bytes: int) -> int:
+    """About how many bytes of XML so many bytes of the file hold."""
+    return num_bytes * (_BZ2_RATIO if is_bz2(path) else 1)
+
+
+def missing_end(path: Path) -> int:
+    """What counts as lost, in bytes of XML, where a dump stops before its end."""
+    return int(xml_bytes(path, path.stat().st_size) * MISSING_END)
+
+
+def is_bz2(path: Path) -> bool:
+    """Whether the dump is compressed."""
+    return path.suffix == ".bz2"

@@ -1,0 +1,268 @@
+"""Faults, with real processes through the command line: whatever ends a run, a rerun finishes the same bytes."""
+
+import ctypes
+import os
+import re
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from preprocessing.files import is_temporary, read_json
+from runs import (
+    MPI,
+    MPIRUN,
+    PARALLEL,
+    RANKS,
+    SECONDS_TO_END,
+    SERIAL,
+    command,
+    content,
+    finish,
+    kill_all,
+    members,
+    start,
+    wait_until,
+    workers,
+)
+
+PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
+
+
+def published(out):
+    """The files below a directory that are there to stay."""
+    paths = (Path(folder) / name for folder, _, names in os.walk(out) for name in names)
+    return [path for path in paths if path.parent.name != "progress" and not is_temporary(path)]
+
+
+def finished_parts(out):
+    """Inode and time of change of each part that a run has recorded as finished."""
+    complete = [path for path in published(out) if (path.parent / "manifest.json").is_file()]
+    recorded = [path.parents[1] / read_json(path)["path"] for path in out.glob("*/progress/[!.]*.json")]
+    return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in {*complete, *recorded}}
+
+
+def stage_of(out):
+    """The stage that a run was in."""
+    stages = {"documents": "extract", "tokenizer": "tokenizer", "samples32": "build"}
+    return next((stage for name, stage in stages.items() if not (out / name / "manifest.json").is_file()), "over")
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory, make_corpus):
+    """A corpus, and the files of an undisturbed run on it."""
+    folder = tmp_path_factory.mktemp("reference")
+    corpus = make_corpus(folder)
+    status, text = finish(command(corpus, folder / "out", *SERIAL))
+    assert status == 0, text
+    return corpus, content(folder / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "launcher", "kills"),
+    [
+        pytest.param(PARALLEL, [], 3, id="processes"),
+        pytest.param(PARALLEL, [], 20, marks=pytest.mark.slow, id="processes-20"),
+        pytest.param(RANKS, MPI, 6, marks=pytest.mark.slow, id="mpi"),
+    ],
+)
+def test_a_run_killed_at_random_moments_ends_as_the_undisturbed_one(reference, tmp_path, options, launcher, kills):
+    """Law 6: kill -9 of all processes, after each n-th part of the files and up to 0.1 s, in all stages; the same
+    command goes on, makes no finished part again, and leaves the same bytes and nothing else."""
+    if launcher and not MPIRUN.exists():
+        pytest.skip("mpirun is not installed")
+    corpus, files = reference
+    out, random = tmp_path / "out", Random(kills)
+    stages, hits, parts = [], 0, {}
+    for number in range(kills):
+        wanted = int(len(files) * (number + random.random()) / kills)
+        run = start(command(corpus, out, *options), launcher)
+        wait_until(lambda wanted=wanted: len(published(out)) >= wanted and (out / ".lock.tmp").exists(), run)
+        time.sleep(random.random() * 0.1)
+        hits += kill_all(run)
+        stages.append(stage_of(out))
+        now = finished_parts(out)
+        assert parts.items() <= now.items(), "a finished part was made again"
+        parts = now
+    assert hits >= 0.8 * kills and {"extract", "build"} <= {*stages} and (kills < 20 or "tokenizer" in stages), stages
+    status, text = finish(command(corpus, out, *options), launcher)
+    assert status == 0, text
+    assert parts.items() <= finished_parts(out).items()
+    assert content(out) == files
+
+
+def test_a_worker_that_dies_ends_the_run(reference, tmp_path):
+    """As the out-of-memory killer does it: a clear error in bounded time, no process left, and a rerun goes on."""
+    corpus, files = reference
+    out = tmp_path / "out"
+    run = start(command(corpus, out, *PARALLEL))
+    wait_until(lambda: list(out.glob("documents/split-*.arrow")))
+    os.kill(workers(run)[0], signal.SIGKILL)
+    _, text = run.communicate(timeout=SECONDS_TO_END)
+    assert run.returncode == 1
+    wait_until(lambda: not members(run.pid))
+    assert "error: a worker process died, killed from outside or by lack of memory" in text and "Traceback" not in text
+    assert finish(command(corpus, out, *PARALLEL))[0] == 0
+    assert content(out) == files
+
+
+@pytest.mark.skipif(not MPIRUN.exists(), reason="mpirun is not installed")
+def test_a_rank_that_dies_ends_the_job(reference, tmp_path):
+    """mpirun says which rank it was and ends the others; a rerun goes on."""
+    corpus, files = reference
+    out = tmp_path / "out"
+    run = start(command(corpus, out, *RANKS), MPI)
+    wait_until(lambda: list(out.glob("documents/split-*.arrow")))
+    ranks = [pid for pid in members(run.pid) if b"OMPI_COMM_WORLD_RANK=2" in Path(f"/proc/{pid}/environ").read_bytes()]
+    os.kill(ranks[0], signal.SIGKILL)
+    _, text = run.communicate(timeout=SECONDS_TO_END)
+    assert run.returncode != 0 and re.search("signal 9", text)
+    wait_until(lambda: not members(run.pid))
+    assert finish(command(corpus, out, *RANKS), MPI)[0] == 0
+    assert content(out) == files
+
+
+def test_workers_end_when_their_parent_is_killed(reference, tmp_path):
+    """Kill -9 of the first process alone: the others do not wait for ever, nor write any more."""
+    corpus, files = reference
+    out = tmp_path / "out"
+    run = start(command(corpus, out, *PARALLEL))
+    wait_until(lambda: list(out.glob("documents/split-*.arrow")))
+    assert workers(run)
+    run.kill()
+    run.wait()
+    wait_until(lambda: not members(run.pid))
+    assert finish(command(corpus, out, *PARALLEL))[0] == 0
+    assert content(out) == files
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that sets the size of a file system of its own."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+
+    def resize(size):
+        kind = (
+            ["-o", f"remount,size={size}"] if os.path.ismount(disk) else ["-t", "tmpfs", "-o", f"size={size}", "none"]
+        )
+        if subprocess.run(["mount", *kind, disk], capture_output=True).returncode:
+            pytest.skip("no right to mount a file system")
+        return disk
+
+    yield resize
+    if os.path.ismount(disk):
+        subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.parametrize("size", ["100k", "400k"])
+def test_a_full_disk_names_the_file_and_a_rerun_goes_on(reference, small_disk, size):
+    """In extract and in build: nothing is half-written, and with more room the same bytes come out."""
+    corpus, files = reference
+    disk = small_disk(size)
+    out = disk / "out"
+    for _ in range(2):
+        status, text = finish(command(corpus, out, *PARALLEL))
+        assert status == 1 and "Traceback" not in text
+        assert re.search(rf"error: {out}/\S+: No space left on device; make room and run the same command again", text)
+        made = {name: data for name, data in content(out).items() if "progress" not in name}
+        assert all(files[name] == data for name, data in made.items() if name.endswith(".arrow"))
+    small_disk("100m")
+    status, text = finish(command(corpus, out, *PARALLEL))
+    assert status == 0, text
+    assert content(out) == files
+
+
+def test_a_limit_on_file_sizes_is_like_a_full_disk(reference, tmp_path):
+    """`ulimit -f`, as batch systems set it; the same error without a right to mount."""
+    corpus, files = reference
+    out = tmp_path / "out"
+    limit = (8_000, 8_000)
+    status, text = finish(
+        command(corpus, out, *SERIAL), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    )
+    assert status == 1 and re.search(rf"error: {out}/documents/split-\d+\.arrow: File too large; make room", text)
+    assert finish(command(corpus, out, *SERIAL))[0] == 0
+    assert content(out) == files
+
+
+def obey_permissions():
+    """Takes root's right to read and write what its mode forbids from this process and those that it becomes."""
+    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
+        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def relink(path, target):
+    """Puts a link in the place of a file."""
+    path.unlink()
+    path.symlink_to(target)
+
+
+UNREADABLE = {
+    "forbidden": (lambda path: path.chmod(0), "Permission denied"),
+    "dangling link": (lambda path: relink(path, "nowhere"), "[Nn]o such file"),
+    # It has no bytes, as far as one can tell; those that look at that first call it damaged.
+    "failing read": (lambda path: relink(path, "/proc/self/mem"), "Input/output error|damaged|not a MediaWiki dump"),
+}
+INPUT_NAMES = {"jsonl": "a.jsonl.gz", "text": "a.txt.gz", "file": "a.txt", "books": "a.epub", "parquet": "a.parquet"}
+INPUT_NAMES |= {"arrow": "a.arrow", "wikipedia": "a.xml"}
+
+
+@pytest.mark.parametrize("kind", INPUT_NAMES)
+@pytest.mark.parametrize("fault", UNREADABLE)
+def test_an_unreadable_file_is_named(tmp_path, fault, kind):
+    """Whatever it was to be, a file in a directory is not left out silently."""
+    spoil, message = UNREADABLE[fault]
+    path = tmp_path / "in" / INPUT_NAMES[kind]
+    path.parent.mkdir()
+    path.write_bytes(b"x")
+    spoil(path)
+    arguments = ["extract", "--sources", f"{kind}:{path.parent}", "--out", str(tmp_path / "out"), *SERIAL]
+    status, text = finish(arguments, preexec_fn=obey_permissions)
+    assert status == 1 and text.startswith("error: ") and str(path) in text and re.search(message, text), text
+    assert not (tmp_path / "out" / "documents" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_an_output_directory_without_write_permission_is_named(reference, tmp_path, existing):
+    """Nothing can be made in it, or beside it."""
+    corpus, _ = reference
+    folder = tmp_path / "read-only"
+    folder.mkdir(mode=0o555)
+    out = folder if existing else folder / "out"
+    status, text = finish(command(corpus, out, *SERIAL), preexec_fn=obey_permissions)
+    assert status == 1 and f"error: [Errno 13] Permission denied: '{out}" in text and "Traceback" not in text
+    assert not list(folder.iterdir())
+
+
+def test_an_input_that_changed_after_a_kill_is_refused(tmp_path, make_corpus):
+    """What is done belongs to the old file; it is named, and nothing is mixed."""
+    corpus, out = make_corpus(tmp_path), tmp_path / "out"
+    run = start(command(corpus, out, *PARALLEL))
+    wait_until(lambda: list(out.glob("documents/progress/split-*.json")))
+    assert kill_all(run)
+    with corpus.open("a") as file:
+        file.write('{"text": "One more. It came late."}\n')
+    parts = finished_parts(out)
+    status, text = finish(command(corpus, out, *PARALLEL))
+    assert status == 1 and f'input: {corpus} was "' in text and "Traceback" not in text
+    assert finished_parts(out) == parts
+
+
+def test_two_runs_do_not_work_in_one_directory(reference, tmp_path):
+    """The second is refused at once and names the first, which goes on; a lock that a kill left blocks nobody."""
+    corpus, files = reference
+    out = tmp_path / "out"
+    run = start(command(corpus, out, *PARALLEL))
+    wait_until(lambda: list(out.glob("documents/split-*.arrow")))
+    os.killpg(run.pid, signal.SIGSTOP)
+    status, text = finish(command(corpus, out, *SERIAL))
+    os.killpg(run.pid, signal.SIGCONT)
+    assert status == 1 and f"error: {out}: another run works here, process {run.pid} on " in text
+    assert kill_all(run) and (out / ".lock.tmp").exists()
+    assert finish(command(corpus, out, *PARALLEL))[0] == 0
+    assert content(out) == files

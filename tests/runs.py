@@ -1,0 +1,80 @@
+"""Runs of `python -m preprocessing` as real processes that tests disturb."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MPIRUN = Path(sys.executable).parent / "mpirun"
+MPI = [str(MPIRUN), "--oversubscribe", "-n", "3"]
+SIZES = ["--vocab_size", "300", "--max_seq_length", "32", "--split_mb", "0.01", "--partition_mb", "0.02"]
+PARALLEL, SERIAL, RANKS = ["--workers", "2"], ["--executor", "serial"], ["--executor", "mpi"]
+SECONDS_TO_END = 30
+"""Longest that a run may take to end once something is wrong."""
+
+
+def command(corpus, out, *options):
+    """Arguments of a run on a corpus of some 25 splits and 12 partitions."""
+    return ["run", "--sources", f"jsonl:{corpus}", "--out", str(out), "--heldout_share", "0.1", *SIZES, *options]
+
+
+def start(arguments, launcher=(), **options):
+    """Starts the command line in a session of its own."""
+    environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    whole = [*launcher, sys.executable, "-m", "preprocessing", *arguments]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(whole, cwd=ROOT, env=environment, start_new_session=True, **pipes, **options)
+
+
+def finish(arguments, launcher=(), **options):
+    """Runs the command line to its end: exit status and what it said."""
+    run = start(arguments, launcher, **options)
+    _, text = run.communicate(timeout=SECONDS_TO_END)
+    wait_until(lambda: not members(run.pid))
+    return run.returncode, text
+
+
+def members(session):
+    """The processes of a session that still run."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, number = path.read_text().rpartition(")")[2].split()[:4]
+        except OSError:
+            continue
+        if int(number) == session and state != "Z":
+            found.append(int(path.parent.name))
+    return found
+
+
+def workers(run):
+    """The worker processes of a run."""
+    return [pid for pid in members(run.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+
+
+def kill_all(run):
+    """Kill -9 of every process of a run; whether it had not ended by itself."""
+    alive = run.poll() is None
+    while pids := members(run.pid):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    run.communicate()
+    return alive
+
+
+def wait_until(condition, run=None):
+    """Waits for a condition, or for the end of a run."""
+    end = time.monotonic() + SECONDS_TO_END
+    while not condition() and (run is None or run.poll() is None):
+        assert time.monotonic() < end, "it takes too long"
+        time.sleep(0.001)
+
+
+def content(out):
+    """Every file below a directory."""
+    return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
