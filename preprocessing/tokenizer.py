@@ -6,7 +6,8 @@ Source: google-research/bert tokenization.py, as huggingface/tokenizers implemen
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -29,6 +30,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_ma
 MODEL_MAX_LENGTH = 512
 """Position embeddings of the published BERT models."""
 _CONTINUATION = "##"
+_PUNCTUATION = r"[!-/:-@\[-`{-~\x{2010}-\x{2027}]"
+"""What BERT's pre-tokenizer isolates of ASCII and of dashes, quotes and the like; the rest of it is rarer."""
 _WORDS_AT_ONCE = 10_000
 """An `Encoding` is some hundred times larger than its ids, so only a few live at a time."""
 
@@ -124,13 +127,40 @@ def encode(tokenizer: Tokenizer, sentences: pa.StringArray) -> pa.ListArray:
 
     A special token's name in the text, such as `[MASK]`, is text like any other.
     """
-    words = pc.split_pattern(sentences, " ")  # (S,) lists of words
-    occurrences = words.values.dictionary_encode()  # (W,) indices of distinct words
-    ids = _encode_words(tokenizer, occurrences.dictionary).take(occurrences.indices)  # (W,) lists of ids
-    return pa.ListArray.from_arrays(ids.offsets.take(words.offsets), ids.values)
+    has_added_tokens = any(not token.special for token in tokenizer.get_added_tokens_decoder().values())
+    encode_distinct = _encode_whole if has_added_tokens else _encode_words  # An added token may hold punctuation.
+    return _encode_once(pc.split_pattern(sentences, " "), partial(encode_distinct, tokenizer))
+
+
+def _encode_once(lists: pa.ListArray, encode_distinct: Callable[[pa.StringArray], pa.ListArray]) -> pa.ListArray:
+    """The ids of each list (N,) of strings, for which each distinct string is encoded once."""
+    occurrences = lists.values.dictionary_encode()  # (W,) indices of distinct strings
+    ids = encode_distinct(occurrences.dictionary).take(occurrences.indices)  # (W,) lists of ids
+    return pa.ListArray.from_arrays(ids.offsets.take(lists.offsets), ids.values)
 
 
 def _encode_words(tokenizer: Tokenizer, words: pa.StringArray) -> pa.ListArray:
+    """The ids of each word (N,). Most are another one in another case, or with punctuation: their pieces are shared."""
+    words = pc.ascii_lower(words) if tokenizer.normalizer.lowercase else words
+    pieces = pc.split_pattern(pc.replace_substring_regex(words, _PUNCTUATION, r" \0 "), " ")
+    return _encode_once(pieces, partial(_encode_pieces, tokenizer))
+
+
+def _encode_pieces(tokenizer: Tokenizer, pieces: pa.StringArray) -> pa.ListArray:
+    """The ids of each piece (N,), by the tokenizer's parts: calling them costs a fifth of calling it."""
+    normalizer, pre_tokenizer, model = tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.model
+
+    def ids(piece: str) -> list[int]:
+        if piece.isascii() and piece.isalnum():  # Nothing to normalise or to split.
+            return [token.id for token in model.tokenize(piece)]
+        parts = pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(piece))
+        return [token.id for part, _ in parts for token in model.tokenize(part)]
+
+    return pa.array(map(ids, pieces.to_pylist()), pa.list_(token_type(tokenizer.get_vocab_size())))
+
+
+def _encode_whole(tokenizer: Tokenizer, words: pa.StringArray) -> pa.ListArray:
+    """The ids of each word (N,), by the tokenizer itself."""
     tokenizer.encode_special_tokens = True
     list_type = pa.list_(token_type(tokenizer.get_vocab_size()))
     parts = []
