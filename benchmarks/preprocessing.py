@@ -9,6 +9,7 @@ The peers are installed into virtual environments of their own, as pinned in pee
 import json
 import shutil
 import statistics
+import sys
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -22,6 +23,8 @@ from benchmarks.peers.sides import SIDES, Output, preprocessing
 from benchmarks.processes import Usage, timed
 
 _MEGABYTE = 10**6
+_SCALING_PARTITIONS = 16
+"""Enough for two workers to end at about the same time."""
 
 
 def main(
@@ -79,6 +82,7 @@ def take_turns(inputs: Inputs, pythons: dict[str, str], cores: tuple[int, int], 
             usage = timed(command, cores[:number], side.variables(number))
             usages.append(usage)
             outputs.append(side.output(out, usage.output))
+            print(f"{name}, {number} cores: {usage.seconds:.2f} s, {usage.cpu_seconds:.1f} CPU s", file=sys.stderr)
     return runs
 
 
@@ -132,9 +136,11 @@ def scaling(inputs: Inputs, cores: tuple[int, int], rounds: int, out: Path) -> d
         for workers in (1, 2):
             shutil.rmtree(out, ignore_errors=True)
             for stage in ("extract", "tokenizer", "build"):
-                usage = timed(preprocessing(stage, inputs, out, workers), cores[:workers])
+                command = preprocessing(stage, inputs, out, workers, _SCALING_PARTITIONS)
+                usage = timed(command, cores[:workers])
                 if stage in seconds:
                     seconds[stage][workers].append(usage.seconds)
+                print(f"{stage}, {workers} workers: {usage.seconds:.2f} s", file=sys.stderr)
     return seconds
 
 

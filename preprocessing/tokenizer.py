@@ -86,7 +86,8 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     path = directory / "tokenizer.json"
     if not path.is_file():
         raise DataError(f"{path}: missing; give a directory that holds it, or a vocab.txt")
-    kinds = tuple((read_json(path).get(part) or {}).get("type") for part in ("model", "normalizer", "pre_tokenizer"))
+    record = read_json(path)
+    kinds = tuple((record.get(part) or {}).get("type") for part in ("model", "normalizer", "pre_tokenizer"))
     if kinds != ("WordPiece", "BertNormalizer", "BertPreTokenizer"):
         raise DataError(
             f"{path}: model, normalizer and pre_tokenizer are {kinds}, this version reads "

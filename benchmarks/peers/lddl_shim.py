@@ -1,13 +1,11 @@
 """NVIDIA LDDL's `preprocess_bert_pretrain` on a current Python: its own code, with the options that it has.
 
-LDDL 0.1.0 pins what Python 3.11 has no build of, and fetches a model; SUBSTITUTIONS in
-benchmarks/peers/environments.py says what stands there instead. Pairs, tokenization, shuffle, process cluster and Parquet
-are LDDL's and Dask's own.
+LDDL 0.1.0 pins what Python 3.11 has no build of, and fetches a model; SUBSTITUTIONS in peers/environments.py says what
+stands there instead. Pairs, tokenization, shuffle, process cluster and Parquet are LDDL's and Dask's own.
 """
 
 import asyncio
 import os
-import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,9 +27,9 @@ def main() -> None:
     asyncio.wait = wait  # type: ignore[assignment]
     import dask.distributed
 
-    start = time.perf_counter()
-    lddl.main(lddl.attach_args().parse_args())
-    print(f"main took {time.perf_counter() - start:.3f} s")
+    options = lddl.attach_args().parse_args()
+    dask.config.set(temporary_directory=options.sink)  # By default the working directory.
+    lddl.main(options)
     dask.distributed.default_client().close()
 
 
