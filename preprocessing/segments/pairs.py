@@ -19,12 +19,10 @@ def truncate(a: Range, b: Range, limit: int, random: Random) -> tuple[int, int, 
     The lengths that this leaves need no loop, and the number of tokens that n such chances take from the front is the
     number of ones among n random bits.
     """
-    lengths = truncated_lengths(a[1] - a[0], b[1] - b[0], limit)
-    a_start, b_start = (
-        start + random.getrandbits(stop - start - length).bit_count()
-        for (start, stop), length in zip((a, b), lengths, strict=True)
-    )
-    return a_start, a_start + lengths[0], b_start, b_start + lengths[1]
+    a_length, b_length = truncated_lengths(a[1] - a[0], b[1] - b[0], limit)
+    a_start = a[0] + random.getrandbits(a[1] - a[0] - a_length).bit_count()
+    b_start = b[0] + random.getrandbits(b[1] - b[0] - b_length).bit_count()
+    return a_start, a_start + a_length, b_start, b_start + b_length
 
 
 def truncated_lengths(a: int, b: int, limit: int) -> tuple[int, int]:

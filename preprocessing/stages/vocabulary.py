@@ -13,7 +13,7 @@ from preprocessing.schema import MANIFEST_NAME, TRAIN
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.directory import complete_stage, open_stage
 from preprocessing.tokenizer.registry import KINDS, Kind, kind_of
-from preprocessing.tokenizer.saving import identity_file, read_tokenizer, save_tokenizer
+from preprocessing.tokenizer.saving import identity, read_tokenizer, save_tokenizer
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,8 @@ def prepare_tokenizer(directory: Path, config: TokenizerConfig, documents: Path)
         if config.kind and kind_of(tokenizer) is not config.wanted:
             found = next(name for name, kind in KINDS.items() if kind is kind_of(tokenizer))
             raise DataError(f"{config.vocab}: is of kind {found}, but kind is {config.kind}; leave the option out")
-        checksum = sha256_file(identity_file(config.vocab))
         options = {"vocab": str(config.vocab), "lower_case": config.lower_case}
-        if not open_stage(directory, "tokenizer", options, {"vocab_sha256": checksum}):
+        if not open_stage(directory, "tokenizer", options, {"vocab_sha256": identity(config.vocab)}):
             _publish(directory, tokenizer)
 
 

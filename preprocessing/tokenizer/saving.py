@@ -5,7 +5,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, normalizers, pre_tokenizers
 
 from preprocessing.errors import DataError
-from preprocessing.files import read_json, write_json, write_text
+from preprocessing.files import read_json, sha256_file, write_json, write_text
 from preprocessing.tokenizer import bytelevel, unigram
 from preprocessing.tokenizer.registry import KINDS, kind_of
 from preprocessing.tokenizer.wordpiece import make_tokenizer, read_vocabulary, vocabulary_of
@@ -45,11 +45,12 @@ def read_tokenizer(path: Path, lower_case: bool | None) -> Tokenizer:
     return tokenizer
 
 
-def identity_file(path: Path) -> Path:
-    """The file whose checksum identifies what `read_tokenizer` reads."""
+def identity(path: Path) -> str:
+    """What identifies the content that `read_tokenizer` reads: checksums of the files."""
     if path.is_file():
-        return path
-    return path / (_JSON_NAME if (path / _JSON_NAME).is_file() else bytelevel.MERGES_NAME)
+        return sha256_file(path)
+    names = [_JSON_NAME] if (path / _JSON_NAME).is_file() else [bytelevel.VOCAB_NAME, bytelevel.MERGES_NAME]
+    return " ".join(sha256_file(path / name) for name in names)
 
 
 def load_tokenizer(directory: Path) -> Tokenizer:

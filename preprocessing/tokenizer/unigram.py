@@ -101,29 +101,35 @@ def train(batches: Iterable[pa.StringArray], vocab_size: int, lower_case: bool) 
         batches: sentences.
         vocab_size: number of pieces wanted; a small corpus may give fewer.
         lower_case: as in `assemble`.
+
+    Raises:
+        DataError: the text has more distinct characters than there are to be pieces.
     """
     before = normalizers.Sequence(_first_steps(lower_case))
     model = io.BytesIO()
     named = {f"{name.removesuffix('_token')}_piece": token for name, token in SPECIAL_TOKENS.items()}
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=_normalized(before, batches),
-        model_writer=model,
-        model_type="unigram",
-        vocab_size=vocab_size,
-        hard_vocab_limit=False,
-        character_coverage=CHARACTER_COVERAGE,
-        control_symbols=[named["cls_piece"], named["sep_piece"], named["mask_piece"]],
-        user_defined_symbols=list(USER_SYMBOLS),
-        pad_id=0,
-        unk_id=1,
-        bos_id=-1,
-        eos_id=-1,
-        pad_piece=named["pad_piece"],
-        unk_piece=named["unk_piece"],
-        max_sentence_length=_LONGEST_SENTENCE,
-        num_threads=1,
-        minloglevel=2,
-    )
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=_normalized(before, batches),
+            model_writer=model,
+            model_type="unigram",
+            vocab_size=vocab_size,
+            hard_vocab_limit=False,
+            character_coverage=CHARACTER_COVERAGE,
+            control_symbols=[named["cls_piece"], named["sep_piece"], named["mask_piece"]],
+            user_defined_symbols=list(USER_SYMBOLS),
+            pad_id=0,
+            unk_id=1,
+            bos_id=-1,
+            eos_id=-1,
+            pad_piece=named["pad_piece"],
+            unk_piece=named["unk_piece"],
+            max_sentence_length=_LONGEST_SENTENCE,
+            num_threads=1,
+            minloglevel=2,
+        )
+    except RuntimeError as error:  # The library raises nothing more special.
+        raise DataError(f"vocab_size is {vocab_size}: SentencePiece finds no such model: {error}") from None
     return assemble(_parse(model.getvalue()), lower_case)
 
 

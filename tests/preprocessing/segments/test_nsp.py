@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import replace
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -62,6 +63,21 @@ def test_every_sentence_is_used_once(sizes, max_seq_length, short_seq_prob, seed
             assert a_stop == b_start
             used[document] += range(b_start, b_stop)
     assert [token for tokens in used for token in tokens] == list(range(layout.sentences[-1]))
+
+
+@given(PARTITIONS, st.integers(5, 60), st.floats(0, 1), st.integers(0, 9))
+def test_no_token_is_at_its_own_place_twice(documents, max_seq_length, short_seq_prob, seed):
+    """A and actual B go through the partition in order without overlap, and leave out only what the cut to
+    max_seq_length takes: nothing where the partition fits."""
+    layout = layout_of(documents)
+    own = []
+    for a_start, a_stop, b_start, b_stop, label, _ in sentence_pairs(
+        layout, max_seq_length, short_seq_prob, random_numbers(seed)
+    ):
+        own += [(a_start, a_stop)] if label else [(a_start, a_stop), (b_start, b_stop)]
+    assert all(stop <= start for (_, stop), (start, _) in pairwise(own))
+    if layout.sentences[-1] <= max_seq_length - 3:
+        assert sum(stop - start for start, stop in own) == layout.sentences[-1]
 
 
 def test_a_single_sentence_is_followed_by_a_random_one():

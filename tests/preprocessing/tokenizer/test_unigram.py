@@ -74,6 +74,12 @@ def test_a_trained_model_has_albert_s_symbols():
     assert tokenizer.encode("(x)", add_special_tokens=False).tokens[:2] == ["▁", "("]
 
 
+def test_too_small_a_vocabulary_is_refused():
+    """With its size and what the trainer says."""
+    with pytest.raises(DataError, match="vocab_size is 100: SentencePiece finds no such model"):
+        train([pa.array(["".join(map(chr, range(0x4E00, 0x4E00 + 500)))])], 100, True)
+
+
 @pytest.mark.parametrize("content", [b"", b"no protobuf at all", b"\x0a\xff\xff"])
 def test_a_file_that_is_no_model_is_refused(tmp_path, content):
     """With its name."""

@@ -25,7 +25,7 @@ SHARED = Path(__file__).parents[4] / "shared" / "data"
 SPECIAL = list(SPECIAL_TOKENS.values())
 LETTERS = [*"abcdeé中,.[]#", *(f"##{letter}" for letter in "abcdeé"), "ab", "##cd", "mask", "the"]
 TEXT = st.text(
-    st.sampled_from("abcdeABÉé中,.[] \t\u00a0\u0301\u200b\x00#x") | st.characters(codec="utf-8"), max_size=30
+    st.sampled_from("abcdeABÉé中,.[]–’_İ \t\u00a0\u0301\u200b\x00#x") | st.characters(codec="utf-8"), max_size=30
 )
 
 
@@ -35,8 +35,19 @@ def test_encoding_distinct_words_equals_encoding_sentences(lower_case, sentences
     """Each sentence has the ids that the tokenizer gives it, and special tokens in the text are text."""
     tokenizer = make_tokenizer(SPECIAL + LETTERS, lower_case)
     ids = encode(tokenizer, pa.array(sentences)).to_pylist()
+    tokenizer.encode_special_tokens = True
     assert ids == [encoding.ids for encoding in tokenizer.encode_batch(sentences, add_special_tokens=False)]
     assert not {0, 2, 3, 4} & {token for sentence in ids for token in sentence}
+
+
+def test_added_tokens_are_found_inside_words():
+    """A token that was added to a vocabulary is one id wherever it stands, punctuation in it or not."""
+    tokenizer = make_tokenizer(SPECIAL + LETTERS, lower_case=True)
+    tokenizer.add_tokens(["<e>", "bc"])
+    sentences = ["a<e>,ab abcd <e", "AB bc."]
+    expected = [encoding.ids for encoding in tokenizer.encode_batch(sentences, add_special_tokens=False)]
+    assert {len(SPECIAL + LETTERS), len(SPECIAL + LETTERS) + 1} <= {token for ids in expected for token in ids}
+    assert encode(tokenizer, pa.array(sentences)).to_pylist() == expected
 
 
 def test_what_is_saved_is_what_transformers_loads(tmp_path):
