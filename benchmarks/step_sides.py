@@ -1,7 +1,8 @@
-"""One side of `benchmarks/training.py`, in a process of its own: `python -m benchmarks.step_sides JSON`.
+"""One side of `benchmarks/training.py`, in a process of its own: `python -m benchmarks.step_sides JSON FD`.
 
 Reads a line per request from standard input, does that many training steps on batches in turn, and answers with a line
-of JSON: their seconds, the last loss, the peak of the resident set. Sides:
+of JSON on the file descriptor (libraries print to standard output): their seconds, the last loss, the peak of the
+resident set. Sides:
 
 - `this`: the pipeline's own engine, DeepSpeed included, with exact LAMB.
 - `stock`: Hugging Face's `BertForPreTraining` as its documentation trains it: padded batches, attention by SDPA, logits
@@ -17,7 +18,6 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,9 @@ KEEP_MEMORY = {
 """Environment of `tuned`: glibc keeps what it was given, as the pipeline's launcher tells it by mallopt."""
 
 
-def main(job: dict[str, Any]) -> None:
+def main(job: dict[str, Any], descriptor: int) -> None:
     """Serves requests until standard input ends."""
+    answers = os.fdopen(descriptor, "w")
     step = SIDES[job["side"]](job)
     batches = the_batches(job)
     number = 0
@@ -56,7 +57,7 @@ def main(job: dict[str, Any]) -> None:
         loss_value = float(loss)
         seconds = time.perf_counter() - begin
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": seconds, "loss": loss_value, "peak_bytes": peak}), file=ANSWERS, flush=True)
+        print(json.dumps({"seconds": seconds, "loss": loss_value, "peak_bytes": peak}), file=answers, flush=True)
 
 
 def the_batches(job: dict[str, Any]) -> list[Batch]:
@@ -168,11 +169,11 @@ def adamw(parameters: list[nn.Parameter], **options: bool) -> torch.optim.Optimi
 SIDES: dict[str, Callable[[dict[str, Any]], Step]] = {
     "this": this,
     "stock": partial(huggingface, make=partial(adamw, foreach=True), loss_of=stock_loss),
-    "stock_lamb": partial(huggingface, make=lambda ps: timm_lamb([{"params": ps}]), loss_of=stock_loss),
+    "stock_lamb": partial(
+        huggingface, make=lambda parameters: timm_lamb()(parameters, lr=1e-4, weight_decay=0.01), loss_of=stock_loss
+    ),
     "tuned": partial(huggingface, make=partial(adamw, fused=True), loss_of=tuned_loss),
 }
 
 if __name__ == "__main__":
-    ANSWERS = os.fdopen(os.dup(1), "w")  # what libraries print goes to standard error
-    os.dup2(2, 1)
-    main(json.loads(sys.argv[1]))
+    main(json.loads(sys.argv[1]), int(sys.argv[2]))
