@@ -19,9 +19,9 @@ from jsonargparse import auto_cli
 from torch import Tensor, nn
 
 from benchmarks import lamb as lamb_benchmark
+from benchmarks.batches import make_batch
 from benchmarks.flat import flat_shards
 from benchmarks.plain_engine import PlainEngine
-from pipeline.data.batch import Batch
 from pipeline.families.bert import BertConfig, training_flops
 from pipeline.kernels.attention import attention, backend
 from pipeline.kernels.lamb.backends import load
@@ -34,31 +34,6 @@ from pipeline.optim.shards import cut_at_parts
 LARGE = BertConfig(1024, 24, 16, 4096, attention_probs_dropout_prob=0.0)
 MINI = BertConfig(256, 4, 4, 1024, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 VOCAB_SIZE = 30_522
-
-
-def make_batch(lengths: list[int], vocab_size: int, seed: int) -> Batch:
-    """A micro-batch of random tokens with these lengths, 15 % of them masked."""
-    rng = np.random.default_rng(seed)
-    bounds = np.cumsum([0, *lengths])
-    masked = [
-        start + rng.choice(n, max(1, round(0.15 * n)), replace=False) for start, n in zip(bounds, lengths, strict=False)
-    ]
-    positions = torch.from_numpy(np.sort(np.concatenate(masked)))
-    return Batch(
-        input_ids=torch.from_numpy(rng.integers(5, vocab_size, bounds[-1])),
-        token_type_ids=torch.from_numpy(np.concatenate([np.arange(n) >= n // 2 for n in lengths]).astype(np.int64)),
-        position_ids=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths])),
-        cu_seqlens=torch.from_numpy(bounds.astype(np.int32)),
-        max_seqlen=max(lengths),
-        masked_positions=positions,
-        masked_labels=torch.from_numpy(rng.integers(5, vocab_size, len(positions))),
-        pair_labels=torch.from_numpy(rng.integers(0, 2, len(lengths))),
-        num_masked_global=len(positions),
-        num_samples_global=len(lengths),
-        sample_ids=np.arange(len(lengths)),
-        epochs=np.zeros(len(lengths), np.int64),
-        group=0,
-    )
 
 
 def relative_error(value: Tensor, expected: Tensor) -> float:
@@ -202,7 +177,7 @@ def measure_step(
     on_device = batch.to(device)
     step = seconds(lambda: engine.step(on_device), device, rounds)
     lamb = seconds(engine.optimizer.step, device, rounds)
-    peak = peak_flops(device, 0.0)
+    peak = peak_flops(device, torch.bfloat16)
     figures = {
         "sequences_per_second": len(lengths) / step,
         "tokens_per_second": sum(lengths) / step,
@@ -210,7 +185,7 @@ def measure_step(
         "tflops": flops / step / 1e12,
         "lamb_ms": lamb * 1e3,
     }
-    return figures | ({"mfu": flops / step / peak} if peak else {})
+    return figures | {"mfu": flops / step / peak}
 
 
 def main(device: str = "cuda", out: Path = Path("gpu.json"), tiny: bool = False, rounds: int = 10) -> None:

@@ -82,7 +82,9 @@ MAY_CHANGE = (
     "logging",
     "run_dir",
     "batch.micro_batch_size",
-    "data",
+    "data.samples",
+    "data.num_workers",
+    "data.prefetch",
     "model.activation_checkpointing",
     "optimizer.backend",
 )

@@ -26,7 +26,7 @@ from pipeline.optim.optimizer import ShardedOptimizer
 from pipeline.optim.shards import Parts, Shard
 from pipeline.optim.zero import Binding, bind
 
-PRECISIONS = ("fp32", "bf16", "fp16")
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def build(
         deepspeed=engine,
         optimizer=optimizer,
         binding=binding,
-        precision=next((name for name in PRECISIONS[1:] if settings.get(name, {}).get("enabled")), "fp32"),
+        precision=next((name for name in ("bf16", "fp16") if settings.get(name, {}).get("enabled")), "fp32"),
         zero_stage=int(settings.get("zero_optimization", {}).get("stage", 0)),
         device=device,
     )

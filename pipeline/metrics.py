@@ -4,7 +4,7 @@ import json
 import math
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,22 +35,33 @@ class LoggingConfig:
     tensorboard: bool = True
     """Also write TensorBoard event files to the run's tensorboard/."""
     peak_tflops: float = 0.0
-    """Peak of one device in TFLOP/s, for MFU; 0 takes it from a table of known devices, and no MFU if not in it."""
+    """Peak of one device in TFLOP/s, for MFU; 0 takes it from a table of GPUs. What is not in it is measured when a run
+    starts: the rate of large products in the run's precision, by every rank at once."""
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"logging.every = {self.every}: must be at least 1")
 
 
-def peak_flops(device: torch.device, override_tflops: float) -> float | None:
-    """FLOP/s of one device at its peak, or None where it is not known."""
+def peak_flops(device: torch.device, dtype: torch.dtype, override_tflops: float = 0.0) -> float:
+    """FLOP/s of one device at its peak: as given, from the table, or measured."""
     if override_tflops:
         return override_tflops * 1e12
-    if device.type != "cuda":
-        return None
-    name = torch.cuda.get_device_name(device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
     matches = [key for key in PEAK_TFLOPS if all(word in name for word in key.split())]
-    return PEAK_TFLOPS[max(matches, key=len)] * 1e12 if matches else None
+    return PEAK_TFLOPS[max(matches, key=len)] * 1e12 if matches and dtype != torch.float32 else gemm_rate(device, dtype)
+
+
+def gemm_rate(device: torch.device, dtype: torch.dtype, rounds: int = 5) -> float:
+    """FLOP/s of the best of some products of two square matrices, on all threads that this process may use."""
+    size = 8192 if device.type == "cuda" else 1024
+    a, b = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(2))
+    times = []
+    for _ in range(rounds + 1):  # the first one also compiles
+        begin = time.perf_counter()
+        float((a @ b)[0, 0])
+        times.append(time.perf_counter() - begin)
+    return float(2 * size**3 / min(times))
 
 
 def peak_memory_gib(device: torch.device) -> float:
@@ -63,24 +74,25 @@ def peak_memory_gib(device: torch.device) -> float:
 
 
 class Totals:
-    """Sums over micro-batches, kept on the device; read with one reduction, not one per step."""
+    """Sums over micro-batches. What the device computed stays there until `reduce`; nothing is copied to it."""
 
-    NAMES = ("mlm_loss", "mlm_correct", "pair_loss", "pair_correct", "masked", "samples", "tokens", "flops")
+    MEASURED = ("mlm_loss", "mlm_correct", "pair_loss", "pair_correct")
+    COUNTED = ("masked", "samples", "tokens", "flops", "nominal_flops")
 
     def __init__(self, device: torch.device) -> None:
-        self._sums = torch.zeros(len(self.NAMES), dtype=torch.float64, device=device)
+        self._measured = torch.zeros(len(self.MEASURED), dtype=torch.float64, device=device)
+        self._counted = [0.0] * len(self.COUNTED)
 
-    def add(self, values: list[Tensor | float], weight: float = 1.0) -> None:
-        """Add one micro-batch's values, in the order of NAMES."""
-        device = self._sums.device
-        row = torch.stack([torch.as_tensor(value, dtype=torch.float64, device=device).detach() for value in values])
-        self._sums += weight * row
+    def add(self, measured: Sequence[Tensor], counted: Sequence[float], weight: int = 1) -> None:
+        """Add one micro-batch's values, in the order of MEASURED and COUNTED."""
+        self._measured.add_(torch.stack([value.detach().double() for value in measured]), alpha=weight)
+        self._counted = [total + weight * value for total, value in zip(self._counted, counted, strict=True)]
 
     def reduce(self) -> dict[str, float]:
         """Sums over all ranks since the last call."""
-        sums = distributed.all_reduce_sum_(self._sums).tolist()
-        self._sums = torch.zeros_like(self._sums)
-        return dict(zip(self.NAMES, sums, strict=True))
+        together = torch.cat([self._measured, self._measured.new_tensor(self._counted)])
+        self._measured, self._counted = torch.zeros_like(self._measured), [0.0] * len(self.COUNTED)
+        return dict(zip(self.MEASURED + self.COUNTED, distributed.all_reduce_sum_(together).tolist(), strict=True))
 
 
 def averages(sums: dict[str, float]) -> dict[str, float]:
@@ -95,12 +107,15 @@ def averages(sums: dict[str, float]) -> dict[str, float]:
     }
 
 
-def throughput(sums: dict[str, float], seconds: float, peak: float | None) -> dict[str, float]:
-    """Real tokens (no padding exists) and sequences per second over all ranks; MFU where the peak is known."""
+def throughput(sums: dict[str, float], seconds: float, peak: float) -> dict[str, float]:
+    """Real tokens and sequences per second over all ranks; and the share of the peak that they use.
+
+    `mfu` counts the FLOPs of real tokens; `mfu_nominal` those that the same samples would take padded to the longest,
+    which published figures often count. It may exceed 1.
+    """
     rates = {"tokens_per_second": sums["tokens"] / seconds, "sequences_per_second": sums["samples"] / seconds}
-    if peak:
-        rates["mfu"] = sums["flops"] / (seconds * peak * distributed.world_size())
-    return rates
+    available = seconds * peak * distributed.world_size()
+    return rates | {"mfu": sums["flops"] / available, "mfu_nominal": sums["nominal_flops"] / available}
 
 
 class Writer:

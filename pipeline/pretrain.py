@@ -10,20 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from pipeline import checkpoint, command, distributed
 from pipeline.config import Recipe, open_run, parse
 from pipeline.data.batch import Batch
 from pipeline.data.loader import BatchDivision, MicroBatches, evaluation_batches, make_loader
-from pipeline.engine import Engine, build, read_settings, start
+from pipeline.data.masking import num_predictions
+from pipeline.engine import DTYPES, Engine, build, read_settings, start
 from pipeline.families import get_family
 from pipeline.metrics import Writer, peak_flops
+from pipeline.objectives.cross_entropy import IGNORED
 from pipeline.optim.schedule import learning_rate_factor
 from pipeline.progress import Progress
 from pipeline.trainer import Plan, Trainer, TrainState
 from preprocessing.files import sha256_file
-from preprocessing.schema import MANIFEST_NAME
+from preprocessing.schema import MANIFEST_NAME, Manifest
 from preprocessing.shards import SampleDataset
 
 
@@ -48,7 +51,7 @@ def pretrain(arguments: list[str]) -> None:
     writer = Writer(run, recipe.logging, state.step)
     trainer = Trainer(
         engine,
-        plan(recipe, division, train.manifest.vocab_size, device),
+        plan(recipe, division, train.manifest, engine),
         state,
         batches=training_batches(recipe, division, train, state, device),
         heldout=partial(
@@ -143,24 +146,30 @@ def training_batches(
     recipe: Recipe, division: BatchDivision, train: SampleDataset, state: TrainState, device: torch.device
 ) -> Any:
     """This rank's remaining micro-batches."""
-    batches = MicroBatches(train, division, recipe.masking, recipe.seed, state.consumed_samples)
+    batches = MicroBatches(
+        train, division, recipe.masking, recipe.seed, state.consumed_samples, recipe.data.token_multiple
+    )
     remaining = (recipe.schedule.total_steps - state.step) * division.accumulation
     return make_loader(batches, range(remaining), recipe.data, pin_memory=device.type == "cuda")
 
 
-def plan(recipe: Recipe, division: BatchDivision, vocab_size: int, device: torch.device) -> Plan:
+def plan(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Engine) -> Plan:
     """The loop's numbers."""
-    family = get_family(recipe.family)
+    family, vocab_size, longest = get_family(recipe.family), samples.vocab_size, samples.max_seq_length
 
-    def flops(batch: Batch) -> float:
-        return family.training_flops(
-            recipe.model,
-            vocab_size,
-            num_tokens=len(batch.input_ids),
-            sum_squared_lengths=int(batch.cu_seqlens.diff().square().sum()),
-            num_masked=len(batch.masked_labels),
-            num_samples=len(batch.pair_labels),
-        )
+    flops = partial(family.training_flops, recipe.model, vocab_size)
+    nominal = flops(
+        num_tokens=longest,
+        sum_squared_lengths=longest**2,
+        num_masked=int(num_predictions(np.array([longest]), recipe.masking)[0]),
+        num_samples=1,
+    )
+
+    def count(batch: Batch) -> list[float]:
+        masked, samples = int((batch.masked_labels != IGNORED).sum()), batch.num_samples
+        tokens, squares = int(batch.lengths.sum()), int(batch.lengths.square().sum())
+        real = flops(num_tokens=tokens, sum_squared_lengths=squares, num_masked=masked, num_samples=samples)
+        return [masked, samples, tokens, real, samples * nominal]
 
     return Plan(
         total_steps=recipe.schedule.total_steps,
@@ -168,8 +177,8 @@ def plan(recipe: Recipe, division: BatchDivision, vocab_size: int, device: torch
         global_batch_size=division.global_batch_size,
         seed=recipe.seed,
         learning_rate=lambda step: recipe.optimizer.lr * learning_rate_factor(step, recipe.schedule),
-        flops=flops,
-        peak_flops=peak_flops(device, recipe.logging.peak_tflops),
+        count=count,
+        peak_flops=peak_flops(engine.device, DTYPES[engine.precision], recipe.logging.peak_tflops),
         log_every=recipe.logging.every,
         save_every=recipe.checkpoint.every,
         evaluate_every=recipe.evaluation.every,

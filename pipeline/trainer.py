@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from pipeline import distributed
 from pipeline.data.batch import Batch
@@ -54,10 +55,10 @@ class Plan:
     seed: int
     learning_rate: Callable[[int], float]
     """Optimizer step, from 1 -> learning rate."""
-    flops: Callable[[Batch], float]
-    """Forward and backward FLOPs of a micro-batch, from its real tokens."""
-    peak_flops: float | None
-    """FLOP/s of one device, or None where unknown."""
+    count: Callable[[Batch], list[float]]
+    """What a micro-batch adds to the counts of `Totals`, in their order."""
+    peak_flops: float
+    """FLOP/s of one device."""
     log_every: int
     save_every: int
     evaluate_every: int
@@ -94,6 +95,7 @@ class Trainer:
         self.totals = Totals(engine.device)
         self.latest: dict[str, dict[str, float]] = {}
         self._interval = time.monotonic()  # when the interval between two log lines began
+        self._waited = 0.0  # seconds since then for which the loop had no batch
 
     def train(self) -> None:
         """Run the remaining steps."""
@@ -115,12 +117,12 @@ class Trainer:
         self.state.step += 1
         rate = self.plan.learning_rate(self.state.step)
         for _ in range(self.plan.accumulation_steps):
-            batch = next(self.batches)
+            batch = self._next()
             torch.manual_seed(dropout_seed(self.plan.seed, self.state.step, batch.group))
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
             self.engine.backward(output.loss)
             self.engine.step(rate)
-            self.totals.add(self._sums(output, batch))
+            self.totals.add(measured(output), self.plan.count(batch))
         self.state.consumed_samples += self.plan.global_batch_size
 
     def log(self) -> None:
@@ -128,7 +130,9 @@ class Trainer:
         sums = self.totals.reduce()
         now = time.monotonic()
         values = averages(sums) | throughput(sums, now - self._interval, self.plan.peak_flops)
-        self._interval = now
+        waited = distributed.all_reduce_max(self._waited, self.engine.device)
+        values["loader_wait_share"] = waited / (now - self._interval)
+        self._interval, self._waited = now, 0.0
         values["learning_rate"] = self.plan.learning_rate(self.state.step)
         values["grad_norm"] = self.engine.grad_norm()
         values["skipped_steps"] = self.engine.skipped_steps
@@ -154,7 +158,7 @@ class Trainer:
         self.engine.deepspeed.eval()
         for batch in self.heldout():
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
-            totals.add(self._sums(output, batch), weight=batch.weight)
+            totals.add(measured(output), self.plan.count(batch), weight=batch.weight)
         self.engine.deepspeed.train()
         values = averages(totals.reduce())
         self.latest["heldout"] = values
@@ -181,18 +185,16 @@ class Trainer:
     def _due(self, every: int) -> bool:
         return bool(every) and (self.state.step % every == 0 or self.state.step == self.plan.total_steps)
 
-    def _sums(self, output: Any, batch: Batch) -> list[Any]:
-        """In the order of Totals.NAMES."""
-        return [
-            output.mlm_loss_sum,
-            output.mlm_correct,
-            output.pair_loss_sum,
-            output.pair_correct,
-            len(batch.masked_labels),
-            len(batch.pair_labels),
-            len(batch.input_ids),
-            self.plan.flops(batch),
-        ]
+    def _next(self) -> Batch:
+        begin = time.perf_counter()
+        batch = next(self.batches)
+        self._waited += time.perf_counter() - begin
+        return batch
+
+
+def measured(output: Any) -> list[Tensor]:
+    """What a forward pass adds to the measured sums of `Totals`, in their order."""
+    return [output.mlm_loss_sum, output.mlm_correct, output.pair_loss_sum, output.pair_correct]
 
 
 def dropout_seed(seed: int, step: int, group: int) -> int:

@@ -9,7 +9,7 @@ Shapes: B samples, T tokens of all of them with special tokens, M masked tokens.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +19,7 @@ from torch import Tensor
 
 from pipeline.data.masking import BoolArray, Draw, Int64Array, MaskingConfig, mask_tokens, ranges
 from pipeline.data.special_tokens import SpecialTokens
+from pipeline.objectives.cross_entropy import IGNORED
 from preprocessing.shards import SampleDataset
 
 NUM_SPECIAL = 3  # [CLS] A [SEP] B [SEP]
@@ -35,13 +36,13 @@ class Batch:
     position_ids: Tensor
     """(T,) int64, position within the sample."""
     cu_seqlens: Tensor
-    """(B + 1,) int32, where each sample starts; the last entry is T."""
+    """(B + 1,) int32, where each sample starts, and where the last ends; more entries divide the tail, if any."""
     max_seqlen: int
     """Tokens of the longest sample."""
     masked_positions: Tensor
-    """(M,) int64, ascending indices into T."""
+    """(M,) int64, indices into T; ascending, but for a tail of repetitions."""
     masked_labels: Tensor
-    """(M,) int64, the tokens that stood there."""
+    """(M,) int64, the tokens that stood there; IGNORED in the tail."""
     pair_labels: Tensor
     """(B,) int64, 0 where B follows A in the document, 1 where it is random."""
     num_masked_global: int
@@ -56,6 +57,16 @@ class Batch:
     """Number of the micro-batch in its global batch, the same at every world size; seeds dropout with seed and step."""
     weight: int = 1
     """0 where the batch only keeps this rank in step with the others in evaluation and must not be counted, else 1."""
+
+    @property
+    def num_samples(self) -> int:
+        """Samples B."""
+        return len(self.pair_labels)
+
+    @property
+    def lengths(self) -> Tensor:
+        """(B,) tokens of each sample."""
+        return self.cu_seqlens[: self.num_samples + 1].diff()
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The batch with its tensors on `device`; arrays for error reports stay on the host."""
@@ -135,6 +146,7 @@ def make_batch(
     num_samples_global: int,
     group: int,
     weight: int = 1,
+    token_multiple: int = 1,
 ) -> Batch:
     """Reads, packs and masks the samples `draw.indices`.
 
@@ -147,11 +159,12 @@ def make_batch(
         num_samples_global: samples of the global batch.
         group: number of this micro-batch within its global batch.
         weight: 0 if the batch must not be counted.
+        token_multiple: as in `with_tail`.
     """
     tokens, boundaries = samples.tokens(draw.indices), samples.boundaries[draw.indices]
     packed = pack_pairs(tokens, boundaries, special.cls_id, special.sep_id)
     masked = mask_tokens(packed.input_ids, packed.is_text, packed.cu_seqlens, draw, masking, special)
-    return Batch(
+    batch = Batch(
         input_ids=torch.from_numpy(masked.input_ids),
         token_type_ids=torch.from_numpy(packed.token_type_ids),
         position_ids=torch.from_numpy(packed.position_ids),
@@ -167,3 +180,34 @@ def make_batch(
         group=group,
         weight=weight,
     )
+    return with_tail(batch, token_multiple, special.pad_id)
+
+
+def with_tail(batch: Batch, multiple: int, pad_id: int) -> Batch:
+    """The batch with T rounded up to a multiple, and M to an eighth of one, by a tail that nothing is learnt from.
+
+    Compiled kernels and CUDA graphs are made for a shape; without a tail nearly every micro-batch has another one. The
+    tail is sequences of padding that attend to themselves, and masked rows whose label is IGNORED, so losses and
+    gradients are those without it but for rounding (law 3).
+
+    Args:
+        batch: a batch without a tail.
+        multiple: in tokens; 1 for no tail.
+        pad_id: what the tail consists of.
+    """
+    tail, masked_tail = -len(batch.input_ids) % multiple, -len(batch.masked_labels) % max(1, multiple // 8)
+    end = len(batch.input_ids) + tail
+    ends = torch.arange(len(batch.input_ids), end, batch.max_seqlen)[1:].tolist() + [end] * bool(tail)
+    return replace(
+        batch,
+        input_ids=_extended(batch.input_ids, [pad_id] * tail),
+        token_type_ids=_extended(batch.token_type_ids, [0] * tail),
+        position_ids=_extended(batch.position_ids, [0] * tail),
+        cu_seqlens=_extended(batch.cu_seqlens, ends),
+        masked_positions=_extended(batch.masked_positions, [0] * masked_tail),
+        masked_labels=_extended(batch.masked_labels, [IGNORED] * masked_tail),
+    )
+
+
+def _extended(tensor: Tensor, values: list[int]) -> Tensor:
+    return torch.cat([tensor, tensor.new_tensor(values)]) if values else tensor

@@ -32,12 +32,17 @@ class DataConfig:
     """Worker processes per rank that build batches; 0 builds them in the training process."""
     prefetch: int = 4
     """Micro-batches that each worker keeps ready."""
+    token_multiple: int = 1
+    """Tokens of a micro-batch are rounded up to a multiple of this by a tail that nothing is learnt from: where kernels
+    are compiled for a shape, they then meet few shapes. 1: no tail."""
 
     def __post_init__(self) -> None:
         if self.num_workers < 0:
             raise ValueError(f"num_workers is {self.num_workers}; it must be 0 or more")
         if self.prefetch < 1:
             raise ValueError(f"prefetch is {self.prefetch}; it must be at least 1")
+        if self.token_multiple < 1:
+            raise ValueError(f"token_multiple is {self.token_multiple}; it must be at least 1, which adds no tail")
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,7 @@ class MicroBatches(Dataset[Batch]):
         masking: MaskingConfig,
         seed: int,
         first_sample: int = 0,
+        token_multiple: int = 1,
     ) -> None:
         """Prepares a dataset for training.
 
@@ -118,13 +124,14 @@ class MicroBatches(Dataset[Batch]):
             masking: the masking rule.
             seed: the run's seed, which orders and masks the samples.
             first_sample: samples trained on before item 0, the sum of the global batches so far.
+            token_multiple: as in DataConfig.
 
         Raises:
             ValueError: the dataset is empty, or one of its samples lacks a segment.
         """
         check_samples(samples)
         self.samples, self.division, self.masking = samples, division, masking
-        self.seed, self.first_sample = seed, first_sample
+        self.seed, self.first_sample, self.token_multiple = seed, first_sample, token_multiple
         self.special = SpecialTokens.load(samples.tokenizer_dir)
         self._latest: _Step | None = None
 
@@ -141,6 +148,7 @@ class MicroBatches(Dataset[Batch]):
             num_masked_global=step.num_masked,
             num_samples_global=self.division.global_batch_size,
             group=group,
+            token_multiple=self.token_multiple,
         )
 
     def _step(self, number: int) -> _Step:

@@ -67,7 +67,8 @@ class BertForPreTraining(nn.Module):
         hidden = self.encoder(
             batch.input_ids, batch.token_type_ids, batch.position_ids, batch.cu_seqlens, batch.max_seqlen
         )  # (T, H)
-        return self.mlm_head(hidden.index_select(0, rows)), self.pair_head(self.pooler(hidden, batch.cu_seqlens))
+        first_tokens = batch.cu_seqlens[: batch.num_samples]  # (B,)
+        return self.mlm_head(hidden.index_select(0, rows)), self.pair_head(self.pooler(hidden, first_tokens))
 
 
 def no_weight_decay(name: str) -> bool:

@@ -18,9 +18,9 @@ class Pooler(nn.Module):
         super().__init__()
         self.dense = nn.Linear(hidden_size, hidden_size)
 
-    def forward(self, hidden: Tensor, cu_seqlens: Tensor) -> Tensor:
-        """Takes hidden states (T, H) and sequence bounds (B + 1,), returns (B, H)."""
-        return self.dense(hidden.index_select(0, cu_seqlens[:-1])).tanh()
+    def forward(self, hidden: Tensor, first_tokens: Tensor) -> Tensor:
+        """Takes hidden states (T, H) and where each sequence starts (B,), returns (B, H)."""
+        return self.dense(hidden.index_select(0, first_tokens)).tanh()
 
 
 class MaskedLMHead(nn.Module):

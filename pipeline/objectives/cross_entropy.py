@@ -23,6 +23,10 @@ CPU_CHUNK_ELEMENTS = 1 << 21
 DEVICE_CHUNK_ELEMENTS = 1 << 26
 
 
+IGNORED = -1
+"""Label of a row that counts for nothing."""
+
+
 class RowSum(NamedTuple):
     """Totals over rows."""
 
@@ -35,7 +39,7 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor) -> RowSum:
 
     Args:
         logits: (R, C) floating point, R may be 0. float64 is computed in float64, all other types in float32.
-        labels: (R,) int64 in [0, C).
+        labels: (R,) int64 in [0, C), or IGNORED.
 
     Returns:
         The sums; only `loss` carries gradients.
@@ -61,10 +65,10 @@ class _CrossEntropySum(torch.autograd.Function):
             log_normalisers.append((chunk - peak[:, None]).exp_().sum(1).log_() + peak)
             predictions.append(prediction)
         log_normaliser = torch.cat(log_normalisers)  # (R,)
-        label_logits = logits.gather(1, labels[:, None]).squeeze(1).to(wide)  # (R,)
+        label_logits = logits.gather(1, labels.clamp(min=0)[:, None]).squeeze(1).to(wide)  # (R,)
         ctx.save_for_backward(logits, labels, log_normaliser)
         correct = (torch.cat(predictions) == labels).sum()
-        return (log_normaliser - label_logits).sum(), correct
+        return (log_normaliser - label_logits).mul_(labels != IGNORED).sum(), correct
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -74,6 +78,6 @@ class _CrossEntropySum(torch.autograd.Function):
         chunks = zip(*(x.split(rows) for x in (gradient, logits, labels, log_normaliser)), strict=True)
         for out, chunk, label, normaliser in chunks:
             error = (chunk.to(normaliser.dtype) - normaliser[:, None]).exp_()  # softmax - one_hot(label)
-            error.scatter_add_(1, label[:, None], error.new_full((len(label), 1), -1.0))
-            out.copy_(error.mul_(loss_gradient))
+            error.scatter_add_(1, label.clamp(min=0)[:, None], error.new_full((len(label), 1), -1.0))
+            out.copy_(error.mul_(loss_gradient * (label != IGNORED)[:, None]))
         return gradient, None

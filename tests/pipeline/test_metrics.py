@@ -5,21 +5,33 @@ import json
 import pytest
 import torch
 
-from pipeline.metrics import LoggingConfig, Totals, Writer, averages, read, throughput
+from pipeline.metrics import LoggingConfig, Totals, Writer, averages, peak_flops, read, throughput
+
+
+def tensors(*values):
+    """As the device gives them: losses in fp32, counts as integers."""
+    return [torch.tensor(value) for value in values]
+
+
+def test_a_measured_peak_is_that_of_products():
+    """A device that is in no table is measured; a figure that is given is taken as it is."""
+    cpu = torch.device("cpu")
+    assert peak_flops(cpu, torch.float32, 2.5) == 2.5e12
+    assert 1e8 < peak_flops(cpu, torch.float32) < 1e14
 
 
 def test_averages_are_sums_over_sums():
     """Two micro-batches of unlike size: the mean over all masked tokens, not the mean of means."""
     totals = Totals(torch.device("cpu"))
-    totals.add([torch.tensor(30.0), torch.tensor(3), torch.tensor(4.0), torch.tensor(1), 10, 4, 100, 7e9])
-    totals.add([torch.tensor(2.0), torch.tensor(1), torch.tensor(1.0), torch.tensor(1), 2, 1, 20, 1e9])
-    totals.add([torch.tensor(99.0)] * 4 + [9, 9, 9, 9], weight=0)
+    totals.add(tensors(30.0, 3, 4.0, 1), [10, 4, 100, 7e9, 9e9])
+    totals.add(tensors(2.0, 1, 1.0, 1), [2, 1, 20, 1e9, 3e9])
+    totals.add(tensors(99.0, 9, 99.0, 9), [9, 9, 9, 9, 9], weight=0)
     sums = totals.reduce()
     assert averages(sums) == pytest.approx(
         {"loss": 32 / 12 + 1.0, "mlm_loss": 32 / 12, "mlm_accuracy": 4 / 12, "nsp_loss": 1.0, "nsp_accuracy": 0.4}
     )
     assert throughput(sums, 2.0, peak=16e9) == pytest.approx(
-        {"tokens_per_second": 60, "sequences_per_second": 2.5, "mfu": 8e9 / 2 / 16e9}
+        {"tokens_per_second": 60, "sequences_per_second": 2.5, "mfu": 8e9 / 2 / 16e9, "mfu_nominal": 12e9 / 2 / 16e9}
     )
     assert totals.reduce()["tokens"] == 0
 

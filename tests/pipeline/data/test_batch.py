@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.data.batch import NUM_SPECIAL, Batch, make_batch, pack_pairs
+from pipeline.data.batch import NUM_SPECIAL, Batch, make_batch, pack_pairs, with_tail
 from pipeline.data.masking import Draw, MaskingConfig
 from pipeline.data.special_tokens import SpecialTokens
+from pipeline.objectives.cross_entropy import IGNORED
 
 CLS, SEP = 2, 3
 
@@ -69,6 +70,25 @@ def test_types_are_those_the_model_reads(batch):
     total = int(made.cu_seqlens[-1])
     assert [len(tensors[name]) for name in ("input_ids", "token_type_ids", "position_ids")] == [total] * 3
     assert len(made.masked_positions) == len(made.masked_labels)
+
+
+@pytest.mark.parametrize("multiple", [1, 2, 64, 500])
+def test_a_tail_rounds_the_shapes_up(batch, multiple):
+    """T is the least multiple, M the least of its eighth. The samples stay; the tail is padding in sequences no longer
+    than the longest, and rows that are ignored."""
+    made, _ = batch
+    padded = with_tail(made, multiple, pad_id=7)
+    tokens, masked = len(made.input_ids), len(made.masked_labels)
+    assert len(padded.input_ids) == -(-tokens // multiple) * multiple
+    assert len(padded.masked_labels) == -(-masked // max(1, multiple // 8)) * max(1, multiple // 8)
+    for name in ("input_ids", "token_type_ids", "position_ids", "cu_seqlens", "masked_positions", "masked_labels"):
+        before, after = getattr(made, name), getattr(padded, name)
+        assert torch.equal(after[: len(before)], before) and after.dtype == before.dtype
+    assert torch.equal(padded.lengths, made.lengths)
+    assert (padded.input_ids[tokens:] == 7).all() and not padded.position_ids[tokens:].any()
+    assert (padded.masked_labels[masked:] == IGNORED).all()
+    assert padded.cu_seqlens[-1] == len(padded.input_ids)
+    assert ((padded.cu_seqlens.diff() > 0) & (padded.cu_seqlens.diff() <= made.max_seqlen)).all()
 
 
 def test_moving_a_batch_moves_its_tensors_only(batch):

@@ -61,6 +61,17 @@ def samples_of(batches):
     return found
 
 
+def test_a_token_multiple_leaves_few_shapes(samples):
+    """The micro-batches of all steps have one number of tokens or two; their samples are the same."""
+    plain, rounded = (micro_batches(samples, token_multiple=multiple) for multiple in (1, 64))
+    items = range(STEPS * plain.division.accumulation)
+    assert len({len(plain[item].input_ids) for item in items}) > 10
+    assert len({len(rounded[item].input_ids) for item in items}) <= 2
+    assert all(np.array_equal(plain[item].sample_ids, rounded[item].sample_ids) for item in items)
+    with pytest.raises(ValueError, match="token_multiple is 0"):
+        DataConfig(Path("samples"), token_multiple=0)
+
+
 @pytest.mark.parametrize("world_size", [2, 3, 4])
 def test_the_micro_batches_of_a_step_do_not_depend_on_the_world_size(samples, world_size):
     """Law 2: any number of ranks computes the same micro-batches, bit for bit, under the same numbers."""

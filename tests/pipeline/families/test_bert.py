@@ -8,7 +8,7 @@ import torch
 import transformers
 from torch.nn import functional
 
-from pipeline.data.batch import Batch
+from pipeline.data.batch import Batch, with_tail
 from pipeline.families.bert import (
     BertConfig,
     BertForPreTraining,
@@ -139,6 +139,20 @@ def test_loss_and_gradients_equal_hugging_face():
     for name, parameter in theirs.named_parameters():
         torch.testing.assert_close(
             gradients[name], parameter.grad, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
+        )
+
+
+def test_a_tail_changes_only_rounding():
+    """Loss, sums and gradients are those of the batch without its tail of padding (law 3)."""
+    batch, plain, tailed = make_batch(), build(), build()
+    expected, found = plain(batch), tailed(with_tail(batch, 512, pad_id=0))
+    torch.testing.assert_close(tuple(found), tuple(expected))
+    expected.loss.backward()
+    found.loss.backward()
+    gradients = {name: parameter.grad for name, parameter in plain.named_parameters()}
+    for name, parameter in tailed.named_parameters():
+        torch.testing.assert_close(
+            parameter.grad, gradients[name], rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
         )
 
 

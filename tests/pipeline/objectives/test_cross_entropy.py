@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.objectives import cross_entropy
-from pipeline.objectives.cross_entropy import cross_entropy_sum
+from pipeline.objectives.cross_entropy import IGNORED, cross_entropy_sum
 
 
 def rows_and_labels(rows=13, classes=50, dtype=torch.float32):
@@ -61,6 +61,20 @@ def test_no_rows_cost_nothing():
     total = cross_entropy_sum(logits, torch.zeros(0, dtype=torch.long))
     total.loss.backward()
     assert total.loss == 0 and total.correct == 0 and logits.grad.shape == (0, 9)
+
+
+def test_ignored_rows_count_for_nothing():
+    """They add neither loss nor hits, and their gradient is 0; the other rows' is what it was."""
+    logits, labels = rows_and_labels()
+    ignored = torch.arange(len(labels)) % 3 == 1
+    some = cross_entropy_sum(logits, labels.masked_fill(ignored, IGNORED))
+    some.loss.backward()
+    gradient, logits.grad = logits.grad, None
+    rest = cross_entropy_sum(logits[~ignored], labels[~ignored])
+    rest.loss.backward()
+    torch.testing.assert_close(some.loss, rest.loss)
+    assert some.correct == rest.correct
+    assert torch.equal(gradient, logits.grad)
 
 
 def test_sums_over_parts_add_up_to_the_whole():

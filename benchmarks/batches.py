@@ -1,0 +1,45 @@
+"""Micro-batches for benchmarks: random tokens of given lengths, or those of a samples directory."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pipeline.data.batch import Batch
+from pipeline.data.loader import BatchDivision, MicroBatches
+from pipeline.data.masking import MaskingConfig
+from preprocessing.shards import SampleDataset
+
+
+def real_batches(samples: Path, micro_batch_size: int, count: int, token_multiple: int = 1) -> list[Batch]:
+    """The first micro-batches of a training run on this directory, each as if it were a global batch."""
+    dataset = SampleDataset.open(samples, "train")
+    division = BatchDivision(micro_batch_size, micro_batch_size, 0, 1)
+    batches = MicroBatches(dataset, division, MaskingConfig(), seed=0, token_multiple=token_multiple)
+    return [batches[number] for number in range(count)]
+
+
+def make_batch(lengths: list[int], vocab_size: int, seed: int, masked_share: float = 0.15) -> Batch:
+    """A micro-batch of random tokens with these lengths, this share of each sample masked."""
+    rng = np.random.default_rng(seed)
+    bounds = np.cumsum([0, *lengths])
+    masked = [
+        start + rng.choice(n, max(1, round(masked_share * n)), replace=False)
+        for start, n in zip(bounds, lengths, strict=False)
+    ]
+    positions = torch.from_numpy(np.sort(np.concatenate(masked)))
+    return Batch(
+        input_ids=torch.from_numpy(rng.integers(5, vocab_size, bounds[-1])),
+        token_type_ids=torch.from_numpy(np.concatenate([np.arange(n) >= n // 2 for n in lengths]).astype(np.int64)),
+        position_ids=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths])),
+        cu_seqlens=torch.from_numpy(bounds.astype(np.int32)),
+        max_seqlen=max(lengths),
+        masked_positions=positions,
+        masked_labels=torch.from_numpy(rng.integers(5, vocab_size, len(positions))),
+        pair_labels=torch.from_numpy(rng.integers(0, 2, len(lengths))),
+        num_masked_global=len(positions),
+        num_samples_global=len(lengths),
+        sample_ids=np.arange(len(lengths)),
+        epochs=np.zeros(len(lengths), np.int64),
+        group=0,
+    )
