@@ -11,9 +11,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-
-from preprocessing.files import is_temporary, read_json
-from runs import (
+from jobs import (
     MPI,
     MPIRUN,
     PARALLEL,
@@ -29,6 +27,8 @@ from runs import (
     wait_until,
     workers,
 )
+
+from preprocessing.files import is_temporary, read_json
 
 PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
 
