@@ -19,7 +19,7 @@ PACKAGES: dict[str, tuple[list[str], list[str]]] = {
             "nltk==3.10.4",
             "blingfire==0.1.8",
             "requests==2.34.2",
-            "sacremoses",
+            "sacremoses==0.2.0",
         ],
     ),
     "huggingface": ([], ["datasets==5.2.0", "transformers==5.23.0"]),
