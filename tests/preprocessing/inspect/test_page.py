@@ -120,10 +120,10 @@ def test_the_page_appears_whole_or_not_at_all(overview, tmp_path, monkeypatch):
     before = target.read_bytes()
 
     def fail(source, target):
-        raise OSError(28, "No space left on device")
+        raise OSError(13, "Permission denied")
 
     monkeypatch.setattr(os, "replace", fail)
-    with pytest.raises(DataError, match=r"--html: .*page\.html: cannot be written \(No space left on device\)"):
+    with pytest.raises(DataError, match=r"--html: .*page\.html: cannot be written \(Permission denied\)"):
         write_page(target, replace(overview, samples=[]))
     assert target.read_bytes() == before and list(tmp_path.glob("*.html")) == [target]
     assert not list(tmp_path.glob(".*"))
