@@ -11,11 +11,11 @@ from pipeline.data.masking import MaskingConfig
 from preprocessing.shards import SampleDataset
 
 
-def real_batches(samples: Path, micro_batch_size: int, count: int, token_multiple: int = 1) -> list[Batch]:
+def real_batches(samples: Path, micro_batch_size: int, count: int) -> list[Batch]:
     """The first micro-batches of a training run on this directory, each as if it were a global batch."""
     dataset = SampleDataset.open(samples, "train")
     division = BatchDivision(micro_batch_size, micro_batch_size, 0, 1)
-    batches = MicroBatches(dataset, division, MaskingConfig(), seed=0, token_multiple=token_multiple)
+    batches = MicroBatches(dataset, division, MaskingConfig(), seed=0)
     return [batches[number] for number in range(count)]
 
 

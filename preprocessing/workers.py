@@ -107,7 +107,7 @@ def _use_little() -> None:
 def _end_with_parent() -> None:
     """Ends a worker whose parent was killed: it would wait for its next task for ever."""
     parent = multiprocessing.parent_process()
-    assert parent is not None
+    assert parent is not None, "processes of the pool alone come here"
     parent.join()
     os._exit(1)
 

@@ -9,8 +9,8 @@ from preprocessing.errors import DataError
 
 WEIGHTS_HELP = (
     "How often a pass over the training documents takes those of each source, one number per source in the order of "
-    "--sources: 2 twice, 0.5 a random half of them, in the next pass the other half; each once by default. Held-out "
-    "documents are always taken once."
+    "--sources: 2 twice, 0.5 a random half of them, and in the next of several passes (--duplicates) the other half; "
+    "each once by default. Held-out documents are always taken once."
 )
 
 

@@ -54,7 +54,7 @@ class TokenizerConfig:
     @property
     def size(self) -> int:
         """`vocab_size`, or the kind's own."""
-        return self.vocab_size or self.wanted.vocab_size
+        return self.wanted.vocab_size if self.vocab_size is None else self.vocab_size
 
 
 def prepare_tokenizer(directory: Path, config: TokenizerConfig, documents: Path) -> None:
