@@ -1,26 +1,36 @@
-"""Run a function on several ranks in real processes (gloo), for tests."""
+"""Run a function on several ranks in real processes (gloo), for tests.
 
+They are forked from one process that has imported torch and DeepSpeed, which takes seconds each time.
+"""
+
+import importlib
+import multiprocessing
 import os
 import pickle
 import socket
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import cache
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parent.parent
-CHILD = """
-import pickle, sys
-sys.path[:0] = {paths!r}
-module, name, args = pickle.load(open({job!r}, "rb"))
-function = getattr(__import__(module), name)
-with open({result!r} + ".part", "wb") as file:
-    pickle.dump(function(*args), file)
-import os; os.replace({result!r} + ".part", {result!r})
-os._exit(0)  # as `pipeline.command` ends: what libraries tear down at exit is not under test
-"""
+PRELOAD = ["deepspeed", "jsonargparse", "torch.utils.tensorboard", "pipeline.pretrain"]
+AT_IMPORT = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
+"""Environment that libraries read when they are imported."""
+
+
+@cache
+def server() -> ForkServerContext:
+    """Starts the process that ranks are forked from."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOAD)
+    with patch.dict(os.environ, AT_IMPORT):
+        context.Process(target=int).start()
+    return context
 
 
 def free_port() -> int:
@@ -38,15 +48,10 @@ def on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout:
     """
     source = Path(sys.modules[function.__module__].__file__ or "")
     with tempfile.TemporaryDirectory() as directory:
-        job = f"{directory}/job"
-        with open(job, "wb") as file:
-            pickle.dump((source.stem, function.__name__, args), file)
-        port = free_port()
+        folder, port = Path(directory), free_port()
+        (folder / "job").write_bytes(pickle.dumps((source.stem, function.__name__, args)))
         processes = []
         for rank in range(world_size):
-            code = CHILD.format(
-                paths=[str(ROOT), str(ROOT / "tests"), str(source.parent)], job=job, result=f"{directory}/{rank}"
-            )
             environment = os.environ | {
                 "RANK": str(rank),
                 "LOCAL_RANK": str(rank),
@@ -54,19 +59,32 @@ def on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout:
                 "LOCAL_WORLD_SIZE": str(world_size),
                 "MASTER_ADDR": "127.0.0.1",
                 "MASTER_PORT": str(port),
-                "OMP_NUM_THREADS": "1",
-                "DS_ACCELERATOR": "cpu",
+                **AT_IMPORT,
             }
-            command = [sys.executable, "-c", code]
-            output = open(f"{directory}/{rank}.log", "w")  # noqa: SIM115
-            processes.append(subprocess.Popen(command, env=environment, stdout=output, stderr=subprocess.STDOUT))
-        try:
-            codes = [process.wait(timeout) for process in processes]
-        finally:
-            for process in processes:
-                process.kill()
-        logs = "\n".join(
-            Path(f"{directory}/{rank}.log").read_text()[-3000:] for rank in range(world_size) if codes[rank]
-        )
+            paths = [str(ROOT), str(ROOT / "tests"), str(source.parent)]
+            process = server().Process(target=be_rank, args=(environment, paths, folder, rank))
+            process.start()
+            processes.append(process)
+        for process in processes:
+            process.join(timeout)
+        codes = [process.exitcode for process in processes]  # None: still at work
+        for process in processes:
+            process.kill()
+            process.join()
+        logs = "\n".join((folder / f"{rank}.log").read_text()[-3000:] for rank in range(world_size) if codes[rank])
         assert codes == [0] * world_size, f"exit codes {codes}\n{logs}"
-        return [pickle.loads(Path(f"{directory}/{rank}").read_bytes()) for rank in range(world_size)]
+        return [pickle.loads((folder / str(rank)).read_bytes()) for rank in range(world_size)]
+
+
+def be_rank(environment: dict[str, str], paths: list[str], folder: Path, rank: int) -> None:
+    """The life of one rank: its output goes into `rank`.log, what the function returns into `rank`."""
+    log = os.open(folder / f"{rank}.log", os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ.update(environment)
+    sys.path[:0] = paths
+    module, name, args = pickle.loads((folder / "job").read_bytes())
+    result = getattr(importlib.import_module(module), name)(*args)
+    (folder / str(rank)).write_bytes(pickle.dumps(result))
+    sys.stdout.flush()
+    os._exit(0)  # as `pipeline.command` ends: what libraries tear down at exit is not under test

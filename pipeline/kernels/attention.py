@@ -31,7 +31,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.attention.varlen import varlen_attn
 
 from pipeline.kernels.dropout import dropout
 
@@ -85,6 +84,9 @@ def attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float
     """
     chosen = backend(qkv.device, qkv.dtype, dropout_p)
     if chosen == "varlen":
+        # Not above: it brings torch's compiler along, four seconds of every start on a CPU, where it never serves.
+        from torch.nn.attention.varlen import varlen_attn
+
         query, key, value = qkv.unbind(1)
         context = varlen_attn(query, key, value, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
         assert isinstance(context, Tensor), "varlen_attn returns a tuple only where auxiliary outputs are asked for"
