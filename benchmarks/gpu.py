@@ -6,9 +6,6 @@ GPU, to keep it working; its times mean nothing.
 """
 
 import json
-import statistics
-import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,9 +15,11 @@ import torch
 from jsonargparse import auto_cli
 from torch import Tensor, nn
 
+from benchmarks import kernels
 from benchmarks import lamb as lamb_benchmark
 from benchmarks.batches import make_batch
 from benchmarks.flat import flat_shards
+from benchmarks.measuring import relative_error, seconds
 from benchmarks.plain_engine import PlainEngine
 from pipeline.families.bert import BertConfig, training_flops
 from pipeline.kernels.attention import attention, backend
@@ -34,11 +33,6 @@ from pipeline.optim.shards import cut_at_parts
 LARGE = BertConfig(1024, 24, 16, 4096, attention_probs_dropout_prob=0.0)
 MINI = BertConfig(256, 4, 4, 1024, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 VOCAB_SIZE = 30_522
-
-
-def relative_error(value: Tensor, expected: Tensor) -> float:
-    """Largest difference over the largest expected value."""
-    return float((value.double().cpu() - expected.cpu()).abs().max() / expected.abs().max().cpu())
 
 
 def check_attention(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
@@ -135,6 +129,7 @@ def check(device: torch.device, steps: int) -> dict[str, Any]:
     for dtype, name in ((torch.float32, "fp32"), (half, "bf16")):
         for kernel, function in (("attention", check_attention), ("cross_entropy", check_cross_entropy)):
             errors |= {f"{kernel} {name} {way}": error for way, error in function(device, dtype).items()}
+        errors |= {f"{name} {kernel}": error for kernel, error in kernels.check(device, dtype).items()}
     errors |= lamb_errors(device)
     reference = curve(torch.device("cpu"), torch.float32, steps)
     for dtype, name in ((torch.float32, "fp32"), (half, "bf16")):
@@ -142,22 +137,12 @@ def check(device: torch.device, steps: int) -> dict[str, Any]:
         errors[f"training {name}"] = max(abs(a - b) / b for a, b in zip(ours, reference, strict=True))
     limits = {"fp32": 2e-5, "bf16": 3e-2}
     failed = [name for name, error in errors.items() if not error < next(limits[p] for p in limits if p in name)]
-    return {"errors": errors, "failed": failed, "attention_backend": backend(device, half, 0.0)}
-
-
-def seconds(function: Callable[[], Any], device: torch.device, rounds: int) -> float:
-    """Median time of a call after two warm-up calls."""
-    times = []
-    for number in range(rounds + 2):
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        begin = time.perf_counter()
-        function()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        if number >= 2:
-            times.append(time.perf_counter() - begin)
-    return statistics.median(times)
+    return {
+        "errors": errors,
+        "failed": failed,
+        "attention_backend": backend(device, half, 0.0),
+        "kernels": kernels.chosen(device),
+    }
 
 
 def measure_step(
@@ -207,6 +192,7 @@ def main(device: str = "cuda", out: Path = Path("gpu.json"), tiny: bool = False,
         case: measure_step(config, vocab_size, where, case_lengths, 1 if tiny else rounds)
         for case, case_lengths in cases.items()
     }
+    result["measured"]["kernels"] = kernels.measure(where, tiny, rounds)
     result["measured"]["lamb"] = lamb_benchmark.measure("mini" if tiny else "large", where, rounds)
     out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

@@ -86,6 +86,8 @@ MAY_CHANGE = (
     "data.num_workers",
     "data.prefetch",
     "model.activation_checkpointing",
+    "model.recompute_activation",
+    "model.max_logits_mib",
     "optimizer.backend",
 )
 """What a resumed run may set differently: none of it changes what is computed, except for rounding."""

@@ -21,7 +21,8 @@ FLOORS = {
     ],
     "pipeline": [
         {"distributed", "progress"},
-        {"command", "deepspeed_json", "kernels", "objectives"},
+        {"command", "deepspeed_json", "kernels"},
+        {"objectives"},
         {"data"},
         {"model"},
         {"optim"},

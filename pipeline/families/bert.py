@@ -44,6 +44,7 @@ class BertForPreTraining(nn.Module):
 
     def __init__(self, config: BertConfig, vocab_size: int) -> None:
         super().__init__()
+        self.kernels = config.kernels
         self.encoder = Encoder(config, vocab_size)
         self.pooler = Pooler(config.hidden_size)
         self.mlm_head = MaskedLMHead(config, self.encoder.embeddings.word)
@@ -56,19 +57,28 @@ class BertForPreTraining(nn.Module):
         The loss is its sum over masked tokens divided by the masked tokens of the *global* batch, plus the same of
         sentence pairs: added over all micro-batches and ranks, whatever the split, this is the global batch's loss.
         """
-        mlm_logits, pair_logits = self.logits(batch, batch.masked_positions)
-        mlm = cross_entropy_sum(mlm_logits, batch.masked_labels)
-        pair = cross_entropy_sum(pair_logits, batch.pair_labels)
+        hidden = self.hidden(batch)
+        mlm = self.mlm_head(hidden.index_select(0, batch.masked_positions), batch.masked_labels)
+        pair = cross_entropy_sum(self.pair_logits(hidden, batch), batch.pair_labels, self.kernels)
         loss = mlm.loss / batch.num_masked_global + pair.loss / batch.num_samples_global
         return BertOutput(loss, mlm.loss.detach(), mlm.correct, pair.loss.detach(), pair.correct)
 
     def logits(self, batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Logits over the vocabulary for chosen tokens (R,) -> (R, V), and for every sentence pair (B, 2)."""
-        hidden = self.encoder(
+        hidden = self.hidden(batch)
+        return self.mlm_head(hidden.index_select(0, rows)), self.pair_logits(hidden, batch)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Hidden states (T, H) of the last layer."""
+        out: Tensor = self.encoder(
             batch.input_ids, batch.token_type_ids, batch.position_ids, batch.cu_seqlens, batch.max_seqlen
-        )  # (T, H)
-        first_tokens = batch.cu_seqlens[: batch.num_samples]  # (B,)
-        return self.mlm_head(hidden.index_select(0, rows)), self.pair_head(self.pooler(hidden, first_tokens))
+        )
+        return out
+
+    def pair_logits(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Logits of the sentence pairs (B, 2) from hidden states (T, H)."""
+        logits: Tensor = self.pair_head(self.pooler(hidden, batch.cu_seqlens[: batch.num_samples]))
+        return logits
 
 
 def no_weight_decay(name: str) -> bool:
@@ -144,7 +154,7 @@ HUGGINGFACE_FIXED = {
     "position_embedding_type": "absolute",
 }
 # Fields that are no property of the trained model.
-OUR_OWN_FIELDS = {"activation_checkpointing"}
+OUR_OWN_FIELDS = {"activation_checkpointing", "recompute_activation", "max_logits_mib", "kernels"}
 
 
 def parameter_names(num_layers: int) -> Names:

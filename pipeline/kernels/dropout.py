@@ -33,12 +33,18 @@ def dropout(x: Tensor, probability: float, training: bool = True) -> Tensor:
     return x * _scaled_keep_mask(x, probability)
 
 
+def sixteen_bits(probability: float) -> tuple[int, float]:
+    """How many of the 65536 values of a 16-bit random number drop an element, and the scale of those that are kept."""
+    dropped = min(round(probability * _LANE_VALUES), _LANE_VALUES - 1)
+    return dropped, _LANE_VALUES / (_LANE_VALUES - dropped)
+
+
 def _scaled_keep_mask(x: Tensor, probability: float) -> Tensor:
     """A tensor like x: 0 where an element is dropped, 1 / (1 - probability) where it is kept."""
-    dropped = min(round(probability * _LANE_VALUES), _LANE_VALUES - 1)
+    dropped, scale = sixteen_bits(probability)
     words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None)
     lanes = words.view(torch.int16)[: x.numel()].view(x.shape)
-    return (lanes >= _LOWEST_LANE + dropped).to(x.dtype).mul_(_LANE_VALUES / (_LANE_VALUES - dropped))
+    return (lanes >= _LOWEST_LANE + dropped).to(x.dtype).mul_(scale)
 
 
 class Dropout(nn.Module):

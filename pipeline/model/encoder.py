@@ -22,13 +22,13 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from pipeline.kernels.attention import attention
+from pipeline.kernels.backends import Backend
 from pipeline.kernels.dropout import Dropout
+from pipeline.kernels.gelu import APPROXIMATE, FirstProduct, SecondProduct
+from pipeline.kernels.residual_norm import ResidualNorm
 
-# Names as in Hugging Face. What google-research/bert computes under the name "gelu" is the tanh approximation, here
-# "gelu_new"; the two differ by less than 5e-4.
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "gelu": functional.gelu,
-    "gelu_new": partial(functional.gelu, approximate="tanh"),
+    name: partial(functional.gelu, approximate=approximate) for name, approximate in APPROXIMATE.items()
 }
 
 
@@ -58,8 +58,17 @@ class EncoderConfig:
     """Added to the variance in layer normalisation."""
     initializer_range: float = 0.02
     """Standard deviation of the initial weights, before the cut at two standard deviations."""
-    activation_checkpointing: bool = False
-    """Keep only each layer's input and recompute the rest in the backward pass: less memory, a third more compute."""
+    activation_checkpointing: bool | int = False
+    """Layers, from the first, that keep only their input and recompute the rest in the backward pass: less memory, a
+    third more compute in each; true: all layers, false: none."""
+    recompute_activation: bool = False
+    """Keep only the input of each feed-forward layer's activation and compute its output again in the backward pass: a
+    quarter less activation memory for one cheap pass."""
+    max_logits_mib: int = 1024
+    """Most MiB that the masked tokens' logits may take at a time; where they need more, they are computed in chunks,
+    and once more in the backward pass."""
+    kernels: Backend = "auto"
+    """auto: Triton kernels on CUDA, plain torch elsewhere; plain or triton: that one. Dropout masks differ."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -76,9 +85,19 @@ class EncoderConfig:
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"{name}={getattr(self, name)} must be a probability in [0, 1): 0 turns it off")
+        if not 0 <= self.checkpointed_layers <= self.num_hidden_layers:
+            raise ValueError(
+                f"activation_checkpointing={self.activation_checkpointing} must be true, false or a number of layers "
+                f"from 0 to num_hidden_layers={self.num_hidden_layers}"
+            )
         for name in ("layer_norm_eps", "initializer_range"):
             if getattr(self, name) <= 0.0:
                 raise ValueError(f"{name}={getattr(self, name)} must be greater than 0")
+
+    @property
+    def checkpointed_layers(self) -> int:
+        """How many layers recompute their activations."""
+        return self.num_hidden_layers if self.activation_checkpointing is True else int(self.activation_checkpointing)
 
 
 class Embeddings(nn.Module):
@@ -102,25 +121,25 @@ class Layer(nn.Module):
 
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
-        hidden = config.hidden_size
+        hidden, intermediate = config.hidden_size, config.intermediate_size
+        norm = partial(ResidualNorm, hidden, config.layer_norm_eps, config.hidden_dropout_prob, config.kernels)
+        recompute, approximate = config.recompute_activation, APPROXIMATE[config.hidden_act]
         self.heads = config.num_attention_heads
         self.attention_dropout = config.attention_probs_dropout_prob
         self.qkv = nn.Linear(hidden, 3 * hidden)
         self.attention_output = nn.Linear(hidden, hidden)
-        self.attention_layer_norm = nn.LayerNorm(hidden, config.layer_norm_eps)
-        self.intermediate = nn.Linear(hidden, config.intermediate_size)
-        self.activation = ACTIVATIONS[config.hidden_act]
-        self.output = nn.Linear(config.intermediate_size, hidden)
-        self.output_layer_norm = nn.LayerNorm(hidden, config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.attention_layer_norm = norm()
+        self.intermediate = FirstProduct(hidden, intermediate, recompute, config.kernels)
+        self.output = SecondProduct(intermediate, hidden, approximate, recompute, config.kernels)
+        self.output_layer_norm = norm()
 
     def forward(self, hidden: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
         qkv = self.qkv(hidden).unflatten(1, (3, self.heads, -1))  # (T, 3, N, D)
         dropout_p = self.attention_dropout if self.training else 0.0
         context = attention(qkv, cu_seqlens, max_seqlen, dropout_p).flatten(1)  # (T, H)
-        hidden = self.attention_layer_norm(hidden + self.dropout(self.attention_output(context)))  # (T, H)
-        inner = self.activation(self.intermediate(hidden))  # (T, I)
-        return self.output_layer_norm(hidden + self.dropout(self.output(inner)))  # (T, H)
+        hidden = self.attention_layer_norm(self.attention_output(context), hidden)  # (T, H)
+        inner, port = self.intermediate(hidden)  # (T, I)
+        return self.output_layer_norm(self.output(inner, port), hidden)  # (T, H)
 
 
 class Encoder(nn.Module):
@@ -128,7 +147,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
         super().__init__()
-        self.activation_checkpointing = config.activation_checkpointing
+        self.checkpointed_layers = config.checkpointed_layers
         self.embeddings = Embeddings(config, vocab_size)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
 
@@ -146,8 +165,8 @@ class Encoder(nn.Module):
             (T, H) hidden states of the last layer.
         """
         hidden = self.embeddings(input_ids, token_type_ids, position_ids)  # (T, H)
-        for layer in self.layers:
-            if self.activation_checkpointing:
+        for number, layer in enumerate(self.layers):
+            if number < self.checkpointed_layers:
                 # The reentrant variant breaks under ZeRO 2 and 3 where a module runs twice in a step.
                 hidden = checkpoint(layer, hidden, cu_seqlens, max_seqlen, use_reentrant=False)
             else:

@@ -9,6 +9,8 @@ Shapes: T tokens, B sequences, M masked tokens, H hidden_size, V vocab_size.
 from torch import Tensor, nn
 
 from pipeline.model.encoder import ACTIVATIONS, EncoderConfig
+from pipeline.objectives.cross_entropy import RowSum
+from pipeline.objectives.projection import projected_cross_entropy_sum
 
 
 class Pooler(nn.Module):
@@ -23,8 +25,23 @@ class Pooler(nn.Module):
         return self.dense(hidden.index_select(0, first_tokens)).tanh()
 
 
+class Decoder(nn.Linear):
+    """The product with the word embeddings. It computes the loss too, so that not all logits need to exist at once."""
+
+    def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
+        super().__init__(config.hidden_size, vocab_size)
+        self.max_bytes = config.max_logits_mib << 20
+        self.backend = config.kernels
+
+    def forward(self, rows: Tensor, labels: Tensor | None = None) -> Tensor | RowSum:  # type: ignore[override]
+        """Takes rows (M, H); returns their logits (M, V), or given labels (M,) the sum of their cross entropies."""
+        if labels is None:
+            return super().forward(rows)
+        return projected_cross_entropy_sum(rows, self.weight, self.bias, labels, self.max_bytes, self.backend)
+
+
 class MaskedLMHead(nn.Module):
-    """Logits over the vocabulary; the output matrix is the word embedding matrix.
+    """Logits over the vocabulary, or their loss; the output matrix is the word embedding matrix.
 
     Args:
         config: supplies width, activation and epsilon.
@@ -38,9 +55,10 @@ class MaskedLMHead(nn.Module):
         self.layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
         # A module that owns the shared parameter, and not a product with another module's weight: ZeRO 3 gathers the
         # parameters of the module it runs.
-        self.decoder = nn.Linear(config.hidden_size, word_embeddings.num_embeddings)
+        self.decoder = Decoder(config, word_embeddings.num_embeddings)
         self.decoder.weight = word_embeddings.weight
 
-    def forward(self, rows: Tensor) -> Tensor:
-        """Takes the hidden states of masked tokens (M, H), returns logits (M, V)."""
-        return self.decoder(self.layer_norm(self.activation(self.dense(rows))))
+    def forward(self, rows: Tensor, labels: Tensor | None = None) -> Tensor | RowSum:
+        """Takes the hidden states of masked tokens (M, H), returns what `Decoder` does."""
+        out: Tensor | RowSum = self.decoder(self.layer_norm(self.activation(self.dense(rows))), labels)
+        return out

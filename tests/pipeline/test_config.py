@@ -36,6 +36,18 @@ def test_command_line_overrides_the_recipe():
     assert parse(["--recipe", str(DEMO), "--optimizer.lr", "0.5"]).optimizer.lr == 0.5
 
 
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False), ("0", 0), ("1", 1), ("2", 2)])
+def test_activation_checkpointing_is_a_switch_or_a_number(text, value, tmp_path):
+    """1 is one layer and true is all of them, on the command line, in a file and in what is saved."""
+    parsed = parse(["--recipe", str(DEMO), "--model.activation_checkpointing", text])
+    saved = tmp_path / "recipe.toml"
+    saved.write_text(to_toml(parsed))
+    assert f"activation_checkpointing = {text}" in saved.read_text()
+    for recipe in (parsed, parse(["--recipe", str(saved)])):
+        found = recipe.model.activation_checkpointing
+        assert found == value and isinstance(found, type(value))
+
+
 @pytest.mark.parametrize(
     ("addition", "message"),
     [

@@ -138,6 +138,28 @@ def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
         assert losses(run, "heldout") == pytest.approx(losses(curves["2x2"], "heldout"), rel=1e-6)
 
 
+def test_kernels_train_as_plain_torch_does(tmp_path, samples):
+    """Without dropout, Triton kernels at stages 0 and 3 and recomputed activations give plain torch's curve."""
+    ways = {
+        "plain": (0, []),
+        "recompute": (3, ["--model.recompute_activation", "true"]),
+        "triton": (3, ["--model.kernels", "triton"]),
+        "both": (0, ["--model.kernels", "triton", "--model.recompute_activation", "true"]),
+    }
+    common = ["--engine.precision", "fp32", "--schedule.total_steps", "2", "--evaluation.every", "0"]
+    common += ["--model.hidden_dropout_prob", "0.0", "--model.attention_probs_dropout_prob", "0.0"]
+    jobs = []
+    for name, (stage, options) in ways.items():
+        recipe = recipe_file(tmp_path, samples, name, micro_batch_size=12)
+        stages = ["--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"]
+        jobs.append((["--recipe", recipe, *common, *stages, *options], None))
+    on_ranks(runs, 2, jobs)
+    expected = losses(tmp_path / "plain")
+    assert len(expected) == 2
+    for name in ways:
+        assert losses(tmp_path / name) == pytest.approx(expected, rel=1e-5)
+
+
 def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, samples):
     """(stage 2, 2 ranks) -> (stage 3, 3 ranks) -> (stage 0, 1 rank) and back: the curve of the undisturbed run."""
     whole = ["--recipe", recipe_file(tmp_path, samples, "whole"), "--engine.precision", "fp32"]

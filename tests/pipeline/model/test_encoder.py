@@ -59,24 +59,48 @@ def test_evaluation_is_deterministic_and_training_follows_the_seed():
         assert torch.equal(encoder(*random_inputs()), encoder(*random_inputs()))
 
 
-def test_activation_checkpointing_changes_no_bit_of_the_gradients():
+@pytest.mark.parametrize("layers", [True, 1])
+@pytest.mark.parametrize("kernels", ["plain", "triton"])
+def test_activation_checkpointing_changes_no_bit_of_the_gradients(layers, kernels):
     """Recomputed layers repeat their dropout masks, so every gradient is the same."""
-    kept = gradients(build(), seed=5)
-    recomputed = gradients(build(replace(CONFIG, activation_checkpointing=True)), seed=5)
+    config = replace(CONFIG, kernels=kernels)
+    kept = gradients(build(config), seed=5)
+    recomputed = gradients(build(replace(config, activation_checkpointing=layers)), seed=5)
     assert all(torch.equal(a, b) for a, b in zip(kept, recomputed, strict=True))
 
 
-def test_activation_checkpointing_runs_every_layer_again(monkeypatch):
-    """In the backward pass each layer runs a second time; where there is none, the first time is all."""
-    encoder = build(replace(CONFIG, activation_checkpointing=True))
+@pytest.mark.parametrize(("wanted", "layers"), [(False, 0), (0, 0), (1, 1), (2, 2), (3, 3), (True, 3)])
+def test_activation_checkpointing_runs_the_first_layers_again(wanted, layers):
+    """In the backward pass as many layers as asked run a second time; where there is none, the first time is all."""
+    encoder = build(replace(CONFIG, activation_checkpointing=wanted))
     calls = []
-    for layer in encoder.layers:
-        layer.qkv.register_forward_hook(lambda *_: calls.append(1))
+    for number, layer in enumerate(encoder.layers):
+        layer.qkv.register_forward_hook(lambda *_, number=number: calls.append(number))
     gradients(encoder, seed=5)
-    assert len(calls) == 2 * CONFIG.num_hidden_layers
+    assert calls == [0, 1, 2, *reversed(range(layers))]
+    calls.clear()
     with torch.inference_mode():
         encoder.eval()(*random_inputs())
-    assert len(calls) == 3 * CONFIG.num_hidden_layers
+    assert calls == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("kernels", "recompute"), [("plain", True), ("triton", False), ("triton", True)])
+@pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new"])
+def test_kernels_and_recomputation_change_only_rounding(kernels, recompute, hidden_act):
+    """Without dropout, gradients are those of separate operations in plain torch."""
+    config = replace(CONFIG, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, hidden_act=hidden_act)
+    expected = gradients(build(replace(config, kernels="plain")), seed=5)
+    actual = gradients(build(replace(config, kernels=kernels, recompute_activation=recompute)), seed=5)
+    for ours, theirs in zip(actual, expected, strict=True):
+        assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max() + 1e-5
+
+
+def test_recomputation_of_activations_repeats_the_dropout_masks():
+    """Plain torch, dropout on: gradients are those of a model that keeps its activations."""
+    expected = gradients(build(replace(CONFIG, kernels="plain")), seed=5)
+    actual = gradients(build(replace(CONFIG, kernels="plain", recompute_activation=True)), seed=5)
+    for ours, theirs in zip(actual, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_are_drawn_as_in_bert():
@@ -119,6 +143,9 @@ def test_flops_equal_those_of_the_products():
         ({"hidden_act": "relu"}, "hidden_act='relu' is unknown: choose one of gelu, gelu_new"),
         ({"hidden_dropout_prob": 1.0}, "hidden_dropout_prob=1.0 must be a probability"),
         ({"attention_probs_dropout_prob": -0.1}, "attention_probs_dropout_prob=-0.1 must be a probability"),
+        ({"activation_checkpointing": 4}, "activation_checkpointing=4 must be true, false or a number of layers"),
+        ({"activation_checkpointing": -1}, "activation_checkpointing=-1 must be true, false or a number of layers"),
+        ({"max_logits_mib": 0}, "max_logits_mib=0 must be at least 1"),
         ({"layer_norm_eps": 0.0}, "layer_norm_eps=0.0 must be greater than 0"),
     ],
 )

@@ -1,10 +1,14 @@
 """Laws of pipeline/model/heads.py."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
+from pipeline.model import heads
 from pipeline.model.encoder import EncoderConfig
 from pipeline.model.heads import MaskedLMHead, Pooler
+from pipeline.objectives.cross_entropy import cross_entropy_sum
 
 CONFIG = EncoderConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
 
@@ -24,6 +28,24 @@ def test_the_decoder_is_the_word_embedding():
     assert head.decoder.weight is words.weight
     model = nn.ModuleDict({"words": words, "head": head})
     assert sum(parameter.shape == (30, 16) for parameter in model.parameters()) == 1
+
+
+def test_the_loss_is_that_of_the_logits():
+    """With labels the head returns what cross entropy makes of its logits."""
+    torch.manual_seed(0)
+    head = MaskedLMHead(CONFIG, nn.Embedding(30, 16))
+    rows, labels = torch.randn(20, 16), torch.randint(30, (20,))
+    loss, correct = head(rows, labels)
+    expected = cross_entropy_sum(head(rows), labels)
+    assert torch.equal(loss, expected.loss) and correct == expected.correct
+
+
+def test_the_loss_keeps_to_the_bound_on_logits(monkeypatch):
+    """The configured MiB reach the loss."""
+    bounds = []
+    monkeypatch.setattr(heads, "projected_cross_entropy_sum", lambda *arguments: bounds.append(arguments[4]))
+    MaskedLMHead(replace(CONFIG, max_logits_mib=3), nn.Embedding(30, 16))(torch.randn(2, 16), torch.tensor([0, 1]))
+    assert bounds == [3 << 20]
 
 
 def test_the_pooler_reads_first_tokens_only():

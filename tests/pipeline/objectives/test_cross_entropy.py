@@ -7,6 +7,8 @@ from torch.nn import functional
 from pipeline.objectives import cross_entropy
 from pipeline.objectives.cross_entropy import IGNORED, cross_entropy_sum
 
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"  # of the Triton kernel; without a GPU it is interpreted
+
 
 def rows_and_labels(rows=13, classes=50, dtype=torch.float32):
     generator = torch.Generator().manual_seed(0)
@@ -84,3 +86,43 @@ def test_sums_over_parts_add_up_to_the_whole():
     whole = cross_entropy_sum(logits, labels)
     torch.testing.assert_close(sum(part.loss for part in parts), whole.loss)
     assert sum(part.correct for part in parts) == whole.correct
+
+
+@pytest.mark.parametrize(("rows", "classes"), [(13, 50), (3, 4096), (3, 10_000), (5, 2), (0, 9)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_kernel_equals_its_twin(rows, classes, dtype):
+    """Loss, count and gradient, ignored rows among them; less than a block, a whole one, several and a rest."""
+    found = []
+    for backend in ("plain", "triton"):
+        logits, labels = rows_and_labels(rows, classes, dtype)
+        labels[2::4] = IGNORED
+        logits = logits.detach().to(DEVICE).requires_grad_()
+        total = cross_entropy_sum(logits, labels.to(DEVICE), backend)
+        (total.loss * 0.37).backward()
+        found.append((total.loss.detach(), total.correct, logits.grad))
+    (loss, correct, gradient), (kernel_loss, kernel_correct, kernel_gradient) = found
+    torch.testing.assert_close(kernel_loss, loss)
+    assert kernel_correct == correct
+    # Without a GPU, Triton's interpreter cuts off bf16's low bits instead of rounding.
+    rounding = 2**-7 if dtype == torch.bfloat16 else 1e-5
+    torch.testing.assert_close(kernel_gradient, gradient, rtol=rounding, atol=1e-8)
+
+
+def test_the_kernel_predicts_the_first_of_equal_logits_and_stays_finite():
+    """As torch does on a CPU; large logits do not overflow, and one that is not a number is not hidden."""
+    logits = torch.tensor([[0.0, 1e4, 1e4], [2e4, -1e4, 2e4]], device=DEVICE)
+    labels = torch.tensor([1, 0], device=DEVICE)
+    total = cross_entropy_sum(logits, labels, "triton")
+    assert total.correct == 2
+    torch.testing.assert_close(total.loss, torch.tensor(2 * 0.6931472, device=DEVICE), rtol=0, atol=2e-3)
+    far = torch.zeros(1, 10_000, device=DEVICE)
+    far[0, [17, 9000]] = 5.0  # in different blocks
+    assert cross_entropy_sum(far, torch.tensor([17], device=DEVICE), "triton").correct == 1
+    logits[1, 2] = torch.nan
+    assert cross_entropy_sum(logits, labels, "triton").loss.isnan()
+
+
+def test_the_kernel_repeats_bit_for_bit():
+    """Losses are written row by row and added up by torch."""
+    logits, labels = (tensor.to(DEVICE) for tensor in rows_and_labels(13, 5000))
+    assert torch.equal(*(cross_entropy_sum(logits, labels, "triton").loss for _ in range(2)))

@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from preprocessing.sources.embedded import plan_embedded, prose
+from preprocessing.sources.embedded import prose
 
 ROOT = Path(__file__).parents[3]
 

@@ -1,0 +1,36 @@
+"""How benchmarks take times and errors."""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def relative_error(value: Tensor, expected: Tensor) -> float:
+    """Largest difference over the largest expected value."""
+    return float((value.double().cpu() - expected.cpu()).abs().max() / expected.abs().max().cpu())
+
+
+def seconds(function: Callable[[], Any], device: torch.device, rounds: int) -> float:
+    """Median time of a call after two warm-up calls."""
+    times = []
+    for number in range(rounds + 2):
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        begin = time.perf_counter()
+        function()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        if number >= 2:
+            times.append(time.perf_counter() - begin)
+    return statistics.median(times)
+
+
+def bytes_per_second(device: torch.device, size: int, rounds: int) -> float:
+    """Bandwidth of a copy of `size` bytes: what it reads and writes, over its time."""
+    source = torch.empty(size, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    return 2 * size / seconds(lambda: target.copy_(source), device, rounds)
