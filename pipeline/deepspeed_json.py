@@ -1,6 +1,7 @@
 """Find and read a DeepSpeed JSON, and refuse what is not its business or would make the update inexact."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,40 @@ UNSUPPORTED: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("fp16.fp16_master_weights_and_grads", (None, False), _MASTERS),
 )
 """Key, the values under which the update is exact, and what to do about any other."""
+
+
+@dataclass(frozen=True)
+class Zero:
+    """What of a DeepSpeed JSON decides about memory and traffic; sizes in elements.
+
+    Source of the defaults: deepspeed/runtime/zero/config.py, 0.19.8.
+    """
+
+    stage: int
+    reduce_bucket: int = 500_000_000
+    overlap: bool = False
+    """Stages 1 and 2 then have two buckets."""
+    prefetch_bucket: int = 50_000_000
+    """Stage 3: weights that are gathered ahead."""
+    reuse_distance: int = 1_000_000_000
+    """Stage 3: weights are kept where fewer than this many are computed with before they are needed again."""
+
+    @classmethod
+    def of(cls, settings: dict[str, Any]) -> "Zero":
+        """From the JSON's content."""
+        zero = settings.get("zero_optimization", {})
+        stage = int(zero.get("stage", 0))
+        return cls(
+            stage,
+            int(zero.get("reduce_bucket_size", cls.reduce_bucket)),
+            bool(zero.get("overlap_comm", stage == 3)),
+            int(zero.get("stage3_prefetch_bucket_size", cls.prefetch_bucket)),
+            int(zero.get("stage3_max_reuse_distance", cls.reuse_distance)),
+        )
+
+    def kept_gathered(self, total: int) -> int:
+        """Stage 3: elements that are whole when the forward pass ends: those whose turn backward comes soon enough."""
+        return min(total, self.reuse_distance // 2 + self.prefetch_bucket)
 
 
 def find(name: str) -> Path:

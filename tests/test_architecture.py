@@ -20,17 +20,19 @@ FLOORS = {
         {"__main__"},
     ],
     "pipeline": [
-        {"distributed", "progress"},
+        {"distributed", "progress", "timeline"},
         {"command", "deepspeed_json", "kernels"},
         {"objectives"},
         {"data"},
         {"model"},
         {"optim"},
-        {"families"},
-        {"engine", "checkpoint", "metrics"},
-        {"trainer", "huggingface", "report"},
-        {"config"},
-        {"pretrain", "convert"},
+        {"families", "activations"},
+        {"engine", "checkpoint", "metrics", "step_blocks"},
+        {"trainer", "huggingface", "report", "memory"},
+        {"config", "cluster"},
+        {"planning"},
+        {"plan_picture", "plan_text"},
+        {"pretrain", "convert", "plan"},
     ],
 }
 
@@ -39,7 +41,7 @@ SOLE_IMPORTERS = {
     "deepspeed": ("pipeline/engine.py", "pipeline/optim/zero.py", "benchmarks/unaware.py"),
     "transformers": ("pipeline/huggingface.py", "benchmarks"),
     "mpi4py": ("preprocessing/workers.py",),
-    "matplotlib": ("pipeline/report.py", "preprocessing/inspect/plots.py", "benchmarks"),
+    "matplotlib": ("pipeline/report.py", "pipeline/plan_picture.py", "preprocessing/inspect/plots.py", "benchmarks"),
     "jinja2": ("preprocessing/inspect/page.py",),
 }
 

@@ -105,7 +105,7 @@ def backward_kernel(
 def forward(logits: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tensor, Tensor]:
     """See `pipeline.objectives.cross_entropy.forward`."""
     rows, classes = logits.shape
-    losses, log_normalisers = torch.empty(2, rows, dtype=torch.float32, device=logits.device)
+    losses, log_normalisers = (torch.empty(rows, dtype=torch.float32, device=logits.device) for _ in range(2))
     predictions = torch.empty_like(labels)
     if rows:
         forward_kernel[(rows,)](

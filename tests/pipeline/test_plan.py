@@ -1,0 +1,79 @@
+"""The command from the outside: tables, picture, figures, and what it says when something is missing."""
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.plan import plan
+from pipeline.plan_text import duration
+from tests.samples import make_samples
+
+RECIPES = Path(__file__).parents[2] / "pipeline" / "recipes"
+LARGE = [str(RECIPES / f"bert_large_phase{n}.toml") for n in (1, 2)]
+SHORT = ["--seq_length", "128", "--vocab_size", "30528"]
+LENGTHS = ["--seq_length", "[128, 512]", "--mean_tokens", "[128, 254]", "--vocab_size", "30528"]
+
+
+def test_both_phases(tmp_path, capsys):
+    """Tables for each and their sum; the figures add up; a picture of two panels."""
+    out, figures = tmp_path / "plan.png", tmp_path / "plan.json"
+    plan([*LARGE, *LENGTHS, "--gpus", "64", "--price", "2", "--out", str(out), "--json", str(figures)])
+    text = capsys.readouterr().out
+    assert "MFU 0.45 assumed" in text
+    assert 'deepspeed = "ds_configs/zero0_{precision}.json"' in text
+    assert list(json.loads(figures.read_text())["phases"][0]["gpus"]) == ["1", "8", "64", "512", "4096", "8192"]
+    values = json.loads(figures.read_text())
+    hours = sum(p["gpus"]["64"]["time"]["seconds"] for p in values["phases"]) * 64 / 3600
+    assert f"{hours:,.1f} {hours * 2:>14,.2f}" in text
+    assert sum(p["flops"] for p in values["phases"]) == pytest.approx(1.36e20, rel=0.01)
+    assert Image.open(out).width > 1000
+
+
+def test_samples_that_exist_are_asked(tmp_path, capsys):
+    """Length and vocabulary come from their manifest."""
+    samples = make_samples(tmp_path / "samples", train=8, heldout=4)
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text((RECIPES / "demo.toml").read_text().replace("demo/data/samples128", str(samples)))
+    plan([str(recipe), "--gpus", "1"])
+    assert "up to 32 tokens a sample" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([LARGE[0]], r"data/samples128 does not exist .* give --seq_length, or build the samples first"),
+        ([LARGE[0], "--seq_length", "128"], r"give --vocab_size"),
+        ([*LARGE, *LENGTHS[:1], "[1, 2, 3]"], r"one for each of the 2 recipes"),
+        (
+            [LARGE[0], "--seq_length", "128", "--vocab_size", "30528", "--gpus", "7"],
+            r"not divide over 7 .* --gpus 4 does",
+        ),
+        ([LARGE[0], "--mfu", "45"], r"--mfu 45.0: a share of the peak"),
+        ([LARGE[0], "--stages", "[3, 4]"], r"--stages \[3, 4\]: one or more of"),
+        (["nowhere.toml"], r"nowhere.toml: no such file"),
+        (
+            [
+                str(RECIPES / "megatron_bert_3.9b.toml"),
+                *LENGTHS[:1],
+                "512",
+                *LENGTHS[-2:],
+                "--gpu",
+                "v100",
+                "--gpus",
+                "1",
+            ],
+            r"does not fit on 1 x V100: ZeRO-3 .* it fits with --gpus \d+ or --gpu \w+",
+        ),
+    ],
+)
+def test_mistakes_are_named(arguments, message):
+    """With the remedy."""
+    with pytest.raises(ValueError, match=message):
+        plan(arguments)
+
+
+def test_durations():
+    """In the unit that suits them."""
+    assert [duration(s) for s in (3, 600, 7200, 200_000)] == ["3.0 s", "10.0 min", "2.0 h", "2.3 d"]
