@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
 from benchmarks.batches import make_batch, real_batches
+from benchmarks.huggingface import LossOf, MakeOptimizer, Step, adamw, huggingface, stock_loss, tuned_loss
 from benchmarks.lamb import MODELS, VOCAB_SIZE
 from benchmarks.oracles import timm_lamb
 from pipeline.data.batch import Batch
@@ -34,7 +34,6 @@ from pipeline.engine import EngineConfig, build, choose_precision, read_settings
 from pipeline.families.bert import FAMILY
 from pipeline.optim.lamb import OptimizerConfig
 
-Step = Callable[[Batch], Tensor]
 KEEP_MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(2**32),
     "MALLOC_TRIM_THRESHOLD_": "-1",
@@ -94,85 +93,21 @@ def this(job: dict[str, Any]) -> Step:
     return step
 
 
-def huggingface(
-    job: dict[str, Any],
-    make: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
-    loss_of: Callable[[nn.Module, Batch, int], Tensor],
-) -> Step:
+def theirs(job: dict[str, Any], make: MakeOptimizer, loss_of: LossOf) -> Step:
     """A plain loop over `BertForPreTraining`."""
-    import transformers
-
     torch.set_num_threads(job["threads"])
-    torch.manual_seed(0)
-    config = transformers.BertConfig(**FAMILY.config_to_huggingface(MODELS[job["model"]], VOCAB_SIZE))
-    config._attn_implementation = "sdpa"
-    model = transformers.BertForPreTraining(config).train()
-    optimizer = make([*model.parameters()])
     bf16 = choose_precision(job["precision"]) == "bf16"
-
-    def step(batch: Batch) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-            loss = loss_of(model, batch, job["length"])
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.detach()
-
-    return step
-
-
-def padded(batch: Batch, values: Tensor, fill: int, width: int) -> Tensor:
-    """(T,) values as rows (B, width)."""
-    rows = torch.full((batch.num_samples, width), fill, dtype=values.dtype)
-    is_real = torch.arange(width) < batch.lengths[:, None]  # (B, width)
-    rows[is_real] = values
-    return rows
-
-
-def inputs(batch: Batch, width: int) -> dict[str, Tensor]:
-    """What `BertModel` reads."""
-    return {
-        "input_ids": padded(batch, batch.input_ids, 0, width),
-        "token_type_ids": padded(batch, batch.token_type_ids, 0, width),
-        "attention_mask": padded(batch, torch.ones_like(batch.input_ids), 0, width),
-    }
-
-
-def stock_loss(model: nn.Module, batch: Batch, width: int) -> Tensor:
-    """The model's own, every position computed, every sequence padded to `width`."""
-    labels = torch.full_like(batch.input_ids, -100).index_copy_(0, batch.masked_positions, batch.masked_labels)
-    out = model(
-        **inputs(batch, width),
-        labels=padded(batch, labels, -100, width),
-        next_sentence_label=batch.pair_labels,
-    )
-    loss: Tensor = out.loss
-    return loss
-
-
-def tuned_loss(model: Any, batch: Batch, _: int) -> Tensor:
-    """The head on masked positions only; padded to the longest sequence."""
-    out = model.bert(**inputs(batch, batch.max_seqlen))
-    is_real = torch.arange(batch.max_seqlen) < batch.lengths[:, None]  # (B, width)
-    rows = out.last_hidden_state[is_real][batch.masked_positions]  # (M, H)
-    tokens = functional.cross_entropy(model.cls.predictions(rows).float(), batch.masked_labels)
-    pairs = functional.cross_entropy(model.cls.seq_relationship(out.pooler_output).float(), batch.pair_labels)
-    return tokens + pairs
-
-
-def adamw(parameters: list[nn.Parameter], **options: bool) -> torch.optim.Optimizer:
-    """torch's."""
-    return torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.01, **options)  # type: ignore[arg-type]
+    config, device = MODELS[job["model"]], torch.device("cpu")
+    return huggingface(config, VOCAB_SIZE, device, bf16=bf16, make=make, loss_of=loss_of, width=job["length"])
 
 
 SIDES: dict[str, Callable[[dict[str, Any]], Step]] = {
     "this": this,
-    "stock": partial(huggingface, make=partial(adamw, foreach=True), loss_of=stock_loss),
+    "stock": partial(theirs, make=partial(adamw, foreach=True), loss_of=stock_loss),
     "stock_lamb": partial(
-        huggingface, make=lambda parameters: timm_lamb()(parameters, lr=1e-4, weight_decay=0.01), loss_of=stock_loss
+        theirs, make=lambda parameters: timm_lamb()(parameters, lr=1e-4, weight_decay=0.01), loss_of=stock_loss
     ),
-    "tuned": partial(huggingface, make=partial(adamw, fused=True), loss_of=tuned_loss),
+    "tuned": partial(theirs, make=partial(adamw, fused=True), loss_of=tuned_loss),
 }
 
 if __name__ == "__main__":

@@ -87,8 +87,8 @@ class AttentionKernel:
     """(S, H) tensors: query, key and value."""
     probabilities: int = 0
     """(N, P) tensors without dropout on the probabilities."""
-    dropped: int = 0
-    """(N, P) tensors more with it."""
+    keep: int = 0
+    """Bytes per head and pair that it keeps of dropout on them."""
     normaliser: int = 0
     """Bytes per head and slot."""
     padded_context: int = 0
@@ -96,8 +96,8 @@ class AttentionKernel:
 
 
 ATTENTION = {
-    # product, softmax, product: the probabilities are kept, their mask, and the two's product
-    "bucketed": AttentionKernel(probabilities=1, dropped=2),
+    # product, softmax, product
+    "bucketed": AttentionKernel(probabilities=1, keep=1),
     # FlashAttention over cu_seqlens: its output is the input of `attention_output`
     "varlen": AttentionKernel(normaliser=FLOAT),
     # the same on a padded copy, from which the tokens are then taken
@@ -110,10 +110,10 @@ ATTENTION = {
 class RowKernels:
     """What the kernels outside attention keep."""
 
-    mask: int | None
-    """Bytes of an element of a dropout mask (T, H); None: as wide as the model's type."""
+    mask: int
+    """Bytes of an element of a dropout mask (T, H)."""
     statistic: int | None
-    """Bytes of a mean or a deviation that a normalisation keeps per token; None: likewise."""
+    """Bytes of a mean or a deviation that a normalisation keeps per token; None: as wide as the model's type."""
     widened: int
     """Elements of logits that the cross entropy widens at a time."""
     seed: int = 0
@@ -123,7 +123,7 @@ class RowKernels:
 
 
 ROWS = {
-    "cpu": RowKernels(None, None, CPU_CHUNK_ELEMENTS),
+    "cpu": RowKernels(1, None, CPU_CHUNK_ELEMENTS),
     "cuda": RowKernels(1, FLOAT, DEVICE_CHUNK_ELEMENTS),
     "triton": RowKernels(0, FLOAT, 0, seed=INDEX, in_place=True),
 }
@@ -186,7 +186,7 @@ def activations(
 
     def norm(kernels: RowKernels) -> int:
         """A normalisation's statistics and the mask of the dropout beside it."""
-        mask = batch.tokens * hidden * _width(kernels.mask, size) if config.hidden_dropout_prob else 0
+        mask = batch.tokens * hidden * kernels.mask if config.hidden_dropout_prob else 0
         return mask + kernels.seed + 2 * batch.tokens * _width(kernels.statistic, size)
 
     layer = HIDDEN * wide + (1 if config.recompute_activation else 2) * inner + 2 * norm(rows)
@@ -233,9 +233,9 @@ def _attention(config: EncoderConfig, batch: MicroBatch, size: int, path: str) -
     kernel, heads = ATTENTION[path], config.num_attention_heads
     slots = batch.tokens if path == "varlen" else batch.slots
     kept = (kernel.qkv + kernel.padded_context) * slots
-    if path == "bucketed" and batch.lone:
+    drops = config.attention_probs_dropout_prob > 0.0
+    if path == "bucketed" and batch.lone and not drops:
         kept += 3 * slots - 2 * batch.lone
-    masks = batch.padded if path == "bucketed" else 0
-    dropped = kernel.dropped if config.attention_probs_dropout_prob else 0
-    probabilities = (kernel.probabilities + dropped) * heads * batch.pairs * size
+    masks = batch.padded if path == "bucketed" and not drops else 0
+    probabilities = (kernel.probabilities * size + kernel.keep * drops) * heads * batch.pairs
     return kept * config.hidden_size * size + probabilities + kernel.normaliser * heads * slots + masks

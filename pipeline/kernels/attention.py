@@ -26,13 +26,13 @@ Shapes: T tokens, B sequences, N heads, D head_dim, W width of a bucket (its lon
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.kernels.dropout import dropout
+from pipeline.kernels.dropout import keep_mask
 
 # Lengths that round up to the same multiple of this share a CPU bucket: at most 4 products at 128 tokens, 16 at 512.
 BUCKET_WIDTH = 32
@@ -163,7 +163,45 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, drop
     mask = None if real is None else real[:, None, None, :]  # (C, 1, 1, W)
     if query.device.type != "cpu":
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)  # (C, N, W, W)
+    if dropout_p > 0.0:
+        out: Tensor = _DroppedAttention.apply(query, key, value, mask, dropout_p)
+        return out
+    return _probabilities(query * query.shape[-1] ** -0.5, key, mask) @ value
+
+
+def _probabilities(scaled_query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+    """(C, N, W, W) softmax over the keys."""
+    scores = scaled_query @ key.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
-    return dropout(scores.softmax(-1), dropout_p) @ value
+    return scores.softmax(-1)
+
+
+class _DroppedAttention(torch.autograd.Function):
+    """Attention with dropout on a CPU: keeps the probabilities and a byte of each for the backward pass.
+
+    Separate operations keep the probabilities, a mask as wide, and the two's product: 12 bytes for each pair of slots
+    in fp32, here 5. The scale of what is kept is applied to tensors of (C, N, W, D).
+    """
+
+    @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu")
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float) -> Tensor:
+        # Contiguous, because each product would copy them otherwise, in both passes.
+        query, key, value = (query * query.shape[-1] ** -0.5).contiguous(), key.contiguous(), value.contiguous()
+        probabilities = _probabilities(query, key, mask)
+        keep, ctx.scale = keep_mask(probabilities, dropout_p)
+        ctx.save_for_backward(query, key, value, probabilities, keep)
+        return (keep.to(probabilities.dtype).mul_(probabilities) @ value).mul_(ctx.scale)
+
+    @staticmethod
+    @torch.amp.custom_bwd(device_type="cpu")
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        query, key, value, probabilities, keep = ctx.saved_tensors
+        grad, kept = grad * ctx.scale, keep.to(probabilities.dtype)
+        value_grad = (kept * probabilities).transpose(-1, -2) @ grad
+        error = (grad @ value.transpose(-1, -2)).to(kept.dtype).mul_(kept)  # (C, N, W, W)
+        error = torch.ops.aten._softmax_backward_data(error, probabilities, -1, probabilities.dtype)
+        query_grad = (error @ key).mul_(query.shape[-1] ** -0.5)
+        return query_grad, error.transpose(-1, -2) @ query, value_grad, None, None

@@ -6,6 +6,8 @@ other devices torch's own kernel is fused and is used as it is. The generator is
 same seed gives the same masks.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -30,7 +32,8 @@ def dropout(x: Tensor, probability: float, training: bool = True) -> Tensor:
         return x
     if x.device.type != "cpu":
         return functional.dropout(x, probability)
-    return x * _scaled_keep_mask(x, probability)
+    dropped: Tensor = _Dropout.apply(x, probability)
+    return dropped
 
 
 def sixteen_bits(probability: float) -> tuple[int, float]:
@@ -39,12 +42,28 @@ def sixteen_bits(probability: float) -> tuple[int, float]:
     return dropped, _LANE_VALUES / (_LANE_VALUES - dropped)
 
 
-def _scaled_keep_mask(x: Tensor, probability: float) -> Tensor:
-    """A tensor like x: 0 where an element is dropped, 1 / (1 - probability) where it is kept."""
+def keep_mask(x: Tensor, probability: float) -> tuple[Tensor, float]:
+    """Which elements of a CPU tensor are kept, bool like x, and the scale that makes up for the others."""
     dropped, scale = sixteen_bits(probability)
     words = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_(-(1 << 63), None)
     lanes = words.view(torch.int16)[: x.numel()].view(x.shape)
-    return (lanes >= _LOWEST_LANE + dropped).to(x.dtype).mul_(scale)
+    return lanes >= _LOWEST_LANE + dropped, scale
+
+
+class _Dropout(torch.autograd.Function):
+    """Keeps a byte per element for the backward pass, where a product with a mask keeps that as wide as x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, probability: float) -> Tensor:
+        keep, ctx.scale = keep_mask(x, probability)
+        ctx.save_for_backward(keep)
+        return keep.to(x.dtype).mul_(ctx.scale).mul_(x)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        (keep,) = ctx.saved_tensors
+        return keep.to(grad.dtype).mul_(ctx.scale).mul_(grad), None
 
 
 class Dropout(nn.Module):

@@ -14,5 +14,6 @@ def test_everything_runs_on_a_cpu(tmp_path):
     assert result["check"]["failed"] == [] and result["torch"] == torch.__version__
     for case in ("phase1", "phase2"):
         assert {"sequences_per_second", "tflops", "lamb_ms"} <= result["measured"][case].keys()
+        assert result["huggingface"][case]["sequences_per_second"] > 0
     for name, region in result["measured"]["kernels"].items():
         assert name == "copy_gb_per_s" or {"floor_ms", "plain", "triton"} <= region.keys(), name

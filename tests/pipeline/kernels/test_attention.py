@@ -5,11 +5,13 @@ import torch
 
 from pipeline.kernels.attention import (
     _attend_padded,
+    _DroppedAttention,
     attention,
     backend,
     bucketed_layout,
     padded_layout,
 )
+from pipeline.kernels.dropout import keep_mask
 
 HEADS, HEAD_DIM = 3, 8
 RAGGED = [5, 33, 1, 64, 33, 7, 40]
@@ -90,6 +92,43 @@ def test_dropout_keeps_the_expectation_and_follows_the_seed(lengths):
     standard_error = samples.std(0) / 300**0.5
     error = (samples.mean(0) - attention(qkv, bounds, max(lengths))).abs()
     assert (error <= 6 * standard_error + 1e-6).all()
+
+
+@pytest.mark.parametrize("lengths", [RAGGED, EQUAL])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-5), (torch.bfloat16, 0.06)]
+)
+def test_with_dropout_output_and_gradient_equal_separate_operations(monkeypatch, lengths, dtype, tolerance):
+    """softmax, dropout and product as torch has them, with the masks that were drawn."""
+    masks = []
+
+    def recorded(x, probability):
+        masks.append(keep_mask(x, probability))
+        return masks[-1]
+
+    monkeypatch.setattr("pipeline.kernels.attention.keep_mask", recorded)
+    ours = with_gradient(lambda x: attention(x, cumulated(lengths), max(lengths), 0.3), random_qkv(lengths, dtype))
+    monkeypatch.setattr(_DroppedAttention, "apply", lambda *args: separate(*args, drawn.pop(0)))
+    drawn = [keep.double() * scale for keep, scale in masks]
+    exact = random_qkv(lengths, dtype).double()
+    theirs = with_gradient(lambda x: attention(x, cumulated(lengths), max(lengths), 0.3), exact)
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one - other).abs().max() <= tolerance * other.abs().max()
+
+
+def separate(query, key, value, mask, _, scaled_keep):
+    scores = query @ key.transpose(-1, -2) / HEAD_DIM**0.5
+    scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
+    return (scores.softmax(-1) * scaled_keep) @ value
+
+
+def test_dropout_under_autocast():
+    """Products in bf16, the rest in fp32, forward and backward."""
+    qkv = random_qkv(RAGGED, torch.float32).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = attention(qkv, cumulated(RAGGED), max(RAGGED), 0.1)
+    out.float().sum().backward()
+    assert out.dtype == torch.bfloat16 and qkv.grad.dtype == torch.float32 and qkv.grad.isfinite().all()
 
 
 def test_a_layout_brings_every_token_back():

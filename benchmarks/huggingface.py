@@ -1,0 +1,111 @@
+"""Training steps of Hugging Face's `BertForPreTraining`: what ours are measured against."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from pipeline.data.batch import Batch
+from pipeline.families.bert import FAMILY, BertConfig
+
+Step = Callable[[Batch], Tensor]
+LossOf = Callable[[Any, Batch, int], Tensor]
+"""Of a model, a batch, and what sequences are padded to."""
+MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+
+
+def huggingface(
+    config: BertConfig,
+    vocab_size: int,
+    device: torch.device,
+    *,
+    bf16: bool,
+    make: MakeOptimizer,
+    loss_of: LossOf,
+    width: int,
+    compiled: bool = False,
+) -> Step:
+    """A plain loop with attention by SDPA, clipping, and bf16 by autocast.
+
+    Args:
+        config: shape of the model.
+        vocab_size: number of token ids.
+        device: where.
+        bf16: whether products are in bf16.
+        make: the optimizer.
+        loss_of: the loss.
+        width: what `stock_loss` pads to.
+        compiled: whether torch.compile compiles the encoder.
+    """
+    import transformers
+
+    torch.manual_seed(0)
+    theirs = transformers.BertConfig(**FAMILY.config_to_huggingface(config, vocab_size))
+    theirs._attn_implementation = "sdpa"
+    model: Any = transformers.BertForPreTraining(theirs)
+    model.to(device).train()
+    if compiled:
+        model.bert.compile(dynamic=False)
+    optimizer = make([*model.parameters()])
+
+    def step(batch: Batch) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            loss = loss_of(model, batch, width)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        return loss.detach()
+
+    return step
+
+
+def places(batch: Batch, width: int) -> Tensor:
+    """(T,) where each token is among the B * width of the padded rows; nothing is read back from the device."""
+    tokens = torch.arange(len(batch.input_ids), device=batch.input_ids.device)
+    ends = batch.cu_seqlens[1 : batch.num_samples + 1]
+    return torch.searchsorted(ends, tokens, right=True) * width + batch.position_ids
+
+
+def padded(batch: Batch, values: Tensor, fill: int, width: int) -> Tensor:
+    """(T,) values as rows (B, width)."""
+    rows = torch.full((batch.num_samples * width,), fill, dtype=values.dtype, device=values.device)
+    return rows.index_copy_(0, places(batch, width), values).view(-1, width)
+
+
+def inputs(batch: Batch, width: int) -> dict[str, Tensor]:
+    """What `BertModel` reads."""
+    return {
+        "input_ids": padded(batch, batch.input_ids, 0, width),
+        "token_type_ids": padded(batch, batch.token_type_ids, 0, width),
+        "attention_mask": padded(batch, torch.ones_like(batch.input_ids), 0, width),
+    }
+
+
+def stock_loss(model: Any, batch: Batch, width: int) -> Tensor:
+    """The model's own, every position computed, every sequence padded to `width`."""
+    labels = torch.full_like(batch.input_ids, -100).index_copy_(0, batch.masked_positions, batch.masked_labels)
+    out = model(
+        **inputs(batch, width),
+        labels=padded(batch, labels, -100, width),
+        next_sentence_label=batch.pair_labels,
+    )
+    loss: Tensor = out.loss
+    return loss
+
+
+def tuned_loss(model: Any, batch: Batch, _: int) -> Tensor:
+    """The head on masked positions only; padded to the longest sequence."""
+    out = model.bert(**inputs(batch, batch.max_seqlen))
+    masked = places(batch, batch.max_seqlen).index_select(0, batch.masked_positions)  # (M,)
+    rows = out.last_hidden_state.flatten(0, 1).index_select(0, masked)  # (M, H)
+    tokens = functional.cross_entropy(model.cls.predictions(rows).float(), batch.masked_labels)
+    pairs = functional.cross_entropy(model.cls.seq_relationship(out.pooler_output).float(), batch.pair_labels)
+    return tokens + pairs
+
+
+def adamw(parameters: list[nn.Parameter], **options: bool) -> torch.optim.Optimizer:
+    """torch's."""
+    return torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.01, **options)  # type: ignore[arg-type]
