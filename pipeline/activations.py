@@ -100,6 +100,7 @@ ATTENTION = {
     "bucketed": AttentionKernel(probabilities=1, keep=1),
     # FlashAttention over cu_seqlens: its output is the input of `attention_output`
     "varlen": AttentionKernel(normaliser=FLOAT),
+    "flash_attn": AttentionKernel(normaliser=FLOAT),
     # the same on a padded copy, from which the tokens are then taken
     "padded": AttentionKernel(normaliser=FLOAT, padded_context=1),
 }
@@ -191,7 +192,7 @@ def activations(
 
     layer = HIDDEN * wide + (1 if config.recompute_activation else 2) * inner + 2 * norm(rows)
     layer += _attention(config, batch, size, path)
-    copied = path != "varlen" and batch.slots != batch.tokens
+    copied = path in ("bucketed", "padded") and batch.slots != batch.tokens
     layout = INDEX * (batch.slots + batch.tokens) if copied else 0
     of_head = batch.masked * hidden * size  # the dense layer's input, the activation's, the norm's, the decoder's
     return Activations(
@@ -231,7 +232,7 @@ def _logits(masked: int, row_bytes: int, max_bytes: int, kernels: RowKernels) ->
 def _attention(config: EncoderConfig, batch: MicroBatch, size: int, path: str) -> int:
     """Bytes that attention keeps in one layer, without the input of `attention_output`."""
     kernel, heads = ATTENTION[path], config.num_attention_heads
-    slots = batch.tokens if path == "varlen" else batch.slots
+    slots = batch.slots if path in ("bucketed", "padded") else batch.tokens
     kept = (kernel.qkv + kernel.padded_context) * slots
     drops = config.attention_probs_dropout_prob > 0.0
     if path == "bucketed" and batch.lone and not drops:

@@ -1,18 +1,20 @@
 """Self-attention over sequences laid end to end, without padding.
 
 A micro-batch is one tensor of T tokens and `cu_seqlens`, the places where its B sequences begin and end. Everything but
-attention works on tokens and needs no padding; attention must keep the sequences apart. Three backends compute the same
+attention works on tokens and needs no padding; attention must keep the sequences apart. Four backends compute the same
 function; `backend` is the one place that chooses:
 
 - `varlen`: `torch.nn.attention.varlen.varlen_attn`, FlashAttention over `cu_seqlens`. CUDA and 16-bit types only, and
   it has no dropout on the attention probabilities (torch 2.13 fixes it to 0).
-- `padded`: `scaled_dot_product_attention` on a padded copy with a key mask. Where `varlen` cannot serve; copies without
+- `flash_attn`: Dao's own package, FlashAttention over `cu_seqlens` with dropout on the probabilities. Where it is
+  installed, on the same devices and types, and only where there is dropout: it computes what `varlen` does otherwise.
+- `padded`: `scaled_dot_product_attention` on a padded copy with a key mask. Where neither can serve; copies without
   reading anything back from the device.
 - `bucketed`: for the CPU, where reading `cu_seqlens` costs nothing: sequences of like length share one batched product,
   so that little is padded. Where all sequences are equally long, nothing is copied.
 
-Attention dropout is therefore what separates them: with a probability of 0 all three agree to rounding, above it
-`varlen` is never taken. MosaicBERT trains with 0 for this reason.
+Attention dropout is therefore what separates them: with a probability of 0 all agree to rounding, above it `varlen` is
+never taken, and without `flash_attn` a GPU computes padding in attention. MosaicBERT trains with 0 for this reason.
 
 On the CPU a plain product-softmax-dropout-product beats `scaled_dot_product_attention`. Milliseconds on 2 cores, for 4
 heads of 64, forward and backward, plain and in brackets fused:
@@ -25,6 +27,7 @@ heads of 64, forward and backward, plain and in brackets fused:
 Shapes: T tokens, B sequences, N heads, D head_dim, W width of a bucket (its longest sequence), C sequences in a bucket.
 """
 
+import importlib.util
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -54,7 +57,7 @@ class Layout(NamedTuple):
 
 
 def backend(device: torch.device, dtype: torch.dtype, dropout_p: float) -> str:
-    """The name of the implementation that `attention` uses: `varlen`, `padded` or `bucketed` (see the module).
+    """The name of the implementation that `attention` uses: `varlen`, `flash_attn`, `padded` or `bucketed`.
 
     Args:
         device: where the tensors are.
@@ -63,8 +66,11 @@ def backend(device: torch.device, dtype: torch.dtype, dropout_p: float) -> str:
     """
     if device.type == "cpu":
         return "bucketed"
-    if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16) and dropout_p == 0.0:
-        return "varlen"
+    if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16):
+        if dropout_p == 0.0:
+            return "varlen"
+        if importlib.util.find_spec("flash_attn") is not None:
+            return "flash_attn"
     return "padded"
 
 
@@ -91,9 +97,22 @@ def attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float
         context = varlen_attn(query, key, value, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
         assert isinstance(context, Tensor), "varlen_attn returns a tuple only where auxiliary outputs are asked for"
         return context
+    if chosen == "flash_attn":
+        return _flash_attention(qkv, cu_seqlens, max_seqlen, dropout_p)
     if chosen == "padded":
         return _attend_padded(qkv, padded_layout(cu_seqlens, max_seqlen, len(qkv)), dropout_p)
     return _attend_padded(qkv, bucketed_layout(tuple(cu_seqlens.tolist())), dropout_p)
+
+
+def _flash_attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float) -> Tensor:
+    """(T, N, D) by flash-attn, whose backward pass adds up in any order unless torch is told to be deterministic."""
+    from flash_attn import flash_attn_varlen_qkvpacked_func
+
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    out: Tensor = flash_attn_varlen_qkvpacked_func(
+        qkv, cu_seqlens, max_seqlen, dropout_p=dropout_p, deterministic=deterministic
+    )
+    return out
 
 
 def padded_layout(cu_seqlens: Tensor, width: int, num_tokens: int) -> Layout:

@@ -1,5 +1,9 @@
 """Laws of pipeline/kernels/attention.py."""
 
+import importlib.machinery
+import sys
+import types
+
 import pytest
 import torch
 
@@ -154,6 +158,28 @@ def test_a_layout_cached_in_an_evaluation_serves_training():
     with torch.inference_mode():
         bucketed(random_qkv(lengths), lengths)
     with_gradient(lambda x: bucketed(x, lengths), random_qkv(lengths))
+
+
+def test_flash_attn_takes_dropout_where_it_is_installed(monkeypatch):
+    """It gets the packed tensor, the bounds and the probability; without dropout torch's own serves."""
+    calls = []
+
+    def stand_in(qkv, cu_seqlens, max_seqlen, dropout_p=0.0, *, deterministic=False):
+        calls.append((max_seqlen, dropout_p, deterministic))
+        return reference(qkv, cu_seqlens.diff().tolist())
+
+    module = types.ModuleType("flash_attn")
+    module.__spec__ = importlib.machinery.ModuleSpec("flash_attn", None)
+    module.flash_attn_varlen_qkvpacked_func = stand_in
+    monkeypatch.setitem(sys.modules, "flash_attn", module)
+    cuda = torch.device("cuda")
+    assert backend(cuda, torch.bfloat16, 0.1) == "flash_attn"
+    assert backend(cuda, torch.bfloat16, 0.0) == "varlen"
+    assert backend(cuda, torch.float32, 0.1) == "padded"
+    monkeypatch.setattr("pipeline.kernels.attention.backend", lambda *_: "flash_attn")
+    qkv = random_qkv(RAGGED)
+    assert torch.equal(attention(qkv, cumulated(RAGGED), max(RAGGED), 0.1), reference(qkv, RAGGED))
+    assert calls == [(max(RAGGED), 0.1, False)]
 
 
 @pytest.mark.parametrize(
