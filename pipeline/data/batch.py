@@ -195,6 +195,8 @@ def with_tail(batch: Batch, multiple: int, pad_id: int) -> Batch:
         multiple: in tokens; 1 for no tail.
         pad_id: what the tail consists of.
     """
+    if multiple == 1:
+        return batch
     tail, masked_tail = -len(batch.input_ids) % multiple, -len(batch.masked_labels) % max(1, multiple // 8)
     end = len(batch.input_ids) + tail
     ends = torch.arange(len(batch.input_ids), end, batch.max_seqlen)[1:].tolist() + [end] * bool(tail)
