@@ -9,6 +9,7 @@ import importlib.util
 import json
 from dataclasses import replace
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from pipeline.optim.shards import cut_at_parts
 LARGE = BertConfig(1024, 24, 16, 4096, attention_probs_dropout_prob=0.0)
 MINI = BertConfig(256, 4, 4, 1024, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 VOCAB_SIZE = 30_522
+PACKAGES = ("triton", "transformers", "liger-kernel", "flash-attn")
 
 
 def check_attention(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
@@ -194,6 +196,12 @@ def measure_huggingface(
     return {"sequences_per_second": batch.num_samples / duration, "step_ms": duration * 1e3}
 
 
+def versions() -> dict[str, str]:
+    """Of what the figures depend on, where it is installed."""
+    found = {name: importlib.util.find_spec(name.replace("-", "_")) for name in PACKAGES}
+    return {"torch": torch.__version__} | {name: metadata.version(name) for name, spec in found.items() if spec}
+
+
 def main(device: str = "cuda", out: Path = Path("gpu.json"), tiny: bool = False, rounds: int = 10) -> None:
     """Check, then measure.
 
@@ -205,7 +213,7 @@ def main(device: str = "cuda", out: Path = Path("gpu.json"), tiny: bool = False,
     """
     where = torch.device(device)
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu"
-    result: dict[str, Any] = {"device": name, "torch": torch.__version__, "check": check(where, 3 if tiny else 20)}
+    result: dict[str, Any] = {"device": name, "versions": versions(), "check": check(where, 3 if tiny else 20)}
     config, vocab_size = (replace(MINI, num_hidden_layers=1), 500) if tiny else (LARGE, VOCAB_SIZE)
     lengths = np.random.default_rng(0).integers(16, 513, 64).tolist()  # mean 264, like packed phase 2
     cases = {"phase1": [32] * 4 if tiny else [128] * 256, "phase2": [40, 70] if tiny else lengths}

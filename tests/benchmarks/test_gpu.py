@@ -11,7 +11,7 @@ def test_everything_runs_on_a_cpu(tmp_path):
     """All checks pass on the CPU, and every figure is written."""
     main(device="cpu", out=tmp_path / "gpu.json", tiny=True, rounds=1)
     result = json.loads((tmp_path / "gpu.json").read_text())
-    assert result["check"]["failed"] == [] and result["torch"] == torch.__version__
+    assert result["check"]["failed"] == [] and result["versions"]["torch"] == torch.__version__
     for case in ("phase1", "phase2"):
         assert {"sequences_per_second", "tflops", "lamb_ms"} <= result["measured"][case].keys()
         assert result["huggingface"][case]["sequences_per_second"] > 0
