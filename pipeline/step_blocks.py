@@ -87,8 +87,8 @@ class StepBlocks:
         total, pieces, stage = self.parameters.total, self.parameters.pieces, self.zero.stage
         own = take("weights", FLOAT * pieces[0])  # the output layer's, before it shares the embeddings'
         low = self.itemsize < FLOAT
-        # Neighbours in a CPU's heap, cast one after the other: what they leave is one hole.
-        fp32 = [total] if low and self.on_cpu else pieces
+        # Neighbours in a CPU's heap, given back one after the other: what they leave is one hole.
+        fp32 = [total] if (low or stage) and self.on_cpu else pieces
         model = [take("weights", FLOAT * piece) for piece in fp32]
         give(own)
         if low:
@@ -97,10 +97,7 @@ class StepBlocks:
             take("weights", self.itemsize * total)
             give(*model)
         if stage == 3:  # partitions, then one flat buffer of them
-            cut = [
-                self._replace(old, -(-self.itemsize * piece // self.world_size))
-                for old, piece in zip(model, pieces, strict=True)
-            ]
+            cut = self._cut(model, pieces)
             take("weights", self.itemsize * self.partition)
             give(*cut)
         if stage or low:
@@ -126,6 +123,17 @@ class StepBlocks:
         cast = [self.timeline.take("weights", self.itemsize * piece) for piece in pieces]
         self.timeline.give(*model)
         return cast
+
+    def _cut(self, model: list[int], pieces: list[int]) -> list[int]:
+        """This rank's part of every piece, in the pieces' place; on a CPU, neighbours again."""
+        if self.on_cpu:
+            part = self.timeline.take("weights", self.itemsize * self.partition)
+            self.timeline.give(*model)
+            return [part]
+        return [
+            self._replace(old, -(-self.itemsize * piece // self.world_size))
+            for old, piece in zip(model, pieces, strict=True)
+        ]
 
     def _gloo_copies(self) -> None:
         """gloo's threads copy what they gather; each has a heap of its own, which keeps the largest it could hold."""
