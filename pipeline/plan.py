@@ -98,7 +98,7 @@ def scaling(phase: Phase, numbers: list[int], options: Options) -> list[Row]:
     for gpus in numbers:
         choice = choose(phase, gpus, options.usable, sorted(options.stages))
         if gpus == options.gpus and choice is None:
-            raise ValueError(remedy(phase, gpus, options.device, DEVICES, options.headroom))
+            raise ValueError(remedy(phase, gpus, options.device, DEVICES, options.headroom, options.stages))
         rows.append((gpus, choice, timing(phase, choice, options.cluster(gpus), options.mfu) if choice else None))
     return rows
 

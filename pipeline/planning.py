@@ -237,8 +237,10 @@ def timing(phase: Phase, choice: Choice, cluster: Cluster, mfu: float) -> Timing
     return Timing(compute, moved, batch / step, phase.recipe.schedule.total_steps * step)
 
 
-def remedy(phase: Phase, gpus: int, device: Device, devices: dict[str, Device], headroom: float) -> str:
-    """What would make a phase fit that does not: more GPUs, or larger ones.
+def remedy(
+    phase: Phase, gpus: int, device: Device, devices: dict[str, Device], headroom: float, stages: Sequence[int] = STAGES
+) -> str:
+    """What would make a phase fit that does not: more GPUs, larger ones, or a higher stage.
 
     Args:
         phase: what is trained.
@@ -246,22 +248,26 @@ def remedy(phase: Phase, gpus: int, device: Device, devices: dict[str, Device], 
         device: too small.
         devices: by the name on the command line.
         headroom: share of the memory that stays free.
+        stages: from which to choose.
     """
-    least = memory(phase, gpus, STAGES[-1], 1, True, 2).total
+    highest = max(stages)
+    least = memory(phase, gpus, highest, 1, True, 2).total
     more = next(
         (
             number
             for number in divisors(phase.recipe.batch.global_batch_size)
-            if number > gpus and memory(phase, number, STAGES[-1], 1, True, 2).total <= usable(device, headroom)
+            if number > gpus and memory(phase, number, highest, 1, True, 2).total <= usable(device, headroom)
         ),
         None,
     )
     larger = [name for name, other in devices.items() if least <= usable(other, headroom)]
     remedies = [f"--gpus {more}"] if more else []
     remedies += [f"--gpu {larger[0]}"] if larger else []
+    if memory(phase, gpus, STAGES[-1], 1, True, 2).total <= usable(device, headroom):
+        remedies.append(f"--stages [{STAGES[-1]}]")
     return (
-        f"{phase.name} does not fit on {gpus} x {device.name}: ZeRO-3 with activation checkpointing and a micro-batch "
-        f"of 1 needs {least / GIB:.1f} GiB on each, {usable(device, headroom) / GIB:.1f} are usable; "
+        f"{phase.name} does not fit on {gpus} x {device.name}: ZeRO-{highest} with activation checkpointing and a "
+        f"micro-batch of 1 needs {least / GIB:.1f} GiB on each, {usable(device, headroom) / GIB:.1f} are usable; "
         + (f"it fits with {' or '.join(remedies)}" if remedies else "choose a smaller model")
     )
 

@@ -51,6 +51,10 @@ def test_samples_that_exist_are_asked(tmp_path, capsys):
             r"not divide over 7 .* --gpus 4 does",
         ),
         ([LARGE[0], "--mfu", "45"], r"--mfu 45.0: a share of the peak"),
+        (
+            [str(RECIPES / "megatron_bert_3.9b.toml"), *SHORT, "--gpu", "a100-40gb", "--gpus", "64", "--stages", "[0]"],
+            r"ZeRO-0 with activation checkpointing .* it fits with .*--stages \[3\]",
+        ),
         ([LARGE[0], "--stages", "[3, 4]"], r"--stages \[3, 4\]: one or more of"),
         (["nowhere.toml"], r"nowhere.toml: no such file"),
         (

@@ -193,8 +193,9 @@ def test_flash_attn_takes_dropout_where_it_is_installed(monkeypatch):
         ("cuda", torch.bfloat16, 0.1, "padded"),
     ],
 )
-def test_the_backend_follows_device_type_and_dropout(device, dtype, dropout, name):
-    """Only a 16-bit CUDA attention without dropout is `varlen`."""
+def test_the_backend_follows_device_type_and_dropout(monkeypatch, device, dtype, dropout, name):
+    """Without flash-attn, only a 16-bit CUDA attention without dropout is `varlen`."""
+    monkeypatch.setitem(sys.modules, "flash_attn", None)
     assert backend(torch.device(device), dtype, dropout) == name
 
 
