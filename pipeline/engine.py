@@ -37,6 +37,8 @@ class EngineConfig:
     """DeepSpeed JSON, relative to the working directory or the repository; `{precision}` is filled in."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Which JSON is taken for `{precision}`; auto is bf16 where the device computes it natively, else fp32."""
+    tf32: bool = False
+    """In fp32: products read their factors in TensorFloat-32 (10 bits of mantissa), on devices that have it."""
     timeout_minutes: int = 30
     """Minutes that a rank waits in a collective for the others before it gives up."""
 
@@ -128,6 +130,7 @@ _SCALER_STATE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis"
 def start(config: EngineConfig) -> torch.device:
     """Join the process group (also alone, without a launcher) and choose this process's device."""
     quiet_libraries()
+    torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
     if "RANK" not in os.environ:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -218,7 +221,7 @@ def build(
         deepspeed=engine,
         optimizer=optimizer,
         binding=binding,
-        precision=next((name for name in ("bf16", "fp16") if settings.get(name, {}).get("enabled")), "fp32"),
+        precision=precision_of(settings),
         zero_stage=int(settings.get("zero_optimization", {}).get("stage", 0)),
         device=device,
     )
@@ -236,9 +239,21 @@ def read_settings(config: EngineConfig) -> dict[str, Any]:
     """The DeepSpeed JSON that the recipe asks for.
 
     Raises:
-        ValueError: it is missing, malformed, or sets what the recipe owns.
+        ValueError: it is missing, malformed, sets what the recipe owns, or leaves `tf32` nothing to do.
     """
-    return load(find(config.deepspeed.format(precision=choose_precision(config.precision))))
+    path = find(config.deepspeed.format(precision=choose_precision(config.precision)))
+    settings = load(path)
+    if config.tf32 and precision_of(settings) != "fp32":
+        raise ValueError(
+            f"engine.tf32 = true, but {path} trains in {precision_of(settings)}, whose products are narrower than "
+            "TensorFloat-32; set engine.precision to fp32, or leave engine.tf32 out"
+        )
+    return settings
+
+
+def precision_of(settings: dict[str, Any]) -> str:
+    """What a DeepSpeed JSON trains in."""
+    return next((name for name in ("bf16", "fp16") if settings.get(name, {}).get("enabled")), "fp32")
 
 
 def choose_precision(wanted: str) -> str:
