@@ -105,8 +105,16 @@ def fragments(shards: list[Shard]) -> Iterator[tuple[str, Tensor]]:
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """Write `tensors` to `path`, flushed to disk; returns its size and checksum."""
-    save_file(tensors, path)
+    """Write `tensors` to `path`, flushed to disk; returns its size and checksum.
+
+    Raises:
+        OSError: the disk is full, read-only or broken.
+    """
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:
+        remedy = "put that right and start the run again: it continues from its last checkpoint"
+        raise OSError(f"{path}: {error}; {remedy}") from None
     flush(path)
     return describe(path)
 

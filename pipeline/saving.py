@@ -98,9 +98,14 @@ class Saver:
             return
         begin = time.monotonic()
         self._write.join()
-        with distributed.together(f"write {self._final}"):
-            if self._write.error is not None:
-                raise self._write.error
+        try:
+            with distributed.together(f"write {self._final}"):
+                if self._write.error is not None:
+                    raise self._write.error
+        except Exception:  # on all ranks: what some of them wrote is of no use
+            shutil.rmtree(checkpoint.temporary_of(self._final), ignore_errors=True)
+            self._final = None
+            raise
         entries = {name: entry for part in distributed.gather_objects(self._entry) for name, entry in part.items()}
         final, self._final = self._final, None
         self.stall_seconds += time.monotonic() - begin
@@ -123,11 +128,7 @@ class Saver:
         faults.reach("tensors copied")
         path = checkpoint.temporary_of(self._final) / checkpoint.rank_file(distributed.rank())
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            self._entry = {path.name: checkpoint.write_tensors(path, tensors)}
-        except Exception:
-            path.unlink(missing_ok=True)  # the disk may be full
-            raise
+        self._entry = {path.name: checkpoint.write_tensors(path, tensors)}
         faults.reach("tensors written")
 
     def _publish_directory(

@@ -116,6 +116,7 @@ class Trainer:
         self.totals, self._step_totals = Totals(engine.device), Totals(engine.device)
         self.latest: dict[str, dict[str, float]] = {}
         self._latest_batch: Batch | None = None
+        self._broken = False  # whether `batches` has raised an error
         self._interval = time.monotonic()  # when the interval between two log lines began
         self._waited = 0.0  # seconds since then for which the loop had no batch
         self._skipped_before = state.skipped_steps - engine.skipped_steps
@@ -277,11 +278,14 @@ class Trainer:
         """This rank's next micro-batch, or the last one once more where there is an error: the step is then void."""
         begin = time.perf_counter()
         try:
-            self._latest_batch = next(self.batches)
+            if not self._broken:
+                self._latest_batch = next(self.batches)
         except USER_ERRORS as error:
             if self._latest_batch is None:
                 raise
+            self._broken = True
             self.supervisor.note(error)
+        assert self._latest_batch is not None, "the first batch is there, or has raised"
         self._waited += time.perf_counter() - begin
         return self._latest_batch
 

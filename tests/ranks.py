@@ -10,9 +10,10 @@ import pickle
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from functools import cache
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -40,37 +41,59 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout: float = 240) -> list[Any]:
-    """Call `function(*args)` on `world_size` ranks and return their results in rank order.
+def start_ranks(
+    function: Callable[..., Any], world_size: int, *args: Any, folder: Path, **environment: str
+) -> list[ForkServerProcess]:
+    """Begin `function(*args)` on `world_size` ranks.
 
-    `function` is a top-level function of a test file; RANK, WORLD_SIZE and the rendezvous are in the environment.
+    Args:
+        function: a top-level function of a test file; RANK, WORLD_SIZE and the rendezvous are in its environment.
+        world_size: number of ranks.
+        args: pickled.
+        folder: gets `RANK.log`, what the rank printed, and `RANK`, its pickled result.
+        environment: further variables.
+    """
+    source, port = Path(sys.modules[function.__module__].__file__ or ""), free_port()
+    (folder / "job").write_bytes(pickle.dumps((source.stem, function.__name__, args)))
+    processes = []
+    for rank in range(world_size):
+        variables = os.environ | {
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "WORLD_SIZE": str(world_size),
+            "LOCAL_WORLD_SIZE": str(world_size),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(port),
+            **AT_IMPORT,
+            **environment,
+        }
+        paths = [str(ROOT), str(ROOT / "tests"), str(source.parent)]
+        process = server().Process(target=be_rank, args=(variables, paths, folder, rank))
+        process.start()
+        processes.append(process)
+    return processes
+
+
+def ended(processes: list[ForkServerProcess], timeout: float) -> list[int | None]:
+    """Wait for the ranks' ends, kill those still at work after `timeout` seconds; exit codes, None for the killed."""
+    end = time.monotonic() + timeout
+    for process in processes:
+        process.join(max(0.0, end - time.monotonic()))
+    codes = [process.exitcode for process in processes]
+    for process in processes:
+        process.kill()
+        process.join()
+    return codes
+
+
+def on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout: float = 240) -> list[Any]:
+    """Call `function(*args)` on `world_size` ranks and return their results in rank order; see `start_ranks`.
+
     A rank that fails fails the test with its output.
     """
-    source = Path(sys.modules[function.__module__].__file__ or "")
     with tempfile.TemporaryDirectory() as directory:
-        folder, port = Path(directory), free_port()
-        (folder / "job").write_bytes(pickle.dumps((source.stem, function.__name__, args)))
-        processes = []
-        for rank in range(world_size):
-            environment = os.environ | {
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "WORLD_SIZE": str(world_size),
-                "LOCAL_WORLD_SIZE": str(world_size),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": str(port),
-                **AT_IMPORT,
-            }
-            paths = [str(ROOT), str(ROOT / "tests"), str(source.parent)]
-            process = server().Process(target=be_rank, args=(environment, paths, folder, rank))
-            process.start()
-            processes.append(process)
-        for process in processes:
-            process.join(timeout)
-        codes = [process.exitcode for process in processes]  # None: still at work
-        for process in processes:
-            process.kill()
-            process.join()
+        folder = Path(directory)
+        codes = ended(start_ranks(function, world_size, *args, folder=folder), timeout)
         logs = "\n".join((folder / f"{rank}.log").read_text()[-3000:] for rank in range(world_size) if codes[rank])
         assert codes == [0] * world_size, f"exit codes {codes}\n{logs}"
         return [pickle.loads((folder / str(rank)).read_bytes()) for rank in range(world_size)]
@@ -78,7 +101,7 @@ def on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout:
 
 def be_rank(environment: dict[str, str], paths: list[str], folder: Path, rank: int) -> None:
     """The life of one rank: its output goes into `rank`.log, what the function returns into `rank`."""
-    log = os.open(folder / f"{rank}.log", os.O_WRONLY | os.O_CREAT)
+    log = os.open(folder / f"{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.environ.update(environment)

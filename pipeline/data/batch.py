@@ -160,8 +160,12 @@ def make_batch(
         group: number of this micro-batch within its global batch.
         weight: 0 if the batch must not be counted.
         token_multiple: as in `with_tail`.
+
+    Raises:
+        ValueError: a shard was damaged after it was verified.
     """
     tokens, boundaries = samples.tokens(draw.indices), samples.boundaries[draw.indices]
+    check_sound(samples, draw.indices, tokens, boundaries)
     packed = pack_pairs(tokens, boundaries, special.cls_id, special.sep_id)
     masked = mask_tokens(packed.input_ids, packed.is_text, packed.cu_seqlens, draw, masking, special)
     batch = Batch(
@@ -181,6 +185,27 @@ def make_batch(
         weight=weight,
     )
     return with_tail(batch, token_multiple, special.pad_id)
+
+
+def check_sound(
+    samples: SampleDataset,
+    indices: Int64Array,
+    tokens: Sequence[npt.NDArray[np.integer]],
+    boundaries: npt.NDArray[np.integer],
+) -> None:
+    """Look for damage that would end a GPU's process without a word.
+
+    Raises:
+        ValueError: a token is no word of the vocabulary, or a segment is empty.
+    """
+    highest = max(int(sample.max(initial=0)) for sample in tokens)
+    lengths = np.array([len(sample) for sample in tokens])
+    if highest >= samples.manifest.vocab_size or np.any(boundaries >= lengths) or np.any(boundaries == 0):
+        raise ValueError(
+            f"{samples.directory}: one of the samples {indices.tolist()} has a token that is no word, or an empty "
+            "segment: the shard was damaged after it was verified; check with python -m preprocessing verify, and "
+            "start the run again"
+        )
 
 
 def with_tail(batch: Batch, multiple: int, pad_id: int) -> Batch:

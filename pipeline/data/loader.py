@@ -205,6 +205,7 @@ def make_loader(
         num_workers=config.num_workers,
         prefetch_factor=config.prefetch if config.num_workers else None,
         pin_memory=pin_memory,
+        multiprocessing_context="fork" if config.num_workers else None,
         worker_init_fn=_begin_worker,
         # DataLoader draws a seed for its workers, which use none: not from the generator that training draws from.
         generator=torch.Generator(),

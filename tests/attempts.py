@@ -1,0 +1,139 @@
+"""Runs of `python -m pipeline.pretrain` on real ranks that tests disturb."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from ranks import ended, start_ranks
+
+SECONDS_TO_END = 60.0
+"""Longest that ranks may take to end once something is wrong; the machine may be busy."""
+
+RECIPE = """
+run_dir = "{run}"
+[data]
+samples = "{samples}"
+num_workers = {num_workers}
+[model]
+hidden_size = 32
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 64
+max_position_embeddings = 32
+[batch]
+global_batch_size = 24
+micro_batch_size = 4
+[optimizer]
+lr = 1e-2
+[schedule]
+total_steps = {total_steps}
+warmup_proportion = 0.25
+[engine]
+precision = "fp32"
+[evaluation]
+every = 4
+[checkpoint]
+every = 2
+[logging]
+every = 3
+tensorboard = false
+"""
+
+
+def enter(arguments: list[str]) -> None:
+    """What a launcher starts: the entry point, which ends the process."""
+    from pipeline import command
+    from pipeline.pretrain import pretrain
+
+    sys.argv = ["pretrain", *arguments]
+    command.main(pretrain)
+
+
+class Attempt:
+    """One start of a run."""
+
+    def __init__(
+        self, run: Path, samples: Path, *options: str, ranks: int = 2, total_steps: int = 8, num_workers: int = 0,
+        **environment: str,
+    ) -> None:  # fmt: skip
+        """Start `ranks` processes; environment: variables such as PIPELINE_FAULT."""
+        recipe = run.with_name(f"{run.name}.toml")
+        recipe.write_text(
+            RECIPE.format(run=run, samples=samples, total_steps=total_steps, num_workers=num_workers), "utf-8"
+        )
+        self.run = run
+        self._folder = run.with_name(f"{run.name}.output")
+        self._folder.mkdir(exist_ok=True)
+        arguments = ["--recipe", str(recipe), *options]
+        self.processes = start_ranks(enter, ranks, arguments, folder=self._folder, **environment)
+
+    def end(self, timeout: float = SECONDS_TO_END) -> list[int | None]:
+        """Exit codes of the ranks, negative for signals; those still at work after `timeout` seconds give None."""
+        return ended(self.processes, timeout)
+
+    def signal(self, number: int, rank: int) -> None:
+        """Send a signal to a rank."""
+        pid = self.processes[rank].pid
+        assert pid is not None, "it was started"
+        os.kill(pid, number)
+
+    def wait_until(self, condition: Callable[[], Any], timeout: float = SECONDS_TO_END) -> None:
+        """Wait for a condition while the ranks are at work."""
+        end = time.monotonic() + timeout
+        while not condition():
+            assert time.monotonic() < end, f"it takes too long: {self.output()}"
+            assert all(process.is_alive() for process in self.processes), self.output()
+            time.sleep(0.01)
+
+    def output(self) -> str:
+        """What the ranks printed."""
+        return "\n".join(path.read_text() for path in sorted(self._folder.glob("*.log")))
+
+    def lines(self, name: str = "metrics.jsonl", **wanted: Any) -> list[dict[str, Any]]:
+        """Lines of a file of the run that have these values."""
+        path = self.run / name
+        text = path.read_text() if path.exists() else ""
+        found = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+        return [line for line in found if wanted.items() <= line.items()]
+
+
+def finished(*args: Any, **keywords: Any) -> Attempt:
+    """A run that nothing disturbs to its end."""
+    attempt = Attempt(*args, **keywords)
+    codes = attempt.end(180)
+    assert codes == [0] * len(codes), attempt.output()
+    return attempt
+
+
+def losses(attempt: Attempt) -> list[tuple[str, int, float]]:
+    """(kind, step, loss) of all lines."""
+    return [(line["kind"], line["step"], line["loss"]) for line in attempt.lines() if "loss" in line]
+
+
+def tensors(run: Path) -> dict[tuple[str, str], torch.Tensor]:
+    """Weights and moments of the run's newest checkpoint."""
+    from pipeline.checkpoint import PARTS, Reader, resolve
+
+    reader = Reader(resolve(run))
+    return {(part, name): value for part in PARTS for name, value in reader.tensors(part)}
+
+
+def assert_same(one: Attempt, other: Attempt) -> None:
+    """Two runs ended at the same step with the same weights and moments, bit for bit, and the same curves.
+
+    A line of the curves whose sums went through a checkpoint was added up in another order, in float64.
+    """
+    from pipeline.checkpoint import resolve
+
+    assert resolve(one.run).name == resolve(other.run).name
+    first, second = tensors(one.run), tensors(other.run)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    for ours, theirs in zip(losses(one), losses(other), strict=True):
+        assert ours[:2] == theirs[:2]
+        assert abs(ours[2] - theirs[2]) < 1e-12 * theirs[2]
