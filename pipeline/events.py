@@ -29,6 +29,8 @@ class Events:
         """
         self._run, self._total_steps, self.step = run, total_steps, step
         self._beaten, self._state = 0.0, ""
+        self.reached = last_beat(run)
+        """Where the attempt before this one was when it was last heard of."""
         self._file = open_lines(run / "events.jsonl") if distributed.is_main() else None
 
     def write(self, kind: str, **values: Any) -> None:
@@ -65,6 +67,15 @@ class Events:
         """Close the file."""
         if self._file is not None:
             self._file.close()
+
+
+def last_beat(run: Path) -> dict[str, Any]:
+    """Step and time of the heartbeat that the attempt before left behind; empty if there is none that can be read."""
+    try:
+        beat = json.loads((run / "heartbeat.json").read_text(encoding="utf-8"))
+        return {"reached_step": int(beat["step"]), "reached_time": float(beat["time"])}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def open_lines(path: Path) -> Any:

@@ -130,7 +130,7 @@ def train(job: Job, supervisor: Supervisor) -> None:
     state = TrainState(**{name: restored.state[name] for name in names})
     supervisor.beat("starting")
     events.step = state.step
-    events.write("start", **attempt(engine, restored.source))
+    events.write("start", **attempt(engine, restored.source), **events.reached)
     progress = Progress(recipe.schedule.total_steps, state.step, run.name, distributed.is_main())
     progress.say(describe(recipe, engine, job.division, state))
     warn_of_space(job, engine, progress)

@@ -107,7 +107,7 @@ def outcomes(tmp_path_factory):
     case("foreign", "exists and is not a run", run=directory / "foreign")
     case("init", "neither a checkpoint nor a run", "--init_from", str(directory / "nowhere"))
     diverging = ("--optimizer.lr", "1e30", "--engine.precision", "fp32", "--schedule.total_steps", "9")
-    case("diverging", "the loss became nan in the 1 steps up to", *diverging, "--logging.every", "1")
+    case("diverging", "3 steps in a row, up to", *diverging, "--engine.max_skipped_steps", "3")
     case("first", "passed")
     results = on_ranks(attempts, 2, [arguments for arguments, _ in cases.values()])
 
@@ -116,7 +116,7 @@ def outcomes(tmp_path_factory):
     weights.write_bytes(weights.read_bytes()[:-8])
     again = on_ranks(attempts, 2, [cases["first"][0]])
     table = {name: ([rank[i] for rank in results], message) for i, (name, (_, message)) in enumerate(cases.items())}
-    table["checkpoint"] = ([rank[0] for rank in again], r"rank-00001.safetensors: \d+ bytes, \d+ were written; remove")
+    table["checkpoint"] = ([rank[0] for rank in again], r"no checkpoint is sound .*: \d+ bytes, \d+ were written; remove")
     return directory, table
 
 

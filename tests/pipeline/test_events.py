@@ -52,6 +52,19 @@ def test_the_heartbeat_comes_now_and_then_and_with_each_state(tmp_path, monkeypa
     assert sorted(os.listdir(tmp_path)) == ["events.jsonl", "heartbeat.json"]
 
 
+@pytest.mark.parametrize("content", [None, "", "{", "[]", '{"step": 1}'])
+def test_an_attempt_knows_how_far_the_one_before_came(tmp_path, content):
+    """By its heartbeat; where that cannot be read, nothing is known."""
+    made = Events(tmp_path, 10, step=7)
+    made.beat("training")
+    assert Events(tmp_path, 10, step=4).reached["reached_step"] == 7
+    if content is None:
+        (tmp_path / "heartbeat.json").unlink()
+    else:
+        (tmp_path / "heartbeat.json").write_text(content)
+    assert Events(tmp_path, 10, step=4).reached == {}
+
+
 @pytest.mark.parametrize("job", ["77", None])
 def test_the_job_is_slurms(monkeypatch, job):
     """Without Slurm there is none."""
