@@ -20,11 +20,11 @@ FLOORS = {
         {"__main__"},
     ],
     "pipeline": [
-        {"distributed", "progress", "timeline"},
-        {"command", "deepspeed_json", "kernels"},
-        {"objectives"},
-        {"data"},
-        {"model"},
+        {"distributed", "progress", "timeline", "runlog"},
+        {"command", "deepspeed_json", "kernels", "attempts", "watch"},
+        {"objectives", "report_figures", "follow"},
+        {"data", "report_ratios", "report_timeline"},
+        {"model", "report_page"},
         {"optim"},
         {"families", "activations"},
         {"engine", "checkpoint", "metrics", "step_blocks"},
@@ -41,8 +41,16 @@ SOLE_IMPORTERS = {
     "deepspeed": ("pipeline/engine.py", "pipeline/optim/zero.py", "benchmarks/unaware.py"),
     "transformers": ("pipeline/huggingface.py", "benchmarks"),
     "mpi4py": ("preprocessing/workers.py",),
-    "matplotlib": ("pipeline/report.py", "pipeline/plan_picture.py", "preprocessing/inspect/plots.py", "benchmarks"),
-    "jinja2": ("preprocessing/inspect/page.py",),
+    "matplotlib": (
+        "pipeline/report_figures.py",
+        "pipeline/report_ratios.py",
+        "pipeline/report_timeline.py",
+        "pipeline/plan_picture.py",
+        "preprocessing/inspect/plots.py",
+        "benchmarks",
+    ),
+    "jinja2": ("preprocessing/inspect/page.py", "pipeline/report_page.py"),
+    "rich": ("pipeline/follow.py",),
 }
 
 SHARD_FORMAT = {"preprocessing.files", "preprocessing.schema", "preprocessing.shards"}

@@ -11,8 +11,15 @@ from pipeline.report import report
 def lines(steps):
     for step in range(steps):
         values = {"mlm_loss": 9 - step / 10, "mlm_accuracy": step / 100, "nsp_loss": 0.7, "nsp_accuracy": 0.5}
-        yield {"kind": "heldout", "step": step, **values}
-        yield {"kind": "train", "step": step + 1, "tokens_per_second": 1000 + step, "peak_memory_gib": 1.5, **values}
+        yield {"kind": "heldout", "step": step, "time": 60.0 * step, **values}
+        yield {
+            "kind": "train",
+            "step": step + 1,
+            "time": 60.0 * step,
+            "tokens_per_second": 1000 + step,
+            "peak_memory_gib": 1.5,
+            **values,
+        }
 
 
 def test_summary_and_picture(tmp_path, capsys):
