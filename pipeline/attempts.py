@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import zip_longest
 from typing import Any
 
-from pipeline.runlog import ENDED, SILENT_SECONDS, Line, Run, is_number
+from pipeline.runlog import ENDED, SILENT_SECONDS, Line, Run, is_number, is_time
 
 RUNNING, SILENT, KILLED = "running", "silent", "killed"
 """How an attempt stands that has not said how it ended; otherwise a kind of event in `ENDED`."""
@@ -83,7 +84,7 @@ def history(run: Run, now: float | None = None) -> History:
         Attempt(number, next((e for e in group if e["kind"] == "start"), group[0]), group)
         for number, group in enumerate(_grouped(events), start=1)
     ]
-    for attempt, following in zip(attempts, [*attempts[1:], None], strict=True):
+    for attempt, following in zip_longest(attempts, attempts[1:]):
         _complete(attempt, following, run)
     if attempts:
         _judge_last(attempts[-1], run, time.time() if now is None else now)
@@ -156,7 +157,7 @@ def _lose(attempt: Attempt, following: Attempt | None) -> None:
         resumed = start["step"]
         if attempt.ending == KILLED and is_number(start.get("reached_step")):
             attempt.to_step, attempt.at_least = max(attempt.to_step, int(start["reached_step"])), False
-        if attempt.ending == KILLED and is_number(start.get("reached_time")):
+        if attempt.ending == KILLED and is_time(start.get("reached_time")):
             heard = float(start["reached_time"]) + start["at"] - start["time"]
             attempt.last = min(max(attempt.last, heard), following.begin)
     attempt.kept_step = resumed
@@ -196,18 +197,25 @@ def gib(size: float) -> str:
     return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.1f} MiB"
 
 
+_START = {
+    "world_size": "",
+    "device": " x ",
+    "precision": ", ",
+    "zero_stage": ", ZeRO-",
+    "host": ", on ",
+    "job": ", job ",
+}
+"""What is told of a start, each with the words before it."""
+
+
 def describe(event: Line) -> str:
     """One event in words."""
     said = {key: printable(value) for key, value in event.items() if value is not None}
     seconds = {key: duration(event[key]) for key in ("seconds", "stall_seconds") if is_number(event.get(key))}
     match event["kind"]:
         case "start":
-            where = " ".join(said[key] for key in ("world_size", "device", "precision") if key in said)
-            stage = f", ZeRO-{said['zero_stage']}" if "zero_stage" in said else ""
-            text = f"started at step {said['step']}: {where}{stage}" + (
-                f", on {said['host']}" if "host" in said else ""
-            )
-            text += f", job {said['job']}" if "job" in said else ""
+            text = f"started at step {said['step']}: "
+            text += "".join(word + said[key] for key, word in _START.items() if key in said)
         case "checkpoint":
             text = f"checkpoint of step {said['step']}"
             text += f", {gib(event['bytes'])}" if is_number(event.get("bytes")) else ""

@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from pipeline import command, report_page, runlog
+from pipeline.attempts import printable
 from pipeline.follow import follow
 from pipeline.report_figures import draw
 from pipeline.runlog import Run, is_number
@@ -76,7 +77,7 @@ def _directory(path: Path, option: str) -> None:
 def summary(run: Run) -> str:
     """First and last held-out figures, and the throughput, as a small table."""
     heldout = run.of("heldout")
-    rows = [f"{run.name}, {run.last_step} steps"]
+    rows = [f"{printable(run.name)}, {run.last_step} steps"]
     if heldout:
         rows.append(f"  held out          step {heldout[0]['step']:<7} step {heldout[-1]['step']}")
         for key in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"):

@@ -77,8 +77,8 @@ class Curve:
     scale: float = 1.0
     """What its values are multiplied by."""
     unit: str = ""
-    dashed: str = ""
-    """A second figure of training lines, drawn dashed."""
+    dotted: str = ""
+    """A second figure of training lines, drawn dotted."""
 
 
 CURVES = {
@@ -98,7 +98,7 @@ CURVES = {
     "speed": (
         Curve("tokens_per_second", "Throughput", "Real tokens of all ranks, without padding.", 1e-3, "1000 tokens/s"),
         Curve(
-            "mfu", "MFU", "Share of the peak; dashed: as if every sample had the full length.", 100, "%", "mfu_nominal"
+            "mfu", "MFU", "Share of the peak. Dotted: as if every sample had the full length.", 100, "%", "mfu_nominal"
         ),
         Curve(
             "loader_wait_share",
@@ -155,8 +155,8 @@ def _curve(runs: Sequence[Run], curve: Curve) -> Callable[[Axes], None]:
             if len(steps) >= _SMOOTH_FROM:
                 axes.plot(steps, scaled, **color(number), linewidth=0.6, alpha=0.3)
             handles += axes.plot(steps, seen[-1], **color(number), linewidth=1.4)
-            if curve.dashed:
-                steps, values = run.series("train", curve.dashed)
+            if curve.dotted:
+                steps, values = run.series("train", curve.dotted)
                 smoothed = _smoothed(np.array(values) * curve.scale)
                 axes.plot(steps, smoothed, color=color(number)["color"], linestyle=":", linewidth=1)
             steps, values = run.series("heldout", curve.key)

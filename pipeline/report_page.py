@@ -118,9 +118,9 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
     )
     differing, equal = recipe_rows(report.runs)
-    one = report.runs[0].name
+    names = [run.name for run in report.runs]
     html = environment.get_template(_TEMPLATE).render(
-        title=one if len(report.runs) == 1 else f"{one} and {len(report.runs) - 1} more",
+        title=", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""),
         now=_when(report.now) + " UTC",
         notes=_notes(report),
         glance=glance(report),
@@ -278,7 +278,7 @@ _GLANCE: dict[str, Callable[[Run, History], str]] = {
     "skipped steps": _last("train", "skipped_steps", 1, "{:.0f}"),
     "attempts": _of_attempts(lambda past: str(len(past.attempts))),
     "time of all attempts": _of_attempts(lambda past: duration(sum(a.seconds for a in past.attempts))),
-    "steps trained again": _of_attempts(lambda past: lost(past.lost_steps, any(a.at_least for a in past.attempts))),
+    "steps lost": _of_attempts(lambda past: lost(past.lost_steps, any(a.at_least for a in past.attempts))),
     "checkpoints": _of_attempts(lambda past: str(len(past.events("checkpoint")))),
     "checkpoint, median": _saved("seconds", duration),
     "training waits for it, median": _saved("stall_seconds", duration),

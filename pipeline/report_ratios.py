@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
 from pipeline.report_figures import COLORS, GRID, SIZE, Picture, frame, logarithmic, paint
-from pipeline.runlog import Run, is_number
+from pipeline.runlog import Line, Run, is_number
 
 _COLUMNS = 400
 """Most steps that a picture shows."""
@@ -36,7 +36,7 @@ def trust_ratios(run: Run, number: int, among: int) -> list[Picture]:
     """
     steps, ratios = [], []
     for line in run.of("trust_ratio"):
-        kept = {n: r for n, r in (line.get("ratios") or {}).items() if is_number(r) and r > 0}
+        kept = ratios_of(line)
         if kept:
             steps.append(line["step"])
             ratios.append(kept)
@@ -57,6 +57,12 @@ def trust_ratios(run: Run, number: int, among: int) -> list[Picture]:
         Picture(f"trust-ratio-layers{slug}", map_title, map_caption, heat_map),
         Picture(f"trust-ratio-spread{slug}", spread_title, caption, spread),
     ]
+
+
+def ratios_of(line: Line) -> dict[str, float]:
+    """Tensor -> ratio, those that a logarithmic axis can show."""
+    ratios = line.get("ratios")
+    return {n: r for n, r in ratios.items() if is_number(r) and r > 0} if isinstance(ratios, dict) else {}
 
 
 def _heat_map(steps: Sequence[int], ratios: Sequence[dict[str, float]]) -> Callable[[Axes], None]:

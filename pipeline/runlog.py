@@ -19,15 +19,16 @@ SILENT_SECONDS = 60.0
 """A run that trains beats more often; after this long without, say so."""
 ENDED = frozenset({"finished", "interrupted", "failed"})
 """States of a heartbeat, and kinds of events, after which a run writes nothing more."""
-_MARK = 256
-"""Bytes before the end of what was read that are compared the next time."""
+_CALENDAR = 1e11
+"""Unix seconds that no clock shows, and no calendar has a date for."""
 
 
 class Tail:
     """A JSON-lines file and what has been added to it since the last look.
 
     `metrics.jsonl` is rewritten when a run is continued: without the steps that will be trained again, so shorter, but
-    it may have grown past its former length until the next look. What stood before the end of the last look tells.
+    it may have grown past its former length until the next look. The last line that was read tells: all of it, since a
+    step that is trained again differs in its time only.
     """
 
     def __init__(self, path: Path, without: Collection[str] = ()) -> None:
@@ -58,8 +59,8 @@ class Tail:
             self._forget()
         complete = new[: new.rfind(b"\n") + 1]
         self._end += len(complete)
-        self._mark = (self._mark + complete)[-_MARK:]
-        for text in complete.splitlines():
+        for text in complete.splitlines(keepends=True):
+            self._mark = text
             self._take(text)
         return rewritten or bool(complete)
 
@@ -76,12 +77,17 @@ class Tail:
 
 def _is_line(line: Any) -> bool:
     wanted = isinstance(line, dict) and isinstance(line.get("kind"), str) and isinstance(line.get("step"), int)
-    return wanted and is_number(line.get("time"))
+    return wanted and is_time(line.get("time"))
 
 
 def is_number(value: Any) -> bool:
     """Whether it is a finite number: metrics hold null for what is not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_time(value: Any) -> bool:
+    """Whether it is unix seconds that a calendar has a date for."""
+    return is_number(value) and 0 <= value < _CALENDAR
 
 
 def read_heartbeat(run: Path) -> Line | None:
@@ -90,7 +96,7 @@ def read_heartbeat(run: Path) -> Line | None:
         beat = json.loads((run / HEARTBEAT).read_bytes())
     except (FileNotFoundError, ValueError):
         return None
-    return beat if isinstance(beat, dict) and is_number(beat.get("time")) else None
+    return beat if isinstance(beat, dict) and is_time(beat.get("time")) else None
 
 
 def read_recipe(run: Path) -> dict[str, Any]:
