@@ -5,6 +5,7 @@ are drawn as they are: matplotlib would read dollar signs as mathematics, so tha
 """
 
 import io
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from pipeline.attempts import History, printable
@@ -130,7 +132,7 @@ def paint(plot: Callable[[Axes], None], title: str, size: tuple[float, float] = 
         warnings.filterwarnings("ignore", r"Glyph .* missing")  # a name in a script that the font lacks
         figure, axes = plt.subplots(figsize=size)
         plot(axes)
-        axes.set_title(label(title, longest=int(size[0] * 12)))
+        axes.set_title(label(title, longest=int(size[0] * 9.5)))
         file = io.BytesIO()
         figure.savefig(file, format="png", dpi=_DPI)
         plt.close(figure)
@@ -142,19 +144,34 @@ def curves(runs: Sequence[Run], group: str) -> list[Picture]:
     there = [
         c for c in CURVES[group] if any(run.series(kind, c.key)[0] for run in runs for kind in ("train", "heldout"))
     ]
-    return [Picture(c.key.replace("_", "-"), c.title, c.caption, paint(_curve(runs, c), c.title)) for c in there]
+    size = _size(len(runs))
+    return [Picture(c.key.replace("_", "-"), c.title, c.caption, paint(_curve(runs, c), c.title, size)) for c in there]
+
+
+def _size(names: int) -> tuple[float, float]:
+    """Of a picture with so many names below it."""
+    return SIZE[0], SIZE[1] + 0.2 * math.ceil(names / 2) * (names > 1)
+
+
+def _names(axes: Axes, runs: Sequence[Run], further: Sequence[Line2D] = ()) -> None:
+    """The runs' names below the picture, where they cover nothing; a single run needs none."""
+    lines = [Line2D([], [], **color(number)) for number in range(len(runs))] if len(runs) > 1 else []
+    handles = [*further, *lines]
+    if handles:
+        names = [*(str(line.get_label()) for line in further), *(label(run.name) for run in runs)]
+        axes.figure.legend(handles, names[: len(handles)], loc="outside lower center", ncols=2)
 
 
 def _curve(runs: Sequence[Run], curve: Curve) -> Callable[[Axes], None]:
     def plot(axes: Axes) -> None:
-        handles, seen = [], []
+        seen = []
         for number, run in enumerate(runs):
             steps, values = run.series("train", curve.key)
             scaled = np.array(values) * curve.scale
             seen.append(_smoothed(scaled))
             if len(steps) >= _SMOOTH_FROM:
                 axes.plot(steps, scaled, **color(number), linewidth=0.6, alpha=0.3)
-            handles += axes.plot(steps, seen[-1], **color(number), linewidth=1.4)
+            axes.plot(steps, seen[-1], **color(number), linewidth=1.4)
             if curve.dotted:
                 steps, values = run.series("train", curve.dotted)
                 smoothed = _smoothed(np.array(values) * curve.scale)
@@ -163,8 +180,7 @@ def _curve(runs: Sequence[Run], curve: Curve) -> Callable[[Axes], None]:
             axes.plot(steps, np.array(values) * curve.scale, "o", color=color(number)["color"], ms=4, mec="w", mew=0.6)
         frame(axes, curve.unit)
         _span(axes, [value for part in seen for value in part])
-        if len(runs) > 1:
-            axes.legend(handles, [label(run.name) for run in runs], ncols=1 + (len(runs) > 6))
+        _names(axes, runs)
 
     return plot
 
@@ -174,7 +190,7 @@ def frame(axes: Axes, unit: str = "") -> None:
     axes.grid(True)
     axes.set_xlabel("optimizer step")
     axes.set_ylabel(unit)
-    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
@@ -215,25 +231,27 @@ def checkpoints(runs: Sequence[Run], histories: Sequence[History]) -> list[Pictu
     def plot(axes: Axes) -> None:
         seen: list[float] = []
         for number, past in enumerate(histories):
-            of = f"{label(runs[number].name)}: " if len(runs) > 1 else ""
             looks: dict[str, Any] = color(number) | {"linestyle": ":", "linewidth": 0.8, "ms": 5}
-            for key, name, marker in (("seconds", "until it is there", "o"), ("stall_seconds", "training waits", "v")):
+            for key, marker in (("seconds", "o"), ("stall_seconds", "v")):
                 found = [event for event in past.events("checkpoint") if is_number(event.get(key))]
                 seconds = [max(0.0, event[key]) for event in found]
                 face = "w" if marker == "v" else looks["color"]
                 steps = [event["step"] for event in found]
-                axes.plot(steps, seconds, marker=marker, mfc=face, label=of + name, **looks)
+                axes.plot(steps, seconds, marker=marker, mfc=face, **looks)
                 seen += seconds
         frame(axes, "seconds")
         _span(axes, seen)
         if axes.get_yscale() == "linear":
             axes.set_ylim(bottom=0)
-        axes.legend()
+        looks = {"linestyle": "", "color": MUTED, "ms": 5}
+        whole = Line2D([], [], marker="o", label="until it is there", **looks)
+        _names(axes, runs, [whole, Line2D([], [], marker="v", mfc="w", label="training waits", **looks)])
 
     if not any(past.events("checkpoint") for past in histories):
         return []
+    size = _size(2 + len(runs) * (len(runs) > 1))
     caption = "Training should wait for a small part of it only: the rest is written beside the training."
-    return [Picture("checkpoints", "Checkpoints", caption, paint(plot, "Checkpoints"))]
+    return [Picture("checkpoints", "Checkpoints", caption, paint(plot, "Checkpoints", size))]
 
 
 PANELS = (

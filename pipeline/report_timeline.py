@@ -11,7 +11,9 @@ from pipeline.report_figures import GRID, INK, MUTED, SIZE, Picture, paint
 from pipeline.runlog import Run
 
 _DAY = 86400.0
-_MOST_ROWS = 60
+_ROOMY = 12
+"""Attempts up to which bands and marks have their full size."""
+_MOST_ROWS = 80
 """More attempts than this and the bands become thinner, not the picture longer."""
 _ENDS: dict[str, tuple[str, str, str]] = {
     "finished": ("o", "#2e8b57", "finished"),
@@ -42,7 +44,8 @@ def timeline(run: Run, past: History, number: int, among: int) -> list[Picture]:
     if not past.attempts:
         return []
     slug, of = (f"-{number + 1}", f", {run.name}") if among > 1 else ("", "")
-    height = 1.65 + 0.24 * min(len(past.attempts), _MOST_ROWS)
+    rows = len(past.attempts)
+    height = 1.65 + (0.24 if rows <= _ROOMY else 0.15) * min(rows, _MOST_ROWS)
     caption = "A band for each attempt. Pale: after its last checkpoint, so lost if the attempt broke off there."
     title = f"Attempts{of}"
     picture = paint(lambda axes: _plot(axes, past), title, (SIZE[0] * 1.7, height))
@@ -51,6 +54,7 @@ def timeline(run: Run, past: History, number: int, among: int) -> list[Picture]:
 
 def _plot(axes: Axes, past: History) -> None:
     legend: dict[str, Any] = {}
+    small = 1.0 if len(past.attempts) <= _ROOMY else 0.6
     for attempt in past.attempts:
         row, begin, end = attempt.number, attempt.begin / _DAY, attempt.last / _DAY
         saved = [event["at"] for event in attempt.of("checkpoint") if event["step"] <= attempt.kept_step]
@@ -60,9 +64,9 @@ def _plot(axes: Axes, past: History) -> None:
         for kind, (marker, hue, name, size) in _MARKS.items():
             at = [event["at"] / _DAY for event in attempt.of(kind)]
             if at:
-                legend[name] = axes.plot(at, [row] * len(at), marker, color=hue, ms=size, mew=1.4)[0]
+                legend[name] = axes.plot(at, [row] * len(at), marker, color=hue, ms=size * small, mew=1.4 * small)[0]
         marker, hue, name = _ENDS[attempt.ending]
-        legend[name] = axes.plot([end], [row], marker, color=hue, ms=7, mec="w", mew=0.8, zorder=5)[0]
+        legend[name] = axes.plot([end], [row], marker, color=hue, ms=7 * small, mec="w", mew=0.8 * small, zorder=5)[0]
     _frame(axes, past)
     axes.figure.legend(legend.values(), legend, loc="outside lower center", ncols=4, handletextpad=0.3)
 

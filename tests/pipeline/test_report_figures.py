@@ -21,7 +21,7 @@ def test_all_groups(tmp_path, steps):
     pictures = [picture for group in CURVES for picture in curves(runs, group)]
     assert len({picture.slug for picture in pictures}) == len(pictures) == 11
     for picture in pictures:
-        assert Image.open(io.BytesIO(picture.png)).size == (936, 558)
+        assert Image.open(io.BytesIO(picture.png)).size == (936, 594)
         assert len(picture.png) < 200_000
     assert plt.get_fignums() == []
 

@@ -30,5 +30,5 @@ def test_one_moment_and_many_attempts(tmp_path):
     """A single event is drawn; a hundred restarts do not make a picture of a hundred inches."""
     assert len(pictures(tmp_path / "one", [event("failed", 0)])) == 1
     (many,) = pictures(tmp_path / "many", [start(0, 60 * number) for number in range(100)])
-    assert Image.open(io.BytesIO(many.png)).height < 3200
+    assert Image.open(io.BytesIO(many.png)).height < 2700
     assert pictures(tmp_path / "none", None) == []
