@@ -81,6 +81,8 @@ class Curve:
     unit: str = ""
     dotted: str = ""
     """A second figure of training lines, drawn dotted."""
+    noisy: bool = True
+    """Whether a long line is smoothed."""
 
 
 CURVES = {
@@ -94,7 +96,7 @@ CURVES = {
         Curve("nsp_accuracy", "Next-sentence accuracy", "50 % is guessing.", 100, "%"),
     ),
     "steps": (
-        Curve("learning_rate", "Learning rate", "Warm-up, then decay."),
+        Curve("learning_rate", "Learning rate", "Warm-up, then decay.", noisy=False),
         Curve("grad_norm", "Gradient norm", "Before clipping. Peaks that grow come before a divergence."),
     ),
     "speed": (
@@ -109,7 +111,7 @@ CURVES = {
             100,
             "%",
         ),
-        Curve("peak_memory_gib", "Peak memory", "Of the rank that needs most, so far.", unit="GiB"),
+        Curve("peak_memory_gib", "Peak memory", "Of the rank that needs most, so far.", unit="GiB", noisy=False),
     ),
 }
 
@@ -168,8 +170,8 @@ def _curve(runs: Sequence[Run], curve: Curve) -> Callable[[Axes], None]:
         for number, run in enumerate(runs):
             steps, values = run.series("train", curve.key)
             scaled = np.array(values) * curve.scale
-            seen.append(_smoothed(scaled))
-            if len(steps) >= _SMOOTH_FROM:
+            seen.append(_smoothed(scaled) if curve.noisy else scaled)
+            if seen[-1] is not scaled:
                 axes.plot(steps, scaled, **color(number), linewidth=0.6, alpha=0.3)
             axes.plot(steps, seen[-1], **color(number), linewidth=1.4)
             if curve.dotted:
