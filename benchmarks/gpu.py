@@ -140,7 +140,12 @@ def check(device: torch.device, steps: int) -> dict[str, Any]:
     for dtype, name in ((torch.float32, "fp32"), (half, "bf16")):
         ours = curve(device, dtype, steps)
         errors[f"training {name}"] = max(abs(a - b) / b for a, b in zip(ours, reference, strict=True))
-    limits = {"fp32": 2e-5, "bf16": 3e-2}
+    torch.set_float32_matmul_precision("high")
+    errors["training tf32"] = max(
+        abs(a - b) / b for a, b in zip(curve(device, torch.float32, steps), reference, strict=True)
+    )
+    torch.set_float32_matmul_precision("highest")
+    limits = {"fp32": 2e-5, "tf32": 1e-2, "bf16": 3e-2}
     failed = [name for name, error in errors.items() if not error < next(limits[p] for p in limits if p in name)]
     return {
         "errors": errors,

@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import zip_longest
 from typing import Any
 
 from pipeline.runlog import ENDED, SILENT_SECONDS, Line, Run, is_number, is_time
@@ -23,7 +22,7 @@ class Attempt:
 
     number: int
     start: Line
-    """Its event "start"; without one, the first event that tells of it."""
+    """Its event "start"; of one that did not come so far, its first event."""
     events: list[Line] = field(default_factory=list)
     """All of it, each with "at", its time on a clock that never goes back."""
     from_step: int = 0
@@ -38,6 +37,11 @@ class Attempt:
     """Steps after the last checkpoint: trained again by the next attempt, or to be trained again."""
     at_least: bool = False
     """Whether it may have lost more: a killed process does not say how far it came."""
+
+    @property
+    def started(self) -> bool:
+        """Whether it came as far as to train; its steps mean nothing otherwise."""
+        return bool(self.start["kind"] == "start")
 
     @property
     def begin(self) -> float:
@@ -84,8 +88,8 @@ def history(run: Run, now: float | None = None) -> History:
         Attempt(number, next((e for e in group if e["kind"] == "start"), group[0]), group)
         for number, group in enumerate(_grouped(events), start=1)
     ]
-    for attempt, following in zip_longest(attempts, attempts[1:]):
-        _complete(attempt, following, run)
+    for attempt in attempts:
+        _complete(attempt, attempts[attempt.number :], run)
     if attempts:
         _judge_last(attempts[-1], run, time.time() if now is None else now)
     return History(attempts, set_back)
@@ -102,66 +106,71 @@ def _straightened(events: Sequence[Line]) -> tuple[list[Line], float]:
 
 
 def _grouped(events: Sequence[Line]) -> Iterator[list[Line]]:
-    """Events by attempt.
-
-    An attempt that fails before it starts tells of it by a second ending. Which checkpoint is broken is found on the
-    way to the start that passes it over. On a signal, a checkpoint and a second signal may follow the first.
-    """
+    """Events by attempt: one begins with the search for a sound checkpoint, with a start, or with a second end."""
     group: list[Line] = []
-    early: list[Line] = []  # broken checkpoints that may belong to a start that follows
     for event in events:
-        kind, ending = event["kind"], _ending(group)
-        if kind == "broken_checkpoint":
-            early.append(event)
-            continue
-        second = ending is not None and kind in ENDED and not kind == ending == "interrupted"
-        if (kind == "start" or second) and group:
+        if group and _begins(event, group):
             yield group
             group = []
-        group += [*early, event]
-        early = []
-    if group or early:
-        yield group + early
+        group.append(event)
+    if group:
+        yield group
+
+
+def _begins(event: Line, group: Sequence[Line]) -> bool:
+    """Whether an event is of another attempt than those before it."""
+    told = [before for before in group if before["kind"] != "broken_checkpoint"]
+    if event["kind"] in ("start", "broken_checkpoint"):
+        return bool(told)
+    if event["kind"] not in ENDED or not told:
+        return False
+    # One that fails before it starts says so as of step 0. A second signal is no other attempt.
+    behind = event["step"] < max(before["step"] for before in told)
+    ending = _ending(group)
+    return behind or (ending is not None and not event["kind"] == ending == "interrupted")
 
 
 def _ending(group: Sequence[Line]) -> str | None:
     return next((event["kind"] for event in group if event["kind"] in ENDED), None)
 
 
-def _complete(attempt: Attempt, following: Attempt | None, run: Run) -> None:
+def _complete(attempt: Attempt, later: Sequence[Attempt], run: Run) -> None:
     """How far it came, how it ended and what it lost, as far as events and metrics tell."""
     ending, final = _ending(attempt.events), attempt.events[-1]
-    attempt.ending = ending or (RUNNING if following is None else KILLED)
-    attempt.from_step, attempt.last = attempt.start["step"], final["at"]
+    attempt.ending = ending or (KILLED if later else RUNNING)
+    attempt.last = final["at"]
+    if not attempt.started:
+        return
+    resumed_by = next((other for other in later if other.started), None)
+    attempt.from_step = attempt.start["step"]
     # A resumed run drops the metrics of steps that it trains again: what is left up to there is this attempt's.
-    until = following.start["step"] if following else float("inf")
+    until = resumed_by.start["step"] if resumed_by else float("inf")
     lines = [line for line in run.lines if attempt.from_step < line["step"] <= until]
     told = [*(event for event in attempt.events if event["kind"] != "broken_checkpoint"), *lines]
-    attempt.to_step = max([attempt.from_step, *(entry["step"] for entry in told)])
+    attempt.to_step = max(entry["step"] for entry in told)
     if ending is None:
         shift = final["at"] - final["time"]
         latest = max([attempt.last, *(line["time"] + shift for line in lines)])
-        attempt.last = min(latest, following.begin) if following else latest
-    _lose(attempt, following)
+        attempt.last = min(latest, later[0].begin) if later else latest
+    _lose(attempt, resumed_by)
 
 
-def _lose(attempt: Attempt, following: Attempt | None) -> None:
+def _lose(attempt: Attempt, resumed_by: Attempt | None) -> None:
     """Count the steps after the last checkpoint.
 
     The start after a kill may tell what the heartbeat before it said: `reached_step` and `reached_time`.
     """
-    resumed = max([attempt.from_step, *(event["step"] for event in attempt.of("checkpoint"))])
+    attempt.kept_step = max([attempt.from_step, *(event["step"] for event in attempt.of("checkpoint"))])
     attempt.at_least = attempt.ending == KILLED
-    if following and following.start["kind"] == "start":
-        start = following.start
-        resumed = start["step"]
+    if resumed_by is not None:
+        start = resumed_by.start
+        attempt.kept_step = start["step"]
         if attempt.ending == KILLED and is_number(start.get("reached_step")):
             attempt.to_step, attempt.at_least = max(attempt.to_step, int(start["reached_step"])), False
         if attempt.ending == KILLED and is_time(start.get("reached_time")):
             heard = float(start["reached_time"]) + start["at"] - start["time"]
-            attempt.last = min(max(attempt.last, heard), following.begin)
-    attempt.kept_step = resumed
-    attempt.lost_steps = 0 if attempt.ending == "finished" else max(0, attempt.to_step - resumed)
+            attempt.last = min(max(attempt.last, heard), resumed_by.begin)
+    attempt.lost_steps = 0 if attempt.ending == "finished" else max(0, attempt.to_step - attempt.kept_step)
 
 
 def _judge_last(last: Attempt, run: Run, now: float) -> None:
@@ -172,8 +181,9 @@ def _judge_last(last: Attempt, run: Run, now: float) -> None:
     if beat is not None:
         shift = last.events[-1]["at"] - last.events[-1]["time"]
         last.last = max(last.last, beat["time"] + shift)
-        last.to_step = max(last.to_step, beat["step"] if isinstance(beat.get("step"), int) else 0)
-        _lose(last, None)
+        if last.started and isinstance(beat.get("step"), int):
+            last.to_step = max(last.to_step, beat["step"])
+            _lose(last, None)
     if beat is None or now - beat["time"] > SILENT_SECONDS:
         last.ending = SILENT
         last.at_least = beat is None

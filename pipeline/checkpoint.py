@@ -6,11 +6,11 @@
         tokenizer/                as transformers loads it, so that a checkpoint can be exported wherever it is copied
         manifest.json             size and sha256 of each file
 
-Every rank writes what it holds, in parallel. The directory appears under its name only when it is complete (temporary
-directory, fsync, rename), so a killed run leaves either a whole checkpoint or none. A fragment says which elements
-of which tensor it holds; loading takes whatever overlaps with the fragments of the new run, so any world size and ZeRO
-stage can continue, and the same world size continues bit for bit. Nothing of the random state is stored: masks and
-dropout are functions of (seed, step, sample).
+Every rank writes what it holds, in parallel and in the background (`pipeline.saving`). The directory appears under its
+name only when it is complete (temporary directory, fsync, rename), so a killed run leaves either a whole checkpoint or
+none. A fragment says which elements of which tensor it holds; loading takes whatever overlaps with the fragments of the
+new run, so any world size and ZeRO stage can continue, and the same world size continues bit for bit. Nothing of the
+random state is stored: masks and dropout are functions of (seed, step, sample).
 """
 
 import os
@@ -25,7 +25,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from pipeline import distributed
+from pipeline import distributed, faults
 from pipeline.optim.shards import Shard
 from preprocessing.files import flush, read_json, sha256_file, write_json
 
@@ -41,56 +41,47 @@ class CheckpointConfig:
     """Optimizer steps between checkpoints; the last step always writes one."""
     keep: int = 3
     """Newest checkpoints that stay; older ones are deleted."""
+    keep_every: int = 0
+    """Checkpoints of steps that are a multiple of this stay for good; 0: none."""
 
     def __post_init__(self) -> None:
+        if self.keep_every < 0:
+            raise ValueError(f"checkpoint.keep_every = {self.keep_every}: must be 0 (none) or a number of steps")
         for name in ("every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"checkpoint.{name} = {getattr(self, name)}: must be at least 1")
 
 
-def save(run: Path, state: dict[str, Any], shards: list[Shard], tokenizer: Path, keep: int) -> Path:
-    """Write RUN/checkpoints/step-NNNNNNNN on all ranks together, then delete all but the newest `keep`.
+def temporary_of(final: Path) -> Path:
+    """Where a checkpoint is put together."""
+    return final.with_name(f".{final.name}.tmp")
 
-    Args:
-        run: the run's directory, shared by all ranks.
-        state: plain values (JSON), equal on all ranks, with `step`; see `Trainer`.
-        shards: this rank's weights and moments.
-        tokenizer: directory that is copied along.
-        keep: number of checkpoints that stay.
 
-    Raises:
-        OSError: this rank could not write (disk full, read-only); PeerError on the others. Nothing is published.
-    """
-    final = run / "checkpoints" / f"step-{state['step']:08d}"
-    temporary = final.with_name(f".{final.name}.tmp")
-    with distributed.together(f"prepare {temporary}"):
-        if distributed.is_main():
-            shutil.rmtree(temporary, ignore_errors=True)
-            temporary.mkdir(parents=True)
-    name = f"rank-{distributed.rank():05d}.safetensors"
-    entry: dict[str, Any] = {}
-    with distributed.together(f"write {temporary / name}"):
-        entry[name] = write_fragments(temporary / name, shards)
-    entries = {key: value for part in distributed.gather_objects(entry) for key, value in part.items()}
-    with distributed.together(f"publish {final}"):
-        if distributed.is_main():
-            publish(temporary, final, state | tensor_table(shards), entries, tokenizer)
-            for old in complete(run)[keep:]:
-                shutil.rmtree(old)
-    return final
+def rank_file(rank: int) -> str:
+    """Name of the file that a rank writes."""
+    return f"rank-{rank:05d}.safetensors"
+
+
+def sweep(run: Path) -> None:
+    """Remove what a killed run began and did not publish; call on the main rank before any is begun."""
+    for path in (run / "checkpoints").glob(".step-*.tmp"):
+        shutil.rmtree(path)
 
 
 def publish(temporary: Path, final: Path, state: dict[str, Any], entries: dict[str, Any], tokenizer: Path) -> None:
     """Add tokenizer, state.json and manifest.json to a directory of tensor files and give it its final name."""
     write_json(temporary / "state.json", state)
-    shutil.copytree(tokenizer, temporary / "tokenizer")
+    faults.reach("state written")
+    shutil.copytree(tokenizer, temporary / "tokenizer", dirs_exist_ok=True)
     for path in (temporary / "state.json", *sorted((temporary / "tokenizer").iterdir())):
         entries = entries | {str(path.relative_to(temporary)): describe(path)}
     write_json(temporary / "manifest.json", {"format_version": FORMAT_VERSION, "files": entries})
+    faults.reach("manifest written")
     if final.exists():  # a step trained again after an older checkpoint was chosen
         shutil.rmtree(final)
     os.rename(temporary, final)
     flush(final.parent)
+    faults.reach("checkpoint renamed")
 
 
 def tensor_table(shards: list[Shard]) -> dict[str, Any]:
@@ -99,19 +90,22 @@ def tensor_table(shards: list[Shard]) -> dict[str, Any]:
     return {"tensors": shapes, "optimizer_step": max((shard.state.get("step", 0) for shard in shards), default=0)}
 
 
-def write_fragments(path: Path, shards: list[Shard]) -> dict[str, Any]:
-    """Write this rank's fragments to `path`, flushed to disk; returns its size and checksum.
+def fragments(shards: list[Shard]) -> Iterator[tuple[str, Tensor]]:
+    """What this rank writes: (`PART|NAME|OFFSET`, values as a view of the shard).
 
     Tensors that every rank holds whole (ZeRO stage 0) are dealt out, so that each is written once.
     """
-    tensors: dict[str, Tensor] = {}
     for number, shard in enumerate(shards):
         if shard.replicated and number % distributed.world_size() != distributed.rank():
             continue
         state = shard.init_state()
         for part, values in zip(PARTS, (shard.flat, state["exp_avg"], state["exp_avg_sq"]), strict=True):
             for tensor, start, stop, offset in shard.fragments:
-                tensors[f"{part}|{shard.names[tensor]}|{offset}"] = values[start:stop].cpu().contiguous()
+                yield f"{part}|{shard.names[tensor]}|{offset}", values[start:stop]
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
+    """Write `tensors` to `path`, flushed to disk; returns its size and checksum."""
     save_file(tensors, path)
     flush(path)
     return describe(path)
@@ -125,6 +119,17 @@ def describe(path: Path) -> dict[str, Any]:
 def complete(run: Path) -> list[Path]:
     """The run's complete checkpoints, newest first."""
     return sorted((path.parent for path in (run / "checkpoints").glob("step-*/manifest.json")), reverse=True)
+
+
+def superfluous(run: Path, config: CheckpointConfig) -> list[Path]:
+    """The checkpoints that neither `keep` nor `keep_every` wants to stay."""
+    every = config.keep_every
+    return [path for path in complete(run)[config.keep :] if not (every and step_of(path) % every == 0)]
+
+
+def step_of(directory: Path) -> int:
+    """The step in a checkpoint's name."""
+    return int(directory.name.rpartition("-")[2])
 
 
 def resolve(path: Path) -> Path:
@@ -183,7 +188,8 @@ class Reader:
         self.directory = directory
         self.shapes: dict[str, list[int]] = read_state(directory)["tensors"]
         self._pieces: dict[tuple[str, str], list[tuple[int, int, Any, str]]] = {}
-        for path in sorted(directory.glob("*.safetensors")):
+        listed = read_json(directory / "manifest.json")["files"]
+        for path in sorted(directory / name for name in listed if name.endswith(".safetensors")):
             try:
                 file = safe_open(path, framework="pt")
             except SafetensorError as error:

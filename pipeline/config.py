@@ -20,7 +20,7 @@ from pipeline.metrics import LoggingConfig
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.schedule import ScheduleConfig
 from pipeline.trainer import EvaluationConfig
-from preprocessing.files import write_text
+from preprocessing.files import is_temporary, write_text
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
@@ -163,7 +163,7 @@ def open_run(recipe: Recipe) -> Path:
                 f"{run} is a run with another recipe ({'; '.join(changed)}); choose another run_dir, or start from its "
                 "checkpoint with init_from"
             )
-    elif run.exists() and (not run.is_dir() or any(run.iterdir())):
+    elif run.exists() and (not run.is_dir() or not all(map(is_temporary, run.iterdir()))):
         raise ValueError(
             f"run_dir = {run} exists and is not a run (no recipe.toml); choose another directory or remove it"
         )

@@ -1,15 +1,25 @@
 """Ranks and reductions that also work where there is no process group: one process is the plain case."""
 
 import os
-from collections.abc import Iterator
+import socket
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 T = TypeVar("T")
+
+
+class _Control:
+    group: Any = None
+
+
+_control = _Control()
+"""The process group of `open_control`; None stands for the default group."""
 
 
 class PeerError(RuntimeError):
@@ -41,6 +51,55 @@ def is_main() -> bool:
     return rank() == 0
 
 
+def join(backend: str, timeout: timedelta) -> None:
+    """Join the process group that the environment describes; without RANK there, one of this process alone.
+
+    What listens for other ranks listens on MASTER_ADDR only, and on the loopback address where all ranks are on one
+    machine; PyTorch's own rendezvous listens on all addresses of the machine. (Under torchrun the store is torchrun's.)
+
+    Args:
+        backend: "nccl" or "gloo".
+        timeout: how long a rank waits for the others.
+
+    Raises:
+        OSError: the address is not this machine's, or the port is taken.
+    """
+    if joined():
+        return
+    os.environ.setdefault("RANK", "0")
+    os.environ.setdefault("LOCAL_RANK", "0")
+    size = int(os.environ.setdefault("WORLD_SIZE", "1"))
+    if local_world_size() == size:
+        for library in ("GLOO", "NCCL"):
+            os.environ.setdefault(f"{library}_SOCKET_IFNAME", "lo")
+    number = int(os.environ["RANK"])
+    if size == 1:
+        dist.init_process_group(backend, store=dist.HashStore(), rank=0, world_size=1, timeout=timeout)
+        return
+    if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
+        dist.init_process_group(backend, timeout=timeout)
+    else:
+        store = _store(number, size, timeout)
+        dist.init_process_group(backend, store=store, rank=number, world_size=size, timeout=timeout)
+    # The control group is over gloo, in host memory: what the ranks tell each other waits for no device.
+    _control.group = dist.new_group(backend="gloo", timeout=timeout)
+
+
+def _store(number: int, size: int, timeout: timedelta) -> dist.Store:
+    """Where the ranks find each other: rank 0 serves it."""
+    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    if number > 0:
+        return dist.TCPStore(host, port, size, is_master=False, timeout=timeout, wait_for_workers=False)
+    try:
+        listener = socket.create_server((host, port), backlog=4096)
+    except OSError as error:
+        message = f"MASTER_ADDR, MASTER_PORT = {host}, {port}: rank 0 cannot listen there ({error.strerror})"
+        raise OSError(error.errno, message) from None
+    return dist.TCPStore(
+        host, port, size, is_master=True, timeout=timeout, wait_for_workers=False, master_listen_fd=listener.detach()
+    )
+
+
 def all_reduce_sum_(tensor: Tensor) -> Tensor:
     """Sum `tensor` over all ranks in place, and return it."""
     if world_size() > 1:
@@ -62,14 +121,39 @@ def gather_objects(value: T) -> list[T]:
     if world_size() == 1:
         return [value]
     values: list[T] = [value] * world_size()
-    dist.all_gather_object(values, value)
+    dist.all_gather_object(values, value, group=_control.group)
     return values
+
+
+class Votes:
+    """A few numbers of every rank, and the largest of each for all: agreed upon while the device computes.
+
+    Between `cast` and `outcome` nothing else may use the control group (`gather_objects`, `together`).
+    """
+
+    def __init__(self) -> None:
+        self._values = torch.zeros(0, dtype=torch.int64)
+        self._pending: Any = None
+
+    def cast(self, values: Sequence[int]) -> None:
+        """Begin a vote with this rank's `values`."""
+        self._values = torch.tensor(values, dtype=torch.int64)
+        if world_size() > 1:
+            self._pending = dist.all_reduce(self._values, op=dist.ReduceOp.MAX, group=_control.group, async_op=True)
+
+    def outcome(self) -> list[int]:
+        """The largest values of all ranks, once they have all cast theirs."""
+        if self._pending is not None:
+            self._pending.wait()
+            self._pending = None
+        return [int(value) for value in self._values]
 
 
 def shutdown() -> None:
     """Leave the process group; without it gloo's threads abort the interpreter's exit."""
     if joined():
         dist.destroy_process_group()
+    _control.group = None
 
 
 @contextmanager

@@ -7,7 +7,6 @@ has one home, so a JSON that sets a batch size, clipping or an optimizer is refu
 import ctypes
 import logging
 import os
-import socket
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,8 +36,14 @@ class EngineConfig:
     """DeepSpeed JSON, relative to the working directory or the repository; `{precision}` is filled in."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Which JSON is taken for `{precision}`; auto is bf16 where the device computes it natively, else fp32."""
-    timeout_minutes: int = 30
-    """Minutes that a rank waits in a collective for the others before it gives up."""
+    tf32: bool = False
+    """In fp32: products read their factors in TensorFloat-32 (10 bits of mantissa), on devices that have it."""
+    timeout_minutes: float = 30
+    """Minutes without progress after which a rank writes the stacks of its threads to its log and ends; a collective
+    waits a minute longer for the other ranks."""
+    max_skipped_steps: int = 20
+    """Steps in a row with infinite or NaN gradients that end the run; they are skipped, as fp16's loss scaling needs.
+    """
 
     def __post_init__(self) -> None:
         if "{precision}" not in self.deepspeed and self.precision != "auto":
@@ -46,8 +51,10 @@ class EngineConfig:
                 f"engine.precision = {self.precision}, but engine.deepspeed = {self.deepspeed} has no {{precision}} "
                 "to fill in; the JSON already says the precision: drop one of the two"
             )
-        if self.timeout_minutes < 1:
-            raise ValueError(f"engine.timeout_minutes = {self.timeout_minutes}: must be at least 1")
+        if self.timeout_minutes <= 0:
+            raise ValueError(f"engine.timeout_minutes = {self.timeout_minutes}: must be above 0")
+        if self.max_skipped_steps < 1:
+            raise ValueError(f"engine.max_skipped_steps = {self.max_skipped_steps}: must be at least 1")
 
 
 @dataclass
@@ -98,6 +105,10 @@ class Engine:
         norm = self.deepspeed.get_global_grad_norm() if self._bare_norm is None else self._bare_norm
         return float(norm or 0.0)
 
+    def trust_ratios(self) -> dict[str, Tensor]:
+        """LAMB's ratios of the last update by tensor, on the device."""
+        return self.optimizer.last_ratios
+
     @property
     def skipped_steps(self) -> int:
         """Updates skipped so far because of infinite or NaN gradients."""
@@ -128,19 +139,14 @@ _SCALER_STATE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis"
 def start(config: EngineConfig) -> torch.device:
     """Join the process group (also alone, without a launcher) and choose this process's device."""
     quiet_libraries()
-    if "RANK" not in os.environ:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        os.environ.update(RANK="0", LOCAL_RANK="0", WORLD_SIZE="1", MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+    torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
     accelerator = get_accelerator()
     if accelerator.device_name() == "cpu":
         _prepare_cpu()
-    deepspeed.init_distributed(
-        dist_backend=accelerator.communication_backend_name() if accelerator.device_name() != "cpu" else "gloo",
-        timeout=timedelta(minutes=config.timeout_minutes),
-        verbose=False,
-    )
+    timeout = timedelta(minutes=config.timeout_minutes + 1)  # the watchdog comes first and leaves stacks behind
+    backend = accelerator.communication_backend_name() if accelerator.device_name() != "cpu" else "gloo"
+    distributed.join(backend, timeout)
+    deepspeed.init_distributed(dist_backend=backend, timeout=timeout, verbose=False)
     local_rank = int(os.environ.get("LOCAL_RANK", 0))
     accelerator.set_device(local_rank)
     return torch.device(accelerator.device_name(local_rank))
@@ -218,7 +224,7 @@ def build(
         deepspeed=engine,
         optimizer=optimizer,
         binding=binding,
-        precision=next((name for name in ("bf16", "fp16") if settings.get(name, {}).get("enabled")), "fp32"),
+        precision=precision_of(settings),
         zero_stage=int(settings.get("zero_optimization", {}).get("stage", 0)),
         device=device,
     )
@@ -236,9 +242,21 @@ def read_settings(config: EngineConfig) -> dict[str, Any]:
     """The DeepSpeed JSON that the recipe asks for.
 
     Raises:
-        ValueError: it is missing, malformed, or sets what the recipe owns.
+        ValueError: it is missing, malformed, sets what the recipe owns, or leaves `tf32` nothing to do.
     """
-    return load(find(config.deepspeed.format(precision=choose_precision(config.precision))))
+    path = find(config.deepspeed.format(precision=choose_precision(config.precision)))
+    settings = load(path)
+    if config.tf32 and precision_of(settings) != "fp32":
+        raise ValueError(
+            f"engine.tf32 = true, but {path} trains in {precision_of(settings)}, whose products are narrower than "
+            "TensorFloat-32; set engine.precision to fp32, or leave engine.tf32 out"
+        )
+    return settings
+
+
+def precision_of(settings: dict[str, Any]) -> str:
+    """What a DeepSpeed JSON trains in."""
+    return next((name for name in ("bf16", "fp16") if settings.get(name, {}).get("enabled")), "fp32")
 
 
 def choose_precision(wanted: str) -> str:

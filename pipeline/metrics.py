@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
-from pipeline import distributed
+from pipeline import distributed, faults
+from preprocessing.files import write_text
 
 PEAK_TFLOPS = {
     "V100": 125,
@@ -99,22 +101,43 @@ class Totals:
         self._measured.add_(torch.stack([value.detach().double() for value in measured]), alpha=weight)
         self._counted = [total + weight * value for total, value in zip(self._counted, counted, strict=True)]
 
+    def merge(self, other: "Totals") -> None:
+        """Add the sums of `other`, and empty it."""
+        self._measured.add_(other._measured)
+        self._counted = [mine + theirs for mine, theirs in zip(self._counted, other._counted, strict=True)]
+        other._clear()
+
+    def sums(self) -> dict[str, float]:
+        """Sums over all ranks so far; on all ranks together."""
+        together = torch.cat([self._measured, self._measured.new_tensor(self._counted)])
+        return dict(zip(self.MEASURED + self.COUNTED, distributed.all_reduce_sum_(together).tolist(), strict=True))
+
+    def restore(self, sums: dict[str, float]) -> None:
+        """Begin with what `sums` gave; on one rank."""
+        self._measured = self._measured.new_tensor([sums[name] for name in self.MEASURED])
+        self._counted = [sums[name] for name in self.COUNTED]
+
     def reduce(self) -> dict[str, float]:
         """Sums over all ranks since the last call."""
-        together = torch.cat([self._measured, self._measured.new_tensor(self._counted)])
-        self._measured, self._counted = torch.zeros_like(self._measured), [0.0] * len(self.COUNTED)
-        return dict(zip(self.MEASURED + self.COUNTED, distributed.all_reduce_sum_(together).tolist(), strict=True))
+        sums = self.sums()
+        self._clear()
+        return sums
+
+    def _clear(self) -> None:
+        self._measured.zero_()
+        self._counted = [0.0] * len(self.COUNTED)
 
 
 def averages(sums: dict[str, float]) -> dict[str, float]:
-    """Losses per masked token and per sample, accuracies, and the total that is minimised."""
-    mlm_loss, pair_loss = sums["mlm_loss"] / sums["masked"], sums["pair_loss"] / sums["samples"]
+    """Losses per masked token and per sample, accuracies, and the total that is minimised; NaN where nothing counts."""
+    masked, samples = sums["masked"] or math.nan, sums["samples"] or math.nan
+    mlm_loss, pair_loss = sums["mlm_loss"] / masked, sums["pair_loss"] / samples
     return {
         "loss": mlm_loss + pair_loss,
         "mlm_loss": mlm_loss,
-        "mlm_accuracy": sums["mlm_correct"] / sums["masked"],
+        "mlm_accuracy": sums["mlm_correct"] / masked,
         "nsp_loss": pair_loss,
-        "nsp_accuracy": sums["pair_correct"] / sums["samples"],
+        "nsp_accuracy": sums["pair_correct"] / samples,
     }
 
 
@@ -130,29 +153,54 @@ def throughput(sums: dict[str, float], seconds: float, peak: float) -> dict[str,
 
 
 class Writer:
-    """metrics.jsonl and TensorBoard on the main rank; silent on the others."""
+    """metrics.jsonl, TensorBoard and DeepSpeed's monitors (Weights & Biases, ...); silent but on the main rank."""
 
-    def __init__(self, run: Path, config: LoggingConfig, resumed_step: int) -> None:
-        """Drops lines of steps after `resumed_step`: they will be trained again."""
-        self._file = self._board = None
+    def __init__(self, run: Path, config: LoggingConfig, resumed_step: int, monitor: Any = None) -> None:
+        """Drops lines of steps after `resumed_step`: they will be trained again.
+
+        Args:
+            run: the run's directory.
+            config: what is written.
+            resumed_step: where training goes on.
+            monitor: the engine's, where the DeepSpeed JSON turns one on.
+        """
+        self._file = self._board = self._monitor = None
         if not distributed.is_main():
             return
         path = run / "metrics.jsonl"
         kept = [line for line in read(path) if line["step"] <= resumed_step] if path.exists() else []
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
+        write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
+        faults.reach("metrics trimmed")
         self._file = path.open("a", encoding="utf-8", buffering=1)
         if config.tensorboard:
             self._board = SummaryWriter(str(run / "tensorboard"), purge_step=resumed_step + 1)
+        if monitor is not None and monitor.enabled:
+            self._monitor = monitor
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
         """One line: kind ("train", "heldout"), step, time and the values."""
         if self._file is None:
             return
         finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
-        self._file.write(json.dumps({"kind": kind, "step": step, "time": round(time.time(), 3)} | finite) + "\n")
+        self._line(kind, step, finite)
         if self._board is not None:
             for key, value in values.items():
                 self._board.add_scalar(f"{kind}/{key}", value, step)
+        if self._monitor is not None:
+            self._monitor.write_events([(f"{kind}/{key}", value, step) for key, value in values.items()])
+
+    def write_ratios(self, step: int, ratios: dict[str, Tensor]) -> None:
+        """One line of kind "trust_ratio" with LAMB's ratio of each tensor; none where there are none (AdamW)."""
+        if self._file is None or not ratios:
+            return
+        values = torch.stack(list(ratios.values())).tolist()
+        self._line("trust_ratio", step, {"ratios": dict(zip(ratios, values, strict=True))})
+        if self._board is not None:
+            self._board.add_histogram("trust_ratio", np.array(values), step)
+
+    def _line(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        assert self._file is not None, "the callers see to it"
+        self._file.write(json.dumps({"kind": kind, "step": step, "time": round(time.time(), 3)} | values) + "\n")
 
     def close(self) -> None:
         """Flush and close both."""

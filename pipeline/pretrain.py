@@ -5,7 +5,11 @@ checkpoint.
 """
 
 import json
-from dataclasses import asdict
+import shutil
+import socket
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,63 +18,151 @@ import numpy as np
 import torch
 
 from pipeline import checkpoint, command, distributed
+from pipeline.command import USER_ERRORS
 from pipeline.config import Recipe, open_run, parse
 from pipeline.data.batch import Batch
 from pipeline.data.loader import BatchDivision, MicroBatches, evaluation_batches, make_loader
 from pipeline.data.masking import num_predictions
 from pipeline.engine import DTYPES, Engine, build, read_settings, start
+from pipeline.events import Events, job_id
 from pipeline.families import get_family
+from pipeline.logs import LOG, close_log, open_log
 from pipeline.metrics import Writer, peak_flops
 from pipeline.objectives.cross_entropy import IGNORED
 from pipeline.optim.schedule import learning_rate_factor
 from pipeline.progress import Progress
+from pipeline.restoring import restore
+from pipeline.saving import Saver
+from pipeline.signals import InterruptedRunError, StopSignals
+from pipeline.skipped import SkippedSteps
+from pipeline.supervision import Supervisor
 from pipeline.trainer import Plan, Trainer, TrainState
-from preprocessing.files import sha256_file
+from pipeline.watchdog import Watchdog
+from preprocessing.files import sha256_file, sole_run
 from preprocessing.schema import MANIFEST_NAME, Manifest
 from preprocessing.shards import SampleDataset
 
 
 def pretrain(arguments: list[str]) -> None:
-    """Parse, build, run."""
+    """Parse and join the other ranks; then train, unless another process trains the same run."""
     # The deepspeed launcher adds --local_rank; the environment says the same.
     recipe = parse([argument for argument in arguments if not argument.startswith("--local_rank")])
-    device = start(recipe.engine)
-    with distributed.together("open the samples"):
-        division = BatchDivision(
-            recipe.batch.global_batch_size, recipe.batch.micro_batch_size, distributed.rank(), distributed.world_size()
-        )
-        settings = read_settings(recipe.engine)
-        train, heldout = open_samples(recipe)
-        init_from = checkpoint.resolve(Path(recipe.init_from)) if recipe.init_from else None
-    with distributed.together("open the run"):
-        run = open_run(recipe) if distributed.is_main() else Path(recipe.run_dir)
-    engine = build_engine(recipe, settings, division, train.manifest.vocab_size, device)
-    state = restore(recipe, run, init_from, engine, samples_id(train))
+    signals = StopSignals()
+    with signals.listening():
+        device = start(recipe.engine)
+        with distributed.together("open the samples"):
+            division = BatchDivision(
+                recipe.batch.global_batch_size,
+                recipe.batch.micro_batch_size,
+                distributed.rank(),
+                distributed.world_size(),
+            )
+            settings = read_settings(recipe.engine)
+            train, heldout = open_samples(recipe)
+            init_from = checkpoint.resolve(Path(recipe.init_from)) if recipe.init_from else None
+        with ExitStack() as stack:
+            run = Path(recipe.run_dir)
+            with distributed.together("open the run"):
+                if distributed.is_main():
+                    stack.enter_context(claimed(recipe))
+            job = Job(recipe, run, device, division, settings, train, heldout, init_from)
+            run_logged(job, signals)
+
+
+@contextmanager
+def claimed(recipe: Recipe) -> Iterator[None]:
+    """The run's directory, for this process alone, without what a killed run left half-written."""
+    with sole_run(Path(recipe.run_dir)):
+        run = open_run(recipe)
+        checkpoint.sweep(run)
+        yield
+
+
+@dataclass(frozen=True)
+class Job:
+    """What was asked for, read and checked."""
+
+    recipe: Recipe
+    run: Path
+    device: torch.device
+    division: BatchDivision
+    settings: dict[str, Any]
+    train: SampleDataset
+    heldout: SampleDataset
+    init_from: Path | None
+
+
+def run_logged(job: Job, signals: StopSignals) -> None:
+    """Train with a log, a watchdog and events; whatever ends the run is in them."""
+    with distributed.together("begin to log"):
+        log = open_log(job.run)
+        events = Events(job.run, job.recipe.schedule.total_steps, step=0)
+    watchdog = Watchdog(job.recipe.engine.timeout_minutes, log)
+    watchdog.start()
+    try:
+        train(job, Supervisor(signals, watchdog, events))
+        events.write("finished")
+        events.beat("finished")
+    except InterruptedRunError as interrupted:
+        LOG.info(f"saved and ended after {interrupted}; started again, the run continues")
+        events.write("interrupted", signal=str(interrupted))
+        events.beat("interrupted")
+        raise
+    except BaseException as error:
+        LOG.error(f"ended by an error: {error}", exc_info=not isinstance(error, USER_ERRORS))
+        with suppress(OSError):  # the disk may be full
+            events.write("failed", error=f"{type(error).__name__}: {error}")
+            events.beat("failed")
+        raise
+    finally:
+        watchdog.stop()
+        events.close()
+        close_log(log)
+
+
+def train(job: Job, supervisor: Supervisor) -> None:
+    """Build the engine, continue where the run stands, and train to the end."""
+    recipe, run, events = job.recipe, job.run, supervisor.events
+    supervisor.beat("starting")
+    engine = build_engine(recipe, job.settings, job.division, job.train.manifest.vocab_size, job.device)
+    restored = restore(run, job.init_from, recipe.init_moments, engine, samples_id(job.train), events)
+    names = [field.name for field in fields(TrainState) if field.name in restored.state]
+    state = TrainState(**{name: restored.state[name] for name in names})
+    supervisor.beat("starting")
+    events.step = state.step
+    events.write("start", **attempt(engine, restored.source))
     progress = Progress(recipe.schedule.total_steps, state.step, run.name, distributed.is_main())
-    progress.say(describe(recipe, engine, division, state))
-    writer = Writer(run, recipe.logging, state.step)
+    progress.say(describe(recipe, engine, job.division, state))
+    warn_of_space(job, engine, progress)
+    with distributed.together("open the metrics"):
+        writer = Writer(run, recipe.logging, state.step, engine.deepspeed.monitor)
+    batches = training_batches(recipe, job.division, job.train, state, job.device)
+    describe_checkpoint = partial(about, job, engine)
     trainer = Trainer(
         engine,
-        plan(recipe, division, train.manifest, engine),
+        plan(recipe, job.division, job.train.manifest, engine),
         state,
-        batches=training_batches(recipe, division, train, state, device),
+        batches=batches,
         heldout=partial(
             evaluation_batches,
-            heldout,
+            job.heldout,
             recipe.masking,
             recipe.seed,
-            division.micro_batch_size,
-            division.rank,
-            division.world_size,
+            job.division.micro_batch_size,
+            job.division.rank,
+            job.division.world_size,
             recipe.evaluation.samples,
         ),
         writer=writer,
         progress=progress,
-        save=partial(save, recipe, run, engine, train),
+        saver=Saver(run, engine.shards, job.train.tokenizer_dir, recipe.checkpoint, describe_checkpoint, events),
+        supervisor=supervisor,
+        skipped=SkippedSteps(run, recipe.engine.max_skipped_steps, events),
     )
     try:
         trainer.train()
     finally:
+        batches.close()
         writer.close()
         progress.close()
 
@@ -116,35 +208,9 @@ def build_engine(
     )
 
 
-def restore(recipe: Recipe, run: Path, init_from: Path | None, engine: Engine, samples: str) -> TrainState:
-    """Continue the run's newest checkpoint, or start from `init_from`, or from random weights.
-
-    Raises:
-        ValueError: the checkpoint is damaged, is of another model, or was trained on other samples.
-    """
-    newest = next(iter(checkpoint.complete(run)), None)
-    source = newest or init_from
-    if source is None:
-        return TrainState()
-    with distributed.together(f"verify {source}"):
-        checkpoint.verify(source, (distributed.rank(), distributed.world_size()))
-    with distributed.together(f"load {source}"):
-        state = checkpoint.load(source, engine.shards, moments=newest is not None or recipe.init_moments)
-        if newest and state["samples"] != samples:
-            raise ValueError(
-                f"{newest} was trained on other samples than {recipe.data.samples} (another {MANIFEST_NAME}); give the "
-                "same data.samples, or start a new run with init_from"
-            )
-    engine.binding.push()
-    if not newest:
-        return TrainState()
-    engine.load_loss_scaler(state["loss_scaler"])
-    return TrainState(state["step"], state["consumed_samples"])
-
-
 def training_batches(
     recipe: Recipe, division: BatchDivision, train: SampleDataset, state: TrainState, device: torch.device
-) -> Any:
+) -> Generator[Batch, None, None]:
     """This rank's remaining micro-batches."""
     batches = MicroBatches(
         train, division, recipe.masking, recipe.seed, state.consumed_samples, recipe.data.token_multiple
@@ -185,20 +251,44 @@ def plan(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Eng
     )
 
 
-def save(recipe: Recipe, run: Path, engine: Engine, train: SampleDataset, state: dict[str, Any]) -> None:
-    """Write a checkpoint that says everything about itself."""
-    about = {
-        "family": recipe.family,
-        "model": asdict(recipe.model),
-        "vocab_size": train.manifest.vocab_size,
-        "samples": samples_id(train),
-        "recipe": json.loads(json.dumps(asdict(recipe), default=str)),
+def about(job: Job, engine: Engine) -> dict[str, Any]:
+    """What a checkpoint says about itself, beside the trainer's state."""
+    return {
+        "family": job.recipe.family,
+        "model": asdict(job.recipe.model),
+        "vocab_size": job.train.manifest.vocab_size,
+        "samples": samples_id(job.train),
+        "recipe": json.loads(json.dumps(asdict(job.recipe), default=str)),
         "loss_scaler": engine.loss_scaler(),
         "precision": engine.precision,
         "zero_stage": engine.zero_stage,
         "world_size": distributed.world_size(),
     }
-    checkpoint.save(run, about | state, engine.shards, train.tokenizer_dir, recipe.checkpoint.keep)
+
+
+def attempt(engine: Engine, source: Path | None) -> dict[str, Any]:
+    """What the run's events say of an attempt that begins."""
+    return {
+        "world_size": distributed.world_size(),
+        "zero_stage": engine.zero_stage,
+        "precision": engine.precision,
+        "device": engine.device.type,
+        "host": socket.gethostname(),
+        "job": job_id(),
+        "from": str(source) if source else None,
+    }
+
+
+def warn_of_space(job: Job, engine: Engine, progress: Progress) -> None:
+    """Say at the start, not after hours, that the disk is too small for the checkpoints."""
+    size = 3 * 4 * sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
+    missing = job.recipe.checkpoint.keep + 1 - len(checkpoint.complete(job.run))
+    free = shutil.disk_usage(job.run).free
+    if free < missing * size:
+        progress.say(
+            f"warning: {job.run}: {free / 2**30:.1f} GiB are free, but {missing} more checkpoints of "
+            f"{size / 2**30:.1f} GiB will be there at a time; make room, or lower checkpoint.keep"
+        )
 
 
 def samples_id(train: SampleDataset) -> str:

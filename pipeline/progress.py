@@ -6,6 +6,8 @@ from datetime import timedelta
 
 from tqdm import tqdm
 
+from pipeline.logs import LOG
+
 SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -39,7 +41,8 @@ class Progress:
             print(f"{self.label} {self.done}/{self.total}  {values}  remaining {left}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """A line above the bar."""
+        """A line above the bar, also in the log."""
+        LOG.info(text)
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
         elif self._lines:

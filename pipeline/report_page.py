@@ -159,9 +159,9 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "job": said("job"),
         "ranks": said("world_size"),
         "stage": said("zero_stage"),
-        "from_step": f"{attempt.from_step:,}",
-        "to_step": f"{attempt.to_step:,}",
-        "lost": lost(attempt.lost_steps, attempt.at_least),
+        "from_step": f"{attempt.from_step:,}" if attempt.started else _ABSENT,
+        "to_step": f"{attempt.to_step:,}" if attempt.started else _ABSENT,
+        "lost": lost(attempt.lost_steps, attempt.at_least) if attempt.started else _ABSENT,
         "ending": ending(attempt),
     }
 

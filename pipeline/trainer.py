@@ -2,22 +2,30 @@
 
 What a step computes is a function of (recipe, step): samples and masks come from counters, dropout is seeded by
 (seed, step, micro-batch), so the state of a run is its weights, moments and `consumed_samples`.
+
+All ranks take every decision alike: what one of them alone knows (a signal, an error, a file written) is voted on while
+a step computes and acted upon after it.
 """
 
-import math
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pipeline import distributed
+from pipeline import distributed, faults
+from pipeline.command import USER_ERRORS
 from pipeline.data.batch import Batch
 from pipeline.engine import Engine
 from pipeline.metrics import Totals, Writer, averages, peak_memory_gib, throughput
 from pipeline.progress import Progress
+from pipeline.saving import Saver
+from pipeline.signals import InterruptedRunError
+from pipeline.skipped import Part, SkippedSteps
+from pipeline.supervision import Supervisor
 
 
 @dataclass(frozen=True)
@@ -37,12 +45,20 @@ class EvaluationConfig:
 
 @dataclass
 class TrainState:
-    """Where a run is."""
+    """Where a run is; everything but the weights and moments that a checkpoint must hold."""
 
     step: int = 0
     """Optimizer steps done."""
     consumed_samples: int = 0
     """Samples used by them."""
+    evaluated_step: int = -1
+    """Step of the last evaluation."""
+    skipped_steps: int = 0
+    """Steps skipped because of infinite or NaN gradients."""
+    skipped_in_a_row: int = 0
+    """How many of them came last."""
+    interval: dict[str, float] = field(default_factory=dict)
+    """Sums since the last log line, over all ranks, and the seconds that they took."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +81,7 @@ class Plan:
 
 
 class Trainer:
-    """Trains until `plan.total_steps`."""
+    """Trains until `plan.total_steps`, or until the run is asked to stop."""
 
     def __init__(
         self,
@@ -73,11 +89,13 @@ class Trainer:
         plan: Plan,
         state: TrainState,
         *,
-        batches: Iterable[Batch],
+        batches: Iterator[Batch],
         heldout: Callable[[], Iterable[Batch]],
         writer: Writer,
         progress: Progress,
-        save: Callable[[dict[str, Any]], None],
+        saver: Saver,
+        supervisor: Supervisor,
+        skipped: SkippedSteps,
     ) -> None:
         """Args:
         engine: model and optimizer.
@@ -87,46 +105,101 @@ class Trainer:
         heldout: gives the held-out micro-batches anew.
         writer: takes the metrics.
         progress: shows them.
-        save: writes a checkpoint; gets step, consumed_samples and the latest metrics.
+        saver: writes checkpoints.
+        supervisor: hears of the other ranks.
+        skipped: takes note of skipped steps.
         """
         self.engine, self.plan, self.state = engine, plan, state
-        self.batches, self.heldout = iter(batches), heldout
-        self.writer, self.progress, self._save = writer, progress, save
-        self.totals = Totals(engine.device)
+        self.batches, self.heldout = batches, heldout
+        self.writer, self.progress, self.saver = writer, progress, saver
+        self.supervisor, self.skipped = supervisor, skipped
+        self.totals, self._step_totals = Totals(engine.device), Totals(engine.device)
         self.latest: dict[str, dict[str, float]] = {}
+        self._latest_batch: Batch | None = None
         self._interval = time.monotonic()  # when the interval between two log lines began
         self._waited = 0.0  # seconds since then for which the loop had no batch
+        self._skipped_before = state.skipped_steps - engine.skipped_steps
+        skipped.in_a_row = state.skipped_in_a_row
 
     def train(self) -> None:
-        """Run the remaining steps."""
-        if self.state.step == 0:
+        """Run the remaining steps.
+
+        Raises:
+            InterruptedRunError: a signal asked to stop; everything is saved.
+        """
+        if self._due(self.plan.evaluate_every) and self.state.evaluated_step != self.state.step:
             self.evaluate()
-        self._interval = time.monotonic()
+        self._begin_interval()
         while self.state.step < self.plan.total_steps:
-            self.train_step()
+            self.supervisor.beat("training")
+            parts, was_skipped = self.train_step()
+            with self._all_leaving():
+                self._judge(parts, was_skipped)
+                outcome = self.supervisor.outcome()
+            stop = outcome.stop if self.state.step < self.plan.total_steps else ""
+            if not outcome.writing:
+                self.saver.publish()
             if self._due(self.plan.log_every):
                 self.log()
-            if self._due(self.plan.evaluate_every):
+            if not stop and self._due(self.plan.evaluate_every):
                 self.evaluate()
-            if self._due(self.plan.save_every):
+            if stop or self._due(self.plan.save_every):
                 self.save()
             self.progress.advance(self.summary())
+            if stop:
+                self.finish()
+                raise InterruptedRunError(stop)
+        self.finish()
 
-    def train_step(self) -> None:
-        """One optimizer step over this rank's micro-batches of the global batch."""
+    def train_step(self) -> tuple[list[Part], bool]:
+        """One optimizer step over this rank's micro-batches of the global batch; returns them and if it was skipped."""
+        faults.reach("step begun")
         self.state.step += 1
+        self.supervisor.events.step = self.state.step
         rate = self.plan.learning_rate(self.state.step)
-        for _ in range(self.plan.accumulation_steps):
+        skipped, parts = self.engine.skipped_steps, []
+        for number in range(1, self.plan.accumulation_steps + 1):
             batch = self._next()
+            last = number == self.plan.accumulation_steps
+            if last:
+                self.supervisor.note(self.saver.error)
+                self.supervisor.cast(self.saver.writing)
             torch.manual_seed(dropout_seed(self.plan.seed, self.state.step, batch.group))
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
             self.engine.backward(output.loss)
+            if last:
+                faults.reach("gradients added up")
+                self.saver.settle()
             self.engine.step(rate)
-            self.totals.add(measured(output), self.plan.count(batch))
+            self._step_totals.add(measured(output), self.plan.count(batch))
+            parts.append(Part(batch, output.loss.detach()))
         self.state.consumed_samples += self.plan.global_batch_size
+        faults.reach("step done")
+        return parts, self.engine.skipped_steps > skipped
+
+    @contextmanager
+    def _all_leaving(self) -> Iterator[None]:
+        """What is raised in the block is raised on all ranks: a checkpoint that is being written is completed first."""
+        try:
+            yield
+        except (*USER_ERRORS, distributed.PeerError):
+            with suppress(Exception):  # perhaps it is what went wrong
+                self.saver.finish()
+            raise
+
+    def _judge(self, parts: list[Part], was_skipped: bool) -> None:
+        """Count the step, or take note that it was skipped: then it has no part in the averages."""
+        self.state.skipped_steps = self._skipped_before + self.engine.skipped_steps
+        if was_skipped:
+            self._step_totals = Totals(self.engine.device)
+            self.skipped.note(self.state.step, parts)
+        else:
+            self.totals.merge(self._step_totals)
+            self.skipped.in_a_row = 0
+        self.state.skipped_in_a_row = self.skipped.in_a_row
 
     def log(self) -> None:
-        """Write the averages since the last line; stop a run whose loss is not a number."""
+        """Write the averages since the last line."""
         sums = self.totals.reduce()
         now = time.monotonic()
         values = averages(sums) | throughput(sums, now - self._interval, self.plan.peak_flops)
@@ -135,42 +208,57 @@ class Trainer:
         self._interval, self._waited = now, 0.0
         values["learning_rate"] = self.plan.learning_rate(self.state.step)
         values["grad_norm"] = self.engine.grad_norm()
-        values["skipped_steps"] = self.engine.skipped_steps
+        values["skipped_steps"] = self.state.skipped_steps
         values["peak_memory_gib"] = peak_memory_gib(self.engine.device)
         values["consumed_samples"] = self.state.consumed_samples
         self.latest["train"] = values
-        self.writer.write("train", self.state.step, values)
-        if not math.isfinite(values["loss"]):
-            # Every rank sees it; the first one says it.
-            error = FloatingPointError if distributed.is_main() else distributed.PeerError
-            raise error(
-                f"the loss became {values['loss']} in the {self.plan.log_every} steps up to {self.state.step}; "
-                "continue from the last checkpoint with a lower optimizer.lr or a longer schedule.warmup_proportion"
-            )
+        with self.supervisor.noting_errors():
+            self.writer.write("train", self.state.step, values)
+            self.writer.write_ratios(self.state.step, self.engine.trust_ratios())
 
     @torch.no_grad()
     def evaluate(self) -> None:
         """Losses and accuracies on the held-out samples."""
-        if not self.plan.evaluate_every:
-            return
         begin = time.monotonic()
         totals = Totals(self.engine.device)
         self.engine.deepspeed.eval()
         for batch in self.heldout():
+            self.supervisor.beat("evaluating")
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
             totals.add(measured(output), self.plan.count(batch), weight=batch.weight)
         self.engine.deepspeed.train()
         values = averages(totals.reduce())
         self.latest["heldout"] = values
-        self.writer.write("heldout", self.state.step, values)
+        self.state.evaluated_step = self.state.step
+        with self.supervisor.noting_errors():
+            self.writer.write("heldout", self.state.step, values)
         self.progress.say(f"step {self.state.step}  held out: " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
         self._interval += time.monotonic() - begin  # not training time
 
     def save(self) -> None:
-        """Write a checkpoint on all ranks together."""
+        """Begin to write a checkpoint on all ranks together."""
         begin = time.monotonic()
-        self._save({"step": self.state.step, "consumed_samples": self.state.consumed_samples, "metrics": self.latest})
+        self.supervisor.beat("saving")
+        self.state.interval = {}
+        if self.state.step % self.plan.log_every:
+            self.state.interval = self.totals.sums() | {"seconds": begin - self._interval, "waited": self._waited}
+        self.saver.begin(asdict(self.state) | {"metrics": self.latest})
         self._interval += time.monotonic() - begin
+
+    def finish(self) -> None:
+        """Wait until everything is on disk; an error that came last still counts."""
+        self.supervisor.beat("saving")
+        self.saver.finish()
+        self.supervisor.raise_noted()
+
+    def _begin_interval(self) -> None:
+        """Go on with the sums since the last log line, where a checkpoint holds some."""
+        sums = dict(self.state.interval)
+        self._interval = time.monotonic() - sums.pop("seconds", 0.0)
+        waited = sums.pop("waited", 0.0)
+        if sums and distributed.is_main():
+            self.totals.restore(sums)
+            self._waited = waited
 
     def summary(self) -> str:
         """The latest figures in one line."""
@@ -186,10 +274,16 @@ class Trainer:
         return bool(every) and (self.state.step % every == 0 or self.state.step == self.plan.total_steps)
 
     def _next(self) -> Batch:
+        """This rank's next micro-batch, or the last one once more where there is an error: the step is then void."""
         begin = time.perf_counter()
-        batch = next(self.batches)
+        try:
+            self._latest_batch = next(self.batches)
+        except USER_ERRORS as error:
+            if self._latest_batch is None:
+                raise
+            self.supervisor.note(error)
         self._waited += time.perf_counter() - begin
-        return batch
+        return self._latest_batch
 
 
 def measured(output: Any) -> list[Tensor]:

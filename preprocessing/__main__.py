@@ -19,11 +19,12 @@ from preprocessing.download.client import ClientConfig
 from preprocessing.download.commands import UrlConfig, download_urls, download_wikipedia
 from preprocessing.download.wikimedia import WikipediaConfig
 from preprocessing.errors import DataError
+from preprocessing.files import sole_run
 from preprocessing.filters import DECONTAMINATE_HELP, FilterConfig
 from preprocessing.inspect.command import InspectConfig, inspect
 from preprocessing.sources.registry import SOURCES_HELP
 from preprocessing.stages.build import BuildConfig, build
-from preprocessing.stages.directory import STAGE_NAME, check_vacant, sole_run
+from preprocessing.stages.directory import STAGE_NAME, check_vacant
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.stages.mixing import WEIGHTS_HELP
 from preprocessing.stages.verify import verify

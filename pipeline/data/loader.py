@@ -7,7 +7,10 @@ before ranks come in; rank r takes groups r, r + world_size, ..., so the micro-b
 every world size.
 """
 
-from collections.abc import Iterator
+import ctypes
+import signal
+import threading
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from pipeline.data.batch import NUM_SPECIAL, Batch, make_batch
 from pipeline.data.masking import Draw, Int64Array, MaskingConfig, num_predictions
 from pipeline.data.order import deal, global_batch, permute
 from pipeline.data.special_tokens import SpecialTokens
+from pipeline.signals import STOP
 from preprocessing.shards import SampleDataset
 
 
@@ -180,25 +184,51 @@ def check_samples(samples: SampleDataset) -> None:
         )
 
 
-def make_loader(batches: MicroBatches, items: range, config: DataConfig, pin_memory: bool) -> DataLoader[Batch]:
-    """Iterates over `batches[i] for i in items`, built ahead by worker processes; their number changes no batch.
+def make_loader(
+    batches: MicroBatches, items: range, config: DataConfig, pin_memory: bool
+) -> Generator[Batch, None, None]:
+    """Gives `batches[i] for i in items`, built ahead by worker processes; their number changes no batch.
 
     Args:
         batches: the micro-batches of this rank.
         items: the micro-batches wanted, usually range(start, stop) with start at a step's first.
         config: number of workers and of batches ahead.
         pin_memory: copy batches to page-locked memory, for asynchronous copies to a GPU.
+
+    Raises:
+        OSError: a worker died: while it read a shard that somebody cut or removed, or for want of memory.
     """
-    return DataLoader(
+    loader = DataLoader(
         batches,
         batch_size=None,
         sampler=items,
         num_workers=config.num_workers,
         prefetch_factor=config.prefetch if config.num_workers else None,
         pin_memory=pin_memory,
+        worker_init_fn=_begin_worker,
         # DataLoader draws a seed for its workers, which use none: not from the generator that training draws from.
         generator=torch.Generator(),
     )
+    iterator = iter(loader)
+    if config.num_workers and threading.current_thread() is threading.main_thread():
+        # DataLoader would raise wherever this thread stands when a worker dies; `next` finds out as well.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        yield from iterator
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise OSError(
+            f"{batches.samples.directory}: a process that reads it died ({error}); check the samples with python -m "
+            "preprocessing verify, and the memory that is left"
+        ) from None
+
+
+def _begin_worker(_number: int) -> None:
+    """Workers leave requests to stop, which schedulers send to all processes, to their rank, and end with it."""
+    for number in STOP:
+        signal.signal(number, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
 def evaluation_batches(

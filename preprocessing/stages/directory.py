@@ -5,16 +5,12 @@ A part (one file) is recorded under `progress/` once it is whole. The manifest, 
 and makes the records superfluous. A killed run is therefore continued by running the same command again.
 """
 
-import fcntl
 import json
 import logging
-import os
 import shutil
-import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from preprocessing.errors import DataError
 from preprocessing.files import is_temporary, read_json, sha256_file, write_json
@@ -23,52 +19,7 @@ from preprocessing.schema import FORMAT_VERSION, MANIFEST_NAME
 LOG = logging.getLogger("preprocessing")
 STAGE_NAME = "stage.json"
 _PROGRESS = "progress"
-_LOCK_NAME = ".lock.tmp"
-"""A temporary file: what a killed run leaves of it blocks nothing."""
 _DIFFERENCES_SHOWN = 5
-
-
-@contextmanager
-def sole_run(out: Path) -> Iterator[None]:
-    """Keeps other runs out of `out`, which is made if need be, while the block runs.
-
-    The kernel holds the lock (flock(2)) and lets it go when the process ends, however that happens. It also works
-    between machines on NFS, and on Lustre mounted with `flock`. Nothing of it is left behind, but by a kill.
-
-    Raises:
-        DataError: another run works in `out`.
-    """
-    is_new = not out.exists()
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / _LOCK_NAME
-    with _locked(path):
-        try:
-            yield
-        finally:
-            path.unlink()
-            if is_new:
-                with suppress(OSError):  # Not empty, unless an error came first.
-                    out.rmdir()
-
-
-def _locked(path: Path) -> TextIO:
-    """The file, opened and locked, with the name of its process in it."""
-    file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        raise DataError(
-            f"{path.parent}: another run works here, {file.read()}; wait for its end, or give another --out"
-        ) from None
-    except OSError as error:
-        LOG.warning(f"{path.parent}: this file system has no locks ({error}); see that no other run works here")
-    if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
-        return _locked(path)  # A run that ended removed it between our opening and our locking it.
-    file.truncate(0)
-    with suppress(OSError):  # The disk may be full; the name only helps people.
-        os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
-    return file
 
 
 def open_stage(directory: Path, stage: str, config: dict[str, Any], inputs: dict[str, str]) -> bool:

@@ -70,11 +70,22 @@ def test_broken_checkpoint_belongs_to_the_start_that_passes_it_over(past):
     assert one.attempts[0].kept_step == 10
 
 
-def test_attempt_that_fails_before_it_starts(past):
-    """A second end is another attempt; what it lost is nothing."""
-    one = past([start(0, 0), saved(10), event("failed", 12), event("failed", 10, 200), start(10, 300)])
-    assert told(one)[:2] == [("failed", 0, 12, 2, False), ("failed", 10, 10, 0, False)]
-    assert [a.number for a in one.attempts] == [1, 2, 3]
+@pytest.mark.parametrize("killed", [False, True])
+def test_attempt_that_fails_before_it_starts(past, killed):
+    """It says so as of step 0, and lost nothing; the one before it is resumed by the first that starts."""
+    ends = [] if killed else [event("failed", 12)]
+    one = past([start(0, 0), saved(10), *ends, event("failed", 0, 200), start(10, 300), event("finished", 40)])
+    assert told(one)[1:] == [("failed", 0, 0, 0, False), ("finished", 10, 40, 0, False)]
+    assert told(one)[0] == (("killed", 0, 10, 0, True) if killed else ("failed", 0, 12, 2, False))
+    assert [a.started for a in one.attempts] == [True, False, True]
+
+
+def test_no_checkpoint_is_sound(past):
+    """All are passed over, then it fails; the metrics of the killed attempt before it are still there."""
+    broken = [event("broken_checkpoint", step, 300, path="x", reason="checksum") for step in (20, 10)]
+    one = past([start(0, 0), saved(10), saved(20), *broken, event("failed", 0, 301)], steps=33)
+    assert told(one) == [("killed", 0, 33, 13, True), ("failed", 0, 0, 0, False)]
+    assert len(one.attempts[1].of("broken_checkpoint")) == 2
 
 
 @pytest.mark.parametrize(("age", "expected"), [(5, ("running", 0)), (500, ("silent", 13))])

@@ -5,26 +5,24 @@ import shutil
 
 import pytest
 import torch
+from fragments import make_shard
 from samples import write_tokenizer
 
 from pipeline import checkpoint
-from pipeline.optim.shards import Fragment, Shard, fragments_of_partition
+from pipeline.checkpoint import CheckpointConfig
+from pipeline.events import Events
+from pipeline.optim.shards import Fragment, Shard
+from pipeline.saving import Saver
+from preprocessing.files import write_json
 
-SIZES, SHAPES = [6, 4, 5], [(2, 3), (4,), (5,)]
-NAMES = ("a", "b", "c")
 
-
-def make_shard(rank, world_size, replicated=False):
-    """Rank's part of three tensors holding 0..14, with moments 100 and 200 higher."""
-    values = torch.arange(15.0)
-    chunk = -(-15 // world_size)
-    padded = torch.full((chunk * world_size,), torch.nan)
-    padded[:15] = values
-    flat = padded[rank * chunk : (rank + 1) * chunk].clone()
-    fragments = fragments_of_partition(SIZES, [0, 6, 10], rank * chunk, chunk)
-    shard = Shard(NAMES, tuple(SHAPES), flat, fragments, decayed=True, replicated=replicated)
-    shard.state.update(exp_avg=flat + 100, exp_avg_sq=flat + 200, step=7)
-    return shard
+def save(run, step, **config):
+    """A whole checkpoint of one rank."""
+    run.mkdir(exist_ok=True)
+    events = Events(run, total_steps=9, step=step)
+    saver = Saver(run, [make_shard(0, 1)], run.parent / "tokenizer", CheckpointConfig(**config), dict, events)
+    saver.begin({"step": step})
+    saver.finish()
 
 
 @pytest.fixture
@@ -32,7 +30,7 @@ def run(tmp_path):
     """A run with two checkpoints and, beside them, a tokenizer."""
     write_tokenizer(tmp_path / "tokenizer", 20)
     for step in (1, 2):
-        checkpoint.save(tmp_path / "run", {"step": step}, [make_shard(0, 1)], tmp_path / "tokenizer", keep=2)
+        save(tmp_path / "run", step, keep=2)
     return tmp_path / "run"
 
 
@@ -55,18 +53,35 @@ def test_any_partition_reads_its_elements(run, world_size):
 def test_reader_joins_pieces_of_several_files(run, tmp_path):
     """A tensor cut over three ranks' files comes back whole."""
     directory = checkpoint.resolve(run)
-    (directory / "rank-00000.safetensors").unlink()
-    for rank in range(3):
-        checkpoint.write_fragments(directory / f"rank-{rank:05d}.safetensors", [make_shard(rank, 3)])
+    names = [checkpoint.rank_file(rank) for rank in range(3)]
+    for rank, name in enumerate(names):
+        checkpoint.write_tensors(directory / name, dict(checkpoint.fragments([make_shard(rank, 3)])))
+    write_json(directory / "manifest.json", {"files": dict.fromkeys(names)})
     tensors = dict(checkpoint.Reader(directory).tensors())
     assert torch.equal(tensors["a"], torch.arange(6.0).view(2, 3))
     assert torch.equal(tensors["c"], torch.arange(10.0, 15.0))
 
 
-def test_newest_k_are_kept(run, tmp_path):
-    """The third of keep=2 removes the first."""
-    checkpoint.save(run, {"step": 3}, [make_shard(0, 1)], tmp_path / "tokenizer", keep=2)
-    assert [path.name for path in checkpoint.complete(run)] == ["step-00000003", "step-00000002"]
+def test_a_file_that_no_manifest_lists_is_not_read(run):
+    """What somebody left beside the tensors changes nothing."""
+    directory = checkpoint.resolve(run)
+    shutil.copy(directory / "rank-00000.safetensors", directory / "rank-00001.safetensors")
+    assert torch.equal(dict(checkpoint.Reader(directory).tensors())["a"], torch.arange(6.0).view(2, 3))
+
+
+def test_newest_k_and_every_mth_are_kept(run):
+    """Of steps 1 to 7, keep=2 leaves the last two, and keep_every=3 the third; the sixth counts for both."""
+    for step in range(3, 8):
+        save(run, step, keep=2, keep_every=3)
+    assert [checkpoint.step_of(path) for path in checkpoint.complete(run)] == [7, 6, 3]
+
+
+def test_what_a_killed_run_left_is_swept(run):
+    """Complete checkpoints stay."""
+    before = checkpoint.complete(run)
+    checkpoint.temporary_of(before[0]).mkdir()
+    checkpoint.sweep(run)
+    assert sorted((run / "checkpoints").iterdir(), reverse=True) == before
 
 
 def test_unfinished_checkpoint_is_not_seen(run):
@@ -127,7 +142,7 @@ def test_nothing_but_checkpoints_is_resolved(tmp_path):
         checkpoint.resolve(tmp_path)
 
 
-def test_failed_write_publishes_nothing(run, tmp_path, monkeypatch):
+def test_failed_write_publishes_nothing(run, monkeypatch):
     """A full disk while tensors are written leaves the checkpoints that were there."""
     before = checkpoint.complete(run)
 
@@ -136,5 +151,5 @@ def test_failed_write_publishes_nothing(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "save_file", full)
     with pytest.raises(OSError, match="No space left"):
-        checkpoint.save(run, {"step": 3}, [make_shard(0, 1)], tmp_path / "tokenizer", keep=2)
+        save(run, 3, keep=2)
     assert checkpoint.complete(run) == before

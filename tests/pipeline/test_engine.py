@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.engine import EngineConfig, parameter_groups
+from pipeline.engine import EngineConfig, parameter_groups, read_settings
 
 
 def test_precision_has_one_home():
@@ -21,3 +21,10 @@ def test_tied_weights_are_in_one_group_once():
     assert decayed["decayed"] and not plain["decayed"]
     assert [id(p) for p in decayed["params"]] == [id(model["word"].weight)]
     assert sum(torch.numel(p) for p in plain["params"]) == 3 + 3 + 5
+
+
+def test_tf32_is_for_fp32_only():
+    """TensorFloat-32 is wider than bf16: asking for both is a mistake."""
+    with pytest.raises(ValueError, match=r"engine.tf32 = true, but .*zero2_bf16.json trains in bf16"):
+        read_settings(EngineConfig(precision="bf16", tf32=True))
+    assert read_settings(EngineConfig(precision="fp32", tf32=True)) == read_settings(EngineConfig(precision="fp32"))

@@ -70,9 +70,11 @@ def runs(jobs):
     for arguments, kill_after in jobs:
 
         def dies(self, last=kill_after):
-            train_step(self)
+            outcome = train_step(self)
             if self.state.step == last:
+                self.saver.finish()
                 raise KilledError
+            return outcome
 
         Trainer.train_step = dies if kill_after else train_step
         with suppress(KilledError):

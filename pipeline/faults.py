@@ -1,0 +1,53 @@
+"""Faults on demand: tests and `benchmarks.soak` make them happen at every place where they would hurt.
+
+`PIPELINE_FAULT="ACTION:POINT:RANK:NTH"` makes rank RANK do ACTION when it reaches POINT for the NTH time, counted from
+1. Without the variable, `reach` does nothing.
+"""
+
+import os
+import signal
+import time
+from collections import Counter
+from itertools import count
+
+POINTS = (
+    "metrics trimmed",
+    "step begun",
+    "gradients added up",
+    "step done",
+    "checkpoint begun",
+    "tensors copied",
+    "tensors written",
+    "state written",
+    "manifest written",
+    "checkpoint renamed",
+    "checkpoints pruned",
+)
+"""In the order in which a run meets them."""
+
+_reached: Counter[str] = Counter()
+
+
+def reach(point: str) -> None:
+    """Note that `point` is reached, and do there what PIPELINE_FAULT asks for.
+
+    Actions: `kill` (SIGKILL to this process), `hang` (never go on), `full` (as if the disk were full).
+    """
+    wanted = os.environ.get("PIPELINE_FAULT")
+    if wanted is None:
+        return
+    action, place, rank, nth = wanted.split(":")
+    if place not in POINTS:
+        raise ValueError(f"PIPELINE_FAULT = {wanted}: no point is called {place!r}; there are {', '.join(POINTS)}")
+    _reached[point] += 1
+    if (place, int(rank), int(nth)) != (point, int(os.environ.get("RANK", 0)), _reached[point]):
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "hang":
+        for _ in count():
+            time.sleep(1)
+    elif action == "full":
+        raise OSError(28, "No space left on device", point)
+    else:
+        raise ValueError(f"PIPELINE_FAULT = {wanted}: no action is called {action!r}; there are kill, hang, full")

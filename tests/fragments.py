@@ -1,0 +1,21 @@
+"""What a rank holds of three small tensors, for tests of checkpoints."""
+
+import torch
+
+from pipeline.optim.shards import Shard, fragments_of_partition
+
+SIZES, SHAPES = [6, 4, 5], [(2, 3), (4,), (5,)]
+NAMES = ("a", "b", "c")
+
+
+def make_shard(rank: int, world_size: int, replicated: bool = False) -> Shard:
+    """Rank's part of three tensors holding 0..14, with moments 100 and 200 higher."""
+    values = torch.arange(15.0)
+    chunk = -(-15 // world_size)
+    padded = torch.full((chunk * world_size,), torch.nan)
+    padded[:15] = values
+    flat = padded[rank * chunk : (rank + 1) * chunk].clone()
+    fragments = fragments_of_partition(SIZES, [0, 6, 10], rank * chunk, chunk)
+    shard = Shard(NAMES, tuple(SHAPES), flat, fragments, decayed=True, replicated=replicated)
+    shard.state.update(exp_avg=flat + 100, exp_avg_sq=flat + 200, step=7)
+    return shard
