@@ -1,88 +1,94 @@
-"""Curves of one or several runs as a picture: `python -m pipeline.report RUN... --out curves.png`."""
+"""Runs made visible: `python -m pipeline.report RUN... [--out report.html] [--png DIRECTORY]`, or `--follow RUN`."""
 
 import statistics
+import time
 from pathlib import Path
-from typing import Any
 
-import matplotlib
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt
 from jsonargparse import ArgumentParser
 
-from pipeline import command, metrics
-
-PANELS = (
-    ("mlm_loss", "masked-token loss (nats)"),
-    ("mlm_accuracy", "masked-token accuracy"),
-    ("nsp_loss", "next-sentence loss (nats)"),
-    ("nsp_accuracy", "next-sentence accuracy"),
-    ("learning_rate", "learning rate"),
-    ("tokens_per_second", "tokens/s, all ranks"),
-)
+from pipeline import command, report_page, runlog
+from pipeline.attempts import printable
+from pipeline.follow import follow
+from pipeline.report_figures import draw
+from pipeline.runlog import Run, is_number
+from preprocessing.files import write_text
 
 
 def report(arguments: list[str]) -> None:
-    """Parse and draw."""
-    parser = ArgumentParser(prog="report", description="Draw the curves of runs.", exit_on_error=False)
-    parser.add_argument("runs", nargs="+", type=Path, help="Run directories, drawn side by side.")
-    parser.add_argument("--out", type=Path, default=Path("curves.png"), help="The picture, PNG.")
-    chosen = parser.parse_args(arguments)
-    runs = {run.name if len(chosen.runs) == 1 else str(run): load(run) for run in chosen.runs}
-    for name, lines in runs.items():
-        print(summary(name, lines))
-    draw(runs, chosen.out)
+    """Parse, then draw or follow.
+
+    Raises:
+        ValueError: a run that cannot be shown, or options that do not go together.
+    """
+    chosen = _parser().parse_args(arguments)
+    if chosen.follow:
+        if len(chosen.runs) != 1:
+            raise ValueError(f"--follow shows one run, {len(chosen.runs)} are given; open a terminal for each")
+        follow(chosen.runs[0])
+        return
+    if chosen.out.suffix not in (".html", ".png"):
+        raise ValueError(f"--out {chosen.out}: must end in .html for a page or in .png for a picture of the curves")
+    runs = runlog.load_all(chosen.runs)
+    for run in runs:
+        print(summary(run))
+    if chosen.out.suffix == ".png":
+        _directory(chosen.out.parent, "--out")
+        draw(runs, chosen.out)
+    if chosen.out.suffix == ".html" or chosen.png:
+        _page(runs, chosen.out, chosen.png)
     print(chosen.out)
 
 
-def load(run: Path) -> list[dict[str, Any]]:
-    """The lines of a run's metrics.
+def _parser() -> ArgumentParser:
+    description = "Show runs: how they trained, and what happened to them."
+    parser = ArgumentParser(prog="report", description=description, exit_on_error=False)
+    parser.add_argument("runs", nargs="+", type=Path, help="Run directories, shown side by side.")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("report.html"),
+        help="One HTML page that needs nothing else, or, ending in .png, a picture of the curves.",
+    )
+    parser.add_argument("--png", type=Path, help="Directory that takes the page's pictures as files, too.")
+    parser.add_argument("--follow", action="store_true", help="Show one run in the terminal while it trains.")
+    return parser
 
-    Raises:
-        ValueError: there are none.
-    """
-    path = run / "metrics.jsonl"
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; give the run_dir of a recipe that has been trained")
-    lines = list(metrics.read(path))
-    if not any(line["kind"] == "train" for line in lines):
-        raise ValueError(f"{path}: no training step yet")
-    return lines
+
+def _page(runs: list[Run], out: Path, pictures: Path | None) -> None:
+    made = report_page.make(runs, time.time())
+    if out.suffix == ".html":
+        _directory(out.parent, "--out")
+        write_text(out, report_page.page(made))
+    if pictures is not None:
+        _directory(pictures, "--png")
+        for picture in made.pictures:
+            (pictures / f"{picture.slug}.png").write_bytes(picture.png)
+        print(f"{pictures}: {len(made.pictures)} pictures")
 
 
-def summary(name: str, lines: list[dict[str, Any]]) -> str:
+def _directory(path: Path, option: str) -> None:
+    """Make a directory that is to be written to."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{option}: {path}: cannot be made a directory ({error.strerror}); give another one") from None
+
+
+def summary(run: Run) -> str:
     """First and last held-out figures, and the throughput, as a small table."""
-    heldout = [line for line in lines if line["kind"] == "heldout"]
-    train = [line for line in lines if line["kind"] == "train"]
-    rows = [f"{name}, {train[-1]['step']} steps"]
+    heldout = run.of("heldout")
+    rows = [f"{printable(run.name)}, {run.last_step} steps"]
     if heldout:
         rows.append(f"  held out          step {heldout[0]['step']:<7} step {heldout[-1]['step']}")
         for key in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"):
-            rows.append(f"  {key:<16}  {heldout[0][key]:<12.4f} {heldout[-1][key]:.4f}")
-    rate = statistics.median(line["tokens_per_second"] for line in train)
-    rows.append(f"  tokens/s, median  {rate:,.0f}    peak memory of a rank  {train[-1]['peak_memory_gib']:.1f} GiB")
+            first, last = (
+                f"{line[key]:.4f}" if is_number(line.get(key)) else "not finite" for line in (heldout[0], heldout[-1])
+            )
+            rows.append(f"  {key:<16}  {first:<12} {last}")
+    rates, memory = run.series("train", "tokens_per_second")[1], run.series("train", "peak_memory_gib")[1]
+    rate = f"{statistics.median(rates):,.0f}" if rates else "none"
+    rows.append(f"  tokens/s, median  {rate}" + (f"    peak memory of a rank  {memory[-1]:.1f} GiB" if memory else ""))
     return "\n".join(rows)
-
-
-def draw(runs: dict[str, list[dict[str, Any]]], out: Path) -> None:
-    """One panel per figure: training as a thin line, held out as dots."""
-    figure, axes = plt.subplots(3, 2, figsize=(11, 10), sharex=True, layout="constrained")
-    for axis, (key, label) in zip(axes.flat, PANELS, strict=True):
-        for number, (name, lines) in enumerate(runs.items()):
-            color = f"C{number}"
-            for kind, style in (("train", {"linewidth": 1.0}), ("heldout", {"marker": "o", "linestyle": "--"})):
-                points = [
-                    (line["step"], line[key]) for line in lines if line["kind"] == kind and line.get(key) is not None
-                ]
-                if points:
-                    legend = f"{name}, {'training' if kind == 'train' else 'held out'}"
-                    axis.plot(*zip(*points, strict=True), color=color, label=legend, **style)
-        axis.set_title(label, fontsize=10)
-        axis.grid(alpha=0.3)
-    axes.flat[0].legend(fontsize=8)
-    for axis in axes[-1]:
-        axis.set_xlabel("optimizer step")
-    figure.savefig(out, dpi=110)
 
 
 if __name__ == "__main__":

@@ -20,11 +20,11 @@ FLOORS = {
         {"__main__"},
     ],
     "pipeline": [
-        {"distributed", "faults", "signals", "timeline"},
-        {"command", "deepspeed_json", "events", "kernels", "logs"},
-        {"objectives", "progress", "watchdog"},
-        {"data"},
-        {"model"},
+        {"distributed", "faults", "runlog", "signals", "timeline"},
+        {"attempts", "command", "deepspeed_json", "events", "kernels", "logs", "watch"},
+        {"objectives", "progress", "report_figures", "watchdog"},
+        {"data", "follow", "report_ratios", "report_timeline"},
+        {"model", "report_page"},
         {"optim"},
         {"activations", "checkpoint", "families"},
         {"engine", "metrics", "saving", "skipped", "step_blocks", "supervision"},
@@ -41,8 +41,16 @@ SOLE_IMPORTERS = {
     "deepspeed": ("pipeline/engine.py", "pipeline/optim/zero.py", "benchmarks/unaware.py"),
     "transformers": ("pipeline/huggingface.py", "benchmarks"),
     "mpi4py": ("preprocessing/workers.py",),
-    "matplotlib": ("pipeline/report.py", "pipeline/plan_picture.py", "preprocessing/inspect/plots.py", "benchmarks"),
-    "jinja2": ("preprocessing/inspect/page.py",),
+    "matplotlib": (
+        "pipeline/report_figures.py",
+        "pipeline/report_ratios.py",
+        "pipeline/report_timeline.py",
+        "pipeline/plan_picture.py",
+        "preprocessing/inspect/plots.py",
+        "benchmarks",
+    ),
+    "jinja2": ("preprocessing/inspect/page.py", "pipeline/report_page.py"),
+    "rich": ("pipeline/follow.py",),
 }
 
 SHARD_FORMAT = {"preprocessing.files", "preprocessing.schema", "preprocessing.shards"}

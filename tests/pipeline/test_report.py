@@ -1,33 +1,62 @@
-"""A report shows what the metrics hold, and says so when there are none."""
-
-import json
+"""The command from the outside: page, pictures, figures, and what it says when something is missing."""
 
 import pytest
 from PIL import Image
 
 from pipeline.report import report
+from tests.made_runs import event, make_run, ratios, start
 
 
-def lines(steps):
-    for step in range(steps):
-        values = {"mlm_loss": 9 - step / 10, "mlm_accuracy": step / 100, "nsp_loss": 0.7, "nsp_accuracy": 0.5}
-        yield {"kind": "heldout", "step": step, **values}
-        yield {"kind": "train", "step": step + 1, "tokens_per_second": 1000 + step, "peak_memory_gib": 1.5, **values}
-
-
-def test_summary_and_picture(tmp_path, capsys):
-    """First and last held-out figures in a table, and a PNG with six panels."""
-    run = tmp_path / "run"
-    run.mkdir()
-    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines(5)))
-    report([str(run), "--out", str(tmp_path / "curves.png")])
+def test_page_is_the_default(tmp_path, capsys, monkeypatch):
+    """report.html where one is, and a summary in the terminal."""
+    monkeypatch.chdir(tmp_path)
+    report([str(make_run(tmp_path / "run", 5))])
     text = capsys.readouterr().out
-    assert "mlm_loss          9.0000       8.6000" in text
-    assert "1,002" in text and "1.5 GiB" in text
-    assert Image.open(tmp_path / "curves.png").width > 800
+    assert "mlm_loss          9.0000       9.0000" in text
+    assert "1,003" in text and "1.5 GiB" in text and text.endswith("report.html\n")
+    assert (tmp_path / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
-def test_run_without_metrics_is_named(tmp_path):
+def test_picture_of_the_curves(tmp_path):
+    """An --out that ends in .png is six panels of all runs, also where a name looks like mathematics."""
+    runs = [str(make_run(tmp_path / name, 5)) for name in ("$x^{$", "_b")]
+    report([*runs, "--out", str(tmp_path / "new" / "curves.png")])
+    assert Image.open(tmp_path / "new" / "curves.png").width > 800
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_pictures_beside_the_page(tmp_path, capsys):
+    """Every picture of the page as a file of its own."""
+    run = make_run(tmp_path / "run", 12, lines=[ratios(5), ratios(10)], events=[start(0), event("finished", 12)])
+    report([str(run), "--out", str(tmp_path / "page.html"), "--png", str(tmp_path / "png")])
+    names = {path.stem for path in (tmp_path / "png").iterdir()}
+    assert names >= {"loss", "mlm-accuracy", "learning-rate", "mfu", "trust-ratio-layers", "attempts"}
+    assert (tmp_path / "page.html").read_text().count("data:image/png") == len(names)
+    assert all(Image.open(path).format == "PNG" for path in (tmp_path / "png").iterdir())
+    assert f"{len(names)} pictures" in capsys.readouterr().out
+
+
+def test_follow_ends_with_a_finished_run(tmp_path, capsys):
+    """Without a terminal: its events and one line."""
+    report(["--follow", str(make_run(tmp_path / "run", 5, events=[start(0), event("finished", 5)]))])
+    out = capsys.readouterr().out.splitlines()
+    assert out[-1].startswith("finished  step 5/5") and "finished at step 5" in out[-2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{empty}"], r"metrics.jsonl: no such file; give the run_dir"),
+        (["{run}", "--out", "a.pdf"], r"a.pdf: must end in .html .* or in .png"),
+        (["{run}", "{empty}", "--follow"], r"--follow shows one run, 2 are given"),
+        (["{empty}/nowhere", "--follow"], r"nowhere: no such directory; give the run_dir"),
+        (["{run}", "--out", "{run}/recipe.toml/page.html"], r"--out: .*recipe.toml: cannot be made a directory"),
+        (["{run}", "--png", "{run}/recipe.toml", "--out", "{empty}/a.html"], r"--png: .*recipe.toml: cannot be"),
+    ],
+)
+def test_what_cannot_be_done_is_named(tmp_path, arguments, message):
     """The path, and what to give instead."""
-    with pytest.raises(ValueError, match=r"metrics.jsonl: no such file; give the run_dir"):
-        report([str(tmp_path)])
+    run = make_run(tmp_path / "run", 1)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=message):
+        report([argument.format(run=run, empty=tmp_path / "empty") for argument in arguments])

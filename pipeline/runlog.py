@@ -1,0 +1,190 @@
+"""What a run writes into its directory, read whole or while it grows: metrics, events, heartbeat, recipe.
+
+Everything here may be missing, half written or written by a machine whose clock was wrong: a run is looked at because
+something may have gone wrong with it. Lines that cannot be read are counted, not fatal.
+"""
+
+import json
+import math
+import tomllib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Line = dict[str, Any]
+
+METRICS, EVENTS, HEARTBEAT, RECIPE = "metrics.jsonl", "events.jsonl", "heartbeat.json", "recipe.toml"
+SILENT_SECONDS = 60.0
+"""A run that trains beats more often; after this long without, say so."""
+ENDED = frozenset({"finished", "interrupted", "failed"})
+"""States of a heartbeat, and kinds of events, after which a run writes nothing more."""
+_CALENDAR = 1e11
+"""Unix seconds that no clock shows, and no calendar has a date for."""
+
+
+class Tail:
+    """A JSON-lines file and what has been added to it since the last look.
+
+    `metrics.jsonl` is rewritten when a run is continued: without the steps that will be trained again, so shorter, but
+    it may have grown past its former length until the next look. The last line that was read tells: all of it, since a
+    step that is trained again differs in its time only.
+    """
+
+    def __init__(self, path: Path, without: Collection[str] = ()) -> None:
+        """Args:
+        path: the file; need not exist yet.
+        without: kinds of lines that are not kept.
+        """
+        self.path, self._without = path, frozenset(without)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.lines: list[Line] = []
+        self.damaged = 0  # lines that are no JSON object with kind, step and time
+        self._end, self._mark = 0, b""
+
+    def poll(self) -> bool:
+        """Read what is new into `lines`; False if nothing has changed. A last line without its end waits for it."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(self._end - len(self._mark))
+                rewritten = file.read(len(self._mark)) != self._mark
+                if rewritten:
+                    self._forget()
+                    file.seek(0)
+                new = file.read()
+        except FileNotFoundError:
+            rewritten, new = self._end > 0, b""
+            self._forget()
+        complete = new[: new.rfind(b"\n") + 1]
+        self._end += len(complete)
+        for text in complete.splitlines(keepends=True):
+            self._mark = text
+            self._take(text)
+        return rewritten or bool(complete)
+
+    def _take(self, text: bytes) -> None:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            line = None
+        if not _is_line(line):
+            self.damaged += 1  # a line cut by a kill, with the next attempt's first one behind it
+        elif line["kind"] not in self._without:
+            self.lines.append(line)
+
+
+def _is_line(line: Any) -> bool:
+    wanted = isinstance(line, dict) and isinstance(line.get("kind"), str) and isinstance(line.get("step"), int)
+    return wanted and is_time(line.get("time"))
+
+
+def is_number(value: Any) -> bool:
+    """Whether it is a finite number: metrics hold null for what is not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def is_time(value: Any) -> bool:
+    """Whether it is unix seconds that a calendar has a date for."""
+    return is_number(value) and 0 <= value < _CALENDAR
+
+
+def read_heartbeat(run: Path) -> Line | None:
+    """The last sign of life; None if there is none that can be read."""
+    try:
+        beat = json.loads((run / HEARTBEAT).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return beat if isinstance(beat, dict) and is_time(beat.get("time")) else None
+
+
+def read_recipe(run: Path) -> dict[str, Any]:
+    """The fields of the recipe that the run used, as section.field; empty if it left none.
+
+    Raises:
+        ValueError: it is no TOML.
+    """
+    path = run / RECIPE
+    try:
+        sections = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except ValueError as error:
+        raise ValueError(f"{path}: is no TOML ({error}); move it away to see the run without its recipe") from None
+    fields: dict[str, Any] = {}
+    for name, value in sections.items():
+        fields |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
+    return fields
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a run directory says."""
+
+    name: str
+    """What it is called beside others."""
+    directory: Path
+    lines: Sequence[Line]
+    """Of metrics.jsonl, in the order of their steps."""
+    events: Sequence[Line] = ()
+    """Of events.jsonl, in the order in which they were written; empty in runs of older versions."""
+    heartbeat: Line | None = None
+    recipe: dict[str, Any] = field(default_factory=dict)
+    damaged: int = 0
+    """Lines of either file that cannot be read."""
+
+    def of(self, kind: str) -> list[Line]:
+        """The metrics of one kind."""
+        return [line for line in self.lines if line["kind"] == kind]
+
+    def series(self, kind: str, key: str) -> tuple[list[int], list[float]]:
+        """(steps, values) of a figure, where it is there and finite."""
+        points = [(line["step"], line[key]) for line in self.of(kind) if is_number(line.get(key))]
+        return [step for step, _ in points], [value for _, value in points]
+
+    @property
+    def last_step(self) -> int:
+        """The last step that a training line tells of."""
+        return int(max(line["step"] for line in self.of("train")))
+
+    @property
+    def total_steps(self) -> int | None:
+        """Steps that the run is to take, if it says so."""
+        total = (self.heartbeat or {}).get("total_steps") or self.recipe.get("schedule.total_steps")
+        return total if isinstance(total, int) and total > 0 else None
+
+
+def load(directory: Path, name: str) -> Run:
+    """Everything in a run directory.
+
+    Raises:
+        ValueError: there are no metrics, or no training step among them.
+    """
+    path = directory / METRICS
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give the run_dir of a recipe that has been trained")
+    metrics, events = Tail(path), Tail(directory / EVENTS)
+    for tail in (metrics, events):
+        tail.poll()
+    if not any(line["kind"] == "train" for line in metrics.lines):
+        raise ValueError(f"{path}: no training step yet; look again after logging.every steps, or give --follow")
+    damaged = metrics.damaged + events.damaged
+    lines = sorted(metrics.lines, key=lambda line: line["step"])
+    return Run(name, directory, lines, events.lines, read_heartbeat(directory), read_recipe(directory), damaged)
+
+
+def load_all(directories: Sequence[Path]) -> list[Run]:
+    """Several runs, each with as much of its path for a name as tells it from the others.
+
+    Raises:
+        ValueError: one of them is not to be read, or is given twice.
+    """
+    parts = [directory.resolve().parts for directory in directories]
+    for directory, path in zip(directories, parts, strict=True):
+        if parts.count(path) > 1:
+            raise ValueError(f"{directory}: given twice; give each run once")
+    length = 1
+    while len({path[-length:] for path in parts}) < len(parts):
+        length += 1
+    return [load(d, str(Path(*path[-length:]))) for d, path in zip(directories, parts, strict=True)]
