@@ -1,5 +1,6 @@
 """Ranks and reductions that also work where there is no process group: one process is the plain case."""
 
+import ipaddress
 import os
 import socket
 from collections.abc import Iterator, Sequence
@@ -91,7 +92,11 @@ def _store(number: int, size: int, timeout: timedelta) -> dist.Store:
     if number > 0:
         return dist.TCPStore(host, port, size, is_master=False, timeout=timeout, wait_for_workers=False)
     try:
-        listener = socket.create_server((host, port), backlog=4096)
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        if local_world_size() < size and ipaddress.ip_address(address[0]).is_loopback:
+            # /etc/hosts may call a machine's own name 127.0.1.1, where the other machines cannot reach it.
+            family, address = socket.AF_INET, ("", port)
+        listener = socket.create_server(address[:2], family=family, backlog=4096)
     except OSError as error:
         message = f"MASTER_ADDR, MASTER_PORT = {host}, {port}: rank 0 cannot listen there ({error.strerror})"
         raise OSError(error.errno, message) from None

@@ -1,7 +1,10 @@
 """One process is the plain case, and a failure on one rank is a failure on all."""
 
+from datetime import timedelta
+
+import psutil
 import pytest
-from ranks import on_ranks
+from ranks import free_port, on_ranks
 
 from pipeline import distributed
 
@@ -48,3 +51,22 @@ def test_single_process_needs_no_group():
     assert distributed.gather_objects("x") == ["x"]
     with pytest.raises(ValueError, match="mine"), distributed.together("work"):
         raise ValueError("mine")
+
+
+@pytest.mark.parametrize(("local_ranks", "address"), [("2", "127.0.0.1"), ("1", "0.0.0.0")])
+def test_the_rendezvous_listens_where_it_must(monkeypatch, local_ranks, address):
+    """On the job's address; everywhere only if the machine's own name leads nowhere from other machines."""
+    port = free_port()
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", str(port))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", local_ranks)
+    store = distributed._store(0, 2, timedelta(seconds=10))
+    listening = {
+        connection.laddr.ip
+        for connection in psutil.Process().net_connections()
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+    }
+    assert listening == {address}
+    with pytest.raises(OSError, match=f"MASTER_ADDR, MASTER_PORT = localhost, {port}: rank 0 cannot listen there"):
+        distributed._store(0, 2, timedelta(seconds=10))
+    del store

@@ -204,6 +204,18 @@ def command(*arguments, launcher=()):
     )
 
 
+def test_a_monitor_that_the_deepspeed_json_turns_on_gets_the_metrics(tmp_path, samples):
+    """DeepSpeed's CSV monitor stands for all of them (Weights & Biases, Comet): held-out and training figures."""
+    settings = json.loads((ROOT / "ds_configs" / "zero2_fp32.json").read_text())
+    settings["csv_monitor"] = {"enabled": True, "output_path": str(tmp_path / "csv"), "job_name": "job"}
+    (tmp_path / "monitored.json").write_text(json.dumps(settings))
+    path = recipe_file(tmp_path, samples)
+    on_ranks(runs, 1, [(["--recipe", path, "--engine.deepspeed", str(tmp_path / "monitored.json")], None)])
+    rows = (tmp_path / "csv" / "job" / "train_loss.csv").read_text().split()[-8:]
+    assert [float(row.partition(",")[2]) for row in rows] == pytest.approx(losses(tmp_path / "run"))
+    assert (tmp_path / "csv" / "job" / "heldout_mlm_loss.csv").exists()
+
+
 def test_init_from_takes_weights_and_starts_anew(tmp_path, samples):
     """Phase 2 starts at step 0 with phase 1's weights: its first held-out loss is phase 1's last."""
     first = recipe_file(tmp_path, samples, "first")
