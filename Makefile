@@ -41,13 +41,13 @@ demo: setup
 	test -d demo/model || python -m pipeline.convert export demo/run demo/model
 	@echo "== 4/5 what it fills in"
 	python -m pipeline.convert fill demo/model "Return a new [MASK] object." "The [MASK] of the list is returned." "If the file does not exist, an [MASK] is raised."
-	@echo "== 5/5 curves"
-	python -m pipeline.report demo/run --out demo/curves.png
+	@echo "== 5/5 how it went"
+	python -m pipeline.report demo/run --out demo/report.html --png demo/pictures
 	@echo
 	@echo "demo/data/        samples in Arrow shards: python -m preprocessing inspect demo/data/samples128"
 	@echo "demo/run/         recipe, metrics.jsonl, TensorBoard, checkpoints: tensorboard --logdir demo/run"
 	@echo "demo/model/       the model: transformers.BertForMaskedLM.from_pretrained(\"demo/model\")"
-	@echo "demo/curves.png   the curves"
+	@echo "demo/report.html  how the run went: curves, trust ratios, speed, checkpoints"
 	@echo "Next: your own text, python -m preprocessing run --sources file:DIRECTORY --out data; then"
 	@echo "deepspeed --module pipeline.pretrain --recipe pipeline/recipes/bert_mini.toml (see README.md)"
 
