@@ -140,6 +140,9 @@ class Manifest:
 def _read_split(record: Any, place: str) -> Split:
     split = _read(Split, record, place)
     shards = [_read(Shard, shard, f"{place}.shards[{number}]") for number, shard in enumerate(split.shards)]
+    for shard in shards:
+        if shard.path != Path(shard.path).name:
+            raise DataError(f"{place}: shard path {shard.path!r} leaves the directory; {_REBUILD}")
     return replace(split, shards=tuple(shards))
 
 

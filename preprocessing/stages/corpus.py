@@ -176,6 +176,8 @@ class Corpus:
         partitioning = Partitioning(**record["partitioning"])
         corpus = Corpus(directory, tuple(record["sources"]), partitioning, files, dropped)
         for file in corpus._all_files():
+            if file.path != Path(file.path).name:
+                raise DataError(f"{path}: file {file.path!r} leaves the directory; extract again")
             check_size(directory / file.path, file.bytes)
         return corpus
 

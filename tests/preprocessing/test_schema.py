@@ -62,6 +62,15 @@ def test_a_manifest_that_is_not_ours_is_refused_by_name(text, message):
         Manifest.from_json(text, Path("dir/manifest.json"))
 
 
+@pytest.mark.parametrize("name", ["../train-00000.arrow", "/tmp/train-00000.arrow", "more/train-00000.arrow"])
+def test_a_shard_stands_in_its_directory(name):
+    """A path that leads elsewhere is refused."""
+    split = replace(MANIFEST.splits["train"], shards=(replace(MANIFEST.splits["train"].shards[0], path=name),))
+    text = replace(MANIFEST, splits={"train": split}).to_json()
+    with pytest.raises(DataError, match=rf"^dir/manifest\.json: splits\.train: shard path '{name}' leaves"):
+        Manifest.from_json(text, Path("dir/manifest.json"))
+
+
 @pytest.mark.parametrize(("vocab_size", "kind"), [(30522, pa.uint16()), (65536, pa.uint16()), (65537, pa.uint32())])
 def test_tokens_take_the_narrowest_type_that_holds_the_vocabulary(vocab_size, kind):
     """uint16 holds ids up to 65535, one more needs uint32; no column holds nulls."""

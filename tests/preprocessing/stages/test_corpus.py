@@ -93,3 +93,11 @@ def test_damage_is_found(corpus):
     (corpus.directory / "manifest.json").unlink()
     with pytest.raises(DataError, match=r"no manifest\.json; run `python -m preprocessing extract`"):
         Corpus.open(corpus.directory)
+
+
+def test_a_file_of_a_manifest_stands_in_its_directory(corpus):
+    """A name that leads elsewhere is refused, even if what is there has the right size."""
+    path = corpus.directory / "manifest.json"
+    path.write_text(path.read_text().replace('"split-00000.arrow"', f'"../{corpus.directory.name}/split-00000.arrow"'))
+    with pytest.raises(DataError, match="leaves the directory"):
+        Corpus.open(corpus.directory)
