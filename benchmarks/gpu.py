@@ -25,6 +25,7 @@ from benchmarks.flat import flat_shards
 from benchmarks.huggingface import adamw, huggingface, tuned_loss
 from benchmarks.measuring import relative_error, seconds
 from benchmarks.plain_engine import PlainEngine
+from pipeline.checkpoint import fragments
 from pipeline.families.bert import BertConfig, training_flops
 from pipeline.kernels.attention import attention, backend
 from pipeline.kernels.lamb.backends import load
@@ -33,6 +34,7 @@ from pipeline.kernels.lamb.plain import PlainKernel
 from pipeline.metrics import peak_flops
 from pipeline.objectives.cross_entropy import cross_entropy_sum
 from pipeline.optim.shards import cut_at_parts
+from pipeline.saving import Copies
 
 LARGE = BertConfig(1024, 24, 16, 4096, attention_probs_dropout_prob=0.0)
 MINI = BertConfig(256, 4, 4, 1024, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -108,6 +110,24 @@ def check_lamb(kernel: LambKernel, device: torch.device) -> dict[str, float]:
     }
 
 
+def check_copies(device: torch.device) -> float:
+    """Largest difference between weights and what a checkpoint holds that was begun just before they changed."""
+    shards = flat_shards({"a": (3001, 1703), "b": (5,)}, lambda name: False, device)
+    torch.manual_seed(4)
+    for shard in shards:
+        shard.flat.normal_()
+        shard.init_state()
+    expected = {key: values.double().cpu() for key, values in fragments(shards)}
+    copies = Copies(shards)
+    copies.start()
+    copies.wait_on_device()
+    found = {} if copies.on_device else copies.finish()  # a CPU's copies are made by the thread that finishes them
+    for shard in shards:
+        shard.flat.zero_()
+    found = found or copies.finish()
+    return max(float((found[key].double() - values).abs().max()) for key, values in expected.items())
+
+
 def lamb_errors(device: torch.device) -> dict[str, float]:
     """Of every LAMB kernel that this machine has."""
     errors: dict[str, float] = {}
@@ -135,7 +155,7 @@ def check(device: torch.device, steps: int) -> dict[str, Any]:
         for kernel, function in (("attention", check_attention), ("cross_entropy", check_cross_entropy)):
             errors |= {f"{kernel} {name} {way}": error for way, error in function(device, dtype).items()}
         errors |= {f"{name} {kernel}": error for kernel, error in kernels.check(device, dtype).items()}
-    errors |= lamb_errors(device)
+    errors |= lamb_errors(device) | {"checkpoint fp32": check_copies(device)}
     reference = curve(torch.device("cpu"), torch.float32, steps)
     for dtype, name in ((torch.float32, "fp32"), (half, "bf16")):
         ours = curve(device, dtype, steps)
