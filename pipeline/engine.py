@@ -19,7 +19,7 @@ import torch
 from deepspeed.accelerator import get_accelerator
 from torch import Tensor, nn
 
-from pipeline import distributed
+from pipeline import distributed, launch
 from pipeline.deepspeed_json import find, load
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
@@ -128,6 +128,7 @@ _SCALER_STATE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis"
 def start(config: EngineConfig) -> torch.device:
     """Join the process group (also alone, without a launcher) and choose this process's device."""
     quiet_libraries()
+    os.environ.update(launch.variables(os.environ))
     if "RANK" not in os.environ:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

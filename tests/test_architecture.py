@@ -20,7 +20,7 @@ FLOORS = {
         {"__main__"},
     ],
     "pipeline": [
-        {"distributed", "progress", "timeline"},
+        {"distributed", "launch", "progress", "timeline"},
         {"command", "deepspeed_json", "kernels"},
         {"objectives"},
         {"data"},
