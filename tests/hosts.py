@@ -54,6 +54,7 @@ class Hosts:
         (folder / "bin" / "ssh").chmod(0o755)
         self.environment = os.environ | {
             "PATH": f"{folder}/bin:{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "TEST_HOST": f"{folder}/launcher",
             "DS_ENV_FILE": str(folder / "deepspeed_env"),
             "DS_ACCELERATOR": "cpu",
             "OMP_NUM_THREADS": "1",
@@ -88,7 +89,7 @@ class Hosts:
             daemon.wait(10)
 
     def processes(self, *words: str, host: str = "") -> list[int]:
-        """Processes that ssh started on a host, or on both, whose command line has these words."""
+        """Processes that ssh started on a host, or all of a launch, whose command line has these words."""
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):

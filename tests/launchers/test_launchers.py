@@ -40,7 +40,7 @@ def command(hosts, launcher, recipe, *options):
     port = str(free_ports(1)[0])
     settings = ["DS_ACCELERATOR=cpu", "OMP_NUM_THREADS=1", f"PATH={hosts.environment['PATH']}"]
     if launcher == "openmpi":  # which does not tell them
-        settings += [f"MASTER_ADDR={HOSTS[0]}", f"MASTER_PORT={port}"]
+        settings.append(f"MASTER_ADDR={HOSTS[0]}")
     (hosts.folder / "deepspeed_env").write_text("".join(f"{line}\n" for line in settings))
     hostfile = ["--hostfile", str(hosts.folder / "hosts"), "--master_addr", HOSTS[0], "--master_port", port]
     train = [str(recipe), *FP32, *options]

@@ -19,8 +19,9 @@ OPEN_MPI = {
     "OMPI_COMM_WORLD_LOCAL_RANK": "1",
     "OMPI_COMM_WORLD_SIZE": "4",
     "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
+    "PMIX_NAMESPACE": "prterun-node17-30529@1",
 }
-OF_OPEN_MPI = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2"}
+OF_OPEN_MPI = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "20529"}
 
 
 def test_a_task_of_srun_knows_its_place_and_where_rank_0_is():
@@ -49,7 +50,22 @@ def test_without_a_launcher_a_process_is_alone(environment):
 
 def test_ranks_of_mpirun_also_in_a_slurm_job():
     """There Slurm's variables are those of mpirun's daemons."""
-    assert variables(OPEN_MPI) == variables(OPEN_MPI | SLURM) == OF_OPEN_MPI
+    given = {"MASTER_ADDR": "10.0.0.2"}
+    assert variables(OPEN_MPI | given) == variables(OPEN_MPI | SLURM | given) == OF_OPEN_MPI
+
+
+def test_mpirun_on_one_host_needs_no_address():
+    """And with Open MPI 4, whose namespace is a number, or none at all, there is a port too."""
+    alone = OPEN_MPI | {"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}
+    assert variables(alone)["MASTER_ADDR"] == "127.0.0.1"
+    assert variables(alone | {"PMIX_NAMESPACE": "1234567890"})["MASTER_PORT"] == "17890"
+    assert variables(alone | {"PMIX_NAMESPACE": ""})["MASTER_PORT"] == "10000"
+
+
+def test_mpirun_on_several_hosts_must_say_where_rank_0_is():
+    """The message names both ways; without it the run would wait for ever."""
+    with pytest.raises(ValueError, match=r"mpirun -x MASTER_ADDR=HOST.*\.deepspeed_env"):
+        variables(OPEN_MPI)
 
 
 def test_other_launchers_have_the_word():
