@@ -110,8 +110,12 @@ class Cluster:
         wait_for((self.folder / "munge").exists, 20, self.said)
         self._daemon("slurmctld", "-D")
         for node in NODES:
-            self._daemon("slurmd", "-D", "-N", node)
+            self.start_node(node)
         wait_for(lambda: self.run("sinfo", "-h", "-o", "%T %D").stdout == "idle 2\n", 60, self.said)
+
+    def start_node(self, node: str) -> None:
+        """Start a node's daemon."""
+        self._daemon("slurmd", "-D", "-N", node)
 
     def stop(self) -> None:
         """End jobs and daemons; nothing is left."""
@@ -140,12 +144,14 @@ class Cluster:
         """The ends of the daemons' logs."""
         return "\n".join(f"{path.name}: {path.read_text()[-1500:]}" for path in (self.folder / "logs").iterdir())
 
-    def processes(self, *words: str) -> list[int]:
-        """Processes of this cluster, daemons and jobs, whose command line has these words."""
+    def processes(self, *words: str, **variables: str) -> list[int]:
+        """Processes of this cluster, daemons and jobs, with these words in the command line and these variables."""
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                mine = f"SLURM_CONF={self.folder}/".encode() in (path / "environ").read_bytes()
+                environment = (path / "environ").read_bytes().decode(errors="replace").split("\0")
+                mine = f"SLURM_CONF={self.folder}/slurm.conf" in environment
+                mine &= all(f"{name}={value}" in environment for name, value in variables.items())
                 if mine and all(word.encode() in (path / "cmdline").read_bytes() for word in words):
                     found.append(int(path.name))
         return found
