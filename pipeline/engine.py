@@ -18,7 +18,7 @@ import torch
 from deepspeed.accelerator import get_accelerator
 from torch import Tensor, nn
 
-from pipeline import distributed
+from pipeline import distributed, launch
 from pipeline.deepspeed_json import find, load
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
@@ -139,6 +139,7 @@ _SCALER_STATE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis"
 def start(config: EngineConfig) -> torch.device:
     """Join the process group (also alone, without a launcher) and choose this process's device."""
     quiet_libraries()
+    os.environ.update(launch.variables(os.environ))
     torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
     accelerator = get_accelerator()
     if accelerator.device_name() == "cpu":

@@ -74,6 +74,12 @@ def _run_mpi_job(job: Callable[[Executor], int]) -> int:
     from mpi4py.futures import MPICommExecutor
 
     world = MPI.COMM_WORLD
+    expected = os.environ.get("MPI_RANKS", str(world.size))  # a batch job says how many ranks it started
+    if expected != str(world.size):
+        raise DataError(
+            f"{expected} ranks were started, but they form worlds of {world.size} that would each do all the work; "
+            "Slurm's MPI support does not suit this MPI: see `srun --mpi=list` and SITE_MPI in slurm/site.sh"
+        )
     if world.size < 2:
         raise DataError(
             "executor is mpi, but this job has 1 rank and rank 0 only hands out work; "

@@ -1,8 +1,73 @@
-# Everything that a site sets, read by every job. Lines of your site replace the defaults below.
+# shellcheck shell=bash
+# Everything that a site sets, read by submit.sh and by every job. Change the defaults here, or set a variable of the
+# same name for one submission: SITE_PARTITION=gpu slurm/submit.sh ... (sbatch hands the environment on to the job).
 
-# Software: the project's virtual environment. A site may load modules here first, for example
-#   module load cuda/12.8
-source "$PROJECT/.venv/bin/activate"
+# Where jobs run; empty: Slurm's defaults.
+: "${SITE_PARTITION:=}"
+: "${SITE_ACCOUNT:=}"
 
-# Network: name the interface only if the nodes have several and the wrong one is taken.
-#   export NCCL_SOCKET_IFNAME=ib0 GLOO_SOCKET_IFNAME=ib0
+# Software: venv, pyxis (an image with Enroot: srun --container-image) or apptainer. An image holds requirements.txt.
+: "${SITE_RUNTIME:=venv}"
+: "${SITE_MODULES:=}" # loaded first, in this order: "gcc/12 cuda/12.8"
+: "${SITE_VENV:=$PROJECT/.venv}"
+: "${SITE_IMAGE:=}" # pyxis: nvcr.io#team/image:tag or a .sqsh file; apptainer: a .sif file
+: "${SITE_MOUNTS:=$PROJECT:$PROJECT}" # for images, with commas between: the project, and where samples and runs are
+: "${SITE_APPTAINER:=--nv}" # options of apptainer exec
+
+# Network: name the interface only where nodes have several and the wrong one is taken, such as ib0.
+: "${SITE_INTERFACE:=}"
+
+# How preprocessing's ranks find each other: a type of `srun --mpi=list` (pmix suits Open MPI, pmi2 suits MPICH), or
+# mpirun, which needs no support in Slurm.
+: "${SITE_MPI:=pmix}"
+
+# Preemption: seconds before the time limit at which training is told to save (Slurm may be a minute early), and how
+# many times a job starts again after a fault. Starts after a save are not counted.
+: "${SITE_SAVE_SECONDS:=300}"
+: "${SITE_MAX_RESTARTS:=3}"
+# Seconds that the other ranks have to end by themselves once the first one has ended.
+: "${SITE_PEER_SECONDS:=60}"
+
+# Prepare this shell: modules, environment, interconnect.
+site_setup() {
+    local module
+    for module in $SITE_MODULES; do module load "$module"; done
+    if [[ $SITE_RUNTIME == venv ]]; then
+        # shellcheck source=/dev/null
+        source "$SITE_VENV/bin/activate"
+    fi
+    if [[ $SITE_INTERFACE ]]; then
+        export NCCL_SOCKET_IFNAME=$SITE_INTERFACE GLOO_SOCKET_IFNAME=$SITE_INTERFACE
+    fi
+    # Since 22.05 srun does not take this from sbatch any more; without it each task would be bound to one core.
+    if [[ ${SLURM_CPUS_PER_TASK:-} ]]; then export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK; fi
+}
+
+# launch srun [option ...] -- command: become the launcher that runs the command where the site's software is.
+launch() {
+    local launcher=() inside=()
+    while [[ $1 != -- ]]; do
+        launcher+=("$1")
+        shift
+    done
+    shift
+    if [[ $SITE_RUNTIME != venv && ! $SITE_IMAGE ]]; then
+        echo "error: SITE_RUNTIME is $SITE_RUNTIME, so SITE_IMAGE must name an image" >&2
+        exit 2
+    fi
+    case $SITE_RUNTIME in
+        venv) ;;
+        pyxis)
+            launcher+=(--container-image="$SITE_IMAGE" --container-mounts="$SITE_MOUNTS" --container-workdir="$PWD")
+            ;;
+        apptainer)
+            # shellcheck disable=SC2206  # several options
+            inside=(apptainer exec $SITE_APPTAINER --bind "$SITE_MOUNTS" --pwd "$PWD" "$SITE_IMAGE")
+            ;;
+        *)
+            echo "error: SITE_RUNTIME is $SITE_RUNTIME, must be venv, pyxis or apptainer" >&2
+            exit 2
+            ;;
+    esac
+    exec "${launcher[@]}" "${inside[@]}" "$@"
+}

@@ -1,0 +1,65 @@
+"""What srun and mpirun call a process, as the variables that torch.distributed reads.
+
+torchrun and deepspeed set those themselves; then nothing is added.
+"""
+
+import re
+from collections.abc import Mapping
+
+FIRST_PORT, PORTS = 10000, 20000  # below those that systems give to outgoing connections
+
+
+def variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """What to add to `environment`; nothing if another launcher did, or none started this process.
+
+    Raises:
+        ValueError: mpirun on several hosts, and MASTER_ADDR is not given.
+    """
+    if "RANK" in environment:
+        return {}
+    if "OMPI_COMM_WORLD_RANK" in environment:  # before Slurm: what mpirun starts by srun are its daemons
+        found = _of_open_mpi(environment)
+    elif "SLURM_STEP_NUM_TASKS" in environment:  # of a step: in a batch script itself there is only SLURM_NTASKS
+        found = _of_slurm(environment)
+    else:
+        return {}
+    return {name: value for name, value in found.items() if name not in environment}
+
+
+def _of_open_mpi(environment: Mapping[str, str]) -> dict[str, str]:
+    names = {"RANK": "RANK", "LOCAL_RANK": "LOCAL_RANK", "WORLD_SIZE": "SIZE", "LOCAL_WORLD_SIZE": "LOCAL_SIZE"}
+    found = {name: environment[f"OMPI_COMM_WORLD_{theirs}"] for name, theirs in names.items()}
+    if found["WORLD_SIZE"] == found["LOCAL_WORLD_SIZE"]:
+        found["MASTER_ADDR"] = "127.0.0.1"
+    elif "MASTER_ADDR" not in environment:
+        # DeepSpeed would ask MPI, which may wait for ever on hosts with several networks.
+        raise ValueError(
+            "mpirun does not tell its processes where rank 0 is: give `mpirun -x MASTER_ADDR=HOST`, or with `deepspeed "
+            "--launcher openmpi` a line MASTER_ADDR=HOST in .deepspeed_env"
+        )
+    # `prterun-HOST-PID@1`: the number of mpirun's process.
+    return found | {"MASTER_PORT": _port(environment.get("PMIX_NAMESPACE", "").split("@")[0])}
+
+
+def _of_slurm(environment: Mapping[str, str]) -> dict[str, str]:
+    per_node = _tasks_per_node(environment["SLURM_STEP_TASKS_PER_NODE"])
+    return {
+        "RANK": environment["SLURM_PROCID"],
+        "LOCAL_RANK": environment["SLURM_LOCALID"],
+        "WORLD_SIZE": environment["SLURM_STEP_NUM_TASKS"],
+        "LOCAL_WORLD_SIZE": str(per_node[int(environment["SLURM_NODEID"])]),
+        # Where srun runs: in a batch job the first node, which has rank 0.
+        "MASTER_ADDR": environment["SLURM_LAUNCH_NODE_IPADDR"],
+        "MASTER_PORT": _port(environment["SLURM_JOB_ID"]),  # each task of an array has a number of its own
+    }
+
+
+def _port(job: str) -> str:
+    """A port by the last number in a job's name, so that jobs that share a node do not meet."""
+    return str(FIRST_PORT + int((re.findall(r"\d+", job) or [0])[-1]) % PORTS)
+
+
+def _tasks_per_node(text: str) -> list[int]:
+    """`8(x2),4` as 8, 8, 4."""
+    counts = (re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part) for part in text.split(","))
+    return [int(count[1]) for count in counts if count for _ in range(int(count[2] or 1))]

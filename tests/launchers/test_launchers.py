@@ -1,0 +1,94 @@
+"""The same training under every launcher: one process, torchrun, and deepspeed over ssh by pdsh and by Open MPI."""
+
+import os
+import signal
+import sys
+
+import pytest
+from clusters import free_ports, wait_for
+from hosts import HOSTS, Hosts, missing
+from recipes import curve, write_recipe
+from samples import make_samples
+
+pytestmark = pytest.mark.slow
+
+TRAIN = ["--module", "pipeline.pretrain", "--recipe"]
+FP32 = ["--engine.precision", "fp32"]
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory):
+    """Two hosts; torn down with all that runs on them."""
+    if lacking := missing():
+        pytest.skip(f"no ssh hosts here: {', '.join(lacking)} missing; Debian: openssh-server, openssh-client, pdsh")
+    made = Hosts(tmp_path_factory.mktemp("ssh"))
+    try:
+        made.start()
+        (made.folder / "hosts").write_text("".join(f"{host} slots=1\n" for host in HOSTS))
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    return make_samples(tmp_path_factory.mktemp("samples") / "samples")
+
+
+def command(hosts, launcher, recipe, *options):
+    """The command line of a launcher, with what its processes need in the file that deepspeed hands on to them."""
+    port = str(free_ports(1)[0])
+    settings = ["DS_ACCELERATOR=cpu", "OMP_NUM_THREADS=1", f"PATH={hosts.environment['PATH']}"]
+    if launcher == "openmpi":  # which does not tell them
+        settings.append(f"MASTER_ADDR={HOSTS[0]}")
+    (hosts.folder / "deepspeed_env").write_text("".join(f"{line}\n" for line in settings))
+    hostfile = ["--hostfile", str(hosts.folder / "hosts"), "--master_addr", HOSTS[0], "--master_port", port]
+    train = [str(recipe), *FP32, *options]
+    torchrun = ["torchrun", "--nproc_per_node", "2", "--master_port", port, "-m", "pipeline.pretrain", "--recipe"]
+    as_root = "--launcher_args=--allow-run-as-root"
+    return {
+        "single": [sys.executable, "-m", "pipeline.pretrain", "--recipe", *train],
+        "torchrun": [*torchrun, *train],
+        "pdsh": ["deepspeed", *hostfile, *TRAIN, *train],
+        "openmpi": ["deepspeed", *hostfile, "--launcher", "openmpi", as_root, *TRAIN, *train],
+    }[launcher]
+
+
+def trained(hosts, launcher, recipe, *options):
+    """The curve of a run by a launcher."""
+    run = hosts.launch(*command(hosts, launcher, recipe, *options))
+    assert run.wait(120) == 0, hosts.said()
+    return curve(recipe.with_suffix(""))
+
+
+@pytest.fixture(scope="module")
+def expected(hosts, samples, tmp_path_factory):
+    """The curve of two ranks under torchrun."""
+    return trained(hosts, "torchrun", write_recipe(tmp_path_factory.mktemp("torchrun"), samples))
+
+
+@pytest.mark.parametrize("launcher", ["single", "pdsh", "openmpi"])
+def test_every_launcher_trains_the_same(hosts, samples, expected, tmp_path, launcher):
+    """Two hosts of one rank give the curve of two ranks bit for bit, one process to rounding."""
+    found = trained(hosts, launcher, write_recipe(tmp_path, samples))
+    assert len(expected) == 8
+    if launcher == "single":
+        assert found == pytest.approx(expected, rel=1e-6)
+    else:
+        assert found == expected
+        assert "2 x cpu, global batch 24 = 2 x 4 x 3" in hosts.said()
+    assert not hosts.processes("pipeline.pretrain")
+
+
+@pytest.mark.parametrize("launcher", ["pdsh", "openmpi"])
+def test_a_rank_that_dies_ends_the_run_on_all_hosts(hosts, samples, tmp_path, launcher):
+    """Kill -9 of the second host's rank: an exit status that is not 0, and nothing left, within a minute."""
+    recipe = write_recipe(tmp_path, samples)
+    run = hosts.launch(*command(hosts, launcher, recipe, "--schedule.total_steps", "100000"))
+    metrics = tmp_path / "run" / "metrics.jsonl"
+    wait_for(lambda: run.poll() is not None or (metrics.exists() and metrics.stat().st_size > 1000), 90, hosts.said)
+    ranks = hosts.processes("pipeline.pretrain", "--recipe", host=HOSTS[1])
+    os.kill(ranks[-1], signal.SIGKILL)
+    wait_for(lambda: run.poll() is not None, 60, hosts.said)
+    assert run.returncode != 0
+    wait_for(lambda: not hosts.processes("pipeline.pretrain"), 10, hosts.said)

@@ -1,0 +1,73 @@
+"""Laws of pipeline/launch.py."""
+
+import pytest
+
+from pipeline.launch import variables
+
+SLURM = {
+    "SLURM_JOB_ID": "41234",
+    "SLURM_PROCID": "17",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "2",
+    "SLURM_NTASKS": "18",
+    "SLURM_STEP_NUM_TASKS": "18",
+    "SLURM_STEP_TASKS_PER_NODE": "8(x2),2",
+    "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.1",
+}
+OPEN_MPI = {
+    "OMPI_COMM_WORLD_RANK": "3",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+    "OMPI_COMM_WORLD_SIZE": "4",
+    "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
+    "PMIX_NAMESPACE": "prterun-node17-30529@1",
+}
+OF_OPEN_MPI = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "20529"}
+
+
+def test_a_task_of_srun_knows_its_place_and_where_rank_0_is():
+    """Also on a node that has fewer tasks than the first."""
+    assert variables(SLURM) == {
+        "RANK": "17",
+        "LOCAL_RANK": "1",
+        "WORLD_SIZE": "18",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "10.0.0.1",
+        "MASTER_PORT": "11234",
+    }
+
+
+def test_what_the_batch_script_said_stays():
+    """It may know a better address."""
+    said = {"MASTER_ADDR": "10.0.0.2", "MASTER_PORT": "29500"}
+    assert not variables(SLURM | said).keys() & said.keys()
+
+
+@pytest.mark.parametrize("environment", [{}, {"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "7"}])
+def test_without_a_launcher_a_process_is_alone(environment):
+    """A batch script's own processes too, whatever number of tasks its job has."""
+    assert variables(environment) == {}
+
+
+def test_ranks_of_mpirun_also_in_a_slurm_job():
+    """There Slurm's variables are those of mpirun's daemons."""
+    given = {"MASTER_ADDR": "10.0.0.2"}
+    assert variables(OPEN_MPI | given) == variables(OPEN_MPI | SLURM | given) == OF_OPEN_MPI
+
+
+def test_mpirun_on_one_host_needs_no_address():
+    """And with Open MPI 4, whose namespace is a number, or none at all, there is a port too."""
+    alone = OPEN_MPI | {"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}
+    assert variables(alone)["MASTER_ADDR"] == "127.0.0.1"
+    assert variables(alone | {"PMIX_NAMESPACE": "1234567890"})["MASTER_PORT"] == "17890"
+    assert variables(alone | {"PMIX_NAMESPACE": ""})["MASTER_PORT"] == "10000"
+
+
+def test_mpirun_on_several_hosts_must_say_where_rank_0_is():
+    """The message names both ways; without it the run would wait for ever."""
+    with pytest.raises(ValueError, match=r"mpirun -x MASTER_ADDR=HOST.*\.deepspeed_env"):
+        variables(OPEN_MPI)
+
+
+def test_other_launchers_have_the_word():
+    """deepspeed and torchrun set RANK."""
+    assert variables(SLURM | OPEN_MPI | {"RANK": "0"}) == {}

@@ -1,0 +1,54 @@
+"""A recipe that trains in seconds, and what a run left behind."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+RECIPE = """
+run_dir = "{run}"
+[data]
+samples = "{samples}"
+num_workers = 0
+[model]
+hidden_size = 32
+num_hidden_layers = 2
+num_attention_heads = 2
+intermediate_size = 64
+max_position_embeddings = 32
+[batch]
+global_batch_size = 24
+micro_batch_size = 4
+[optimizer]
+lr = 1e-2
+[schedule]
+total_steps = 8
+warmup_proportion = 0.25
+[evaluation]
+every = 4
+[checkpoint]
+every = 4
+[logging]
+every = 1
+tensorboard = false
+"""
+
+
+def write_recipe(folder: Path, samples: Path, name: str = "run") -> Path:
+    """A recipe whose run is `folder`/`name`."""
+    path = folder / f"{name}.toml"
+    path.write_text(RECIPE.format(run=folder / name, samples=samples))
+    return path
+
+
+def curve(run: Path) -> list[float]:
+    """The training loss of each step."""
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if line["kind"] == "train"]
+
+
+def tensors(run: Path, step: int) -> dict[tuple[str, str], Any]:
+    """Weights and moments of a checkpoint."""
+    from pipeline.checkpoint import Reader
+
+    reader = Reader(run / "checkpoints" / f"step-{step:08d}")
+    return {(part, name): value for part in ("weight", "exp_avg", "exp_avg_sq") for name, value in reader.tensors(part)}

@@ -1,0 +1,19 @@
+"""The two-node Slurm that the tests of this folder share."""
+
+from collections.abc import Iterator
+
+import pytest
+from clusters import Cluster, missing
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Two nodes; torn down with all that runs on them."""
+    if lacking := missing():
+        pytest.skip(f"no Slurm here: {', '.join(lacking)} missing; Debian: slurm-wlm, munge, libpmix-dev")
+    made = Cluster(tmp_path_factory.mktemp("slurm"))
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
