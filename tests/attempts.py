@@ -10,39 +10,10 @@ from typing import Any
 
 import torch
 from ranks import ended, start_ranks
+from recipes import tensors, write_recipe
 
 SECONDS_TO_END = 60.0
 """Longest that ranks may take to end once something is wrong; the machine may be busy."""
-
-RECIPE = """
-run_dir = "{run}"
-[data]
-samples = "{samples}"
-num_workers = {num_workers}
-[model]
-hidden_size = 32
-num_hidden_layers = 2
-num_attention_heads = 2
-intermediate_size = 64
-max_position_embeddings = 32
-[batch]
-global_batch_size = 24
-micro_batch_size = 4
-[optimizer]
-lr = 1e-2
-[schedule]
-total_steps = {total_steps}
-warmup_proportion = 0.25
-[engine]
-precision = "fp32"
-[evaluation]
-every = 4
-[checkpoint]
-every = 2
-[logging]
-every = 3
-tensorboard = false
-"""
 
 
 def enter(arguments: list[str]) -> None:
@@ -62,14 +33,12 @@ class Attempt:
         **environment: str,
     ) -> None:  # fmt: skip
         """Start `ranks` processes; environment: variables such as PIPELINE_FAULT."""
-        recipe = run.with_name(f"{run.name}.toml")
-        recipe.write_text(
-            RECIPE.format(run=run, samples=samples, total_steps=total_steps, num_workers=num_workers), "utf-8"
-        )
+        often = ["--checkpoint.every", "2", "--logging.every", "3"]
+        recipe = write_recipe(run.parent, samples, run.name, total_steps=total_steps, num_workers=num_workers)
         self.run = run
         self._folder = run.with_name(f"{run.name}.output")
         self._folder.mkdir(exist_ok=True)
-        arguments = ["--recipe", str(recipe), *options]
+        arguments = ["--recipe", str(recipe), "--engine.precision", "fp32", *often, *options]
         self.processes = start_ranks(enter, ranks, arguments, folder=self._folder, **environment)
 
     def end(self, timeout: float = SECONDS_TO_END) -> list[int | None]:
@@ -115,23 +84,16 @@ def losses(attempt: Attempt) -> list[tuple[str, int, float]]:
     return [(line["kind"], line["step"], line["loss"]) for line in attempt.lines() if "loss" in line]
 
 
-def tensors(run: Path) -> dict[tuple[str, str], torch.Tensor]:
-    """Weights and moments of the run's newest checkpoint."""
-    from pipeline.checkpoint import PARTS, Reader, resolve
-
-    reader = Reader(resolve(run))
-    return {(part, name): value for part in PARTS for name, value in reader.tensors(part)}
-
-
 def assert_same(one: Attempt, other: Attempt) -> None:
     """Two runs ended at the same step with the same weights and moments, bit for bit, and the same curves.
 
     A line of the curves whose sums went through a checkpoint was added up in another order, in float64.
     """
-    from pipeline.checkpoint import resolve
+    from pipeline.checkpoint import resolve, step_of
 
-    assert resolve(one.run).name == resolve(other.run).name
-    first, second = tensors(one.run), tensors(other.run)
+    step = step_of(resolve(one.run))
+    assert step == step_of(resolve(other.run))
+    first, second = tensors(one.run, step), tensors(other.run, step)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
     for ours, theirs in zip(losses(one), losses(other), strict=True):

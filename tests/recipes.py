@@ -1,6 +1,7 @@
 """A recipe that trains in seconds, and what a run left behind."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,14 @@ tensorboard = false
 """
 
 
-def write_recipe(folder: Path, samples: Path, name: str = "run") -> Path:
-    """A recipe whose run is `folder`/`name`."""
+def write_recipe(folder: Path, samples: Path, name: str = "run", **replacements: object) -> Path:
+    """A recipe whose run is `folder`/`name`; replacements: other values of fields, wherever a field has this name."""
+    text = RECIPE.format(run=folder / name, samples=samples)
+    for field, value in replacements.items():
+        assert f"{field} = " in text, f"no field {field} in the tests' recipe"
+        text = re.sub(rf"^{field} = .*$", f"{field} = {value}", text, flags=re.MULTILINE)
     path = folder / f"{name}.toml"
-    path.write_text(RECIPE.format(run=folder / name, samples=samples))
+    path.write_text(text)
     return path
 
 

@@ -10,35 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 from ranks import ROOT, on_ranks
+from recipes import tensors, write_recipe
 from samples import make_samples
-
-RECIPE = """
-run_dir = "{run}"
-[data]
-samples = "{samples}"
-num_workers = 0
-[model]
-hidden_size = 32
-num_hidden_layers = 2
-num_attention_heads = 2
-intermediate_size = 64
-max_position_embeddings = 32
-[batch]
-global_batch_size = 24
-micro_batch_size = 4
-[optimizer]
-lr = 1e-2
-[schedule]
-total_steps = 8
-warmup_proportion = 0.25
-[evaluation]
-every = 4
-[checkpoint]
-every = 4
-[logging]
-every = 1
-tensorboard = false
-"""
 
 
 class KilledError(Exception):
@@ -50,14 +23,8 @@ def samples(tmp_path_factory):
     return make_samples(tmp_path_factory.mktemp("samples") / "samples")
 
 
-def recipe_file(directory, samples, name="run", **replacements):
-    text = RECIPE.format(run=directory / name, samples=samples)
-    for old, new in replacements.items():
-        assert f"{old} = " in text, f"no field {old} in the test's recipe"
-        text = "\n".join(f"{old} = {new}" if line.startswith(f"{old} = ") else line for line in text.splitlines())
-    path = directory / f"{name}.toml"
-    path.write_text(text)
-    return str(path)
+def recipe_file(*args, **replacements):
+    return str(write_recipe(*args, **replacements))
 
 
 def runs(jobs):
@@ -87,15 +54,8 @@ def losses(run, kind="train"):
     return [line["loss"] for line in lines if line["kind"] == kind]
 
 
-def tensors(run, step=8):
-    from pipeline.checkpoint import Reader
-
-    reader = Reader(Path(run) / "checkpoints" / f"step-{step:08d}")
-    return {(part, name): value for part in ("weight", "exp_avg", "exp_avg_sq") for name, value in reader.tensors(part)}
-
-
 def assert_identical(one, other):
-    first, second = tensors(one), tensors(other)
+    first, second = tensors(one, 8), tensors(other, 8)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
 

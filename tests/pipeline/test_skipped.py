@@ -4,8 +4,8 @@ import json
 
 import pytest
 import torch
-from attempts import RECIPE
 from ranks import on_ranks
+from recipes import write_recipe
 from samples import make_samples
 
 from pipeline.data.loader import BatchDivision, MicroBatches
@@ -18,15 +18,13 @@ def samples(tmp_path_factory):
     return make_samples(tmp_path_factory.mktemp("samples") / "samples")
 
 
-def spoiled(run, samples, steps, options):
+def spoiled(recipe, steps, options):
     """A run in which rank 1's second micro-batch of some steps has a loss of NaN; its error, if any."""
     from pipeline import distributed
     from pipeline.engine import Engine
     from pipeline.pretrain import pretrain
     from pipeline.trainer import Trainer
 
-    recipe = run.with_name(f"{run.name}-{distributed.rank()}.toml")
-    recipe.write_text(RECIPE.format(run=run, samples=samples, total_steps=8, num_workers=0))
     where = {"step": 0, "micro": 0}
     train_step, forward = Trainer.train_step, Engine.forward
 
@@ -43,7 +41,7 @@ def spoiled(run, samples, steps, options):
 
     Trainer.train_step, Engine.forward = noting_step, spoiling_forward
     try:
-        pretrain(["--recipe", str(recipe), "--logging.every", "1", "--engine.precision", "fp32", *options])
+        pretrain(["--recipe", str(recipe), "--engine.precision", "fp32", *options])
     except (FloatingPointError, distributed.PeerError) as error:
         return f"{type(error).__name__}: {error}"
     finally:
@@ -60,7 +58,7 @@ def lines(path):
 def test_a_bad_step_is_skipped_and_its_samples_are_named(tmp_path, samples, stage):
     """The report holds the micro-batch whose loss was NaN, with samples that a new loader gives again."""
     options = ["--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"]
-    assert on_ranks(spoiled, 2, tmp_path / "run", samples, [3], options) == [None, None]
+    assert on_ranks(spoiled, 2, write_recipe(tmp_path, samples), [3], options) == [None, None]
     report = json.loads((tmp_path / "run" / "skipped" / "step-00000003.json").read_text())
     (part,) = report["micro_batches"]
     batches = MicroBatches(SampleDataset.open(samples, "train"), BatchDivision(24, 4, 1, 2), MaskingConfig(), 12345, 48)
@@ -76,7 +74,7 @@ def test_a_bad_step_is_skipped_and_its_samples_are_named(tmp_path, samples, stag
 def test_too_many_in_a_row_end_the_run(tmp_path, samples):
     """The third of max_skipped_steps=3 does; a good step between starts the count anew."""
     options = ["--engine.max_skipped_steps", "3"]
-    first, second = on_ranks(spoiled, 2, tmp_path / "run", samples, [1, 2, 4, 5, 6], options)
+    first, second = on_ranks(spoiled, 2, write_recipe(tmp_path, samples), [1, 2, 4, 5, 6], options)
     assert first.startswith("FloatingPointError: 3 steps in a row, up to 6, had infinite or NaN gradients")
     assert str(tmp_path / "run" / "skipped" / "step-00000006.json") in first
     assert second.startswith("PeerError")
