@@ -155,20 +155,25 @@ def throughput(sums: dict[str, float], seconds: float, peak: float) -> dict[str,
 class Writer:
     """metrics.jsonl, TensorBoard and DeepSpeed's monitors (Weights & Biases, ...); silent but on the main rank."""
 
-    def __init__(self, run: Path, config: LoggingConfig, resumed_step: int, monitor: Any = None) -> None:
-        """Drops lines of steps after `resumed_step`: they will be trained again.
+    def __init__(
+        self, run: Path, config: LoggingConfig, resumed_step: int, evaluated_step: int, monitor: Any = None
+    ) -> None:
+        """Drops the lines that will be written again.
 
         Args:
             run: the run's directory.
             config: what is written.
             resumed_step: where training goes on.
+            evaluated_step: the last evaluation up to there.
             monitor: the engine's, where the DeepSpeed JSON turns one on.
         """
         self._file = self._board = self._monitor = None
         if not distributed.is_main():
             return
         path = run / "metrics.jsonl"
-        kept = [line for line in read(path) if line["step"] <= resumed_step] if path.exists() else []
+        last = {"heldout": evaluated_step}
+        lines = read(path) if path.exists() else ()
+        kept = [line for line in lines if line["step"] <= last.get(line["kind"], resumed_step)]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
         faults.reach("metrics trimmed")
         self._file = path.open("a", encoding="utf-8", buffering=1)

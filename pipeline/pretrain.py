@@ -135,7 +135,7 @@ def train(job: Job, supervisor: Supervisor) -> None:
     progress.say(describe(recipe, engine, job.division, state))
     warn_of_space(job, engine, progress)
     with distributed.together("open the metrics"):
-        writer = Writer(run, recipe.logging, state.step, engine.deepspeed.monitor)
+        writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
     batches = training_batches(recipe, job.division, job.train, state, job.device)
     describe_checkpoint = partial(about, job, engine)
     trainer = Trainer(

@@ -12,7 +12,7 @@ import torch
 from ranks import ended, start_ranks
 from recipes import tensors, write_recipe
 
-SECONDS_TO_END = 60.0
+SECONDS_TO_END = 150.0
 """Longest that ranks may take to end once something is wrong; the machine may be busy."""
 
 

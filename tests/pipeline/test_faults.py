@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from attempts import Attempt, assert_same, finished
+from attempts import SECONDS_TO_END, Attempt, assert_same, finished
 from samples import make_samples
 
 from pipeline import checkpoint, faults
@@ -82,7 +82,7 @@ def test_a_request_to_stop_reaches_all_ranks_and_loses_nothing(tmp_path, samples
 @pytest.mark.slow
 def test_a_rank_that_hangs_is_found_and_every_rank_says_where_it_stood(tmp_path, samples, whole):
     """The watchdog ends both ranks; their logs hold their stacks."""
-    options = ["--engine.timeout_minutes", "0.3"]
+    options = ["--engine.timeout_minutes", "0.5"]
     attempt = Attempt(tmp_path / "run", samples, *options, PIPELINE_FAULT="hang:step begun:1:6")
     assert attempt.end() == [FAULT, FAULT], attempt.output()
     logs = [(attempt.run / "logs" / f"rank-0000{rank}.log").read_text() for rank in (0, 1)]
@@ -94,10 +94,10 @@ def test_a_rank_that_hangs_is_found_and_every_rank_says_where_it_stood(tmp_path,
 @pytest.mark.slow
 def test_a_rank_that_is_stopped_does_not_hold_up_the_other_for_ever(tmp_path, samples):
     """A rank that runs no code at all, its watchdog neither: the other one ends, and the launcher may clean up."""
-    attempt = Attempt(tmp_path / "run", samples, "--engine.timeout_minutes", "0.3", total_steps=10_000)
+    attempt = Attempt(tmp_path / "run", samples, "--engine.timeout_minutes", "0.5", total_steps=10_000)
     attempt.wait_until(lambda: attempt.lines("metrics.jsonl", kind="train"))
     attempt.signal(signal.SIGSTOP, 1)
-    attempt.processes[0].join(60)
+    attempt.processes[0].join(SECONDS_TO_END)
     assert attempt.processes[0].exitcode == FAULT
     assert attempt.end(0) == [FAULT, None]
 

@@ -39,19 +39,32 @@ def test_averages_are_sums_over_sums():
 def test_resumed_run_drops_what_it_will_train_again(tmp_path):
     """Lines after the checkpoint go, also one that a kill cut short."""
     config = LoggingConfig(tensorboard=False)
-    writer = Writer(tmp_path, config, 0)
+    writer = Writer(tmp_path, config, 0, -1)
     for step in (1, 2, 3):
         writer.write("train", step, {"loss": float(step)})
+        writer.write("heldout", step, {"loss": float(step)})
     writer.close()
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "tr')
-    Writer(tmp_path, config, 2).close()
-    assert [line["step"] for line in read(tmp_path / "metrics.jsonl")] == [1, 2]
+    Writer(tmp_path, config, 2, 1).close()  # step 2 is trained, and not yet evaluated
+    kept = [(line["kind"], line["step"]) for line in read(tmp_path / "metrics.jsonl")]
+    assert kept == [("train", 1), ("heldout", 1), ("train", 2)]
+
+
+def test_sums_go_through_a_checkpoint(tmp_path):
+    """What `sums` gave and `restore` took is what was there; merging empties the other."""
+    totals, step = Totals(torch.device("cpu")), Totals(torch.device("cpu"))
+    step.add(tensors(30.0, 3, 4.0, 1), [10, 4, 100, 7e9, 9e9])
+    totals.merge(step)
+    assert step.sums()["tokens"] == 0 and totals.sums()["tokens"] == 100
+    again = Totals(torch.device("cpu"))
+    again.restore(json.loads(json.dumps(totals.sums())))
+    assert again.reduce() == totals.reduce()
 
 
 def test_not_a_number_is_valid_json(tmp_path):
     """Infinite gradient norms of skipped steps are null, so that every JSON reader takes the file."""
-    writer = Writer(tmp_path, LoggingConfig(tensorboard=False), 0)
+    writer = Writer(tmp_path, LoggingConfig(tensorboard=False), 0, -1)
     writer.write("train", 1, {"grad_norm": float("inf"), "loss": 2.0})
     writer.close()
     line = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
