@@ -19,7 +19,14 @@ from typing import Any
 from unittest.mock import patch
 
 ROOT = Path(__file__).resolve().parent.parent
-PRELOAD = ["deepspeed", "jsonargparse", "torch.utils.tensorboard", "pipeline.pretrain"]
+PRELOAD = [
+    "deepspeed",
+    "jsonargparse",
+    "torch.utils.tensorboard",
+    "pipeline.pretrain",
+    "torch._dynamo",  # torch's optimizers import it when they are made
+    "deepspeed.runtime.zero.muon.muon_optimizer",  # ZeRO imports it, and with it torch's whole compiler
+]
 AT_IMPORT = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 """Environment that libraries read when they are imported."""
 
