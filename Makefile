@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
 RANKS ?= 2
+CORES ?= 2
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 # Open MPI refuses to run as root unless told; harmless elsewhere.
@@ -51,11 +52,14 @@ demo: setup
 	@echo "Next: your own text, python -m preprocessing run --sources file:DIRECTORY --out data; then"
 	@echo "deepspeed --module pipeline.pretrain --recipe pipeline/recipes/bert_mini.toml (see README.md)"
 
+# A worker per core, and a file of tests at a time.
+PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses $(CORES) --dist loadfile
+
 test: setup
-	python -m pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-long: setup
-	python -m pytest -m slow
+	$(PYTEST) -m slow
 
 test-all: test test-long
 

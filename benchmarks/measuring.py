@@ -1,8 +1,10 @@
 """How benchmarks take times and errors."""
 
+import json
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +29,12 @@ def seconds(function: Callable[[], Any], device: torch.device, rounds: int) -> f
         if number >= 2:
             times.append(time.perf_counter() - begin)
     return statistics.median(times)
+
+
+def train_losses(run: Path) -> list[float]:
+    """The loss of each line that a run of `pipeline.pretrain` logged while training."""
+    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [line["loss"] for line in lines if line["kind"] == "train"]
 
 
 def bytes_per_second(device: torch.device, size: int, rounds: int) -> float:

@@ -21,6 +21,7 @@ from jsonargparse import auto_cli
 from torch import Tensor
 from tqdm import trange
 
+from benchmarks.measuring import train_losses
 from pipeline.config import Recipe, parse
 from pipeline.data.batch import Batch
 from pipeline.data.loader import BatchDivision, MicroBatches
@@ -57,7 +58,7 @@ def ours(arguments: list[str], world_size: int) -> list[float]:
     command = [sys.executable, *launcher, "-m", "pipeline.pretrain", *arguments]
     subprocess.run(command, check=True, cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"})
     run = Path(arguments[arguments.index("--run_dir") + 1])
-    return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return train_losses(run)
 
 
 def huggingface(recipe: Recipe) -> list[float]:

@@ -15,6 +15,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 from jsonargparse import auto_cli
 
+from benchmarks.measuring import train_losses
+
 ROOT = Path(__file__).resolve().parent.parent
 MODULES = {"ours": "pipeline.pretrain", "unaware": "benchmarks.unaware"}
 
@@ -38,7 +40,7 @@ def train(module: str, ranks: int, run: Path, samples: Path, steps: int, batch: 
     arguments = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([*launcher, "-m", module, *arguments], check=True, cwd=ROOT, env=environment)
-    return [json.loads(line)["loss"] for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return train_losses(run)
 
 
 def spread(curves: list[list[float]]) -> float:
