@@ -7,27 +7,17 @@ from pathlib import Path
 
 import pytest
 from ranks import on_ranks
+from recipes import write_recipe
 from samples import make_samples, write_tokenizer
 
-RECIPE = """
-run_dir = "{run}"
-[data]
-samples = "{samples}"
-num_workers = 0
-[model]
-hidden_size = 16
-num_hidden_layers = 1
-num_attention_heads = 2
-intermediate_size = 32
-max_position_embeddings = 32
-[batch]
-global_batch_size = 8
-micro_batch_size = 2
-[schedule]
-total_steps = 2
-[logging]
-tensorboard = false
-"""
+SMALL = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "intermediate_size": 32,
+    "global_batch_size": 8,
+    "micro_batch_size": 2,
+    "total_steps": 2,
+}
 
 
 def attempts(jobs):
@@ -92,8 +82,7 @@ def outcomes(tmp_path_factory):
     cases = {}
 
     def case(name, message, *options, samples=good, run=None):
-        recipe = directory / f"{name}.toml"
-        recipe.write_text(RECIPE.format(run=run or directory / f"run-{name}", samples=samples))
+        recipe = write_recipe(directory, samples, run or f"run-{name}", **SMALL)
         cases[name] = (["--recipe", str(recipe), *options], message)
 
     for name, (samples, message) in damaged.items():
@@ -104,7 +93,7 @@ def outcomes(tmp_path_factory):
     case(
         "owned", "train_batch_size = 8 is set here, but the recipe", "--engine.deepspeed", str(directory / "owned.json")
     )
-    case("foreign", "exists and is not a run", run=directory / "foreign")
+    case("foreign", "exists and is not a run", run="foreign")
     case("init", "neither a checkpoint nor a run", "--init_from", str(directory / "nowhere"))
     diverging = ("--optimizer.lr", "1e30", "--engine.precision", "fp32", "--schedule.total_steps", "9")
     case("diverging", "3 steps in a row, up to", *diverging, "--engine.max_skipped_steps", "3")
