@@ -20,7 +20,7 @@ FLOORS = {
         {"__main__"},
     ],
     "pipeline": [
-        {"distributed", "faults", "launch", "runlog", "signals", "timeline"},
+        {"distributed", "faults", "launch", "model_files", "runlog", "signals", "timeline"},
         {"attempts", "command", "deepspeed_json", "events", "kernels", "logs", "watch"},
         {"objectives", "progress", "report_figures", "watchdog"},
         {"data", "follow", "report_ratios", "report_timeline"},

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from samples import write_tokenizer
 
 from pipeline import checkpoint
-from pipeline.convert import convert, imported_state, unique
+from pipeline.convert import convert, imported_state, model_card, unique
 from pipeline.families import get_family
 from pipeline.families.bert import BertConfig
 
@@ -50,6 +50,13 @@ def test_exported_run_has_the_trained_weights(trained, tmp_path):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     assert tokenizer("w1 w2")["input_ids"] == [2, *tokenizer.convert_tokens_to_ids(["w1", "w2"]), 3]
     assert "5 steps" in (tmp_path / "out" / "README.md").read_text().replace("\n", " ")
+
+
+@pytest.mark.parametrize(("name", "shown"), [("lamb", "LAMB"), ("adamw", "AdamW"), (None, "imported weights")])
+def test_the_card_names_the_optimizer_that_was_used(name, shown):
+    """The recipe's; weights that were imported had none of ours."""
+    state = imported_state("bert", CONFIG, VOCAB_SIZE, {}) | ({"recipe": {"optimizer": {"name": name}}} if name else {})
+    assert f"(fp32, {shown})" in model_card("model", state)
 
 
 def test_import_is_the_inverse_of_export(trained, tmp_path):
