@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = {
     "preprocessing": [
-        {"errors"},
+        {"errors", "faults"},
         {"files", "schema", "progress", "workers", "documents"},
         {"sources", "download"},
         {"filters", "sentences", "tokenizer", "segments"},
@@ -53,7 +53,7 @@ SOLE_IMPORTERS = {
     "rich": ("pipeline/follow.py",),
 }
 
-SHARD_FORMAT = {"preprocessing.files", "preprocessing.schema", "preprocessing.shards"}
+SHARD_FORMAT = {"preprocessing.faults", "preprocessing.files", "preprocessing.schema", "preprocessing.shards"}
 
 FILES = sorted(path for top in (*FLOORS, "benchmarks") for path in (ROOT / top).rglob("*.py"))
 

@@ -96,7 +96,7 @@ def test_wrong_paths_end_in_one_line(trained, tmp_path, arguments, message):
     """Exit 1, one `error:` line, nothing written."""
     arguments = [text.format(directory=trained[1], tmp=tmp_path) for text in arguments]
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.convert", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "pipeline.convert", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 1, done.stderr
     assert message in done.stderr and done.stderr.count("error:") == 1 and "Traceback" not in done.stderr
