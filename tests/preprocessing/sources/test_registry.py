@@ -29,14 +29,14 @@ def test_sources_are_read_in_the_order_given(tmp_path):
     paths = ["jsonl:b.jsonl", "text:a.txt", "file:a.txt", "books:a.txt"]
     specifications = [specification.replace(":", f":{tmp_path}/") for specification in paths]
     splits = plan_sources(specifications, 10**6, "body")
-    texts = [record.text for source in splits for split in source for record in split.records()]
+    texts = [record.text for source in splits for split in source.splits for record in split.records()]
     assert texts == ["Three.", "One.\n", "Two.\n", "One.\nTwo.", "One.\nTwo."]
 
 
 @pytest.mark.parametrize("specification", ["wiki.jsonl", "csv:a.csv", "jsonl:", "books:", "embedded:x"])
 def test_an_unknown_source_lists_the_known(specification):
     """The message repeats what was given and what can be."""
-    with pytest.raises(DataError, match=rf"'{specification}' is none of .*jsonl:PATH .* embedded"):
+    with pytest.raises(DataError, match=rf"'{specification}' is none of .*jsonl:PATH, .* embedded"):
         plan_sources([specification], 10**6, "text")
 
 
