@@ -9,10 +9,10 @@ from pathlib import PurePosixPath
 
 from preprocessing.sources.compressed import without_compression
 
-UNFINISHED = "unfinished download; run the download again"
+UNFINISHED = "unfinished download (run it again)"
 HIDDEN, CHECKSUM, README, METADATA = "hidden", "checksum or signature", "readme or licence", "metadata"
 MEDIA = "picture, sound, style or program"
-PACKED = "archive; unpack it"
+PACKED = "archive (unpack it)"
 
 _UNFINISHED_SUFFIXES = (".part", ".partial", ".crdownload", ".download", ".incomplete", ".aria2", ".filepart", ".tmp")
 _CHECKSUM = re.compile(
@@ -66,4 +66,5 @@ def other_form(name: str, kind: str) -> str:
     path = PurePosixPath(name.lower())
     if path.suffix in _PACKED_SUFFIXES or suffix_of(name) in _PACKED_SUFFIXES:
         return PACKED
-    return f"not read as {kind}: {suffix_of(name) or 'files without a known suffix'}"
+    suffix = suffix_of(name)
+    return f"{suffix}, which {kind} does not read" if suffix else f"neither name nor content of {kind}"

@@ -127,12 +127,12 @@ def _unknown(specification: str) -> str:
 
 def _meant(specification: str) -> list[str]:
     """The sources that may be meant: of a path without its kind, or of a kind by another name."""
+    name, colon, rest = specification.partition(":")
     path = Path(specification).expanduser()
-    if kinds := _kinds_of(path):
+    if (path.exists() or not colon) and (kinds := _kinds_of(path)):
         return [f"{kind}:{specification}" for kind in kinds]
     if path.exists():
         return [f"file:{specification}"]
-    name, _, rest = specification.partition(":")
     meant = [known for known, kind in KINDS.items() if name.lower() in (known, *kind.aliases)]
     meant = meant or get_close_matches(name.lower(), [*KINDS, "embedded"], 1)
     return [kind if kind == "embedded" else f"{kind}:{rest or 'PATH'}" for kind in meant]

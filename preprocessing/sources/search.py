@@ -21,7 +21,7 @@ _HEAD_BYTES = 1 << 16
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _POINTER_BYTES = 1024
 """A pointer of Git LFS is shorter."""
-_POINTED = "pointer of Git LFS, not the file; run `git lfs pull`"
+_POINTED = "pointer of Git LFS, not the file (run `git lfs pull`)"
 _PACKERS = {b"7z\xbc\xaf\x27\x1c": ("7-Zip", "7z x"), b"Rar!": ("RAR", "unrar x"), b"PK\3\4": ("zip", "unzip")}
 
 
