@@ -255,7 +255,7 @@ def test_a_damaged_member_of_a_zip_does_not_stop_the_others(tmp_path):
         (
             "x/a.pdf",
             b"%PDF",
-            r"x: no file below it is read as books .* left out: .*\.pdf: 1 \(a\.pdf\)",
+            r"x: no file below it is read as books .* left out: \.pdf, which .*: 1 \(a\.pdf\)",
         ),
         ("x/..", None, "no such file or directory"),
     ],
