@@ -51,6 +51,7 @@ _OPENERS: dict[str, Callable[[Any], Any]] = {
     ".tar.xz": lzma.open,
     ".txz": lzma.open,
     ".tar.zst": COMPRESSIONS[".zst"].open,
+    ".tzst": COMPRESSIONS[".zst"].open,
 }
 _TAR_DAMAGE = (tarfile.TarError, ValueError, *PACKING_DAMAGE)
 _COMPRESSED_RATIO = 3

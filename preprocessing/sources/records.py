@@ -18,7 +18,7 @@ from preprocessing.documents import BROKEN_JSON, DOCUMENT_TOO_LARGE, NO_TEXT_KEY
 from preprocessing.errors import DataError
 from preprocessing.files import reading
 from preprocessing.sources.compressed import is_compressed, open_text, text_bytes
-from preprocessing.sources.search import FileSearch, Form
+from preprocessing.sources.search import HEAD_BYTES, FileSearch, Form
 from preprocessing.sources.textkey import NoTextError, find_text
 from preprocessing.textfiles import MARK, decode_text, marked_encoding
 
@@ -27,6 +27,7 @@ MAX_DOCUMENT_BYTES = 64 << 20
 _CHUNK = 1 << 20
 _ONE_VALUE = re.compile(rb"\s*(?:\[|\{\s*\n)")
 """How JSON begins that is one value, and not an object per line."""
+_OBJECT = re.compile(rb"\{[ \t]*[\"}]")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 Item = TypeVar("Item")
@@ -201,14 +202,14 @@ def join_lines(text: str) -> str:
 def is_json_lines(head: bytes) -> bool:
     """Whether a file that begins so has an object in its first line."""
     head = head.removeprefix(MARK.encode()).lstrip()
-    return head.startswith(b"{") and not _ONE_VALUE.match(head)
+    return bool(_OBJECT.match(head))
 
 
 def is_text(head: bytes) -> bool:
     """Whether a file that begins so is plain text: UTF-8, or what a byte-order mark announces, and no JSON Lines."""
     if not marked_encoding(head):
         try:
-            codecs.getincrementaldecoder("utf-8")().decode(head)
+            codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD_BYTES)
         except UnicodeDecodeError:
             return False
     return bool(head.strip()) and (marked_encoding(head) != "" or not _CONTROL.search(head)) and not is_json_lines(head)

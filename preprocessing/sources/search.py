@@ -11,18 +11,32 @@ from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import NamedTuple
 
 from preprocessing.errors import DataError
 from preprocessing.inputs import FileCounts, FoundFile, LeftOutError
-from preprocessing.sources.compressed import open_text, without_compression
-from preprocessing.sources.filenames import README, UNFINISHED, companion, other_form, suffix_of
+from preprocessing.sources.compressed import is_compressed, open_text, without_compression
+from preprocessing.sources.filenames import PACKED, README, UNFINISHED, companion, other_form, suffix_of
 
-_HEAD_BYTES = 1 << 16
+HEAD_BYTES = 1 << 16
+"""How much of a file is looked at."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _POINTER_BYTES = 1024
 """A pointer of Git LFS is shorter."""
 _POINTED = "pointer of Git LFS, not the file (run `git lfs pull`)"
+_STAGE_NAME, _OWN = "stage.json", "written by this program"
+"""A directory that holds such a file was made from sources, and is none."""
 _PACKERS = {b"7z\xbc\xaf\x27\x1c": ("7-Zip", "7z x"), b"Rar!": ("RAR", "unrar x"), b"PK\3\4": ("zip", "unzip")}
+
+
+class _Walked(NamedTuple):
+    """A file that a search comes by."""
+
+    root: Path
+    """The directory from which its name tells something."""
+    path: Path
+    own: bool
+    """Whether a run of this program wrote it."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,7 @@ class FileSearch:
             _check_named(path, form)
             return [path]
         self.place = str(path)
-        walked = sorted(_walk(path), key=lambda found: found[1])
+        walked = sorted(_walk(path), key=lambda found: found.path)
         found = [*self._accepted(walked, form)]
         if not found:
             self._check_any(path, form)
@@ -99,10 +113,10 @@ class FileSearch:
         if self.place:
             self.counts.check(self.place, max_share)
 
-    def _accepted(self, found: Iterable[tuple[Path, Path]], form: Form) -> Iterator[Path]:
-        for root, path in found:
+    def _accepted(self, found: Iterable[_Walked], form: Form) -> Iterator[Path]:
+        for root, path, own in found:
             name = str(path.relative_to(root))
-            reason, lost = _reason(path, name, form)
+            reason, lost = (_OWN, False) if own else _reason(path, name, form)
             size = path.stat().st_size if path.is_file() else 0
             self.counts.add(FoundFile(name, size, reason, lost))
             if not reason:
@@ -120,33 +134,36 @@ def read_head(path: Path) -> bytes:
     """The first bytes of a file, unpacked; none of one that is damaged there."""
     try:
         with open_text(path) as file:
-            return file.read(_HEAD_BYTES)
+            return file.read(HEAD_BYTES)
     except DataError:
         return b""
 
 
-def _walk(path: Path) -> Iterator[tuple[Path, Path]]:
-    """Each file below a directory, or that matches a pattern, and where its name begins to tell something."""
+def _walk(path: Path) -> Iterator[_Walked]:
+    """Each file below a directory, or that matches a pattern."""
     if path.is_dir():
-        yield from ((path, file) for file in _below(path))
+        yield from _below(path)
         return
     matches = [Path(match) for match in glob.glob(str(path), recursive=True)] if glob.has_magic(str(path)) else []
     if not matches:
         raise DataError(f"{path}: {_missing(path)}")
     for match in matches:
         if not match.is_dir():
-            yield match.parent, match
+            yield _Walked(match.parent, match, False)
         elif "**" not in path.parts:  # Which matches the files below, too.
-            yield from ((match, file) for file in _below(match))
+            yield from _below(match)
 
 
-def _below(path: Path) -> Iterator[Path]:
+def _below(root: Path) -> Iterator[_Walked]:
     def fail(error: OSError) -> None:
         raise error
 
-    for folder, folders, names in os.walk(path, onerror=fail):
-        yield from (Path(folder, name) for name in names)
-        yield from (Path(folder, name) for name in folders if Path(folder, name).is_symlink())
+    own: set[str] = set()
+    for folder, folders, names in os.walk(root, onerror=fail):
+        if (_STAGE_NAME in names and Path(folder) != root) or os.path.dirname(folder) in own:
+            own.add(folder)
+        names += [name for name in folders if Path(folder, name).is_symlink()]
+        yield from (_Walked(root, Path(folder, name), folder in own) for name in names)
 
 
 def _missing(path: Path) -> str:
@@ -197,8 +214,13 @@ def _reason(path: Path, name: str, form: Form) -> tuple[str, bool]:
     if form.names(path.name):
         return "", False
     reason = other_form(path.name, form.kind)
-    looks = form.any_suffix or not suffix_of(path.name)
-    return ("", False) if looks and form.has_content(read_head(path)) else (reason, True)
+    looks = reason != PACKED and (form.any_suffix or not suffix_of(path.name))
+    return ("", False) if looks and form.has_content(_content(path, form)) else (reason, True)
+
+
+def _content(path: Path, form: Form) -> bytes:
+    """The first bytes of a file; none of a compressed one where the form has none."""
+    return b"" if is_compressed(path) and not form.compressed else read_head(path)
 
 
 def _special(path: Path) -> str:
