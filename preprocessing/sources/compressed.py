@@ -122,6 +122,7 @@ class _Streams(io.RawIOBase):
         self._file = file
         self._make = make
         self._decompressor = make()
+        self._ended = False
 
     def readable(self) -> bool:
         return True
@@ -138,9 +139,11 @@ class _Streams(io.RawIOBase):
 
     def _next(self) -> bytes | None:
         """What to decompress next, with a new decompressor where a stream begins; None: the end of the file."""
+        if self._ended:
+            return None
         if self._decompressor.eof:
             packed = self._after_padding()
-            self._decompressor = self._make()
+            self._decompressor, self._ended = self._make(), not packed
             return packed or None
         if not self._decompressor.needs_input:
             return b""

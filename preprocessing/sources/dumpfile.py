@@ -9,7 +9,7 @@ import mmap
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from preprocessing.documents import MISSING_END
 from preprocessing.sources.compressed import COMPRESSIONS, PACKING_DAMAGE, compression_of, is_compressed, open_text
@@ -55,8 +55,9 @@ def can_be_entered(path: Path) -> bool:
 
 def _packed_chunks(path: Path) -> Iterator[Chunk]:
     with open_text(path) as file:
+        reader: Any = file
         try:
-            while data := file.read(_CHUNK):
+            while data := reader.read1(_CHUNK):  # What there is before damage, which read() would drop.
                 yield Chunk(data, own=True)
         except PACKING_DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:

@@ -62,6 +62,14 @@ def test_lines_are_those_of_the_plain_file(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("size", [1, 100, 1 << 20])
+def test_the_end_is_the_end_however_often_one_reads(tmp_path, suffix, size):
+    """Also where more is asked for than a buffer holds."""
+    with open_text(packed(tmp_path, suffix, PACK[suffix](b"one"))) as file:
+        assert b"".join(file.read(size) for _ in range(6)) == b"one"
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_file_cut_short_is_named(tmp_path, suffix):
     """Wherever the download broke off, it is an error with the path, not half a corpus."""
     data = PACK[suffix](TEXT)

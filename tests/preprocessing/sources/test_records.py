@@ -120,6 +120,51 @@ def test_a_bad_line_is_told_by_kind_and_place(tmp_path, line, kind, detail):
     assert splits[0].place(bad.position) == f"{path}:3"
 
 
+@pytest.mark.parametrize("suffix", ["", *sorted(PACK)])
+@pytest.mark.parametrize("split_bytes", [5, 10**6])
+def test_a_byte_order_mark_is_no_text(tmp_path, suffix, split_bytes):
+    """At the start of a file, of a further file that was appended, and of a text; positions count it."""
+    mark = b"\xef\xbb\xbf"
+    lines = [b'{"text": "One."}\n', b'{"text": "Two."}\n', b'{"text": "\\ufeffThree."}\n']
+    pack = PACK.get(suffix, bytes)
+    path = tmp_path / f"a.jsonl{suffix}"
+    path.write_bytes(pack(mark + lines[0] + mark + lines[1] + lines[2]))
+    assert [(record.text, record.position) for record in read(plan_jsonl(path, split_bytes, "text"))] == [
+        ("One.", 0),
+        ("Two.", 3 + len(lines[0])),
+        ("Three.", 6 + len(lines[0]) + len(lines[1])),
+    ]
+    path = tmp_path / f"a.txt{suffix}"
+    path.write_bytes(pack(mark + b"One.\n\n" + mark + b"Two.\n"))
+    assert [record.text for record in read(plan_text(path, split_bytes))] == ["One.\n", "Two.\n"]
+    assert read(plan_files(path, split_bytes)) == [Document("One.\n\ufeffTwo.", 0)]
+    path.write_bytes(pack(mark + b"\n\nOne.\n"))
+    assert [record.text for record in read(plan_text(path, split_bytes))] == ["One.\n"]
+
+
+def test_utf16_is_read_or_refused(tmp_path):
+    """A file of one document is decoded; one of many is cut at bytes, which UTF-16 does not allow."""
+    for name in ("a.txt", "a.jsonl", "b.jsonl.gz"):
+        data = '{"text": "Über."}\n'.encode("utf-16")
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert read(plan_files(tmp_path / "a.txt", 100)) == [Document('{"text": "Über."}', 0)]
+    for plan, name in ((plan_text, "a.txt"), (partial(plan_jsonl, text_key="text"), "a.jsonl")):
+        with pytest.raises(DataError, match=rf"{name}: UTF-16 by its byte-order mark, .*; convert it: iconv -f UTF-16"):
+            plan(tmp_path / name, 100)
+    with pytest.raises(DataError, match=r"b\.jsonl\.gz: UTF-16 by its byte-order mark"):
+        read(plan_jsonl(tmp_path / "b.jsonl.gz", 100, "text"))
+
+
+def test_keys_inside_objects_and_lists_of_strings(tmp_path):
+    """A key's path leads into objects; a list gives paragraphs; the nearest key is named where there is none."""
+    (tmp_path / "a.jsonl").write_text(
+        '{"article": {"body": ["One.", "Two."]}}\n{"article.body": "Three."}\n{"article": {"bdy": "Four."}}\n'
+    )
+    one, two, bad = read(plan_jsonl(tmp_path / "a.jsonl", 1000, "article.body"))
+    assert (one.text, two.text, bad.kind) == ("One.\nTwo.", "Three.", NO_TEXT_KEY)
+    assert bad.detail == "no key 'article.body'; available keys: article.bdy; set --text_key article.bdy"
+
+
 def test_a_file_is_a_document_and_a_directory_is_searched(tmp_path):
     """`file:` joins the lines of a paragraph; files come in the order of their paths, other suffixes are left out."""
     for name, text in (("b/x.txt", "Three."), ("a.md", "One\nline.\n\n\nTwo."), ("c.pdf", "no")):
