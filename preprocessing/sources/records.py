@@ -1,6 +1,6 @@
-"""Text that is already text: JSON Lines, files of blank-line separated documents, one file per document.
+"""Text that is already text: JSON Lines, and one file per document.
 
-`jsonl` and `text` files are cut into byte ranges at line or document ends, so that many workers read one big file.
+Files of many documents are cut into byte ranges at line or document ends, so that many workers read one big file.
 A compressed file cannot be entered in the middle: it is one split. Line numbers are counted only for the places that a
 report names. Text is UTF-8, with or without a byte-order mark; files of one document each may be UTF-16 with one.
 """
@@ -24,10 +24,11 @@ from preprocessing.textfiles import MARK, decode_text, marked_encoding
 
 MAX_DOCUMENT_BYTES = 64 << 20
 """Largest document, or line of JSON, that is kept in memory; a hole in a file reads as one endless line."""
-_CHUNK = 1 << 20
+CHUNK_BYTES = 1 << 20
 _ONE_VALUE = re.compile(rb"\s*(?:\[|\{\s*\n)")
 """How JSON begins that is one value, and not an object per line."""
 _OBJECT = re.compile(rb"\{[ \t]*[\"}]")
+_TAG = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[?!a-zA-Z]")
 _CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 Item = TypeVar("Item")
@@ -83,7 +84,7 @@ class ByteRange:
             while data := file.readline(MAX_DOCUMENT_BYTES + 1):
                 end = start + len(data)
                 if len(data) > MAX_DOCUMENT_BYTES and not data.endswith(b"\n"):
-                    end += _skip_line(file)
+                    end += skip_line(file)
                 yield Line(start, end, data if start else data.removeprefix(MARK.encode()))
                 start = end
 
@@ -98,7 +99,7 @@ class JsonLines(ByteRange):
         """One record per line."""
         for start, end, line in self.lines():
             if len(line) > MAX_DOCUMENT_BYTES:
-                yield _too_large(start, end - start)
+                yield too_large(start, end - start)
             elif line.strip():
                 yield self._record(start, line)
 
@@ -120,26 +121,6 @@ class JsonLines(ByteRange):
 
 
 @dataclass(frozen=True)
-class TextDocuments(ByteRange):
-    """Documents separated by blank lines, a sentence or paragraph per line: the input of google-research/bert."""
-
-    def records(self) -> Iterator[Document | BadRecord]:
-        """One record per run of non-blank lines."""
-        first = size = 0
-        lines: list[bytes] = []
-        for start, end, line in self.lines():
-            if line.strip():
-                first = first if size else start
-                lines += [line] * (size <= MAX_DOCUMENT_BYTES)
-                size += end - start
-            elif size:
-                yield _document(lines, first, size)
-                lines, size = [], 0
-        if size:
-            yield _document(lines, first, size)
-
-
-@dataclass(frozen=True)
 class WholeFiles:
     """Files of one document each; paragraphs are separated by blank lines, the lines of one are joined."""
 
@@ -156,7 +137,7 @@ class WholeFiles:
             with open_text(path) as file:
                 data = file.read(MAX_DOCUMENT_BYTES + 1)
             if len(data) > MAX_DOCUMENT_BYTES:
-                yield _too_large(number, text_bytes(path))
+                yield too_large(number, text_bytes(path))
                 continue
             try:
                 yield Document(join_lines(decode_text(data)), number)
@@ -168,12 +149,8 @@ class WholeFiles:
         return f"{self.files[position]}:1"
 
 
-def _document(lines: list[bytes], position: int, size: int) -> Document | BadRecord:
-    """The document of these lines, which have `size` bytes, or the first of them where that is too much."""
-    return decode(b"".join(lines), position) if size <= MAX_DOCUMENT_BYTES else _too_large(position, size)
-
-
-def _too_large(position: int, size: int) -> BadRecord:
+def too_large(position: int, size: int) -> BadRecord:
+    """What is wrong with a document of so many bytes."""
     detail = (
         f"{size:,} bytes without an end, at most {MAX_DOCUMENT_BYTES:,} are read as a document; cut it into several"
     )
@@ -206,13 +183,15 @@ def is_json_lines(head: bytes) -> bool:
 
 
 def is_text(head: bytes) -> bool:
-    """Whether a file that begins so is plain text: UTF-8, or what a byte-order mark announces, and no JSON Lines."""
+    """Whether a file that begins so is plain text: UTF-8, or what a byte-order mark announces, and no JSON or XML."""
     if not marked_encoding(head):
         try:
             codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD_BYTES)
         except UnicodeDecodeError:
             return False
-    return bool(head.strip()) and (marked_encoding(head) != "" or not _CONTROL.search(head)) and not is_json_lines(head)
+    if not marked_encoding(head) and _CONTROL.search(head):
+        return False
+    return bool(head.strip()) and not is_json_lines(head) and not _TAG.match(head)
 
 
 def _refuse_one_value(head: bytes) -> str:
@@ -223,19 +202,13 @@ def _refuse_one_value(head: bytes) -> str:
 
 
 JSONL = Form("jsonl", (".jsonl", ".ndjson", ".jsonlines", ".jl"), is_json_lines, refuses=_refuse_one_value)
-TEXT = Form("text", (".txt", ".text"), is_text, any_suffix=False)
 FILES = Form("file", (".txt", ".text", ".md", ".markdown"), is_text, any_suffix=False, with_readmes=True)
 
 
 def plan_jsonl(path: Path, split_bytes: int, text_key: str, search: FileSearch | None = None) -> list[JsonLines]:
     """Splits of a file of JSON Lines, or of all in a directory."""
-    ranges = _plan_ranges(path, JSONL, split_bytes, _skip_line, search)
-    return [JsonLines(*cut, text_key) for cut in ranges]
-
-
-def plan_text(path: Path, split_bytes: int, search: FileSearch | None = None) -> list[TextDocuments]:
-    """Splits of a text file, or of all in a directory."""
-    return [TextDocuments(*cut) for cut in _plan_ranges(path, TEXT, split_bytes, _skip_document, search)]
+    files = (search or FileSearch()).files(path, JSONL)
+    return [JsonLines(*part, text_key) for file in files for part in cut(file, split_bytes, skip_line)]
 
 
 def plan_files(path: Path, split_bytes: int, search: FileSearch | None = None) -> list[WholeFiles]:
@@ -261,23 +234,20 @@ def group(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> lis
     return [tuple(group) for group in groups]
 
 
-def _plan_ranges(
-    path: Path, form: Form, split_bytes: int, skip: Callable[[BinaryIO], object], search: FileSearch | None
-) -> Iterator[tuple[Path, int, int | None]]:
-    """Cuts each file about every `split_bytes` bytes, where `skip` stops after being put there."""
-    for file in (search or FileSearch()).files(path, form):
-        if is_compressed(file):
-            yield file, 0, None
-            continue
-        start, size = 0, file.stat().st_size
-        with reading(file), file.open("rb") as data:
-            _check_utf8(file, data)
-            while start < size:
-                data.seek(start + split_bytes - 1)
-                skip(data)
-                stop = min(data.tell(), size)
-                yield file, start, stop
-                start = stop
+def cut(file: Path, split_bytes: int, skip: Callable[[BinaryIO], object]) -> Iterator[tuple[Path, int, int | None]]:
+    """Cuts a file about every `split_bytes` bytes, where `skip` stops after being put there."""
+    if is_compressed(file):
+        yield file, 0, None
+        return
+    start, size = 0, file.stat().st_size
+    with reading(file), file.open("rb") as data:
+        _check_utf8(file, data)
+        while start < size:
+            data.seek(start + split_bytes - 1)
+            skip(data)
+            stop = min(data.tell(), size)
+            yield file, start, stop
+            start = stop
 
 
 def _check_utf8(path: Path, file: Any) -> None:
@@ -294,17 +264,11 @@ def _check_utf8(path: Path, file: Any) -> None:
         )
 
 
-def _skip_line(file: BinaryIO) -> int:
+def skip_line(file: BinaryIO) -> int:
     """Reads to the end of the line, a megabyte at a time; the number of bytes."""
     size = 0
-    while part := file.readline(_CHUNK):
+    while part := file.readline(CHUNK_BYTES):
         size += len(part)
         if part.endswith(b"\n"):
             break
     return size
-
-
-def _skip_document(file: BinaryIO) -> None:
-    _skip_line(file)
-    while file.readline(_CHUNK).strip():
-        pass

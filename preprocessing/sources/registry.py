@@ -15,7 +15,8 @@ from preprocessing.sources.columns import ARROW, PARQUET, plan_arrow, plan_parqu
 from preprocessing.sources.dumpnames import WIKIPEDIA
 from preprocessing.sources.embedded import plan_embedded
 from preprocessing.sources.filenames import companion, suffix_of
-from preprocessing.sources.records import FILES, JSONL, TEXT, plan_files, plan_jsonl, plan_text
+from preprocessing.sources.plaintext import TEXT, plan_text
+from preprocessing.sources.records import FILES, JSONL, plan_files, plan_jsonl
 from preprocessing.sources.search import FileSearch, Form, read_head
 from preprocessing.sources.wikipedia import plan_wikipedia
 
@@ -51,7 +52,7 @@ KINDS: dict[str, Kind] = {
     "parquet": Kind("a document per row", PARQUET, plan_parquet, ("pq",)),
     "arrow": Kind("the same, as Hugging Face datasets saves it", ARROW, plan_arrow, ("feather", "ipc", "dataset")),
     "text": Kind(
-        "blank lines between documents, a sentence or paragraph per line",
+        "blank lines between documents, a sentence or paragraph per line; or the files of WikiExtractor",
         TEXT,
         lambda path, split_bytes, _, search: plan_text(path, split_bytes, search),
         ("txt", "plain"),

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from preprocessing.documents import BROKEN_JSON, DOCUMENT_TOO_LARGE, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
-from preprocessing.sources import records
+from preprocessing.sources import plaintext, records
 from preprocessing.sources.compressed import zstd
-from preprocessing.sources.records import join_lines, plan_files, plan_jsonl, plan_text
+from preprocessing.sources.plaintext import plan_text
+from preprocessing.sources.records import join_lines, plan_files, plan_jsonl
 
 PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}
 
@@ -51,7 +52,8 @@ def test_cutting_a_text_file_changes_nothing(tmp_path_factory, documents, split_
 def test_an_endless_line_is_not_kept_in_memory(tmp_path, monkeypatch, name, split_bytes):
     """A hole in a file reads as zeros without line ends: one bad record that counts by its bytes; the rest is read."""
     monkeypatch.setattr(records, "MAX_DOCUMENT_BYTES", 1000)
-    monkeypatch.setattr(records, "_CHUNK", 100)
+    monkeypatch.setattr(plaintext, "MAX_DOCUMENT_BYTES", 1000)
+    monkeypatch.setattr(records, "CHUNK_BYTES", 100)
     before, after = [b'{"text": "%s"}\n\n' % text for text in (b"One.", b"Two.")]
     for hole, size in ((b"\0" * 5000 + b"\n\n", 5001), (b"Line.\n" * 500 + b"\n", 3000)):
         path = tmp_path / f"a.{name}"

@@ -12,7 +12,8 @@ from preprocessing.sources.books import BOOKS
 from preprocessing.sources.columns import ARROW, PARQUET
 from preprocessing.sources.dumpnames import WIKIPEDIA
 from preprocessing.sources.filenames import HIDDEN, PACKED, README, UNFINISHED
-from preprocessing.sources.records import FILES, JSONL, TEXT
+from preprocessing.sources.plaintext import TEXT
+from preprocessing.sources.records import FILES, JSONL
 from preprocessing.sources.search import FileSearch
 
 LINE, PROSE, XML = b'{"text": "One."}\n', b"One.\n\nTwo.\n", b"<mediawiki><siteinfo></siteinfo></mediawiki>"
@@ -26,6 +27,7 @@ READ = {
     TEXT: {
         **dict.fromkeys(["a.txt", "B.TXT", "c.text", "part-00000", "wiki_00", "d.txt.utf-8"], PROSE),
         "E.TXT.GZ": gzip.compress(PROSE),
+        "wiki_01": b'<doc id="1" url="" title="One">\nOne\n\nText.\n</doc>\n',
         "utf16": PROSE.decode().encode("utf-16"),
     },
     FILES: dict.fromkeys(["a.txt", "B.MD", "c.markdown", "d", "x/readme.md"], PROSE),
@@ -42,7 +44,7 @@ READ = {
 LEFT_OUT = {
     JSONL: {"a.csv": b"text\n", "list.json": b"[\n" + LINE, "pretty.json": b'{\n"text": 1}', "b.rtf": b"{\\rtf1"},
     TEXT: {"a.pdf": b"%PDF", "b.html": b"<p>", "part-00000": LINE, "c": b"\x00\x01", "d": b"caf\xe9", "raw.en": PROSE},
-    FILES: {"a.html": b"<p>", "part-00000": LINE},
+    FILES: {"a.html": b"<p>", "part-00000": LINE, "wiki_00": b'<doc id="1">\nOne.\n</doc>', "b": b"<!DOCTYPE html>"},
     BOOKS: {"a.html": b"<p>", "b.pdf": b"%PDF", "c.rar": b"Rar!"},
     PARQUET: {"a.csv": b"text\n", "part-00000": b"ARROW1", "a.parquet.gz": gzip.compress(b"PAR1")},
     ARROW: {"a.parquet": b"PAR1", "part-00000": LINE},
