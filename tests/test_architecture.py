@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     "preprocessing": [
         {"errors", "faults"},
-        {"files", "schema", "progress", "workers", "documents"},
+        {"files", "inputs", "schema", "progress", "textfiles", "workers"},
+        {"documents"},
         {"sources", "download"},
         {"filters", "sentences", "tokenizer", "segments"},
         {"shards"},
