@@ -23,16 +23,21 @@ from preprocessing.documents import (
     BOOK_TOO_LARGE,
     CONTRADICTORY_MARKERS,
     DAMAGED_ARCHIVE,
+    DAMAGED_EPUB,
     MISSING_END,
+    OTHER_CONTENT,
+    UNREADABLE,
     BadRecord,
     Document,
 )
 from preprocessing.errors import DataError
 from preprocessing.sources.booktext import BadBookError, decode_book, paragraphs
+from preprocessing.sources.content import foreign_content, html_fault, is_html
 from preprocessing.sources.epub import ZIP_DAMAGE, epub_to_text
 from preprocessing.sources.gutenberg import strip_boilerplate
 from preprocessing.sources.markdown import markdown_to_text
-from preprocessing.sources.records import find_files, group_files
+from preprocessing.sources.records import find_files, group
+from preprocessing.sources.xhtml import xhtml_to_text
 
 SUFFIXES = (".txt", ".md", ".epub")
 MAX_TEXT_BYTES = 64 << 20
@@ -48,6 +53,10 @@ _OPENERS: dict[str, Callable[[IO[bytes]], Any]] = {
     ".tar.xz": lzma.open,
 }
 _TAR_DAMAGE = (tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, ValueError)
+_OF_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of opening and reading that say nothing about the file: any other one would fail as well."""
+_ZIP = b"PK"
+_HEAD = 20_000
 _COMPRESSED_RATIO = 3
 _CHUNK = 1 << 20
 
@@ -61,14 +70,20 @@ class BookFiles:
     @property
     def num_bytes(self) -> int:
         """Bytes of the files."""
-        return sum(path.stat().st_size for path in self.files)
+        return sum(map(_file_bytes, self.files))
 
     def records(self) -> Iterator[Document | BadRecord]:
-        """The books; a position is the file's number."""
+        """The books; one that cannot be read is a bad record. A position is the file's number."""
         for number, path in enumerate(self.files):
-            with path.open("rb") as file:
-                data = _read(file, path.name)
-            yield from read_book(path.name, data, number)
+            try:
+                with path.open("rb") as file:
+                    data = _read(file, path.name)
+            except OSError as error:
+                if error.errno in _OF_PROCESS:
+                    raise
+                yield BadRecord(UNREADABLE, number, f"{error.strerror}; put it right, or remove the file")
+            else:
+                yield from read_book(path.name, data, number)
 
     def place(self, position: int) -> str:
         """The file's path."""
@@ -206,12 +221,32 @@ def _to_text(name: str, data: bytes) -> str:
     if len(data) > _max_bytes(name):
         remedy = "a corpus in one file is read with text: or jsonl:"
         raise BadBookError(BOOK_TOO_LARGE, f"more than {_max_bytes(name):,} bytes; {remedy}")
-    match _suffix(name):
-        case ".epub":
-            return epub_to_text(data, MAX_TEXT_BYTES)
-        case ".md":
-            return markdown_to_text(decode_book(data))
-    return decode_book(data)
+    is_epub = _suffix(name) == ".epub"
+    if is_epub and data.startswith(_ZIP):
+        return epub_to_text(data, MAX_TEXT_BYTES)
+    if found := foreign_content(data):
+        raise BadBookError(OTHER_CONTENT, f"holds {found}; fetch the book itself, or give the file its true suffix")
+    if is_epub and is_html(data[:_HEAD].decode("latin-1"), anywhere=False):
+        raise BadBookError(OTHER_CONTENT, "holds an HTML page, not an EPUB; fetch it again")
+    if is_epub:
+        raise BadBookError(DAMAGED_EPUB, "is not a zip file, as an EPUB is; fetch it again")
+    text = decode_book(data)
+    is_markdown = _suffix(name) == ".md"
+    if is_html(text, anywhere=not is_markdown):
+        return _html_to_text(text)
+    return markdown_to_text(text) if is_markdown else text
+
+
+def _html_to_text(html: str) -> str:
+    """The text of a book that is HTML under another name.
+
+    Raises:
+        BadBookError: it is an error page, or has too little text to be a book.
+    """
+    text = xhtml_to_text(html)
+    if fault := html_fault(html, text):
+        raise BadBookError(OTHER_CONTENT, f"holds {fault}")
+    return text
 
 
 def _read(file: IO[bytes], name: str) -> bytes:
@@ -248,7 +283,15 @@ def plan_books(path: Path, split_bytes: int) -> list[BookFiles] | list[BookTar] 
         raise DataError(
             f"{path}: no book; give a directory, .zip or .tar (.gz, .bz2, .xz) of {', '.join(SUFFIXES)} files"
         )
-    return [BookFiles(group) for group in group_files(files, split_bytes)]
+    return [BookFiles(books) for books in group(files, _file_bytes, split_bytes)]
+
+
+def _file_bytes(path: Path) -> int:
+    """Bytes of a file; 0 where that cannot be told, as of a link to nowhere, which is a bad record when it is read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _plan_zip(path: Path, split_bytes: int) -> list[BookZip]:
@@ -256,6 +299,7 @@ def _plan_zip(path: Path, split_bytes: int) -> list[BookZip]:
         with zipfile.ZipFile(path) as archive:
             sizes = [member.file_size for member in _zip_books(archive)]
     except ZIP_DAMAGE as error:
+        _raise_if_of_disk(error)
         raise DataError(f"{path}: damaged zip file ({error}); fetch it again") from None
     if not sizes:
         raise DataError(f"{path}: no member ends in {', '.join(SUFFIXES)}; check the path in --sources")

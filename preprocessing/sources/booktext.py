@@ -46,6 +46,7 @@ _EMPHASIS = re.compile(
     r"|(?<![\w*])(?P<stars>\*{1,3})(?P<c>[^\s*](?:[^*]*[^\s*])?)(?P=stars)(?![\w*])"
     r"|(?<![\w=])=(?P<d>[^\s=](?:[^=]*[^\s=])?)=(?![\w=])"
 )
+_INLINE_TAG = re.compile(r"</?(?:i|b|u|em|sc|tt|strong|small|big|sup|sub)>", re.IGNORECASE)
 _LONE_MARK = re.compile(r"(?<!\w)_(?!_)|(?<!_)_(?!\w)|(?<!\w)\*+|\*+(?!\w)")
 
 _HYPHEN = "-\u2010\u00ad"
@@ -176,4 +177,6 @@ def _plain(text: str) -> str:
     if "_" in text or "*" in text or "=" in text:
         text = _EMPHASIS.sub(lambda mark: mark["a"] or mark["b"] or mark["c"] or mark["d"], text)
         text = _LONE_MARK.sub("", text)
+    if "<" in text:
+        text = _INLINE_TAG.sub("", text)
     return text
