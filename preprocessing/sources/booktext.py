@@ -2,7 +2,7 @@
 
 Blank lines separate blocks: paragraphs, headings, stanzas. The lines of a block are joined, those of verse too, because
 sentences run on from line to line and BERT's tokenizer knows no lines. A chapter heading is a paragraph of its own.
-Left out: page numbers, running heads, tables of contents (sources/pages.py), pictures and their captions, marks of
+Left out: page numbers and running heads (sources/pages.py), tables of contents (sources/contents.py), pictures and their captions, marks of
 notes and of emphasis, rules. Notes set into a sentence follow the paragraph.
 
 In the form in which BookCorpus circulates each line is a sentence and blank lines are rare; there a line stays a line.
@@ -10,10 +10,12 @@ BookCorpus as one file of many books without boundaries (`books_large_p1.txt`) i
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from preprocessing.documents import NOT_UTF8
-from preprocessing.sources.pages import drop_contents, drop_page_furniture, split_heading
+from preprocessing.sources.contents import drop_contents
+from preprocessing.sources.layout import blocks_of
+from preprocessing.sources.pages import drop_page_furniture, split_heading
 
 _LINE_ENDS = re.compile("\r\n|[\r\f\v\u2028\u2029\x85]")
 _DECLARED = re.compile(
@@ -97,7 +99,7 @@ def paragraphs(text: str) -> list[str]:
     if is_sentence_per_line(lines):
         blocks = [[line] for line in lines if line]
     else:
-        blocks = drop_contents(list(_blocks(drop_page_furniture(lines))))
+        blocks = [block.lines for block in drop_contents(list(blocks_of(drop_page_furniture(lines))))]
     words = _words(text)
     joined = (_join(part, words) for block in blocks for part in split_heading(block))
     return [paragraph for block in joined for paragraph in _without_marks(block)]
@@ -112,19 +114,6 @@ def is_sentence_per_line(lines: list[str]) -> bool:
 
 def _without_rule(line: str) -> str:
     return "" if len(line) > 1 and _RULE.fullmatch(line) else line
-
-
-def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
-    """Runs of lines that are not blank."""
-    block: list[str] = []
-    for line in lines:
-        if line:
-            block.append(line)
-        elif block:
-            yield block
-            block = []
-    if block:
-        yield block
 
 
 def _words(text: str) -> set[str]:
