@@ -17,9 +17,11 @@ _PICTURES = (
     r"illustrations|plates|maps|engravings|portraits|figures|diagrams|photographs|drawings|plans|facsimiles|pictures"
 )
 _TITLE = re.compile(
-    rf"\W*(?:(?:general )?(?:table of )?contents(?: and illustrations)?(?:,? (?:(?:of|to|for) (?:the )?(?:\w+ )?)?{_VOLUME})?"
+    rf"\W*(?:(?:general )?(?:table of )?contents(?: and illustrations)?"
+    rf"(?:,? (?:(?:of|to|for) (?:the )?(?:\w+ )?)?{_VOLUME})?"
     rf"|list of (?:\w[\w-]* ){{0,2}}(?:contents|cantos|chapters|stories|poems|tales|letters|tables|sections)"
-    rf"|(?P<pictures>(?:list of (?:\w[\w-]* ){{0,2}})?(?:{_PICTURES})(?: and (?:{_PICTURES}))?(?: by\b.{{3,40}}| ?[\[(].*)?)"
+    rf"|(?P<pictures>(?:list of (?:\w[\w-]* ){{0,2}})?(?:{_PICTURES})(?: and (?:{_PICTURES}))?"
+    rf"(?: by\b.{{3,40}}| ?[\[(].*)?)"
     rf"|(?P<head>(?:chap(?:ter|\.)?s?\s+|paragraph\s+)?pages?))\W*",
     re.IGNORECASE,
 )
@@ -32,7 +34,8 @@ _ENTRY = re.compile(
     rf"\W*(?:{_KEYWORD}\b.*|(?:[ivxlc]+|\d{{1,3}})(?:[.:)—-].*|\s{{2,}}.*)?|.*[.\s]{_PAGE})\W*", re.IGNORECASE
 )
 _COLUMN = re.compile(
-    rf".*(?:\s{{2,}}|\.{{2,}}|\s\.\s*|,\s)(?:pages?\s)?{_PAGE}\W*|.*\bfrontispiece\W*|.*\bfacing page\W*", re.IGNORECASE
+    rf".*(?:\s{{2,}}|\.{{2,}}|\s\.\s*|,\s)(?:pages?\s)?{_PAGE}\W*|.*\bfrontispiece\b.*|.*\bfacing page\W*",
+    re.IGNORECASE,
 )
 _COLUMNS = re.compile(r".*[^\s.!?:;\"'”’]\s{2,}\S.*")
 _ONES = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
@@ -42,6 +45,7 @@ _NUMBERED = re.compile(
     rf"(?P<number>(?-i:[IVXLC]+)|\d{{1,3}}|{'|'.join(_NUMBER_WORDS)})(?:[.:)\s—–-]|$)",
     re.IGNORECASE,
 )
+_DASH = re.compile(r"(?<![-—])(?:--|—)(?![-—])")
 _MIN_ENTRIES = 3
 _REPEATS = range(2, 7)
 """Times that a heading stands in a book whose table of contents lists it; more often, it is another kind of line."""
@@ -105,12 +109,22 @@ class _Table:
     seen: set[str] = field(default_factory=set)
     numbers: dict[str, int] = field(default_factory=dict)
     """The last number of each kind: chapter, part."""
+    pictures: bool = False
+    """Whether any short block is an entry, as in a list of pictures at the front of the book."""
+    crossed: bool = False
+    """Whether the last blocks were no entries and began a section."""
+    after_number: bool = False
+    """Whether the last block began with a number."""
+    passed: int = 0
+    """Lines of lists since the last entry."""
+
+    def __post_init__(self) -> None:
+        title = _TITLE.fullmatch(self.book.blocks[self.start].lines[0])
+        self.pictures = bool(title and title["pictures"]) and self.start <= _FRONT * len(self.book.blocks)
 
     def end(self) -> int:
         """Number of the block after the table; `start` if there is none."""
         blocks, stop, weak = self.book.blocks, self.start, 0
-        title = _TITLE.fullmatch(blocks[self.start].lines[0])
-        pictures = bool(title and title["pictures"]) and self.start <= _FRONT * len(blocks)
         for position in range(self.start, len(blocks)):
             block = blocks[position]
             if position == self.start:
@@ -119,21 +133,37 @@ class _Table:
                     continue
             elif self._ends(block):
                 break
-            is_section = self.entries > 0 and block.gap >= _SECTION_GAP
-            found = self._entries(block, by_repetition=not is_section)
-            pictures = pictures and not is_section
+            found = self._found(block)
             if not found and is_prose(block):
                 break
-            if not found and pictures and not self._is_heading(block):
-                found = len(block.lines)
             self._remember(block)
             weak = 0 if found else weak + 1
-            if weak > _MAX_WEAK or (is_section and not found):
+            self.passed += len(block.lines) if len(block.lines) >= _MIN_ENTRIES and not found else 0
+            if weak > _MAX_WEAK:
                 break
             if found:
-                self.entries += found
+                self.entries += found + self.passed
+                self.passed, self.crossed = 0, False
                 stop = position + 1
+        while stop > self.start and _is_lone_heading(blocks[stop - 1]):
+            stop -= 1
         return stop if self.entries >= _MIN_ENTRIES else self.start
+
+    def _found(self, block: Block) -> int:
+        """How many entries a block adds to the table.
+
+        Behind a gap as between sections a heading that stands in the table proves nothing: it may be the book's own.
+        """
+        is_section = self.entries >= _MIN_ENTRIES and block.gap >= _SECTION_GAP
+        found = self._entries(block, by_repetition=not is_section and not self.crossed)
+        self.crossed = self.crossed or (is_section and not found)
+        self.pictures = self.pictures and (not is_section or found > 0)
+        if not found and self.after_number and _is_synopsis(block):
+            found = 1
+        if not found and self.pictures and not is_prose(block) and not self._is_heading(block):
+            found = len(block.lines)
+        self.after_number = found > 0 and _number(block.lines[0]) is not None
+        return found
 
     def _ends(self, block: Block) -> bool:
         """Whether the table ends before a block: at another title, or where the book begins."""
@@ -171,9 +201,12 @@ class _Table:
             or self._recurs(line, by_repetition)
             for line, number in zip(lines, counted, strict=True)
         )
-        if strong * 2 >= len(lines) or sum(counted) >= _MIN_ENTRIES:
+        is_proven = not self.crossed or any(counted) or sum(map(bool, map(_COLUMN.fullmatch, lines))) * 2 >= len(lines)
+        if is_proven and (strong * 2 >= len(lines) or sum(counted) >= _MIN_ENTRIES):
             return strong
-        if len(lines) <= _MAX_LINES and (_COLUMN.fullmatch(lines[-1]) or (head and self.book.heads[head] > 1)):
+        if len(lines) <= _MAX_LINES and (
+            _COLUMN.fullmatch(lines[-1]) or (head and not self.crossed and self.book.heads[head] > 1)
+        ):
             return 1
         return 0
 
@@ -190,6 +223,18 @@ class _Table:
 
     def _recurs(self, line: str, wanted: bool) -> bool:
         return wanted and self.book.lines[key(line)] in _REPEATS
+
+
+def _is_lone_heading(block: Block) -> bool:
+    """Whether a block that ends a table is rather the heading of what follows: a line apart, without a page."""
+    return len(block.lines) == 1 and block.gap >= _SECTION_GAP and not _COLUMN.fullmatch(block.lines[0])
+
+
+def _is_synopsis(block: Block) -> bool:
+    """Whether a block tells what a chapter is about: "The Storm--A Wreck--We are saved"."""
+    text = " ".join(block.lines)
+    dashes = len(_DASH.findall(text))
+    return len(block.lines) <= _MAX_LINES and dashes >= 2 and dashes * 100 >= len(text)
 
 
 def _number(line: str) -> tuple[str, int] | None:

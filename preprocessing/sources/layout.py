@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 ROMAN = r"(?=[ivxl])(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})"
@@ -45,9 +46,7 @@ def is_prose(block: Block) -> bool:
     lines = block.lines
     if len(lines) == 1:
         return len(lines[0]) > _LONG and bool(_SENTENCE_END.search(lines[0]))
-    full = sum(
-        len(line) + 1 + len(after.split(None, 1)[0]) > _MIN_WIDTH for line, after in zip(lines, lines[1:], strict=False)
-    )
+    full = sum(len(line) + 1 + len(after.split(None, 1)[0]) > _MIN_WIDTH for line, after in pairwise(lines))
     return full * 2 > len(lines) - 1 or any(len(line) > _LONG for line in lines)
 
 

@@ -44,7 +44,7 @@ MARKS = [
     ("one\n[Illustration]\ntwo", "one two"),
     ("a page [Pg 45] within {46} it", "a page within it"),
     ("He saw Reue [Footnote 3: It means _regret_.] there.", "He saw Reue there.\nIt means regret."),
-    ("[Footnote A: Goes on\n\nlater.]", "Goes on\nlater.]"),
+    ("[Footnote A: Goes on\n\nlater.]", "Goes on\nlater."),
     ("soft\u00adhyphen", "softhyphen"),
     ("/* NIND\nQuoted.\n*/", "Quoted."),
 ]
