@@ -37,7 +37,9 @@ _BRACKETED = (
 )
 _PICTURE = re.compile(rf"^[ \t]*{_BRACKETED}[ \t]*\n|{_BRACKETED}", re.IGNORECASE | re.MULTILINE)
 _LABEL = r"(?:(?:[IVXLC]{1,6}[a-z]?\.)?[\dA-Z*†‡§¶]{0,4}(?::[\dA-Z]{1,3})?|to line [^:\[\]]{1,60})"
-_NOTE_START = re.compile(rf"\[(?:Foot|Side)?note ?{_LABEL}:\s*", re.IGNORECASE)
+_NOTE_START = re.compile(
+    rf"\[(?:Foot|Side)?note ?(?:{_LABEL}:|(?-i:[IVXLC]{{1,6}}[a-z]?\.\d{{1,3}})\s)\s*", re.IGNORECASE
+)
 _NOTE = re.compile(rf"\s?\[(?:Foot|Side)?note ?{_LABEL}:\s*((?:[^\[\]]|\[[^\[\]]{{0,300}}\])*)(?:\]|$)", re.IGNORECASE)
 _MAX_NOTE = 30
 """Most paragraphs of a note."""

@@ -20,7 +20,7 @@ _TITLE = re.compile(
     rf"\W*(?:(?:general )?(?:table of )?contents(?: and illustrations)?"
     rf"(?:,? (?:(?:of|to|for) (?:the )?(?:\w+ )?)?{_VOLUME})?"
     rf"|list of (?:\w[\w-]* ){{0,2}}(?:contents|cantos|chapters|stories|poems|tales|letters|tables|sections)"
-    rf"|(?P<pictures>(?:list of (?:\w[\w-]* ){{0,2}})?(?:{_PICTURES})(?: and (?:{_PICTURES}))?"
+    rf"|(?P<pictures>(?:list of (?:\w[\w-]* ){{0,2}}(?:{_PICTURES})|illustrations|plates|maps)(?: and (?:{_PICTURES}))?"
     rf"(?: by\b.{{3,40}}| ?[\[(].*)?)"
     rf"|(?P<head>(?:chap(?:ter|\.)?s?\s+|paragraph\s+)?pages?))\W*",
     re.IGNORECASE,
@@ -160,7 +160,8 @@ class _Table:
         self.pictures = self.pictures and (not is_section or found > 0)
         if not found and self.after_number and _is_synopsis(block):
             found = 1
-        if not found and self.pictures and not is_prose(block) and not self._is_heading(block):
+        is_list = not is_prose(block) and not any(line.endswith((",", ";")) for line in block.lines)
+        if not found and self.pictures and is_list and not self._is_heading(block):
             found = len(block.lines)
         self.after_number = found > 0 and _number(block.lines[0]) is not None
         return found
@@ -202,7 +203,7 @@ class _Table:
             for line, number in zip(lines, counted, strict=True)
         )
         is_proven = not self.crossed or any(counted) or sum(map(bool, map(_COLUMN.fullmatch, lines))) * 2 >= len(lines)
-        if is_proven and (strong * 2 >= len(lines) or sum(counted) >= _MIN_ENTRIES):
+        if is_proven and (strong * 2 >= len(lines) or sum(counted) >= _MIN_ENTRIES - 1):
             return strong
         if len(lines) <= _MAX_LINES and (
             _COLUMN.fullmatch(lines[-1]) or (head and not self.crossed and self.book.heads[head] > 1)

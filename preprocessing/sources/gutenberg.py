@@ -36,7 +36,13 @@ _CREDIT = re.compile(
 )
 _NOTE_NAME = r"(?:original |e-?text )?transcri(?:ber|ption)['’]?s?['’]? ?(?:end)?(?:notes?|corrections?|amendments?)\b"
 _NOTES = re.compile(rf"^\W*(?:{_NOTE_NAME}|Typographical errors corrected\b.{{0,60}}$)", re.IGNORECASE | re.MULTILINE)
-_FRONT_NOTE = re.compile(rf"(?:\A\s*|\n[ \t]*\n)[ \t]*(?P<mark>[\[|+*=_-]?)[^\w\n]*{_NOTE_NAME}.*", re.IGNORECASE)
+_NOTES_ALONE = re.compile(rf"(?<=\n\n)[^\w\n]*{_NOTE_NAME}[^\w\n]*$", re.IGNORECASE | re.MULTILINE)
+"""Without Project Gutenberg's markers only a heading of its own starts notes: the words may be the author's."""
+_FRONT_NOTE = re.compile(
+    r"(?:\A\s*|\n[ \t]*\n)[ \t]*(?:\+[-=+ ]*\n[ \t]*)?(?P<mark>[\[|]?)[^\w\n]*"
+    rf"{_NOTE_NAME}(?P<rest>.*)",
+    re.IGNORECASE,
+)
 _BOX = re.compile(r"(?:\n[ \t]*[|+].*)+")
 _SECTION = re.compile(r"(?<=\S)[ \t]*(?:\n[ \t]*){4,}(?=\S|\Z)|\Z")
 """Three blank lines or more: what Project Gutenberg puts between sections."""
@@ -44,7 +50,7 @@ _PARAGRAPH = re.compile(r"\n[ \t]*\n|\Z")
 _MAX_FRONT_NOTE = 4_000
 _FRONT, _FRONT_SHARE = 5_000, 0.1
 """Notes before the text are looked for in the first characters of a book, so many or such a share of it."""
-_OURS = re.compile(rf"\W*(?:{_NOTE_NAME}|Note: Project Gutenberg also has)", re.IGNORECASE)
+_OURS = re.compile(rf"[^\w*]*(?:{_NOTE_NAME}|Note: Project Gutenberg also has)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,8 @@ def strip_boilerplate(text: str) -> str | None:
     """
     marks = _find_marks(text)
     if not marks:
-        return _without_front_notes(_without_credits(text)) if _OURS.match(text) else text
+        before = _without_front_notes(_without_credits(text)) if _OURS.match(text) else text
+        return _without_notes(before, _NOTES_ALONE)
     pieces = _between(text, marks)
     if pieces is None or not "".join(pieces).strip():
         return None
@@ -136,11 +143,11 @@ def _note_end(text: str, note: re.Match[str]) -> int:
             depth += 1 if bracket[0] == "[" else -1
             if not depth:
                 return note.start() + bracket.end()
-    elif note["mark"] in ("|", "+") and note["mark"]:
+    elif note["mark"] == "|":
         box = _BOX.match(text, note.end())
         return box.end() if box else note.end()
-    first = text.find("\n\n", note.end(), note.end() + 3) >= 0  # A heading alone: the note is what follows.
-    begin = len(text) - len(text[note.end() :].lstrip()) if first else note.end()
+    is_heading = re.fullmatch(r"\W*|.*:\W*", note["rest"])  # The note is what follows, however far below.
+    begin = len(text) - len(text[note.end() :].lstrip()) if is_heading else note.end()
     section = _SECTION.search(text, begin)
     if section and section.start() - note.start() <= _MAX_FRONT_NOTE:
         return section.start()
@@ -148,8 +155,8 @@ def _note_end(text: str, note: re.Match[str]) -> int:
     return paragraph.start() if paragraph else len(text)
 
 
-def _without_notes(text: str) -> str:
-    """Without the transcriber's notes at the end: lists of corrected misprints."""
+def _without_notes(text: str, name: re.Pattern[str] = _NOTES) -> str:
+    """Without the transcriber's notes at the end: lists of corrected misprints, below a line like `name`."""
     start = max(len(text) - _MAX_NOTES, int(len(text) * (1 - _MAX_NOTES_SHARE)))
-    notes = _NOTES.search(text, start)
+    notes = name.search(text, start)
     return text[: notes.start()] if notes else text
