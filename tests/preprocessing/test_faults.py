@@ -254,6 +254,55 @@ def test_an_unreadable_file_is_named(tmp_path, fault, kind):
     assert not (tmp_path / "out" / "documents" / "manifest.json").exists()
 
 
+@pytest.fixture
+def library(tmp_path):
+    """A directory of 50 books, the seventh of which nobody may read."""
+    folder = tmp_path / "books"
+    folder.mkdir()
+    for number in range(50):
+        (folder / f"{number:02d}.txt").write_text(f"This is book {number}. It was written by hand.\n")
+    (folder / "06.txt").chmod(0)
+    return folder
+
+
+def extract_library(library, out, *options):
+    """Status and text of the extraction, by a user who is bound by permissions."""
+    arguments = ["extract", "--sources", f"books:{library}", "--out", str(out), *options, *SERIAL]
+    return finish(arguments, preexec_fn=obey_permissions)
+
+
+def test_one_unreadable_book_of_fifty_is_counted_and_named(library, tmp_path):
+    """The job goes on without it; once it may be read, the same command says what to do and keeps what there is."""
+    out = tmp_path / "out"
+    status, text = extract_library(library, out)
+    assert status == 0 and "49 documents read" in text and "1 of 50 records are bad" in text
+    assert f"unreadable file: 1, first at\n    {library / '06.txt'}:1: Permission denied" in text
+    made = content(out)
+    status, text = extract_library(library, out)
+    assert status == 0 and f"made without 1 file(s) that could not be read, the first {library / '06.txt'}" in text
+    (library / "06.txt").chmod(0o644)
+    status, text = extract_library(library, out)
+    assert status == 1 and f'{library / "06.txt"} was "cannot be read: no permission"' in text
+    assert content(out) == made
+
+
+def test_too_many_unreadable_books_fail_and_are_read_once_put_right(library, tmp_path):
+    """The same command on the same directory leaves what one that could read them from the start leaves."""
+    (library / "08.txt").chmod(0)
+    (library / "09.txt").unlink()
+    (library / "09.txt").symlink_to("nowhere")
+    status, text = extract_library(library, tmp_path / "out", "--split_mb", "0.0002")
+    assert status == 1 and text.startswith("error: 3 of 50 records are bad")
+    assert all(str(library / name) in text for name in ("06.txt", "08.txt", "09.txt"))
+    (library / "nowhere").write_text("This book is back.\n")
+    for name in ("06.txt", "08.txt"):
+        (library / name).chmod(0o644)
+    for out in ("out", "whole"):
+        status, text = extract_library(library, tmp_path / out, "--split_mb", "0.0002")
+        assert status == 0 and "50 documents read" in text
+    assert content(tmp_path / "out") == content(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("existing", [True, False])
 def test_an_output_directory_without_write_permission_is_named(reference, tmp_path, existing):
     """Nothing can be made in it, or beside it."""
