@@ -17,7 +17,8 @@ from preprocessing.sources.books import plan_books
 
 WORD = re.compile(r"[^\W\d_]{2,}")
 TITLE = re.compile(
-    r"\W*(?:(?:table of )?contents\b.{0,40}|list of (?:[\w-]+ ){0,3}(?:cantos|illustrations|plates|maps|chapters)\b.{0,20}"
+    r"\W*(?:(?:table of )?contents\b.{0,40}"
+    r"|list of (?:[\w-]+ ){0,3}(?:cantos|illustrations|plates|maps|chapters)\b.{0,20}"
     r"|illustrations\b.{0,20})\W*",
     re.IGNORECASE,
 )

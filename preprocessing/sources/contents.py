@@ -113,8 +113,8 @@ class _Table:
     """Whether any short block is an entry, as in a list of pictures at the front of the book."""
     crossed: bool = False
     """Whether the last blocks were no entries and began a section."""
-    after_number: bool = False
-    """Whether the last block began with a number."""
+    after_entry: bool = False
+    """Whether the last block was an entry."""
     passed: int = 0
     """Lines of lists since the last entry."""
 
@@ -158,12 +158,12 @@ class _Table:
         found = self._entries(block, by_repetition=not is_section and not self.crossed)
         self.crossed = self.crossed or (is_section and not found)
         self.pictures = self.pictures and (not is_section or found > 0)
-        if not found and self.after_number and _is_synopsis(block):
+        if not found and self.after_entry and block.gap < _SECTION_GAP and _is_synopsis(block):
             found = 1
         is_list = not is_prose(block) and not any(line.endswith((",", ";")) for line in block.lines)
         if not found and self.pictures and is_list and not self._is_heading(block):
             found = len(block.lines)
-        self.after_number = found > 0 and _number(block.lines[0]) is not None
+        self.after_entry = found > 0
         return found
 
     def _ends(self, block: Block) -> bool:
@@ -205,9 +205,8 @@ class _Table:
         is_proven = not self.crossed or any(counted) or sum(map(bool, map(_COLUMN.fullmatch, lines))) * 2 >= len(lines)
         if is_proven and (strong * 2 >= len(lines) or sum(counted) >= _MIN_ENTRIES - 1):
             return strong
-        if len(lines) <= _MAX_LINES and (
-            _COLUMN.fullmatch(lines[-1]) or (head and not self.crossed and self.book.heads[head] > 1)
-        ):
+        repeated = head is not None and not self.crossed and self.book.heads[head] > 1
+        if len(lines) <= _MAX_LINES and (_COLUMN.fullmatch(lines[-1]) or counted[0] or repeated):
             return 1
         return 0
 

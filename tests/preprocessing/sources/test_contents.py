@@ -51,6 +51,8 @@ def test_what_is_not_clearly_a_table_of_contents_stays(text):
 
 BODY = "\n\n\n\nIt was a long day, and nobody had come to the house by the river since noon,\nso that she wept.\n"
 FORMS = {
+    "a long entry": "CONTENTS\n\nI. The Sea\n\nII. The Land\n\nIII. The Reverend Arthur, the Reverend Edward, Mr. Emerson and Miss Lane\nDrive Out in Carriages to See a View that Nobody of Them All Had Seen\nBefore That Day\n\nIV. The Sky",
+    "synopses below titles": "CONTENTS\n\nCHAPTER I\n\nTHE EYES     3\n\nKinds of eye--Simple and compound retinas--Upright and inverted ones of\nall beasts--Their origin\n\nCHAPTER II\n\nTHE SPINE     9",
     "Roman numbers without a dot": "CONTENTS\n\nI The Sea\nII The Land\nIII The Sky\nIV The End",
     "a block for each": "CONTENTS\n\n\nI The Sea\n\nII The Land\n\nIII The Sky\n\nIV The End",
     "number words": "CONTENTS\n\nPART 1\n\n  ONE  PLAYING\n  TWO  A FEAST\n THREE  THE BOY\n\n\nPART 2\n\n  FOUR  BURDENS\n  FIVE  BEES",
