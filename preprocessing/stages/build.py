@@ -22,6 +22,7 @@ from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.directory import complete_stage, finish_part, open_stage, stage_config
 from preprocessing.stages.mixing import check_weights, occurrences
 from preprocessing.tokenizer.encoding import encode
+from preprocessing.tokenizer.registry import size_of
 from preprocessing.tokenizer.saving import load_tokenizer, tokenizer_files
 from preprocessing.workers import run_tasks
 
@@ -124,7 +125,7 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
         splits = {name: Split.of([s for s, t in zip(shards, tasks, strict=True) if t.split == name]) for name in SPLITS}
         _check_samples(directory, splits, corpus, config.segments)
         manifest = Manifest(
-            vocab_size=load_tokenizer(tokenizer).get_vocab_size(),
+            vocab_size=size_of(load_tokenizer(tokenizer)),
             max_seq_length=config.max_seq_length,
             segments=config.segments,
             tokenizer_sha256=tokenizer_sha256,
@@ -194,7 +195,7 @@ def build_shard(task: BuildTask) -> Shard:
         tokenizer = load_tokenizer(task.directory / TOKENIZER_DIRECTORY)
         corpus = Corpus.open(task.documents)
         tokens = np.zeros(len(corpus.sources), np.int64)
-        shard = write_shard(path, _batches(task, corpus, tokenizer, tokens), tokenizer.get_vocab_size())
+        shard = write_shard(path, _batches(task, corpus, tokenizer, tokens), size_of(tokenizer))
         return asdict(replace(shard, tokens_by_source=dict(zip(corpus.sources, tokens.tolist(), strict=True))))
 
     return Shard(**finish_part(task.directory, path.stem, make))
@@ -220,7 +221,7 @@ def _batches(
         samples = task.config.strategy.samples(layout, task.config.max_seq_length, task.config.short_share, random)
         samples[:, 5] = numbers[samples[:, 5]]
         np.add.at(tokens_by_source, sources[samples[:, 5]], _lengths(samples))
-        yield gather(taken.values.values.to_numpy(), samples, task.first_document, tokenizer.get_vocab_size())
+        yield gather(taken.values.values.to_numpy(), samples, task.first_document, size_of(tokenizer))
 
 
 def _encode(corpus: Corpus, partitions: list[int], tokenizer: Tokenizer) -> pa.ListArray:
