@@ -11,12 +11,12 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     "preprocessing": [
         {"errors"},
-        {"files", "schema", "progress", "workers", "documents"},
+        {"commandline", "files", "schema", "progress", "workers", "documents"},
         {"sources", "download"},
         {"filters", "sentences", "tokenizer", "segments"},
         {"shards"},
         {"corpus", "stages"},
-        {"inspect"},
+        {"checks", "inspect"},
         {"__main__"},
     ],
     "pipeline": [

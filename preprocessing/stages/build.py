@@ -153,8 +153,7 @@ def plan_shards(corpus: Corpus, directory: Path, config: BuildConfig) -> list[Bu
         if partitions and sum(counts) < needed:
             raise DataError(
                 f"{corpus.directory}: {sum(counts)} of {sum(corpus.counts)} documents are in split {split}, segments "
-                f"{config.segments} needs at least {needed}: give more documents, or remove this directory "
-                f"and set --heldout_share (now {corpus.partitioning.heldout_share:g}) to 0 or to a larger share"
+                f"{config.segments} needs at least {needed}: {_more_documents(split, corpus, needed)}"
             )
         for number, group in enumerate(join_small(counts, needed)):
             chosen = [partitions[index] for index in group]
@@ -162,6 +161,19 @@ def plan_shards(corpus: Corpus, directory: Path, config: BuildConfig) -> list[Bu
                 BuildTask(corpus.directory, directory, split, number, chosen, first_documents[chosen[0]], config)
             )
     return tasks
+
+
+def _more_documents(split: str, corpus: Corpus, needed: int) -> str:
+    """How a split with fewer documents than `needed` may get more."""
+    total, share = sum(corpus.counts), corpus.partitioning.heldout_share
+    remedies = []
+    if share and total >= 2 * needed:
+        remedies.append(f"another --heldout_share than {share:g}, {'larger' if split == HELDOUT else 'smaller'}")
+    if share and total >= needed:
+        remedies.append("none (--heldout_share 0)")
+    if not remedies:
+        return "give more documents"
+    return f"give more documents, or remove this directory and give {', or '.join(remedies)}"
 
 
 def join_small(counts: list[int], needed: int) -> list[list[int]]:

@@ -101,9 +101,10 @@ class Tally:
         """
         allowed = f"more than max_bad_share = {max_bad_share:g} allows"
         if self.num_bad > max_bad_share * self.records:
+            remedy = ", or raise --max_bad_share" * (self.num_bad < self.records)
             raise DataError(
-                f"{self.num_bad:,} of {self.records:,} records are bad, {allowed}; correct the input, or raise "
-                f"--max_bad_share\n{self.text()}"
+                f"{self.num_bad:,} of {self.records:,} records are bad, {allowed}; correct the input{remedy}\n"
+                f"{self.text()}"
             )
         if self.lost_bytes > max_bad_share * self.total_bytes:
             raise DataError(

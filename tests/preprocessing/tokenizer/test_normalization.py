@@ -60,7 +60,7 @@ def test_what_is_removed_is_counted():
 
 
 def test_tokens_that_never_occur_are_found():
-    """Upper case and accents where they are taken away; punctuation and Chinese inside a word; not what is reachable."""
+    """Upper case and accents where they are taken away; punctuation and Chinese inside a word."""
     tokens = [*SPECIAL, "[unused1]", "a", "##a", "France", "é", "##é", "中", "##中", "中国", "##!", "!", "\u2028", "#"]
     found = unreachable(make_tokenizer(tokens, lower_case=True))
     assert found.changed == ["France", "é", "##é", "中国", "\u2028"]
