@@ -98,7 +98,9 @@ def facts_of_tokenizer(figures: TokenizerFigures) -> list[Fact]:
         Fact(
             "unreachable tokens",
             [f"{len(lost.changed):,}"],
-            f"the normalizer changes them; normal: below {MAX_UNREACHABLE:.0%}" + f", such as {shown}" * bool(shown),
+            "the normalizer changes them"
+            + f", such as {shown}" * bool(shown)
+            + f"; normal: below {MAX_UNREACHABLE:.0%}",
         ),
         Fact("tokens cut apart", [f"{len(lost.cut):,}"], "such as punctuation inside a word; published ones have some"),
     ]

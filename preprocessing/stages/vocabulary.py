@@ -128,7 +128,8 @@ def prepare_tokenizer(directory: Path, config: TokenizerConfig, documents: Path)
     if not open_stage(directory, "tokenizer", options, {"vocab_sha256": identity(config.vocab)}):
         is_extracted = (documents / MANIFEST_NAME).is_file()
         batches = sample(Corpus.open(documents), _TRIED_BYTES) if is_extracted else []
-        _publish(directory, given.tokenizer, [*given.notes], count_characters(batches), None)
+        found = Review.of(given.tokenizer, count_characters(batches))
+        _publish(directory, given.tokenizer, found, given.notes, found.warnings())
 
 
 def _train(directory: Path, config: TokenizerConfig, corpus: Corpus) -> None:
@@ -151,7 +152,10 @@ def _train(directory: Path, config: TokenizerConfig, corpus: Corpus) -> None:
             notes.append(kept_marks(counts))
     options = {} if config.coverage is None else {"character_coverage": config.coverage}
     tokenizer = config.wanted.train(batches, config.size, lower_case, strip_accents, **options)
-    _publish(directory, tokenizer, notes, counts, config)
+    found = Review.of(tokenizer, counts)
+    _publish(
+        directory, tokenizer, found, [], [*notes, *found.shortfalls(config.size, config.coverage), *found.warnings()]
+    )
 
 
 def sample(corpus: Corpus, num_bytes: float) -> list[pa.StringArray]:
@@ -167,24 +171,18 @@ def sample(corpus: Corpus, num_bytes: float) -> list[pa.StringArray]:
     return batches
 
 
-def _publish(
-    directory: Path, tokenizer: Tokenizer, notes: list[str], counts: dict[str, int], trained: TokenizerConfig | None
-) -> None:
-    """Writes the files; says what is to be known and writes it into the report.
+def _publish(directory: Path, tokenizer: Tokenizer, found: Review, told: list[str], notes: list[str]) -> None:
+    """Writes the files, the report among them, and says what is to be known.
 
     Args:
         directory: of the stage.
         tokenizer: to write.
-        notes: what is known already.
-        counts: characters of the text.
-        trained: how the tokenizer was trained; None for a given one.
+        found: its review.
+        told: what was said when the vocabulary was read.
+        notes: what is to be said.
     """
-    found = Review.of(tokenizer, counts)
-    if trained:
-        notes += found.shortfalls(trained.size, trained.coverage)
-    notes += found.warnings()
     save_tokenizer(tokenizer, directory)
-    write_json(directory / REPORT_NAME, asdict(found) | {"notes": notes})
+    write_json(directory / REPORT_NAME, asdict(found) | {"notes": [*told, *notes]})
     checksum = sha256_file(directory / "tokenizer.json")
     manifest = {"vocab_size": found.vocab_size, "tokenizer_sha256": checksum}
     complete_stage(directory, lambda: write_json(directory / MANIFEST_NAME, manifest))
