@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
+from logging import INFO, WARNING
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from preprocessing.documents import LONG_SENTENCE, NO_SENTENCES, NOT_UTF8, BadRe
 from preprocessing.errors import DataError
 from preprocessing.files import atomic_path, reading, write_json
 from preprocessing.filters import FilterConfig, collect_ngrams, load_ngrams, normalize, reason_to_drop
+from preprocessing.inputs import ArchiveFiles
 from preprocessing.progress import LOG, progress
 from preprocessing.sentences import split_sentences
-from preprocessing.sources.registry import plan_sources
+from preprocessing.sources.filenames import UNFINISHED
+from preprocessing.sources.registry import Planned, plan_sources
 from preprocessing.stages.corpus import Corpus, DocumentFile, Partitioning, Stored, key_of, write_documents
 from preprocessing.stages.deduplicate import find_duplicates, signature
 from preprocessing.stages.directory import complete_stage, finish_part, open_stage
@@ -23,6 +26,7 @@ from preprocessing.workers import run_tasks
 REPORT_NAME = "report.json"
 _MEGABYTE = 10**6
 _SMALLEST_MB, _LARGEST_MB = 0.0001, 1000
+_CHECKS = ("max_bad_share", "max_left_out_share")
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class ExtractConfig:
     """Share of the documents, by a hash of their text, that is kept out of training for evaluation."""
     max_bad_share: float = 0.01
     """Share of unusable input records above which the job fails."""
+    max_left_out_share: float = 0.5
+    """Share of the bytes of a directory or archive, in files that are not read, above which the job fails."""
     split_mb: float = 32
     """Input per task in MB; bounds a worker's memory."""
     partition_mb: float = 64
@@ -64,6 +70,10 @@ class ExtractConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, must be at least {_SMALLEST_MB} and at most {_LARGEST_MB}"
                 )
+        if not 0 <= self.max_left_out_share <= 1:
+            raise ValueError(
+                f"max_left_out_share is {self.max_left_out_share}, must be 0 to 1: it is a share, not percent"
+            )
 
 
 @dataclass(frozen=True)
@@ -86,9 +96,9 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
     Raises:
         DataError: bad input, too much of it, or a directory that holds something else.
     """
-    planned = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key)
-    splits = [split for of_source in planned for split in of_source]
-    sources = [source for source, of_source in enumerate(planned) for _ in of_source]
+    planned = _plan(config)
+    splits = [split for source in planned for split in source.splits]
+    sources = [number for number, source in enumerate(planned) for _ in source.splits]
     files = [*filters.decontaminate, *(path for split in splits for path in split.files)]
     if open_stage(directory, "extract", _options(config, filters), _inputs(files)):
         return Corpus.open(directory)
@@ -102,6 +112,9 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
     with progress(sum(sizes), "extract") as bar:
         records = run_tasks(executor, extract_split, tasks, lambda number: bar.update(sizes[number]))
     tally = Tally.of_splits([record.pop("tally") for record in records], splits)
+    for source, of_source in zip(config.sources, planned, strict=True):
+        if of_source.files.read:
+            tally.add_files(source, of_source.files.to_dict())
     stored = tuple(DocumentFile(**record) for record in records)
     corpus = Corpus(directory, tuple(config.sources), partitioning, stored)
     if filters.deduplicate != "no":
@@ -109,10 +122,19 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
         corpus = corpus.drop(dropped)
         tally.add_left_out(reasons)
     write_json(directory / REPORT_NAME, asdict(tally))
-    tally.check(config.max_bad_share)
+    tally.check(config.max_bad_share, config.max_left_out_share)
     LOG.info(f"{directory}: {tally.text()}")
     complete_stage(directory, corpus.publish)
     return corpus
+
+
+def _plan(config: ExtractConfig) -> list[Planned]:
+    """What is read of each source; what is left out of a directory is told before the work begins."""
+    planned = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key, config.max_left_out_share)
+    for source, of_source in zip(config.sources, planned, strict=True):
+        if lines := of_source.files.lines(source):
+            LOG.log(WARNING if UNFINISHED in of_source.files.left_out else INFO, "\n".join(lines))
+    return planned
 
 
 def extract_split(task: ExtractTask) -> dict:
@@ -144,6 +166,9 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
     block: list[list[Stored]] = [[] for _ in range(len(task.partitioning))]
     size = 0
     for record in _records(task.split):
+        if isinstance(record, ArchiveFiles):
+            tally.add_files(record.archive, record.counts.to_dict())
+            continue
         tally.records += 1
         kept = _keep(record, task, tally)
         if not kept:
@@ -164,7 +189,7 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
         yield block
 
 
-def _records(split: Split) -> Iterator[Document | BadRecord]:
+def _records(split: Split) -> Iterator[Document | BadRecord | ArchiveFiles]:
     with reading(*split.files):
         yield from split.records()
 
@@ -197,9 +222,9 @@ def _sentences(record: Document | BadRecord, config: ExtractConfig) -> tuple[lis
 
 
 def _options(config: ExtractConfig, filters: FilterConfig) -> dict:
-    """What the documents are a function of: max_bad_share only decides whether they are published."""
+    """What the documents are a function of: some options only decide whether they are published."""
     options = asdict(config) | asdict(filters) | {"decontaminate": [str(path) for path in filters.decontaminate]}
-    return {name: value for name, value in options.items() if name != "max_bad_share"}
+    return {name: value for name, value in options.items() if name not in _CHECKS}
 
 
 def _inputs(files: list[Path]) -> dict[str, str]:

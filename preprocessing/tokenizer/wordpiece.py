@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from preprocessing.errors import DataError
+from preprocessing.textfiles import decode_text
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -72,7 +73,7 @@ def read_vocabulary(path: Path) -> list[str]:
         DataError: a special token is missing, or a line is empty.
     """
     try:
-        lines = path.read_bytes().decode("utf-8-sig").removesuffix("\n").split("\n")
+        lines = decode_text(path.read_bytes()).removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error}); a vocabulary is UTF-8 text, one token per line") from None
     lines = [line.removesuffix("\r") for line in lines]
