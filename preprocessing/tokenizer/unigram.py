@@ -8,6 +8,7 @@ Source: tokenization.py of google-research/albert; https://arxiv.org/abs/1804.10
 """
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -144,6 +145,11 @@ def train(
             minloglevel=2,
         )
     except RuntimeError as error:  # The library raises nothing more special.
+        if needed := re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error)):
+            raise DataError(
+                f"vocab_size is {vocab_size:,}, but the characters and special tokens alone are {int(needed[1]):,}: raise "
+                f"--vocab_size, or lower --character_coverage (now {character_coverage:g})"
+            ) from None
         raise DataError(f"vocab_size is {vocab_size}: SentencePiece finds no such model: {error}") from None
     return assemble(_parse(model.getvalue()), lower_case, strip_accents)
 
