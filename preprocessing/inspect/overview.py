@@ -164,7 +164,7 @@ def _stage(directory: Path) -> str:
 
 def _documents(directory: Path, tokenizer: Tokenizer | None) -> DocumentsFigures:
     corpus, config = Corpus.open(directory), stage_config(directory)
-    texts = measure_texts(corpus, config.get("language", "en"), tokenizer)
+    texts = measure_texts(corpus, config.get("language") or "", tokenizer)
     counts: Counter[int] = Counter()
     sizes: Counter[int] = Counter()
     for file in corpus.files:

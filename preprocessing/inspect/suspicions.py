@@ -74,10 +74,10 @@ def _of_documents(figures: DocumentsFigures) -> Iterator[str]:
 
 def _of_text(text: TextFigures) -> Iterator[str]:
     if text.foreign > MAX_FOREIGN * text.judged:
-        language, count = text.languages.most_common(1)[0]
+        language, count = text.strangers[0]
         yield (
-            f"{count:,} of {text.judged:,} documents seem to be in language {language}, and --language is "
-            f"{text.language}, by which sentences and wikitext are read: is it the right one?"
+            f"{count:,} of {text.judged:,} documents seem to be in language {language}, and sentences and wikitext "
+            f"were read as {text.language}: is --language right?"
         )
     if text.html.count:
         yield (

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 import py3langid
@@ -65,7 +66,7 @@ class TextFigures:
     """What was counted in a sample of a source's documents."""
 
     language: str
-    """Language that the text should be in."""
+    """Language that the text should be in, or several with commas between them; empty: nobody said it."""
     documents: int = 0
     """Documents that were looked at."""
     lines: int = 0
@@ -95,10 +96,18 @@ class TextFigures:
         return self.languages.total()
 
     @property
+    def strangers(self) -> list[tuple[str, int]]:
+        """The languages of those that seem to be in another one, most frequent first; none where the classifier does
+        not know the one expected."""
+        expected = {language.partition("-")[0] for language in self.language.split(", ")}
+        alike = expected.union(*(group for group in _ALIKE if expected & group))
+        others = [(language, count) for language, count in self.languages.items() if language not in alike]
+        return sorted(others, key=lambda other: (-other[1], other[0])) if alike & _known() else []
+
+    @property
     def foreign(self) -> int:
-        """Those of them that seem to be in another language."""
-        alike = {self.language}.union(*(group for group in _ALIKE if self.language in group))
-        return self.judged - sum(self.languages[language] for language in alike)
+        """Documents that seem to be in another language."""
+        return sum(count for _, count in self.strangers)
 
     def add(self, document: list[str]) -> None:
         """Counts a document."""
@@ -120,16 +129,26 @@ class TextFigures:
             self.languages[py3langid.classify(text[:_JUDGED_CHARS])[0]] += 1
 
 
+@cache
+def _known() -> frozenset[str]:
+    """The languages that the classifier tells apart."""
+    return frozenset(language for language, _ in py3langid.rank(""))
+
+
 def measure_texts(corpus: Corpus, language: str, tokenizer: Tokenizer | None) -> list[TextFigures]:
     """The figures of each source of a corpus.
 
     Args:
         corpus: the documents.
-        language: ISO 639-1 code that the text should be in.
+        language: that the text should be in, where its files do not say it.
         tokenizer: whose normalizer is tried on the text, if there is one.
     """
     count = min(_MOST, max(_FEWEST, DOCUMENTS_READ // len(corpus.sources)))
-    return [figures_of(corpus.spread(number, count), language, tokenizer) for number in range(len(corpus.sources))]
+    found = []
+    for number in range(len(corpus.sources)):
+        said = {getattr(file, "language", "") for file in corpus.files if file.source == number} - {""}
+        found.append(figures_of(corpus.spread(number, count), ", ".join(sorted(said)) or language, tokenizer))
+    return found
 
 
 def figures_of(documents: Iterable[list[str]], language: str, tokenizer: Tokenizer | None) -> TextFigures:

@@ -47,7 +47,10 @@ def test_ordinary_text_is_not_suspicious(documents):
 @pytest.mark.parametrize(
     ("documents", "messages"),
     [
-        ([FRENCH] * 20, [r"20 of 20 documents seem to be in language fr, and --language is en"]),
+        (
+            [FRENCH] * 20,
+            [r"20 of 20 documents seem to be in language fr, and sentences and wikitext were read as en: is"],
+        ),
         ([FRENCH], [r"1 of 1 documents seem to be in language fr"]),
         ([NOT_FOUND], [r"1 of 1 documents seem to be HTML, such as the one with the line '<!DOCTYPE HTML"]),
         ([*[ENGLISH] * 50, NOT_FOUND], [r"1 of 51 documents seem to be HTML"]),
@@ -87,6 +90,14 @@ def test_languages_that_are_alike_are_not_told_apart():
     figures = figures_of([], "zh", None)
     figures.languages.update({"zh": 3, "wuu": 5, "yue": 1, "en": 1})
     assert (figures.judged, figures.foreign) == (10, 1)
+
+
+@pytest.mark.parametrize(
+    ("language", "foreign"), [("fr", 0), ("de, fr", 0), ("en", 4), ("fr-be", 0), ("", 0), ("xx", 0)]
+)
+def test_what_is_expected_may_be_several_languages_or_none(language, foreign):
+    """Dumps of two wikis in one source; a language that the classifier does not know is not missed."""
+    assert figures_of([FRENCH] * 4, language, None).foreign == foreign
 
 
 def test_a_long_document_is_read_in_places():
