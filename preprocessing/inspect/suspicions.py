@@ -108,7 +108,7 @@ def _of_text(text: TextFigures) -> Iterator[str]:
     if text.removed and text.removed.share > MAX_REMOVED:
         yield (
             f"the normalizer removes {text.removed.share:.1%} of the characters, or their accents and marks "
-            f"({text.removed.text}): --strip_accents false keeps accents and marks"
+            f"({text.removed.text}): {text.removed.remedy}"
         )
 
 

@@ -88,6 +88,8 @@ class Removal:
     """Characters of the text, white space left out."""
     removed: int
     """Those of them that are removed, or lose a mark."""
+    marks: int
+    """Those of these that are marks, or had some."""
     examples: list[tuple[str, str]]
     """The most frequent of these, and what remains of each."""
 
@@ -95,6 +97,13 @@ class Removal:
     def share(self) -> float:
         """Share of the characters."""
         return self.removed / max(1, self.characters)
+
+    @property
+    def remedy(self) -> str:
+        """What a user may do about it."""
+        if 2 * self.marks > self.removed:
+            return "--strip_accents false keeps accents and marks"
+        return "they are control characters, unassigned ones and the like: are they meant to be in the text?"
 
     @property
     def text(self) -> str:
@@ -112,7 +121,8 @@ def removal(tokenizer: Tokenizer, counts: Mapping[str, int]) -> Removal:
                 changed[character] = after
     order = sorted(changed, key=lambda character: (-counts[character], character))
     removed = sum(counts[character] for character in changed)
-    return Removal(sum(counts.values()), removed, [(char, changed[char]) for char in order[:_EXAMPLES]])
+    marks = sum(counts[character] for character in changed if marks_of(character))
+    return Removal(sum(counts.values()), removed, marks, [(char, changed[char]) for char in order[:_EXAMPLES]])
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,8 @@ class Review:
     """Share of them that the normalizer removes, or whose accents or marks it removes."""
     removed: str
     """The most frequent of them, for people."""
+    remedy: str
+    """What a user may do about it."""
     known_characters: int
     """Distinct characters of the text that have a token."""
     distinct_characters: int
@@ -60,6 +62,7 @@ class Review:
             characters=lost.characters,
             removed_share=lost.share,
             removed=lost.text,
+            remedy=lost.remedy,
             known_characters=known.known,
             distinct_characters=known.distinct,
             covered_share=known.share,
@@ -96,7 +99,7 @@ class Review:
         if self.removed_share > MAX_REMOVED:
             notes.append(
                 f"the normalizer removes {self.removed_share:.1%} of the text's characters, or their accents and marks "
-                f"({self.removed}); --strip_accents false keeps accents and marks"
+                f"({self.removed}); {self.remedy}"
             )
         return notes
 

@@ -55,7 +55,8 @@ def test_what_is_removed_is_counted():
     assert (found.characters, found.removed) == (20, 9)
     assert found.text == "é -> e, U+0902 -> nothing, U+200B -> nothing"
     kept = removal(make_tokenizer(SPECIAL, lower_case=True, strip_accents=False), counts)
-    assert kept.text == "U+200B -> nothing"
+    assert kept.text == "U+200B -> nothing" and "control characters" in kept.remedy
+    assert (found.marks, kept.marks) == (8, 0) and found.remedy == "--strip_accents false keeps accents and marks"
     assert removal(KINDS["bytelevel_bpe"].train([pa.array(["a"])], 300, False), counts).removed == 0
 
 
