@@ -11,13 +11,13 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     "preprocessing": [
         {"errors", "faults"},
-        {"files", "inputs", "schema", "progress", "textfiles", "workers"},
+        {"commandline", "files", "inputs", "schema", "progress", "textfiles", "workers"},
         {"documents"},
         {"sources", "download"},
         {"filters", "sentences", "tokenizer", "segments"},
         {"shards"},
         {"corpus", "stages"},
-        {"inspect"},
+        {"checks", "inspect"},
         {"__main__"},
     ],
     "pipeline": [

@@ -27,6 +27,7 @@ from preprocessing.workers import run_tasks
 
 REPORT_NAME = "report.json"
 _MEGABYTE = 10**6
+_SMALLEST_MB, _LARGEST_MB = 0.0001, 1000
 _CHECKS = ("max_bad_share", "max_left_out_share")
 
 
@@ -64,15 +65,17 @@ class ExtractConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, must be at least 0 and below 1: it is a share, not percent"
                 )
+        if self.max_sentence_chars <= 0:
+            raise ValueError(f"max_sentence_chars is {self.max_sentence_chars}, must be above 0")
+        for name in ("split_mb", "partition_mb"):
+            if not _SMALLEST_MB <= getattr(self, name) <= _LARGEST_MB:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, must be at least {_SMALLEST_MB} and at most {_LARGEST_MB}"
+                )
         if not 0 <= self.max_left_out_share <= 1:
             raise ValueError(
                 f"max_left_out_share is {self.max_left_out_share}, must be 0 to 1: it is a share, not percent"
             )
-        for name in ("split_mb", "max_sentence_chars"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be above 0")
-        if not 0 < self.partition_mb <= 1000:
-            raise ValueError(f"partition_mb is {self.partition_mb}, must be above 0 and at most 1000")
 
 
 @dataclass(frozen=True)

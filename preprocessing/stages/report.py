@@ -118,9 +118,10 @@ class Tally:
         allowed = f"more than max_bad_share = {max_bad_share:g} allows"
         one = max_bad_share > 0 and self.num_bad == 1 and self.records >= _ONE_BAD_OF
         if self.num_bad > max_bad_share * self.records and not one:
+            remedy = ", or raise --max_bad_share" * (self.num_bad < self.records)
             raise DataError(
-                f"{self.num_bad:,} of {self.records:,} records are bad, {allowed}; correct the input, or raise "
-                f"--max_bad_share\n{self.text()}"
+                f"{self.num_bad:,} of {self.records:,} records are bad, {allowed}; correct the input{remedy}\n"
+                f"{self.text()}"
             )
         if self.lost_bytes > max_bad_share * self.total_bytes:
             raise DataError(
