@@ -8,13 +8,13 @@ Not a general parser, which builds a tree of every template only to drop it: wit
 reading a dump takes five times as long, and its text needs all of the second half below (benchmarks/wikipedia.py).
 """
 
-import html
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
+from preprocessing.sources.inline import SEPARATOR, clean, finished, literal, protect, restore, without_stand_ins
 from preprocessing.sources.templates import TEXT_TEMPLATES, template_name, template_text
 
 _OPAQUE = (
@@ -27,6 +27,8 @@ _MAX_NESTED_TEXT = 8
 _NAME = re.compile(r"[^|{}\[\]<>\n]{0,40}")
 _MEDIA = re.compile(r"[^:|]+:[^|]*\.(?:jpe?g|png|svg|gif|tiff?|webp|web[mp]|og[agv]|pdf|djvu|mp[34]|wav)\s*", re.I)
 """Target of a file link by its suffix: a dump names its namespaces, but not their aliases ("Bild:")."""
+_NO_TARGET = re.compile(r"[<{]")
+"""What the title of a page cannot hold."""
 _LANGUAGE = re.compile(r"\s*(?:[a-z]{2,3}|simple)(?:-[a-z]{2,6})*:\S")
 """Target of a link to the same article in another language."""
 
@@ -72,7 +74,8 @@ def to_prose(wikitext: str, dropped_namespaces: tuple[str, ...]) -> str:
         wikitext: the article's source.
         dropped_namespaces: names of the namespaces, such as File and Category, whose links go with their text.
     """
-    return "\n".join(_paragraphs(_clean(_Scanner(wikitext, dropped_namespaces).text())))
+    text = _Scanner(without_stand_ins(wikitext), dropped_namespaces).text()
+    return restore("\n".join(_paragraphs(clean(_BOLD_LINE.sub(r";\1", text)))))
 
 
 class _Scanner:
@@ -107,14 +110,21 @@ class _Scanner:
                 self._push(_LINK, False)
             case "closer":
                 self._close(_CLOSERS.get(match["closer"].strip(), _HTML_TABLE))
+                self._separate(position)
             case "table":
                 self._push(_HTML_TABLE if match[0][0] == "<" else _TABLE, False)
             case "comment":
                 end = self.source.find("-->", position)
                 return end + 3 if end >= 0 else len(self.source)
             case _:
-                return self._skip_tag(match["tag"].lower(), match["attributes"], position)
+                position = self._skip_tag(match["tag"].lower(), match["attributes"], position)
+                self._separate(position)
         return position
+
+    def _separate(self, position: int) -> None:
+        """Apostrophes that follow what ended here are not of one run with those before it."""
+        if self.source.startswith("'", position):
+            self._add(SEPARATOR)
 
     def _skip_tag(self, tag: str, attributes: str, position: int) -> int:
         """Where the text goes on after this tag: behind its end, or here if it has none before it is opened again.
@@ -127,7 +137,7 @@ class _Scanner:
         if not end or not end[0].startswith("</"):
             return position
         if tag == "nowiki":
-            self._add(self.source[position : end.start()])
+            self._add(literal(self.source[position : end.start()]))
         return end.end()
 
     def _holds_text(self, position: int) -> bool:
@@ -153,7 +163,7 @@ class _Scanner:
             pass
         if frame.kept:
             content = "".join(frame.parts)
-            self._add(_link_text(content) if opener == _LINK else template_text(content))
+            self._add(_link_text(content) if opener == _LINK else _template_text(content))
 
     def _add(self, text: str) -> None:
         self.stack[-1].parts.append(text)
@@ -185,42 +195,22 @@ def _of_unclosed(frame: _Frame) -> Iterable[str]:
 def _link_text(content: str) -> str:
     """What a link reads as: its label or its target; nothing for files and other languages."""
     target, _, label = content.partition("|")
-    if _MEDIA.fullmatch(target) or (not label and _LANGUAGE.match(target)):
+    if ":" in target and (_MEDIA.fullmatch(target) or (not label and _LANGUAGE.match(target))):
         return ""
-    return label.rpartition("|")[2] or target.strip().removeprefix(":")
+    if shown := label.rpartition("|")[2]:
+        return finished(shown)
+    target = target.strip().removeprefix(":")
+    return finished(target) if _NO_TARGET.search(target) else literal(target)
 
 
-_VARIANT = re.compile(r"-\{(?:([^{}|]*)\|)?([^{}]*)\}-")
-_VARIANT_RULE = re.compile(r"\s*[a-z]{2,3}(?:-[a-z]+)*\s*:(.*)", re.S)
+def _template_text(content: str) -> str:
+    """What a template reads as; the markup in its arguments goes first, and what it gives is not read again."""
+    name, bar, arguments = content.partition("|")
+    return protect(template_text(f"{name}{bar}{clean(arguments)}"))
 
 
-def _variant_text(match: re.Match[str]) -> str:
-    """What a language variant reads as: the first of those it names, nothing where it only sets a title or a rule.
-
-    Wikis with several scripts (Chinese, Serbian, ...) mark them so: `-{zh-hans:A; zh-hant:B}-`, `-{as it stands}-`.
-    Source: https://www.mediawiki.org/wiki/Writing_systems/Syntax.
-    """
-    flags, content = match[1] or "", match[2]
-    if flags.strip() in ("T", "H", "-"):
-        return ""
-    rule = _VARIANT_RULE.match(content.partition(";")[0])
-    return rule[1].strip() if rule else content
-
-
-_SUBSTITUTIONS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
-    (_VARIANT, _variant_text),
-    (re.compile(r"^'''([^'\n]+)'''[ \t]*$", re.M), r";\1"),
-    (re.compile(r"'{2,5}"), ""),
-    (re.compile(r"\[(?:(?:https?|ftps?|news|irc)://|//|mailto:)[^\s\[\]<>]*+[ \t]*+([^\[\]\n]*+)\]"), r"\1"),
-    (re.compile(r"(?:https?|ftps?)://[^\s<>|\[\]]+"), ""),
-    (re.compile(r"<br\b[^<>]*>", re.I), " "),
-    (re.compile(r"<sup>(?<=\d<sup>)(?=[-−–]?\d)", re.I), "^"),
-    (re.compile(r"</?[a-z][^<>]*>", re.I), ""),
-    (re.compile(r"__[^\W\d_]+__"), ""),
-]
-"""Variants of the language; bold lines, which serve as headings; bold and italics; external links, bare URLs; line
-breaks, powers, all other tags; magic words."""
-
+_BOLD_LINE = re.compile(r"^'''([^'\n]+)'''[ \t]*$", re.M)
+"""A line in bold, which serves as a heading."""
 _TIDYING = [
     *[
         (re.compile(r"([(（])[ ,;:、]+"), r"\1"),
@@ -233,13 +223,6 @@ _TIDYING = [
     (re.compile(r"^[,;:] ", re.M), ""),
 ]
 """What templates that went leave behind: in parentheses, up to two deep, around commas, and where a line begins."""
-
-
-def _clean(text: str) -> str:
-    """Takes away the markup that does not nest, and resolves entities."""
-    for pattern, replacement in _SUBSTITUTIONS:
-        text = pattern.sub(replacement, text)
-    return html.unescape(text)
 
 
 _WORD = re.compile(r"[^\W_]")
