@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from preprocessing.sources.inline import SEPARATOR, clean, finished, literal, protect, restore, without_stand_ins
+from preprocessing.sources.namespaces import is_interlanguage, namespace_key, namespace_keys
 from preprocessing.sources.templates import TEXT_TEMPLATES, template_name, template_text
 
 _OPAQUE = (
@@ -25,12 +26,19 @@ _OPAQUE = (
 _MAX_NESTED_TEXT = 8
 """Depth to which templates that hold text are looked into; the text of each is copied once per level."""
 _NAME = re.compile(r"[^|{}\[\]<>\n]{0,40}")
-_MEDIA = re.compile(r"[^:|]+:[^|]*\.(?:jpe?g|png|svg|gif|tiff?|webp|web[mp]|og[agv]|pdf|djvu|mp[34]|wav)\s*", re.I)
-"""Target of a file link by its suffix: a dump names its namespaces, but not their aliases ("Bild:")."""
+_PREFIX = re.compile(r"[ _]*+([^\[\]{}|<>\n:]{1,80}):")
+"""Name of a namespace, or of another wiki, before what a link leads to; a colon in front makes it a plain link."""
+_MEDIA = re.compile(
+    r"[^\[\]{}|<>\n]{1,300}\.(?:jpe?g|jpe|png|svg|gif|tiff?|xcf|webp|web[mp]|og[agvx]|opus|flac|mid|midi|pdf|djvu|"
+    r"mp[34]|mpe?g|wav|stl)[ _]*(?=\||\]\])",
+    re.I,
+)
+"""Target of a file link by its suffix, behind the namespace: names that neither the dump nor we know."""
 _NO_TARGET = re.compile(r"[<{]")
 """What the title of a page cannot hold."""
-_LANGUAGE = re.compile(r"\s*(?:[a-z]{2,3}|simple)(?:-[a-z]{2,6})*:\S")
-"""Target of a link to the same article in another language."""
+_LANGUAGE = re.compile(r"\s*[a-z]{2,3}(?:-[a-z]{2,6})*:\S")
+"""What a link to the same article in another language looks like, where it has no label and we do not know its prefix.
+"""
 
 
 @dataclass
@@ -49,22 +57,19 @@ _CLOSERS = {"}": _TEMPLATE, "|}": _TABLE, "]": _LINK}
 """What a token of the group `closer` closes; any other closes an HTML table."""
 
 
-@cache
-def _tokens(dropped_namespaces: tuple[str, ...]) -> re.Pattern[str]:
-    """Where something opens or closes. No branch looks further than the end of its line or the next `<`.
+_TOKENS = re.compile(
+    r"[<\[\]{}\n](?:"
+    r"(?<=\[)(?P<link>\[)"
+    r"|(?<=\{)(?P<template>\{)"
+    r"|(?P<closer>(?<=\})\}|(?<=\])\]|(?<=\n)[ \t]*\|\}(?!\})|(?<=<)/(?i:table)\b[^<>]*>)"
+    r"|(?P<table>(?<=\n)[ \t:*#]*\{\||(?<=<)(?i:table)\b)"
+    rf"|(?<=<)(?:(?P<comment>!--)|(?P<tag>(?i:{_OPAQUE}))\b(?P<attributes>[^<>]*)>)"
+    r")"
+)
+"""Where something opens or closes. No branch looks further than the end of its line or the next `<`.
 
-    A set of first characters, then branches that look back at it: five times as fast as branches alone.
-    """
-    names = "|".join(re.escape(name).replace(r"\ ", "[ _]+") for name in dropped_namespaces)
-    return re.compile(
-        r"[<\[\]{}\n](?:"
-        rf"(?<=\[)\[(?:[ _]*(?P<dropped_link>(?i:{names}))[ _]*:|(?P<link>))"
-        r"|(?<=\{)(?P<template>\{)"
-        r"|(?P<closer>(?<=\})\}|(?<=\])\]|(?<=\n)[ \t]*\|\}(?!\})|(?<=<)/(?i:table)\b[^<>]*>)"
-        r"|(?P<table>(?<=\n)[ \t:*#]*\{\||(?<=<)(?i:table)\b)"
-        rf"|(?<=<)(?:(?P<comment>!--)|(?P<tag>(?i:{_OPAQUE}))\b(?P<attributes>[^<>]*)>)"
-        r")"
-    )
+A set of first characters, then branches that look back at it: five times as fast as branches alone.
+"""
 
 
 def to_prose(wikitext: str, dropped_namespaces: tuple[str, ...]) -> str:
@@ -75,7 +80,7 @@ def to_prose(wikitext: str, dropped_namespaces: tuple[str, ...]) -> str:
         dropped_namespaces: names of the namespaces, such as File and Category, whose links go with their text.
     """
     text = _Scanner(without_stand_ins(wikitext), dropped_namespaces).text()
-    return restore("\n".join(_paragraphs(clean(_BOLD_LINE.sub(r";\1", text)))))
+    return restore("\n".join(_paragraphs(clean(_BOLD_LINE.sub(r"\n;\1", text)))))
 
 
 class _Scanner:
@@ -83,20 +88,24 @@ class _Scanner:
 
     def __init__(self, wikitext: str, dropped_namespaces: tuple[str, ...]) -> None:
         self.source = f"\n{wikitext}"  # A table opens at the start of a line.
-        self.tokens = _tokens(dropped_namespaces)
+        self.dropped = namespace_keys(dropped_namespaces)
         self.stack = [_Frame("", True)]
         self.open: Counter[tuple[str, bool]] = Counter()
 
     def text(self) -> str:
         """The source without comments, templates, tables, dropped tags and links; the text of other links."""
         position = 0
-        while match := self.tokens.search(self.source, position):
+        while match := _TOKENS.search(self.source, position):
             self._add(self.source[position : match.start()])
             if match[0][0] == "\n":
                 self._add("\n")
             position = self._token(match)
         self._add(self.source[position:])
-        return "".join(part for frame in self.stack for part in _of_unclosed(frame))
+        table = next((at for at, frame in enumerate(self.stack) if frame.opener in (_TABLE, _HTML_TABLE)), None)
+        kept = "".join(part for frame in self.stack[:table] for part in _of_unclosed(frame))
+        if table is None:
+            return kept
+        return kept + _without_cells("".join(part for frame in self.stack[table:] for part in _of_unclosed(frame)))
 
     def _token(self, match: re.Match[str]) -> int:
         """Opens, closes or skips what the token says; where the text goes on."""
@@ -105,9 +114,7 @@ class _Scanner:
             case "template":
                 self._push(_TEMPLATE, self._holds_text(position))
             case "link":
-                self._open_link()
-            case "dropped_link":
-                self._push(_LINK, False)
+                self._open_link(position)
             case "closer":
                 self._close(_CLOSERS.get(match["closer"].strip(), _HTML_TABLE))
                 self._separate(position)
@@ -146,7 +153,13 @@ class _Scanner:
         nested = self.open[_TEMPLATE, True]
         return name is not None and template_name(name[0]) in TEXT_TEMPLATES and nested < _MAX_NESTED_TEXT
 
-    def _open_link(self) -> None:
+    def _open_link(self, position: int) -> None:
+        """Opens a link to this target: a dropped one with all that its text holds, or one whose text is kept."""
+        if (prefix := _PREFIX.match(self.source, position)) and (
+            namespace_key(prefix[1]) in self.dropped or _MEDIA.match(self.source, prefix.end())
+        ):
+            self._push(_LINK, False)
+            return
         if self.stack[-1].opener == _LINK and self.stack[-1].kept:
             # Only the captions of files, which are dropped, hold links: the one outside is no link.
             parts = self._pop().parts
@@ -192,10 +205,25 @@ def _of_unclosed(frame: _Frame) -> Iterable[str]:
     return (line[line.find("\n") :] if line else "", *rest)
 
 
+_ROW = re.compile(r"[ \t:*#]*[|!]|[ \t]*</?(?:tr|t[dhr]|thead|tbody|caption)\b", re.I)
+"""Start of a line that belongs to a table."""
+
+
+def _without_cells(text: str) -> str:
+    """What follows a table that never closed: without its cells, each of which ends at a blank line or a heading."""
+    kept, in_cell = [], False
+    for line in text.split("\n"):
+        in_cell = bool(_ROW.match(line)) or (in_cell and line.strip() != "" and line[0] != "=")
+        if not in_cell:
+            kept.append(line)
+    return "\n".join(kept)
+
+
 def _link_text(content: str) -> str:
-    """What a link reads as: its label or its target; nothing for files and other languages."""
+    """What a link reads as: its label or its target; nothing for the same article in other languages."""
     target, _, label = content.partition("|")
-    if ":" in target and (_MEDIA.fullmatch(target) or (not label and _LANGUAGE.match(target))):
+    prefix, colon, _ = target.partition(":")
+    if colon and (is_interlanguage(prefix) or (not label and _LANGUAGE.match(target))):
         return ""
     if shown := label.rpartition("|")[2]:
         return finished(shown)
@@ -209,7 +237,7 @@ def _template_text(content: str) -> str:
     return protect(template_text(f"{name}{bar}{clean(arguments)}"))
 
 
-_BOLD_LINE = re.compile(r"^'''([^'\n]+)'''[ \t]*$", re.M)
+_BOLD_LINE = re.compile(r"\n'''([^'\n]+)'''[ \t]*(?=\n|\Z)")
 """A line in bold, which serves as a heading."""
 _TIDYING = [
     *[
@@ -219,10 +247,15 @@ _TIDYING = [
     ]
     * 2,
     (re.compile(r"([,;])(?: ?[,;])+"), r"\1"),
-    (re.compile(r" +([,.;])(?=\s)"), r"\1"),
-    (re.compile(r"^[,;:] ", re.M), ""),
+    (re.compile(r" +([,.;])(?=\s|\Z)"), r"\1"),
+    (re.compile(r"\A[,;:] "), ""),
 ]
 """What templates that went leave behind: in parentheses, up to two deep, around commas, and where a line begins."""
+_UNTIDY = re.compile(
+    r"[(（ ,;:、<](?:(?<=[(（])[ ,;:、)）]|(?<=[ ,;:、])[)）]|(?<=<)>|(?<=[,;]) ?[,;]|(?<= )[,.;](?=\s|\Z)"
+    r"|(?<=\A[,;:]) )"
+)
+"""Where one of them applies first: few lines need any."""
 
 
 _WORD = re.compile(r"[^\W_]")
@@ -234,19 +267,20 @@ _TERM_LEVEL = 7
 def _paragraphs(text: str) -> list[str]:
     """Paragraphs, list items and headings; headings with nothing below them, and lines without a word, go."""
     blocks = [*_blocks(text)]
-    lines = _tidy("\n".join(" ".join(block.split()) for _, block in blocks)).split("\n")
     kept: list[tuple[int, str]] = []
-    for (level, _), line in zip(reversed(blocks), reversed(lines), strict=bool(blocks)):
+    for level, block in reversed(blocks):
+        line = _tidy(" ".join(block.split()))
         is_empty_section = level and (not kept or 0 < kept[-1][0] <= level)
         if not is_empty_section and _WORD.search(line):
             kept.append((level, line))
     return [line for _, line in reversed(kept)]
 
 
-def _tidy(text: str) -> str:
-    for pattern, replacement in _TIDYING:
-        text = pattern.sub(replacement, text)
-    return text
+def _tidy(line: str) -> str:
+    if _UNTIDY.search(line):
+        for pattern, replacement in _TIDYING:
+            line = pattern.sub(replacement, line)
+    return line
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str]]:
@@ -254,8 +288,8 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
     paragraph: list[str] = []
     for line in (*text.split("\n"), ""):
         line = line.strip()
-        if line[:1] == "|" or (line[:1] == "!" and "|" in line):
-            line = ""  # A cell of a table that never closed.
+        if line[:1] == "|" or (line[:1] == "!" and ("|" in line or "!!" in line[1:].lstrip("!"))):
+            line = ""  # A cell of a table that a template opened.
         if line and line[0] not in "*#:;=" and not line.startswith(_RULE):
             paragraph.append(line)
             continue
@@ -265,4 +299,10 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
         if line[:1] == "=" == line[-1:]:
             yield len(line) - len(line.lstrip("=")), line.strip("= ")
         elif line:
-            yield _TERM_LEVEL if line[0] == ";" else 0, line.lstrip("*#:;-")
+            yield _TERM_LEVEL if line[0] == ";" else 0, _without_markers(line)
+
+
+def _without_markers(line: str) -> str:
+    """A list item or what follows a rule, without its markers; a hyphen may be one, but not that of a number."""
+    text = line.lstrip("*#:;")
+    return text if text[:1] == "-" and text[1:2].isdecimal() else text.lstrip("-")
