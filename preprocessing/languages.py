@@ -81,13 +81,17 @@ def language_of_wiki(tag: str, database: str) -> str:
         tag: what the dump's `xml:lang` says.
         database: the wiki's name, such as `dewiki`.
     """
-    project = _PROJECT.fullmatch(database)
-    of_database = project[1].replace("_", "-") if project else ""
     tag = tag.lower()
-    for code in (tag, of_database, tag.partition("-")[0]):
+    for code in (tag, wiki_of_database(database), tag.partition("-")[0]):
         if code in CODES:
             return "en" if code == "simple" else code
     return ""
+
+
+def wiki_of_database(database: str) -> str:
+    """The subdomain of the wiki with this database: `de` of `dewiki`; empty if it is none of Wikimedia's."""
+    project = _PROJECT.fullmatch(database)
+    return project[1].replace("_", "-") if project else ""
 
 
 def same_language(one: str, other: str) -> bool:
