@@ -78,6 +78,10 @@ KEPT = [
     ("a <ref name=open> b <ref>c</ref> d", "a b d"),
     ("[[:de:Berlin]] [[:de:Berlin|Berlin]] [[:File:A.jpg]] [[ :File:A.jpg|b]]", "de:Berlin Berlin File:A.jpg b"),
     ("[[a.jpg]] [[A: b.c|d]] [[s:A|e]] [[wikt:f|f]]", "a.jpg d e f"),
+    ('[[a|<span class="b|c">d</span>]] [[a|b|c]] [[a|<nowiki>b|c</nowiki>]]', "d c b|c"),
+    ("[[http://a.org b c]] [[//a.org b]] [[https://a.org]] [[https://a.org|b]] [[a|http://b.org c]]", "b c b b c"),
+    ("[http://a.org/b.htm''c'' d] e http://a.org/b''c'' [http://a.org/d'e f]", "c d e c f"),
+    ("__NOTOC__ __EXPECTED_UNCONNECTED_PAGE__ a__b", "a__b"),
     ("a\n----\nb\n* -5 °C\n*-6 °C\n:- c\n----d", "a\nb\n-5 °C\n-6 °C\nc\nd"),
 ]
 
