@@ -20,6 +20,7 @@ from xml.etree import ElementTree
 
 from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
 from preprocessing.errors import DataError
+from preprocessing.sources.disambiguation import is_disambiguation
 from preprocessing.sources.dumpfile import chunks, missing_end, xml_bytes
 from preprocessing.sources.records import find_files
 from preprocessing.sources.siteinfo import HEAD_END, read_siteinfo
@@ -35,15 +36,6 @@ _WIKITEXT = "wikitext"
 NO_PROSE = "page without prose"
 DISAMBIGUATION = "disambiguation page"
 OTHER_MODEL = "page of content model {}, not wikitext"
-
-_DISAMBIGUATION = re.compile(
-    r"\{\{\s*+(?:(?:[\w –-]*[ _])?disamb(?:ig|iguation|igua)?(?:[ _-](?:cleanup|page))?|dab|hndis|geodis|numberdis|"
-    r"mathdab|schooldis|roaddis|hospitaldis|begriffsklärung|homonymie|desambiguaci[oó]n|desambiguação|неоднозначность|"
-    r"ujednoznacznienie|doorverwijspagina|dp|förgrening|flertydig|täsmennyssivu|rozcestník|aimai|曖昧さ回避|消歧义|"
-    r"消歧義|동음이의|توضيح|פירושונים)\s*[|}]|__DISAMBIG__",
-    re.IGNORECASE,
-)
-"""What marks a page that only lists what a word may mean. Lists of surnames and set indexes are articles."""
 
 
 class Article(NamedTuple):
@@ -178,7 +170,7 @@ def _article(position: int, page: bytes) -> Article | BadRecord | LeftOut | None
         return None
     if model != _WIKITEXT:
         return LeftOut(OTHER_MODEL.format(model), position)
-    if _DISAMBIGUATION.search(wikitext):
+    if is_disambiguation(wikitext):
         return LeftOut(DISAMBIGUATION, position)
     return Article(position, wikitext)
 

@@ -126,13 +126,15 @@ def test_articles_only(tmp_path, version):
             page("Talk:One", "Talk.", "<ns>1</ns>"),
             page("Odd", "Odd may be:\n* one\n{{disambiguation}}"),
             page("Ort", "Ort heißt\n* Ort\n{{Begriffsklärung}}"),
+            page("Λόφος", "* [[Λόφος]]\n{{ αποσαφήνιση|x}}"),
+            page("An", "* [[An]]\n{{Trang_định hướng\n}}"),
             page("Table", "{|\n| 1\n|}"),
             page("Needed", "The [[bank]]{{disambiguation needed|date=May}} is cited."),
             version=version,
         )
     )
     assert texts(path) == ["Eins & zwei.", "The bank is cited."]
-    assert left_out(path) == [DISAMBIGUATION, DISAMBIGUATION, NO_PROSE]
+    assert left_out(path) == [*[DISAMBIGUATION] * 4, NO_PROSE]
 
 
 def test_a_page_of_another_content_model_is_no_article(tmp_path):
