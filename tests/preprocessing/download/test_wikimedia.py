@@ -114,6 +114,7 @@ def test_what_is_no_status_is_named(site, client, body):
     ("options", "message"),
     [
         ({"language": "../x"}, "language is '../x'"),
+        ({"language": "english"}, r"language = 'english': must be the subdomain of a Wikipedia; did you mean en\?"),
         ({"language": "en", "date": "2025-11-01"}, "date is '2025-11-01', must be YYYYMMDD or latest"),
     ],
 )

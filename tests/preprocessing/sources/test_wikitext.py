@@ -207,10 +207,34 @@ def test_time_is_linear_in_depth(opener, closer):
 
 @given(
     st.lists(
-        st.sampled_from([*OPENERS, "]]", "}}", "|}", "</ref>", "-->", "|", "\n", "a", "== b ==\n", "''", "]", ")"])
+        st.sampled_from(
+            [
+                *OPENERS,
+                "{{'}}",
+                "&#39;",
+                "[[*a]]",
+                "<nowiki>''*|</nowiki>",
+                "{{nowrap|",
+                "=",
+                "*",
+                "]]",
+                "}}",
+                "|}",
+                "</ref>",
+                "-->",
+                "|",
+                "\n",
+                "a",
+                "== b ==\n",
+                "''",
+                "]",
+                ")",
+            ]
+        )
     )
 )
 def test_any_markup_is_read(parts):
     """No nesting is an error; lines hold words and no blanks at their ends."""
     prose = to_prose("".join(parts), NAMESPACES)
     assert all(line == " ".join(line.split()) and line for line in prose.split("\n") if prose)
+    assert prose.encode("utf-8").decode() == prose  # No stand-in of a character is left.
