@@ -85,6 +85,10 @@ def _files(status: bytes, url: str, names: re.Pattern) -> list[RemoteFile]:
         if job["status"] != "done":
             return []
         found: Iterable[tuple[str, dict]] = sorted(job["files"].items())
+        if others := [name for name, _ in found if not names.fullmatch(name)]:
+            LOG.warning(
+                f"{url}: {len(others)} files are not named as articles are, and not fetched: {others[0]!r}, ..."
+            )
         return [
             RemoteFile(
                 url.replace("dumpstatus.json", name), int(file["size"]), Checksum("sha1", str(file["sha1"]), url)

@@ -21,8 +21,8 @@ from preprocessing.sources.filenames import PACKED, README, UNFINISHED, companio
 HEAD_BYTES = 1 << 16
 """How much of a file is looked at."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_POINTER_BYTES = 1024
-"""A pointer of Git LFS is shorter."""
+_POINTER_BYTES = (100, 300)
+"""A pointer of Git LFS is longer than the one, and shorter than the other."""
 _POINTED = "pointer of Git LFS, not the file (run `git lfs pull`)"
 _STAGE_NAME, _OWN = "stage.json", "written by this program"
 """A directory that holds such a file was made from sources, and is none."""
@@ -115,7 +115,7 @@ class FileSearch:
 
     def _accepted(self, found: Iterable[_Walked], form: Form) -> Iterator[Path]:
         for root, path, own in found:
-            name = str(path.relative_to(root))
+            name = os.path.relpath(path, root)
             reason, lost = (_OWN, False) if own else _reason(path, name, form)
             size = path.stat().st_size if path.is_file() else 0
             self.counts.add(FoundFile(name, size, reason, lost))
@@ -187,7 +187,7 @@ def _check_named(path: Path, form: Form) -> None:
         DataError: it begins as something else.
     """
     with path.open("rb") as file:
-        packed = file.read(_POINTER_BYTES)
+        packed = file.read(len(_POINTER))
     if packed.startswith(_POINTER):
         raise DataError(f"{path}: is a {_POINTED}")
     for mark, (name, command) in _PACKERS.items():
@@ -209,7 +209,7 @@ def _reason(path: Path, name: str, form: Form) -> tuple[str, bool]:
     size = path.stat().st_size
     if not size:
         return "empty", False
-    if size < _POINTER_BYTES and path.read_bytes().startswith(_POINTER):
+    if _POINTER_BYTES[0] < size < _POINTER_BYTES[1] and path.read_bytes().startswith(_POINTER):
         return _POINTED, True
     if form.names(path.name):
         return "", False

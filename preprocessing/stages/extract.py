@@ -35,7 +35,8 @@ class ExtractConfig:
     sources: list[str]
     """The input, in the form of SOURCES_HELP in sources/registry.py."""
     text_key: str = "text"
-    """Key of a JSON Lines record, or column of a Parquet or Arrow file, that holds the text."""
+    """Key of a JSON Lines record, or column of a Parquet or Arrow file, that holds the text; a.b is key b inside the
+    object or struct a. The strings of a list are paragraphs."""
     language: str = "en"
     """Language of the text, for sentence splitting: an ISO 639-1 code."""
     max_sentence_chars: int = 10_000

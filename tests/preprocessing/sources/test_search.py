@@ -99,7 +99,7 @@ def test_companions_are_named_and_not_lost(tmp_path):
         "pointer of Git LFS, not the file (run `git lfs pull`)": "e.jsonl",
         PACKED: "f.zip",
     }
-    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 12345\n" % 7
     data = {name: LINE for name in names.values()} | {"d.jsonl": b"", "e.jsonl": pointer}
     search = FileSearch()
     assert search.files(write(tmp_path, data | {"a.jsonl": LINE}), JSONL) == [tmp_path / "a.jsonl"]
