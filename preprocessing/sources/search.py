@@ -6,6 +6,7 @@ Every other file is counted with the reason: nothing is left out in silence.
 
 import glob
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ _POINTER_BYTES = (100, 300)
 _POINTED = "pointer of Git LFS, not the file (run `git lfs pull`)"
 _STAGE_NAME, _OWN = "stage.json", "written by this program"
 """A directory that holds such a file was made from sources, and is none."""
+_BROKEN = "broken link"
+_SIZE = re.compile(r"^size (\d+)$|/[A-Z0-9]+-s(\d+)-", re.MULTILINE)
 _PACKERS = {b"7z\xbc\xaf\x27\x1c": ("7-Zip", "7z x"), b"Rar!": ("RAR", "unrar x"), b"PK\3\4": ("zip", "unzip")}
 
 
@@ -117,7 +120,7 @@ class FileSearch:
         for root, path, own in found:
             name = os.path.relpath(path, root)
             reason, lost = (_OWN, False) if own else _reason(path, name, form)
-            size = path.stat().st_size if path.is_file() else 0
+            size = _missing_bytes(path) if reason in (_POINTED, _BROKEN) else _bytes(path)
             self.counts.add(FoundFile(name, size, reason, lost))
             if not reason:
                 yield path
@@ -226,7 +229,18 @@ def _content(path: Path, form: Form) -> bytes:
 def _special(path: Path) -> str:
     if path.is_dir():
         return "link to a directory; name it by itself"
-    return "broken link" if path.is_symlink() else "no regular file"
+    return _BROKEN if path.is_symlink() else "no regular file"
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _missing_bytes(path: Path) -> int:
+    """The size of the file that a pointer of Git LFS stands for, or a link of git-annex; 0 if it does not tell."""
+    target = os.readlink(path) if path.is_symlink() else path.read_text(errors="replace")
+    found = _SIZE.search(target)
+    return int(found[1] or found[2]) if found else 0
 
 
 def _check_packed_once(files: list[Path]) -> None:

@@ -15,7 +15,6 @@ from preprocessing.filters import FilterConfig, collect_ngrams, load_ngrams, nor
 from preprocessing.inputs import ArchiveFiles
 from preprocessing.progress import LOG, progress
 from preprocessing.sentences import split_sentences
-from preprocessing.sources.filenames import UNFINISHED
 from preprocessing.sources.registry import Planned, plan_sources
 from preprocessing.stages.corpus import Corpus, DocumentFile, Partitioning, Stored, key_of, write_documents
 from preprocessing.stages.deduplicate import find_duplicates, signature
@@ -131,7 +130,7 @@ def _plan(config: ExtractConfig) -> list[Planned]:
     planned = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key, config.max_left_out_share)
     for source, of_source in zip(config.sources, planned, strict=True):
         if lines := of_source.files.lines(source):
-            LOG.log(WARNING if UNFINISHED in of_source.files.left_out else INFO, "\n".join(lines))
+            LOG.log(WARNING if of_source.files.lost_bytes else INFO, "\n".join(lines))
     return planned
 
 

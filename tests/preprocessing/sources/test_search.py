@@ -107,6 +107,17 @@ def test_companions_are_named_and_not_lost(tmp_path):
     assert [path.name for path in search.lost] == ["c.jsonl.part", "e.jsonl", "f.zip"]
 
 
+def test_what_a_pointer_stands_for_is_lost(tmp_path):
+    """With the size that Git LFS and git-annex tell: a clone without its files is not read by half."""
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 5000\n" % 7
+    write(tmp_path, {"a.jsonl": LINE, "b.jsonl": pointer.encode()})
+    (tmp_path / "c.jsonl").symlink_to(".git/annex/objects/Xx/SHA256E-s400--abc.jsonl/SHA256E-s400--abc.jsonl")
+    (tmp_path / "d.jsonl").symlink_to("nothing")
+    search = FileSearch()
+    assert search.files(tmp_path, JSONL) == [tmp_path / "a.jsonl"] and search.counts.lost_bytes == 5400
+    assert search.counts.left_out["broken link"] == 2
+
+
 def test_a_readme_in_a_tree_of_documents_is_one(tmp_path):
     """The one at the top describes them; other kinds read none."""
     write(tmp_path, {"README.md": PROSE, "x/README.md": PROSE, "a.txt": PROSE})
