@@ -109,7 +109,7 @@ def test_companions_are_named_and_not_lost(tmp_path):
 
 def test_what_a_pointer_stands_for_is_lost(tmp_path):
     """With the size that Git LFS and git-annex tell: a clone without its files is not read by half."""
-    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 5000\n" % 7
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064}\nsize 5000\n"
     write(tmp_path, {"a.jsonl": LINE, "b.jsonl": pointer.encode()})
     (tmp_path / "c.jsonl").symlink_to(".git/annex/objects/Xx/SHA256E-s400--abc.jsonl/SHA256E-s400--abc.jsonl")
     (tmp_path / "d.jsonl").symlink_to("nothing")
