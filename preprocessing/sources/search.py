@@ -173,6 +173,8 @@ def _missing(path: Path) -> str:
     """That nothing has this path, and what is near it."""
     if glob.has_magic(str(path)):
         return "no file matches this pattern; check it, and the directory it starts from"
+    if path.exists():
+        return "is no regular file, and a source is read more than once; write it to a file first"
     message = "no such file or directory; check the path after the colon in --sources"
     for folder, name in ((part.parent, part.name) for part in (path, *path.parents)):
         if folder.is_dir():

@@ -139,6 +139,8 @@ def test_special_files_are_not_opened(tmp_path):
         "link to a directory; name it by itself": ["folder"],
         "no regular file": ["pipe.jsonl"],
     }
+    with pytest.raises(DataError, match=r"pipe\.jsonl: is no regular file, .*; write it to a file first"):
+        FileSearch().files(tmp_path / "x/pipe.jsonl", JSONL)
 
 
 def test_what_a_run_wrote_is_no_source(tmp_path):
