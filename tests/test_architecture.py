@@ -11,7 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     "preprocessing": [
         {"errors"},
-        {"files", "schema", "progress", "workers", "documents", "languages"},
+        {"files", "inputs", "languages", "schema", "progress", "textfiles", "workers"},
+        {"documents"},
         {"sources", "download"},
         {"filters", "sentences", "tokenizer", "segments"},
         {"shards"},

@@ -90,6 +90,9 @@ def _files(status: bytes, url: str, names: re.Pattern) -> list[RemoteFile]:
         if job["status"] != "done":
             return []
         found: Iterable[tuple[str, dict]] = sorted(job["files"].items())
+        if others := [name for name, _ in found if not names.fullmatch(name)]:
+            shown = f"{len(others)} of its files are not named as articles are, and not fetched, such as {others[0]!r}"
+            LOG.warning(f"{url}: {shown}")
         return [
             RemoteFile(
                 url.replace("dumpstatus.json", name), int(file["size"]), Checksum("sha1", str(file["sha1"]), url)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from preprocessing.documents import NOT_UTF8
 from preprocessing.sources.pages import drop_contents, drop_page_furniture, split_heading
+from preprocessing.textfiles import decode_text
 
 _LINE_ENDS = re.compile("\r\n|[\r\f\v\u2028\u2029\x85]")
 _DECLARED = re.compile(
@@ -73,7 +74,7 @@ def decode_book(data: bytes) -> str:
         BadBookError: neither.
     """
     try:
-        text = data.decode("utf-8-sig")
+        text = decode_text(data)
     except UnicodeDecodeError as error:
         if not _DECLARED.search(data, 0, _HEAD_BYTES):
             detail = f"{error}; convert it, or let its head say `Character set encoding: ISO-8859-1`"

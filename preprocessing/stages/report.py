@@ -6,6 +6,7 @@ from typing import Any
 
 from preprocessing.documents import BadRecord, Split
 from preprocessing.errors import DataError
+from preprocessing.inputs import FileCounts
 
 _PLACES_SHOWN = 5
 _DETAIL_CHARS = 300
@@ -37,6 +38,8 @@ class Tally:
     """Documents stored by the language that they were taken to be in."""
     warnings: list[str] = field(default_factory=list)
     """What was told of the languages."""
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The files of each directory and archive that were found, read or left out: `FileCounts` as JSON."""
 
     def add_document(self, sentences: list[str]) -> None:
         """Counts a document."""
@@ -48,6 +51,12 @@ class Tally:
         """Counts a bad record, and keeps it if it is among the first of its kind."""
         self._add_bad(record.kind, 1, [[record.position, record.detail[:_DETAIL_CHARS]]])
         self.lost_bytes += record.lost_bytes
+
+    def add_files(self, place: str, files: dict[str, Any]) -> None:
+        """Adds the counts of a directory or an archive."""
+        counts = FileCounts(**self.files.get(place, {}))
+        counts.merge(files)
+        self.files[place] = counts.to_dict()
 
     def add_left_out(self, reasons: dict[str, int]) -> None:
         """Counts documents that are left out, by reason."""
@@ -71,6 +80,8 @@ class Tally:
             total.lost_bytes += tally.lost_bytes
             total.total_bytes += split.num_bytes
             total.add_left_out(tally.left_out)
+            for place, files in tally.files.items():
+                total.add_files(place, files)
             for kind, count in tally.bad.items():
                 room = _PLACES_SHOWN - len(total.first.get(kind, []))
                 first = [[split.place(position), detail] for position, detail in tally.first[kind][:room]]
@@ -97,14 +108,17 @@ class Tally:
         for kind in sorted(self.bad):
             lines.append(f"  {kind}: {self.bad[kind]:,}, first at")
             lines += [f"    {place}: {detail}" for place, detail in self.first[kind]]
+        for place, files in self.files.items():
+            lines += [f"  {line}" for line in FileCounts(**files).lines(place)]
         lines += [f"  {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
-    def check(self, max_bad_share: float) -> None:
+    def check(self, max_bad_share: float, max_left_out_share: float = 0.5) -> None:
         """Checks that there is something to build on.
 
         Raises:
-            DataError: too many bad records, too much text lost to damage, or no document.
+            DataError: too many bad records, too much text lost to damage, too much of an archive left out, or no
+                document.
         """
         allowed = f"more than max_bad_share = {max_bad_share:g} allows"
         if self.num_bad > max_bad_share * self.records:
@@ -117,5 +131,7 @@ class Tally:
                 f"about {self.lost_bytes / self.total_bytes:.1%} of the input could not be read, {allowed}; fetch the "
                 f"damaged files again, or raise --max_bad_share to go on with what is readable\n{self.text()}"
             )
+        for place, files in self.files.items():
+            FileCounts(**files).check(place, max_left_out_share)
         if not self.documents:
             raise DataError(f"--sources: no document in the input; give at least one\n{self.text()}")

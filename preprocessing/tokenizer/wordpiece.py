@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from preprocessing.errors import DataError
+from preprocessing.textfiles import read_text
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -53,7 +54,7 @@ def read_vocabulary(path: Path) -> list[str]:
         DataError: a special token is missing, a line is empty or occurs twice.
     """
     try:
-        tokens = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        tokens = read_text(path).removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error}); a vocabulary is UTF-8 text, one token per line") from None
     if missing := [token for token in SPECIAL_TOKENS.values() if token not in tokens]:

@@ -1,6 +1,8 @@
 """Laws of preprocessing/sources/wikipedia.py."""
 
 import bz2
+import gzip
+import lzma
 import pickle
 import time
 from itertools import pairwise
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
 from preprocessing.errors import DataError
 from preprocessing.sources import dumpfile, wikipedia
+from preprocessing.sources.compressed import zstd
 from preprocessing.sources.siteinfo import SiteInfo
 from preprocessing.sources.wikipedia import DISAMBIGUATION, NO_PROSE, plan_wikipedia
 
@@ -234,6 +237,18 @@ def test_a_bz2_file_cut_in_a_stream_is_told(tmp_path, split_bytes):
     records = read(plan_wikipedia(path, split_bytes))
     assert [record.text for record in records[:-1]] == [f"Text {number}." for number in range(6)]
     assert records[-1].kind == DAMAGED_DUMP and "the file ends in the middle of a stream" in records[-1].detail
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".XZ", lzma.compress), (".zst", zstd.compress)])
+def test_dumps_of_other_compressions_are_read_whole(tmp_path, suffix, pack):
+    """As one split, which a cut file loses half of, and which damage tells."""
+    path = tmp_path / f"a.xml-p1p9{suffix}"
+    path.write_bytes(pack(dump(page("A", "One."), page("B", "Two."))))
+    assert len(plan_wikipedia(path, 10)) == 1 and texts(path, 10) == ["One.", "Two."]
+    data = pack(large_dump())
+    path.write_bytes(data[: len(data) // 2])
+    assert lost_share(path, 10**6) == pytest.approx(0.5, abs=0.01)
+    assert "damaged compressed data" in read(plan_wikipedia(path, 10**6))[-1].detail
 
 
 def large_dump():

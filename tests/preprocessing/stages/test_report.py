@@ -6,6 +6,7 @@ import pytest
 
 from preprocessing.documents import BROKEN_JSON, DAMAGED_DUMP, NOT_UTF8, BadRecord
 from preprocessing.errors import DataError
+from preprocessing.inputs import FileCounts, FoundFile
 from preprocessing.sources.records import plan_jsonl
 from preprocessing.stages.report import Tally
 
@@ -58,6 +59,20 @@ def test_text_lost_to_damage_counts_by_its_bytes():
     with pytest.raises(DataError, match=rf"about 50\.0% of the input could not be read, .* = 0\.4 allows; {remedy}"):
         tally.check(0.4)
     assert "about 0.5 of 1.0 MB could not be read" in tally.text()
+
+
+def test_files_of_an_archive_in_several_splits_add_up():
+    """They are shown under the archive's name, and too many left out are an error."""
+    tally = tally_of(3, 3, [])
+    for number in range(2):
+        counts = FileCounts()
+        counts.add(FoundFile(f"{number}.txt", 10))
+        counts.add(FoundFile(f"{number}.pdf", 20, "PDF", lost=True))
+        tally.add_files("a.zip", counts.to_dict())
+    assert "  a.zip: 2 files read, 2 left out\n    PDF: 2 (0.pdf, 1.pdf)" in tally.text()
+    tally.check(0.1, 0.7)
+    with pytest.raises(DataError, match=r"a\.zip: 67% of the bytes .* left out: PDF: 2"):
+        tally.check(0.1, 0.6)
 
 
 def test_no_document_is_an_error():

@@ -91,6 +91,13 @@ def test_ids_equal_those_of_transformers_on_wikipedia(tmp_path, cased):
     assert encode(make_tokenizer(read_vocabulary(path), not cased), pa.array(lines)).to_pylist() == expected
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_the_first_token(tmp_path, encoding):
+    """Editors on Windows write it, with their line ends."""
+    (tmp_path / "vocab.txt").write_bytes("".join(f"{token}\r\n" for token in [*SPECIAL, "é"]).encode(encoding))
+    assert read_vocabulary(tmp_path / "vocab.txt") == [*SPECIAL, "é"]
+
+
 def test_training_merges_what_is_frequent():
     """The most frequent words become tokens, characters beyond the limit do not."""
     sentences = pa.array(["hello world"] * 50 + ["hexagon"] * 2 + ["q"])
