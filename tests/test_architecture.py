@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     "preprocessing": [
         {"errors", "faults"},
-        {"commandline", "files", "inputs", "schema", "progress", "textfiles", "workers"},
+        {"commandline", "files", "inputs", "languages", "schema", "progress", "textfiles", "workers"},
         {"documents"},
         {"sources", "download"},
         {"filters", "sentences", "tokenizer", "segments"},

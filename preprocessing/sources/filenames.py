@@ -5,7 +5,7 @@ checksums, licences, unfinished downloads) are the same for all sources.
 """
 
 import re
-from pathlib import PurePosixPath
+from posixpath import basename, splitext
 
 from preprocessing.sources.compressed import without_compression
 
@@ -41,16 +41,16 @@ _NUMBERED = re.compile(r"\.\d+|\.\d+[-_]of[-_]\d+|\.part[-_]?\d+")
 
 def suffix_of(name: str) -> str:
     """The suffix in lower case, without that of a compression, `.utf-8`, and what only numbers a part."""
-    path = PurePosixPath(without_compression(name).lower())
-    if path.suffix in (".utf-8", ".utf8"):
-        path = path.with_suffix("")
-    return "" if _NUMBERED.fullmatch(path.suffix) else path.suffix
+    stem, suffix = splitext(without_compression(basename(name)).lower())
+    if suffix in (".utf-8", ".utf8"):
+        stem, suffix = splitext(stem)
+    return "" if _NUMBERED.fullmatch(suffix) else suffix
 
 
 def companion(name: str) -> str:
     """Why the file of this path, from the directory or archive on, is no data of any kind; empty where it may be."""
-    *folders, last = (part.lower() for part in PurePosixPath(name).parts)
-    inner = [folder for folder in folders if folder != ".."]  # Some archives have such names.
+    *folders, last = name.lower().split("/")
+    inner = [folder for folder in folders if folder not in (".", "..")]  # Some archives have such names.
     if last.startswith(".") or any(folder.startswith(".") or folder in _HIDDEN_DIRECTORIES for folder in inner):
         return HIDDEN
     if last.endswith(_UNFINISHED_SUFFIXES):
@@ -63,8 +63,7 @@ def companion(name: str) -> str:
 
 def other_form(name: str, kind: str) -> str:
     """Why a file is left out whose name is of another form than the kind of source reads."""
-    path = PurePosixPath(name.lower())
-    if path.suffix in _PACKED_SUFFIXES or suffix_of(name) in _PACKED_SUFFIXES:
-        return PACKED
     suffix = suffix_of(name)
+    if suffix in _PACKED_SUFFIXES or splitext(name.lower())[1] in _PACKED_SUFFIXES:
+        return PACKED
     return f"{suffix}, which {kind} does not read" if suffix else f"neither name nor content of {kind}"

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
@@ -25,6 +25,8 @@ from preprocessing.textfiles import MARK, decode_text, marked_encoding
 MAX_DOCUMENT_BYTES = 64 << 20
 """Largest document, or line of JSON, that is kept in memory; a hole in a file reads as one endless line."""
 CHUNK_BYTES = 1 << 20
+_FIRST_RECORDS = 100
+"""How many records must all lack the key for a job not to begin."""
 _ONE_VALUE = re.compile(rb"\s*(?:\[|\{\s*\n)")
 """How JSON begins that is one value, and not an object per line."""
 _OBJECT = re.compile(rb"\{[ \t]*[\"}]")
@@ -206,9 +208,26 @@ FILES = Form("file", (".txt", ".text", ".md", ".markdown"), is_text, any_suffix=
 
 
 def plan_jsonl(path: Path, split_bytes: int, text_key: str, search: FileSearch | None = None) -> list[JsonLines]:
-    """Splits of a file of JSON Lines, or of all in a directory."""
+    """Splits of a file of JSON Lines, or of all in a directory.
+
+    Raises:
+        DataError: nothing is there, or none of the first records has a text under the key.
+    """
     files = (search or FileSearch()).files(path, JSONL)
+    _check_key(JsonLines(files[0], 0, None, text_key))
     return [JsonLines(*part, text_key) for file in files for part in cut(file, split_bytes, skip_line)]
+
+
+def _check_key(lines: JsonLines) -> None:
+    """Checks the key before the work begins: most often a wrong one is wrong in every record.
+
+    Raises:
+        DataError: none of the first records has a text under it.
+    """
+    first = [*islice(lines.records(), _FIRST_RECORDS)]
+    if first and all(isinstance(record, BadRecord) and record.kind == NO_TEXT_KEY for record in first):
+        assert isinstance(first[0], BadRecord)
+        raise DataError(f"{lines.place(first[0].position)}: {first[0].detail}")
 
 
 def plan_files(path: Path, split_bytes: int, search: FileSearch | None = None) -> list[WholeFiles]:

@@ -6,6 +6,7 @@ Every other file is counted with the reason: nothing is left out in silence.
 
 import glob
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ from preprocessing.sources.filenames import PACKED, README, UNFINISHED, companio
 HEAD_BYTES = 1 << 16
 """How much of a file is looked at."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_POINTER_BYTES = 1024
-"""A pointer of Git LFS is shorter."""
+_POINTER_BYTES = (100, 300)
+"""A pointer of Git LFS is longer than the one, and shorter than the other."""
 _POINTED = "pointer of Git LFS, not the file (run `git lfs pull`)"
 _STAGE_NAME, _OWN = "stage.json", "written by this program"
 """A directory that holds such a file was made from sources, and is none."""
+_BROKEN = "broken link"
+_SIZE = re.compile(r"^size (\d+)$|/[A-Z0-9]+-s(\d+)-", re.MULTILINE)
 _PACKERS = {b"7z\xbc\xaf\x27\x1c": ("7-Zip", "7z x"), b"Rar!": ("RAR", "unrar x"), b"PK\3\4": ("zip", "unzip")}
 
 
@@ -115,9 +118,9 @@ class FileSearch:
 
     def _accepted(self, found: Iterable[_Walked], form: Form) -> Iterator[Path]:
         for root, path, own in found:
-            name = str(path.relative_to(root))
+            name = os.path.relpath(path, root)
             reason, lost = (_OWN, False) if own else _reason(path, name, form)
-            size = path.stat().st_size if path.is_file() else 0
+            size = _missing_bytes(path) if reason in (_POINTED, _BROKEN) else _bytes(path)
             self.counts.add(FoundFile(name, size, reason, lost))
             if not reason:
                 yield path
@@ -170,6 +173,8 @@ def _missing(path: Path) -> str:
     """That nothing has this path, and what is near it."""
     if glob.has_magic(str(path)):
         return "no file matches this pattern; check it, and the directory it starts from"
+    if path.exists():
+        return "is no regular file, and a source is read more than once; write it to a file first"
     message = "no such file or directory; check the path after the colon in --sources"
     for folder, name in ((part.parent, part.name) for part in (path, *path.parents)):
         if folder.is_dir():
@@ -187,7 +192,7 @@ def _check_named(path: Path, form: Form) -> None:
         DataError: it begins as something else.
     """
     with path.open("rb") as file:
-        packed = file.read(_POINTER_BYTES)
+        packed = file.read(len(_POINTER))
     if packed.startswith(_POINTER):
         raise DataError(f"{path}: is a {_POINTED}")
     for mark, (name, command) in _PACKERS.items():
@@ -209,7 +214,7 @@ def _reason(path: Path, name: str, form: Form) -> tuple[str, bool]:
     size = path.stat().st_size
     if not size:
         return "empty", False
-    if size < _POINTER_BYTES and path.read_bytes().startswith(_POINTER):
+    if _POINTER_BYTES[0] < size < _POINTER_BYTES[1] and path.read_bytes().startswith(_POINTER):
         return _POINTED, True
     if form.names(path.name):
         return "", False
@@ -226,7 +231,18 @@ def _content(path: Path, form: Form) -> bytes:
 def _special(path: Path) -> str:
     if path.is_dir():
         return "link to a directory; name it by itself"
-    return "broken link" if path.is_symlink() else "no regular file"
+    return _BROKEN if path.is_symlink() else "no regular file"
+
+
+def _bytes(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _missing_bytes(path: Path) -> int:
+    """The size of the file that a pointer of Git LFS stands for, or a link of git-annex; 0 if it does not tell."""
+    target = os.readlink(path) if path.is_symlink() else path.read_text(errors="replace")
+    found = _SIZE.search(target)
+    return int(found[1] or found[2]) if found else 0
 
 
 def _check_packed_once(files: list[Path]) -> None:

@@ -36,6 +36,10 @@ class Tally:
     """Documents that a filter left out, by reason; not bad."""
     first: dict[str, list] = field(default_factory=dict)
     """The first bad records of each kind: [position or place, detail]."""
+    languages: dict[str, int] = field(default_factory=dict)
+    """Documents stored by the language that they were taken to be in."""
+    warnings: list[str] = field(default_factory=list)
+    """What was told of the languages."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     """The files of each directory and archive that were found, read or left out: `FileCounts` as JSON."""
 
@@ -98,6 +102,8 @@ class Tally:
             f"{self.documents:,} documents read, {self.sentences:,} sentences, {self.characters / 1e6:,.1f} million "
             f"characters; {self.num_bad:,} of {self.records:,} records are bad ({share:.2%})"
         ]
+        languages = (f"{language} {count:,}" for language, count in sorted(self.languages.items()))
+        lines += [f"  documents by language: {', '.join(languages)}"] * bool(self.languages)
         if self.lost_bytes:
             lines.append(f"  about {self.lost_bytes / 1e6:,.1f} of {self.total_bytes / 1e6:,.1f} MB could not be read")
         lines += [f"  left out, {reason}: {self.left_out[reason]:,}" for reason in sorted(self.left_out)]
@@ -106,6 +112,7 @@ class Tally:
             lines += [f"    {place}: {detail}" for place, detail in self.first[kind]]
         for place, files in self.files.items():
             lines += [f"  {line}" for line in FileCounts(**files).lines(place)]
+        lines += [f"  {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
     def check(self, max_bad_share: float, max_left_out_share: float = 0.5) -> None:

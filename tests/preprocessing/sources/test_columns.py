@@ -195,7 +195,8 @@ def test_damage_is_an_error_or_goes_unnoticed_but_never_a_crash(tmp_path, form):
 
 def test_what_is_no_such_file_is_named(tmp_path):
     """A pointer of Git LFS, as a clone without it leaves them, and a directory without any."""
-    (tmp_path / "a.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064}\nsize 12345\n"
+    (tmp_path / "a.parquet").write_text(pointer)
     with pytest.raises(DataError, match=r"a\.parquet: is a pointer of Git LFS, not the file \(run `git lfs pull`\)"):
         [*plan_parquet(tmp_path / "a.parquet", 100, "text")]
     with pytest.raises(DataError, match=r"no file below it is read as parquet .*pointer of Git LFS.*1 \(a\.parquet\)"):

@@ -167,6 +167,17 @@ def test_keys_inside_objects_and_lists_of_strings(tmp_path):
     assert bad.detail == "no key 'article.body'; available keys: article.bdy; set --text_key article.bdy"
 
 
+def test_a_wrong_key_is_told_before_the_work_begins(tmp_path, monkeypatch):
+    """If no one of the first records has it; a job that began would keep its directory for the wrong key."""
+    monkeypatch.setattr(records, "_FIRST_RECORDS", 3)
+    lines = ['{"txt": "One."}\n'] * 3 + ['{"text": "Two."}\n']
+    (tmp_path / "a.jsonl").write_text("\n" + "".join(lines))
+    with pytest.raises(DataError, match=r"a\.jsonl:2: no key 'text'; available keys: txt; set --text_key txt"):
+        plan_jsonl(tmp_path / "a.jsonl", 100, "text")
+    (tmp_path / "a.jsonl").write_text("".join(reversed(lines)))
+    assert len(read(plan_jsonl(tmp_path / "a.jsonl", 100, "text"))) == 4
+
+
 def test_a_file_is_a_document_and_a_directory_is_searched(tmp_path):
     """`file:` joins the lines of a paragraph; files come in the order of their paths, other suffixes are left out."""
     for name, text in (("b/x.txt", "Three."), ("a.md", "One\nline.\n\n\nTwo."), ("c.pdf", "no")):

@@ -99,12 +99,23 @@ def test_companions_are_named_and_not_lost(tmp_path):
         "pointer of Git LFS, not the file (run `git lfs pull`)": "e.jsonl",
         PACKED: "f.zip",
     }
-    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:%064d\nsize 12345\n" % 7
     data = {name: LINE for name in names.values()} | {"d.jsonl": b"", "e.jsonl": pointer}
     search = FileSearch()
     assert search.files(write(tmp_path, data | {"a.jsonl": LINE}), JSONL) == [tmp_path / "a.jsonl"]
     assert search.counts.first == {reason: [name] for reason, name in names.items()}
     assert [path.name for path in search.lost] == ["c.jsonl.part", "e.jsonl", "f.zip"]
+
+
+def test_what_a_pointer_stands_for_is_lost(tmp_path):
+    """With the size that Git LFS and git-annex tell: a clone without its files is not read by half."""
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064}\nsize 5000\n"
+    write(tmp_path, {"a.jsonl": LINE, "b.jsonl": pointer.encode()})
+    (tmp_path / "c.jsonl").symlink_to(".git/annex/objects/Xx/SHA256E-s400--abc.jsonl/SHA256E-s400--abc.jsonl")
+    (tmp_path / "d.jsonl").symlink_to("nothing")
+    search = FileSearch()
+    assert search.files(tmp_path, JSONL) == [tmp_path / "a.jsonl"] and search.counts.lost_bytes == 5400
+    assert search.counts.left_out["broken link"] == 2
 
 
 def test_a_readme_in_a_tree_of_documents_is_one(tmp_path):
@@ -128,6 +139,8 @@ def test_special_files_are_not_opened(tmp_path):
         "link to a directory; name it by itself": ["folder"],
         "no regular file": ["pipe.jsonl"],
     }
+    with pytest.raises(DataError, match=r"pipe\.jsonl: is no regular file, .*; write it to a file first"):
+        FileSearch().files(tmp_path / "x/pipe.jsonl", JSONL)
 
 
 def test_what_a_run_wrote_is_no_source(tmp_path):
