@@ -118,11 +118,22 @@ def json_file(settings):
         yield file.name
 
 
-def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=False):
+def allow_fp16_on_a_cpu():
+    """torch computes in fp16 on any CPU; DeepSpeed refuses where that is slow."""
+    from deepspeed.accelerator import get_accelerator
+
+    type(get_accelerator()).is_fp16_supported = lambda self: True
+
+
+def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=False, micro_batch=0):
+    from deepspeed.runtime import torch_autocast
+
     from pipeline import distributed
     from pipeline.engine import EngineConfig, build, read_settings
     from pipeline.optim.lamb import OptimizerConfig
 
+    torch_autocast.TORCH_AUTOCAST_INITIALIZED = False  # an engine before this one, of the same process, may have set it
+    allow_fp16_on_a_cpu()
     with json_file(settings) as path:
         return build(
             toy(checkpointing),
@@ -131,7 +142,7 @@ def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=F
             OptimizerConfig(lr=LR, max_grad_norm=clip),
             read_settings(EngineConfig(deepspeed=path)),
             device=device,
-            micro_batch_size=GLOBAL_BATCH // distributed.world_size() // accumulation,
+            micro_batch_size=micro_batch or GLOBAL_BATCH // distributed.world_size() // accumulation,
             accumulation_steps=accumulation,
         )
 
