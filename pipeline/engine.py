@@ -17,6 +17,7 @@ from typing import Any, Literal
 import deepspeed
 import torch
 from deepspeed.accelerator import get_accelerator
+from deepspeed.runtime import bf16_optimizer
 from torch import Tensor, nn
 
 from pipeline import distributed, launch
@@ -161,6 +162,7 @@ def quiet_libraries() -> None:
     # It warns of any optimizer that is not its own; what LAMB needs under ZeRO is what `pipeline.optim.zero` does.
     log.addFilter(lambda record: "untested optimizer" not in record.getMessage())
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+    bf16_optimizer.see_memory_usage = lambda *args, **kwargs: None  # prints the machine's memory at each start
 
 
 def _prepare_cpu() -> None:
