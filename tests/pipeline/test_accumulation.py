@@ -193,7 +193,7 @@ def record_after_clipping(engine):
 
 
 def test_the_norm_of_many_elements_is_exact():
-    """At 2 million elements a CPU's fp32 norm is off by more than 1e-6; every stage reports and clips by the exact one."""
+    """At 2 million elements a CPU's fp32 norm is off by 3e-5; every stage reports and clips by the exact one."""
     cases = {f"fp32, stage {stage}": ("fp32", zero(stage)) for stage in (0, 1, 2, 3)}
     cases |= {f"bf16, stage {stage}": ("bf16", zero(stage) | BF16) for stage in (0, 1)}
     (results,) = on_ranks(norms_of_many, 1, cases)
