@@ -196,11 +196,11 @@ def poison_padding(shards):
 
 
 def record_gradients(engine):
-    """A list that grows by one {name: [(offset, values)]} at each step, from all calls of the optimizer in it."""
+    """A list that grows by one {name: [(offset, values)]} at each step: the clipped gradients, of all calls in it."""
     gradients, optimizer = [], engine.optimizer
-    step = optimizer.step
+    clip, step = optimizer._clip, optimizer.step
 
-    def recording_step(closure=None):
+    def record():
         present = [
             s for s in optimizer.shards if any(s.param is p for g in optimizer.param_groups for p in g["params"])
         ]
@@ -208,9 +208,18 @@ def record_gradients(engine):
         if not gradients or found.keys() & gradients[-1].keys():
             gradients.append({})
         gradients[-1].update(found)
+
+    def recording_clip():
+        finite = clip()
+        record()
+        return finite
+
+    def recording_step(closure=None):
+        if not optimizer.clips:
+            record()
         step()
 
-    optimizer.step = recording_step
+    optimizer._clip, optimizer.step = recording_clip, recording_step
     return gradients
 
 
