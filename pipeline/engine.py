@@ -6,6 +6,7 @@ has one home, so a JSON that sets a batch size, clipping or an optimizer is refu
 
 import ctypes
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -16,10 +17,12 @@ from typing import Any, Literal
 import deepspeed
 import torch
 from deepspeed.accelerator import get_accelerator
+from deepspeed.runtime import bf16_optimizer
 from torch import Tensor, nn
 
 from pipeline import distributed, launch
-from pipeline.deepspeed_json import find, load
+from pipeline.accumulation import sum_in_fp32, updates_all_at_once, with_fp32_sums
+from pipeline.deepspeed_json import Zero, find, load
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
 from pipeline.optim.shards import Parts, Shard
@@ -67,7 +70,6 @@ class Engine:
     precision: str
     zero_stage: int
     device: torch.device
-    _bare_norm: Tensor | None = None
 
     @property
     def module(self) -> nn.Module:
@@ -86,24 +88,24 @@ class Engine:
     def backward(self, loss: Tensor) -> None:
         """Accumulate the gradient of `loss`, this micro-batch's part of the *global* mean (law 3).
 
-        DeepSpeed averages over ranks, and would over accumulation steps; parts of one mean must be added up instead.
+        DeepSpeed would average over accumulation steps and over ranks; parts of one mean must be added up instead
+        (`pipeline.accumulation`).
         """
-        self.deepspeed.backward(loss * distributed.world_size(), scale_wrt_gas=False)
+        if self.zero_stage == 0 and self.precision == "fp16":
+            # DeepSpeed 0.19.8 divides the gradients by the loss scale here too, but scales the loss under ZeRO only.
+            loss = loss * self.deepspeed.optimizer.loss_scale
+        self.deepspeed.backward(loss, scale_wrt_gas=False)
 
     def step(self, lr: float) -> None:
         """After each micro-batch: the optimizer's update at the last one of a global batch, otherwise bookkeeping."""
         self.optimizer.set_lr(lr)
-        if self.deepspeed.optimizer is self.optimizer and self.deepspeed.is_gradient_accumulation_boundary():
-            # Stage 0 in fp32 has no wrapper that keeps the norm and skips a step whose gradients are not finite.
-            norms = torch._foreach_norm([p.grad for p in self.module.parameters() if p.grad is not None])
-            self._bare_norm = torch.linalg.vector_norm(torch.stack(norms))
-            self.optimizer.overflow = not bool(torch.isfinite(self._bare_norm))
         self.deepspeed.step()
 
     def grad_norm(self) -> float:
         """Global gradient norm of the last update, before clipping; infinite if the update was skipped."""
-        norm = self.deepspeed.get_global_grad_norm() if self._bare_norm is None else self._bare_norm
-        return float(norm or 0.0)
+        if self.optimizer.clips:
+            return math.inf if self.deepspeed.optimizer.overflow else self.optimizer.grad_norm
+        return float(self.deepspeed.get_global_grad_norm() or 0.0)
 
     def trust_ratios(self) -> dict[str, Tensor]:
         """LAMB's ratios of the last update by tensor, on the device."""
@@ -160,6 +162,7 @@ def quiet_libraries() -> None:
     # It warns of any optimizer that is not its own; what LAMB needs under ZeRO is what `pipeline.optim.zero` does.
     log.addFilter(lambda record: "untested optimizer" not in record.getMessage())
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+    bf16_optimizer.see_memory_usage = lambda *args, **kwargs: None  # prints the machine's memory at each start
 
 
 def _prepare_cpu() -> None:
@@ -210,23 +213,26 @@ def build(
     Raises:
         ValueError: the layout of DeepSpeed's partitions is not understood.
     """
-    settings = settings | {
+    stage, precision = Zero.of(settings).stage, precision_of(settings)
+    clips = updates_all_at_once(stage, precision)
+    settings = with_fp32_sums(settings, stage, precision) | {
         "train_micro_batch_size_per_gpu": micro_batch_size,
         "gradient_accumulation_steps": accumulation_steps,
         "train_batch_size": micro_batch_size * accumulation_steps * distributed.world_size(),
-        "gradient_clipping": optimizer_config.max_grad_norm,
+        "gradient_clipping": 0.0 if clips else optimizer_config.max_grad_norm,
         "steps_per_print": 2**31,
     }
     model.to(device)
-    optimizer = ShardedOptimizer(parameter_groups(model, no_weight_decay), optimizer_config)
+    optimizer = ShardedOptimizer(parameter_groups(model, no_weight_decay), optimizer_config, clips=clips)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
+    sum_in_fp32(engine, stage, precision)
     binding = bind(engine, optimizer, distributed.all_reduce_sum_, parts)
     return Engine(
         deepspeed=engine,
         optimizer=optimizer,
         binding=binding,
-        precision=precision_of(settings),
-        zero_stage=int(settings.get("zero_optimization", {}).get("stage", 0)),
+        precision=precision,
+        zero_stage=stage,
         device=device,
     )
 

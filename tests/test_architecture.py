@@ -22,7 +22,7 @@ FLOORS = {
     ],
     "pipeline": [
         {"distributed", "faults", "launch", "model_files", "runlog", "signals", "timeline"},
-        {"attempts", "command", "deepspeed_json", "events", "kernels", "logs", "watch"},
+        {"accumulation", "attempts", "command", "deepspeed_json", "events", "kernels", "logs", "watch"},
         {"objectives", "progress", "report_figures", "watchdog"},
         {"data", "follow", "report_ratios", "report_timeline"},
         {"model", "report_page"},

@@ -26,6 +26,7 @@ from pipeline.kernels.backends import Backend
 from pipeline.kernels.dropout import Dropout
 from pipeline.kernels.gelu import APPROXIMATE, FirstProduct, SecondProduct
 from pipeline.kernels.residual_norm import ResidualNorm
+from pipeline.kernels.rows import Embedding, LayerNorm
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     name: partial(functional.gelu, approximate=approximate) for name, approximate in APPROXIMATE.items()
@@ -105,10 +106,10 @@ class Embeddings(nn.Module):
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
         super().__init__()
-        self.word = nn.Embedding(vocab_size, config.hidden_size)
-        self.position = nn.Embedding(config.max_position_embeddings, config.hidden_size)
-        self.token_type = nn.Embedding(config.type_vocab_size, config.hidden_size)
-        self.layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.word = Embedding(vocab_size, config.hidden_size)
+        self.position = Embedding(config.max_position_embeddings, config.hidden_size)
+        self.token_type = Embedding(config.type_vocab_size, config.hidden_size)
+        self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor) -> Tensor:
