@@ -10,15 +10,17 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from jsonargparse import ArgumentParser
-from safetensors.torch import save_file
 
-from pipeline import checkpoint, command, huggingface
+from pipeline import command
 from pipeline.families import get_family
-from pipeline.model.encoder import EncoderConfig
+from pipeline.sections import EncoderConfig
+
+# torch and transformers are imported where they are needed: a help text and a wrong option need neither.
+if TYPE_CHECKING:
+    import torch
 
 
 def convert(arguments: list[str]) -> None:
@@ -47,6 +49,8 @@ def export(source: Path, out: Path) -> None:
     Raises:
         ValueError: the checkpoint is damaged, or `out` exists.
     """
+    from pipeline import checkpoint, huggingface
+
     directory = checkpoint.resolve(source)
     checkpoint.verify(directory)
     state = checkpoint.read_state(directory)
@@ -69,6 +73,10 @@ def import_model(model: Path, out: Path, family: str = "bert") -> None:
     Raises:
         ValueError: the model is not of this family, or `out` exists.
     """
+    from safetensors.torch import save_file
+
+    from pipeline import checkpoint, huggingface
+
     if out.exists():
         raise ValueError(f"{out} exists; choose another directory or remove it")
     pretrained = huggingface.load(get_family(family), model)
@@ -87,7 +95,7 @@ def import_model(model: Path, out: Path, family: str = "bert") -> None:
 
 
 def imported_state(
-    family: str, config: EncoderConfig, vocab_size: int, parameters: dict[str, torch.Tensor]
+    family: str, config: EncoderConfig, vocab_size: int, parameters: dict[str, "torch.Tensor"]
 ) -> dict[str, Any]:
     """state.json of a checkpoint that no run of ours wrote."""
     return {
@@ -102,7 +110,7 @@ def imported_state(
     }
 
 
-def unique(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def unique(state_dict: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
     """The parameters once each: tied ones under their first name."""
     seen: set[int] = set()
     kept = {}
@@ -121,6 +129,8 @@ def fill(model: Path, texts: list[str], top: int = 5) -> None:
         texts: sentences with one or more [MASK] each.
         top: how many words to show for each.
     """
+    from pipeline import huggingface
+
     for text in texts:
         print(text)
         for words in huggingface.fill_masks(model, text, top):

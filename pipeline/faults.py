@@ -11,7 +11,9 @@ from collections import Counter
 from itertools import count
 
 POINTS = (
+    "starting",
     "metrics trimmed",
+    "held-out batch",
     "step begun",
     "gradients added up",
     "step done",
@@ -31,7 +33,8 @@ _reached: Counter[str] = Counter()
 def reach(point: str) -> None:
     """Note that `point` is reached, and do there what PIPELINE_FAULT asks for.
 
-    Actions: `kill` (SIGKILL to this process), `hang` (never go on), `full` (as if the disk were full).
+    Actions: `kill` (SIGKILL to this process), `stop` (SIGTERM to it), `hang` (never go on), `full` (as if the disk were
+    full).
     """
     wanted = os.environ.get("PIPELINE_FAULT")
     if wanted is None:
@@ -44,10 +47,12 @@ def reach(point: str) -> None:
         return
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "stop":
+        os.kill(os.getpid(), signal.SIGTERM)
     elif action == "hang":
         for _ in count():
             time.sleep(1)
     elif action == "full":
         raise OSError(28, "No space left on device", point)
     else:
-        raise ValueError(f"PIPELINE_FAULT = {wanted}: no action is called {action!r}; there are kill, hang, full")
+        raise ValueError(f"PIPELINE_FAULT = {wanted}: no action is called {action!r}; there are kill, stop, hang, full")

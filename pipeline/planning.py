@@ -21,12 +21,11 @@ from pipeline.deepspeed_json import Zero, find, load
 from pipeline.engine import DTYPES
 from pipeline.families import get_family
 from pipeline.memory import Estimate, estimate
+from pipeline.plan_options import GIB, STAGES, usable
 from pipeline.step_blocks import Parameters
 from preprocessing.schema import MANIFEST_NAME, Manifest
 from preprocessing.shards import read_manifest
 
-GIB = 2**30
-STAGES = (0, 1, 2, 3)
 BUSY_TOKENS = 8192
 """Tokens of a micro-batch from which on a larger one makes a GPU hardly faster; an assumption."""
 RECOMPUTATION = 4 / 3
@@ -270,8 +269,3 @@ def remedy(
         f"micro-batch of 1 needs {least / GIB:.1f} GiB on each, {usable(device, headroom) / GIB:.1f} are usable; "
         + (f"it fits with {' or '.join(remedies)}" if remedies else "choose a smaller model")
     )
-
-
-def usable(device: Device, headroom: float) -> float:
-    """Bytes of a GPU's memory that a plan may fill."""
-    return device.memory_gib * GIB * (1 - headroom)

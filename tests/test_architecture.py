@@ -20,7 +20,8 @@ FLOORS = {
         {"__main__"},
     ],
     "pipeline": [
-        {"distributed", "faults", "launch", "runlog", "signals", "timeline"},
+        {"devices", "errors", "faults", "launch", "launchers", "runlog", "sections", "timeline"},
+        {"distributed", "signals"},
         {"attempts", "command", "deepspeed_json", "events", "kernels", "logs", "watch"},
         {"objectives", "progress", "report_figures", "watchdog"},
         {"data", "follow", "report_ratios", "report_timeline"},
@@ -30,8 +31,10 @@ FLOORS = {
         {"engine", "metrics", "saving", "skipped", "step_blocks", "supervision"},
         {"trainer", "restoring", "huggingface", "report", "memory"},
         {"config", "cluster"},
+        {"plan_options", "pretraining"},
         {"planning"},
         {"plan_picture", "plan_text"},
+        {"plan_phases"},
         {"pretrain", "convert", "plan"},
     ],
 }

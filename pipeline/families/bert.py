@@ -6,7 +6,7 @@ Shapes: T tokens, B sequences, M masked tokens, H hidden_size, V vocab_size.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -14,14 +14,10 @@ from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
 from pipeline.families.base import Family, Names, fill_ties, rename_from_huggingface, rename_to_huggingface
-from pipeline.model.encoder import Encoder, EncoderConfig, encoder_forward_flops, initialize_weights
+from pipeline.families.bert_config import BertConfig
+from pipeline.model.encoder import Encoder, encoder_forward_flops, initialize_weights
 from pipeline.model.heads import MaskedLMHead, Pooler
 from pipeline.objectives.cross_entropy import cross_entropy_sum
-
-
-@dataclass(frozen=True)
-class BertConfig(EncoderConfig):
-    """BERT has no options beyond its encoder's."""
 
 
 class BertOutput(NamedTuple):
