@@ -4,10 +4,10 @@ A launcher that gets SIGKILL, or `deepspeed`, which passes SIGTERM on to nobody,
 parent-death signal would not do: between `deepspeed` and its ranks is a second process, which stays.
 """
 
+import logging
 import os
 import re
 import signal
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -70,9 +70,7 @@ def _own_launchers() -> list[psutil.Process]:
 def _watch(watched: list[psutil.Process], over: threading.Event) -> None:
     while watched and not over.wait(SECONDS_BETWEEN_LOOKS):
         if gone := [process.pid for process in watched if not _alive(process)]:
-            if os.environ.get("RANK", "0") == "0":
-                message = f"the launcher, process {gone[0]}, has ended; the run saves and ends"
-                print(message, file=sys.stderr, flush=True)
+            logging.getLogger("pipeline").warning(f"the launcher, process {gone[0]}, has ended; the run saves and ends")
             os.kill(os.getpid(), signal.SIGTERM)
             return
 
