@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
 RANKS ?= 2
 CORES ?= 2
 
@@ -14,7 +15,7 @@ ifeq ($(shell command -v nvidia-smi),)
 export DS_ACCELERATOR := cpu
 endif
 
-.PHONY: help setup demo test test-long test-all check clean
+.PHONY: help setup tools demo test test-long test-all check clean
 
 help:
 	@echo "make demo      from raw text to a BERT that transformers loads, in minutes, on this machine"
@@ -23,15 +24,21 @@ help:
 
 setup: $(READY)
 
+tools: $(TOOLS)
+
 # torch before the rest and no build isolation: DeepSpeed's setup imports the torch that is installed.
-$(READY): requirements.txt tests/requirements.txt
+$(READY): requirements.txt
 	@command -v g++ >/dev/null || { echo "error: g++ is missing; on Debian: apt-get install g++"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -q --disable-pip-version-check $(shell grep -E '^(torch|numpy|setuptools|wheel|ninja)==' requirements.txt)
 	DS_BUILD_OPS=0 $(VENV)/bin/pip install -q --disable-pip-version-check --no-build-isolation -r requirements.txt
-	$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps -r tests/requirements.txt
 	@touch $(READY)
+
+$(TOOLS): $(READY) tests/requirements.txt tests/oracles.txt
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt
+	$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps -r tests/oracles.txt
+	@touch $(TOOLS)
 
 demo: setup
 	@echo "== 1/5 text: English documentation that comes with Python -> sentence pairs"
@@ -55,15 +62,15 @@ demo: setup
 # A worker per core, and a file of tests at a time.
 PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses $(CORES) --dist loadfile
 
-test: setup
+test: tools
 	$(PYTEST) -m "not slow"
 
-test-long: setup
+test-long: tools
 	$(PYTEST) -m slow
 
 test-all: test test-long
 
-check: setup
+check: tools
 	ruff check .
 	ruff format --check .
 	mypy

@@ -34,11 +34,12 @@ class Options:
     headroom: float = 0.08
     """Share of a GPU's memory that stays free, for the allocator's waste and what the estimate leaves out."""
     seq_length: int | list[int] | None = None
-    """Longest sample in tokens, one for all recipes or one for each; default: of the samples, where they exist."""
+    """Longest sample in tokens, one for all recipes or one for each; default: of the samples; where
+    there are none yet, what the name of data.samples says (samples128), or the model's number of positions."""
     mean_tokens: float | list[float] | None = None
     """Mean length of a sample in tokens, likewise; default: of the samples, else seq_length."""
     vocab_size: int | None = None
-    """Size of the vocabulary; default: of the samples, where they exist."""
+    """Size of the vocabulary; default: of the samples; where there are none yet, 30,522 as BERT's."""
     out: Path | None = None
     """Picture of it, PNG."""
     json: Path | None = None

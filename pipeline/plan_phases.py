@@ -58,7 +58,7 @@ def read_phase(path: Path, number: int, count: int, options: Options) -> Phase:
         if values and len(values) not in (1, count):
             raise ValueError(f"--{name} {values}: give one number, or one for each of the {count} recipes")
         given[name] = values[number % len(values)] if values else None
-    samples = read_samples(recipe, vocab_size=options.vocab_size, name=str(path), **given)
+    samples = read_samples(recipe, vocab_size=options.vocab_size, **given)
     parameters = Parameters.of(get_family(recipe.family), recipe.model, samples.vocab_size)
     return Phase(path.stem, recipe, samples, parameters, options.precision)
 

@@ -20,14 +20,17 @@ def chosen_at(rows: list[Row], gpus: int) -> tuple[Choice, Timing]:
 
 
 def describe(phase: Phase) -> str:
-    """What is trained, in two lines."""
+    """What is trained, in two lines, and a third if something of the samples is assumed."""
     samples, batch = phase.samples, phase.recipe.batch.global_batch_size
-    return (
+    text = (
         f"{phase.name}: {phase.parameters.total / 1e6:,.1f} M parameters, "
         f"{phase.recipe.schedule.total_steps:,} steps of {batch:,} samples\n"
         f"{phase.flops:.3g} FLOP; up to {samples.seq_length} tokens a sample, {samples.mean_tokens:.0f} on average, "
         f"vocabulary {samples.vocab_size:,}"
     )
+    if samples.assumed:
+        text += f"\n{phase.recipe.data.samples} does not exist yet; assumed: {' and '.join(samples.assumed)}"
+    return text
 
 
 def memory_table(phase: Phase, options: Options) -> str:

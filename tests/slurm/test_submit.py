@@ -117,7 +117,7 @@ WRONG = {
     "error: slurm exists": ["--export", "slurm"],
     "error: --data-tasks 1: one rank hands out": ["--data-tasks", "1"],
     "error: --data run 'x: No closing quotation": ["--data", "run 'x"],
-    "error: slurm/site.sh: Expected '=' after a key": ["--recipe", "slurm/site.sh"],
+    "error: slurm/site.sh: Invalid statement": ["--recipe", "slurm/site.sh"],
     "error: ds_configs/zero2_fp32.json: ": ["--recipe", "ds_configs/zero2_fp32.json"],
 }
 
