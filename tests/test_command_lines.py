@@ -23,6 +23,13 @@ HELP = [
     "pipeline.plan --help",
 ]
 
+PREPROCESSING = [
+    "",
+    *(f"{command} " for command in ("run", "extract", "tokenizer", "build", "inspect", "verify", "download")),
+    "download wikipedia ",
+    "download url ",
+]
+
 WRONG = {
     "pipeline.pretrain": "the following arguments are required: run_dir",
     "pipeline.pretrain --nonsense 1": "nonsense",
@@ -61,3 +68,12 @@ def test_a_wrong_command_line_is_one_line(line):
     assert (status, text) == (2, "")
     assert errors.startswith("error: ") and errors.count("\n") == 1 and WRONG[line] in errors
     assert not HEAVY & imported
+
+
+@pytest.mark.parametrize("line", PREPROCESSING)
+def test_help_of_preprocessing(line):
+    """The same, but Arrow and the tokenizers come with the options of its stages."""
+    status, text, errors, imported = called(f"preprocessing {line}--help")
+    assert (status, errors) == (0, "")
+    assert len(text.splitlines()) > 5
+    assert not {"torch", "deepspeed", "transformers", "matplotlib"} & imported
