@@ -44,7 +44,8 @@ def launchers(ancestors: Sequence[Sequence[str]]) -> list[int]:
 
 def _is(program: re.Pattern[str], line: Sequence[str]) -> bool:
     """Whether a command line runs `program`, itself or by an interpreter, as a script or as a module."""
-    words = [os.path.basename(word).rstrip(":") for word in line[:4] if not word.startswith("-")]
+    paths = [word.split()[0] for word in line[:4] if word.strip() and not word.startswith("-")]
+    words = [os.path.basename(path).rstrip(":") for path in paths]  # a daemon's title: "sshd: root@notty"
     return any(program.fullmatch(word) for word in words)
 
 

@@ -20,6 +20,7 @@ CHAINS = {
     "deepspeed": ([LAUNCH, [PYTHON, "/venv/bin/deepspeed", "--module", "pipeline.pretrain"], *LOGIN], [0, 1]),
     "deepspeed as a module": ([LAUNCH, [PYTHON, "-m", "deepspeed.launcher.runner", "--num_gpus"], *LOGIN], [0, 1]),
     "deepspeed over ssh": ([LAUNCH, ["bash", "-c", "cd /work; ..."], ["sshd:", "root@notty"], LOGIN[2]], [0, 1, 2]),
+    "deepspeed over ssh without a shell": ([LAUNCH, ["sshd: root@notty", "", ""], LOGIN[2]], [0, 1]),
     "deepspeed over a newer ssh": ([LAUNCH, ["bash", "-c", "..."], ["sshd-session:", "root@notty"]], [0, 1, 2]),
     "deepspeed that has died already": ([LAUNCH, ["/sbin/init"]], [0]),
     "torchrun": ([[PYTHON, "/venv/bin/torchrun", "--nproc_per_node", "2"], *LOGIN], [0]),
