@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil, log2
 
 from pipeline.deepspeed_json import Zero
-from pipeline.metrics import PEAK_TFLOPS
+from pipeline.devices import PEAK_TFLOPS
 
 LINK_EFFICIENCY = 0.8
 """Share of a link's rate that large collectives reach; an assumption."""

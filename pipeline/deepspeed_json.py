@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,9 @@ UNSUPPORTED: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("bf16.check_grad_overflow", (None, True), "a NaN would reach the weights; remove it"),
 )
 """Key, the values under which the update is exact, and what to do about any other."""
+
+MONITORS = {"wandb": "wandb", "comet": "comet_ml"}
+"""Section that turns on one of DeepSpeed's monitors -> the package that it needs; CSV files need none."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +140,23 @@ def refuse(settings: dict[str, Any], path: Path) -> None:
     dtype = _look_up(settings, "torch_autocast.dtype")
     if _look_up(settings, "torch_autocast.enabled") and dtype not in ("bfloat16", "bf16"):
         raise ValueError(f"{path}: torch_autocast.dtype = {json.dumps(dtype)} is not supported: {_AUTOCAST}")
+
+
+def require_monitors(settings: dict[str, Any], path: Path) -> None:
+    """Stop where a monitor is turned on whose package is missing: DeepSpeed would notice on rank 0 alone.
+
+    Raises:
+        ValueError: names the file, the key, and the remedy.
+    """
+    for section, package in MONITORS.items():
+        if not _look_up(settings, f"{section}.enabled"):
+            continue
+        found = find_spec(package)
+        if found is None or found.origin is None:  # a directory without code, such as the wandb/ of earlier runs
+            raise ValueError(
+                f"{path}: {section}.enabled = true, but {package} is not installed: pip install {package}, or set it "
+                "to false"
+            )
 
 
 def _look_up(settings: dict[str, Any], dotted: str) -> Any:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 import deepspeed
 import torch
@@ -22,42 +22,14 @@ from torch import Tensor, nn
 
 from pipeline import distributed, launch
 from pipeline.accumulation import sum_in_fp32, updates_all_at_once, with_fp32_sums
-from pipeline.deepspeed_json import Zero, find, load
+from pipeline.deepspeed_json import Zero, find, load, require_monitors
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
 from pipeline.optim.shards import Parts, Shard
 from pipeline.optim.zero import Binding, bind
+from pipeline.sections import EngineConfig
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class EngineConfig:
-    """How DeepSpeed runs the model."""
-
-    deepspeed: str = "ds_configs/zero2_{precision}.json"
-    """DeepSpeed JSON, relative to the working directory or the repository; `{precision}` is filled in."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Which JSON is taken for `{precision}`; auto is bf16 where the device computes it natively, else fp32."""
-    tf32: bool = False
-    """In fp32: products read their factors in TensorFloat-32 (10 bits of mantissa), on devices that have it."""
-    timeout_minutes: float = 30
-    """Minutes without progress after which a rank writes the stacks of its threads to its log and ends; a collective
-    waits a minute longer for the other ranks."""
-    max_skipped_steps: int = 20
-    """Steps in a row with infinite or NaN gradients that end the run; they are skipped, as fp16's loss scaling needs.
-    """
-
-    def __post_init__(self) -> None:
-        if "{precision}" not in self.deepspeed and self.precision != "auto":
-            raise ValueError(
-                f"engine.precision = {self.precision}, but engine.deepspeed = {self.deepspeed} has no {{precision}} "
-                "to fill in; the JSON already says the precision: drop one of the two"
-            )
-        if self.timeout_minutes <= 0:
-            raise ValueError(f"engine.timeout_minutes = {self.timeout_minutes}: must be above 0")
-        if self.max_skipped_steps < 1:
-            raise ValueError(f"engine.max_skipped_steps = {self.max_skipped_steps}: must be at least 1")
 
 
 @dataclass
@@ -150,9 +122,14 @@ def start(config: EngineConfig) -> torch.device:
     backend = accelerator.communication_backend_name() if accelerator.device_name() != "cpu" else "gloo"
     distributed.join(backend, timeout)
     deepspeed.init_distributed(dist_backend=backend, timeout=timeout, verbose=False)
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    accelerator.set_device(local_rank)
-    return torch.device(accelerator.device_name(local_rank))
+    if accelerator.device_name() == "cpu":
+        return torch.device("cpu")
+    with distributed.together("choose a device"):
+        index = launch.visible_device(os.environ, accelerator.device_count())
+    # DeepSpeed takes the number of its device from there, and insists that Open MPI's own is the same.
+    os.environ.update({name: str(index) for name in ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK") if name in os.environ})
+    accelerator.set_device(index)
+    return torch.device(accelerator.device_name(index))
 
 
 def quiet_libraries() -> None:
@@ -249,10 +226,12 @@ def read_settings(config: EngineConfig) -> dict[str, Any]:
     """The DeepSpeed JSON that the recipe asks for.
 
     Raises:
-        ValueError: it is missing, malformed, sets what the recipe owns, or leaves `tf32` nothing to do.
+        ValueError: it is missing, malformed, sets what the recipe owns, turns on a monitor that is not installed, or
+            leaves `tf32` nothing to do.
     """
     path = find(config.deepspeed.format(precision=choose_precision(config.precision)))
     settings = load(path)
+    require_monitors(settings, path)
     if config.tf32 and precision_of(settings) != "fp32":
         raise ValueError(
             f"engine.tf32 = true, but {path} trains in {precision_of(settings)}, whose products are narrower than "
