@@ -4,21 +4,25 @@ Precedence: command line > recipe file > defaults. Each number has one home; unk
 name them. What a run used is saved beside it as `recipe.toml`.
 """
 
-from dataclasses import asdict, dataclass, field
+import json
+from dataclasses import asdict, dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ActionConfigFile, ArgumentParser, set_parsing_settings
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, set_parsing_settings
 
-from pipeline.checkpoint import CheckpointConfig
+from pipeline.checkpoint import CheckpointConfig, complete
+from pipeline.checkpoint_record import read_state
 from pipeline.data.loader import DataConfig
 from pipeline.data.masking import MaskingConfig
 from pipeline.engine import EngineConfig
 from pipeline.families.bert import BertConfig
+from pipeline.identity import differences
 from pipeline.metrics import LoggingConfig
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.schedule import ScheduleConfig
+from pipeline.runlog import RECIPE
 from pipeline.trainer import EvaluationConfig
 from preprocessing.files import is_temporary, write_text
 
@@ -53,6 +57,9 @@ class Recipe:
     """Checkpoint, or run whose newest one is taken, that a new run starts from; empty: random weights."""
     init_moments: bool = True
     """With init_from: also take the optimizer's moments; schedule and data start anew in any case."""
+    restart_from_scratch: bool = False
+    """Train from the start although the run has lost its checkpoints, or all are damaged; without this such a run is
+    refused. Where a checkpoint is sound, the run is continued from it in any case."""
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     """Masked language model."""
     batch: BatchConfig = field(default_factory=BatchConfig)
@@ -75,22 +82,10 @@ class Recipe:
             raise ValueError(f"seed = {self.seed}: must be at least 0 and below 2**63")
 
 
-MAY_CHANGE = (
-    "engine",
-    "evaluation",
-    "checkpoint",
-    "logging",
-    "run_dir",
-    "batch.micro_batch_size",
-    "data.samples",
-    "data.num_workers",
-    "data.prefetch",
-    "model.activation_checkpointing",
-    "model.recompute_activation",
-    "model.max_logits_mib",
-    "optimizer.backend",
-)
-"""What a resumed run may set differently: none of it changes what is computed, except for rounding."""
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as nested plain values, the way JSON holds them."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(recipe), default=str))
+    return values
 
 
 def parser() -> ArgumentParser:
@@ -130,24 +125,6 @@ def to_toml(recipe: Recipe) -> str:
     return str(made.dump(made.parse_object(asdict(recipe)), skip_unset=False))
 
 
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by dotted name."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
-def differences(old: Recipe, new: Recipe) -> list[str]:
-    """Fields, as `name: old -> new`, in which a resumed run would not be the run that was begun."""
-    before, after = flatten(asdict(old)), flatten(asdict(new))
-    return [
-        f"{name}: {before[name]} -> {after[name]}"
-        for name in before
-        if before[name] != after[name] and not name.startswith(MAY_CHANGE)
-    ]
-
-
 def open_run(recipe: Recipe) -> Path:
     """Begin or continue the run's directory; call on the main rank.
 
@@ -155,9 +132,9 @@ def open_run(recipe: Recipe) -> Path:
         ValueError: the directory holds something else, or a run with another recipe (the fields are named).
     """
     run = Path(recipe.run_dir)
-    saved = run / "recipe.toml"
-    if saved.is_file():
-        changed = differences(parse(["--recipe", str(saved)]), recipe)
+    before = recorded_recipe(run)
+    if before is not None:
+        changed = differences(before, plain(recipe))
         if changed:
             raise ValueError(
                 f"{run} is a run with another recipe ({'; '.join(changed)}); choose another run_dir, or start from its "
@@ -169,5 +146,24 @@ def open_run(recipe: Recipe) -> Path:
         )
     else:
         run.mkdir(parents=True, exist_ok=True)
-    write_text(saved, to_toml(recipe))
+    # What is asked for once is not asked for whenever the run is started again.
+    write_text(run / RECIPE, to_toml(replace(recipe, restart_from_scratch=False)))
     return run
+
+
+def recorded_recipe(run: Path) -> dict[str, Any] | None:
+    """The recipe that a run was begun with: from its recipe.toml or, without one, from its newest checkpoint.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    saved, found = run / RECIPE, complete(run) if run.is_dir() else []
+    if not saved.is_file():
+        return read_state(found[0]).get("recipe") if found else None
+    try:
+        return plain(parse(["--recipe", str(saved)]))
+    except (ValueError, ArgumentError) as error:
+        # The message of a recipe that cannot be parsed names the file.
+        where = "" if str(saved) in str(error) else f"{saved}: "
+        remedy = "remove it: the checkpoints hold the recipe, too" if found else "choose another run_dir"
+        raise ValueError(f"{where}{error}; restore the file that the run wrote, or {remedy}") from None

@@ -67,7 +67,7 @@ class Tail:
     def _take(self, text: bytes) -> None:
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             line = None
         if not _is_line(line):
             self.damaged += 1  # a line cut by a kill, with the next attempt's first one behind it
@@ -76,8 +76,24 @@ class Tail:
 
 
 def _is_line(line: Any) -> bool:
-    wanted = isinstance(line, dict) and isinstance(line.get("kind"), str) and isinstance(line.get("step"), int)
-    return wanted and is_time(line.get("time"))
+    if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
+        return False
+    return is_step(line.get("step")) and is_time(line.get("time"))
+
+
+def is_step(value: Any) -> bool:
+    """Whether it is a number of optimizer steps."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def read_lines(path: Path) -> tuple[list[Line], int]:
+    """The lines of metrics.jsonl or events.jsonl that can be read, and how many cannot; none of a file that is missing.
+
+    A last line that a kill cut short is neither.
+    """
+    tail = Tail(path)
+    tail.poll()
+    return tail.lines, tail.damaged
 
 
 def is_number(value: Any) -> bool:
@@ -94,7 +110,7 @@ def read_heartbeat(run: Path) -> Line | None:
     """The last sign of life; None if there is none that can be read."""
     try:
         beat = json.loads((run / HEARTBEAT).read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return beat if isinstance(beat, dict) and is_time(beat.get("time")) else None
 

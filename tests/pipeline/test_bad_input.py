@@ -6,34 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from attempts import attempts
 from ranks import on_ranks
-from recipes import write_recipe
+from recipes import SMALL, write_recipe
 from samples import make_samples, write_tokenizer
-
-SMALL = {
-    "hidden_size": 16,
-    "num_hidden_layers": 1,
-    "intermediate_size": 32,
-    "global_batch_size": 8,
-    "micro_batch_size": 2,
-    "total_steps": 2,
-}
-
-
-def attempts(jobs):
-    """On each rank: what `pretrain` raised for each list of arguments, as (exception's name, message)."""
-    from pipeline import distributed
-    from pipeline.pretrain import pretrain
-
-    outcomes = []
-    for arguments in jobs:
-        try:
-            pretrain(arguments)
-            outcomes.append(("", "passed"))
-        except Exception as error:
-            outcomes.append((type(error).__name__, str(error)))
-    distributed.shutdown()
-    return outcomes
 
 
 def flip_a_bit(path):
