@@ -6,7 +6,7 @@ missing file proves nothing: the first begins, the second is refused until the u
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -106,8 +106,8 @@ def _load_initial(source: Path, request: Request, engine: Engine) -> None:
     engine.binding.push()
 
 
-def newest_sound(request: Request, events: Events) -> tuple[Path | None, list[Path]]:
-    """The newest checkpoint that is as it was written, and the broken ones that are newer; the ranks share the reading.
+def newest_sound(request: Request, events: Events) -> tuple[Path | None, dict[Path, str]]:
+    """The newest sound checkpoint, and what is wrong with each that is newer; the ranks share the reading.
 
     Raises:
         ValueError: a checkpoint is of another format version.
@@ -116,12 +116,12 @@ def newest_sound(request: Request, events: Events) -> tuple[Path | None, list[Pa
     with distributed.together("list the checkpoints"):
         found = checkpoint.present(request.run)
     found = distributed.gather_objects(found)[0]  # as the main rank sees the directory
-    broken: list[Path] = []
+    broken: dict[Path, str] = {}
     for path in found:
         reason = what_is_wrong(path, request.recipe)
         if not reason:
             return path, broken
-        broken.append(path)
+        broken[path] = reason
         LOG.warning(f"broken checkpoint: {reason}")
         events.write("broken_checkpoint", step=checkpoint.step_of(path), path=str(path), reason=reason)
         _warn(reason + ("; trying the one before it" if path != found[-1] else ""))
@@ -149,7 +149,7 @@ def what_is_wrong(path: Path, recipe: Mapping[str, Any]) -> str:
     return next(filter(None, distributed.gather_objects(damage)), "")
 
 
-def loses_steps(request: Request, own: Path | None, broken: list[Path], events: Events) -> bool:
+def loses_steps(request: Request, own: Path | None, broken: Mapping[Path, str], events: Events) -> bool:
     """Whether a run that has been further begins anew, as was asked for; warn if it continues before its last save.
 
     Raises:
@@ -163,7 +163,8 @@ def loses_steps(request: Request, own: Path | None, broken: list[Path], events: 
         return False
     if (broken or recorded) and not request.recipe["restart_from_scratch"]:
         if broken:
-            raise ValueError(f"{run}: no checkpoint is sound; put one back from a copy or, {remedy}")
+            reason = next(iter(broken.values())).partition(";")[0]
+            raise ValueError(f"{run}: no checkpoint is sound ({reason}); put one back from a copy or, {remedy}")
         raise ValueError(f"{run}: {evidence}, but no checkpoint is there; put the checkpoints back or, {remedy}")
     return bool(broken or recorded)
 
@@ -196,7 +197,7 @@ def recorded_step(run: Path, every: int, reached: Mapping[str, Any]) -> tuple[in
     return 0, ""
 
 
-def _put_aside(run: Path, broken: list[Path], begins_anew: bool) -> None:
+def _put_aside(run: Path, broken: Iterable[Path], begins_anew: bool) -> None:
     """Rename damaged checkpoints and, where a run begins anew, the metrics that it would overwrite."""
     for path in broken:
         LOG.warning(f"{path} -> {checkpoint.set_aside(path)}")

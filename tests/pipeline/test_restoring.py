@@ -109,9 +109,9 @@ def test_lost_checkpoints_are_refused_until_a_new_beginning_is_asked_for(folder)
     refused = outcomes([arguments(folder, name) for name in names])
     for name, run in runs.items():
         assert before[name] == lines(run), name
-    assert "manifests: no checkpoint is sound; put one back" in refused[0][1]
+    assert "step-00000002/manifest.json: missing: the checkpoint is incomplete); put one back" in refused[0][1]
     assert "removed: events.jsonl records a checkpoint of step 2, but no checkpoint is there" in refused[1][1]
-    assert "shape: no checkpoint is sound" in refused[2][1]
+    assert "shape: no checkpoint is sound (" in refused[2][1]
     assert all("--restart_from_scratch true" in message for _, message in refused)
 
     again = outcomes([arguments(folder, name, "--restart_from_scratch", "true") for name in names])
