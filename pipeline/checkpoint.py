@@ -33,10 +33,9 @@ from pipeline.checkpoint_record import (
     read_manifest,
     read_state,
     step_in,
-    unreadable,
 )
 from pipeline.optim.shards import Shard
-from preprocessing.files import flush, sha256_file, write_json
+from preprocessing.files import flush, readable, sha256_file, write_json
 
 PARTS = ("weight", "exp_avg", "exp_avg_sq")
 
@@ -214,7 +213,7 @@ def verify(directory: Path, share: tuple[int, int] = (0, 1)) -> None:
     files = read_manifest(directory)
     for name, expected in sorted(files.items())[share[0] :: share[1]]:
         path = directory / name
-        try:
+        with readable(path):
             if not path.is_file():
                 raise DamagedError(path, "missing: the checkpoint is incomplete")
             size = path.stat().st_size
@@ -222,8 +221,6 @@ def verify(directory: Path, share: tuple[int, int] = (0, 1)) -> None:
                 raise DamagedError(path, f"{size} bytes, {expected['bytes']} were written: damaged")
             if sha256_file(path) != expected["sha256"]:
                 raise DamagedError(path, "sha256 differs from the manifest: damaged")
-        except OSError as error:
-            raise unreadable(path, error) from None
     read_state(directory)
 
 
@@ -238,7 +235,8 @@ class Reader:
         listed = read_manifest(directory)
         for path in sorted(directory / name for name in listed if name.endswith(".safetensors")):
             try:
-                file = safe_open(path, framework="pt")
+                with readable(path):
+                    file = safe_open(path, framework="pt")
             except SafetensorError as error:
                 raise DamagedError(path, f"not readable as safetensors ({error})") from None
             for key in file.keys():  # noqa: SIM118 - not a dict

@@ -4,14 +4,13 @@ JSON that parses may still be of another shape: written by another program, edit
 damage like a file that was cut short, and is reported as such, so that the checkpoint before it can be used.
 """
 
-import errno
 import math
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from preprocessing.files import read_json
+from preprocessing.files import read_json, unreadable
 
 FORMAT_VERSION = 1
 _NAME = re.compile(r"step-(\d{8,})")
@@ -33,15 +32,6 @@ def step_in(name: str) -> int | None:
 def name_of(step: int) -> str:
     """Name of the directory of a step's checkpoint."""
     return f"step-{step:08d}"
-
-
-def unreadable(path: Path, error: OSError) -> OSError:
-    """The error to raise for a file that the system does not let us read, which says nothing about its content."""
-    return OSError(
-        error.errno or errno.EIO,
-        f"{path}: cannot be read ({error.strerror or error}); its content may be sound: put permissions, disk or mount "
-        "right and start again",
-    )
 
 
 def is_count(value: Any) -> bool:

@@ -196,10 +196,11 @@ def make_loader(
         pin_memory: copy batches to page-locked memory, for asynchronous copies to a GPU.
 
     Raises:
-        OSError: a worker died: while it read a shard that somebody cut or removed, or for want of memory.
+        ValueError: a shard was damaged or cut short after it was verified.
+        OSError: a shard cannot be read; or a worker died, as for want of memory.
     """
-    loader = DataLoader(
-        batches,
+    loader: DataLoader[Batch | Exception] = DataLoader(
+        _Delivering(batches),
         batch_size=None,
         sampler=items,
         num_workers=config.num_workers,
@@ -215,7 +216,10 @@ def make_loader(
         # DataLoader would raise wherever this thread stands when a worker dies; `next` finds out as well.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        yield from iterator
+        for item in iterator:
+            if isinstance(item, Exception):
+                raise item
+            yield item
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
@@ -223,6 +227,25 @@ def make_loader(
             f"{batches.samples.directory}: a process that reads it died ({error}); check the samples with python -m "
             "preprocessing verify, and the memory that is left"
         ) from None
+    finally:
+        del iterator  # ends the workers now, and not when the last traceback that holds this frame is gone
+
+
+class _Delivering(Dataset["Batch | Exception"]):
+    """Micro-batches, or the errors of reading them that a user can put right.
+
+    DataLoader would bring an error of a worker with the traceback in its message; delivered like a batch it stays one
+    line.
+    """
+
+    def __init__(self, batches: MicroBatches) -> None:
+        self._batches = batches
+
+    def __getitem__(self, item: int) -> Batch | Exception:
+        try:
+            return self._batches[item]
+        except (ValueError, OSError) as error:
+            return error
 
 
 def _begin_worker(_number: int) -> None:

@@ -1,5 +1,6 @@
 """Laws of pipeline/data/loader.py."""
 
+import os
 import pickle
 from dataclasses import fields
 from pathlib import Path
@@ -243,6 +244,26 @@ def test_a_sample_without_a_segment_is_refused(write_samples, boundary):
     broken = write_samples([[5, 6], [7, 8, 9]], [1, boundary])
     with pytest.raises(ValueError, match=f"sample 1 has 3 tokens and boundary {boundary}, but both segments need"):
         micro_batches(broken)
+
+
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_shard_that_is_cut_short_is_one_error(write_samples, num_workers):
+    """Also in the training process, which reading the memory map would end with SIGBUS; from a worker in one line."""
+    samples = write_samples(2000)
+    batches, config = micro_batches(samples), DataConfig(samples.directory, num_workers)
+    shard = samples.directory / samples.shards[0].path
+    whole = shard.stat().st_size
+    os.truncate(shard, 4096)
+    with pytest.raises(ValueError, match=rf"{shard.name}: has 4096 bytes, {whole} when it was opened") as caught:
+        list(make_loader(batches, range(3), config, pin_memory=False))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shard_that_was_removed_can_still_be_read(write_samples):
+    """The memory map holds its content."""
+    samples = write_samples(NUM_SAMPLES)
+    (samples.directory / samples.shards[0].path).unlink()
+    assert len(list(make_loader(micro_batches(samples), range(3), DataConfig(samples.directory, 0), False))) == 3
 
 
 @pytest.mark.parametrize(("field", "value"), [("num_workers", -1), ("prefetch", 0)])
