@@ -6,7 +6,6 @@ name them. What a run used is saved beside it as `recipe.toml`.
 
 import json
 from dataclasses import asdict, dataclass, field, replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +21,7 @@ from pipeline.identity import differences
 from pipeline.metrics import LoggingConfig
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.schedule import ScheduleConfig
+from pipeline.options import check_arguments, kinds_of
 from pipeline.runlog import RECIPE
 from pipeline.trainer import EvaluationConfig
 from preprocessing.files import is_temporary, write_text
@@ -37,6 +37,11 @@ class BatchConfig:
     """Samples per optimizer step, over all ranks."""
     micro_batch_size: int = 64
     """Samples per forward pass on one rank; bounds the memory. Must divide global_batch_size / ranks."""
+
+    def __post_init__(self) -> None:
+        for name in ("global_batch_size", "micro_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"batch.{name} = {getattr(self, name)}: must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -105,18 +110,26 @@ def parse(arguments: list[str]) -> Recipe:
     """The recipe of a command line.
 
     Raises:
-        jsonargparse.ArgumentError: an unknown or doubled key, or a value of the wrong type.
-        ValueError: no such recipe, a value out of its range, or values that do not fit together.
+        jsonargparse.ArgumentError: the command line has an unknown option, or a value that cannot be.
+        ValueError: no such recipe; or it has an unknown or doubled key, a value of the wrong type or out of its range,
+            or values that do not fit together.
     """
-    for option, value in pairwise(arguments):
-        if option == "--recipe" and not Path(value).is_file():
-            raise ValueError(
-                f"--recipe {value}: no such file; pipeline/recipes/ holds those that come with the project"
-            )
+    given = check_arguments(arguments, kinds_of(Recipe))
     made = parser()
-    values = made.instantiate(made.parse_args(arguments))
-    values.pop("recipe", None)
-    return Recipe(**vars(values))
+    try:
+        values = made.instantiate(made.parse_args(arguments))
+        values.pop("recipe", None)
+        return Recipe(**vars(values))
+    except ArgumentError as error:
+        text = " ".join(str(error).split())
+        _, is_missing, names = text.partition("the following arguments are required: ")
+        if is_missing and "recipe" in given:
+            raise ValueError(f"--recipe: the recipe lacks {names}; add them, or give them as options") from None
+        raise ArgumentError(None, text) from None
+    except ValueError as error:
+        if str(error).partition(" = ")[0] in given:  # what is out of its range was said on the command line
+            raise ArgumentError(None, str(error)) from None
+        raise
 
 
 def to_toml(recipe: Recipe) -> str:

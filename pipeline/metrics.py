@@ -44,6 +44,8 @@ class LoggingConfig:
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"logging.every = {self.every}: must be at least 1")
+        if self.peak_tflops < 0:
+            raise ValueError(f"logging.peak_tflops = {self.peak_tflops}: must be 0 (found out) or above")
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype, override_tflops: float = 0.0) -> float:

@@ -26,7 +26,7 @@ FLOORS = {
         {"data", "follow", "report_ratios", "report_timeline"},
         {"model", "report_page"},
         {"optim"},
-        {"checkpoint_record", "identity", "vocabularies"},
+        {"checkpoint_record", "identity", "options", "vocabularies"},
         {"activations", "checkpoint", "families"},
         {"engine", "metrics", "saving", "skipped", "step_blocks", "supervision"},
         {"trainer", "restoring", "huggingface", "report", "memory"},

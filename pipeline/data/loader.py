@@ -42,11 +42,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.num_workers < 0:
-            raise ValueError(f"num_workers is {self.num_workers}; it must be 0 or more")
+            raise ValueError(f"data.num_workers = {self.num_workers}: must be 0 or more")
         if self.prefetch < 1:
-            raise ValueError(f"prefetch is {self.prefetch}; it must be at least 1")
+            raise ValueError(f"data.prefetch = {self.prefetch}: must be at least 1")
         if self.token_multiple < 1:
-            raise ValueError(f"token_multiple is {self.token_multiple}; it must be at least 1, which adds no tail")
+            raise ValueError(f"data.token_multiple = {self.token_multiple}: must be at least 1, which adds no tail")
 
 
 @dataclass(frozen=True)
@@ -63,28 +63,26 @@ class BatchDivision:
     """Number of ranks."""
 
     def __post_init__(self) -> None:
-        if self.global_batch_size < 1 or self.micro_batch_size < 1:
-            raise ValueError(
-                f"global_batch_size is {self.global_batch_size} and micro_batch_size {self.micro_batch_size}; "
-                "both must be at least 1"
-            )
+        for name in ("global_batch_size", "micro_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"batch.{name} = {getattr(self, name)}: must be at least 1")
         assert 0 <= self.rank < self.world_size, f"rank {self.rank} of {self.world_size}"
         unit = self.micro_batch_size * self.world_size
         if self.global_batch_size % unit:
             raise ValueError(
-                f"global_batch_size {self.global_batch_size} cannot be dealt evenly: it is no multiple of "
-                f"micro_batch_size {self.micro_batch_size} x {self.world_size} ranks = {unit}; {self._remedy(unit)}"
+                f"batch.global_batch_size = {self.global_batch_size}: must be a multiple of batch.micro_batch_size = "
+                f"{self.micro_batch_size} x {self.world_size} ranks = {unit}; {self._remedy(unit)}"
             )
 
     def _remedy(self, unit: int) -> str:
         below = self.global_batch_size // unit * unit
         nearest = f"{below} or {below + unit}" if below else f"{unit}"
-        remedy = f"the nearest global_batch_size is {nearest}"
+        remedy = f"the nearest batch.global_batch_size is {nearest}"
         per_rank, rest = divmod(self.global_batch_size, self.world_size)
         if rest:
             return remedy
         fitting = max(size for size in range(1, self.micro_batch_size + 1) if per_rank % size == 0)
-        return f"set micro_batch_size to {fitting}, which trains on the same samples, or {remedy}"
+        return f"set batch.micro_batch_size to {fitting}, which trains on the same samples, or {remedy}"
 
     @property
     def num_groups(self) -> int:

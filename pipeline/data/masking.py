@@ -42,11 +42,13 @@ class MaskingConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.probability <= 0.5:
-            raise ValueError(f"probability is {self.probability}; it must be above 0 and at most 0.5 (BERT: 0.15)")
+            raise ValueError(f"masking.probability = {self.probability}: must be above 0 and at most 0.5 (BERT: 0.15)")
         if self.max_predictions < 1:
-            raise ValueError(f"max_predictions is {self.max_predictions}; it must be at least 1 (BERT: 20)")
+            raise ValueError(f"masking.max_predictions = {self.max_predictions}: must be at least 1 (BERT: 20)")
         if self.duplicates < 0:
-            raise ValueError(f"duplicates is {self.duplicates}; it must be 0 (dynamic masking) or a number of masks")
+            raise ValueError(
+                f"masking.duplicates = {self.duplicates}: must be 0 (dynamic masking) or a number of masks"
+            )
 
 
 class Draw(NamedTuple):

@@ -74,25 +74,25 @@ class EncoderConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type is int and value < 1:
-                raise ValueError(f"{field.name}={value} must be at least 1")
+                raise ValueError(f"model.{field.name} = {value}: must be at least 1")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads}: "
-                "change one of the two"
+                f"model.hidden_size = {self.hidden_size}: must be a multiple of model.num_attention_heads = "
+                f"{self.num_attention_heads}; change one of the two"
             )
         if self.hidden_act not in ACTIVATIONS:
-            raise ValueError(f"hidden_act={self.hidden_act!r} is unknown: choose one of {', '.join(ACTIVATIONS)}")
+            raise ValueError(f"model.hidden_act = {self.hidden_act}: must be one of {', '.join(ACTIVATIONS)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name}={getattr(self, name)} must be a probability in [0, 1): 0 turns it off")
+                raise ValueError(f"model.{name} = {getattr(self, name)}: must be in [0, 1); 0 turns it off")
         if not 0 <= self.checkpointed_layers <= self.num_hidden_layers:
             raise ValueError(
-                f"activation_checkpointing={self.activation_checkpointing} must be true, false or a number of layers "
-                f"from 0 to num_hidden_layers={self.num_hidden_layers}"
+                f"model.activation_checkpointing = {self.activation_checkpointing}: must be true, false or a number of "
+                f"layers from 0 to model.num_hidden_layers = {self.num_hidden_layers}"
             )
         for name in ("layer_norm_eps", "initializer_range"):
             if getattr(self, name) <= 0.0:
-                raise ValueError(f"{name}={getattr(self, name)} must be greater than 0")
+                raise ValueError(f"model.{name} = {getattr(self, name)}: must be greater than 0")
 
     @property
     def checkpointed_layers(self) -> int:

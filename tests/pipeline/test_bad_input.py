@@ -63,8 +63,8 @@ def outcomes(tmp_path_factory):
 
     for name, (samples, message) in damaged.items():
         case(name, message, samples=samples)
-    case("unknown key", "does not accept option 'learning_rate'|learning_rate", "--optimizer.learning_rate", "1")
-    case("uneven batch", "global_batch_size 9 cannot be dealt evenly", "--batch.global_batch_size", "9")
+    case("unknown key", "unknown option --optimizer.learning_rate", "--optimizer.learning_rate", "1")
+    case("uneven batch", "batch.global_batch_size = 9: must be a multiple of", "--batch.global_batch_size", "9")
     case("positions", "sequences of up to 32 tokens, but", "--model.max_position_embeddings", "31")
     case(
         "owned", "train_batch_size = 8 is set here, but the recipe", "--engine.deepspeed", str(directory / "owned.json")

@@ -209,22 +209,22 @@ def test_evaluation_of_a_part_is_a_part_of_the_whole(samples):
 @pytest.mark.parametrize(
     ("sizes", "numbers", "remedy"),
     [
-        ((100, 8, 4), "100 .* micro_batch_size 8 x 4 ranks = 32", "micro_batch_size to 5, .* is 96 or 128"),
-        ((64, 8, 6), "64 .* micro_batch_size 8 x 6 ranks = 48", "the nearest global_batch_size is 48 or 96"),
-        ((8, 16, 2), "8 .* micro_batch_size 16 x 2 ranks = 32", "micro_batch_size to 4, .* is 32"),
+        ((100, 8, 4), "100: .*micro_batch_size = 8 x 4 ranks = 32", "micro_batch_size to 5, .* is 96 or 128"),
+        ((64, 8, 6), "64: .*micro_batch_size = 8 x 6 ranks = 48", "the nearest batch.global_batch_size is 48 or 96"),
+        ((8, 16, 2), "8: .*micro_batch_size = 16 x 2 ranks = 32", "micro_batch_size to 4, .* is 32"),
     ],
 )
 def test_a_batch_that_does_not_divide_is_refused(sizes, numbers, remedy):
     """The message holds all the numbers and the nearest valid ones."""
     global_batch_size, micro_batch_size, world_size = sizes
-    with pytest.raises(ValueError, match=f"global_batch_size {numbers}; .*{remedy}"):
+    with pytest.raises(ValueError, match=f"global_batch_size = {numbers}; .*{remedy}"):
         BatchDivision(global_batch_size, micro_batch_size, 0, world_size)
 
 
 @pytest.mark.parametrize(("global_batch_size", "micro_batch_size"), [(0, 1), (8, 0), (8, -2)])
 def test_sizes_are_positive(global_batch_size, micro_batch_size):
     """A size below 1 is refused with both values."""
-    message = f"global_batch_size is {global_batch_size} and micro_batch_size {micro_batch_size}; both must be"
+    message = r"batch.(global|micro)_batch_size = (0|-2): must be at least 1"
     with pytest.raises(ValueError, match=message):
         BatchDivision(global_batch_size, micro_batch_size, 0, 1)
 
@@ -269,5 +269,5 @@ def test_a_shard_that_was_removed_can_still_be_read(write_samples):
 @pytest.mark.parametrize(("field", "value"), [("num_workers", -1), ("prefetch", 0)])
 def test_a_wrong_field_is_named(field, value):
     """The message holds the field and its value."""
-    with pytest.raises(ValueError, match=f"{field} is {value}; it must be"):
+    with pytest.raises(ValueError, match=f"data.{field} = {value}: must be"):
         DataConfig(Path("samples"), **{field: value})

@@ -238,10 +238,10 @@ def test_a_sample_without_enough_text_is_our_mistake():
         ("probability", 0.0, "above 0 and at most 0.5"),
         ("probability", 0.6, "above 0 and at most 0.5"),
         ("max_predictions", 0, "at least 1"),
-        ("duplicates", -1, "0 \\(dynamic masking\\) or a number of masks"),
+        ("duplicates", -1, "0 \\(dynamic masking\\) or above"),
     ],
 )
 def test_a_wrong_field_is_named(field, value, rule):
     """The message holds the field, its value and the rule."""
-    with pytest.raises(ValueError, match=f"{field} is {value}; it must be {rule}"):
+    with pytest.raises(ValueError, match=f"masking.{field} = {value}: must be {rule}"):
         MaskingConfig(**{field: value})
