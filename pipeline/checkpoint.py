@@ -19,7 +19,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -36,6 +36,8 @@ from pipeline.checkpoint_record import (
 )
 from pipeline.optim.shards import Shard
 from preprocessing.files import flush, readable, sha256_file, write_json
+
+Config = TypeVar("Config")
 
 PARTS = ("weight", "exp_avg", "exp_avg_sq")
 
@@ -300,6 +302,20 @@ def load(directory: Path, shards: list[Shard], moments: bool = True) -> dict[str
         if len(wanted) > 1:
             ours_state["step"] = state["optimizer_step"]
     return state
+
+
+def model_config(directory: Path, config_class: type[Config], state: dict[str, Any]) -> Config:
+    """The model's configuration that a checkpoint's state holds.
+
+    Raises:
+        DamagedError: a field is missing, unknown, or has a value that cannot be.
+    """
+    try:
+        return config_class(**state["model"])
+    except (TypeError, ValueError) as error:
+        raise DamagedError(
+            directory / "state.json", f"model is no {config_class.__name__} ({error}): damaged"
+        ) from None
 
 
 def check_shapes(directory: Path, ours: dict[str, list[int]], theirs: dict[str, list[int]]) -> None:

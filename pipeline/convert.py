@@ -14,7 +14,6 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
-from safetensors.torch import save_file
 
 from pipeline import checkpoint, command, huggingface
 from pipeline.families import get_family
@@ -53,7 +52,7 @@ def export(source: Path, out: Path) -> None:
     family = get_family(state["family"])
     weights = dict(checkpoint.Reader(directory).tensors())
     out.parent.mkdir(parents=True, exist_ok=True)
-    config = family.config_class(**state["model"])
+    config = checkpoint.model_config(directory, family.config_class, state)
     huggingface.export(family, weights, config, directory / "tokenizer", out, model_card(out.name, state))
     print(f"{directory} -> {out}")
 
@@ -80,9 +79,10 @@ def import_model(model: Path, out: Path, family: str = "bert") -> None:
             shutil.copy(model / name, temporary / ".tokenizer" / name)
     parameters = unique(pretrained.state_dict)
     path = temporary / "rank-00000.safetensors"
-    save_file({f"weight|{name}|0": value.reshape(-1).contiguous() for name, value in parameters.items()}, path)
+    weights = {f"weight|{name}|0": value.reshape(-1).contiguous() for name, value in parameters.items()}
+    entry = checkpoint.write_tensors(path, weights)
     state = imported_state(family, pretrained.config, pretrained.vocab_size, parameters)
-    checkpoint.publish(temporary, out, state, {path.name: checkpoint.describe(path)}, temporary / ".tokenizer")
+    checkpoint.publish(temporary, out, state, {path.name: entry}, temporary / ".tokenizer")
     print(f"{model} -> {out}")
 
 
@@ -142,7 +142,7 @@ tags: [{state["family"]}, fill-mask]
 # {name}
 
 {state["family"]} with {json.dumps(state["model"])} and a vocabulary of {state["vocab_size"]:,} words, trained for
-{state["step"]:,} steps on {state["consumed_samples"]:,} samples ({state.get("precision", "fp32")}, LAMB).
+{state["step"]:,} steps on {state["consumed_samples"]:,} samples{trained_with(state)}.
 
 | held out | |
 |---|---|
@@ -161,6 +161,14 @@ The recipe that trained it:
 {json.dumps(state.get("recipe", {}), indent=2)}
 ```
 """
+
+
+def trained_with(state: dict[str, Any]) -> str:
+    """Precision and optimizer in brackets; nothing of an imported checkpoint, which does not say."""
+    optimizer = state.get("recipe", {}).get("optimizer", {})
+    name = {"lamb": "LAMB", "adamw": "AdamW"}.get(str(optimizer.get("name")), optimizer.get("name"))
+    said = [str(value) for value in (state.get("precision"), name) if value]
+    return f" ({', '.join(said)})" if said else ""
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"export": export, "import": import_model, "fill": fill}

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from samples import write_tokenizer
 
 from pipeline import checkpoint
-from pipeline.convert import convert, imported_state, unique
+from pipeline.convert import convert, imported_state, model_card, unique
 from pipeline.families import get_family
 from pipeline.families.bert import BertConfig
 
@@ -50,6 +50,23 @@ def test_exported_run_has_the_trained_weights(trained, tmp_path):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     assert tokenizer("w1 w2")["input_ids"] == [2, *tokenizer.convert_tokens_to_ids(["w1", "w2"]), 3]
     assert "5 steps" in (tmp_path / "out" / "README.md").read_text().replace("\n", " ")
+
+
+def test_the_card_names_what_the_model_was_trained_with(trained):
+    """The recipe's optimizer; nothing where the checkpoint does not say."""
+    state = checkpoint.read_state(trained[1])
+    assert "LAMB" not in model_card("m", state)
+    for name, shown in (("adamw", "(bf16, AdamW)"), ("lamb", "(bf16, LAMB)")):
+        assert shown in model_card("m", state | {"precision": "bf16", "recipe": {"optimizer": {"name": name}}})
+
+
+def test_a_model_of_another_shape_in_state_json_is_one_error(trained):
+    """A field that is unknown or of another type names the file."""
+    _, directory = trained
+    state = checkpoint.read_state(directory)
+    for change in ({"layers": 3}, {"hidden_size": "wide"}, {"hidden_size": 33}):
+        with pytest.raises(ValueError, match=r"state.json: model is no BertConfig \("):
+            checkpoint.model_config(directory, BertConfig, state | {"model": state["model"] | change})
 
 
 def test_import_is_the_inverse_of_export(trained, tmp_path):

@@ -238,7 +238,7 @@ def test_a_sample_without_enough_text_is_our_mistake():
         ("probability", 0.0, "above 0 and at most 0.5"),
         ("probability", 0.6, "above 0 and at most 0.5"),
         ("max_predictions", 0, "at least 1"),
-        ("duplicates", -1, "0 \\(dynamic masking\\) or above"),
+        ("duplicates", -1, "0 \\(dynamic masking\\) or a number of masks"),
     ],
 )
 def test_a_wrong_field_is_named(field, value, rule):
