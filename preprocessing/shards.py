@@ -7,7 +7,6 @@ Source: https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format
 
 import os
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 
@@ -107,6 +106,7 @@ class SampleDataset:
         self.shards = manifest.splits[split].shards
         maps = [_map_shard(directory / shard.path, shard, manifest) for shard in self.shards]
         self._shard_of_batch = np.repeat(np.arange(len(maps)), [len(batches) for batches in maps])
+        self._files = [(str(directory / shard.path), shard.bytes) for shard in self.shards]
         batches = [batch for shard_batches in maps for batch in shard_batches]
         columns = ("boundary", "label", "document")
         self._columns = {name: [_view(batch.column(name)) for batch in batches] for name in columns}  # each (N,)
@@ -189,14 +189,18 @@ class SampleDataset:
             DataError: a shard was cut short after it was opened.
             OSError: the system does not let us look.
         """
-        for number in np.unique(self._shard_of_batch[self._batches(indices)]):
-            shard = self.shards[number]
-            path = self.directory / shard.path
-            with readable(path), suppress(FileNotFoundError):
-                if (found := os.stat(path).st_size) < shard.bytes:
-                    raise DataError(
-                        f"{path}: has {found} bytes, {shard.bytes} when it was opened: cut short since; {_REBUILD}"
-                    )
+        for number in set(self._shard_of_batch[self._batches(indices)].tolist()):
+            path, expected = self._files[number]
+            try:
+                found = os.stat(path).st_size
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise unreadable(Path(path), error) from None
+            if found < expected:
+                raise DataError(
+                    f"{path}: has {found} bytes, {expected} when it was opened: cut short since; {_REBUILD}"
+                )
 
     def _batches(self, indices: np.ndarray) -> np.ndarray:
         """(B,) number of the record batch of each sample."""

@@ -49,5 +49,5 @@ def strategy(name: str) -> Strategy:
         DataError: there is none.
     """
     if name not in STRATEGIES:
-        raise DataError(f"segments is {name!r}, this version knows {', '.join(STRATEGIES)}")
+        raise DataError(f"segments = {name!r}: must be one of {', '.join(STRATEGIES)}")
     return STRATEGIES[name]

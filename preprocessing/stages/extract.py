@@ -48,19 +48,19 @@ class ExtractConfig:
 
     def __post_init__(self) -> None:
         if not self.sources:
-            raise ValueError("sources is empty, name at least one, such as --sources jsonl:wiki.jsonl")
+            raise ValueError("sources is empty: must name at least one, such as --sources jsonl:wiki.jsonl")
         if len(set(self.sources)) < len(self.sources):
-            raise ValueError(f"sources is {self.sources}, must name each once; --weights takes one more often")
+            raise ValueError(f"sources = {self.sources}: must name each once; --weights takes one more often")
         for name in ("heldout_share", "max_bad_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
-                    f"{name} is {getattr(self, name)}, must be at least 0 and below 1: it is a share, not percent"
+                    f"{name} = {getattr(self, name)}: must be at least 0 and below 1: it is a share, not percent"
                 )
         for name in ("split_mb", "max_sentence_chars"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be above 0")
+                raise ValueError(f"{name} = {getattr(self, name)}: must be above 0")
         if not 0 < self.partition_mb <= 1000:
-            raise ValueError(f"partition_mb is {self.partition_mb}, must be above 0 and at most 1000")
+            raise ValueError(f"partition_mb = {self.partition_mb}: must be above 0 and at most 1000")
 
 
 @dataclass(frozen=True)

@@ -36,15 +36,15 @@ class TokenizerConfig:
 
     def __post_init__(self) -> None:
         if self.kind is not None and self.kind not in KINDS:
-            raise ValueError(f"kind is {self.kind!r}, this version knows {', '.join(KINDS)}")
+            raise ValueError(f"kind = {self.kind!r}: must be one of {', '.join(KINDS)}")
         if self.size < self.wanted.smallest:
             raise ValueError(
-                f"vocab_size is {self.size}, must be at least {self.wanted.smallest}: characters alone need that many"
+                f"vocab_size = {self.size}: must be at least {self.wanted.smallest}: characters alone need that many"
             )
         if self.lower_case and self.kind == "bytelevel_bpe":
             raise ValueError("lower_case is True, but bytelevel_bpe works on bytes, which have no case: leave it out")
         if self.train_mb <= 0:
-            raise ValueError(f"train_mb is {self.train_mb}, must be above 0")
+            raise ValueError(f"train_mb = {self.train_mb}: must be above 0")
 
     @property
     def wanted(self) -> Kind:

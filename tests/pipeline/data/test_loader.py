@@ -69,7 +69,7 @@ def test_a_token_multiple_leaves_few_shapes(samples):
     assert len({len(plain[item].input_ids) for item in items}) > 10
     assert len({len(rounded[item].input_ids) for item in items}) <= 2
     assert all(np.array_equal(plain[item].sample_ids, rounded[item].sample_ids) for item in items)
-    with pytest.raises(ValueError, match="data.token_multiple = 0"):
+    with pytest.raises(ValueError, match=r"data.token_multiple = 0"):
         DataConfig(Path("samples"), token_multiple=0)
 
 

@@ -113,8 +113,8 @@ def test_what_is_no_status_is_named(site, client, body):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"language": "../x"}, "language is '../x'"),
-        ({"language": "en", "date": "2025-11-01"}, "date is '2025-11-01', must be YYYYMMDD or latest"),
+        ({"language": "../x"}, "language = '../x'"),
+        ({"language": "en", "date": "2025-11-01"}, "date = '2025-11-01': must be YYYYMMDD or latest"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

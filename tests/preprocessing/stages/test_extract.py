@@ -104,11 +104,11 @@ def test_a_changed_input_is_noticed(tmp_path, corpus):
     ("options", "message"),
     [
         ({"sources": []}, "sources is empty"),
-        ({"heldout_share": 1.0}, "heldout_share is 1.0, must be at least 0 and below 1"),
-        ({"max_bad_share": 5}, "max_bad_share is 5, .* not percent"),
-        ({"split_mb": 0}, "split_mb is 0, must be above 0"),
-        ({"max_sentence_chars": 0}, "max_sentence_chars is 0"),
-        ({"partition_mb": 5000}, "partition_mb is 5000, .* at most 1000"),
+        ({"heldout_share": 1.0}, "heldout_share = 1.0: must be at least 0 and below 1"),
+        ({"max_bad_share": 5}, "max_bad_share = 5: .* not percent"),
+        ({"split_mb": 0}, "split_mb = 0: must be above 0"),
+        ({"max_sentence_chars": 0}, "max_sentence_chars = 0"),
+        ({"partition_mb": 5000}, "partition_mb = 5000: .* at most 1000"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

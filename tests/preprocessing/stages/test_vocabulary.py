@@ -70,11 +70,11 @@ def test_a_missing_vocabulary_and_silly_options_are_refused(tmp_path):
     """The messages name path or field."""
     with pytest.raises(DataError, match="none: no such file or directory; --vocab takes"):
         prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "none"), tmp_path)
-    with pytest.raises(ValueError, match="vocab_size is 50, must be at least 100"):
+    with pytest.raises(ValueError, match="vocab_size = 50: must be at least 100"):
         TokenizerConfig(vocab_size=50)
-    with pytest.raises(ValueError, match="train_mb is 0"):
+    with pytest.raises(ValueError, match="train_mb = 0"):
         TokenizerConfig(train_mb=0)
-    with pytest.raises(ValueError, match="kind is 'bpe', this version knows wordpiece, bytelevel_bpe, unigram"):
+    with pytest.raises(ValueError, match="kind = 'bpe': must be one of wordpiece, bytelevel_bpe, unigram"):
         TokenizerConfig(kind="bpe")
     with pytest.raises(ValueError, match="lower_case is True, but bytelevel_bpe works on bytes"):
         TokenizerConfig(kind="bytelevel_bpe", lower_case=True)
