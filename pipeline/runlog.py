@@ -115,19 +115,14 @@ def read_heartbeat(run: Path) -> Line | None:
     return beat if isinstance(beat, dict) and is_time(beat.get("time")) else None
 
 
-def read_recipe(run: Path) -> dict[str, Any]:
-    """The fields of the recipe that the run used, as section.field; empty if it left none.
-
-    Raises:
-        ValueError: it is no TOML.
-    """
-    path = run / RECIPE
+def read_recipe(run: Path) -> dict[str, Any] | None:
+    """The fields of the recipe that the run used, as section.field; empty if it left none, None if it is damaged."""
     try:
-        sections = tomllib.loads(path.read_text(encoding="utf-8"))
+        sections = tomllib.loads((run / RECIPE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise ValueError(f"{path}: is no TOML ({error}); move it away to see the run without its recipe") from None
+    except (OSError, ValueError, RecursionError):
+        return None
     fields: dict[str, Any] = {}
     for name, value in sections.items():
         fields |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
@@ -148,7 +143,7 @@ class Run:
     heartbeat: Line | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     damaged: int = 0
-    """Lines of either file that cannot be read."""
+    """Lines of either file that cannot be read; a recipe that is no TOML counts as one."""
 
     def of(self, kind: str) -> list[Line]:
         """The metrics of one kind."""
@@ -185,9 +180,10 @@ def load(directory: Path, name: str) -> Run:
         tail.poll()
     if not any(line["kind"] == "train" for line in metrics.lines):
         raise ValueError(f"{path}: no training step yet; look again after logging.every steps, or give --follow")
-    damaged = metrics.damaged + events.damaged
+    recipe = read_recipe(directory)
+    damaged = metrics.damaged + events.damaged + (recipe is None)
     lines = sorted(metrics.lines, key=lambda line: line["step"])
-    return Run(name, directory, lines, events.lines, read_heartbeat(directory), read_recipe(directory), damaged)
+    return Run(name, directory, lines, events.lines, read_heartbeat(directory), recipe or {}, damaged)
 
 
 def load_all(directories: Sequence[Path]) -> list[Run]:
