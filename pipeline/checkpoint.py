@@ -15,9 +15,10 @@ random state is stored: masks and dropout are functions of (seed, step, sample).
 
 import os
 import shutil
-from collections.abc import Iterator
+import stat
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -25,12 +26,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline import distributed, faults
+from pipeline.checkpoint_record import (
+    FORMAT_VERSION,
+    DamagedError,
+    complete,
+    present,
+    read_manifest,
+    read_state,
+    step_of,
+)
 from pipeline.model_files import tokenizer_files
 from pipeline.optim.shards import Shard
 from pipeline.sections import CheckpointConfig
-from preprocessing.files import flush, read_json, sha256_file, write_json
+from preprocessing.files import flush, readable, sha256_file, write_json
 
-FORMAT_VERSION = 1
+Config = TypeVar("Config")
+
 PARTS = ("weight", "exp_avg", "exp_avg_sq")
 
 
@@ -54,18 +65,30 @@ def publish(temporary: Path, final: Path, state: dict[str, Any], entries: dict[s
     """Add tokenizer, state.json and manifest.json to a directory of tensor files and give it its final name."""
     write_json(temporary / "state.json", state)
     faults.reach("state written")
-    (temporary / "tokenizer").mkdir(exist_ok=True)
-    for path in tokenizer_files(tokenizer):
-        shutil.copyfile(path, temporary / "tokenizer" / path.name)
+    copy_files(tokenizer_files(tokenizer), temporary / "tokenizer")
     for path in (temporary / "state.json", *sorted((temporary / "tokenizer").iterdir())):
         entries = entries | {str(path.relative_to(temporary)): describe(path)}
     write_json(temporary / "manifest.json", {"format_version": FORMAT_VERSION, "files": entries})
     faults.reach("manifest written")
     if final.exists():  # a step trained again after an older checkpoint was chosen
-        shutil.rmtree(final)
+        remove(final)
     os.rename(temporary, final)
     flush(final.parent)
     faults.reach("checkpoint renamed")
+
+
+def copy_files(files: Iterable[Path], target: Path) -> None:
+    """Copy files into a directory, with the permissions of new files whatever those of the source are."""
+    target.mkdir(exist_ok=True)
+    for path in files:
+        shutil.copyfile(path, target / path.name)
+
+
+def remove(directory: Path) -> None:
+    """Delete a checkpoint. Its name goes first: what a kill leaves of it is swept, and taken for no checkpoint."""
+    doomed = directory.with_name(f".{directory.name}.old.tmp")
+    os.rename(directory, doomed)
+    shutil.rmtree(doomed)
 
 
 def tensor_table(shards: list[Shard]) -> dict[str, Any]:
@@ -94,8 +117,11 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
     Raises:
         OSError: the disk is full, read-only or broken.
     """
+    path.touch()
+    mode = stat.S_IMODE(path.stat().st_mode)  # what the user's umask makes of a new file; safetensors makes it 0600
     try:
         save_file(tensors, path)
+        path.chmod(mode)
     except SafetensorError as error:
         remedy = "put that right and start the run again: it continues from its last checkpoint"
         raise OSError(f"{path}: {error}; {remedy}") from None
@@ -108,88 +134,90 @@ def describe(path: Path) -> dict[str, Any]:
     return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
 
 
-def complete(run: Path) -> list[Path]:
-    """The run's complete checkpoints, newest first."""
-    return sorted((path.parent for path in (run / "checkpoints").glob("step-*/manifest.json")), reverse=True)
-
-
 def superfluous(run: Path, config: CheckpointConfig) -> list[Path]:
     """The checkpoints that neither `keep` nor `keep_every` wants to stay."""
     every = config.keep_every
     return [path for path in complete(run)[config.keep :] if not (every and step_of(path) % every == 0)]
 
 
-def step_of(directory: Path) -> int:
-    """The step in a checkpoint's name."""
-    return int(directory.name.rpartition("-")[2])
+def set_aside(directory: Path) -> Path:
+    """Rename a damaged checkpoint, so that it takes no place among those that are kept; returns its new path."""
+    number = 0
+    while (aside := directory.with_name(f"damaged-{directory.name}" + f".{number}" * bool(number))).exists():
+        number += 1
+    os.rename(directory, aside)
+    return aside
 
 
 def resolve(path: Path) -> Path:
-    """A checkpoint directory, or the newest one of a run directory.
+    """A checkpoint directory, or the newest one of a run directory, damaged or not.
 
     Raises:
         ValueError: neither.
     """
     if (path / "manifest.json").is_file() and (path / "state.json").is_file():
         return path
-    found = complete(path)
+    found = present(path)
     if not found:
         raise ValueError(f"{path}: neither a checkpoint nor a run with one (no manifest.json, no checkpoints/step-*)")
     return found[0]
 
 
 def verify(directory: Path, share: tuple[int, int] = (0, 1)) -> None:
-    """Compare sizes and checksums with the manifest.
+    """Validate manifest and state, and compare sizes and checksums with the manifest.
 
     Args:
         directory: a checkpoint.
         share: (k, n): read only every n-th file from the k-th, so that n ranks share the work.
 
     Raises:
-        ValueError: a file is missing, cut short or altered, or the format is another version; names the file.
+        DamagedError: a file is missing, cut short or altered, or the JSON is of another shape; names the file.
+        ValueError: the format is another version.
+        OSError: a file cannot be read, which says nothing about its content.
     """
-    manifest = read_json(directory / "manifest.json")
-    if manifest.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{directory / 'manifest.json'}: format_version = {manifest.get('format_version')}, this version reads "
-            f"{FORMAT_VERSION}; use the version that wrote it"
-        )
-    remedy = f"remove {directory} to continue from the checkpoint before it"
-    for name, expected in sorted(manifest["files"].items())[share[0] :: share[1]]:
+    files = read_manifest(directory)
+    for name, expected in sorted(files.items())[share[0] :: share[1]]:
         path = directory / name
-        if not path.resolve().is_relative_to(directory.resolve()):
-            raise ValueError(f"{directory / 'manifest.json'}: file name {name!r} leaves the directory; {remedy}")
-        if not path.is_file():
-            raise ValueError(f"{path}: missing; {remedy}")
-        if path.stat().st_size != expected["bytes"]:
-            raise ValueError(f"{path}: {path.stat().st_size} bytes, {expected['bytes']} were written; {remedy}")
-        if sha256_file(path) != expected["sha256"]:
-            raise ValueError(f"{path}: sha256 differs from the manifest: altered since it was written; {remedy}")
-
-
-def read_state(directory: Path) -> dict[str, Any]:
-    """The plain values of a checkpoint."""
-    return read_json(directory / "state.json")
+        with readable(path):
+            if not path.is_file():
+                raise DamagedError(path, "missing: the checkpoint is incomplete")
+            size = path.stat().st_size
+            if size != expected["bytes"]:
+                raise DamagedError(path, f"{size} bytes, {expected['bytes']} were written: damaged")
+            if sha256_file(path) != expected["sha256"]:
+                raise DamagedError(path, "sha256 differs from the manifest: damaged")
+    read_state(directory)
 
 
 class Reader:
     """Tensors of a checkpoint by name and range, wherever its ranks put the pieces."""
 
     def __init__(self, directory: Path) -> None:
-        """Raises ValueError where a file is not readable as safetensors."""
+        """Raises DamagedError where a file is not readable as safetensors, or holds other tensors than state.json."""
         self.directory = directory
         self.shapes: dict[str, list[int]] = read_state(directory)["tensors"]
         self._pieces: dict[tuple[str, str], list[tuple[int, int, Any, str]]] = {}
-        listed = read_json(directory / "manifest.json")["files"]
+        listed = read_manifest(directory)
         for path in sorted(directory / name for name in listed if name.endswith(".safetensors")):
             try:
-                file = safe_open(path, framework="pt")
+                with readable(path):
+                    file = safe_open(path, framework="pt")
             except SafetensorError as error:
-                raise ValueError(f"{path}: not readable ({error})") from None
+                raise DamagedError(path, f"not readable as safetensors ({error})") from None
             for key in file.keys():  # noqa: SIM118 - not a dict
-                part, name, offset = key.split("|")
-                size = file.get_slice(key).get_shape()[0]
-                self._pieces.setdefault((part, name), []).append((int(offset), int(offset) + size, file, key))
+                part, name, offset, size = self._parsed(path, key, file.get_slice(key).get_shape())
+                self._pieces.setdefault((part, name), []).append((offset, offset + size, file, key))
+        for pieces in self._pieces.values():
+            pieces.sort(key=lambda piece: piece[:2])
+
+    def _parsed(self, path: Path, key: str, shape: list[int]) -> tuple[str, str, int, int]:
+        """Part, tensor, offset and number of elements of a fragment."""
+        fields = key.split("|")
+        numel = torch.Size(self.shapes[fields[1]]).numel() if len(fields) == 3 and fields[1] in self.shapes else -1
+        is_ours = numel >= 0 and fields[0] in PARTS and fields[2].isdecimal() and len(shape) == 1
+        if not is_ours or int(fields[2]) + shape[0] > numel:
+            raise DamagedError(path, f"{key} of shape {shape} is no fragment of a tensor that state.json lists")
+        return fields[0], fields[1], int(fields[2]), shape[0]
 
     def has(self, part: str) -> bool:
         """Whether the checkpoint holds `part` ("exp_avg") at all: an imported one has only weights."""
@@ -202,14 +230,14 @@ class Reader:
             ValueError: they are not all there.
         """
         values = torch.empty(stop - start)
-        covered = 0
+        end = start
         for first, last, file, key in self._pieces.get((part, name), []):
-            low, high = max(first, start), min(last, stop)
-            if low < high:
+            low, high = max(first, end), min(last, stop)
+            if low == end and low < high:
                 values[low - start : high - start] = file.get_slice(key)[low - first : high - first]
-                covered += high - low
-        if covered != stop - start:
-            raise ValueError(f"{self.directory}: {part} of {name} has {covered} of {stop - start} elements")
+                end = high
+        if end != stop:
+            raise DamagedError(self.directory, f"{part} of {name} lacks elements {end} to {stop}")
         return values
 
     def tensors(self, part: str = "weight") -> Iterator[tuple[str, Tensor]]:
@@ -237,6 +265,20 @@ def load(directory: Path, shards: list[Shard], moments: bool = True) -> dict[str
         if len(wanted) > 1:
             ours_state["step"] = state["optimizer_step"]
     return state
+
+
+def model_config(directory: Path, config_class: type[Config], state: dict[str, Any]) -> Config:
+    """The model's configuration that a checkpoint's state holds.
+
+    Raises:
+        DamagedError: a field is missing, unknown, or has a value that cannot be.
+    """
+    try:
+        return config_class(**state["model"])
+    except (TypeError, ValueError) as error:
+        raise DamagedError(
+            directory / "state.json", f"model is no {config_class.__name__} ({error}): damaged"
+        ) from None
 
 
 def check_shapes(directory: Path, ours: dict[str, list[int]], theirs: dict[str, list[int]]) -> None:

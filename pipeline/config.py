@@ -4,15 +4,19 @@ Precedence: command line > recipe file > defaults. Each number has one home; unk
 name them. What a run used is saved beside it as `recipe.toml`.
 """
 
-from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+import json
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from jsonargparse import ActionConfigFile, ArgumentParser, set_parsing_settings
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, set_parsing_settings
 
+from pipeline.checkpoint_record import complete, read_state
 from pipeline.families.bert_config import BertConfig
+from pipeline.identity import differences
 from pipeline.optim.schedule import ScheduleConfig
+from pipeline.options import check_arguments, kinds_of
+from pipeline.runlog import RECIPE
 from pipeline.sections import (
     CheckpointConfig,
     DataConfig,
@@ -36,6 +40,11 @@ class BatchConfig:
     micro_batch_size: int = 64
     """Samples per forward pass on one rank; bounds the memory. Must divide global_batch_size / ranks."""
 
+    def __post_init__(self) -> None:
+        for name in ("global_batch_size", "micro_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"batch.{name} = {getattr(self, name)}: must be at least 1")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -55,6 +64,9 @@ class Recipe:
     """Checkpoint, or run whose newest one is taken, that a new run starts from; empty: random weights."""
     init_moments: bool = True
     """With init_from: also take the optimizer's moments; schedule and data start anew in any case."""
+    restart_from_scratch: bool = False
+    """Train from the start although the run has lost its checkpoints, or all are damaged; without this such a run is
+    refused. Where a checkpoint is sound, the run is continued from it in any case."""
     masking: MaskingConfig = field(default_factory=MaskingConfig)
     """Masked language model."""
     batch: BatchConfig = field(default_factory=BatchConfig)
@@ -77,22 +89,10 @@ class Recipe:
             raise ValueError(f"seed = {self.seed}: must be at least 0 and below 2**63")
 
 
-MAY_CHANGE = (
-    "engine",
-    "evaluation",
-    "checkpoint",
-    "logging",
-    "run_dir",
-    "batch.micro_batch_size",
-    "data.samples",
-    "data.num_workers",
-    "data.prefetch",
-    "model.activation_checkpointing",
-    "model.recompute_activation",
-    "model.max_logits_mib",
-    "optimizer.backend",
-)
-"""What a resumed run may set differently: none of it changes what is computed, except for rounding."""
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as nested plain values, the way JSON holds them."""
+    values: dict[str, Any] = json.loads(json.dumps(asdict(recipe), default=str))
+    return values
 
 
 def parser() -> ArgumentParser:
@@ -112,42 +112,32 @@ def parse(arguments: list[str]) -> Recipe:
     """The recipe of a command line.
 
     Raises:
-        jsonargparse.ArgumentError: an unknown or doubled key, or a value of the wrong type.
-        ValueError: no such recipe, a value out of its range, or values that do not fit together.
+        jsonargparse.ArgumentError: the command line has an unknown option, or a value that cannot be.
+        ValueError: no such recipe; or it has an unknown or doubled key, a value of the wrong type or out of its range,
+            or values that do not fit together.
     """
-    for option, value in pairwise(arguments):
-        if option == "--recipe" and not Path(value).is_file():
-            raise ValueError(
-                f"--recipe {value}: no such file; pipeline/recipes/ holds those that come with the project"
-            )
+    given = check_arguments(arguments, kinds_of(Recipe))
     made = parser()
-    values = made.instantiate(made.parse_args(arguments))
-    values.pop("recipe", None)
-    return Recipe(**vars(values))
+    try:
+        values = made.instantiate(made.parse_args(arguments))
+        values.pop("recipe", None)
+        return Recipe(**vars(values))
+    except ArgumentError as error:
+        text = " ".join(str(error).split())
+        _, is_missing, names = text.partition("the following arguments are required: ")
+        if is_missing and "recipe" in given:
+            raise ValueError(f"--recipe: the recipe lacks {names}; add them, or give them as options") from None
+        raise ArgumentError(None, text) from None
+    except ValueError as error:
+        if str(error).partition(" = ")[0] in given:  # what is out of its range was said on the command line
+            raise ArgumentError(None, str(error)) from None
+        raise
 
 
 def to_toml(recipe: Recipe) -> str:
     """The whole recipe as TOML text that `parse` reads back."""
     made = parser()
     return str(made.dump(made.parse_object(asdict(recipe)), skip_unset=False))
-
-
-def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by dotted name."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
-def differences(old: Recipe, new: Recipe) -> list[str]:
-    """Fields, as `name: old -> new`, in which a resumed run would not be the run that was begun."""
-    before, after = flatten(asdict(old)), flatten(asdict(new))
-    return [
-        f"{name}: {before[name]} -> {after[name]}"
-        for name in before
-        if before[name] != after[name] and not name.startswith(MAY_CHANGE)
-    ]
 
 
 def open_run(recipe: Recipe) -> Path:
@@ -157,9 +147,9 @@ def open_run(recipe: Recipe) -> Path:
         ValueError: the directory holds something else, or a run with another recipe (the fields are named).
     """
     run = Path(recipe.run_dir)
-    saved = run / "recipe.toml"
-    if saved.is_file():
-        changed = differences(parse(["--recipe", str(saved)]), recipe)
+    before = recorded_recipe(run)
+    if before is not None:
+        changed = differences(before, plain(recipe))
         if changed:
             raise ValueError(
                 f"{run} is a run with another recipe ({'; '.join(changed)}); choose another run_dir, or start from its "
@@ -171,5 +161,24 @@ def open_run(recipe: Recipe) -> Path:
         )
     else:
         run.mkdir(parents=True, exist_ok=True)
-    write_text(saved, to_toml(recipe))
+    # What is asked for once is not asked for whenever the run is started again.
+    write_text(run / RECIPE, to_toml(replace(recipe, restart_from_scratch=False)))
     return run
+
+
+def recorded_recipe(run: Path) -> dict[str, Any] | None:
+    """The recipe that a run was begun with: from its recipe.toml or, without one, from its newest checkpoint.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    saved, found = run / RECIPE, complete(run) if run.is_dir() else []
+    if not saved.is_file():
+        return read_state(found[0]).get("recipe") if found else None
+    try:
+        return plain(parse(["--recipe", str(saved)]))
+    except (ValueError, ArgumentError) as error:
+        # The message of a recipe that cannot be parsed names the file.
+        where = "" if str(saved) in str(error) else f"{saved}: "
+        remedy = "remove it: the checkpoints hold the recipe, too" if found else "choose another run_dir"
+        raise ValueError(f"{where}{error}; restore the file that the run wrote, or {remedy}") from None

@@ -62,7 +62,7 @@ def export(source: Path, out: Path) -> None:
     family = get_family(state["family"])
     weights = dict(checkpoint.Reader(directory).tensors())
     out.parent.mkdir(parents=True, exist_ok=True)
-    config = family.config_class(**state["model"])
+    config = checkpoint.model_config(directory, family.config_class, state)
     huggingface.export(family, weights, config, directory / "tokenizer", out, model_card(out.name, state))
     print(f"{directory} -> {out}")
 
@@ -105,15 +105,15 @@ def import_model(model: Path, out: Path, family: str = "bert", allow_pickle: boo
 
 def write_imported(pretrained: "Pretrained", temporary: Path, out: Path, family: str) -> None:
     """Publish an imported model as the checkpoint `out`."""
-    from safetensors.torch import save_file
 
     from pipeline import checkpoint
 
     parameters = unique(pretrained.state_dict)
     path = temporary / "rank-00000.safetensors"
-    save_file({f"weight|{name}|0": value.reshape(-1).contiguous() for name, value in parameters.items()}, path)
+    weights = {f"weight|{name}|0": value.reshape(-1).contiguous() for name, value in parameters.items()}
+    entry = checkpoint.write_tensors(path, weights)
     state = imported_state(family, pretrained.config, pretrained.vocab_size, parameters)
-    checkpoint.publish(temporary, out, state, {path.name: checkpoint.describe(path)}, temporary / ".tokenizer")
+    checkpoint.publish(temporary, out, state, {path.name: entry}, temporary / ".tokenizer")
 
 
 def imported_state(
@@ -167,7 +167,6 @@ def model_card(name: str, state: dict[str, Any]) -> str:
         for key in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
         if key in metrics.get("heldout", {})
     )
-    optimizer = OPTIMIZERS.get(state.get("recipe", {}).get("optimizer", {}).get("name"), "imported weights")
     return f"""---
 library_name: transformers
 tags: [{state["family"]}, fill-mask]
@@ -175,7 +174,7 @@ tags: [{state["family"]}, fill-mask]
 # {name}
 
 {state["family"]} with {json.dumps(state["model"])} and a vocabulary of {state["vocab_size"]:,} words, trained for
-{state["step"]:,} steps on {state["consumed_samples"]:,} samples ({state.get("precision", "fp32")}, {optimizer}).
+{state["step"]:,} steps on {state["consumed_samples"]:,} samples{trained_with(state)}.
 
 | held out | |
 |---|---|
@@ -196,8 +195,14 @@ The recipe that trained it:
 """
 
 
-OPTIMIZERS = {"lamb": "LAMB", "adamw": "AdamW"}
-"""Names as people write them, by the recipe's."""
+def trained_with(state: dict[str, Any]) -> str:
+    """Precision and optimizer in brackets; nothing of an imported checkpoint, which does not say."""
+    optimizer = state.get("recipe", {}).get("optimizer", {})
+    name = {"lamb": "LAMB", "adamw": "AdamW"}.get(str(optimizer.get("name")), optimizer.get("name"))
+    said = [str(value) for value in (state.get("precision"), name) if value]
+    return f" ({', '.join(said)})" if said else ""
+
+
 COMMANDS: dict[str, Callable[..., None]] = {"export": export, "import": import_model, "fill": fill}
 
 if __name__ == "__main__":

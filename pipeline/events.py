@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline import distributed
+from pipeline.runlog import EVENTS, HEARTBEAT, is_step, read_heartbeat, read_lines
 
 SECONDS_BETWEEN_BEATS = 5.0
 
@@ -31,7 +32,12 @@ class Events:
         self._beaten, self._state = 0.0, ""
         self.reached = last_beat(run)
         """Where the attempt before this one was when it was last heard of."""
-        self._file = open_lines(run / "events.jsonl") if distributed.is_main() else None
+        lines, damaged = read_lines(run / EVENTS) if distributed.is_main() else ([], 0)
+        self.damaged_lines = damaged
+        """Lines of the attempts before this one that cannot be read; only the main rank looks."""
+        self.last_kind = lines[-1]["kind"] if lines else ""
+        """Kind of the last event that they wrote; only the main rank looks."""
+        self._file = open_lines(run / EVENTS) if distributed.is_main() else None
 
     def write(self, kind: str, **values: Any) -> None:
         """One line: kind, time, step and `values`."""
@@ -61,7 +67,7 @@ class Events:
         # Not flushed to disk: it is worth nothing after a crash, and a flush every few seconds would cost.
         temporary = self._run / ".heartbeat.json.tmp"
         temporary.write_text(json.dumps(values) + "\n", encoding="utf-8")
-        os.replace(temporary, self._run / "heartbeat.json")
+        os.replace(temporary, self._run / HEARTBEAT)
 
     def close(self) -> None:
         """Close the file."""
@@ -71,11 +77,10 @@ class Events:
 
 def last_beat(run: Path) -> dict[str, Any]:
     """Step and time of the heartbeat that the attempt before left behind; empty if there is none that can be read."""
-    try:
-        beat = json.loads((run / "heartbeat.json").read_text(encoding="utf-8"))
-        return {"reached_step": int(beat["step"]), "reached_time": float(beat["time"])}
-    except (OSError, ValueError, KeyError, TypeError):
+    beat = read_heartbeat(run)
+    if beat is None or not is_step(beat.get("step")):
         return {}
+    return {"reached_step": beat["step"], "reached_time": float(beat["time"])}
 
 
 def open_lines(path: Path) -> Any:

@@ -4,7 +4,7 @@ import json
 import math
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from pipeline import distributed, faults
 from pipeline.devices import PEAK_TFLOPS
+from pipeline.runlog import METRICS, read_lines
 from pipeline.sections import LoggingConfig
 from preprocessing.files import write_text
 
@@ -132,7 +133,7 @@ class Writer:
     def __init__(
         self, run: Path, config: LoggingConfig, resumed_step: int, evaluated_step: int, monitor: Any = None
     ) -> None:
-        """Drops the lines that will be written again.
+        """Drops the lines that will be written again, and those that cannot be read.
 
         Args:
             run: the run's directory.
@@ -142,11 +143,13 @@ class Writer:
             monitor: the engine's, where the DeepSpeed JSON turns one on.
         """
         self._file = self._board = self._monitor = None
+        self.damaged_lines = 0
+        """Lines that could not be read: a power loss leaves NULs."""
         if not distributed.is_main():
             return
-        path = run / "metrics.jsonl"
+        path = run / METRICS
         last = {"heldout": evaluated_step}
-        lines = read(path) if path.exists() else ()
+        lines, self.damaged_lines = read_lines(path)
         kept = [line for line in lines if line["step"] <= last.get(line["kind"], resumed_step)]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
         faults.reach("metrics trimmed")
@@ -187,10 +190,3 @@ class Writer:
             self._file.close()
         if self._board is not None:
             self._board.close()
-
-
-def read(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a last line cut short by a kill is left out."""
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            yield json.loads(line)

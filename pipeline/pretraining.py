@@ -1,6 +1,5 @@
 """A pre-training run, step by step: samples, run directory, engine, checkpoint, training loop."""
 
-import json
 import shutil
 import socket
 from collections.abc import Generator, Iterator
@@ -15,7 +14,7 @@ import torch
 
 from pipeline import checkpoint, distributed, faults
 from pipeline.command import USER_ERRORS
-from pipeline.config import Recipe, open_run
+from pipeline.config import Recipe, open_run, plain
 from pipeline.data.batch import Batch
 from pipeline.data.loader import BatchDivision, MicroBatches, evaluation_batches, make_loader
 from pipeline.data.masking import num_predictions
@@ -28,7 +27,8 @@ from pipeline.model_files import tokenizer_files
 from pipeline.objectives.cross_entropy import IGNORED
 from pipeline.optim.schedule import learning_rate_factor
 from pipeline.progress import Progress
-from pipeline.restoring import restore
+from pipeline.restoring import Request, restore
+from pipeline.runlog import EVENTS, METRICS
 from pipeline.saving import Saver
 from pipeline.sections import EngineConfig
 from pipeline.signals import InterruptedRunError, StopSignals
@@ -121,8 +121,8 @@ def run_logged(job: Job, signals: StopSignals) -> None:
     watchdog = Watchdog(job.recipe.engine.timeout_minutes, log)
     watchdog.start()
     try:
-        train(job, Supervisor(signals, watchdog, events))
-        events.write("finished")
+        if train(job, Supervisor(signals, watchdog, events)):
+            events.write("finished")
         events.beat("finished")
     except InterruptedRunError as interrupted:
         LOG.info(f"all is saved, and ended after {interrupted}; started again, the run continues")
@@ -141,25 +141,33 @@ def run_logged(job: Job, signals: StopSignals) -> None:
         close_log(log)
 
 
-def train(job: Job, supervisor: Supervisor) -> None:
-    """Build the engine, continue where the run stands, and train to the end."""
+def train(job: Job, supervisor: Supervisor) -> bool:
+    """Build the engine, continue where the run stands, and train to the end; False if the run has finished before."""
     recipe, run, events = job.recipe, job.run, supervisor.events
     supervisor.beat("starting")
     faults.reach("starting")
     engine = build_engine(recipe, job.settings, job.division, job.train.manifest.vocab_size, job.device)
     supervisor.leave_if_asked()
-    restored = restore(run, job.init_from, recipe.init_moments, engine, samples_id(job.train), events)
+    request = Request(run, plain(recipe), job.init_from, job.train, samples_id(job.train))
+    restored = restore(request, engine, events)
     names = [field.name for field in fields(TrainState) if field.name in restored.state]
     state = TrainState(**{name: restored.state[name] for name in names})
     supervisor.beat("starting")
     supervisor.leave_if_asked()
     events.step = state.step
-    events.write("start", **attempt(engine, restored.source), **events.reached)
     progress = Progress(recipe.schedule.total_steps, state.step, run.name, distributed.is_main())
-    progress.say(describe(recipe, engine, job.division, state))
+    if distributed.gather_objects(has_finished(recipe, state) and events.last_kind == "finished")[0]:
+        progress.say(f"{run} has finished: all {state.step} steps are done; nothing to do")
+        progress.close()
+        return False
+    events.write("start", **attempt(engine, restored.source), **events.reached)
+    progress.say(describe(recipe, engine, job.division, state, restored.source))
     warn_of_space(job, engine, progress)
     with distributed.together("open the metrics"):
         writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
+    for name, damaged in ((METRICS, writer.damaged_lines), (EVENTS, events.damaged_lines)):
+        if damaged:
+            progress.say(f"warning: {run / name}: {damaged} lines cannot be read and are left out")
     batches = training_batches(recipe, job.division, job.train, state, job.device)
     describe_checkpoint = partial(about, job, engine)
     trainer = Trainer(
@@ -190,6 +198,13 @@ def train(job: Job, supervisor: Supervisor) -> None:
         batches.close()
         writer.close()
         progress.close()
+    return True
+
+
+def has_finished(recipe: Recipe, state: TrainState) -> bool:
+    """Whether the last step is done and, where it is wanted, evaluated."""
+    evaluated = not recipe.evaluation.every or state.evaluated_step == state.step
+    return state.step == recipe.schedule.total_steps and evaluated
 
 
 def open_samples(recipe: Recipe, signals: StopSignals) -> tuple[SampleDataset, SampleDataset]:
@@ -286,7 +301,7 @@ def about(job: Job, engine: Engine) -> dict[str, Any]:
         "model": asdict(job.recipe.model),
         "vocab_size": job.train.manifest.vocab_size,
         "samples": samples_id(job.train),
-        "recipe": json.loads(json.dumps(asdict(job.recipe), default=str)),
+        "recipe": plain(job.recipe),
         "loss_scaler": engine.loss_scaler(),
         "precision": engine.precision,
         "zero_stage": engine.zero_stage,
@@ -324,10 +339,11 @@ def samples_id(train: SampleDataset) -> str:
     return sha256_file(train.directory / MANIFEST_NAME)
 
 
-def describe(recipe: Recipe, engine: Engine, division: BatchDivision, state: TrainState) -> str:
+def describe(recipe: Recipe, engine: Engine, division: BatchDivision, state: TrainState, source: Path | None) -> str:
     """One line on what is about to run."""
     parameters = sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
-    begin = f"continuing at step {state.step}" if state.step else "from the start"
+    begin = f"from {source}" if source else "from the start"
+    begin = f"continuing at step {state.step}" if state.step else begin
     return (
         f"{recipe.family}, {parameters / 1e6:.1f} M parameters, {engine.precision}, ZeRO-{engine.zero_stage}, "
         f"{division.world_size} x {engine.device.type}, global batch {division.global_batch_size} = "

@@ -67,7 +67,7 @@ class Tail:
     def _take(self, text: bytes) -> None:
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             line = None
         if not _is_line(line):
             self.damaged += 1  # a line cut by a kill, with the next attempt's first one behind it
@@ -76,8 +76,24 @@ class Tail:
 
 
 def _is_line(line: Any) -> bool:
-    wanted = isinstance(line, dict) and isinstance(line.get("kind"), str) and isinstance(line.get("step"), int)
-    return wanted and is_time(line.get("time"))
+    if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
+        return False
+    return is_step(line.get("step")) and is_time(line.get("time"))
+
+
+def is_step(value: Any) -> bool:
+    """Whether it is a number of optimizer steps."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def read_lines(path: Path) -> tuple[list[Line], int]:
+    """The lines of metrics.jsonl or events.jsonl that can be read, and how many cannot; none of a file that is missing.
+
+    A last line that a kill cut short is neither.
+    """
+    tail = Tail(path)
+    tail.poll()
+    return tail.lines, tail.damaged
 
 
 def is_number(value: Any) -> bool:
@@ -94,24 +110,19 @@ def read_heartbeat(run: Path) -> Line | None:
     """The last sign of life; None if there is none that can be read."""
     try:
         beat = json.loads((run / HEARTBEAT).read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return beat if isinstance(beat, dict) and is_time(beat.get("time")) else None
 
 
-def read_recipe(run: Path) -> dict[str, Any]:
-    """The fields of the recipe that the run used, as section.field; empty if it left none.
-
-    Raises:
-        ValueError: it is no TOML.
-    """
-    path = run / RECIPE
+def read_recipe(run: Path) -> dict[str, Any] | None:
+    """The fields of the recipe that the run used, as section.field; empty if it left none, None if it is damaged."""
     try:
-        sections = tomllib.loads(path.read_text(encoding="utf-8"))
+        sections = tomllib.loads((run / RECIPE).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except ValueError as error:
-        raise ValueError(f"{path}: is no TOML ({error}); move it away to see the run without its recipe") from None
+    except (OSError, ValueError, RecursionError):
+        return None
     fields: dict[str, Any] = {}
     for name, value in sections.items():
         fields |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
@@ -132,7 +143,7 @@ class Run:
     heartbeat: Line | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     damaged: int = 0
-    """Lines of either file that cannot be read."""
+    """Lines of either file that cannot be read; a recipe that is no TOML counts as one."""
 
     def of(self, kind: str) -> list[Line]:
         """The metrics of one kind."""
@@ -169,9 +180,10 @@ def load(directory: Path, name: str) -> Run:
         tail.poll()
     if not any(line["kind"] == "train" for line in metrics.lines):
         raise ValueError(f"{path}: no training step yet; look again after logging.every steps, or give --follow")
-    damaged = metrics.damaged + events.damaged
+    recipe = read_recipe(directory)
+    damaged = metrics.damaged + events.damaged + (recipe is None)
     lines = sorted(metrics.lines, key=lambda line: line["step"])
-    return Run(name, directory, lines, events.lines, read_heartbeat(directory), read_recipe(directory), damaged)
+    return Run(name, directory, lines, events.lines, read_heartbeat(directory), recipe or {}, damaged)
 
 
 def load_all(directories: Sequence[Path]) -> list[Run]:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pipeline import checkpoint, distributed, faults
 from pipeline.checkpoint import CheckpointConfig
+from pipeline.checkpoint_record import name_of
 from pipeline.events import Events
 from pipeline.optim.shards import Shard
 
@@ -62,7 +63,7 @@ class Saver:
         self.finish()
         self._begun = time.monotonic()
         self._state = self._about() | state | checkpoint.tensor_table(self._shards)
-        self._final = self._run / "checkpoints" / f"step-{state['step']:08d}"
+        self._final = self._run / "checkpoints" / name_of(state["step"])
         faults.reach("checkpoint begun")
         self._copied.clear()
         self._copies.start()
@@ -148,7 +149,7 @@ class Saver:
             bytes=sum(entry["bytes"] for entry in entries.values()),
         )
         for old in checkpoint.superfluous(self._run, self._config):
-            shutil.rmtree(old)
+            checkpoint.remove(old)
         faults.reach("checkpoints pruned")
 
 

@@ -29,11 +29,11 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         if self.num_workers < 0:
-            raise ValueError(f"num_workers is {self.num_workers}; it must be 0 or more")
+            raise ValueError(f"data.num_workers = {self.num_workers}: must be 0 or more")
         if self.prefetch < 1:
-            raise ValueError(f"prefetch is {self.prefetch}; it must be at least 1")
+            raise ValueError(f"data.prefetch = {self.prefetch}: must be at least 1")
         if self.token_multiple < 1:
-            raise ValueError(f"token_multiple is {self.token_multiple}; it must be at least 1, which adds no tail")
+            raise ValueError(f"data.token_multiple = {self.token_multiple}: must be at least 1, which adds no tail")
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,13 @@ class MaskingConfig:
 
     def __post_init__(self) -> None:
         if not 0 < self.probability <= 0.5:
-            raise ValueError(f"probability is {self.probability}; it must be above 0 and at most 0.5 (BERT: 0.15)")
+            raise ValueError(f"masking.probability = {self.probability}: must be above 0 and at most 0.5 (BERT: 0.15)")
         if self.max_predictions < 1:
-            raise ValueError(f"max_predictions is {self.max_predictions}; it must be at least 1 (BERT: 20)")
+            raise ValueError(f"masking.max_predictions = {self.max_predictions}: must be at least 1 (BERT: 20)")
         if self.duplicates < 0:
-            raise ValueError(f"duplicates is {self.duplicates}; it must be 0 (dynamic masking) or a number of masks")
+            raise ValueError(
+                f"masking.duplicates = {self.duplicates}: must be 0 (dynamic masking) or a number of masks"
+            )
 
 
 @dataclass(frozen=True)
@@ -100,27 +102,25 @@ class EncoderConfig:
         for field in fields(self):
             value = getattr(self, field.name)
             if field.type is int and value < 1:
-                raise ValueError(f"{field.name}={value} must be at least 1")
+                raise ValueError(f"model.{field.name} = {value}: must be at least 1")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size={self.hidden_size} must be a multiple of num_attention_heads={self.num_attention_heads}: "
-                "change one of the two"
+                f"model.hidden_size = {self.hidden_size}: must be a multiple of model.num_attention_heads = "
+                f"{self.num_attention_heads}; change one of the two"
             )
         if self.hidden_act not in get_args(Activation):
-            raise ValueError(
-                f"hidden_act={self.hidden_act!r} is unknown: choose one of {', '.join(get_args(Activation))}"
-            )
+            raise ValueError(f"model.hidden_act = {self.hidden_act}: must be one of {', '.join(get_args(Activation))}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"{name}={getattr(self, name)} must be a probability in [0, 1): 0 turns it off")
+                raise ValueError(f"model.{name} = {getattr(self, name)}: must be in [0, 1); 0 turns it off")
         if not 0 <= self.checkpointed_layers <= self.num_hidden_layers:
             raise ValueError(
-                f"activation_checkpointing={self.activation_checkpointing} must be true, false or a number of layers "
-                f"from 0 to num_hidden_layers={self.num_hidden_layers}"
+                f"model.activation_checkpointing = {self.activation_checkpointing}: must be true, false or a number of "
+                f"layers from 0 to model.num_hidden_layers = {self.num_hidden_layers}"
             )
         for name in ("layer_norm_eps", "initializer_range"):
-            if getattr(self, name) <= 0.0:
-                raise ValueError(f"{name}={getattr(self, name)} must be greater than 0")
+            if not getattr(self, name) > 0.0:
+                raise ValueError(f"model.{name} = {getattr(self, name)}: must be greater than 0")
 
     @property
     def checkpointed_layers(self) -> int:
@@ -248,3 +248,5 @@ class LoggingConfig:
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"logging.every = {self.every}: must be at least 1")
+        if self.peak_tflops < 0:
+            raise ValueError(f"logging.peak_tflops = {self.peak_tflops}: must be 0 (found out) or above")

@@ -91,7 +91,7 @@ class Watch:
         start = next((event for event in reversed(events) if event["kind"] == "start"), {})
         steps = [line["step"] for line in (*train[-1:], *events[-1:])]
         step = beat["step"] if isinstance(beat.get("step"), int) else max(steps, default=0)
-        total = beat.get("total_steps") or read_recipe(self.run).get("schedule.total_steps")
+        total = beat.get("total_steps") or (read_recipe(self.run) or {}).get("schedule.total_steps")
         total = total if isinstance(total, int) and total > 0 else None
         return View(
             state=str(beat.get("state") or self._state(step, total)),

@@ -64,6 +64,24 @@ def reading(*paths: Path) -> Iterator[None]:
         raise OSError(error.errno, os.strerror(error.errno), ", ".join(map(str, paths))) from None
 
 
+def unreadable(path: Path, error: OSError) -> OSError:
+    """The error to raise where the system does not let us read a file: that says nothing about the file's content."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return OSError(
+        f"{path}: cannot be read ({reason}); its content may be sound: put permissions, disk or mount right and run "
+        "the same command again"
+    )
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Turns what the system says while `path` is read into `unreadable`."""
+    try:
+        yield
+    except OSError as error:
+        raise unreadable(path, error) from None
+
+
 def is_temporary(path: Path) -> bool:
     """Whether `path` has a name that `atomic_path` gives: what a killed process may leave behind."""
     return path.name.startswith(".") and path.suffix == _TEMPORARY_SUFFIX
@@ -94,6 +112,10 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise DataError(
+            f"{path}: nests too deeply to be ours; the file is damaged, restore it or make it again"
+        ) from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); the file is damaged, restore it or make it again") from None
     if not isinstance(value, dict):

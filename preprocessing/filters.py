@@ -61,11 +61,11 @@ class FilterConfig:
     def __post_init__(self) -> None:
         for name, least in (("min_chars", 0), ("max_chars", 0), ("ngram_words", 1)):
             if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be at least {least}")
+                raise ValueError(f"{name} = {getattr(self, name)}: must be at least {least}")
         if 0 < self.max_chars < self.min_chars:
-            raise ValueError(f"max_chars is {self.max_chars}, must be 0 (any) or at least min_chars = {self.min_chars}")
+            raise ValueError(f"max_chars = {self.max_chars}: must be 0 (any) or at least min_chars = {self.min_chars}")
         if not 0.5 <= self.near_threshold <= 1:
-            raise ValueError(f"near_threshold is {self.near_threshold}, must be 0.5 to 1: a share of common 5-grams")
+            raise ValueError(f"near_threshold = {self.near_threshold}: must be 0.5 to 1: a share of common 5-grams")
 
 
 def normalize(text: str, config: FilterConfig) -> str:

@@ -5,6 +5,7 @@ array: opening a dataset reads footers only, a sample is a view, and all process
 Source: https://arrow.apache.org/docs/format/Columnar.html#ipc-file-format
 """
 
+import os
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from preprocessing.errors import DataError
-from preprocessing.files import atomic_path, sha256_file
+from preprocessing.files import atomic_path, readable, sha256_file, unreadable
 from preprocessing.schema import MANIFEST_NAME, TOKENIZER_DIRECTORY, Manifest, Shard, sample_schema, token_type
 
 _REBUILD = "copy the directory again, or remove it and build the samples again"
@@ -64,12 +65,14 @@ def read_manifest(directory: Path) -> Manifest:
         DataError: the directory has none, or it is not one that this version reads.
     """
     path = directory / MANIFEST_NAME
-    if not path.is_file():
+    with readable(path):
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else None
+    if text is None:
         raise DataError(
             f"{directory}: no {MANIFEST_NAME}, so this is not a finished samples directory; give one that "
             "`python -m preprocessing` finished, or run it again: it continues where it stopped"
         )
-    return Manifest.from_json(path.read_text(encoding="utf-8", errors="replace"), path)
+    return Manifest.from_json(text, path)
 
 
 def check_tokenizer(directory: Path, manifest: Manifest) -> None:
@@ -79,9 +82,11 @@ def check_tokenizer(directory: Path, manifest: Manifest) -> None:
         DataError: tokenizer/tokenizer.json is missing or has another checksum.
     """
     path = directory / TOKENIZER_DIRECTORY / "tokenizer.json"
-    if not path.is_file():
+    with readable(path):
+        found = sha256_file(path) if path.is_file() else ""
+    if not found:
         raise DataError(f"{path}: missing; {_REBUILD}")
-    if (found := sha256_file(path)) != manifest.tokenizer_sha256:
+    if found != manifest.tokenizer_sha256:
         raise DataError(
             f"{path}: sha256 is {found}, the manifest says {manifest.tokenizer_sha256}: this is another tokenizer than "
             f"the one that made the samples; {_REBUILD}"
@@ -99,7 +104,10 @@ class SampleDataset:
         """Maps the shards of `split`, of which `open` has checked that they are there and whole."""
         self.directory, self.split, self.manifest = directory, split, manifest
         self.shards = manifest.splits[split].shards
-        batches = [batch for shard in self.shards for batch in _map_shard(directory / shard.path, shard, manifest)]
+        maps = [_map_shard(directory / shard.path, shard, manifest) for shard in self.shards]
+        self._shard_of_batch = np.repeat(np.arange(len(maps)), [len(batches) for batches in maps])
+        self._files = [(str(directory / shard.path), shard.bytes) for shard in self.shards]
+        batches = [batch for shard_batches in maps for batch in shard_batches]
         columns = ("boundary", "label", "document")
         self._columns = {name: [_view(batch.column(name)) for batch in batches] for name in columns}  # each (N,)
         self._tokens = [_view(batch.column("tokens").values) for batch in batches]  # each (T,)
@@ -164,14 +172,41 @@ class SampleDataset:
         Raises:
             IndexError: an index lies outside [0, N).
         """
-        if np.any((indices < 0) | (indices >= len(self))):
-            raise IndexError(f"sample indices must lie in [0, {len(self)}), got {indices}")
-        batches = np.searchsorted(self._first_rows, indices, side="right") - 1  # (B,)
+        batches = self._batches(indices)
         rows = indices - self._first_rows[batches]  # (B,)
         return [
             self._tokens[batch][self._offsets[batch][row] : self._offsets[batch][row + 1]]
             for batch, row in zip(batches.tolist(), rows.tolist(), strict=True)
         ]
+
+    def check_whole(self, indices: np.ndarray) -> None:
+        """Looks whether the shards of the samples `indices` (B,) are as long as they were; call before reading them.
+
+        Reading a memory map beyond the end of a file that was cut short ends the process without a word (SIGBUS). A
+        shard that was removed can still be read.
+
+        Raises:
+            DataError: a shard was cut short after it was opened.
+            OSError: the system does not let us look.
+        """
+        for number in set(self._shard_of_batch[self._batches(indices)].tolist()):
+            path, expected = self._files[number]
+            try:
+                found = os.stat(path).st_size
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                raise unreadable(Path(path), error) from None
+            if found < expected:
+                raise DataError(
+                    f"{path}: has {found} bytes, {expected} when it was opened: cut short since; {_REBUILD}"
+                )
+
+    def _batches(self, indices: np.ndarray) -> np.ndarray:
+        """(B,) number of the record batch of each sample."""
+        if np.any((indices < 0) | (indices >= len(self))):
+            raise IndexError(f"sample indices must lie in [0, {len(self)}), got {indices}")
+        return np.searchsorted(self._first_rows, indices, side="right") - 1
 
     def verify(self, shard_numbers: Iterable[int] | None = None) -> None:
         """Reads the shards with these numbers (all by default) and compares their checksums with the manifest.
@@ -189,9 +224,11 @@ def check_size(path: Path, expected: int) -> None:
     Raises:
         DataError: it is not.
     """
-    if not path.is_file():
+    with readable(path):
+        found = path.stat().st_size if path.is_file() else None
+    if found is None:
         raise DataError(f"{path}: missing, the manifest lists it; {_REBUILD}")
-    if (found := path.stat().st_size) != expected:
+    if found != expected:
         raise DataError(f"{path}: has {found} bytes, the manifest says {expected}; {_REBUILD}")
 
 
@@ -201,7 +238,9 @@ def check_sum(path: Path, expected: str) -> None:
     Raises:
         DataError: it differs.
     """
-    if (found := sha256_file(path)) != expected:
+    with readable(path):
+        found = sha256_file(path)
+    if found != expected:
         raise DataError(f"{path}: sha256 is {found}, the manifest says {expected}: the content is damaged; {_REBUILD}")
 
 
@@ -212,6 +251,8 @@ def _map_shard(path: Path, shard: Shard, manifest: Manifest) -> list[pa.RecordBa
         for batch in batches:
             batch.validate()
     except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # The system's; Arrow gives no number.
+            raise unreadable(path, error) from None
         raise DataError(f"{path}: not a readable Arrow file ({error}); {_REBUILD}") from None
     if not reader.schema.equals(expected := sample_schema(manifest.vocab_size)):
         raise DataError(f"{path}: Arrow schema is\n{reader.schema}\nexpected\n{expected}\n{_REBUILD}")

@@ -34,7 +34,7 @@ class WorkersConfig:
 
     def __post_init__(self) -> None:
         if self.workers < 0:
-            raise ValueError(f"workers is {self.workers}, must be 0 (one per core) or more")
+            raise ValueError(f"workers = {self.workers}: must be 0 (one per core) or more")
 
 
 class SerialExecutor(Executor):

@@ -25,6 +25,22 @@ def enter(arguments: list[str]) -> None:
     command.main(pretrain)
 
 
+def attempts(jobs: list[list[str]]) -> list[tuple[str, str]]:
+    """On a rank: what `pretrain` raised for each list of arguments, as (exception's name, message)."""
+    from pipeline import distributed
+    from pipeline.pretrain import pretrain
+
+    outcomes = []
+    for arguments in jobs:
+        try:
+            pretrain(arguments)
+            outcomes.append(("", "passed"))
+        except Exception as error:
+            outcomes.append((type(error).__name__, str(error)))
+    distributed.shutdown()
+    return outcomes
+
+
 class Attempt:
     """One start of a run."""
 

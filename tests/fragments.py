@@ -1,11 +1,27 @@
 """What a rank holds of three small tensors, for tests of checkpoints."""
 
+from typing import Any
+
 import torch
 
 from pipeline.optim.shards import Shard, fragments_of_partition
 
 SIZES, SHAPES = [6, 4, 5], [(2, 3), (4,), (5,)]
 NAMES = ("a", "b", "c")
+ABOUT = {
+    "family": "bert",
+    "model": {},
+    "vocab_size": 20,
+    "samples": "0",
+    "recipe": {"schedule": {"total_steps": 9}, "batch": {"global_batch_size": 4}},
+    "loss_scaler": {},
+}
+"""What a checkpoint says about itself beside its position."""
+
+
+def position(step: int) -> dict[str, Any]:
+    """What a checkpoint of a step says about where the run is."""
+    return {"step": step, "consumed_samples": 4 * step, "metrics": {}}
 
 
 def make_shard(rank: int, world_size: int, replicated: bool = False) -> Shard:

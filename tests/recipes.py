@@ -34,6 +34,17 @@ tensorboard = false
 """
 
 
+SMALL = {
+    "hidden_size": 16,
+    "num_hidden_layers": 1,
+    "intermediate_size": 32,
+    "global_batch_size": 8,
+    "micro_batch_size": 2,
+    "total_steps": 2,
+}
+"""Replacements with which it trains in a moment."""
+
+
 def write_recipe(folder: Path, samples: Path, name: str = "run", **replacements: object) -> Path:
     """A recipe whose run is `folder`/`name`; replacements: other values of fields, wherever a field has this name."""
     text = RECIPE.format(run=folder / name, samples=samples)

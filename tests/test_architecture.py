@@ -28,6 +28,7 @@ FLOORS = {
         {"data", "follow", "report_ratios", "report_timeline"},
         {"model", "report_page"},
         {"optim"},
+        {"checkpoint_record", "identity", "options", "vocabularies"},
         {"activations", "checkpoint", "families"},
         {"engine", "metrics", "saving", "skipped", "step_blocks", "supervision"},
         {"trainer", "restoring", "huggingface", "report", "memory"},

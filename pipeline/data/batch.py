@@ -164,6 +164,7 @@ def make_batch(
     Raises:
         ValueError: a shard was damaged after it was verified.
     """
+    samples.check_whole(draw.indices)
     tokens, boundaries = samples.tokens(draw.indices), samples.boundaries[draw.indices]
     check_sound(samples, draw.indices, tokens, boundaries)
     packed = pack_pairs(tokens, boundaries, special.cls_id, special.sep_id)

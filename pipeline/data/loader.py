@@ -40,28 +40,26 @@ class BatchDivision:
     """Number of ranks."""
 
     def __post_init__(self) -> None:
-        if self.global_batch_size < 1 or self.micro_batch_size < 1:
-            raise ValueError(
-                f"global_batch_size is {self.global_batch_size} and micro_batch_size {self.micro_batch_size}; "
-                "both must be at least 1"
-            )
+        for name in ("global_batch_size", "micro_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"batch.{name} = {getattr(self, name)}: must be at least 1")
         assert 0 <= self.rank < self.world_size, f"rank {self.rank} of {self.world_size}"
         unit = self.micro_batch_size * self.world_size
         if self.global_batch_size % unit:
             raise ValueError(
-                f"global_batch_size {self.global_batch_size} cannot be dealt evenly: it is no multiple of "
-                f"micro_batch_size {self.micro_batch_size} x {self.world_size} ranks = {unit}; {self._remedy(unit)}"
+                f"batch.global_batch_size = {self.global_batch_size}: must be a multiple of batch.micro_batch_size = "
+                f"{self.micro_batch_size} x {self.world_size} ranks = {unit}; {self._remedy(unit)}"
             )
 
     def _remedy(self, unit: int) -> str:
         below = self.global_batch_size // unit * unit
         nearest = f"{below} or {below + unit}" if below else f"{unit}"
-        remedy = f"the nearest global_batch_size is {nearest}"
+        remedy = f"the nearest batch.global_batch_size is {nearest}"
         per_rank, rest = divmod(self.global_batch_size, self.world_size)
         if rest:
             return remedy
         fitting = max(size for size in range(1, self.micro_batch_size + 1) if per_rank % size == 0)
-        return f"set micro_batch_size to {fitting}, which trains on the same samples, or {remedy}"
+        return f"set batch.micro_batch_size to {fitting}, which trains on the same samples, or {remedy}"
 
     @property
     def num_groups(self) -> int:
@@ -173,10 +171,11 @@ def make_loader(
         pin_memory: copy batches to page-locked memory, for asynchronous copies to a GPU.
 
     Raises:
-        OSError: a worker died: while it read a shard that somebody cut or removed, or for want of memory.
+        ValueError: a shard was damaged or cut short after it was verified.
+        OSError: a shard cannot be read; or a worker died, as for want of memory.
     """
-    loader = DataLoader(
-        batches,
+    loader: DataLoader[Batch | Exception] = DataLoader(
+        _Delivering(batches),
         batch_size=None,
         sampler=items,
         num_workers=config.num_workers,
@@ -192,7 +191,10 @@ def make_loader(
         # DataLoader would raise wherever this thread stands when a worker dies; `next` finds out as well.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        yield from iterator
+        for item in iterator:
+            if isinstance(item, Exception):
+                raise item
+            yield item
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
@@ -200,6 +202,25 @@ def make_loader(
             f"{batches.samples.directory}: a process that reads it died ({error}); check the samples with python -m "
             "preprocessing verify, and the memory that is left"
         ) from None
+    finally:
+        del iterator  # ends the workers now, and not when the last traceback that holds this frame is gone
+
+
+class _Delivering(Dataset["Batch | Exception"]):
+    """Micro-batches, or the errors of reading them that a user can put right.
+
+    DataLoader would bring an error of a worker with the traceback in its message; delivered like a batch it stays one
+    line.
+    """
+
+    def __init__(self, batches: MicroBatches) -> None:
+        self._batches = batches
+
+    def __getitem__(self, item: int) -> Batch | Exception:
+        try:
+            return self._batches[item]
+        except (ValueError, OSError) as error:
+            return error
 
 
 def _begin_worker(_number: int) -> None:

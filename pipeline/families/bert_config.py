@@ -13,5 +13,5 @@ class BertConfig(EncoderConfig):
         super().__post_init__()
         if self.type_vocab_size < 2:
             raise ValueError(
-                f"type_vocab_size={self.type_vocab_size} must be at least 2: sentence pairs have two segments"
+                f"model.type_vocab_size = {self.type_vocab_size}: must be at least 2; sentence pairs have two segments"
             )

@@ -44,14 +44,14 @@ class ClientConfig:
 
     def __post_init__(self) -> None:
         if any(character in "()" or not character.isprintable() for character in self.contact):
-            raise ValueError(f"contact is {self.contact!r}, must be an e-mail address or web page")
+            raise ValueError(f"contact = {self.contact!r}: must be an e-mail address or web page")
         if self.connections not in (1, 2):
-            raise ValueError(f"connections is {self.connections}, must be 1 or 2: servers refuse more")
+            raise ValueError(f"connections = {self.connections}: must be 1 or 2: servers refuse more")
         if self.retries < 0:
-            raise ValueError(f"retries is {self.retries}, must be 0 or more")
+            raise ValueError(f"retries = {self.retries}: must be 0 or more")
         for name in ("timeout_seconds", "backoff_seconds"):
             if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be above 0")
+                raise ValueError(f"{name} = {getattr(self, name)}: must be above 0")
 
 
 class TransientError(Exception):

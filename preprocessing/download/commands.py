@@ -29,7 +29,7 @@ class UrlConfig:
             raise ValueError(f"sha256 has {len(self.sha256)} values for {len(self.urls)} urls, must have one for each")
         for digest in self.sha256:
             if not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
-                raise ValueError(f"sha256 is {digest!r}, must be 64 hexadecimal digits")
+                raise ValueError(f"sha256 = {digest!r}: must be 64 hexadecimal digits")
 
 
 def download_wikipedia(out: Path, config: WikipediaConfig, client_config: ClientConfig) -> None:

@@ -33,13 +33,13 @@ class WikipediaConfig:
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.language):
-            raise ValueError(f"language is {self.language!r}, must be the subdomain of a Wikipedia, such as en")
+            raise ValueError(f"language = {self.language!r}: must be the subdomain of a Wikipedia, such as en")
         if self.language not in CODES and (meant := meant_language(self.language)):  # A new Wikipedia may be unknown.
             raise ValueError(
                 f"language = {self.language!r}: must be the subdomain of a Wikipedia; did you mean {meant}?"
             )
         if self.date != LATEST and not re.fullmatch(_DATE, self.date):
-            raise ValueError(f"date is {self.date!r}, must be YYYYMMDD or {LATEST}")
+            raise ValueError(f"date = {self.date!r}: must be YYYYMMDD or {LATEST}")
 
     @property
     def wiki(self) -> str:

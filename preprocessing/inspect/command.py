@@ -20,7 +20,7 @@ class InspectConfig:
 
     def __post_init__(self) -> None:
         if self.samples < 0:
-            raise ValueError(f"samples is {self.samples}, must be at least 0: the number of decoded samples per split")
+            raise ValueError(f"samples = {self.samples}: must be at least 0: the number of decoded samples per split")
 
 
 def inspect(directory: Path, config: InspectConfig, executor: Executor) -> str:

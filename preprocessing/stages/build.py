@@ -59,17 +59,17 @@ class BuildConfig:
     def __post_init__(self) -> None:
         if not _SHORTEST <= self.max_seq_length < 2**16:
             raise ValueError(
-                f"max_seq_length is {self.max_seq_length}, must be {_SHORTEST} (a token each for A and B) to 65535"
+                f"max_seq_length = {self.max_seq_length}: must be {_SHORTEST} (a token each for A and B) to 65535"
             )
         if not 0 <= self.short_share <= 1:
-            raise ValueError(f"short_seq_prob is {self.short_seq_prob}, must be between 0 and 1")
+            raise ValueError(f"short_seq_prob = {self.short_seq_prob}: must be between 0 and 1")
         if self.duplicates < 1:
-            raise ValueError(f"duplicates is {self.duplicates}, must be at least 1: the number of passes")
+            raise ValueError(f"duplicates = {self.duplicates}: must be at least 1: the number of passes")
         if any(not 0 <= weight < float("inf") for weight in self.weights) or (self.weights and not any(self.weights)):
-            raise ValueError(f"weights is {self.weights}, each must be at least 0 and finite, and one above 0")
+            raise ValueError(f"weights = {self.weights}: each must be at least 0 and finite, and one above 0")
         if self.strategy.short_seq_prob is None and (self.short_share > 0 or self.duplicates > 1):
             raise ValueError(
-                f"short_seq_prob is {self.short_share} and duplicates {self.duplicates}, but segments "
+                f"short_seq_prob = {self.short_share}, duplicates = {self.duplicates}: segments "
                 f"{self.segments} leaves nothing to chance: must be 0 and 1, leave both out"
             )
 

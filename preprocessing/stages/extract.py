@@ -69,26 +69,26 @@ class ExtractConfig:
 
     def __post_init__(self) -> None:
         if not self.sources:
-            raise ValueError("sources is empty, name at least one, such as --sources jsonl:wiki.jsonl")
+            raise ValueError("sources is empty: must name at least one, such as --sources jsonl:wiki.jsonl")
         if len(set(self.sources)) < len(self.sources):
-            raise ValueError(f"sources is {self.sources}, must name each once; --weights takes one more often")
+            raise ValueError(f"sources = {self.sources}: must name each once; --weights takes one more often")
         if self.language:
             check_language(self.language)
         for name in ("heldout_share", "max_bad_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
-                    f"{name} is {getattr(self, name)}, must be at least 0 and below 1: it is a share, not percent"
+                    f"{name} = {getattr(self, name)}: must be at least 0 and below 1: it is a share, not percent"
                 )
         if self.max_sentence_chars <= 0:
-            raise ValueError(f"max_sentence_chars is {self.max_sentence_chars}, must be above 0")
+            raise ValueError(f"max_sentence_chars = {self.max_sentence_chars}: must be above 0")
         for name in ("split_mb", "partition_mb"):
             if not _SMALLEST_MB <= getattr(self, name) <= _LARGEST_MB:
                 raise ValueError(
-                    f"{name} is {getattr(self, name)}, must be at least {_SMALLEST_MB} and at most {_LARGEST_MB}"
+                    f"{name} = {getattr(self, name)}: must be at least {_SMALLEST_MB} and at most {_LARGEST_MB}"
                 )
         if not 0 <= self.max_left_out_share <= 1:
             raise ValueError(
-                f"max_left_out_share is {self.max_left_out_share}, must be 0 to 1: it is a share, not percent"
+                f"max_left_out_share = {self.max_left_out_share}: must be 0 to 1: it is a share, not percent"
             )
 
 

@@ -53,7 +53,7 @@ class TokenizerConfig:
             check_name("kind", self.kind, KINDS)
         if self.size < self.wanted.smallest:
             raise ValueError(
-                f"vocab_size is {self.size}, must be at least {self.wanted.smallest}: characters alone need that many"
+                f"vocab_size = {self.size}: must be at least {self.wanted.smallest}: characters alone need that many"
             )
         if self.kind == "bytelevel_bpe":
             for name in ("lower_case", "strip_accents", "character_coverage"):
@@ -63,9 +63,9 @@ class TokenizerConfig:
                         "accents and spell all characters: leave it out"
                     )
         if not 0 < self.train_mb < inf:
-            raise ValueError(f"train_mb is {self.train_mb}, must be above 0 and finite")
+            raise ValueError(f"train_mb = {self.train_mb}: must be above 0 and finite")
         if self.character_coverage is not None and not 0 < self.character_coverage <= 1:
-            raise ValueError(f"character_coverage is {self.character_coverage}, must be above 0 and at most 1: a share")
+            raise ValueError(f"character_coverage = {self.character_coverage}: must be above 0 and at most 1: a share")
         for name in ("character_coverage", "train_mb"):
             if self.vocab is not None and getattr(self, name) != getattr(TokenizerConfig, name):
                 raise ValueError(

@@ -1,11 +1,13 @@
 """Recipes: every number has one home, and mistakes are named (law 8)."""
 
 import argparse
+import json
 from pathlib import Path
 
 import pytest
 
-from pipeline.config import differences, open_run, parse, parser, to_toml
+from pipeline.config import open_run, parse, parser, plain, to_toml
+from pipeline.identity import differences
 
 RECIPES = sorted((Path(__file__).parents[2] / "pipeline" / "recipes").glob("*.toml"))
 DEMO = next(path for path in RECIPES if path.name == "demo.toml")
@@ -51,19 +53,87 @@ def test_activation_checkpointing_is_a_switch_or_a_number(text, value, tmp_path)
 @pytest.mark.parametrize(
     ("addition", "message"),
     [
-        ("[optimizer]\nlearning_rate = 1", "learning_rate"),
-        ("[optimiser]\nlr = 1", "optimiser"),
-        ("[batch]\nglobal_batch_size = 'many'", "global_batch_size"),
-        ("[schedule]\ntotal_steps = 1\ntotal_steps = 2", "overwrite"),
-        ("[schedule", "Expected"),
+        ("[optimizer]\nlearning_rat = 1", r"unknown key optimizer.learning_rat; \[optimizer\] has name, lr, "),
+        ("[checkpoint]\nevry = 1", r"unknown key checkpoint.evry; did you mean checkpoint.every\?"),
+        ("[batch]\nlr = 1", r"unknown key batch.lr; did you mean optimizer.lr\?"),
+        ("[optimiser]\nlr = 1", r"unknown section \[optimiser\]; did you mean optimizer\?"),
+        ("[batch]\nglobal_batch_size = 'many'", "batch.global_batch_size = 'many': must be an integer"),
+        ("[batch]\nglobal_batch_size = 8.0", "batch.global_batch_size = 8.0: must be an integer"),
+        ("[optimizer]\nlr = nan", "optimizer.lr = nan: must be a finite number"),
+        ("[engine]\ntf32 = 1", "engine.tf32 = 1: must be true or false"),
+        ("[engine]\nprecision = 'fp8'", "engine.precision = 'fp8': must be one of auto, fp32, bf16, fp16"),
+        ("[schedule]\ntotal_steps = 1\ntotal_steps = 2", r"wrong.toml:6:16: not valid TOML \(Cannot overwrite"),
+        ("[schedule", r"wrong.toml:4:10: not valid TOML \(Expected"),
+        ("\xff", "wrong.toml: is no UTF-8 text"),
+        ("", "the recipe lacks model.hidden_size, "),
     ],
 )
-def test_wrong_key_or_type_is_named(tmp_path, addition, message):
-    """Unknown, doubled and mistyped keys, and broken TOML."""
+def test_a_wrong_file_is_one_line_with_its_name(tmp_path, addition, message):
+    """Unknown, doubled and mistyped keys, with what was probably meant; broken TOML, with the place."""
     path = tmp_path / "wrong.toml"
-    path.write_text('run_dir = "x"\n[data]\nsamples = "y"\n' + addition + "\n")
-    with pytest.raises(argparse.ArgumentError, match=message):
+    path.write_bytes(f'run_dir = "x"\n[data]\nsamples = "y"\n{addition}\n'.encode("latin-1"))
+    with pytest.raises(ValueError, match=message) as caught:
         parse(["--recipe", str(path)])
+    assert "\n" not in str(caught.value) and ("wrong.toml" in str(caught.value) or not addition)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--optimiser.lr", "1"], r"unknown option --optimiser.lr; did you mean --optimizer.lr\?"),
+        (["--lr=1"], r"unknown option --lr; did you mean --optimizer.lr\?"),
+        (["--seeds", "1"], r"unknown option --seeds; did you mean --seed\?"),
+        (["--recip", "x"], r"unknown option --recip; did you mean --recipe\?"),
+        (["--seed"], "--seed: needs a value"),
+        (["--seed", "--optimizer.lr", "1"], "--seed: needs a value"),
+        (["lr=1"], "lr=1: is no option"),
+        (["--batch.global_batch_size", "many"], "batch.global_batch_size = many: must be an integer"),
+        (["--engine.tf32=yes"], "engine.tf32 = yes: must be true or false"),
+        (["--optimizer.lr", "inf"], "optimizer.lr = inf: must be a finite number"),
+        (["--model.activation_checkpointing", "x"], "must be true or false or an integer"),
+        (["--checkpoint.keep", "-1"], "checkpoint.keep = -1: must be at least 1"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(options, message):
+    """An error of usage, which ends with status 2; also where a value is out of its range."""
+    with pytest.raises(argparse.ArgumentError, match=message) as caught:
+        parse(["--recipe", str(DEMO), *options])
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("batch.micro_batch_size", 0),
+        ("checkpoint.keep", 0),
+        ("data.num_workers", -1),
+        ("data.prefetch", 0),
+        ("data.token_multiple", 0),
+        ("engine.max_skipped_steps", 0),
+        ("evaluation.samples", 0),
+        ("logging.every", 0),
+        ("logging.peak_tflops", -1.0),
+        ("masking.duplicates", -1),
+        ("masking.max_predictions", 0),
+        ("masking.probability", 0.9),
+        ("model.hidden_size", 0),
+        ("model.hidden_dropout_prob", 1.0),
+        ("model.layer_norm_eps", 0.0),
+        ("model.activation_checkpointing", 99),
+        ("optimizer.lr", -1.0),
+        ("schedule.total_steps", 0),
+        ("seed", -1),
+    ],
+)
+def test_a_value_out_of_its_range_is_named_by_section_and_field(tmp_path, field, value):
+    """In a file: `section.field = value: rule`."""
+    recipe = {"run_dir": "x", "data.samples": "y"}
+    recipe |= {f"model.{name}": 8 for name in ("hidden_size", "num_hidden_layers", "intermediate_size")}
+    recipe |= {"model.num_attention_heads": 2, field: value}
+    # A key with dots is TOML, too.
+    (tmp_path / "recipe.toml").write_text("".join(f"{name} = {json.dumps(what)}\n" for name, what in recipe.items()))
+    with pytest.raises(ValueError, match=rf"^{field} = {value}: must be "):
+        parse(["--recipe", str(tmp_path / "recipe.toml")])
 
 
 def test_missing_recipe_file_is_named():
@@ -87,7 +157,44 @@ def test_run_is_continued_only_with_its_own_recipe(tmp_path):
     other = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), "--seed", "1", "--optimizer.lr", "1"])
     with pytest.raises(ValueError, match=r"seed: 12345 -> 1; .*optimizer.lr"):
         open_run(other)
-    assert differences(begun, harmless) == []
+    assert differences(plain(begun), plain(harmless)) == []
+
+
+@pytest.mark.parametrize("content", ["[schedule", 'run_dir = "x"\n[schedul]\n', "seed = -1"])
+def test_a_damaged_recipe_of_a_run_is_named(tmp_path, content):
+    """By its place in the run's directory, and what to do."""
+    recipe = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
+    saved = open_run(recipe) / "recipe.toml"
+    saved.write_text(content)
+    with pytest.raises(ValueError, match=rf"{saved}.*; restore the file that the run wrote, or choose another run_dir"):
+        open_run(recipe)
+    assert saved.read_text() == content
+
+
+def test_a_run_without_recipe_is_compared_with_its_checkpoint(tmp_path):
+    """A recipe.toml that was removed comes back, if the newest checkpoint is of the same recipe."""
+    recipe = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
+    checkpoint = open_run(recipe) / "checkpoints" / "step-00000003"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "manifest.json").write_text("{}")
+    state = {"step": 3, "consumed_samples": 0, "optimizer_step": 3, "family": "bert", "model": {}, "vocab_size": 9}
+    state |= {"tensors": {"a": [1]}, "metrics": {}, "recipe": plain(recipe)}
+    (checkpoint / "state.json").write_text(json.dumps(state))
+    saved = tmp_path / "run" / "recipe.toml"
+    saved.unlink()
+    with pytest.raises(ValueError, match=r"is a run with another recipe \(seed: 12345 -> 1\)"):
+        open_run(parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), "--seed", "1"]))
+    assert not saved.exists()
+    assert open_run(recipe) / "recipe.toml" == saved and saved.exists()
+
+
+def test_a_new_beginning_is_asked_for_once(tmp_path):
+    """The option is not kept in the run's recipe."""
+    options = ["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), "--restart_from_scratch", "true"]
+    run = open_run(parse(options))
+    assert (
+        parse(options).restart_from_scratch and not parse(["--recipe", str(run / "recipe.toml")]).restart_from_scratch
+    )
 
 
 def test_foreign_directory_is_refused(tmp_path):

@@ -52,11 +52,21 @@ def test_exported_run_has_the_trained_weights(trained, tmp_path):
     assert "5 steps" in (tmp_path / "out" / "README.md").read_text().replace("\n", " ")
 
 
-@pytest.mark.parametrize(("name", "shown"), [("lamb", "LAMB"), ("adamw", "AdamW"), (None, "imported weights")])
-def test_the_card_names_the_optimizer_that_was_used(name, shown):
-    """The recipe's; weights that were imported had none of ours."""
-    state = imported_state("bert", CONFIG, VOCAB_SIZE, {}) | ({"recipe": {"optimizer": {"name": name}}} if name else {})
-    assert f"(fp32, {shown})" in model_card("model", state)
+def test_the_card_names_what_the_model_was_trained_with(trained):
+    """The recipe's optimizer; nothing where the checkpoint does not say."""
+    state = checkpoint.read_state(trained[1])
+    assert "LAMB" not in model_card("m", state)
+    for name, shown in (("adamw", "(bf16, AdamW)"), ("lamb", "(bf16, LAMB)")):
+        assert shown in model_card("m", state | {"precision": "bf16", "recipe": {"optimizer": {"name": name}}})
+
+
+def test_a_model_of_another_shape_in_state_json_is_one_error(trained):
+    """A field that is unknown or of another type names the file."""
+    _, directory = trained
+    state = checkpoint.read_state(directory)
+    for change in ({"layers": 3}, {"hidden_size": "wide"}, {"hidden_size": 33}):
+        with pytest.raises(ValueError, match=r"state.json: model is no BertConfig \("):
+            checkpoint.model_config(directory, BertConfig, state | {"model": state["model"] | change})
 
 
 def test_import_is_the_inverse_of_export(trained, tmp_path):

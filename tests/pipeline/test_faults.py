@@ -172,14 +172,15 @@ def test_a_read_only_directory_is_one_error(samples, small_disk):
 
 
 @pytest.mark.slow
-def test_a_shard_cut_while_it_is_read_ends_all_ranks(tmp_path, samples):
-    """The worker that reads it dies; both ranks end with status 1, and the message names the samples."""
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_shard_cut_while_it_is_read_ends_all_ranks(tmp_path, samples, num_workers):
+    """Both ranks end with status 1, and the message names the shard, whichever process reads it."""
     copy = shutil.copytree(samples, tmp_path / "samples")
-    attempt = Attempt(tmp_path / "run", copy, total_steps=10_000, num_workers=1)
+    attempt = Attempt(tmp_path / "run", copy, total_steps=10_000, num_workers=num_workers)
     attempt.wait_until(lambda: attempt.lines("metrics.jsonl", kind="train"))
     os.truncate(copy / "train-00000.arrow", 4096)
     assert attempt.end() == [1, 1], attempt.output()
-    assert f"{copy}: a process that reads it died" in attempt.output()
+    assert f"{copy / 'train-00000.arrow'}: has 4096 bytes, " in attempt.output()
 
 
 @pytest.mark.slow

@@ -5,7 +5,8 @@ import json
 import pytest
 import torch
 
-from pipeline.metrics import LoggingConfig, Totals, Writer, averages, peak_flops, read, throughput
+from pipeline.metrics import LoggingConfig, Totals, Writer, averages, peak_flops, throughput
+from pipeline.runlog import read_lines
 
 
 def tensors(*values):
@@ -47,8 +48,20 @@ def test_resumed_run_drops_what_it_will_train_again(tmp_path):
     with (tmp_path / "metrics.jsonl").open("a") as file:
         file.write('{"kind": "tr')
     Writer(tmp_path, config, 2, 1).close()  # step 2 is trained, and not yet evaluated
-    kept = [(line["kind"], line["step"]) for line in read(tmp_path / "metrics.jsonl")]
+    kept = [(line["kind"], line["step"]) for line in read_lines(tmp_path / "metrics.jsonl")[0]]
     assert kept == [("train", 1), ("heldout", 1), ("train", 2)]
+
+
+def test_lines_that_cannot_be_read_are_dropped_and_counted(tmp_path):
+    """A power loss leaves NULs; others are JSON, but no line of metrics. The whole ones stay."""
+    whole = b'{"kind": "train", "step": 1, "time": 5, "loss": 2.0}\n'
+    bad = b"\0" * 40 + b"\n" + b"null\n" + b'{"kind": "train", "time": 5}\n' + b"[" * 100_000 + b"\n\xff\n"
+    (tmp_path / "metrics.jsonl").write_bytes(whole + bad + whole.replace(b'"step": 1', b'"step": 2'))
+    writer = Writer(tmp_path, LoggingConfig(tensorboard=False), 2, -1)
+    writer.close()
+    assert writer.damaged_lines == 5
+    lines, damaged = read_lines(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2] and damaged == 0
 
 
 def test_sums_go_through_a_checkpoint(tmp_path):

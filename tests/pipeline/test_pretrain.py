@@ -196,7 +196,7 @@ def test_errors_reach_the_user_as_one_line_on_every_launcher(tmp_path, samples):
     path = recipe_file(tmp_path, samples, "run", global_batch_size=25)
     done = command("--recipe", path, launcher=("torch.distributed.run", "--nproc_per_node", "2", "-m"))
     assert done.returncode != 0
-    assert done.stderr.count("error: global_batch_size 25 cannot be dealt evenly") == 1
+    assert done.stderr.count("error: batch.global_batch_size = 25: must be a multiple of") == 1
     assert not (tmp_path / "run").exists()
 
 

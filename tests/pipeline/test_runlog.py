@@ -79,8 +79,8 @@ def test_what_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ValueError, match="given twice"):
         load_all([run, tmp_path / "run" / ".." / "run"])
     (run / "recipe.toml").write_text("a = ")
-    with pytest.raises(ValueError, match=r"recipe.toml: is no TOML .*; move it away"):
-        load(run, "run")
+    damaged = load(run, "run")
+    assert damaged.recipe == {} and damaged.damaged == 1, "a by-product that cannot be read stops nothing"
     (run / "metrics.jsonl").write_text("")
     with pytest.raises(ValueError, match="no training step yet"):
         load(run, "run")

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from fragments import make_shard
+from fragments import ABOUT, make_shard, position
 from samples import write_tokenizer
 
 from pipeline import checkpoint, saving
@@ -24,7 +24,7 @@ def saver(tmp_path, shard):
     (tmp_path / "run").mkdir()
     events = Events(tmp_path / "run", total_steps=9, step=0)
     config = CheckpointConfig(keep=2)
-    return Saver(tmp_path / "run", [shard], tmp_path / "tokenizer", config, lambda: {"family": "bert"}, events)
+    return Saver(tmp_path / "run", [shard], tmp_path / "tokenizer", config, lambda: ABOUT, events)
 
 
 def test_an_update_after_settle_is_not_in_the_checkpoint(tmp_path, saver, shard, monkeypatch):
@@ -33,7 +33,7 @@ def test_an_update_after_settle_is_not_in_the_checkpoint(tmp_path, saver, shard,
     clone, write = saving.Copies.finish, checkpoint.write_tensors
     monkeypatch.setattr(saving.Copies, "finish", lambda copies: go_on.wait(10) and clone(copies))
     monkeypatch.setattr(checkpoint, "write_tensors", lambda *args: write_on.wait(10) and write(*args))
-    saver.begin({"step": 1})
+    saver.begin(position(1))
     threading.Timer(0.2, go_on.set).start()
     saver.settle()
     shard.flat.zero_()
@@ -48,11 +48,11 @@ def test_an_update_after_settle_is_not_in_the_checkpoint(tmp_path, saver, shard,
 
 def test_nothing_appears_before_it_is_published(tmp_path, saver):
     """A written file is no checkpoint; `publish` makes it one; a later checkpoint publishes the one before."""
-    saver.begin({"step": 1})
+    saver.begin(position(1))
     while saver.writing:
         pass
     assert checkpoint.complete(tmp_path / "run") == []
-    saver.begin({"step": 2})
+    saver.begin(position(2))
     assert [checkpoint.step_of(path) for path in checkpoint.complete(tmp_path / "run")] == [1]
     saver.finish()
     assert [checkpoint.step_of(path) for path in checkpoint.complete(tmp_path / "run")] == [2, 1]
@@ -68,7 +68,7 @@ def test_an_error_in_the_background_is_seen_and_raised(tmp_path, saver, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, function, full)
-    saver.begin({"step": 1})
+    saver.begin(position(1))
     with pytest.raises(OSError, match="No space left"):
         saver.finish()
     assert isinstance(saver.error, OSError)

@@ -24,8 +24,8 @@ def run(tmp_path, corpus, monkeypatch, capsys):
         (["--weights", 1, 2], "--weights has 2 numbers and the documents come from 1 sources"),
         (["--near_threshold", 0.9], "near_threshold is 0.9, but deduplicate is exact: leave it out"),
         (["--ngram_words", 5], "ngram_words is 5, but no file of evaluation data is given"),
-        (["--split_mb", 1e-9], "split_mb is 1e-09, must be at least 0.0001"),
-        (["--partition_mb", 0], "partition_mb is 0.0, must be at least 0.0001"),
+        (["--split_mb", 1e-9], "split_mb = 1e-09: must be at least 0.0001"),
+        (["--partition_mb", 0], "partition_mb = 0.0: must be at least 0.0001"),
     ],
 )
 def test_options_are_checked_against_each_other(run, options, message):

@@ -97,10 +97,10 @@ def test_unusable_evaluation_data_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"min_chars": -1}, "min_chars is -1, must be at least 0"),
-        ({"min_chars": 5, "max_chars": 4}, "max_chars is 4, must be 0"),
-        ({"ngram_words": 0}, "ngram_words is 0"),
-        ({"near_threshold": 0.4}, "near_threshold is 0.4"),
+        ({"min_chars": -1}, "min_chars = -1: must be at least 0"),
+        ({"min_chars": 5, "max_chars": 4}, "max_chars = 4: must be 0"),
+        ({"ngram_words": 0}, "ngram_words = 0"),
+        ({"near_threshold": 0.4}, "near_threshold = 0.4"),
     ],
 )
 def test_wrong_options_are_named(options, message):

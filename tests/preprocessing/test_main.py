@@ -151,7 +151,7 @@ def test_inspect_and_verify_read_what_was_built(reference, tmp_path, capsys):
     assert main([*inspect, "--html", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"error: --html: {tmp_path}: is a directory")
     assert main([*inspect, "--samples", "-1"]) == 2
-    assert "error: samples is -1" in capsys.readouterr().err
+    assert "error: samples = -1" in capsys.readouterr().err
     assert main(["verify", str(out)]) == 0
     assert "shards are whole" in capsys.readouterr().out
     shard = out / "samples32" / "train-00001.arrow"
@@ -259,8 +259,8 @@ def test_what_ends_a_run_is_told_apart(capsys, error, status, message):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--duplicates", "0"], "error: duplicates is 0, must be at least 1"),
-        (["--segments", "pairs"], "error: segments is 'pairs', this version knows nsp, sop"),
+        (["--duplicates", "0"], "error: duplicates = 0: must be at least 1"),
+        (["--segments", "pairs"], "error: segments = 'pairs': must be one of nsp, sop"),
         (["--vocab_sze", "7"], "--vocab_sze"),
         (["--workers", "two"], "error: --workers = two: must be a whole number"),
         (["--weights", "1", "2"], "error: --weights has 2 numbers and the documents come from 1 sources"),
@@ -301,7 +301,7 @@ def test_download_fetches_what_a_server_has(tmp_path, capsys):
         assert main(["download", "url", url + "x", "--out", out]) == 1
         assert "a.txtx: the server answers 404" in capsys.readouterr().err
         assert main(["download", "url", url, "--out", out, "--connections", "9"]) == 2
-        assert "error: connections is 9" in capsys.readouterr().err
+        assert "error: connections = 9" in capsys.readouterr().err
         mirror = ["--mirror", url.removesuffix("/a.txt")]
         assert main(["download", "wikipedia", "--language", "en", "--out", out, *mirror]) == 1
         assert "/enwiki/: the server answers 404" in capsys.readouterr().err

@@ -137,6 +137,20 @@ def test_damaged_arrow_metadata_is_an_error_or_harmless(samples):
     assert 50 < refused < len(whole) // 3
 
 
+@pytest.mark.parametrize("function", ["sha256_file", "pa.memory_map", "os.stat"])
+def test_what_cannot_be_read_is_not_called_damaged(samples, monkeypatch, function):
+    """Without permission nothing is known of the content: no advice to remove or build it again."""
+
+    def refuse(path, **_options):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"preprocessing.shards.{function}", refuse)
+        with pytest.raises(OSError, match=r"(arrow|json): cannot be read \(Permission denied\)") as caught:
+            SampleDataset.open(samples[0], "train").check_whole(np.array([0]))
+    assert "its content may be sound" in str(caught.value) and "remove" not in str(caught.value)
+
+
 def test_another_tokenizer_is_refused(samples):
     """Shards are only read beside the tokenizer that made them."""
     write_text(samples[0] / "tokenizer" / "tokenizer.json", '{"other": 1}')

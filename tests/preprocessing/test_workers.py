@@ -85,5 +85,5 @@ def test_a_dead_worker_is_an_error_that_says_to_rerun():
 
 def test_a_negative_number_of_workers_is_refused():
     """The message names field, value and rule."""
-    with pytest.raises(ValueError, match=r"workers is -1, must be 0 .* or more"):
+    with pytest.raises(ValueError, match=r"workers = -1: must be 0 .* or more"):
         WorkersConfig("processes", -1)

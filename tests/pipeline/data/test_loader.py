@@ -1,5 +1,6 @@
 """Laws of pipeline/data/loader.py."""
 
+import os
 import pickle
 from dataclasses import fields
 from pathlib import Path
@@ -68,7 +69,7 @@ def test_a_token_multiple_leaves_few_shapes(samples):
     assert len({len(plain[item].input_ids) for item in items}) > 10
     assert len({len(rounded[item].input_ids) for item in items}) <= 2
     assert all(np.array_equal(plain[item].sample_ids, rounded[item].sample_ids) for item in items)
-    with pytest.raises(ValueError, match="token_multiple is 0"):
+    with pytest.raises(ValueError, match=r"data.token_multiple = 0"):
         DataConfig(Path("samples"), token_multiple=0)
 
 
@@ -208,22 +209,22 @@ def test_evaluation_of_a_part_is_a_part_of_the_whole(samples):
 @pytest.mark.parametrize(
     ("sizes", "numbers", "remedy"),
     [
-        ((100, 8, 4), "100 .* micro_batch_size 8 x 4 ranks = 32", "micro_batch_size to 5, .* is 96 or 128"),
-        ((64, 8, 6), "64 .* micro_batch_size 8 x 6 ranks = 48", "the nearest global_batch_size is 48 or 96"),
-        ((8, 16, 2), "8 .* micro_batch_size 16 x 2 ranks = 32", "micro_batch_size to 4, .* is 32"),
+        ((100, 8, 4), "100: .*micro_batch_size = 8 x 4 ranks = 32", "micro_batch_size to 5, .* is 96 or 128"),
+        ((64, 8, 6), "64: .*micro_batch_size = 8 x 6 ranks = 48", "the nearest batch.global_batch_size is 48 or 96"),
+        ((8, 16, 2), "8: .*micro_batch_size = 16 x 2 ranks = 32", "micro_batch_size to 4, .* is 32"),
     ],
 )
 def test_a_batch_that_does_not_divide_is_refused(sizes, numbers, remedy):
     """The message holds all the numbers and the nearest valid ones."""
     global_batch_size, micro_batch_size, world_size = sizes
-    with pytest.raises(ValueError, match=f"global_batch_size {numbers}; .*{remedy}"):
+    with pytest.raises(ValueError, match=f"global_batch_size = {numbers}; .*{remedy}"):
         BatchDivision(global_batch_size, micro_batch_size, 0, world_size)
 
 
 @pytest.mark.parametrize(("global_batch_size", "micro_batch_size"), [(0, 1), (8, 0), (8, -2)])
 def test_sizes_are_positive(global_batch_size, micro_batch_size):
     """A size below 1 is refused with both values."""
-    message = f"global_batch_size is {global_batch_size} and micro_batch_size {micro_batch_size}; both must be"
+    message = r"batch.(global|micro)_batch_size = (0|-2): must be at least 1"
     with pytest.raises(ValueError, match=message):
         BatchDivision(global_batch_size, micro_batch_size, 0, 1)
 
@@ -245,8 +246,28 @@ def test_a_sample_without_a_segment_is_refused(write_samples, boundary):
         micro_batches(broken)
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_shard_that_is_cut_short_is_one_error(write_samples, num_workers):
+    """Also in the training process, which reading the memory map would end with SIGBUS; from a worker in one line."""
+    samples = write_samples(2000)
+    batches, config = micro_batches(samples), DataConfig(samples.directory, num_workers)
+    shard = samples.directory / samples.shards[0].path
+    whole = shard.stat().st_size
+    os.truncate(shard, 4096)
+    with pytest.raises(ValueError, match=rf"{shard.name}: has 4096 bytes, {whole} when it was opened") as caught:
+        list(make_loader(batches, range(3), config, pin_memory=False))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_shard_that_was_removed_can_still_be_read(write_samples):
+    """The memory map holds its content."""
+    samples = write_samples(NUM_SAMPLES)
+    (samples.directory / samples.shards[0].path).unlink()
+    assert len(list(make_loader(micro_batches(samples), range(3), DataConfig(samples.directory, 0), False))) == 3
+
+
 @pytest.mark.parametrize(("field", "value"), [("num_workers", -1), ("prefetch", 0)])
 def test_a_wrong_field_is_named(field, value):
     """The message holds the field and its value."""
-    with pytest.raises(ValueError, match=f"{field} is {value}; it must be"):
+    with pytest.raises(ValueError, match=f"data.{field} = {value}: must be"):
         DataConfig(Path("samples"), **{field: value})

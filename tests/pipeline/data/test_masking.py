@@ -239,5 +239,5 @@ def test_a_sample_without_enough_text_is_our_mistake():
 )
 def test_a_wrong_field_is_named(field, value, rule):
     """The message holds the field, its value and the rule."""
-    with pytest.raises(ValueError, match=f"{field} is {value}; it must be {rule}"):
+    with pytest.raises(ValueError, match=f"masking.{field} = {value}: must be {rule}"):
         MaskingConfig(**{field: value})

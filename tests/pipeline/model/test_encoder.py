@@ -138,15 +138,21 @@ def test_flops_equal_those_of_the_products():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"hidden_size": 25}, "hidden_size=25 must be a multiple of num_attention_heads=3"),
-        ({"num_hidden_layers": 0}, "num_hidden_layers=0 must be at least 1"),
-        ({"hidden_act": "relu"}, "hidden_act='relu' is unknown: choose one of gelu, gelu_new"),
-        ({"hidden_dropout_prob": 1.0}, "hidden_dropout_prob=1.0 must be a probability"),
-        ({"attention_probs_dropout_prob": -0.1}, "attention_probs_dropout_prob=-0.1 must be a probability"),
-        ({"activation_checkpointing": 4}, "activation_checkpointing=4 must be true, false or a number of layers"),
-        ({"activation_checkpointing": -1}, "activation_checkpointing=-1 must be true, false or a number of layers"),
-        ({"max_logits_mib": 0}, "max_logits_mib=0 must be at least 1"),
-        ({"layer_norm_eps": 0.0}, "layer_norm_eps=0.0 must be greater than 0"),
+        ({"hidden_size": 25}, "model.hidden_size = 25: must be a multiple of model.num_attention_heads = 3"),
+        ({"num_hidden_layers": 0}, "model.num_hidden_layers = 0: must be at least 1"),
+        ({"hidden_act": "relu"}, "model.hidden_act = relu: must be one of gelu, gelu_new"),
+        ({"hidden_dropout_prob": 1.0}, "model.hidden_dropout_prob = 1.0: must be in"),
+        ({"attention_probs_dropout_prob": -0.1}, "model.attention_probs_dropout_prob = -0.1: must be in"),
+        (
+            {"activation_checkpointing": 4},
+            "model.activation_checkpointing = 4: must be true, false or a number of layers",
+        ),
+        (
+            {"activation_checkpointing": -1},
+            "model.activation_checkpointing = -1: must be true, false or a number of layers",
+        ),
+        ({"max_logits_mib": 0}, "model.max_logits_mib = 0: must be at least 1"),
+        ({"layer_norm_eps": 0.0}, "model.layer_norm_eps = 0.0: must be greater than 0"),
     ],
 )
 def test_an_impossible_configuration_is_refused(change, message):

@@ -178,11 +178,11 @@ def test_a_stopped_client_ends_its_threads(site, client, make_resource, monkeypa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"connections": 3}, "connections is 3, must be 1 or 2"),
-        ({"retries": -1}, "retries is -1"),
-        ({"timeout_seconds": 0}, "timeout_seconds is 0, must be above 0"),
-        ({"backoff_seconds": 0}, "backoff_seconds is 0"),
-        ({"contact": "a\r\nHost: b"}, "contact is"),
+        ({"connections": 3}, "connections = 3: must be 1 or 2"),
+        ({"retries": -1}, "retries = -1"),
+        ({"timeout_seconds": 0}, "timeout_seconds = 0: must be above 0"),
+        ({"backoff_seconds": 0}, "backoff_seconds = 0"),
+        ({"contact": "a\r\nHost: b"}, "contact = "),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -79,7 +79,7 @@ def test_a_dump_is_fetched_and_checked(site, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("digests", "message"), [(["0" * 64], "sha256 has 1 values for 2 urls"), (["0" * 64, "md5"], "sha256 is 'md5'")]
+    ("digests", "message"), [(["0" * 64], "sha256 has 1 values for 2 urls"), (["0" * 64, "md5"], "sha256 = 'md5'")]
 )
 def test_options_out_of_range_are_refused(digests, message):
     """Each message names the field and the value."""

@@ -114,9 +114,9 @@ def test_what_is_no_status_is_named(site, client, body):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"language": "../x"}, "language is '../x'"),
+        ({"language": "../x"}, "language = '../x'"),
         ({"language": "english"}, r"language = 'english': must be the subdomain of a Wikipedia; did you mean en\?"),
-        ({"language": "en", "date": "2025-11-01"}, "date is '2025-11-01', must be YYYYMMDD or latest"),
+        ({"language": "en", "date": "2025-11-01"}, "date = '2025-11-01': must be YYYYMMDD or latest"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -40,7 +40,7 @@ def test_a_page_that_cannot_be_written_is_an_error_before_the_work(directory, tm
 
 def test_a_negative_number_of_samples_is_refused():
     """Zero shows none."""
-    with pytest.raises(ValueError, match="samples is -1, must be at least 0"):
+    with pytest.raises(ValueError, match="samples = -1: must be at least 0"):
         InspectConfig(samples=-1)
 
 

@@ -33,5 +33,5 @@ def test_samples_are_as_long_and_labelled_as_the_strategy_says(name):
 
 def test_an_unknown_strategy_is_named_with_those_that_there_are():
     """The message lists every name."""
-    with pytest.raises(DataError, match="segments is 'ns', this version knows nsp, sop, electra, full_sentences"):
+    with pytest.raises(DataError, match="segments = 'ns': must be one of nsp, sop, electra, full_sentences"):
         strategy("ns")

@@ -245,15 +245,15 @@ def test_sentences_without_tokens_disappear(documents):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_seq_length": 4}, "max_seq_length is 4, must be 5"),
-        ({"max_seq_length": 2**16}, "max_seq_length is 65536"),
-        ({"short_seq_prob": 1.5}, "short_seq_prob is 1.5, must be between 0 and 1"),
-        ({"duplicates": 0}, "duplicates is 0, must be at least 1"),
-        ({"weights": [1, -1]}, r"weights is \[1, -1\], each must be at least 0"),
+        ({"max_seq_length": 4}, "max_seq_length = 4: must be 5"),
+        ({"max_seq_length": 2**16}, "max_seq_length = 65536"),
+        ({"short_seq_prob": 1.5}, "short_seq_prob = 1.5: must be between 0 and 1"),
+        ({"duplicates": 0}, "duplicates = 0: must be at least 1"),
+        ({"weights": [1, -1]}, r"weights = \[1, -1\]: each must be at least 0"),
         ({"weights": [0.0]}, "one above 0"),
-        ({"segments": "pairs"}, "segments is 'pairs', this version knows nsp, sop,"),
-        ({"segments": "chunks", "duplicates": 2}, "duplicates 2, but segments chunks leaves nothing to chance"),
-        ({"segments": "blocks", "short_seq_prob": 0.1}, "short_seq_prob is 0.1 .* must be 0 and 1, leave both out"),
+        ({"segments": "pairs"}, "segments = 'pairs': must be one of nsp, sop,"),
+        ({"segments": "chunks", "duplicates": 2}, "duplicates = 2: segments chunks leaves nothing to chance"),
+        ({"segments": "blocks", "short_seq_prob": 0.1}, "short_seq_prob = 0.1, .* must be 0 and 1, leave both out"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -154,14 +154,14 @@ def test_too_much_left_out_publishes_nothing_until_it_is_allowed(tmp_path, pack)
     ("options", "message"),
     [
         ({"sources": []}, "sources is empty"),
-        ({"heldout_share": 1.0}, "heldout_share is 1.0, must be at least 0 and below 1"),
-        ({"max_bad_share": 5}, "max_bad_share is 5, .* not percent"),
-        ({"max_left_out_share": 50}, "max_left_out_share is 50, must be 0 to 1: it is a share"),
-        ({"split_mb": 0}, "split_mb is 0, must be at least 0.0001"),
-        ({"split_mb": float("inf")}, "split_mb is inf, must be .* at most 1000"),
-        ({"partition_mb": float("nan")}, "partition_mb is nan"),
-        ({"max_sentence_chars": 0}, "max_sentence_chars is 0"),
-        ({"partition_mb": 5000}, "partition_mb is 5000, .* at most 1000"),
+        ({"heldout_share": 1.0}, "heldout_share = 1.0: must be at least 0 and below 1"),
+        ({"max_bad_share": 5}, "max_bad_share = 5: .* not percent"),
+        ({"max_left_out_share": 50}, "max_left_out_share = 50: must be 0 to 1: it is a share"),
+        ({"split_mb": 0}, "split_mb = 0: must be at least 0.0001"),
+        ({"split_mb": float("inf")}, "split_mb = inf: must be .* at most 1000"),
+        ({"partition_mb": float("nan")}, "partition_mb = nan"),
+        ({"max_sentence_chars": 0}, "max_sentence_chars = 0"),
+        ({"partition_mb": 5000}, "partition_mb = 5000: .* at most 1000"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):

@@ -73,11 +73,11 @@ def test_a_missing_vocabulary_and_silly_options_are_refused(tmp_path):
     """The messages name path or field."""
     with pytest.raises(DataError, match=r"--vocab = .*none: no such file or directory; give a vocab"):
         prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "none"), tmp_path)
-    with pytest.raises(ValueError, match="vocab_size is 50, must be at least 100"):
+    with pytest.raises(ValueError, match="vocab_size = 50: must be at least 100"):
         TokenizerConfig(vocab_size=50)
-    with pytest.raises(ValueError, match="train_mb is 0"):
+    with pytest.raises(ValueError, match="train_mb = 0"):
         TokenizerConfig(train_mb=0)
-    with pytest.raises(ValueError, match="kind is 'bpe', this version knows wordpiece, bytelevel_bpe, unigram"):
+    with pytest.raises(ValueError, match="kind = 'bpe': must be one of wordpiece, bytelevel_bpe, unigram"):
         TokenizerConfig(kind="bpe")
     with pytest.raises(ValueError, match="lower_case is True, but bytelevel_bpe works on bytes"):
         TokenizerConfig(kind="bytelevel_bpe", lower_case=True)
@@ -160,8 +160,8 @@ def test_a_given_vocabulary_must_have_the_size_that_is_asked_for(tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"train_mb": float("nan")}, "train_mb is nan"),
-        ({"character_coverage": 0.0}, "character_coverage is 0.0, must be above 0"),
+        ({"train_mb": float("nan")}, "train_mb = nan"),
+        ({"character_coverage": 0.0}, "character_coverage = 0.0: must be above 0"),
         ({"character_coverage": 99.95}, "must be above 0 and at most 1: a share"),
         ({"kind": "wordpeice"}, "did you mean 'wordpiece'"),
         ({"kind": "bytelevel_bpe", "strip_accents": True}, "strip_accents is True, but bytelevel_bpe"),

@@ -1,0 +1,132 @@
+"""Whether two tokenizer directories stand for the same vocabulary: equal id -> token tables and equal normalisation.
+
+The number of tokens says nothing: vocabularies of one size are common. Nor do the files' bytes: the same vocabulary is
+written in several forms.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from preprocessing.files import read_json
+
+_FORMS = ("tokenizer.json", "vocab.txt", "vocab.json")
+
+
+class Vocabulary(NamedTuple):
+    """What identifies a tokenizer for a model that reads its ids."""
+
+    tokens: Mapping[int, str]
+    """By id."""
+    normalizer: Mapping[str, Any]
+    """Settings of what is done to text first: case, accents, ..."""
+
+
+def read_vocabulary(directory: Path) -> Vocabulary:
+    """The vocabulary of a directory in one of the forms that `transformers` loads.
+
+    Raises:
+        ValueError: it holds none of them, or one that is damaged; names the file.
+    """
+    path = next((directory / name for name in _FORMS if (directory / name).is_file()), None)
+    if path is None:
+        raise ValueError(f"{directory}: holds none of {', '.join(_FORMS)}, so its vocabulary is not known")
+    if path.name == "tokenizer.json":
+        return _of_json(path)
+    if path.name == "vocab.json":
+        return Vocabulary(_by_id(path, read_json(path)), {"type": None})
+    try:
+        lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no UTF-8 ({error})") from None
+    # Of a token that occurs twice the last line counts, as in `transformers`.
+    ids = {token.removesuffix("\r"): number for number, token in enumerate(lines)}
+    settings_path = directory / "tokenizer_config.json"
+    settings = read_json(settings_path) if settings_path.is_file() else {}
+    normalizer = {
+        "type": "BertNormalizer",
+        "clean_text": True,
+        "handle_chinese_chars": settings.get("tokenize_chinese_chars", True),
+        "lowercase": settings.get("do_lower_case", True),
+        "strip_accents": settings.get("strip_accents"),
+    }
+    return Vocabulary(_by_id(path, ids), _plain(normalizer))
+
+
+def _of_json(path: Path) -> Vocabulary:
+    content = read_json(path)
+    model, normalizer = content.get("model"), content.get("normalizer")
+    vocab = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocab, list):  # unigram: pieces with their scores, in the order of their ids
+        if not all(isinstance(entry, list) and entry for entry in vocab):
+            raise ValueError(f"{path}: model.vocab holds what is no piece with its score; the file is damaged")
+        vocab = {entry[0]: number for number, entry in enumerate(vocab)}
+    added = content.get("added_tokens") or []
+    if not isinstance(vocab, dict) or not isinstance(added, list):
+        raise ValueError(f"{path}: has no model.vocab or added_tokens that can be read; the file is damaged")
+    try:
+        ids = vocab | {entry["content"]: entry["id"] for entry in added}
+    except (KeyError, TypeError):
+        raise ValueError(f"{path}: added_tokens holds an entry without content or id; the file is damaged") from None
+    return Vocabulary(_by_id(path, ids), _plain(normalizer if isinstance(normalizer, dict) else {"type": None}))
+
+
+def _by_id(path: Path, ids: Mapping[Any, Any]) -> dict[int, str]:
+    if not all(isinstance(token, str) and isinstance(number, int) for token, number in ids.items()):
+        raise ValueError(f"{path}: the vocabulary holds what is no token with its id; the file is damaged")
+    return {number: token for token, number in ids.items()}
+
+
+def _plain(normalizer: Mapping[str, Any]) -> dict[str, Any]:
+    """BERT's normalizer strips accents where it lower-cases, unless it is told otherwise."""
+    settings = dict(normalizer)
+    if settings.get("type") == "BertNormalizer" and settings.get("strip_accents") is None:
+        settings["strip_accents"] = settings.get("lowercase")
+    return settings
+
+
+def first_difference(theirs: Vocabulary, ours: Vocabulary) -> str:
+    """The first difference in words: of what is `theirs`, then `ours`; empty if there is none."""
+    if theirs.tokens != ours.tokens:
+        number = min(
+            number
+            for number in theirs.tokens.keys() | ours.tokens.keys()
+            if theirs.tokens.get(number) != ours.tokens.get(number)
+        )
+        first, second = (
+            repr(side.tokens[number]) if number in side.tokens else f"none of {len(side.tokens)}"
+            for side in (theirs, ours)
+        )
+        return f"token {number} is {first} there and {second} here"
+    for key in sorted(theirs.normalizer.keys() | ours.normalizer.keys()):
+        first, second = (str(side.normalizer.get(key))[:60] for side in (theirs, ours))
+        if theirs.normalizer.get(key) != ours.normalizer.get(key):
+            return f"normalizer {key} is {first} there and {second} here"
+    return ""
+
+
+def check_same_vocabulary(checkpoint: Path, rows: int, samples: Path, tokenizer: Path, vocab_size: int) -> None:
+    """Refuse to start from weights whose embeddings stand for other tokens than the samples' ids.
+
+    Args:
+        checkpoint: its directory.
+        rows: of its embeddings.
+        samples: directory of the samples, for the message.
+        tokenizer: the samples' tokenizer directory.
+        vocab_size: number of the samples' token ids.
+
+    Raises:
+        ValueError: the vocabularies differ; names the first difference.
+    """
+    theirs = checkpoint / "tokenizer"
+    difference = first_difference(read_vocabulary(theirs), read_vocabulary(tokenizer))
+    if difference:
+        raise ValueError(
+            f"init_from = {checkpoint}: its vocabulary is not that of data.samples = {samples} ({difference}); build "
+            f"the samples with --vocab {theirs}"
+        )
+    if rows != vocab_size:
+        raise ValueError(
+            f"init_from = {checkpoint}: has {rows} embeddings, but the vocabulary of data.samples = {samples} has "
+            f"{vocab_size} tokens; take a checkpoint with one embedding for each token"
+        )
