@@ -33,6 +33,7 @@ _PAGE, _PAGE_END, _HEAD_END, _DUMP_END = b"<page>", b"</page>", b"</siteinfo>", 
 _TITLE = re.compile(rb"<title>([^<]*)</title>")
 _NAMESPACE = re.compile(r'<namespace key="(?:6|14)"[^<>]*>([^<]+)</namespace>')
 """Names of the namespaces of files and of categories."""
+_LANGUAGE = re.compile(rb'<mediawiki\b[^<>]*\bxml:lang="([a-zA-Z-]+)"')
 _CANONICAL_NAMESPACES = ("File", "Image", "Category")
 """Understood by every MediaWiki, whatever its language."""
 
@@ -52,6 +53,7 @@ class Article(NamedTuple):
     position: int
     """As `Document.position`."""
     wikitext: str
+    title: str = ""
 
 
 class _Piece(NamedTuple):
@@ -77,6 +79,8 @@ class Dump:
     stop: int
     dropped_namespaces: tuple[str, ...]
     """Names of the namespaces whose links go with their text: those of files and categories."""
+    language: str = "en"
+    """The wiki's language, which its templates are read in."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -93,7 +97,7 @@ class Dump:
         for article in self.articles():
             if isinstance(article, BadRecord):
                 yield article
-            elif text := to_prose(article.wikitext, self.dropped_namespaces):
+            elif text := to_prose(article.wikitext, self.dropped_namespaces, self.language, article.title):
                 yield Document(text, article.position)
 
     def articles(self) -> Iterator[Article | BadRecord]:
@@ -170,7 +174,7 @@ def _article(position: int, page: bytes) -> Article | BadRecord | None:
         return BadRecord(DAMAGED_DUMP, position, "no <ns> in the page; read dumps of export version 0.9 to 0.11")
     if namespace != "0" or root.find("redirect") is not None or _DISAMBIGUATION.search(wikitext):
         return None
-    return Article(position, wikitext)
+    return Article(position, wikitext, root.findtext("title") or "")
 
 
 def _before_damage(position: int, data: bytes, inside: bool, own: bool, damage: str, lost: int) -> Iterator[_Piece]:
@@ -191,10 +195,10 @@ def plan_wikipedia(path: Path, split_bytes: int) -> list[Dump]:
     _check_distinct(files)
     splits = []
     for file in files:
-        dropped = _dropped_namespaces(file)
+        dropped, language = _dropped_namespaces(file), _language(file)
         step = max(1, split_bytes // xml_bytes(file, 1))
         size = file.stat().st_size
-        splits += [Dump(file, start, min(start + step, size), dropped) for start in range(0, size, step)]
+        splits += [Dump(file, start, min(start + step, size), dropped, language) for start in range(0, size, step)]
     return splits
 
 
@@ -205,6 +209,16 @@ def _check_distinct(files: list[Path]) -> None:
         name = str(file).replace("-multistream", "").removesuffix(".bz2")
         if (other := known.setdefault(name, file)) != file:
             raise DataError(f"{file}: the same dump as {other}; every article would count twice, keep one of them")
+
+
+def _language(path: Path) -> str:
+    """The wiki's language as the head of the dump names it, or English."""
+    head = b""
+    for chunk in chunks(path, 0, 1):
+        head += chunk.data
+        if (language := _LANGUAGE.search(head)) or chunk.damage or len(head) > _MAX_HEAD_BYTES or _PAGE in head:
+            return language[1].decode() if language else "en"
+    return "en"
 
 
 def _dropped_namespaces(path: Path) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
-from preprocessing.sources.templates import TEXT_TEMPLATES, template_name, template_text
+from preprocessing.sources.templates import LOST, Fate, Templates, follows_words, precedes_words, templates_of
 
 _OPAQUE = (
     "ref|references|nowiki|math|chem|ce|code|syntaxhighlight|source|pre|gallery|timeline|score|imagemap|hiero|graph|"
@@ -24,7 +24,7 @@ _OPAQUE = (
 """Tags whose content is not wikitext, or no prose; only that of `nowiki` is kept."""
 _MAX_NESTED_TEXT = 8
 """Depth to which templates that hold text are looked into; the text of each is copied once per level."""
-_NAME = re.compile(r"[^|{}\[\]<>\n]{0,40}")
+_NAME = re.compile(r"\s{0,4}([^|{}\[\]<>\n]{0,60})")
 _MEDIA = re.compile(r"[^:|]+:[^|]*\.(?:jpe?g|png|svg|gif|tiff?|webp|web[mp]|og[agv]|pdf|djvu|mp[34]|wav)\s*", re.I)
 """Target of a file link by its suffix: a dump names its namespaces, but not their aliases ("Bild:")."""
 _LANGUAGE = re.compile(r"\s*(?:[a-z]{2,3}|simple)(?:-[a-z]{2,6})*:\S")
@@ -39,6 +39,8 @@ class _Frame:
     """`{{`, `{|`, `<table` or `[[`; empty at the bottom of the stack."""
     kept: bool
     """Whether its text is wanted when it closes."""
+    fate: Fate = Fate.GONE
+    """What becomes of it, if it is a template."""
     parts: list[str] = field(default_factory=list)
 
 
@@ -65,21 +67,34 @@ def _tokens(dropped_namespaces: tuple[str, ...]) -> re.Pattern[str]:
     )
 
 
-def to_prose(wikitext: str, dropped_namespaces: tuple[str, ...]) -> str:
+def to_prose(
+    wikitext: str,
+    dropped_namespaces: tuple[str, ...],
+    language: str = "en",
+    title: str = "",
+    templates: Templates | None = None,
+) -> str:
     """The sentences, headings and list items of an article, one paragraph per line; empty where there are none.
 
     Args:
         wikitext: the article's source.
         dropped_namespaces: names of the namespaces, such as File and Category, whose links go with their text.
+        language: the wiki's language, which its templates are read in.
+        title: the article's title, which templates may show.
+        templates: what reads the templates, if not the tables of the language.
     """
-    return "\n".join(_paragraphs(_clean(_Scanner(wikitext, dropped_namespaces).text())))
+    scanner = _Scanner(wikitext, dropped_namespaces, templates or templates_of(language), title)
+    return "\n".join(_paragraphs(_clean(scanner.text())))
 
 
 class _Scanner:
     """The pass over what nests."""
 
-    def __init__(self, wikitext: str, dropped_namespaces: tuple[str, ...]) -> None:
+    def __init__(
+        self, wikitext: str, dropped_namespaces: tuple[str, ...], templates: Templates, title: str = ""
+    ) -> None:
         self.source = f"\n{wikitext}"  # A table opens at the start of a line.
+        self.templates, self.title = templates, title
         self.tokens = _tokens(dropped_namespaces)
         self.stack = [_Frame("", True)]
         self.open: Counter[tuple[str, bool]] = Counter()
@@ -100,13 +115,13 @@ class _Scanner:
         position = match.end()
         match match.lastgroup:
             case "template":
-                self._push(_TEMPLATE, self._holds_text(position))
+                self._open_template(position)
             case "link":
                 self._open_link()
             case "dropped_link":
                 self._push(_LINK, False)
             case "closer":
-                self._close(_CLOSERS.get(match["closer"].strip(), _HTML_TABLE))
+                self._close(_CLOSERS.get(match["closer"].strip(), _HTML_TABLE), position)
             case "table":
                 self._push(_HTML_TABLE if match[0][0] == "<" else _TABLE, False)
             case "comment":
@@ -130,11 +145,15 @@ class _Scanner:
             self._add(self.source[position : end.start()])
         return end.end()
 
-    def _holds_text(self, position: int) -> bool:
-        """Whether the template whose name is at this position is one of TEXT_TEMPLATES."""
+    def _open_template(self, position: int) -> None:
+        """Opens the template whose name is at this position; what is unknown may be text only among words."""
         name = _NAME.match(self.source, position)
-        nested = self.open[_TEMPLATE, True]
-        return name is not None and template_name(name[0]) in TEXT_TEMPLATES and nested < _MAX_NESTED_TEXT
+        fate = self.templates.fate(name[1]) if name else Fate.UNKNOWN
+        kept = fate is Fate.TEXT
+        if fate is Fate.UNKNOWN:
+            above = self.stack[-1]
+            kept = above.kept and above.opener != _TEMPLATE and follows_words(self.source, position - 2)
+        self._push(_TEMPLATE, kept and self.open[_TEMPLATE, True] < _MAX_NESTED_TEXT, fate)
 
     def _open_link(self) -> None:
         if self.stack[-1].opener == _LINK and self.stack[-1].kept:
@@ -143,7 +162,7 @@ class _Scanner:
             self.stack[-1].parts += parts
         self._push(_LINK, True)
 
-    def _close(self, opener: str) -> None:
+    def _close(self, opener: str, end: int) -> None:
         """Closes the innermost such frame, and drops what is open in it; of links only one that is innermost."""
         if opener == _LINK and self.stack[-1].opener != _LINK:
             return
@@ -151,15 +170,23 @@ class _Scanner:
             return
         while (frame := self._pop()).opener != opener:
             pass
-        if frame.kept:
-            content = "".join(frame.parts)
-            self._add(_link_text(content) if opener == _LINK else template_text(content))
+        if opener == _LINK and frame.kept:
+            self._add(_link_text("".join(frame.parts)))
+        elif opener == _TEMPLATE and frame.fate is not Fate.GONE:
+            self._add(self._template_text(frame, end))
+
+    def _template_text(self, frame: _Frame, end: int) -> str:
+        """What a template reads as that ends here; a mark inside another one if it cannot be told."""
+        is_text = frame.kept and (frame.fate is Fate.TEXT or precedes_words(self.source, end))
+        text = self.templates.text("".join(frame.parts), self.title) if is_text else ""
+        above = self.stack[-1]
+        return text or (LOST if above.kept and above.opener == _TEMPLATE else "")
 
     def _add(self, text: str) -> None:
         self.stack[-1].parts.append(text)
 
-    def _push(self, opener: str, kept: bool) -> None:
-        self.stack.append(_Frame(opener, kept))
+    def _push(self, opener: str, kept: bool, fate: Fate = Fate.GONE) -> None:
+        self.stack.append(_Frame(opener, kept, fate))
         self.open[opener, kept] += 1
 
     def _pop(self) -> _Frame:
@@ -176,7 +203,7 @@ def _tag_end(tag: str) -> re.Pattern[str]:
 def _of_unclosed(frame: _Frame) -> Iterable[str]:
     """The text of a frame that never closed; if it is not wanted, without its first line: "Infobox person"."""
     if frame.kept:
-        return frame.parts
+        return (part.replace(LOST, "") for part in frame.parts) if frame.opener == _TEMPLATE else frame.parts
     rest = iter(frame.parts)
     line = next((part for part in rest if "\n" in part), "")
     return (line[line.find("\n") :] if line else "", *rest)
