@@ -51,6 +51,16 @@ class BadRecord:
     file. As `Split.num_bytes`."""
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """A document that its source leaves out, which is no fault of the input: a page that only leads to others."""
+
+    reason: str
+    """Why, for the report."""
+    position: int
+    """As `Document.position`."""
+
+
 class Split(Protocol):
     """A part of the input that one worker reads; a picklable value."""
 
@@ -62,7 +72,7 @@ class Split(Protocol):
     def num_bytes(self) -> int:
         """About how many bytes of text it holds."""
 
-    def records(self) -> Iterator[Document | BadRecord]:
+    def records(self) -> Iterator[Document | BadRecord | LeftOut]:
         """Reads it, in order."""
 
     def place(self, position: int) -> str:

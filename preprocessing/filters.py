@@ -16,6 +16,7 @@ import numpy as np
 import py3langid
 
 from preprocessing.errors import DataError
+from preprocessing.languages import same_language
 
 TOO_SHORT = "shorter than min_chars"
 TOO_LONG = "longer than max_chars"
@@ -46,7 +47,7 @@ class FilterConfig:
     max_chars: int = 0
     """Longest document kept, in characters; 0: any."""
     check_language: bool = False
-    """Whether documents that py3langid finds to be in another language than `language` are left out."""
+    """Whether documents that py3langid finds to be in another language than theirs (see `language`) are left out."""
     decontaminate: list[Path] = field(default_factory=list)
     """Files of evaluation data, in the form of DECONTAMINATE_HELP."""
     ngram_words: int = 13
@@ -76,7 +77,7 @@ def reason_to_drop(text: str, language: str, config: FilterConfig, contamination
 
     Args:
         text: of the document, normalised.
-        language: ISO 639-1 code that it should be in.
+        language: code of the language that it should be in.
         config: the rules.
         contamination: from `load_ngrams`.
     """
@@ -84,7 +85,7 @@ def reason_to_drop(text: str, language: str, config: FilterConfig, contamination
         return TOO_SHORT
     if 0 < config.max_chars < len(text):
         return TOO_LONG
-    if config.check_language and py3langid.classify(text[:_LANGUAGE_CHARS])[0] != language:
+    if config.check_language and not same_language(py3langid.classify(text[:_LANGUAGE_CHARS])[0], language):
         return OTHER_LANGUAGE
     if len(contamination) and contains_any(ngrams(text, config.ngram_words), contamination):
         return CONTAMINATED

@@ -15,7 +15,7 @@ def split_sentences(text: str, language: str, max_chars: int) -> tuple[list[str]
 
     Args:
         text: paragraphs, one per line.
-        language: ISO 639-1 code.
+        language: code of a language, as preprocessing/languages.py has it.
         max_chars: longest sentence kept, in characters. Longer ones are no sentences but tables or lost line ends.
 
     Returns:

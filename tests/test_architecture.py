@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     "preprocessing": [
         {"errors"},
-        {"files", "schema", "progress", "workers", "documents"},
+        {"files", "schema", "progress", "workers", "documents", "languages"},
         {"sources", "download"},
         {"filters", "sentences", "tokenizer", "segments"},
         {"shards"},

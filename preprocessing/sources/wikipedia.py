@@ -18,24 +18,23 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document
+from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
 from preprocessing.errors import DataError
 from preprocessing.sources.dumpfile import chunks, missing_end, xml_bytes
 from preprocessing.sources.records import find_files
+from preprocessing.sources.siteinfo import HEAD_END, read_siteinfo
 from preprocessing.sources.wikitext import to_prose
 
 _PROSE_SHARE = 0.5
 """About this part of the XML is prose; only sizes partitions and progress bars."""
 _MAX_PAGE_BYTES = 64 << 20
 """Longest page kept in memory: 30 times MediaWiki's limit of 2 MiB of wikitext, for any escaping."""
-_MAX_HEAD_BYTES = 1 << 20
-_PAGE, _PAGE_END, _HEAD_END, _DUMP_END = b"<page>", b"</page>", b"</siteinfo>", b"</mediawiki>"
+_PAGE, _PAGE_END, _DUMP_END = b"<page>", b"</page>", b"</mediawiki>"
 _TITLE = re.compile(rb"<title>([^<]*)</title>")
-_NAMESPACE = re.compile(r'<namespace key="(?:6|14)"[^<>]*>([^<]+)</namespace>')
-"""Names of the namespaces of files and of categories."""
-_LANGUAGE = re.compile(rb'<mediawiki\b[^<>]*\bxml:lang="([a-zA-Z-]+)"')
-_CANONICAL_NAMESPACES = ("File", "Image", "Category")
-"""Understood by every MediaWiki, whatever its language."""
+_WIKITEXT = "wikitext"
+NO_PROSE = "page without prose"
+DISAMBIGUATION = "disambiguation page"
+OTHER_MODEL = "page of content model {}, not wikitext"
 
 _DISAMBIGUATION = re.compile(
     r"\{\{\s*+(?:(?:[\w –-]*[ _])?disamb(?:ig|iguation|igua)?(?:[ _-](?:cleanup|page))?|dab|hndis|geodis|numberdis|"
@@ -79,8 +78,8 @@ class Dump:
     stop: int
     dropped_namespaces: tuple[str, ...]
     """Names of the namespaces whose links go with their text: those of files and categories."""
-    language: str = "en"
-    """The wiki's language, which its templates are read in."""
+    language: str = ""
+    """Code of the language that the dump says it is in; empty if it says none."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -92,23 +91,26 @@ class Dump:
         """About how many bytes of prose it holds."""
         return int(xml_bytes(self.path, self.stop - self.start) * _PROSE_SHARE)
 
-    def records(self) -> Iterator[Document | BadRecord]:
-        """A document per article that has prose; bad records as `articles` gives them."""
+    def records(self) -> Iterator[Document | BadRecord | LeftOut]:
+        """A document per article that has prose; the others, and bad records, as `articles` gives them."""
         for article in self.articles():
-            if isinstance(article, BadRecord):
+            if not isinstance(article, Article):
                 yield article
             elif text := to_prose(article.wikitext, self.dropped_namespaces, self.language, article.title):
                 yield Document(text, article.position)
+            else:
+                yield LeftOut(NO_PROSE, article.position)
 
-    def articles(self) -> Iterator[Article | BadRecord]:
-        """The articles: no redirects, no disambiguation pages, no other namespaces.
+    def articles(self) -> Iterator[Article | BadRecord | LeftOut]:
+        """The pages of the main namespace that are no redirects; left out are disambiguation pages and what is no
+        wikitext, such as the items of Wikidata.
 
         A page that is cut off or no XML is a bad record; so is, once per place, damaged bz2 data, after which reading
         goes on at the next stream.
         """
         for position, data, after, damage, lost in self._pieces():
             is_page = data.startswith(_PAGE)
-            end = _PAGE_END if is_page else _HEAD_END
+            end = _PAGE_END if is_page else HEAD_END
             page, closed, rest = data.partition(end)
             if is_page and closed and (article := _article(position, page + closed)):
                 yield article
@@ -161,8 +163,8 @@ class Dump:
             yield _Piece(position, bytes(held), after=_DUMP_END, lost=cut)
 
 
-def _article(position: int, page: bytes) -> Article | BadRecord | None:
-    """What a page is; None if it is no article."""
+def _article(position: int, page: bytes) -> Article | BadRecord | LeftOut | None:
+    """What a page is; None if it is in another namespace or a redirect."""
     try:
         root = ElementTree.fromstring(page.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -170,10 +172,15 @@ def _article(position: int, page: bytes) -> Article | BadRecord | None:
     except ElementTree.ParseError as error:
         return BadRecord(DAMAGED_DUMP, position, f"not well-formed: {error}")
     namespace, wikitext = root.findtext("ns"), root.findtext("revision/text") or ""
+    model = root.findtext("revision/model") or _WIKITEXT
     if namespace is None:
         return BadRecord(DAMAGED_DUMP, position, "no <ns> in the page; read dumps of export version 0.9 to 0.11")
-    if namespace != "0" or root.find("redirect") is not None or _DISAMBIGUATION.search(wikitext):
+    if namespace != "0" or root.find("redirect") is not None:
         return None
+    if model != _WIKITEXT:
+        return LeftOut(OTHER_MODEL.format(model), position)
+    if _DISAMBIGUATION.search(wikitext):
+        return LeftOut(DISAMBIGUATION, position)
     return Article(position, wikitext, root.findtext("title") or "")
 
 
@@ -195,10 +202,13 @@ def plan_wikipedia(path: Path, split_bytes: int) -> list[Dump]:
     _check_distinct(files)
     splits = []
     for file in files:
-        dropped, language = _dropped_namespaces(file), _language(file)
+        site = read_siteinfo(file)
         step = max(1, split_bytes // xml_bytes(file, 1))
         size = file.stat().st_size
-        splits += [Dump(file, start, min(start + step, size), dropped, language) for start in range(0, size, step)]
+        splits += [
+            Dump(file, start, min(start + step, size), site.dropped_namespaces, site.language)
+            for start in range(0, size, step)
+        ]
     return splits
 
 
@@ -209,34 +219,3 @@ def _check_distinct(files: list[Path]) -> None:
         name = str(file).replace("-multistream", "").removesuffix(".bz2")
         if (other := known.setdefault(name, file)) != file:
             raise DataError(f"{file}: the same dump as {other}; every article would count twice, keep one of them")
-
-
-def _language(path: Path) -> str:
-    """The wiki's language as the head of the dump names it, or English."""
-    head = b""
-    for chunk in chunks(path, 0, 1):
-        head += chunk.data
-        if (language := _LANGUAGE.search(head)) or chunk.damage or len(head) > _MAX_HEAD_BYTES or _PAGE in head:
-            return language[1].decode() if language else "en"
-    return "en"
-
-
-def _dropped_namespaces(path: Path) -> tuple[str, ...]:
-    """The names, in the dump's language and in English, of the namespaces whose links are not text.
-
-    Raises:
-        DataError: the file is no dump.
-    """
-    head, damage = b"", ""
-    for chunk in chunks(path, 0, 1):
-        head += chunk.data
-        damage = chunk.damage
-        if damage or _HEAD_END in head or len(head) > _MAX_HEAD_BYTES:
-            break
-    if b"<mediawiki" not in head or _HEAD_END not in head:
-        raise DataError(
-            f"{path}: not a MediaWiki dump ({damage or 'no <mediawiki> with its <siteinfo> at the start'}); give a "
-            "pages-articles file of export version 0.9 to 0.11, .xml or .xml.bz2, or fetch it again"
-        )
-    names = map(html.unescape, _NAMESPACE.findall(head.decode("utf-8", errors="replace")))
-    return tuple(sorted({*_CANONICAL_NAMESPACES, *names}))

@@ -8,13 +8,14 @@ Not a general parser, which builds a tree of every template only to drop it: wit
 reading a dump takes five times as long, and its text needs all of the second half below (benchmarks/wikipedia.py).
 """
 
-import html
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
+from preprocessing.sources.inline import SEPARATOR, clean, finished, literal, protect, restore, without_stand_ins
+from preprocessing.sources.namespaces import is_interlanguage, namespace_key, namespace_keys
 from preprocessing.sources.templates import LOST, Fate, Templates, follows_words, precedes_words, templates_of
 
 _OPAQUE = (
@@ -25,10 +26,19 @@ _OPAQUE = (
 _MAX_NESTED_TEXT = 8
 """Depth to which templates that hold text are looked into; the text of each is copied once per level."""
 _NAME = re.compile(r"\s{0,4}([^|{}\[\]<>\n]{0,60})")
-_MEDIA = re.compile(r"[^:|]+:[^|]*\.(?:jpe?g|png|svg|gif|tiff?|webp|web[mp]|og[agv]|pdf|djvu|mp[34]|wav)\s*", re.I)
-"""Target of a file link by its suffix: a dump names its namespaces, but not their aliases ("Bild:")."""
-_LANGUAGE = re.compile(r"\s*(?:[a-z]{2,3}|simple)(?:-[a-z]{2,6})*:\S")
-"""Target of a link to the same article in another language."""
+_PREFIX = re.compile(r"[ _]*+([^\[\]{}|<>\n:]{1,80}):")
+"""Name of a namespace, or of another wiki, before what a link leads to; a colon in front makes it a plain link."""
+_MEDIA = re.compile(
+    r"[^\[\]{}|<>\n]{1,300}\.(?:jpe?g|jpe|png|svg|gif|tiff?|xcf|webp|web[mp]|og[agvx]|opus|flac|mid|midi|pdf|djvu|"
+    r"mp[34]|mpe?g|wav|stl)[ _]*(?=\||\]\])",
+    re.I,
+)
+"""Target of a file link by its suffix, behind the namespace: names that neither the dump nor we know."""
+_NO_TARGET = re.compile(r"[<{]")
+"""What the title of a page cannot hold."""
+_LANGUAGE = re.compile(r"\s*[a-z]{2,3}(?:-[a-z]{2,6})*:\S")
+"""What a link to the same article in another language looks like, where it has no label and we do not know its prefix.
+"""
 
 
 @dataclass
@@ -49,22 +59,19 @@ _CLOSERS = {"}": _TEMPLATE, "|}": _TABLE, "]": _LINK}
 """What a token of the group `closer` closes; any other closes an HTML table."""
 
 
-@cache
-def _tokens(dropped_namespaces: tuple[str, ...]) -> re.Pattern[str]:
-    """Where something opens or closes. No branch looks further than the end of its line or the next `<`.
+_TOKENS = re.compile(
+    r"[<\[\]{}\n](?:"
+    r"(?<=\[)(?P<link>\[)"
+    r"|(?<=\{)(?P<template>\{)"
+    r"|(?P<closer>(?<=\})\}|(?<=\])\]|(?<=\n)[ \t]*\|\}(?!\})|(?<=<)/(?i:table)\b[^<>]*>)"
+    r"|(?P<table>(?<=\n)[ \t:*#]*\{\||(?<=<)(?i:table)\b)"
+    rf"|(?<=<)(?:(?P<comment>!--)|(?P<tag>(?i:{_OPAQUE}))\b(?P<attributes>[^<>]*)>)"
+    r")"
+)
+"""Where something opens or closes. No branch looks further than the end of its line or the next `<`.
 
-    A set of first characters, then branches that look back at it: five times as fast as branches alone.
-    """
-    names = "|".join(re.escape(name).replace(r"\ ", "[ _]+") for name in dropped_namespaces)
-    return re.compile(
-        r"[<\[\]{}\n](?:"
-        rf"(?<=\[)\[(?:[ _]*(?P<dropped_link>(?i:{names}))[ _]*:|(?P<link>))"
-        r"|(?<=\{)(?P<template>\{)"
-        r"|(?P<closer>(?<=\})\}|(?<=\])\]|(?<=\n)[ \t]*\|\}(?!\})|(?<=<)/(?i:table)\b[^<>]*>)"
-        r"|(?P<table>(?<=\n)[ \t:*#]*\{\||(?<=<)(?i:table)\b)"
-        rf"|(?<=<)(?:(?P<comment>!--)|(?P<tag>(?i:{_OPAQUE}))\b(?P<attributes>[^<>]*)>)"
-        r")"
-    )
+A set of first characters, then branches that look back at it: five times as fast as branches alone.
+"""
 
 
 def to_prose(
@@ -79,12 +86,14 @@ def to_prose(
     Args:
         wikitext: the article's source.
         dropped_namespaces: names of the namespaces, such as File and Category, whose links go with their text.
-        language: the wiki's language, which its templates are read in.
+        language: the wiki's language, which its templates are read in; empty if it is not known.
         title: the article's title, which templates may show.
         templates: what reads the templates, if not the tables of the language.
     """
-    scanner = _Scanner(wikitext, dropped_namespaces, templates or templates_of(language), title)
-    return "\n".join(_paragraphs(_clean(scanner.text())))
+    text = _Scanner(
+        without_stand_ins(wikitext), dropped_namespaces, templates or templates_of(language or "en"), title
+    ).text()
+    return restore("\n".join(_paragraphs(clean(_BOLD_LINE.sub(r"\n;\1", text)))))
 
 
 class _Scanner:
@@ -95,20 +104,24 @@ class _Scanner:
     ) -> None:
         self.source = f"\n{wikitext}"  # A table opens at the start of a line.
         self.templates, self.title = templates, title
-        self.tokens = _tokens(dropped_namespaces)
+        self.dropped = namespace_keys(dropped_namespaces)
         self.stack = [_Frame("", True)]
         self.open: Counter[tuple[str, bool]] = Counter()
 
     def text(self) -> str:
         """The source without comments, templates, tables, dropped tags and links; the text of other links."""
         position = 0
-        while match := self.tokens.search(self.source, position):
+        while match := _TOKENS.search(self.source, position):
             self._add(self.source[position : match.start()])
             if match[0][0] == "\n":
                 self._add("\n")
             position = self._token(match)
         self._add(self.source[position:])
-        return "".join(part for frame in self.stack for part in _of_unclosed(frame))
+        table = next((at for at, frame in enumerate(self.stack) if frame.opener in (_TABLE, _HTML_TABLE)), None)
+        kept = "".join(part for frame in self.stack[:table] for part in _of_unclosed(frame))
+        if table is None:
+            return kept
+        return kept + _without_cells("".join(part for frame in self.stack[table:] for part in _of_unclosed(frame)))
 
     def _token(self, match: re.Match[str]) -> int:
         """Opens, closes or skips what the token says; where the text goes on."""
@@ -117,19 +130,24 @@ class _Scanner:
             case "template":
                 self._open_template(position)
             case "link":
-                self._open_link()
-            case "dropped_link":
-                self._push(_LINK, False)
+                self._open_link(position)
             case "closer":
                 self._close(_CLOSERS.get(match["closer"].strip(), _HTML_TABLE), position)
+                self._separate(position)
             case "table":
                 self._push(_HTML_TABLE if match[0][0] == "<" else _TABLE, False)
             case "comment":
                 end = self.source.find("-->", position)
                 return end + 3 if end >= 0 else len(self.source)
             case _:
-                return self._skip_tag(match["tag"].lower(), match["attributes"], position)
+                position = self._skip_tag(match["tag"].lower(), match["attributes"], position)
+                self._separate(position)
         return position
+
+    def _separate(self, position: int) -> None:
+        """Apostrophes that follow what ended here are not of one run with those before it."""
+        if self.source.startswith("'", position):
+            self._add(SEPARATOR)
 
     def _skip_tag(self, tag: str, attributes: str, position: int) -> int:
         """Where the text goes on after this tag: behind its end, or here if it has none before it is opened again.
@@ -142,7 +160,7 @@ class _Scanner:
         if not end or not end[0].startswith("</"):
             return position
         if tag == "nowiki":
-            self._add(self.source[position : end.start()])
+            self._add(literal(self.source[position : end.start()]))
         return end.end()
 
     def _open_template(self, position: int) -> None:
@@ -155,7 +173,13 @@ class _Scanner:
             kept = above.kept and above.opener != _TEMPLATE and follows_words(self.source, position - 2)
         self._push(_TEMPLATE, kept and self.open[_TEMPLATE, True] < _MAX_NESTED_TEXT, fate)
 
-    def _open_link(self) -> None:
+    def _open_link(self, position: int) -> None:
+        """Opens a link to this target: a dropped one with all that its text holds, or one whose text is kept."""
+        if (prefix := _PREFIX.match(self.source, position)) and (
+            namespace_key(prefix[1]) in self.dropped or _MEDIA.match(self.source, prefix.end())
+        ):
+            self._push(_LINK, False)
+            return
         if self.stack[-1].opener == _LINK and self.stack[-1].kept:
             # Only the captions of files, which are dropped, hold links: the one outside is no link.
             parts = self._pop().parts
@@ -176,9 +200,13 @@ class _Scanner:
             self._add(self._template_text(frame, end))
 
     def _template_text(self, frame: _Frame, end: int) -> str:
-        """What a template reads as that ends here; a mark inside another one if it cannot be told."""
-        is_text = frame.kept and (frame.fate is Fate.TEXT or precedes_words(self.source, end))
-        text = self.templates.text("".join(frame.parts), self.title) if is_text else ""
+        """What a template reads as that ends here; the markup in its arguments goes first, and its text is not read
+        again. A mark stands inside another template for one that cannot be told.
+        """
+        text = ""
+        if frame.kept and (frame.fate is Fate.TEXT or precedes_words(self.source, end)):
+            name, bar, arguments = "".join(frame.parts).partition("|")
+            text = protect(self.templates.text(f"{name}{bar}{clean(arguments)}", self.title))
         above = self.stack[-1]
         return text or (LOST if above.kept and above.opener == _TEMPLATE else "")
 
@@ -209,45 +237,34 @@ def _of_unclosed(frame: _Frame) -> Iterable[str]:
     return (line[line.find("\n") :] if line else "", *rest)
 
 
+_ROW = re.compile(r"[ \t:*#]*[|!]|[ \t]*</?(?:tr|t[dhr]|thead|tbody|caption)\b", re.I)
+"""Start of a line that belongs to a table."""
+
+
+def _without_cells(text: str) -> str:
+    """What follows a table that never closed: without its cells, each of which ends at a blank line or a heading."""
+    kept, in_cell = [], False
+    for line in text.split("\n"):
+        in_cell = bool(_ROW.match(line)) or (in_cell and line.strip() != "" and line[0] != "=")
+        if not in_cell:
+            kept.append(line)
+    return "\n".join(kept)
+
+
 def _link_text(content: str) -> str:
-    """What a link reads as: its label or its target; nothing for files and other languages."""
+    """What a link reads as: its label or its target; nothing for the same article in other languages."""
     target, _, label = content.partition("|")
-    if _MEDIA.fullmatch(target) or (not label and _LANGUAGE.match(target)):
+    prefix, colon, _ = target.partition(":")
+    if colon and (is_interlanguage(prefix) or (not label and _LANGUAGE.match(target))):
         return ""
-    return label.rpartition("|")[2] or target.strip().removeprefix(":")
+    if shown := label.rpartition("|")[2]:
+        return finished(shown)
+    target = target.strip().removeprefix(":")
+    return finished(target) if _NO_TARGET.search(target) else literal(target)
 
 
-_VARIANT = re.compile(r"-\{(?:([^{}|]*)\|)?([^{}]*)\}-")
-_VARIANT_RULE = re.compile(r"\s*[a-z]{2,3}(?:-[a-z]+)*\s*:(.*)", re.S)
-
-
-def _variant_text(match: re.Match[str]) -> str:
-    """What a language variant reads as: the first of those it names, nothing where it only sets a title or a rule.
-
-    Wikis with several scripts (Chinese, Serbian, ...) mark them so: `-{zh-hans:A; zh-hant:B}-`, `-{as it stands}-`.
-    Source: https://www.mediawiki.org/wiki/Writing_systems/Syntax.
-    """
-    flags, content = match[1] or "", match[2]
-    if flags.strip() in ("T", "H", "-"):
-        return ""
-    rule = _VARIANT_RULE.match(content.partition(";")[0])
-    return rule[1].strip() if rule else content
-
-
-_SUBSTITUTIONS: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
-    (_VARIANT, _variant_text),
-    (re.compile(r"^'''([^'\n]+)'''[ \t]*$", re.M), r";\1"),
-    (re.compile(r"'{2,5}"), ""),
-    (re.compile(r"\[(?:(?:https?|ftps?|news|irc)://|//|mailto:)[^\s\[\]<>]*+[ \t]*+([^\[\]\n]*+)\]"), r"\1"),
-    (re.compile(r"(?:https?|ftps?)://[^\s<>|\[\]]+"), ""),
-    (re.compile(r"<br\b[^<>]*>", re.I), " "),
-    (re.compile(r"<sup>(?<=\d<sup>)(?=[-−–]?\d)", re.I), "^"),
-    (re.compile(r"</?[a-z][^<>]*>", re.I), ""),
-    (re.compile(r"__[^\W\d_]+__"), ""),
-]
-"""Variants of the language; bold lines, which serve as headings; bold and italics; external links, bare URLs; line
-breaks, powers, all other tags; magic words."""
-
+_BOLD_LINE = re.compile(r"\n'''([^'\n]+)'''[ \t]*(?=\n|\Z)")
+"""A line in bold, which serves as a heading."""
 _TIDYING = [
     *[
         (re.compile(r"([(（])[ ,;:、]+"), r"\1"),
@@ -256,17 +273,15 @@ _TIDYING = [
     ]
     * 2,
     (re.compile(r"([,;])(?: ?[,;])+"), r"\1"),
-    (re.compile(r" +([,.;])(?=\s)"), r"\1"),
-    (re.compile(r"^[,;:] ", re.M), ""),
+    (re.compile(r" +([,.;])(?=\s|\Z)"), r"\1"),
+    (re.compile(r"\A[,;:] "), ""),
 ]
 """What templates that went leave behind: in parentheses, up to two deep, around commas, and where a line begins."""
-
-
-def _clean(text: str) -> str:
-    """Takes away the markup that does not nest, and resolves entities."""
-    for pattern, replacement in _SUBSTITUTIONS:
-        text = pattern.sub(replacement, text)
-    return html.unescape(text)
+_UNTIDY = re.compile(
+    r"[(（ ,;:、<](?:(?<=[(（])[ ,;:、)）]|(?<=[ ,;:、])[)）]|(?<=<)>|(?<=[,;]) ?[,;]|(?<= )[,.;](?=\s|\Z)"
+    r"|(?<=\A[,;:]) )"
+)
+"""Where one of them applies first: few lines need any."""
 
 
 _WORD = re.compile(r"[^\W_]")
@@ -278,19 +293,20 @@ _TERM_LEVEL = 7
 def _paragraphs(text: str) -> list[str]:
     """Paragraphs, list items and headings; headings with nothing below them, and lines without a word, go."""
     blocks = [*_blocks(text)]
-    lines = _tidy("\n".join(" ".join(block.split()) for _, block in blocks)).split("\n")
     kept: list[tuple[int, str]] = []
-    for (level, _), line in zip(reversed(blocks), reversed(lines), strict=bool(blocks)):
+    for level, block in reversed(blocks):
+        line = _tidy(" ".join(block.split()))
         is_empty_section = level and (not kept or 0 < kept[-1][0] <= level)
         if not is_empty_section and _WORD.search(line):
             kept.append((level, line))
     return [line for _, line in reversed(kept)]
 
 
-def _tidy(text: str) -> str:
-    for pattern, replacement in _TIDYING:
-        text = pattern.sub(replacement, text)
-    return text
+def _tidy(line: str) -> str:
+    if _UNTIDY.search(line):
+        for pattern, replacement in _TIDYING:
+            line = pattern.sub(replacement, line)
+    return line
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str]]:
@@ -298,8 +314,8 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
     paragraph: list[str] = []
     for line in (*text.split("\n"), ""):
         line = line.strip()
-        if line[:1] == "|" or (line[:1] == "!" and "|" in line):
-            line = ""  # A cell of a table that never closed.
+        if line[:1] == "|" or (line[:1] == "!" and ("|" in line or "!!" in line[1:].lstrip("!"))):
+            line = ""  # A cell of a table that a template opened.
         if line and line[0] not in "*#:;=" and not line.startswith(_RULE):
             paragraph.append(line)
             continue
@@ -309,4 +325,10 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
         if line[:1] == "=" == line[-1:]:
             yield len(line) - len(line.lstrip("=")), line.strip("= ")
         elif line:
-            yield _TERM_LEVEL if line[0] == ";" else 0, line.lstrip("*#:;-")
+            yield _TERM_LEVEL if line[0] == ";" else 0, _without_markers(line)
+
+
+def _without_markers(line: str) -> str:
+    """A list item or what follows a rule, without its markers; a hyphen may be one, but not that of a number."""
+    text = line.lstrip("*#:;")
+    return text if text[:1] == "-" and text[1:2].isdecimal() else text.lstrip("-")

@@ -101,10 +101,14 @@ class DocumentFile(CountedFile):
 
     source: int
     """Number of the source that the documents come from, in the order of `Corpus.sources`."""
+    language: str = ""
+    """Code of the language that they were taken to be in; empty in corpora of earlier versions."""
 
 
-def write_documents(path: Path, blocks: Iterable[list[list[Stored]]], num_partitions: int, source: int) -> DocumentFile:
-    """Writes one file atomically: per block, the documents of each partition; all of one source.
+def write_documents(
+    path: Path, blocks: Iterable[list[list[Stored]]], num_partitions: int, source: int, language: str = ""
+) -> DocumentFile:
+    """Writes one file atomically: per block, the documents of each partition; all of one source and language.
 
     A block bounds the memory of the writer; most splits make only one.
     """
@@ -118,7 +122,7 @@ def write_documents(path: Path, blocks: Iterable[list[list[Stored]]], num_partit
                     writer.write_batch(pa.record_batch(arrays, schema=_SCHEMA))
                     counts[partition] += len(documents)
         size, checksum = temporary.stat().st_size, sha256_file(temporary)
-    return DocumentFile(path.name, counts, size, checksum, source)
+    return DocumentFile(path.name, counts, size, checksum, source, language)
 
 
 @dataclass(frozen=True)
@@ -214,6 +218,13 @@ class Corpus:
         for start, stop in pairwise(_cuts(documents)):
             if kept[start:stop].any():
                 yield documents.slice(start, stop - start).combine_chunks().filter(pa.array(kept[start:stop]))
+
+    def texts_of(self, number: int) -> Iterator[str]:
+        """The text of each stored document of a file, as it lies there."""
+        reader = pa.ipc.open_file(pa.memory_map(str(self.directory / self.files[number].path)))
+        for batch in range(reader.num_record_batches):
+            for sentences in reader.get_batch(batch).column("sentences"):
+                yield " ".join(sentences.as_py())
 
     def sources_of(self, partition: int) -> np.ndarray:
         """(D,) number of the source of each document that `read` gives."""

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.documents import LONG_SENTENCE, NO_SENTENCES, NOT_UTF8, BadRecord, Document, Split
+from preprocessing.documents import LONG_SENTENCE, NO_SENTENCES, NOT_UTF8, BadRecord, Document, LeftOut, Split
 from preprocessing.errors import DataError
 from preprocessing.files import atomic_path, reading, write_json
 from preprocessing.filters import FilterConfig, collect_ngrams, load_ngrams, normalize, reason_to_drop
+from preprocessing.languages import check_language
 from preprocessing.progress import LOG, progress
 from preprocessing.sentences import split_sentences
 from preprocessing.sources.registry import plan_sources
 from preprocessing.stages.corpus import Corpus, DocumentFile, Partitioning, Stored, key_of, write_documents
 from preprocessing.stages.deduplicate import find_duplicates, signature
 from preprocessing.stages.directory import complete_stage, finish_part, open_stage
+from preprocessing.stages.language import documents_by_language, is_known, language_of, told, unlike_text
 from preprocessing.stages.report import Tally
 from preprocessing.workers import run_tasks
 
@@ -32,8 +34,9 @@ class ExtractConfig:
     """The input, in the form of SOURCES_HELP in sources/registry.py."""
     text_key: str = "text"
     """Key of a JSON Lines record, or column of a Parquet or Arrow file, that holds the text."""
-    language: str = "en"
-    """Language of the text, for sentence splitting: an ISO 639-1 code."""
+    language: str = ""
+    """Language of the text, for sentence splitting: a code such as en or de. Empty: that which a Wikipedia dump says
+    it is in, and en for other sources."""
     max_sentence_chars: int = 10_000
     """Longest sentence in characters; longer ones (tables, lost line ends) are dropped and reported."""
     heldout_share: float = 0.01
@@ -51,6 +54,8 @@ class ExtractConfig:
             raise ValueError("sources is empty, name at least one, such as --sources jsonl:wiki.jsonl")
         if len(set(self.sources)) < len(self.sources):
             raise ValueError(f"sources is {self.sources}, must name each once; --weights takes one more often")
+        if self.language:
+            check_language(self.language)
         for name in ("heldout_share", "max_bad_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
@@ -70,6 +75,7 @@ class ExtractTask:
     number: int
     source: int
     split: Split
+    language: str
     directory: Path
     partitioning: Partitioning
     config: ExtractConfig
@@ -86,21 +92,25 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
     planned = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key)
     splits = [split for of_source in planned for split in of_source]
     sources = [source for source, of_source in enumerate(planned) for _ in of_source]
+    languages = [language_of(split, config.language) for split in splits]
     files = [*filters.decontaminate, *(path for split in splits for path in split.files)]
-    if open_stage(directory, "extract", _options(config, filters), _inputs(files)):
+    if open_stage(directory, "extract", _options(config, filters, languages), _inputs(files)):
         return Corpus.open(directory)
+    warnings = _tell_languages(config, planned, languages, filters)
     contamination = _save_ngrams(directory, filters)
     sizes = [split.num_bytes for split in splits]
     partitioning = Partitioning.of(sum(sizes), int(config.partition_mb * _MEGABYTE), config.heldout_share)
     tasks = [
-        ExtractTask(number, source, split, directory, partitioning, config, filters, contamination)
-        for number, (source, split) in enumerate(zip(sources, splits, strict=True))
+        ExtractTask(number, source, split, language, directory, partitioning, config, filters, contamination)
+        for number, (source, split, language) in enumerate(zip(sources, splits, languages, strict=True))
     ]
     with progress(sum(sizes), "extract") as bar:
         records = run_tasks(executor, extract_split, tasks, lambda number: bar.update(sizes[number]))
     tally = Tally.of_splits([record.pop("tally") for record in records], splits)
     stored = tuple(DocumentFile(**record) for record in records)
     corpus = Corpus(directory, tuple(config.sources), partitioning, stored)
+    tally.languages = documents_by_language(corpus)
+    tally.warnings = [*warnings, *unlike_text(corpus, warnings)]
     if filters.deduplicate != "no":
         dropped, reasons = find_duplicates(corpus, filters.near_threshold if filters.deduplicate == "near" else None)
         corpus = corpus.drop(dropped)
@@ -119,7 +129,7 @@ def extract_split(task: ExtractTask) -> dict:
     def make() -> dict:
         tally = Tally()
         path = task.directory / f"{name}.arrow"
-        file = write_documents(path, _blocks(task, tally), len(task.partitioning), task.source)
+        file = write_documents(path, _blocks(task, tally), len(task.partitioning), task.source, task.language)
         return asdict(file) | {"tally": asdict(tally)}
 
     return finish_part(task.directory, name, make)
@@ -145,7 +155,7 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
         kept = _keep(record, task, tally)
         if not kept:
             continue
-        sentences, text, bad = _sentences(kept, task.config)
+        sentences, text, bad = _sentences(kept, task.config, task.language)
         if bad:
             tally.add_bad(bad)
         if sentences:
@@ -161,24 +171,29 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
         yield block
 
 
-def _records(split: Split) -> Iterator[Document | BadRecord]:
+def _records(split: Split) -> Iterator[Document | BadRecord | LeftOut]:
     with reading(*split.files):
         yield from split.records()
 
 
-def _keep(record: Document | BadRecord, task: ExtractTask, tally: Tally) -> Document | BadRecord | None:
-    """The record, its text normalised; None, and counted, where a filter leaves the document out."""
+def _keep(record: Document | BadRecord | LeftOut, task: ExtractTask, tally: Tally) -> Document | BadRecord | None:
+    """The record, its text normalised; None, and counted, where its source or a filter leaves the document out."""
+    if isinstance(record, LeftOut):
+        tally.add_left_out({record.reason: 1})
+        return None
     if isinstance(record, BadRecord):
         return record
     text = normalize(record.text, task.filters)
-    reason = reason_to_drop(text, task.config.language, task.filters, load_ngrams(task.contamination))
+    reason = reason_to_drop(text, task.language, task.filters, load_ngrams(task.contamination))
     if reason:
         tally.add_left_out({reason: 1})
         return None
     return Document(text, record.position)
 
 
-def _sentences(record: Document | BadRecord, config: ExtractConfig) -> tuple[list[str], bytes, BadRecord | None]:
+def _sentences(
+    record: Document | BadRecord, config: ExtractConfig, language: str
+) -> tuple[list[str], bytes, BadRecord | None]:
     """A record's sentences, its text in UTF-8, and what is wrong with it, if anything."""
     if isinstance(record, BadRecord):
         return [], b"", record
@@ -186,16 +201,38 @@ def _sentences(record: Document | BadRecord, config: ExtractConfig) -> tuple[lis
         text = record.text.encode("utf-8")
     except UnicodeEncodeError as error:  # JSON may name half of a surrogate pair: "\ud800".
         return [], b"", BadRecord(NOT_UTF8, record.position, str(error))
-    kept, dropped = split_sentences(record.text, config.language, config.max_sentence_chars)
+    kept, dropped = split_sentences(record.text, language, config.max_sentence_chars)
     if dropped:
         detail = f"{max(dropped):,} characters, more than max_sentence_chars = {config.max_sentence_chars:,}; left out"
         return kept, text, BadRecord(LONG_SENTENCE, record.position, detail)
     return kept, text, None if kept else BadRecord(NO_SENTENCES, record.position, "the text is empty or white space")
 
 
-def _options(config: ExtractConfig, filters: FilterConfig) -> dict:
+def _tell_languages(
+    config: ExtractConfig, planned: list[list[Split]], languages: list[str], filters: FilterConfig
+) -> list[str]:
+    """Tells which languages are taken from dumps, and which contradict the user, which it returns.
+
+    Raises:
+        DataError: documents are to be left out by their language, which nothing here can tell.
+    """
+    if filters.check_language and (unknown := [language for language in languages if not is_known(language)]):
+        raise DataError(f"--check_language: py3langid does not know the language {unknown[0]}; leave the option out")
+    warnings = []
+    for source, splits in zip(config.sources, planned, strict=True):
+        lines, contradictions = told(source, splits, config.language)
+        for line in lines:
+            LOG.info(line)
+        for line in contradictions:
+            LOG.warning(line)
+        warnings += contradictions
+    return warnings
+
+
+def _options(config: ExtractConfig, filters: FilterConfig, languages: list[str]) -> dict:
     """What the documents are a function of: max_bad_share only decides whether they are published."""
     options = asdict(config) | asdict(filters) | {"decontaminate": [str(path) for path in filters.decontaminate]}
+    options["language"] = ", ".join(sorted(set(languages)))
     return {name: value for name, value in options.items() if name != "max_bad_share"}
 
 

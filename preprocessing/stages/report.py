@@ -33,6 +33,10 @@ class Tally:
     """Documents that a filter left out, by reason; not bad."""
     first: dict[str, list] = field(default_factory=dict)
     """The first bad records of each kind: [position or place, detail]."""
+    languages: dict[str, int] = field(default_factory=dict)
+    """Documents stored by the language that they were taken to be in."""
+    warnings: list[str] = field(default_factory=list)
+    """What was told of the languages."""
 
     def add_document(self, sentences: list[str]) -> None:
         """Counts a document."""
@@ -85,12 +89,15 @@ class Tally:
             f"{self.documents:,} documents read, {self.sentences:,} sentences, {self.characters / 1e6:,.1f} million "
             f"characters; {self.num_bad:,} of {self.records:,} records are bad ({share:.2%})"
         ]
+        languages = (f"{language} {count:,}" for language, count in sorted(self.languages.items()))
+        lines += [f"  documents by language: {', '.join(languages)}"] * bool(self.languages)
         if self.lost_bytes:
             lines.append(f"  about {self.lost_bytes / 1e6:,.1f} of {self.total_bytes / 1e6:,.1f} MB could not be read")
         lines += [f"  left out, {reason}: {self.left_out[reason]:,}" for reason in sorted(self.left_out)]
         for kind in sorted(self.bad):
             lines.append(f"  {kind}: {self.bad[kind]:,}, first at")
             lines += [f"    {place}: {detail}" for place, detail in self.first[kind]]
+        lines += [f"  {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
     def check(self, max_bad_share: float) -> None:

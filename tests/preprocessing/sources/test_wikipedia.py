@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document
+from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
 from preprocessing.errors import DataError
 from preprocessing.sources import dumpfile, wikipedia
-from preprocessing.sources.wikipedia import plan_wikipedia
+from preprocessing.sources.siteinfo import SiteInfo
+from preprocessing.sources.wikipedia import DISAMBIGUATION, NO_PROSE, plan_wikipedia
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "wikipedia_xml"
 HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-{0}/" version="{0}" xml:lang="de">
@@ -31,11 +32,12 @@ HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-{0}/" version="{
 TAIL = "</mediawiki>\n"
 
 
-def page(title, text, inside="<ns>0</ns>"):
+def page(title, text, inside="<ns>0</ns>", model="wikitext"):
     """A page as MediaWiki exports it."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return (
         f"  <page>\n    <title>{title}</title>\n    {inside}\n    <id>1</id>\n    <revision>\n      <id>2</id>\n"
+        f"      <model>{model}</model>\n"
         f'      <text bytes="{len(text)}" xml:space="preserve">{escaped}</text>\n    </revision>\n  </page>\n'
     )
 
@@ -58,8 +60,13 @@ def read(splits):
 def texts(path, split_bytes=10**6):
     """The texts of a dump without bad records."""
     records = read(plan_wikipedia(path, split_bytes))
-    assert all(isinstance(record, Document) for record in records)
-    return [record.text for record in records]
+    assert all(isinstance(record, Document | LeftOut) for record in records)
+    return [record.text for record in records if isinstance(record, Document)]
+
+
+def left_out(path):
+    """Why pages of a dump are left out."""
+    return [record.reason for record in read(plan_wikipedia(path, 10**6)) if isinstance(record, LeftOut)]
 
 
 def bad(path, split_bytes=10**6):
@@ -102,7 +109,7 @@ def test_packing_and_cutting_change_nothing(tmp_path_factory, words, split_bytes
 def test_a_page_longer_than_a_chunk_is_read_whole(tmp_path, monkeypatch):
     """Chunks of a few bytes cut every tag in two."""
     monkeypatch.setattr(dumpfile, "_CHUNK", 3)
-    monkeypatch.setattr(wikipedia, "_dropped_namespaces", lambda path: ("File",))
+    monkeypatch.setattr(wikipedia, "read_siteinfo", lambda path: SiteInfo("", ("File",)))
     for name, pack in (("a.xml", bytes), ("a.xml.bz2", bz2.compress)):
         (tmp_path / name).write_bytes(pack(dump(page("A", "One."), page("B", "Two."))))
         assert texts(tmp_path / name, 50) == ["One.", "Two."]
@@ -110,7 +117,7 @@ def test_a_page_longer_than_a_chunk_is_read_whole(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("version", ["0.9", "0.10", "0.11"])
 def test_articles_only(tmp_path, version):
-    """Redirects, disambiguation pages, other namespaces and pages without prose give nothing, and are not bad."""
+    """Redirects and other namespaces give nothing; disambiguation pages and those without prose are left out."""
     path = tmp_path / "a.xml"
     path.write_bytes(
         dump(
@@ -125,6 +132,16 @@ def test_articles_only(tmp_path, version):
         )
     )
     assert texts(path) == ["Eins & zwei.", "The bank is cited."]
+    assert left_out(path) == [DISAMBIGUATION, DISAMBIGUATION, NO_PROSE]
+
+
+def test_a_page_of_another_content_model_is_no_article(tmp_path):
+    """An item of Wikidata, JSON and the like are left out, and counted by their model."""
+    path = tmp_path / "a.xml"
+    models = ["wikibase-item", "json", "css", "Scribunto", "wikitext"]
+    path.write_bytes(dump(*(page("A", '{"type": "item", "text": "Words."}', model=model) for model in models)))
+    assert len(texts(path)) == 1
+    assert left_out(path) == [f"page of content model {model}, not wikitext" for model in models[:-1]]
 
 
 @pytest.mark.parametrize("name", ["a_" * 50_000, " " * 100_000, "a b " * 25_000, "{{" * 50_000, "{{ " * 30_000])
@@ -265,7 +282,7 @@ def test_an_endless_page_is_not_kept_in_memory(tmp_path, monkeypatch):
     """It is told, and reading goes on behind it."""
     monkeypatch.setattr(wikipedia, "_MAX_PAGE_BYTES", 1000)
     monkeypatch.setattr(dumpfile, "_CHUNK", 500)
-    monkeypatch.setattr(wikipedia, "_dropped_namespaces", lambda path: ("File",))
+    monkeypatch.setattr(wikipedia, "read_siteinfo", lambda path: SiteInfo("", ("File",)))
     path = tmp_path / "a.xml"
     path.write_bytes(dump(page("A", "One."), page("B", "x" * 5000), page("C", "Three.")))
     assert bad(path) == (["One.", DAMAGED_DUMP, "Three."], [f"{path}: page 'B'"])

@@ -31,6 +31,16 @@ GONE = [
     "[[Category:A|b]]",
     "[[fr:Nombre]]",
     "[[zh-min-nan:Sò͘]]",
+    "[[be-x-old:Аграномія]]",
+    "[[zh-classical:A]]",
+    "[[ Simple : A ]]",
+    "[[roa-rup:A]]",
+    "[[sr-latn:A]]",
+    "[[DE:A|b]]",
+    "[[de:]]",
+    "[[Imagem:X.jpg|thumb|O rio [[Spree]] em [[Mitte|M]]]]",
+    "[[ЧЧЧ:X y.Webm |thumb|[[Spree]]]]",
+    "[[Unknown:X.svg]]",
     "__NOTOC__",
     "https://example.org/a?b=c",
     "[https://example.org]",
@@ -66,6 +76,9 @@ KEPT = [
     ("-{zh-hans:计算机; zh-hant:電腦}- -{a:b}- -{[[c|d]]}-", "计算机 a:b d"),
     ("-{T|zh:a}--{H|zh-cn:b;zh-tw:c}-d -{A|sr-ec:e; sr-el:f}- -{g", "d e -{g"),
     ("a <ref name=open> b <ref>c</ref> d", "a b d"),
+    ("[[:de:Berlin]] [[:de:Berlin|Berlin]] [[:File:A.jpg]] [[ :File:A.jpg|b]]", "de:Berlin Berlin File:A.jpg b"),
+    ("[[a.jpg]] [[A: b.c|d]] [[s:A|e]] [[wikt:f|f]]", "a.jpg d e f"),
+    ("a\n----\nb\n* -5 °C\n*-6 °C\n:- c\n----d", "a\nb\n-5 °C\n-6 °C\nc\nd"),
 ]
 
 
@@ -100,6 +113,29 @@ def test_headings_with_nothing_below_go():
 === Gone ===
 """
     assert to_prose(wikitext, NAMESPACES).split("\n") == ["Text.", "Kept", "Kept too", "Kept as well", "b"]
+
+
+UNCLOSED_TABLES = [
+    "{| class=a\n! A !! B\n|-\n! C\n| d || e\nf\n* g\n",
+    "{|\n|+ A\n! A !! B\n{| \n! C !! D\n| e\n|}\n| f {{b\n}}\n",
+    "<table class=a>\n<tr><td>b\nc\n</td></tr>\n",
+    "{{table start}}\n! A !! B\n|-\n| c\n|}\n",
+    ":{| class=a\n|b\nc\n",
+]
+
+
+@pytest.mark.parametrize("table", UNCLOSED_TABLES)
+@pytest.mark.parametrize("end", ["\n", "\n== Life ==\n"])
+def test_cells_of_a_table_without_end_go(table, end):
+    """Each to the next blank line or heading; what follows is text."""
+    prose = to_prose(f"{table}{end}'''A''' was.\n\nB.", NAMESPACES).split("\n")
+    assert [line for line in prose if line != "Life"] == ["A was.", "B."]
+
+
+def test_a_line_may_begin_with_an_exclamation_mark():
+    """As names do."""
+    for text in ("!Kung is.", "!!! is a band."):
+        assert to_prose(text, NAMESPACES) == text
 
 
 def test_an_unclosed_box_does_not_take_the_article():

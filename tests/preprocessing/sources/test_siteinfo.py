@@ -1,0 +1,110 @@
+"""Laws of preprocessing/sources/siteinfo.py and namespaces.py."""
+
+import pytest
+
+from preprocessing.errors import DataError
+from preprocessing.sources.namespaces import is_interlanguage, namespace_aliases, namespace_key
+from preprocessing.sources.siteinfo import read_siteinfo
+from preprocessing.sources.wikitext import to_prose
+
+HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="0.11"{tag}>
+  <siteinfo>
+    <sitename>Wikipedia</sitename>
+    {database}
+    <namespaces>
+      <namespace key="6" case="first-letter">{file}</namespace>
+      <namespace key="7" case="first-letter">Talk</namespace>
+      <namespace key="14" case="first-letter">Kategorie &amp; x</namespace>
+    </namespaces>
+  </siteinfo>
+</mediawiki>
+"""
+
+
+def siteinfo(tmp_path, tag=None, database=None, file="Datei"):
+    """What a head with these says."""
+    path = tmp_path / "a.xml"
+    tag = "" if tag is None else f' xml:lang="{tag}"'
+    path.write_text(HEAD.format(tag=tag, database=f"<dbname>{database}</dbname>" if database else "", file=file))
+    return read_siteinfo(path)
+
+
+LANGUAGES = [
+    ("de", "dewiki", "de"),
+    ("en", "simplewiki", "en"),
+    (None, "simplewiki", "en"),
+    ("gsw", "alswiki", "gsw"),
+    (None, "alswiki", "als"),
+    (None, "zh_min_nanwiki", "zh-min-nan"),
+    ("nds-NL", "nds_nlwiki", "nds-nl"),
+    ("cbk-x-zam", "cbk_zamwiki", "cbk-zam"),
+    ("be-tarask", "be_x_oldwiki", "be-tarask"),
+    ("pt-BR", "mywiki", "my"),
+    ("pt-BR", "private", "pt"),
+    (None, "frwiktionary", "fr"),
+    (None, None, ""),
+    ("x-klingon", "stars", ""),
+]
+
+
+@pytest.mark.parametrize(("tag", "database", "language"), LANGUAGES)
+def test_the_language_is_that_of_the_dump(tmp_path, tag, database, language):
+    """By `xml:lang` where it is a code that is known, else by the database's name, else by the tag's first part."""
+    assert siteinfo(tmp_path, tag, database).language == language
+
+
+def test_namespaces_are_those_of_the_dump_and_the_aliases_of_its_wiki(tmp_path):
+    """Those of the database count too: Alsatian pages have `[[Bild:...]]`, whatever the code of their language."""
+    assert siteinfo(tmp_path, "de", "dewiki").dropped_namespaces == (
+        "Bild",
+        "Category",
+        "Datei",
+        "File",
+        "Image",
+        "Kategorie & x",
+    )
+    assert {"Bild", "Arkiv"} <= set(siteinfo(tmp_path, "gsw", "alswiki", "Arkiv").dropped_namespaces)
+    assert "Bild" not in siteinfo(tmp_path, "en", "enwiki").dropped_namespaces
+
+
+LINKS = [
+    ("de", "[[Bild:Haus.jpg|mini|Ein [[Haus]]]] A."),
+    ("pt", "[[Imagem:{{x}}|thumb|O rio [[Spree]] em [[Mitte]]]] A."),
+    ("ru", "[[ изображение : a|b [[c]]]] A.[[К:b]]"),
+    ("fr", "[[Image:a|b ''c'' [[d|e]]]] A."),
+    ("vi", "[[Hình:a|b [[d|e]]]] A."),
+    ("zh", "[[檔案:a|b [[d|e]]]] A.[[分類:c]]"),
+    ("fa", "[[تصویر:a|b [[d|e]]]] A."),
+    ("ar", "[[صورة:a|b [[d|e]]]] A."),
+    ("he", "[[תמונה:a|b [[d|e]]]] A."),
+    ("be-tarask", "[[Выява:a|b [[d|e]]]] A."),
+    ("sr", "[[Слика:a|b [[d|e]]]] A.[[Kategorija:d]]"),
+    ("nl", "[[Afbeelding:a|b [[d|e]]]] A."),
+    ("sv", "[[bild:a|b [[d|e]]]] A."),
+]
+
+
+@pytest.mark.parametrize(("wiki", "wikitext"), LINKS)
+def test_links_to_files_and_categories_go_under_every_name(tmp_path, wiki, wikitext):
+    """With the whole caption, links in it included."""
+    assert to_prose(wikitext, siteinfo(tmp_path, wiki).dropped_namespaces) == "A."
+
+
+def test_names_of_namespaces_are_told_as_mediawiki_tells_them():
+    """By neither case nor underscores; a wiki without aliases has none."""
+    assert namespace_key(" _Tập__tin ") == namespace_key("tập TIN")
+    assert namespace_aliases("de") == {"Bild"} and namespace_aliases("") == namespace_aliases("xx") == set()
+
+
+@pytest.mark.parametrize("prefix", ["de", "DE ", "be-x-old", "zh-yue", "roa-tara", "simple", "map-bms"])
+def test_prefixes_of_languages_are_known(prefix):
+    """Old codes included; prefixes of other wikis are none."""
+    assert is_interlanguage(prefix)
+    assert not any(map(is_interlanguage, ("", "wikt", "s", "commons", "File", "doi")))
+
+
+def test_no_dump(tmp_path):
+    """The error says what to give."""
+    (tmp_path / "a.xml").write_text("<mediawiki></mediawiki>")
+    with pytest.raises(DataError, match=r"a\.xml: not a MediaWiki dump"):
+        read_siteinfo(tmp_path / "a.xml")
