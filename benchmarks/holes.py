@@ -1,4 +1,4 @@
-"""Sentences of Wikipedia with a hole, where a template that cannot be told stood: `python -m benchmarks.holes FILE ...`.
+"""Sentences of Wikipedia with a hole where a template cannot be told: `python -m benchmarks.holes FILE ...`.
 
 A hole is a template that stands behind words on its line, where another word may stand, and reads as nothing, unless
 the tables of its language say that it shows nothing or a mark (preprocessing/sources/wikis). Prints a row per file:
@@ -16,7 +16,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from preprocessing.sentences import split_sentences
-from preprocessing.sources.templates import Fate, Templates, template_name
+from preprocessing.sources.templates import LOST, Fate, Templates, template_name
 from preprocessing.sources.wikipedia import Article, plan_wikipedia
 from preprocessing.sources.wikitext import to_prose
 
@@ -39,7 +39,7 @@ class Marking(Templates):
         if "\n" in content.strip() or fate is Fate.GONE or (text and fate is Fate.TEXT):
             return text
         mark = GUESS if text else HOLE
-        self.names[mark][template_name(name)[:40]] += 1
+        self.names[mark][template_name(name.replace(LOST, ""))[:40]] += 1
         return f"{mark}{text}"
 
 
@@ -51,9 +51,8 @@ def main(files: list[Path], language: str = "", num_names: int = 15) -> None:
         language: code of the language, for files that do not say it.
         num_names: names of templates to print per file.
     """
-    print(
-        "| file | language | articles | sentences | with a hole | one in | with a guess |\n|---|---|---|---|---|---|---|"
-    )
+    print("| file | language | articles | sentences | with a hole | one in | with a guess |")
+    print("|---|---|---|---|---|---|---|")
     notes = []
     for file in files:
         known = language or dump_language(file)

@@ -82,6 +82,7 @@ class Templates:
         self._wildcards: list[_Entry] = []
         for table in _tables(language):
             self._add(table)
+        self._wildcards.sort(key=lambda entry: entry.fate is not Fate.GONE)
         named = (f"(?P<w{i}>{entry.wildcard.pattern})" for i, entry in enumerate(self._wildcards) if entry.wildcard)
         self._any_wildcard = re.compile("|".join(named), re.I)
         self.fate = lru_cache(_NUM_NAMES)(self._fate_of)
