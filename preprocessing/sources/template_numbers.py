@@ -95,13 +95,14 @@ def read_date(text: str, months: Mapping[str, str], days: Mapping[str, str]) -> 
 
 _ARROWS = [("<->", "⇌"), ("<-->", "⇌"), ("<=>", "⇌"), ("-->", "→"), ("->", "→"), ("<-", "←")]
 _CHARGE = re.compile(r"\((\d*)([+-])\)")
+_INDEX = re.compile(r"[_^]\{([^{}]*)\}")
 
 
 def chemical_formula(text: str) -> str:
-    """{{chem2|H2O + SO4(2-)}}: arrows and charges as signs."""
+    """{{chem2|H2O + SO4(2-) -> X_{n}}} -> "H2O + SO42− → Xn"."""
     for sign, arrow in _ARROWS:
         text = text.replace(sign, arrow)
-    return _CHARGE.sub(r"\1\2", text).replace("-", "−")
+    return _INDEX.sub(r"\1", _CHARGE.sub(r"\1\2", text)).replace("-", "−")
 
 
 def english_number(text: str, grouped: bool = True) -> str:

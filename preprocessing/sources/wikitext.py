@@ -41,7 +41,7 @@ _LANGUAGE = re.compile(r"\s*[a-z]{2,3}(?:-[a-z]{2,6})*:\S")
 """
 
 
-@dataclass
+@dataclass(slots=True)
 class _Frame:
     """Something open, and the text in it so far."""
 
