@@ -58,9 +58,9 @@ def main(files: list[Path], language: str = "", num_names: int = 15) -> None:
         known = language or dump_language(file)
         templates = Marking(known)
         counts = Counter[str]()
-        for wikitext in wikitexts(file):
+        for title, wikitext in articles(file):
             counts["articles"] += 1
-            count_sentences(to_prose(wikitext, NAMESPACES, known, templates=templates), known, counts)
+            count_sentences(to_prose(wikitext, NAMESPACES, known, title, templates), known, counts)
         one_in = counts["sentences"] / counts[HOLE] if counts[HOLE] else float("inf")
         shown = [f"{counts[key]:,}" for key in ("articles", "sentences", HOLE)]
         print(f"| {file.name} | {known} | {' | '.join(shown)} | {one_in:.0f} | {counts[GUESS]:,} |", flush=True)
@@ -78,14 +78,14 @@ def count_sentences(prose: str, language: str, counts: Counter[str]) -> None:
             counts.update(mark for mark in (HOLE, GUESS) if mark in sentence)
 
 
-def wikitexts(file: Path) -> Iterator[str]:
-    """The wikitext of the articles in a dump or in JSON Lines; of a dump that was cut off, as far as it goes."""
+def articles(file: Path) -> Iterator[tuple[str, str]]:
+    """Title and wikitext of the articles in a dump or in JSON Lines; of a dump that was cut off, as far as it goes."""
     if file.suffix == ".jsonl":
         with file.open(encoding="utf-8") as lines:
-            yield from (json.loads(line)["text"] for line in lines)
+            yield from ((record.get("title", ""), record["text"]) for record in map(json.loads, lines))
         return
     for split in plan_wikipedia(file, 10**12):
-        yield from (article.wikitext for article in split.articles() if isinstance(article, Article))
+        yield from ((page.title, page.wikitext) for page in split.articles() if isinstance(page, Article))
 
 
 def dump_language(file: Path) -> str:

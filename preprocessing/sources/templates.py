@@ -5,7 +5,7 @@ told from the arguments: "The pass is {{convert|5|km}} long". The tables in `wik
 for all; `template_patterns` describes their patterns. To extend a language, add names to its table: no code.
 
 A template that no table knows is text only inside a sentence (`follows_words`, `precedes_words`), and only if it has
-one argument that is text.
+one argument that is text. A name with a slash is that of a part or of a list of figures, whose argument is a key.
 """
 
 import re
@@ -124,7 +124,7 @@ class Templates:
                 return ""
             parts = [part.replace(LOST, "") for part in parts]
         if entry.fate is Fate.UNKNOWN:
-            return _lone_argument(parts)
+            return "" if "/" in name else _lone_argument(parts)
         if not entry.reading:
             return ""
         match = entry.wildcard.fullmatch(_spaced(name)) if entry.wildcard else None

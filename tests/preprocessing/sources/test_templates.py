@@ -144,6 +144,7 @@ IN_SENTENCES = [
     ("A {{unknown|one|two}} word.", "A word."),
     ("A {{unknown|name=one}} word.", "A word."),
     ("A {{unknown|fr}} word.", "A word."),
+    ("It has {{area/Japan|Osaka}} km.", "It has km."),
     ("A {{unknown|http://x.org/y}} word.", "A word."),
     ("A {{unknown|image.png}} word.", "A word."),
     ("A {{flagicon|France}} {{citation needed|x}} word.", "A word."),
