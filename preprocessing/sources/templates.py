@@ -1,92 +1,238 @@
-"""The templates that hold words of the sentence they stand in; all others are boxes, notes and citations, and go.
+"""The templates that hold words of the sentence they stand in; boxes, notes, citations and the like go.
 
-Wikipedia's templates are programs that a dump does not run. For the few below, those most frequent inside sentences of
-the English Wikipedia, the text can be told from the arguments: "The pass is {{convert|5|km}} long". Without them one
-sentence in 26 has a hole (38,343 sentences of 2022). Other Wikipedias share many of the names.
+Wikipedia's templates are programs that a dump does not run. For those most frequent inside sentences the text can be
+told from the arguments: "The pass is {{convert|5|km}} long". The tables in `wikis/` say how, one per language and one
+for all; `template_patterns` describes their patterns. To extend a language, add names to its table: no code.
+
+A template that no table knows is text only inside a sentence (`follows_words`, `precedes_words`), and only if it has
+one argument that is text. A name with a slash is that of a part or of a list of figures, whose argument is a key.
 """
 
 import re
-from collections.abc import Callable
+import tomllib
+from collections.abc import Iterator
+from enum import Enum
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
-_ARGUMENT_NAME = re.compile(r"[\w -]+")
-_NUMBER = re.compile(r"\s*[-+−]?[\d.,/⁄+]+\s*")
-_TEXT_NAMES = {"1", "text", "quote"}
-_RANGES = {"to": "to", "-": "to", "–": "to", "to(-)": "to", "and": "and", "or": "or", "by": "by", "x": "by"}
-"""Words between the two numbers of {{convert}}."""
-_UNITS = {"F": "°F", "C": "°C", "km2": "square kilometres", "sqkm": "square kilometres", "sqmi": "square miles"}
-"""Units of {{convert}} that are not read as they are written."""
+from preprocessing.sources import template_numbers as numbers
+from preprocessing.sources.parser_functions import FUNCTIONS, VARIABLES, Context
+from preprocessing.sources.template_convert import convert
+from preprocessing.sources.template_numbers import NumberStyle
+from preprocessing.sources.template_patterns import Filter, Reading, compile_pattern, read_arguments
 
-
-def _convert(arguments: list[str]) -> str:
-    """{{convert|5|to|10|km|mi}} -> "5 to 10 km"."""
-    words = []
-    for argument in map(str.strip, arguments):
-        words.append(_RANGES.get(argument) or _UNITS.get(argument, argument))
-        if argument not in _RANGES and not _NUMBER.fullmatch(argument):
-            break
-    return " ".join(words)
+TABLES = Path(__file__).parent / "wikis"
+LOST = "\ud800"
+"""Stands inside a template for another one that could not be told; a lone surrogate, which no text holds."""
 
 
-def _argument(number: int, before: str = "", after: str = "") -> Callable[[list[str]], str]:
-    """The argument of this number, from 0, or -1 for the last one, between two strings; nothing where it is missing."""
+class Fate(Enum):
+    """What becomes of a template."""
 
-    def text(arguments: list[str]) -> str:
-        chosen = arguments[number].strip() if -1 <= number < len(arguments) and arguments else ""
-        return f"{before}{chosen}{after}" if chosen else ""
-
-    return text
-
-
-def _constant(text: str) -> Callable[[list[str]], str]:
-    return lambda arguments: text
+    TEXT = "text"
+    GONE = "gone"
+    """It shows nothing, or what is no part of a sentence."""
+    UNKNOWN = "unknown"
 
 
-_FIRST = ["nowrap", "nobr", "nowraplinks", "small", "smaller", "big", "em", "strong", "abbr", "tooltip", "val", "angbr"]
-_FIRST += ["nihongo", "ill", "interlanguage link", "sic", "not a typo", "visible anchor", "flag", "key press", "center"]
-_FIRST += ["keypress", "linktext", "proper name", "no wrap", "mono", "underline", "lang-en"]
-_BLOCKS = ["quote", "blockquote", "cquote", "bquote", "quotation", "poemquote", "verse translation"]
+class _Entry(NamedTuple):
+    fate: Fate
+    reading: Reading | None = None
+    is_exact: bool = False
+    """Whether nothing may be told where an argument is lost."""
+    wildcard: re.Pattern[str] | None = None
+    """The name, if it is one of many."""
 
-TEXT_TEMPLATES: dict[str, Callable[[list[str]], str]] = {
-    **dict.fromkeys(_FIRST, _argument(0)),
-    **dict.fromkeys(_BLOCKS, _argument(0, "\n\n", "\n\n")),
-    **dict.fromkeys(["convert", "cvt"], _convert),
-    **dict.fromkeys(["lang", "script"], _argument(1)),
-    **dict.fromkeys(["transl", "transliteration"], _argument(-1)),
-    **dict.fromkeys(["circa", "c."], _argument(0, "c. ")),
-    **dict.fromkeys(["us$", "usd"], _argument(0, "US$")),
-    **dict.fromkeys(["nbsp", "nbs", "space", "spaces", "thinsp", "pad"], _constant(" ")),
-    **dict.fromkeys(["snd", "spnd", "spaced ndash", "sndash", "spaced en dash"], _constant(" – ")),
-    **dict.fromkeys(["ndash", "endash", "en dash", "nsndns"], _constant("–")),
-    **dict.fromkeys(["mdash", "emdash", "em dash"], _constant("—")),
-    **dict.fromkeys(["as of", "asof"], _argument(0, "as of ")),
-    "née": _argument(0, "née "),
-    "uss": _argument(0, "USS "),
-    "hms": _argument(0, "HMS "),
-    "'": _constant("'"),
-    "'s": _constant("'s"),
+
+_GONE, _UNKNOWN = _Entry(Fate.GONE), _Entry(Fate.UNKNOWN)
+_READINGS: dict[str, Reading] = {
+    "@convert": convert,
+    "@val": numbers.val,
+    "@as_of": numbers.as_of,
+    "@fraction": numbers.fraction,
+    "@percentage": numbers.percentage,
 }
-"""By name in lower case: a function of the arguments without a name."""
+"""What patterns cannot say."""
+_WILDCARDS = {
+    "*": "(.*)",
+    "#": r"(\d+)",
+    "@": "((?=[ivxlcdm])m*(?:c[md]|d?c{0,3})(?:x[cl]|l?x{0,3})(?:i[xv]|v?i{0,3}))",
+    "~": "([a-z]{2,3}(?:-[a-z]+)*)",
+}
+_NUM_NAMES = 1 << 14
+"""Names whose entry is kept at hand."""
+_MAX_LONE_ARGUMENT = 200
+"""Longest argument of an unknown template that is taken for text of the sentence, in characters."""
+_NO_TEXT = re.compile(
+    r"(?-i:[a-z]{2,3})(?:[-\d].*)?|.*(?:://|\.(?:jpe?g|png|svg|gif|og[agv]|wav|mp3)\b).*|[#.:*].*", re.S | re.I
+)
+"""Arguments that are a code, an address or a file."""
 
 
-def template_text(content: str) -> str:
-    """What a template of TEXT_TEMPLATES reads as, such as `lang|fr|mot juste` -> `mot juste`.
+class Templates:
+    """The templates of the Wikipedia in one language."""
 
-    Args:
-        content: what stands between its braces, templates and links in it resolved.
-    """
-    name, *arguments = content.split("|")
-    text = TEXT_TEMPLATES[template_name(name)](list(filter(None, map(_unnamed, arguments))))
-    return text[:1].upper() + text[1:] if name.strip()[:1].isupper() else text
+    def __init__(self, language: str) -> None:
+        functions = tomllib.loads((TABLES / "functions.toml").read_text(encoding="utf-8"))
+        self.context = Context(language, _number_style(language, functions["numbers"]))
+        self._functions = {name: english for english, names in functions["functions"].items() for name in names}
+        self._functions |= {name: name for name in (*FUNCTIONS, *VARIABLES)}
+        self._entries: dict[str, _Entry] = {}
+        self._wildcards: list[_Entry] = []
+        for table in _tables(language):
+            self._add(table)
+        self._wildcards.sort(key=lambda entry: entry.fate is not Fate.GONE)
+        named = (f"(?P<w{i}>{entry.wildcard.pattern})" for i, entry in enumerate(self._wildcards) if entry.wildcard)
+        self._any_wildcard = re.compile("|".join(named), re.I)
+        self.fate = lru_cache(_NUM_NAMES)(self._fate_of)
+        self._entry = lru_cache(_NUM_NAMES)(self._find)
+
+    def _add(self, table: dict[str, Any]) -> None:
+        """Adds what earlier tables do not have."""
+        self._name(table.get("gone", []), _GONE)
+        filters = _filters(table.get("maps", {}), self.context.style)
+        for pattern, names in table.get("text", {}).items():
+            reading = _READINGS[pattern] if pattern in _READINGS else compile_pattern(pattern, filters)
+            is_exact = pattern in _READINGS or any(f":{name}" in pattern for name in ("number", "amount", "month"))
+            self._name(names, _Entry(Fate.TEXT, reading, is_exact))
+
+    def _name(self, names: list[str], entry: _Entry) -> None:
+        for name in names:
+            if any(sign in name for sign in _WILDCARDS):
+                self._wildcards.append(entry._replace(wildcard=_wildcard(name)))
+            else:
+                self._entries.setdefault(name, entry)
+
+    def _fate_of(self, name: str) -> Fate:
+        """What becomes of a template of this name, as it stands behind the braces."""
+        return Fate.TEXT if self._function(name) else self._entry(template_name(name)).fate
+
+    def text(self, content: str, title: str = "") -> str:
+        """What a template reads as, such as `lang|fr|mot juste` -> `mot juste`; empty if that cannot be told.
+
+        Args:
+            content: what stands between its braces, templates and links in it resolved.
+            title: the title of the article.
+        """
+        name, *parts = content.split("|")
+        if function := self._function(name):
+            return "" if LOST in content else self._call(function, name, parts, title)
+        entry = self._entry(template_name(name))
+        if LOST in content:
+            if entry.is_exact:
+                return ""
+            parts = [part.replace(LOST, "") for part in parts]
+        if entry.fate is Fate.UNKNOWN:
+            return "" if "/" in name else _lone_argument(parts)
+        if not entry.reading:
+            return ""
+        match = entry.wildcard.fullmatch(_spaced(name)) if entry.wildcard else None
+        return entry.reading(read_arguments(parts, match[1] if match else _spaced(name)))
+
+    def _function(self, name: str) -> str:
+        """The English name of the function or the variable that is called so, if it is one."""
+        called, colon, _ = name.partition(":")
+        found = self._functions.get(called.strip().lower(), "")
+        return found if (found in FUNCTIONS and colon) or (found in VARIABLES and not colon) else ""
+
+    def _call(self, function: str, name: str, parts: list[str], title: str) -> str:
+        context = self.context._replace(title=title)
+        if function in VARIABLES:
+            return VARIABLES[function](context)
+        return FUNCTIONS[function]([name.partition(":")[2], *parts], context)
+
+    def _find(self, name: str) -> _Entry:
+        if entry := self._entries.get(name):
+            return entry
+        match = self._any_wildcard.fullmatch(name)
+        return self._wildcards[int(match.lastgroup[1:])] if match and match.lastgroup else _UNKNOWN
+
+
+@cache
+def templates_of(language: str) -> Templates:
+    """The templates of the Wikipedia in this language, `en` or `pt-br`; those of all where it has no table."""
+    return Templates(language.lower())
+
+
+def _wildcard(name: str) -> re.Pattern[str]:
+    """What the names that a table writes with wildcards look like."""
+    signs = re.findall(r"\\?.", name)
+    return re.compile("".join(_WILDCARDS.get(sign) or re.escape(sign[-1]) for sign in signs), re.I)
 
 
 def template_name(name: str) -> str:
-    """A template's name as TEXT_TEMPLATES has it."""
-    return name.replace("_", " ").strip().lower()
+    """A template's name as the tables have it."""
+    return _spaced(name).lower()
 
 
-def _unnamed(argument: str) -> str:
-    """The text of an argument, empty if it has a name that does not say `text`."""
-    name, equals, value = argument.partition("=")
-    if equals and _ARGUMENT_NAME.fullmatch(name):
-        return value if name.strip() in _TEXT_NAMES else ""
-    return argument
+def _spaced(name: str) -> str:
+    return name.replace("_", " ").strip()
+
+
+def _tables(language: str) -> Iterator[dict[str, Any]]:
+    """The table of the language, or of the one it is written in, then that for all."""
+    for name in (language, language.partition("-")[0], "en" if language == "simple" else ""):
+        if name and (TABLES / f"{name}.toml").is_file():
+            yield tomllib.loads((TABLES / f"{name}.toml").read_text(encoding="utf-8"))
+            break
+    yield tomllib.loads((TABLES / "common.toml").read_text(encoding="utf-8"))
+
+
+def _number_style(language: str, table: dict[str, Any]) -> NumberStyle:
+    base = language.partition("-")[0]
+    signs = next((style["signs"] for style in table["styles"] if base in style["languages"]), ",.")
+    minimum = 5 if base in table["five_digits"] else 4
+    return NumberStyle(signs[0], signs[1], minimum, table["digits"].get(base, ""), base in table["indian"])
+
+
+def _filters(maps: dict[str, dict[str, str]], style: NumberStyle) -> dict[str, Filter]:
+    """The filters of patterns: those of this module, and the maps of a table."""
+
+    def look_up(entries: dict[str, str]) -> Filter:
+        return lambda text: entries.get(text, entries.get(text.lstrip("0").lower()))
+
+    return {
+        "number": lambda text: numbers.format_number(text, style),
+        "amount": lambda text: numbers.format_amount(text, style),
+        "roman": numbers.roman,
+        "ordinal": numbers.ordinal,
+        "upper": str.upper,
+        "minus": lambda text: text.replace("-", "−"),
+        "chemistry": numbers.chemical_formula,
+        "date": lambda text: numbers.read_date(text, maps.get("month", {}), maps.get("first_day", {})),
+        "digits": lambda text: text if text.isdecimal() else None,
+        "starts_with_digit": lambda text: text if text[:1].isdecimal() else None,
+        "hidden": lambda text: "",
+        **{name: look_up(entries) for name, entries in maps.items()},
+    }
+
+
+def _lone_argument(parts: list[str]) -> str:
+    """The argument of an unknown template, if it is the only one and reads as text or a number."""
+    arguments = read_arguments(parts)
+    text = arguments.get("1")
+    is_lone = len(arguments.values) == 1 and 0 < len(text) <= _MAX_LONE_ARGUMENT and "\n" not in text
+    return text if is_lone and re.search(r"[^\W_]", text) and not _NO_TEXT.fullmatch(text) else ""
+
+
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u9fff\uff21-\uff5a"
+"""Letters of scripts without spaces between words."""
+_WORD = re.compile(r"[^\W_]")
+_BEFORE = re.compile(rf"(?:[\s(\[„“«‹‘'\"–—/:（「『《、，：{_UNSPACED}-]|&nbsp;)\Z")
+_AFTER = re.compile(r"[^\S\n]*(?![*#]|\[\[?(?:https?:|File:))[^\s]")
+_REACH = 60
+
+
+def follows_words(source: str, position: int) -> bool:
+    """Whether there are words before this position on its line, and it is where another word may stand.
+
+    What directly follows a word or a full stop is taken for a mark, such as of a reference, not for a word.
+    """
+    line = source[max(0, position - _REACH) : position].rpartition("\n")[2]
+    return bool(_WORD.search(line) and _BEFORE.search(line))
+
+
+def precedes_words(source: str, position: int) -> bool:
+    """Whether the line goes on after this position with more than an image or an address."""
+    return bool(_AFTER.match(source, position, position + _REACH))

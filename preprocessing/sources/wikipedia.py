@@ -44,6 +44,7 @@ class Article(NamedTuple):
     position: int
     """As `Document.position`."""
     wikitext: str
+    title: str = ""
 
 
 class _Piece(NamedTuple):
@@ -87,7 +88,7 @@ class Dump:
         for article in self.articles():
             if not isinstance(article, Article):
                 yield article
-            elif text := to_prose(article.wikitext, self.dropped_namespaces):
+            elif text := to_prose(article.wikitext, self.dropped_namespaces, self.language, article.title):
                 yield Document(text, article.position)
             else:
                 yield LeftOut(NO_PROSE, article.position)
@@ -172,7 +173,7 @@ def _article(position: int, page: bytes) -> Article | BadRecord | LeftOut | None
         return LeftOut(OTHER_MODEL.format(model), position)
     if is_disambiguation(wikitext):
         return LeftOut(DISAMBIGUATION, position)
-    return Article(position, wikitext)
+    return Article(position, wikitext, root.findtext("title") or "")
 
 
 def _before_damage(position: int, data: bytes, inside: bool, own: bool, damage: str, lost: int) -> Iterator[_Piece]:

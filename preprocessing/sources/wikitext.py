@@ -16,7 +16,7 @@ from functools import cache
 
 from preprocessing.sources.inline import SEPARATOR, clean, finished, literal, protect, restore, without_stand_ins
 from preprocessing.sources.namespaces import is_interlanguage, namespace_key, namespace_keys
-from preprocessing.sources.templates import TEXT_TEMPLATES, template_name, template_text
+from preprocessing.sources.templates import LOST, Fate, Templates, follows_words, precedes_words, templates_of
 
 _OPAQUE = (
     "ref|references|nowiki|math|chem|ce|code|syntaxhighlight|source|pre|gallery|timeline|score|imagemap|hiero|graph|"
@@ -25,7 +25,7 @@ _OPAQUE = (
 """Tags whose content is not wikitext, or no prose; only that of `nowiki` is kept."""
 _MAX_NESTED_TEXT = 8
 """Depth to which templates that hold text are looked into; the text of each is copied once per level."""
-_NAME = re.compile(r"[^|{}\[\]<>\n]{0,40}")
+_NAME = re.compile(r"\s{0,4}([^|{}\[\]<>\n]{0,60})")
 _PREFIX = re.compile(r"[ _]*+([^\[\]{}|<>\n:]{1,80}):")
 """Name of a namespace, or of another wiki, before what a link leads to; a colon in front makes it a plain link."""
 _MEDIA = re.compile(
@@ -43,7 +43,7 @@ _LANGUAGE = re.compile(r"\s*[a-z]{2,3}(?:-[a-z]{2,6})*:\S")
 """
 
 
-@dataclass
+@dataclass(slots=True)
 class _Frame:
     """Something open, and the text in it so far."""
 
@@ -51,6 +51,8 @@ class _Frame:
     """`{{`, `{|`, `<table` or `[[`; empty at the bottom of the stack."""
     kept: bool
     """Whether its text is wanted when it closes."""
+    fate: Fate = Fate.GONE
+    """What becomes of it, if it is a template."""
     parts: list[str] = field(default_factory=list)
 
 
@@ -74,22 +76,36 @@ A set of first characters, then branches that look back at it: five times as fas
 """
 
 
-def to_prose(wikitext: str, dropped_namespaces: tuple[str, ...]) -> str:
+def to_prose(
+    wikitext: str,
+    dropped_namespaces: tuple[str, ...],
+    language: str = "en",
+    title: str = "",
+    templates: Templates | None = None,
+) -> str:
     """The sentences, headings and list items of an article, one paragraph per line; empty where there are none.
 
     Args:
         wikitext: the article's source.
         dropped_namespaces: names of the namespaces, such as File and Category, whose links go with their text.
+        language: the wiki's language, which its templates are read in; empty if it is not known.
+        title: the article's title, which templates may show.
+        templates: what reads the templates, if not the tables of the language.
     """
-    text = _Scanner(without_stand_ins(wikitext), dropped_namespaces).text()
+    text = _Scanner(
+        without_stand_ins(wikitext), dropped_namespaces, templates or templates_of(language or "en"), title
+    ).text()
     return restore("\n".join(_paragraphs(clean(_BOLD_LINE.sub(r"\n;\1", text)))))
 
 
 class _Scanner:
     """The pass over what nests."""
 
-    def __init__(self, wikitext: str, dropped_namespaces: tuple[str, ...]) -> None:
+    def __init__(
+        self, wikitext: str, dropped_namespaces: tuple[str, ...], templates: Templates, title: str = ""
+    ) -> None:
         self.source = f"\n{wikitext}"  # A table opens at the start of a line.
+        self.templates, self.title = templates, title
         self.dropped = namespace_keys(dropped_namespaces)
         self.stack = [_Frame("", True)]
         self.open: Counter[tuple[str, bool]] = Counter()
@@ -114,11 +130,11 @@ class _Scanner:
         position = match.end()
         match match.lastgroup:
             case "template":
-                self._push(_TEMPLATE, self._holds_text(position))
+                self._open_template(position)
             case "link":
                 self._open_link(position)
             case "closer":
-                self._close(_CLOSERS.get(match["closer"].strip(), _HTML_TABLE))
+                self._close(_CLOSERS.get(match["closer"].strip(), _HTML_TABLE), position)
                 self._separate(position)
             case "table":
                 self._push(_HTML_TABLE if match[0][0] == "<" else _TABLE, False)
@@ -149,11 +165,15 @@ class _Scanner:
             self._add(literal(self.source[position : end.start()]))
         return end.end()
 
-    def _holds_text(self, position: int) -> bool:
-        """Whether the template whose name is at this position is one of TEXT_TEMPLATES."""
+    def _open_template(self, position: int) -> None:
+        """Opens the template whose name is at this position; what is unknown may be text only among words."""
         name = _NAME.match(self.source, position)
-        nested = self.open[_TEMPLATE, True]
-        return name is not None and template_name(name[0]) in TEXT_TEMPLATES and nested < _MAX_NESTED_TEXT
+        fate = self.templates.fate(name[1]) if name else Fate.UNKNOWN
+        kept = fate is Fate.TEXT
+        if fate is Fate.UNKNOWN:
+            above = self.stack[-1]
+            kept = above.kept and above.opener != _TEMPLATE and follows_words(self.source, position - 2)
+        self._push(_TEMPLATE, kept and self.open[_TEMPLATE, True] < _MAX_NESTED_TEXT, fate)
 
     def _open_link(self, position: int) -> None:
         """Opens a link to this target: a dropped one with all that its text holds, or one whose text is kept."""
@@ -168,7 +188,7 @@ class _Scanner:
             self.stack[-1].parts += parts
         self._push(_LINK, True)
 
-    def _close(self, opener: str) -> None:
+    def _close(self, opener: str, end: int) -> None:
         """Closes the innermost such frame, and drops what is open in it; of links only one that is innermost."""
         if opener == _LINK and self.stack[-1].opener != _LINK:
             return
@@ -176,15 +196,27 @@ class _Scanner:
             return
         while (frame := self._pop()).opener != opener:
             pass
-        if frame.kept:
-            content = "".join(frame.parts)
-            self._add(_link_text(content) if opener == _LINK else _template_text(content))
+        if opener == _LINK and frame.kept:
+            self._add(_link_text("".join(frame.parts)))
+        elif opener == _TEMPLATE and frame.fate is not Fate.GONE:
+            self._add(self._template_text(frame, end))
+
+    def _template_text(self, frame: _Frame, end: int) -> str:
+        """What a template reads as that ends here; the markup in its arguments goes first, and its text is not read
+        again. A mark stands inside another template for one that cannot be told.
+        """
+        text = ""
+        if frame.kept and (frame.fate is Fate.TEXT or precedes_words(self.source, end)):
+            name, bar, arguments = "".join(frame.parts).partition("|")
+            text = protect(self.templates.text(f"{name}{bar}{clean(arguments)}", self.title))
+        above = self.stack[-1]
+        return text or (LOST if above.kept and above.opener == _TEMPLATE else "")
 
     def _add(self, text: str) -> None:
         self.stack[-1].parts.append(text)
 
-    def _push(self, opener: str, kept: bool) -> None:
-        self.stack.append(_Frame(opener, kept))
+    def _push(self, opener: str, kept: bool, fate: Fate = Fate.GONE) -> None:
+        self.stack.append(_Frame(opener, kept, fate))
         self.open[opener, kept] += 1
 
     def _pop(self) -> _Frame:
@@ -201,7 +233,7 @@ def _tag_end(tag: str) -> re.Pattern[str]:
 def _of_unclosed(frame: _Frame) -> Iterable[str]:
     """The text of a frame that never closed; if it is not wanted, without its first line: "Infobox person"."""
     if frame.kept:
-        return frame.parts
+        return (part.replace(LOST, "") for part in frame.parts) if frame.opener == _TEMPLATE else frame.parts
     rest = iter(frame.parts)
     line = next((part for part in rest if "\n" in part), "")
     return (line[line.find("\n") :] if line else "", *rest)
@@ -235,12 +267,6 @@ def _link_text(content: str) -> str:
         return finished(f"[{target.strip()}]")
     target = target.strip().removeprefix(":")
     return finished(target) if _NO_TARGET.search(target) else literal(target)
-
-
-def _template_text(content: str) -> str:
-    """What a template reads as; the markup in its arguments goes first, and what it gives is not read again."""
-    name, bar, arguments = content.partition("|")
-    return protect(template_text(f"{name}{bar}{clean(arguments)}"))
 
 
 _BOLD_LINE = re.compile(r"\n'''([^'\n]+)'''[ \t]*(?=\n|\Z)")
