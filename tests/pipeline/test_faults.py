@@ -50,14 +50,17 @@ def test_a_rank_killed_while_it_writes_a_checkpoint_costs_that_checkpoint_only(t
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("point", faults.POINTS)
+@pytest.mark.parametrize("point", [point for point in faults.POINTS if point != "starting"])
 def test_a_rank_killed_anywhere_costs_no_more_than_the_steps_since_the_last_checkpoint(
     tmp_path, samples, whole, point, rank
 ):
-    """SIGKILL at every point of `faults`, on both ranks; then a new start."""
+    """SIGKILL at every point of `faults`, on both ranks; then a new start.
+
+    Not while DeepSpeed makes its process groups: there the other rank waits for its launcher or the watchdog to end it.
+    """
     if rank and point in {"metrics trimmed", *faults.POINTS[faults.POINTS.index("state written") :]}:
         pytest.skip("only rank 0 comes there")
-    nth = {"starting": 1, "metrics trimmed": 1, "step begun": 6, "gradients added up": 6, "step done": 6}.get(point, 2)
+    nth = {"metrics trimmed": 1, "step begun": 6, "gradients added up": 6, "step done": 6}.get(point, 2)
     attempt = kill_at(point, rank, nth, tmp_path / "run", samples)
     if point == "step done":  # step 6 is done, and not yet to be saved
         assert checkpoint.step_of(checkpoint.resolve(attempt.run)) == 4
