@@ -26,6 +26,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline import distributed, faults
+from pipeline.model_files import tokenizer_files
 from pipeline.optim.shards import Shard
 from preprocessing.files import flush, read_json, sha256_file, write_json
 
@@ -72,7 +73,9 @@ def publish(temporary: Path, final: Path, state: dict[str, Any], entries: dict[s
     """Add tokenizer, state.json and manifest.json to a directory of tensor files and give it its final name."""
     write_json(temporary / "state.json", state)
     faults.reach("state written")
-    shutil.copytree(tokenizer, temporary / "tokenizer", dirs_exist_ok=True)
+    (temporary / "tokenizer").mkdir(exist_ok=True)
+    for path in tokenizer_files(tokenizer):
+        shutil.copyfile(path, temporary / "tokenizer" / path.name)
     for path in (temporary / "state.json", *sorted((temporary / "tokenizer").iterdir())):
         entries = entries | {str(path.relative_to(temporary)): describe(path)}
     write_json(temporary / "manifest.json", {"format_version": FORMAT_VERSION, "files": entries})

@@ -6,6 +6,7 @@ fill MODEL "A [MASK]." ...: the most likely words for each [MASK], from an expor
 """
 
 import json
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
@@ -16,9 +17,10 @@ import torch
 from jsonargparse import ArgumentParser
 from safetensors.torch import save_file
 
-from pipeline import checkpoint, command, huggingface
+from pipeline import checkpoint, command, huggingface, model_files
 from pipeline.families import get_family
 from pipeline.model.encoder import EncoderConfig
+from preprocessing.files import read_json
 
 
 def convert(arguments: list[str]) -> None:
@@ -49,6 +51,7 @@ def export(source: Path, out: Path) -> None:
     """
     directory = checkpoint.resolve(source)
     checkpoint.verify(directory)
+    require_listed(directory)
     state = checkpoint.read_state(directory)
     family = get_family(state["family"])
     weights = dict(checkpoint.Reader(directory).tensors())
@@ -58,32 +61,47 @@ def export(source: Path, out: Path) -> None:
     print(f"{directory} -> {out}")
 
 
-def import_model(model: Path, out: Path, family: str = "bert") -> None:
+def require_listed(directory: Path) -> None:
+    """Raises ValueError where a checkpoint's tokenizer holds a file that its manifest does not vouch for."""
+    listed = read_json(directory / "manifest.json")["files"]
+    for path in sorted((directory / "tokenizer").iterdir()):
+        if str(path.relative_to(directory)) not in listed:
+            raise ValueError(f"{path}: not in the checkpoint's manifest.json, so it was added later; remove it")
+
+
+def import_model(model: Path, out: Path, family: str = "bert", allow_pickle: bool = False) -> None:
     """Write a Hugging Face model as a checkpoint that a recipe's `init_from` takes.
 
     Args:
         model: directory that transformers saved, with pre-training heads and tokenizer.
         out: new checkpoint directory.
         family: which family to read it as.
+        allow_pickle: read pytorch_model.bin, as tensors only, where there is no safetensors file.
 
     Raises:
         ValueError: the model is not of this family, or `out` exists.
     """
     if out.exists():
         raise ValueError(f"{out} exists; choose another directory or remove it")
-    pretrained = huggingface.load(get_family(family), model)
-    temporary = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    (temporary / ".tokenizer").mkdir(parents=True)
-    for name in huggingface.TOKENIZER_FILES:
-        if (model / name).is_file():
-            shutil.copy(model / name, temporary / ".tokenizer" / name)
+    pretrained = huggingface.load(get_family(family), model, allow_pickle)
+    model_files.tokenizer_files(model)
+    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        (temporary / ".tokenizer").mkdir(parents=True)
+        huggingface.copy_tokenizer(model, temporary / ".tokenizer", pretrained.config.max_position_embeddings)
+        write_imported(pretrained, temporary, out, family)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    print(f"{model} -> {out}")
+
+
+def write_imported(pretrained: huggingface.Pretrained, temporary: Path, out: Path, family: str) -> None:
+    """Publish an imported model as the checkpoint `out`."""
     parameters = unique(pretrained.state_dict)
     path = temporary / "rank-00000.safetensors"
     save_file({f"weight|{name}|0": value.reshape(-1).contiguous() for name, value in parameters.items()}, path)
     state = imported_state(family, pretrained.config, pretrained.vocab_size, parameters)
     checkpoint.publish(temporary, out, state, {path.name: checkpoint.describe(path)}, temporary / ".tokenizer")
-    print(f"{model} -> {out}")
 
 
 def imported_state(
@@ -135,6 +153,7 @@ def model_card(name: str, state: dict[str, Any]) -> str:
         for key in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
         if key in metrics.get("heldout", {})
     )
+    optimizer = OPTIMIZERS.get(state.get("recipe", {}).get("optimizer", {}).get("name"), "imported weights")
     return f"""---
 library_name: transformers
 tags: [{state["family"]}, fill-mask]
@@ -142,7 +161,7 @@ tags: [{state["family"]}, fill-mask]
 # {name}
 
 {state["family"]} with {json.dumps(state["model"])} and a vocabulary of {state["vocab_size"]:,} words, trained for
-{state["step"]:,} steps on {state["consumed_samples"]:,} samples ({state.get("precision", "fp32")}, LAMB).
+{state["step"]:,} steps on {state["consumed_samples"]:,} samples ({state.get("precision", "fp32")}, {optimizer}).
 
 | held out | |
 |---|---|
@@ -163,6 +182,8 @@ The recipe that trained it:
 """
 
 
+OPTIMIZERS = {"lamb": "LAMB", "adamw": "AdamW"}
+"""Names as people write them, by the recipe's."""
 COMMANDS: dict[str, Callable[..., None]] = {"export": export, "import": import_model, "fill": fill}
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from pipeline.events import Events, job_id
 from pipeline.families import get_family
 from pipeline.logs import LOG, close_log, open_log
 from pipeline.metrics import Writer, peak_flops
+from pipeline.model_files import tokenizer_files
 from pipeline.objectives.cross_entropy import IGNORED
 from pipeline.optim.schedule import learning_rate_factor
 from pipeline.progress import Progress
@@ -179,6 +180,7 @@ def open_samples(recipe: Recipe) -> tuple[SampleDataset, SampleDataset]:
             f"{recipe.data.samples}: holds {train.manifest.segments} samples, but family {recipe.family} trains on "
             "pairs for next sentence prediction; build them with --segments nsp"
         )
+    tokenizer_files(train.tokenizer_dir)  # What every checkpoint copies: refused now, not at the first of them.
     for dataset in (train, heldout):
         dataset.verify(range(distributed.rank(), len(dataset.shards), distributed.world_size()))
     longest, positions = train.manifest.max_seq_length, recipe.model.max_position_embeddings

@@ -22,6 +22,8 @@ BOOK_TOO_LARGE = "book too large"
 DAMAGED_EPUB = "damaged EPUB"
 ENCRYPTED_EPUB = "encrypted EPUB"
 DAMAGED_ARCHIVE = "damaged archive"
+UNREADABLE = "unreadable file"
+OTHER_CONTENT = "content of another kind"
 CONTRADICTORY_MARKERS = "contradictory Gutenberg markers"
 
 MISSING_END = 0.5

@@ -135,8 +135,8 @@ def collect_ngrams(paths: Iterable[Path], length: int) -> np.ndarray:
         parts = [grams for line in lines if len(grams := ngrams(line, length))]
         if not parts:
             raise DataError(
-                f"--decontaminate: {path}: no line has {length} words, so nothing could be recognised; "
-                "give text, or a smaller --ngram_words"
+                f"--decontaminate: {path}: no line has {length:,} words, so nothing could be recognised; "
+                f"give text{', or a smaller --ngram_words' * (length > 1)}"
             )
         found += parts
     return np.unique(np.concatenate([np.empty(0, np.uint64), *found]))

@@ -10,18 +10,18 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = {
     "preprocessing": [
-        {"errors"},
-        {"files", "inputs", "languages", "schema", "progress", "textfiles", "workers"},
+        {"errors", "faults"},
+        {"commandline", "files", "inputs", "languages", "schema", "progress", "textfiles", "workers"},
         {"documents"},
         {"sources", "download"},
         {"filters", "sentences", "tokenizer", "segments"},
         {"shards"},
         {"corpus", "stages"},
-        {"inspect"},
+        {"checks", "inspect"},
         {"__main__"},
     ],
     "pipeline": [
-        {"distributed", "faults", "launch", "runlog", "signals", "timeline"},
+        {"distributed", "faults", "launch", "model_files", "runlog", "signals", "timeline"},
         {"attempts", "command", "deepspeed_json", "events", "kernels", "logs", "watch"},
         {"objectives", "progress", "report_figures", "watchdog"},
         {"data", "follow", "report_ratios", "report_timeline"},
@@ -54,7 +54,7 @@ SOLE_IMPORTERS = {
     "rich": ("pipeline/follow.py",),
 }
 
-SHARD_FORMAT = {"preprocessing.files", "preprocessing.schema", "preprocessing.shards"}
+SHARD_FORMAT = {"preprocessing.faults", "preprocessing.files", "preprocessing.schema", "preprocessing.shards"}
 
 FILES = sorted(path for top in (*FLOORS, "benchmarks") for path in (ROOT / top).rglob("*.py"))
 

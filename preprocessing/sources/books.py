@@ -21,7 +21,10 @@ from preprocessing.documents import (
     BOOK_TOO_LARGE,
     CONTRADICTORY_MARKERS,
     DAMAGED_ARCHIVE,
+    DAMAGED_EPUB,
     MISSING_END,
+    OTHER_CONTENT,
+    UNREADABLE,
     BadRecord,
     Document,
 )
@@ -29,12 +32,14 @@ from preprocessing.errors import DataError
 from preprocessing.inputs import ArchiveFiles, FileCounts, FoundFile
 from preprocessing.sources.booktext import BadBookError, decode_book, paragraphs
 from preprocessing.sources.compressed import COMPRESSIONS, PACKING_DAMAGE, open_text, without_compression
+from preprocessing.sources.content import foreign_content, html_fault, is_html
 from preprocessing.sources.epub import ZIP_DAMAGE, epub_to_text
 from preprocessing.sources.filenames import companion, other_form, suffix_of
 from preprocessing.sources.gutenberg import strip_boilerplate
 from preprocessing.sources.markdown import markdown_to_text
-from preprocessing.sources.records import group_files, is_text
+from preprocessing.sources.records import group, is_text
 from preprocessing.sources.search import FileSearch, Form
+from preprocessing.sources.xhtml import xhtml_to_text
 
 SUFFIXES = (".txt", ".text", ".md", ".markdown", ".epub")
 MAX_TEXT_BYTES = 64 << 20
@@ -54,6 +59,10 @@ _OPENERS: dict[str, Callable[[Any], Any]] = {
     ".tzst": COMPRESSIONS[".zst"].open,
 }
 _TAR_DAMAGE = (tarfile.TarError, ValueError, *PACKING_DAMAGE)
+_OF_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+"""Errors of opening and reading that say nothing about the file: any other one would fail as well."""
+_ZIP = b"PK"
+_HEAD = 20_000
 _COMPRESSED_RATIO = 3
 _CHUNK = 1 << 20
 
@@ -67,14 +76,20 @@ class BookFiles:
     @property
     def num_bytes(self) -> int:
         """Bytes of the files."""
-        return sum(path.stat().st_size for path in self.files)
+        return sum(map(_file_bytes, self.files))
 
     def records(self) -> Iterator[Document | BadRecord]:
-        """The books; a position is the file's number."""
+        """The books; one that cannot be read is a bad record. A position is the file's number."""
         for number, path in enumerate(self.files):
-            with open_text(path) as file:
-                data = _read(file, path.name)
-            yield from read_book(path.name, data, number)
+            try:
+                with open_text(path) as file:
+                    data = _read(file, path.name)
+            except OSError as error:
+                if error.errno in _OF_PROCESS:
+                    raise
+                yield BadRecord(UNREADABLE, number, f"{error.strerror}; put it right, or remove the file")
+            else:
+                yield from read_book(path.name, data, number)
 
     def place(self, position: int) -> str:
         """The file's path."""
@@ -218,12 +233,32 @@ def _to_text(name: str, data: bytes) -> str:
     if len(data) > _max_bytes(name):
         remedy = "a corpus in one file is read with text: or jsonl:"
         raise BadBookError(BOOK_TOO_LARGE, f"more than {_max_bytes(name):,} bytes; {remedy}")
-    match suffix_of(name):
-        case ".epub":
-            return epub_to_text(data, MAX_TEXT_BYTES)
-        case ".md" | ".markdown":
-            return markdown_to_text(decode_book(data))
-    return decode_book(data)
+    is_epub = suffix_of(name) == ".epub"
+    if is_epub and data.startswith(_ZIP):
+        return epub_to_text(data, MAX_TEXT_BYTES)
+    if found := foreign_content(data):
+        raise BadBookError(OTHER_CONTENT, f"holds {found}; fetch the book itself, or give the file its true suffix")
+    if is_epub and is_html(data[:_HEAD].decode("latin-1"), anywhere=False):
+        raise BadBookError(OTHER_CONTENT, "holds an HTML page, not an EPUB; fetch it again")
+    if is_epub:
+        raise BadBookError(DAMAGED_EPUB, "is not a zip file, as an EPUB is; fetch it again")
+    text = decode_book(data)
+    is_markdown = suffix_of(name) in (".md", ".markdown")
+    if is_html(text, anywhere=not is_markdown):
+        return _html_to_text(text)
+    return markdown_to_text(text) if is_markdown else text
+
+
+def _html_to_text(html: str) -> str:
+    """The text of a book that is HTML under another name.
+
+    Raises:
+        BadBookError: it is an error page, or has too little text to be a book.
+    """
+    text = xhtml_to_text(html)
+    if fault := html_fault(html, text):
+        raise BadBookError(OTHER_CONTENT, f"holds {fault}")
+    return text
 
 
 def _read(file: IO[bytes], name: str) -> bytes:
@@ -284,7 +319,15 @@ def plan_books(path: Path, split_bytes: int, search: FileSearch | None = None) -
         else:
             search.leave_out(archive, "zip file without a book")
     books = [file for file in files if not _is_archive(file.name)]
-    return [*(BookFiles(group) for group in group_files(books, split_bytes)), *splits]
+    return [*(BookFiles(together) for together in group(books, _file_bytes, split_bytes)), *splits]
+
+
+def _file_bytes(path: Path) -> int:
+    """Bytes of a file; 0 where that cannot be told, as of a link to nowhere, which is a bad record when it is read."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _plan_zip(path: Path, split_bytes: int) -> list[BookZip]:
@@ -293,6 +336,7 @@ def _plan_zip(path: Path, split_bytes: int) -> list[BookZip]:
         with zipfile.ZipFile(path) as archive:
             sizes = [member.file_size for member in _zip_books(archive)]
     except ZIP_DAMAGE as error:
+        _raise_if_of_disk(error)
         raise DataError(f"{path}: damaged zip file ({error}); fetch it again") from None
     splits: list[BookZip] = []
     start = size = 0

@@ -1,5 +1,7 @@
 """First stage: sources -> documents, cut into sentences, checked, and dealt to partitions."""
 
+import os
+import stat
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
@@ -8,9 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.documents import LONG_SENTENCE, NO_SENTENCES, NOT_UTF8, BadRecord, Document, LeftOut, Split
+from preprocessing.documents import (
+    LONG_SENTENCE,
+    NO_SENTENCES,
+    NOT_UTF8,
+    UNREADABLE,
+    BadRecord,
+    Document,
+    LeftOut,
+    Split,
+)
 from preprocessing.errors import DataError
-from preprocessing.files import atomic_path, reading, write_json
+from preprocessing.files import atomic_path, read_json, reading, write_json
 from preprocessing.filters import FilterConfig, collect_ngrams, load_ngrams, normalize, reason_to_drop
 from preprocessing.inputs import ArchiveFiles
 from preprocessing.languages import check_language
@@ -19,13 +30,14 @@ from preprocessing.sentences import split_sentences
 from preprocessing.sources.registry import Planned, plan_sources
 from preprocessing.stages.corpus import Corpus, DocumentFile, Partitioning, Stored, key_of, write_documents
 from preprocessing.stages.deduplicate import find_duplicates, signature
-from preprocessing.stages.directory import complete_stage, finish_part, open_stage
+from preprocessing.stages.directory import UNREADABLE_INPUT, complete_stage, finish_part, open_stage
 from preprocessing.stages.language import documents_by_language, is_known, language_of, told, unlike_text
 from preprocessing.stages.report import Tally
 from preprocessing.workers import run_tasks
 
 REPORT_NAME = "report.json"
 _MEGABYTE = 10**6
+_SMALLEST_MB, _LARGEST_MB = 0.0001, 1000
 _CHECKS = ("max_bad_share", "max_left_out_share")
 
 
@@ -46,7 +58,7 @@ class ExtractConfig:
     heldout_share: float = 0.01
     """Share of the documents, by a hash of their text, that is kept out of training for evaluation."""
     max_bad_share: float = 0.01
-    """Share of unusable input records above which the job fails."""
+    """Share of unusable input records above which the job fails; above 0 it allows one of 20 records or more."""
     max_left_out_share: float = 0.5
     """Share of the bytes of a directory or archive, in files that are not read, above which the job fails."""
     split_mb: float = 32
@@ -67,15 +79,17 @@ class ExtractConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, must be at least 0 and below 1: it is a share, not percent"
                 )
+        if self.max_sentence_chars <= 0:
+            raise ValueError(f"max_sentence_chars is {self.max_sentence_chars}, must be above 0")
+        for name in ("split_mb", "partition_mb"):
+            if not _SMALLEST_MB <= getattr(self, name) <= _LARGEST_MB:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, must be at least {_SMALLEST_MB} and at most {_LARGEST_MB}"
+                )
         if not 0 <= self.max_left_out_share <= 1:
             raise ValueError(
                 f"max_left_out_share is {self.max_left_out_share}, must be 0 to 1: it is a share, not percent"
             )
-        for name in ("split_mb", "max_sentence_chars"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be above 0")
-        if not 0 < self.partition_mb <= 1000:
-            raise ValueError(f"partition_mb is {self.partition_mb}, must be above 0 and at most 1000")
 
 
 @dataclass(frozen=True)
@@ -105,6 +119,7 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
     languages = [language_of(split, config.language) for split in splits]
     files = [*filters.decontaminate, *(path for split in splits for path in split.files)]
     if open_stage(directory, "extract", _options(config, filters, languages), _inputs(files)):
+        _warn_of_unreadable(directory)
         return Corpus.open(directory)
     warnings = _tell_languages(config, planned, languages, filters)
     contamination = _save_ngrams(directory, filters)
@@ -159,7 +174,18 @@ def extract_split(task: ExtractTask) -> dict:
         file = write_documents(path, _blocks(task, tally), len(task.partitioning), task.source, task.language)
         return asdict(file) | {"tally": asdict(tally)}
 
-    return finish_part(task.directory, name, make)
+    return finish_part(task.directory, name, make, lambda record: UNREADABLE not in record["tally"]["bad"])
+
+
+def _warn_of_unreadable(directory: Path) -> None:
+    """Says what is missing from a complete corpus because it could not be read when the corpus was made."""
+    tally = read_json(directory / REPORT_NAME) if (directory / REPORT_NAME).is_file() else {}
+    if count := tally.get("bad", {}).get(UNREADABLE):
+        place, detail = tally["first"][UNREADABLE][0]
+        LOG.warning(
+            f"{directory}: made without {count:,} file(s) that could not be read, the first {place}: {detail}; "
+            "to read them now, remove this directory or give another --out"
+        )
 
 
 def _save_ngrams(directory: Path, filters: FilterConfig) -> Path | None:
@@ -269,10 +295,23 @@ def _options(config: ExtractConfig, filters: FilterConfig, languages: list[str])
 def _inputs(files: list[Path]) -> dict[str, str]:
     """Size and time of change of each input file: reading them all for a checksum would take as long as the stage.
 
+    A file without permission to read it is told apart, for neither changes when the permission is given.
+
     Raises:
-        DataError: a file is not there.
+        DataError: a file is not there, or is no file.
     """
-    if missing := [path for path in files if not path.is_file()]:
-        raise DataError(f"{missing[0]}: no such file; check --sources and --decontaminate")
-    stats = {str(path): path.stat() for path in files}
-    return {path: f"{stat.st_size} bytes, modified at {stat.st_mtime_ns} ns" for path, stat in stats.items()}
+    return {str(path): _identity(path) for path in files}
+
+
+def _identity(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError as error:
+        if not path.is_symlink():
+            raise DataError(f"{path}: {error.strerror}; check --sources and --decontaminate") from None
+        return f"{UNREADABLE_INPUT}: {error.strerror}"
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path}: is not a regular file; remove it, or check --sources and --decontaminate")
+    if not os.access(path, os.R_OK):
+        return f"{UNREADABLE_INPUT}: no permission"
+    return f"{found.st_size} bytes, modified at {found.st_mtime_ns} ns"

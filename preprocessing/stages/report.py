@@ -10,6 +10,8 @@ from preprocessing.inputs import FileCounts
 
 _PLACES_SHOWN = 5
 _DETAIL_CHARS = 300
+_ONE_BAD_OF = 20
+"""Fewest records of which one may be bad at any share above 0: one of 50 books is more than 1 % already."""
 
 
 @dataclass
@@ -121,10 +123,12 @@ class Tally:
                 document.
         """
         allowed = f"more than max_bad_share = {max_bad_share:g} allows"
-        if self.num_bad > max_bad_share * self.records:
+        one = max_bad_share > 0 and self.num_bad == 1 and self.records >= _ONE_BAD_OF
+        if self.num_bad > max_bad_share * self.records and not one:
+            remedy = ", or raise --max_bad_share" * (self.num_bad < self.records)
             raise DataError(
-                f"{self.num_bad:,} of {self.records:,} records are bad, {allowed}; correct the input, or raise "
-                f"--max_bad_share\n{self.text()}"
+                f"{self.num_bad:,} of {self.records:,} records are bad, {allowed}; correct the input{remedy}\n"
+                f"{self.text()}"
             )
         if self.lost_bytes > max_bad_share * self.total_bytes:
             raise DataError(

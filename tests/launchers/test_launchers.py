@@ -5,8 +5,9 @@ import signal
 import sys
 
 import pytest
-from clusters import free_ports, wait_for
+from clusters import PATIENCE, wait_for
 from hosts import HOSTS, Hosts, missing
+from ports import free_port
 from recipes import curve, write_recipe
 from samples import make_samples
 
@@ -37,7 +38,7 @@ def samples(tmp_path_factory):
 
 def command(hosts, launcher, recipe, *options):
     """The command line of a launcher, with what its processes need in the file that deepspeed hands on to them."""
-    port = str(free_ports(1)[0])
+    port = str(free_port())
     settings = ["DS_ACCELERATOR=cpu", "OMP_NUM_THREADS=1", f"PATH={hosts.environment['PATH']}"]
     if launcher == "openmpi":  # which does not tell them
         settings.append(f"MASTER_ADDR={HOSTS[0]}")
@@ -57,7 +58,7 @@ def command(hosts, launcher, recipe, *options):
 def trained(hosts, launcher, recipe, *options):
     """The curve of a run by a launcher."""
     run = hosts.launch(*command(hosts, launcher, recipe, *options))
-    assert run.wait(120) == 0, hosts.said()
+    assert run.wait(120 * PATIENCE) == 0, hosts.said()
     return curve(recipe.with_suffix(""))
 
 

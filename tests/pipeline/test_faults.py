@@ -66,14 +66,13 @@ def test_a_rank_killed_anywhere_costs_no_more_than_the_steps_since_the_last_chec
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
 def test_a_request_to_stop_reaches_all_ranks_and_loses_nothing(tmp_path, samples, whole, number):
-    """One rank is asked, at any step; both save, end with status 75, and the next start goes on where they were."""
-    attempt = Attempt(tmp_path / "run", samples, "--checkpoint.every", "100")
-    attempt.wait_until(lambda: attempt.lines("metrics.jsonl", kind="train"))
-    attempt.signal(number, 1)
+    """One rank is asked, in step 5; both save, end with status 75, and the next start goes on where they were."""
+    name = signal.Signals(number).name
+    attempt = Attempt(tmp_path / "run", samples, "--checkpoint.every", "100", PIPELINE_FAULT=f"{name}:step begun:1:5")
     assert attempt.end() == [INTERRUPTED, INTERRUPTED], attempt.output()
     (event,) = attempt.lines("events.jsonl", kind="interrupted")
     step = checkpoint.step_of(checkpoint.resolve(attempt.run))
-    assert event["signal"] == signal.Signals(number).name and event["step"] == step >= 3
+    assert event["signal"] == name and event["step"] == step == 5
     again = finished(attempt.run, samples)
     assert [line["step"] for line in again.lines("events.jsonl", kind="start")] == [0, step]
     assert_same(again, whole)
@@ -205,6 +204,6 @@ def test_a_run_has_one_owner(tmp_path, samples):
     workers = [child for process in attempt.processes for child in psutil.Process(process.pid).children()]
     assert len(workers) == 2
     assert attempt.end(0) == [None, None]
-    assert psutil.wait_procs(workers, timeout=10)[1] == [], "a killed rank leaves its workers behind"
+    assert psutil.wait_procs(workers, timeout=SECONDS_TO_END)[1] == [], "a killed rank leaves its workers behind"
     written = [path for path in Path(tmp_path).rglob("*") if path.is_file()]
     assert not any(b"not-for-logs" in path.read_bytes() for path in written)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord
@@ -62,7 +62,6 @@ def texts_of(splits):
 
 
 @forms
-@settings(deadline=None)  # The disk may be busy.
 @given(texts=st.lists(st.text(max_size=40), max_size=60), rows=st.integers(1, 80), split_bytes=st.integers(1, 5000))
 def test_cutting_a_file_changes_nothing(tmp_path_factory, form, texts, rows, split_bytes):
     """Any size of row groups or batches, and of splits, gives each document once, in order, with its row."""

@@ -6,7 +6,7 @@ import lzma
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing.errors import DataError
@@ -44,7 +44,6 @@ def test_every_compression_is_tested():
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@settings(deadline=None)  # The disk may be busy.
 @given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=5), chunk=st.integers(1, 64))
 def test_streams_end_to_end_read_as_one(tmp_path_factory, suffix, parts, chunk):
     """Whatever the streams hold, and wherever the blocks that are read from disk end, in a stream or between two."""

@@ -80,7 +80,7 @@ def bad(path, split_bytes=10**6):
     return [getattr(record, "text", None) or record.kind for _, record in found], places
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.text(st.characters(codec="utf-8", categories=["L"]), min_size=1, max_size=40), max_size=6),
     st.integers(80, 900),

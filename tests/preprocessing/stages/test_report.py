@@ -50,6 +50,22 @@ def test_too_many_bad_records_are_an_error():
         tally.check(0.09)
 
 
+def test_one_bad_record_of_many_is_no_error():
+    """One of 50 books is 2 %, and no reason to stop; one of a few is, two are, and a share of 0 allows none."""
+    tally_of(50, 49, [BadRecord(NOT_UTF8, 0, "byte 7")]).check(0.01)
+    for records, bad, share in ((19, 1, 0.01), (50, 2, 0.01), (50, 1, 0)):
+        with pytest.raises(DataError, match="records are bad, more than max_bad_share"):
+            tally_of(records, records - bad, [BadRecord(NOT_UTF8, 0, "byte 7")] * bad).check(share)
+
+
+def test_a_higher_limit_is_only_advised_where_it_helps():
+    """Where every record is bad, no limit below 1 lets the job pass."""
+    with pytest.raises(DataError, match="correct the input, or raise --max_bad_share"):
+        tally_of(10, 5, [BadRecord(NOT_UTF8, 0, "x")] * 5).check(0.01)
+    with pytest.raises(DataError, match=r"correct the input\n"):
+        tally_of(5, 0, [BadRecord(NOT_UTF8, 0, "x")] * 5).check(0.01)
+
+
 def test_text_lost_to_damage_counts_by_its_bytes():
     """One bad record of a thousand may have cost half of the input: the error says how much, and how to go on."""
     tally = tally_of(1000, 999, [BadRecord(DAMAGED_DUMP, 0, "cut", lost_bytes=500_000)])
