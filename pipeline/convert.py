@@ -11,16 +11,20 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from jsonargparse import ArgumentParser
-from safetensors.torch import save_file
 
-from pipeline import checkpoint, command, huggingface, model_files
+from pipeline import command
 from pipeline.families import get_family
-from pipeline.model.encoder import EncoderConfig
+from pipeline.sections import EncoderConfig
 from preprocessing.files import read_json
+
+# torch and transformers are imported where they are needed: a help text and a wrong option need neither.
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.huggingface import Pretrained
 
 
 def convert(arguments: list[str]) -> None:
@@ -49,6 +53,8 @@ def export(source: Path, out: Path) -> None:
     Raises:
         ValueError: the checkpoint is damaged, or `out` exists.
     """
+    from pipeline import checkpoint, huggingface
+
     directory = checkpoint.resolve(source)
     checkpoint.verify(directory)
     require_listed(directory)
@@ -81,6 +87,8 @@ def import_model(model: Path, out: Path, family: str = "bert", allow_pickle: boo
     Raises:
         ValueError: the model is not of this family, or `out` exists.
     """
+    from pipeline import huggingface, model_files
+
     if out.exists():
         raise ValueError(f"{out} exists; choose another directory or remove it")
     pretrained = huggingface.load(get_family(family), model, allow_pickle)
@@ -95,8 +103,12 @@ def import_model(model: Path, out: Path, family: str = "bert", allow_pickle: boo
     print(f"{model} -> {out}")
 
 
-def write_imported(pretrained: huggingface.Pretrained, temporary: Path, out: Path, family: str) -> None:
+def write_imported(pretrained: "Pretrained", temporary: Path, out: Path, family: str) -> None:
     """Publish an imported model as the checkpoint `out`."""
+    from safetensors.torch import save_file
+
+    from pipeline import checkpoint
+
     parameters = unique(pretrained.state_dict)
     path = temporary / "rank-00000.safetensors"
     save_file({f"weight|{name}|0": value.reshape(-1).contiguous() for name, value in parameters.items()}, path)
@@ -105,7 +117,7 @@ def write_imported(pretrained: huggingface.Pretrained, temporary: Path, out: Pat
 
 
 def imported_state(
-    family: str, config: EncoderConfig, vocab_size: int, parameters: dict[str, torch.Tensor]
+    family: str, config: EncoderConfig, vocab_size: int, parameters: dict[str, "torch.Tensor"]
 ) -> dict[str, Any]:
     """state.json of a checkpoint that no run of ours wrote."""
     return {
@@ -120,7 +132,7 @@ def imported_state(
     }
 
 
-def unique(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def unique(state_dict: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
     """The parameters once each: tied ones under their first name."""
     seen: set[int] = set()
     kept = {}
@@ -139,6 +151,8 @@ def fill(model: Path, texts: list[str], top: int = 5) -> None:
         texts: sentences with one or more [MASK] each.
         top: how many words to show for each.
     """
+    from pipeline import huggingface
+
     for text in texts:
         print(text)
         for words in huggingface.fill_masks(model, text, top):

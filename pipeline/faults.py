@@ -10,7 +10,9 @@ from collections import Counter
 from preprocessing.faults import act
 
 POINTS = (
+    "starting",
     "metrics trimmed",
+    "held-out batch",
     "step begun",
     "gradients added up",
     "step done",

@@ -21,8 +21,9 @@ FLOORS = {
         {"__main__"},
     ],
     "pipeline": [
-        {"distributed", "faults", "launch", "model_files", "runlog", "signals", "timeline"},
-        {"attempts", "command", "deepspeed_json", "events", "kernels", "logs", "watch"},
+        {"devices", "errors", "faults", "launch", "launchers", "model_files", "runlog", "sections", "timeline"},
+        {"distributed", "signals"},
+        {"accumulation", "attempts", "command", "deepspeed_json", "events", "kernels", "logs", "watch"},
         {"objectives", "progress", "report_figures", "watchdog"},
         {"data", "follow", "report_ratios", "report_timeline"},
         {"model", "report_page"},
@@ -31,8 +32,10 @@ FLOORS = {
         {"engine", "metrics", "saving", "skipped", "step_blocks", "supervision"},
         {"trainer", "restoring", "huggingface", "report", "memory"},
         {"config", "cluster"},
+        {"plan_options", "pretraining"},
         {"planning"},
         {"plan_picture", "plan_text"},
+        {"plan_phases"},
         {"pretrain", "convert", "plan"},
     ],
 }

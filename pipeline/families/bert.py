@@ -6,7 +6,7 @@ Shapes: T tokens, B sequences, M masked tokens, H hidden_size, V vocab_size.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,21 +22,10 @@ from pipeline.families.base import (
     rename_from_huggingface,
     rename_to_huggingface,
 )
-from pipeline.model.encoder import Encoder, EncoderConfig, encoder_forward_flops, initialize_weights
+from pipeline.families.bert_config import BertConfig
+from pipeline.model.encoder import Encoder, encoder_forward_flops, initialize_weights
 from pipeline.model.heads import MaskedLMHead, Pooler
 from pipeline.objectives.cross_entropy import cross_entropy_sum
-
-
-@dataclass(frozen=True)
-class BertConfig(EncoderConfig):
-    """BERT has no options beyond its encoder's."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.type_vocab_size < 2:
-            raise ValueError(
-                f"type_vocab_size={self.type_vocab_size} must be at least 2: sentence pairs have two segments"
-            )
 
 
 class BertOutput(NamedTuple):

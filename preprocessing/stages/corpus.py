@@ -219,13 +219,6 @@ class Corpus:
             if kept[start:stop].any():
                 yield documents.slice(start, stop - start).combine_chunks().filter(pa.array(kept[start:stop]))
 
-    def texts_of(self, number: int) -> Iterator[str]:
-        """The text of each stored document of a file, as it lies there."""
-        reader = pa.ipc.open_file(pa.memory_map(str(self.directory / self.files[number].path)))
-        for batch in range(reader.num_record_batches):
-            for sentences in reader.get_batch(batch).column("sentences"):
-                yield " ".join(sentences.as_py())
-
     def spread(self, source: int, count: int) -> Iterator[list[str]]:
         """At most `count` of the documents that `read` gives of a source, evenly spread; always the same ones."""
         files = [(number, file) for number, file in enumerate(self.files) if file.source == source]
@@ -248,6 +241,13 @@ class Corpus:
                 return batch.column("sentences")[row].as_py()
             row -= batch.num_rows
         raise DataError(f"{self.directory / file.path}: has fewer documents than the manifest says; extract again")
+
+    def texts_of(self, number: int) -> Iterator[str]:
+        """The text of each stored document of a file, as it lies there."""
+        reader = pa.ipc.open_file(pa.memory_map(str(self.directory / self.files[number].path)))
+        for batch in range(reader.num_record_batches):
+            for sentences in reader.get_batch(batch).column("sentences"):
+                yield " ".join(sentences.as_py())
 
     def sources_of(self, partition: int) -> np.ndarray:
         """(D,) number of the source of each document that `read` gives."""

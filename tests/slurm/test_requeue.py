@@ -44,7 +44,9 @@ def submit(cluster, tmp_path_factory):
     def submit(name, text, *options):
         plan = folder / name.replace(" ", "-")
         plan.write_text(text)
-        return cluster.submit("--nodes=2", *options, "slurm/pretrain.sbatch", str(plan), **site), plan
+        return cluster.submit(
+            "--nodes=2", "--cpus-per-task=1", *options, "slurm/pretrain.sbatch", str(plan), **site
+        ), plan
 
     return submit
 
