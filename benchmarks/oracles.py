@@ -13,12 +13,12 @@ def timm_lamb() -> Any:
     `import timm` imports torchvision, whose wheel needs torch's CUDA build; the optimizers alone do not.
 
     Raises:
-        ImportError: timm is not installed (tests/requirements.txt).
+        ImportError: timm is not installed (tests/oracles.txt).
     """
     if "timm" not in sys.modules:
         spec = importlib.util.find_spec("timm")
         if spec is None or spec.submodule_search_locations is None:
-            raise ImportError("timm is not installed; pip install --no-deps -r tests/requirements.txt")
+            raise ImportError("timm is not installed; pip install --no-deps -r tests/oracles.txt")
         root = spec.submodule_search_locations[0]
         for name, path in (("timm", root), ("timm.optim", f"{root}/optim")):
             sys.modules[name] = package = types.ModuleType(name)

@@ -23,7 +23,8 @@ TimmLamb = timm_lamb()
 class OrdinaryLamb(TimmLamb):  # type: ignore[misc,valid-type]
     """timm's Lamb, with what `pipeline.engine` asks of an optimizer."""
 
-    def __init__(self, groups: list[dict[str, Any]], config: OptimizerConfig) -> None:
+    def __init__(self, groups: list[dict[str, Any]], config: OptimizerConfig, *, clips: bool = False) -> None:
+        assert not clips, "under ZeRO-2, where DeepSpeed clips"
         weight_decays = (config.weight_decay if group["decayed"] else 0.0 for group in groups)
         super().__init__(
             [group | {"weight_decay": decay} for group, decay in zip(groups, weight_decays, strict=True)],
@@ -32,7 +33,7 @@ class OrdinaryLamb(TimmLamb):  # type: ignore[misc,valid-type]
             eps=config.eps,
             max_grad_norm=None,  # DeepSpeed clips
         )
-        self.overflow = False
+        self.overflow = self.clips = False
         self.shards: list[Shard] = []
 
     def set_lr(self, lr: float) -> None:

@@ -20,8 +20,8 @@ from preprocessing.schema import HELDOUT, TRAIN
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.tokenizer.encoding import encode
+from preprocessing.tokenizer.given import read_tokenizer
 from preprocessing.tokenizer.registry import KINDS, special_id
-from preprocessing.tokenizer.saving import read_tokenizer
 from preprocessing.workers import WorkersConfig, run_job
 
 PUBLISHED = {"wordpiece": "bert-base-uncased-vocab.txt", "bytelevel_bpe": "roberta", "unigram": "albert-spiece.model"}

@@ -16,7 +16,6 @@ random state is stored: masks and dropout are functions of (seed, step, sample).
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,30 +25,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pipeline import distributed, faults
+from pipeline.model_files import tokenizer_files
 from pipeline.optim.shards import Shard
+from pipeline.sections import CheckpointConfig
 from preprocessing.files import flush, read_json, sha256_file, write_json
 
 FORMAT_VERSION = 1
 PARTS = ("weight", "exp_avg", "exp_avg_sq")
-
-
-@dataclass(frozen=True)
-class CheckpointConfig:
-    """When checkpoints are written and how many stay."""
-
-    every: int = 200
-    """Optimizer steps between checkpoints; the last step always writes one."""
-    keep: int = 3
-    """Newest checkpoints that stay; older ones are deleted."""
-    keep_every: int = 0
-    """Checkpoints of steps that are a multiple of this stay for good; 0: none."""
-
-    def __post_init__(self) -> None:
-        if self.keep_every < 0:
-            raise ValueError(f"checkpoint.keep_every = {self.keep_every}: must be 0 (none) or a number of steps")
-        for name in ("every", "keep"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"checkpoint.{name} = {getattr(self, name)}: must be at least 1")
 
 
 def temporary_of(final: Path) -> Path:
@@ -72,7 +54,9 @@ def publish(temporary: Path, final: Path, state: dict[str, Any], entries: dict[s
     """Add tokenizer, state.json and manifest.json to a directory of tensor files and give it its final name."""
     write_json(temporary / "state.json", state)
     faults.reach("state written")
-    shutil.copytree(tokenizer, temporary / "tokenizer", dirs_exist_ok=True)
+    (temporary / "tokenizer").mkdir(exist_ok=True)
+    for path in tokenizer_files(tokenizer):
+        shutil.copyfile(path, temporary / "tokenizer" / path.name)
     for path in (temporary / "state.json", *sorted((temporary / "tokenizer").iterdir())):
         entries = entries | {str(path.relative_to(temporary)): describe(path)}
     write_json(temporary / "manifest.json", {"format_version": FORMAT_VERSION, "files": entries})

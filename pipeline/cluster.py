@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from math import ceil, log2
 
 from pipeline.deepspeed_json import Zero
-from pipeline.metrics import PEAK_TFLOPS
+from pipeline.devices import PEAK_TFLOPS
 
 LINK_EFFICIENCY = 0.8
 """Share of a link's rate that large collectives reach; an assumption."""
 LATENCY_S = 2e-5
 """Seconds that a collective takes however little it moves, for each doubling of the ranks; an assumption."""
+GRADIENT_BYTES = 4
+"""Of each gradient that is sent: fp32 in every precision (`pipeline.accumulation`)."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +92,14 @@ class Traffic:
 def traffic(
     zero: Zero, parameters: int, itemsize: int, cluster: Cluster, accumulation: int, micro_seconds: float
 ) -> Traffic:
-    """Communication of one step: P weights of e bytes, k micro-batches.
+    """Communication of one step: P weights of e bytes, k micro-batches. Gradients are sent in fp32.
 
-    stage 0: 2 P once, after the backward pass: nothing hides it.
-    stage 1: 2 P and the weights' P once, likewise.
-    stage 2: 2 P with every micro-batch, beside the backward pass where `overlap_comm` is set; P once, not hidden.
-    stage 3: with every micro-batch P forward, P for the gradients, and backward what of P has not stayed gathered,
-        beside the computation where `overlap_comm` is set.
+    stage 0: 2 P gradients once, after the backward pass: nothing hides it.
+    stage 1: the same, and P weights once.
+    stage 2: 2 P gradients with every micro-batch, beside the backward pass where `overlap_comm` is set; P weights once,
+        not hidden.
+    stage 3: with every micro-batch P weights forward, P gradients, and backward what of the weights has not stayed
+        gathered, beside the computation where `overlap_comm` is set.
 
     Args:
         zero: stage and buckets.
@@ -106,14 +109,14 @@ def traffic(
         accumulation: k.
         micro_seconds: what one micro-batch computes, forward and backward; the backward pass is two thirds of it.
     """
-    size = parameters * itemsize
+    size, gradients = parameters * itemsize, parameters * GRADIENT_BYTES
     buckets = ceil(parameters / zero.reduce_bucket)
     if zero.stage == 3:
         again = max(0, parameters - zero.kept_gathered(parameters))
-        each, hideable, gather = 2 * size + again * itemsize, micro_seconds, 0
+        each, hideable, gather = size + gradients + again * itemsize, micro_seconds, 0
         collectives = buckets + 2 * ceil(parameters / zero.prefetch_bucket)
     else:
-        each, hideable, gather = 2 * size, micro_seconds * 2 / 3, size if zero.stage else 0
+        each, hideable, gather = 2 * gradients, micro_seconds * 2 / 3, size if zero.stage else 0
         collectives = buckets
     times = accumulation if zero.stage >= 2 else 1
     one, last = cluster.seconds(each, collectives), cluster.seconds(gather, 1) if gather else 0.0

@@ -4,39 +4,26 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from types import ModuleType
 
 from jsonargparse import ArgumentError
 
-from pipeline import distributed
+from pipeline.errors import ERROR, FAULT, INTERRUPTED, SUCCESS, USAGE, PeerError
 from pipeline.signals import InterruptedRunError
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
-SUCCESS, ERROR, USAGE, FAULT, INTERRUPTED = 0, 1, 2, 70, 75
-"""Exit statuses; 70 and 75 are EX_SOFTWARE and EX_TEMPFAIL of sysexits.h."""
 
 
 def main(run: Callable[[list[str]], None]) -> None:
     """Call `run` with the command line's arguments and exit.
 
-    Exit status 1 for what a user can put right (one line, `error: ...`), 2 for a wrong command line, 75 for a run that
-    was asked to stop and goes on when it is started again, 70 for faults: our own mistakes, and lost ranks, with their
-    traceback. An error that every rank meets alike is printed once.
+    Exit status 0 also after `--help`, 1 for what a user can put right (one line, `error: ...`), 2 for a wrong command
+    line, 75 for a run that was asked to stop and goes on when it is started again, 70 for faults: our own mistakes, and
+    lost ranks, with their traceback. An error that every rank meets alike is printed once.
     """
-    try:
-        run(sys.argv[1:])
-        status = SUCCESS
-    except ArgumentError as error:
-        status = _report(error, USAGE)
-    except distributed.PeerError:
-        status = ERROR
-    except USER_ERRORS as error:
-        status = _report(error, ERROR)
-    except InterruptedRunError:
-        status = INTERRUPTED
-    except BaseException:
-        traceback.print_exc()
-        status = FAULT
-    if status != FAULT:  # among lost ranks, leaving in good order may take for ever
+    status = _status_of(run)
+    distributed = _distributed()
+    if distributed and status != FAULT:  # among lost ranks, leaving in good order may take for ever
         distributed.shutdown()
     # Not sys.exit: gloo and DeepSpeed may leave threads behind whose destruction, as the interpreter ends, aborts the
     # process now and then; a finished run would be reported as failed. All files are closed by now.
@@ -45,9 +32,37 @@ def main(run: Callable[[list[str]], None]) -> None:
     os._exit(status)
 
 
+def _status_of(run: Callable[[list[str]], None]) -> int:
+    """Call `run`, print its error if it has one, and return the exit status."""
+    try:
+        run(sys.argv[1:])
+    except SystemExit as ended:  # argparse, after it has printed the help or the configuration
+        return ended.code if isinstance(ended.code, int) else SUCCESS if ended.code is None else ERROR
+    except PeerError:
+        distributed = _distributed()
+        return distributed.wait_for_reason() if distributed else ERROR
+    except InterruptedRunError:
+        return INTERRUPTED
+    except ArgumentError as error:
+        return _report(error, USAGE)
+    except USER_ERRORS as error:
+        return _report(error, ERROR)
+    except BaseException:
+        traceback.print_exc()
+        if distributed := _distributed():
+            distributed.reason_is_told(FAULT)
+        return FAULT
+    return SUCCESS
+
+
 def _report(error: Exception, status: int) -> int:
-    """Print `error` unless the first rank prints the same one."""
-    alike = not distributed.joined()
-    if not alike or os.environ.get("RANK", "0") == "0":
-        print(f"error: {error}", file=sys.stderr, flush=True)
+    """Print `error`; the ranks that end because of it may then leave."""
+    print(f"error: {error}", file=sys.stderr, flush=True)
+    if distributed := _distributed():
+        distributed.reason_is_told(status)
     return status
+
+
+def _distributed() -> ModuleType | None:
+    """`pipeline.distributed` where something has imported it: it brings torch, which a help text does without."""
+    return sys.modules.get("pipeline.distributed")

@@ -11,15 +11,17 @@ from typing import Any, Literal
 
 from jsonargparse import ActionConfigFile, ArgumentParser, set_parsing_settings
 
-from pipeline.checkpoint import CheckpointConfig
-from pipeline.data.loader import DataConfig
-from pipeline.data.masking import MaskingConfig
-from pipeline.engine import EngineConfig
-from pipeline.families.bert import BertConfig
-from pipeline.metrics import LoggingConfig
-from pipeline.optim.lamb import OptimizerConfig
+from pipeline.families.bert_config import BertConfig
 from pipeline.optim.schedule import ScheduleConfig
-from pipeline.trainer import EvaluationConfig
+from pipeline.sections import (
+    CheckpointConfig,
+    DataConfig,
+    EngineConfig,
+    EvaluationConfig,
+    LoggingConfig,
+    MaskingConfig,
+    OptimizerConfig,
+)
 from preprocessing.files import is_temporary, write_text
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)

@@ -6,19 +6,25 @@ fill MODEL "A [MASK]." ...: the most likely words for each [MASK], from an expor
 """
 
 import json
+import secrets
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from jsonargparse import ArgumentParser
-from safetensors.torch import save_file
 
-from pipeline import checkpoint, command, huggingface
+from pipeline import command
 from pipeline.families import get_family
-from pipeline.model.encoder import EncoderConfig
+from pipeline.sections import EncoderConfig
+from preprocessing.files import read_json
+
+# torch and transformers are imported where they are needed: a help text and a wrong option need neither.
+if TYPE_CHECKING:
+    import torch
+
+    from pipeline.huggingface import Pretrained
 
 
 def convert(arguments: list[str]) -> None:
@@ -47,8 +53,11 @@ def export(source: Path, out: Path) -> None:
     Raises:
         ValueError: the checkpoint is damaged, or `out` exists.
     """
+    from pipeline import checkpoint, huggingface
+
     directory = checkpoint.resolve(source)
     checkpoint.verify(directory)
+    require_listed(directory)
     state = checkpoint.read_state(directory)
     family = get_family(state["family"])
     weights = dict(checkpoint.Reader(directory).tensors())
@@ -58,36 +67,57 @@ def export(source: Path, out: Path) -> None:
     print(f"{directory} -> {out}")
 
 
-def import_model(model: Path, out: Path, family: str = "bert") -> None:
+def require_listed(directory: Path) -> None:
+    """Raises ValueError where a checkpoint's tokenizer holds a file that its manifest does not vouch for."""
+    listed = read_json(directory / "manifest.json")["files"]
+    for path in sorted((directory / "tokenizer").iterdir()):
+        if str(path.relative_to(directory)) not in listed:
+            raise ValueError(f"{path}: not in the checkpoint's manifest.json, so it was added later; remove it")
+
+
+def import_model(model: Path, out: Path, family: str = "bert", allow_pickle: bool = False) -> None:
     """Write a Hugging Face model as a checkpoint that a recipe's `init_from` takes.
 
     Args:
         model: directory that transformers saved, with pre-training heads and tokenizer.
         out: new checkpoint directory.
         family: which family to read it as.
+        allow_pickle: read pytorch_model.bin, as tensors only, where there is no safetensors file.
 
     Raises:
         ValueError: the model is not of this family, or `out` exists.
     """
+    from pipeline import huggingface, model_files
+
     if out.exists():
         raise ValueError(f"{out} exists; choose another directory or remove it")
-    pretrained = huggingface.load(get_family(family), model)
-    temporary = out.with_name(f".{out.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    (temporary / ".tokenizer").mkdir(parents=True)
-    for name in huggingface.TOKENIZER_FILES:
-        if (model / name).is_file():
-            shutil.copy(model / name, temporary / ".tokenizer" / name)
+    pretrained = huggingface.load(get_family(family), model, allow_pickle)
+    model_files.tokenizer_files(model)
+    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        (temporary / ".tokenizer").mkdir(parents=True)
+        huggingface.copy_tokenizer(model, temporary / ".tokenizer", pretrained.config.max_position_embeddings)
+        write_imported(pretrained, temporary, out, family)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    print(f"{model} -> {out}")
+
+
+def write_imported(pretrained: "Pretrained", temporary: Path, out: Path, family: str) -> None:
+    """Publish an imported model as the checkpoint `out`."""
+    from safetensors.torch import save_file
+
+    from pipeline import checkpoint
+
     parameters = unique(pretrained.state_dict)
     path = temporary / "rank-00000.safetensors"
     save_file({f"weight|{name}|0": value.reshape(-1).contiguous() for name, value in parameters.items()}, path)
     state = imported_state(family, pretrained.config, pretrained.vocab_size, parameters)
     checkpoint.publish(temporary, out, state, {path.name: checkpoint.describe(path)}, temporary / ".tokenizer")
-    print(f"{model} -> {out}")
 
 
 def imported_state(
-    family: str, config: EncoderConfig, vocab_size: int, parameters: dict[str, torch.Tensor]
+    family: str, config: EncoderConfig, vocab_size: int, parameters: dict[str, "torch.Tensor"]
 ) -> dict[str, Any]:
     """state.json of a checkpoint that no run of ours wrote."""
     return {
@@ -102,7 +132,7 @@ def imported_state(
     }
 
 
-def unique(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def unique(state_dict: dict[str, "torch.Tensor"]) -> dict[str, "torch.Tensor"]:
     """The parameters once each: tied ones under their first name."""
     seen: set[int] = set()
     kept = {}
@@ -121,6 +151,8 @@ def fill(model: Path, texts: list[str], top: int = 5) -> None:
         texts: sentences with one or more [MASK] each.
         top: how many words to show for each.
     """
+    from pipeline import huggingface
+
     for text in texts:
         print(text)
         for words in huggingface.fill_masks(model, text, top):
@@ -135,6 +167,7 @@ def model_card(name: str, state: dict[str, Any]) -> str:
         for key in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
         if key in metrics.get("heldout", {})
     )
+    optimizer = OPTIMIZERS.get(state.get("recipe", {}).get("optimizer", {}).get("name"), "imported weights")
     return f"""---
 library_name: transformers
 tags: [{state["family"]}, fill-mask]
@@ -142,7 +175,7 @@ tags: [{state["family"]}, fill-mask]
 # {name}
 
 {state["family"]} with {json.dumps(state["model"])} and a vocabulary of {state["vocab_size"]:,} words, trained for
-{state["step"]:,} steps on {state["consumed_samples"]:,} samples ({state.get("precision", "fp32")}, LAMB).
+{state["step"]:,} steps on {state["consumed_samples"]:,} samples ({state.get("precision", "fp32")}, {optimizer}).
 
 | held out | |
 |---|---|
@@ -163,6 +196,8 @@ The recipe that trained it:
 """
 
 
+OPTIMIZERS = {"lamb": "LAMB", "adamw": "AdamW"}
+"""Names as people write them, by the recipe's."""
 COMMANDS: dict[str, Callable[..., None]] = {"export": export, "import": import_model, "fill": fill}
 
 if __name__ == "__main__":

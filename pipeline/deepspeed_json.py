@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ RECIPE_OWNS = {
 
 _OFFLOAD = "the optimizer needs its partitions on the device of the weights; remove it, or use a higher ZeRO stage"
 _MASTERS = "the optimizer needs fp32 master weights and moments; remove it"
+_SUMS = "gradients are added in fp32, over micro-batches and over ranks; remove it"
+_PARTS = "each micro-batch's loss is its part of the global mean, so gradients are added up as they are; remove it"
 _AUTOCAST = "fp16's gradient scaler skips steps on some ranks only; set it to bfloat16, or use the fp16 section instead"
 UNSUPPORTED: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("zero_optimization.offload_optimizer.device", (None, "none"), _OFFLOAD),
@@ -31,8 +34,20 @@ UNSUPPORTED: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("bf16.bf16_master_weights_and_grads", (None, False), _MASTERS),
     ("bf16.bf16_optimizer_states", (None, False), _MASTERS),
     ("fp16.fp16_master_weights_and_grads", (None, False), _MASTERS),
+    ("data_types.grad_accum_dtype", (None, "fp32", "float32", "float", "torch.float32"), _SUMS),
+    ("communication_data_type", (None, "fp32"), _SUMS),
+    ("zero_optimization.zero_quantized_gradients", (None, False), _SUMS),
+    ("torch_autocast.lower_precision_safe_modules", (None, []), _SUMS),
+    ("gradient_allreduce_op", (None,), _PARTS),
+    ("prescale_gradients", (None, False), _PARTS),
+    ("gradient_predivide_factor", (None, 1), _PARTS),
+    ("zero_optimization.compute_grad_norm", (None, True), "clipping needs the norm; remove it"),
+    ("bf16.check_grad_overflow", (None, True), "a NaN would reach the weights; remove it"),
 )
 """Key, the values under which the update is exact, and what to do about any other."""
+
+MONITORS = {"wandb": "wandb", "comet": "comet_ml"}
+"""Section that turns on one of DeepSpeed's monitors -> the package that it needs; CSV files need none."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +140,23 @@ def refuse(settings: dict[str, Any], path: Path) -> None:
     dtype = _look_up(settings, "torch_autocast.dtype")
     if _look_up(settings, "torch_autocast.enabled") and dtype not in ("bfloat16", "bf16"):
         raise ValueError(f"{path}: torch_autocast.dtype = {json.dumps(dtype)} is not supported: {_AUTOCAST}")
+
+
+def require_monitors(settings: dict[str, Any], path: Path) -> None:
+    """Stop where a monitor is turned on whose package is missing: DeepSpeed would notice on rank 0 alone.
+
+    Raises:
+        ValueError: names the file, the key, and the remedy.
+    """
+    for section, package in MONITORS.items():
+        if not _look_up(settings, f"{section}.enabled"):
+            continue
+        found = find_spec(package)
+        if found is None or found.origin is None:  # a directory without code, such as the wandb/ of earlier runs
+            raise ValueError(
+                f"{path}: {section}.enabled = true, but {package} is not installed: pip install {package}, or set it "
+                "to false"
+            )
 
 
 def _look_up(settings: dict[str, Any], dotted: str) -> Any:

@@ -4,7 +4,7 @@ import ipaddress
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -12,19 +12,23 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from pipeline.errors import ERROR, PeerError
+
 T = TypeVar("T")
+
+
+_REASON = "why the ranks end"
+_SECONDS_FOR_REASON = 20
 
 
 class _Control:
     group: Any = None
+    """Process group of what the ranks tell each other; None stands for the default group."""
+    store: Any = None
+    """Where the ranks find each other; None in a process that is alone."""
 
 
 _control = _Control()
-"""The process group of `open_control`; None stands for the default group."""
-
-
-class PeerError(RuntimeError):
-    """Another rank failed; its own message says why."""
 
 
 def joined() -> bool:
@@ -79,9 +83,11 @@ def join(backend: str, timeout: timedelta) -> None:
         return
     if os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True":
         dist.init_process_group(backend, timeout=timeout)
+        host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+        _control.store = dist.TCPStore(host, port, size, is_master=False, timeout=timeout, wait_for_workers=False)
     else:
-        store = _store(number, size, timeout)
-        dist.init_process_group(backend, store=store, rank=number, world_size=size, timeout=timeout)
+        _control.store = _store(number, size, timeout)
+        dist.init_process_group(backend, store=_control.store, rank=number, world_size=size, timeout=timeout)
     # The control group is over gloo, in host memory: what the ranks tell each other waits for no device.
     _control.group = dist.new_group(backend="gloo", timeout=timeout)
 
@@ -158,7 +164,26 @@ def shutdown() -> None:
     """Leave the process group; without it gloo's threads abort the interpreter's exit."""
     if joined():
         dist.destroy_process_group()
-    _control.group = None
+    _control.group = _control.store = None
+
+
+def reason_is_told(status: int) -> None:
+    """Say that this rank has printed the error for which all ranks end with this exit status."""
+    if _control.store is not None:
+        with suppress(RuntimeError):  # rank 0, which serves the store, may be gone
+            _control.store.set(_REASON, str(status))
+
+
+def wait_for_reason() -> int:
+    """The exit status, once another rank has printed its error.
+
+    A launcher kills all ranks as soon as the first one has ended, and it takes that one's status for the job's.
+    """
+    if _control.store is not None:
+        with suppress(RuntimeError):
+            _control.store.wait([_REASON], timedelta(seconds=_SECONDS_FOR_REASON))
+            return int(_control.store.get(_REASON))
+    return ERROR
 
 
 @contextmanager

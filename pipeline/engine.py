@@ -6,55 +6,30 @@ has one home, so a JSON that sets a batch size, clipping or an optimizer is refu
 
 import ctypes
 import logging
+import math
 import os
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 import deepspeed
 import torch
 from deepspeed.accelerator import get_accelerator
+from deepspeed.runtime import bf16_optimizer
 from torch import Tensor, nn
 
 from pipeline import distributed, launch
-from pipeline.deepspeed_json import find, load
+from pipeline.accumulation import sum_in_fp32, updates_all_at_once, with_fp32_sums
+from pipeline.deepspeed_json import Zero, find, load, require_monitors
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
 from pipeline.optim.shards import Parts, Shard
 from pipeline.optim.zero import Binding, bind
+from pipeline.sections import EngineConfig
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class EngineConfig:
-    """How DeepSpeed runs the model."""
-
-    deepspeed: str = "ds_configs/zero2_{precision}.json"
-    """DeepSpeed JSON, relative to the working directory or the repository; `{precision}` is filled in."""
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Which JSON is taken for `{precision}`; auto is bf16 where the device computes it natively, else fp32."""
-    tf32: bool = False
-    """In fp32: products read their factors in TensorFloat-32 (10 bits of mantissa), on devices that have it."""
-    timeout_minutes: float = 30
-    """Minutes without progress after which a rank writes the stacks of its threads to its log and ends; a collective
-    waits a minute longer for the other ranks."""
-    max_skipped_steps: int = 20
-    """Steps in a row with infinite or NaN gradients that end the run; they are skipped, as fp16's loss scaling needs.
-    """
-
-    def __post_init__(self) -> None:
-        if "{precision}" not in self.deepspeed and self.precision != "auto":
-            raise ValueError(
-                f"engine.precision = {self.precision}, but engine.deepspeed = {self.deepspeed} has no {{precision}} "
-                "to fill in; the JSON already says the precision: drop one of the two"
-            )
-        if self.timeout_minutes <= 0:
-            raise ValueError(f"engine.timeout_minutes = {self.timeout_minutes}: must be above 0")
-        if self.max_skipped_steps < 1:
-            raise ValueError(f"engine.max_skipped_steps = {self.max_skipped_steps}: must be at least 1")
 
 
 @dataclass
@@ -67,7 +42,6 @@ class Engine:
     precision: str
     zero_stage: int
     device: torch.device
-    _bare_norm: Tensor | None = None
 
     @property
     def module(self) -> nn.Module:
@@ -86,24 +60,24 @@ class Engine:
     def backward(self, loss: Tensor) -> None:
         """Accumulate the gradient of `loss`, this micro-batch's part of the *global* mean (law 3).
 
-        DeepSpeed averages over ranks, and would over accumulation steps; parts of one mean must be added up instead.
+        DeepSpeed would average over accumulation steps and over ranks; parts of one mean must be added up instead
+        (`pipeline.accumulation`).
         """
-        self.deepspeed.backward(loss * distributed.world_size(), scale_wrt_gas=False)
+        if self.zero_stage == 0 and self.precision == "fp16":
+            # DeepSpeed 0.19.8 divides the gradients by the loss scale here too, but scales the loss under ZeRO only.
+            loss = loss * self.deepspeed.optimizer.loss_scale
+        self.deepspeed.backward(loss, scale_wrt_gas=False)
 
     def step(self, lr: float) -> None:
         """After each micro-batch: the optimizer's update at the last one of a global batch, otherwise bookkeeping."""
         self.optimizer.set_lr(lr)
-        if self.deepspeed.optimizer is self.optimizer and self.deepspeed.is_gradient_accumulation_boundary():
-            # Stage 0 in fp32 has no wrapper that keeps the norm and skips a step whose gradients are not finite.
-            norms = torch._foreach_norm([p.grad for p in self.module.parameters() if p.grad is not None])
-            self._bare_norm = torch.linalg.vector_norm(torch.stack(norms))
-            self.optimizer.overflow = not bool(torch.isfinite(self._bare_norm))
         self.deepspeed.step()
 
     def grad_norm(self) -> float:
         """Global gradient norm of the last update, before clipping; infinite if the update was skipped."""
-        norm = self.deepspeed.get_global_grad_norm() if self._bare_norm is None else self._bare_norm
-        return float(norm or 0.0)
+        if self.optimizer.clips:
+            return math.inf if self.deepspeed.optimizer.overflow else self.optimizer.grad_norm
+        return float(self.deepspeed.get_global_grad_norm() or 0.0)
 
     def trust_ratios(self) -> dict[str, Tensor]:
         """LAMB's ratios of the last update by tensor, on the device."""
@@ -148,9 +122,14 @@ def start(config: EngineConfig) -> torch.device:
     backend = accelerator.communication_backend_name() if accelerator.device_name() != "cpu" else "gloo"
     distributed.join(backend, timeout)
     deepspeed.init_distributed(dist_backend=backend, timeout=timeout, verbose=False)
-    local_rank = int(os.environ.get("LOCAL_RANK", 0))
-    accelerator.set_device(local_rank)
-    return torch.device(accelerator.device_name(local_rank))
+    if accelerator.device_name() == "cpu":
+        return torch.device("cpu")
+    with distributed.together("choose a device"):
+        index = launch.visible_device(os.environ, accelerator.device_count())
+    # DeepSpeed takes the number of its device from there, and insists that Open MPI's own is the same.
+    os.environ.update({name: str(index) for name in ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK") if name in os.environ})
+    accelerator.set_device(index)
+    return torch.device(accelerator.device_name(index))
 
 
 def quiet_libraries() -> None:
@@ -160,6 +139,7 @@ def quiet_libraries() -> None:
     # It warns of any optimizer that is not its own; what LAMB needs under ZeRO is what `pipeline.optim.zero` does.
     log.addFilter(lambda record: "untested optimizer" not in record.getMessage())
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
+    bf16_optimizer.see_memory_usage = lambda *args, **kwargs: None  # prints the machine's memory at each start
 
 
 def _prepare_cpu() -> None:
@@ -210,23 +190,26 @@ def build(
     Raises:
         ValueError: the layout of DeepSpeed's partitions is not understood.
     """
-    settings = settings | {
+    stage, precision = Zero.of(settings).stage, precision_of(settings)
+    clips = updates_all_at_once(stage, precision)
+    settings = with_fp32_sums(settings, stage, precision) | {
         "train_micro_batch_size_per_gpu": micro_batch_size,
         "gradient_accumulation_steps": accumulation_steps,
         "train_batch_size": micro_batch_size * accumulation_steps * distributed.world_size(),
-        "gradient_clipping": optimizer_config.max_grad_norm,
+        "gradient_clipping": 0.0 if clips else optimizer_config.max_grad_norm,
         "steps_per_print": 2**31,
     }
     model.to(device)
-    optimizer = ShardedOptimizer(parameter_groups(model, no_weight_decay), optimizer_config)
+    optimizer = ShardedOptimizer(parameter_groups(model, no_weight_decay), optimizer_config, clips=clips)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
+    sum_in_fp32(engine, stage, precision)
     binding = bind(engine, optimizer, distributed.all_reduce_sum_, parts)
     return Engine(
         deepspeed=engine,
         optimizer=optimizer,
         binding=binding,
-        precision=precision_of(settings),
-        zero_stage=int(settings.get("zero_optimization", {}).get("stage", 0)),
+        precision=precision,
+        zero_stage=stage,
         device=device,
     )
 
@@ -243,10 +226,12 @@ def read_settings(config: EngineConfig) -> dict[str, Any]:
     """The DeepSpeed JSON that the recipe asks for.
 
     Raises:
-        ValueError: it is missing, malformed, sets what the recipe owns, or leaves `tf32` nothing to do.
+        ValueError: it is missing, malformed, sets what the recipe owns, turns on a monitor that is not installed, or
+            leaves `tf32` nothing to do.
     """
     path = find(config.deepspeed.format(precision=choose_precision(config.precision)))
     settings = load(path)
+    require_monitors(settings, path)
     if config.tf32 and precision_of(settings) != "fp32":
         raise ValueError(
             f"engine.tf32 = true, but {path} trains in {precision_of(settings)}, whose products are narrower than "

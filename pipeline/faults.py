@@ -5,13 +5,14 @@
 """
 
 import os
-import signal
-import time
 from collections import Counter
-from itertools import count
+
+from preprocessing.faults import act
 
 POINTS = (
+    "starting",
     "metrics trimmed",
+    "held-out batch",
     "step begun",
     "gradients added up",
     "step done",
@@ -31,7 +32,7 @@ _reached: Counter[str] = Counter()
 def reach(point: str) -> None:
     """Note that `point` is reached, and do there what PIPELINE_FAULT asks for.
 
-    Actions: `kill` (SIGKILL to this process), `hang` (never go on), `full` (as if the disk were full).
+    The actions are those of `preprocessing.faults.act`.
     """
     wanted = os.environ.get("PIPELINE_FAULT")
     if wanted is None:
@@ -40,14 +41,5 @@ def reach(point: str) -> None:
     if place not in POINTS:
         raise ValueError(f"PIPELINE_FAULT = {wanted}: no point is called {place!r}; there are {', '.join(POINTS)}")
     _reached[point] += 1
-    if (place, int(rank), int(nth)) != (point, int(os.environ.get("RANK", 0)), _reached[point]):
-        return
-    if action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    elif action == "hang":
-        for _ in count():
-            time.sleep(1)
-    elif action == "full":
-        raise OSError(28, "No space left on device", point)
-    else:
-        raise ValueError(f"PIPELINE_FAULT = {wanted}: no action is called {action!r}; there are kill, hang, full")
+    if (place, int(rank), int(nth)) == (point, int(os.environ.get("RANK", 0)), _reached[point]):
+        act(action, f"PIPELINE_FAULT = {wanted}")

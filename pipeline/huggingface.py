@@ -3,9 +3,10 @@
 An export is a directory that `transformers` loads with no code of ours: `config.json`, `model.safetensors`, the
 tokenizer's files and `README.md`, the model card. Parameter names and configuration fields are each family's
 (`families/<name>.py`); this file knows how a directory is written and read, and is the only one below the tasks that
-imports `transformers`.
+imports `transformers`. What is read comes through `model_files`, so that no file of a model directory is executed.
 """
 
+import json
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -17,23 +18,10 @@ import torch
 import transformers
 from torch import Tensor
 
+from pipeline import model_files
 from pipeline.families.base import Family
 from pipeline.model.encoder import EncoderConfig
 from preprocessing.files import flush
-
-# What a tokenizer may consist of in a Hugging Face directory; no tokenizer has all of them.
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "spiece.model",
-    "spm.model",
-)
-
 
 # Bars and load reports for directories of one file; what they report is checked here.
 transformers.utils.logging.disable_progress_bar()
@@ -58,13 +46,14 @@ def export(
 ) -> None:
     """Writes a model as a Hugging Face directory, which appears whole or not at all.
 
-    `AutoModel`, `AutoTokenizer`, the family's pre-training class and the classes for its tasks load it.
+    `AutoModel`, `AutoTokenizer`, the family's pre-training class and the classes for its tasks load it. The tokenizer
+    cuts texts at the model's longest sequence, whatever `tokenizer_dir` says.
 
     Args:
         family: the model's family.
         state_dict: all of the model's parameters, on any device; written in their own type.
         config: the model's configuration.
-        tokenizer_dir: holds the tokenizer as `transformers` loads it; its files are copied as they are.
+        tokenizer_dir: holds the tokenizer as `transformers` loads it.
         out_dir: must not exist yet; its parent must.
         card: text of the model card, Markdown.
 
@@ -87,42 +76,85 @@ def export(
     model = _assemble(family, fields, family.to_huggingface(state_dict))
     with _atomic_directory(out_dir) as temporary:
         model.save_pretrained(temporary)
-        for name in TOKENIZER_FILES:
-            if (tokenizer_dir / name).is_file():
-                shutil.copy(tokenizer_dir / name, temporary / name)
+        copy_tokenizer(tokenizer_dir, temporary, config.max_position_embeddings)
         (temporary / "README.md").write_text(card, encoding="utf-8")
 
 
-def load(family: Family, directory: Path) -> Pretrained:
+def copy_tokenizer(source: Path, target: Path, max_length: int | None = None) -> None:
+    """Copies the files of a tokenizer, checked, and nothing else of the directory.
+
+    Args:
+        source: directory that holds them.
+        target: directory to copy them to.
+        max_length: longest sequence of the model in tokens, which the copy is to state; None: as the source states it.
+    """
+    for path in model_files.tokenizer_files(source):
+        shutil.copyfile(path, target / path.name)
+    if max_length is not None:
+        path = target / model_files.TOKENIZER_CONFIG
+        settings = model_files.read_json(path) if path.exists() else {}
+        text = json.dumps(settings | {"model_max_length": max_length}, indent=2, sort_keys=True, ensure_ascii=False)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def load(family: Family, directory: Path, allow_pickle: bool = False) -> Pretrained:
     """Reads a model that `transformers` wrote, to go on training it here.
 
     Args:
         family: the family to read it as.
         directory: holds `config.json` and the weights of the family's pre-training class, heads included.
+        allow_pickle: whether `pytorch_model.bin` may be read, as tensors only, where there is no safetensors file.
 
     Returns:
         The parameters in fp32 under our names, the configuration and the vocabulary's size.
 
     Raises:
-        ValueError: there is no such directory, its configuration asks for what the family does not compute, or the
-            pre-training heads are missing.
+        ValueError: there is no such directory, its configuration asks for what the family does not compute, a tensor
+            is missing, superfluous, of another shape than the configuration says, or not finite.
     """
-    if not (directory / "config.json").is_file():
-        raise ValueError(f"{directory} has no config.json: name a directory that save_pretrained or an export wrote")
-    settings = transformers.AutoConfig.from_pretrained(directory)
+    fields = model_files.read_config(directory)
+    default = getattr(transformers, family.huggingface_class).config_class().to_dict()
+    files = model_files.weight_files(directory, allow_pickle)
     try:
-        config = family.config_from_huggingface(settings.to_dict())
+        config = family.config_from_huggingface(default | fields)
+        outlines = _outlines(family, files)
+        vocab_size = _vocab_size(family, outlines)
+        if fields.get("vocab_size", vocab_size) != vocab_size:
+            raise ValueError(
+                f"config.json: vocab_size = {fields['vocab_size']!r}, but the weights hold {vocab_size} tokens"
+            )
+        _require_shapes(family, config, vocab_size, outlines)
+        state_dict = family.from_huggingface(model_files.values(files))
     except ValueError as error:
-        raise ValueError(f"{directory}: {error}") from error
-    model_class = getattr(transformers, family.huggingface_class)
-    model, report = model_class.from_pretrained(directory, dtype=torch.float32, output_loading_info=True)
-    if report["missing_keys"]:
+        raise ValueError(f"{directory}: {error}") from None
+    return Pretrained(state_dict, config, vocab_size)
+
+
+def _outlines(family: Family, files: list[Path]) -> dict[str, Tensor]:
+    """The parameters under our names, without memory."""
+    outlines = model_files.outlines(files)
+    try:
+        return family.from_huggingface(outlines)
+    except ValueError as error:
+        raise ValueError(f"{error}; training goes on from a {family.huggingface_class}, saved with its heads") from None
+
+
+def _require_shapes(family: Family, config: EncoderConfig, vocab_size: int, found: Mapping[str, Tensor]) -> None:
+    """Raises ValueError unless the parameters are those of the configuration; no memory is taken for either."""
+    layers = family.count_layers(found)
+    if layers != config.num_hidden_layers:
         raise ValueError(
-            f"{directory} lacks {', '.join(sorted(report['missing_keys']))}: training can only go on from a "
-            f"{family.huggingface_class}, whose heads were saved with it"
+            f"config.json: num_hidden_layers = {config.num_hidden_layers}, but the weights hold {layers} layers"
         )
-    state_dict = family.from_huggingface(model.state_dict())
-    return Pretrained(state_dict, config, _vocab_size(family, state_dict))
+    try:
+        with torch.device("meta"):
+            expected = family.build(config, vocab_size).state_dict()
+    except RuntimeError as error:  # a size beyond 64 bits
+        raise ValueError(f"config.json: no model has these sizes ({str(error).splitlines()[0]})") from None
+    for name, value in expected.items():
+        if name not in found or found[name].shape != value.shape:
+            shape = tuple(found[name].shape) if name in found else "missing"
+            raise ValueError(f"{name} is {shape} in the weights, {tuple(value.shape)} according to config.json")
 
 
 def fill_masks(directory: Path, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
@@ -137,14 +169,19 @@ def fill_masks(directory: Path, text: str, top: int = 5) -> list[list[tuple[str,
         For each mask token, from left to right, tokens and their probabilities, the likeliest first.
 
     Raises:
-        ValueError: there is no such directory, or no mask token in `text` (or only beyond the longest sequence).
+        ValueError: there is no such directory or no model in it, or no mask token in `text` (or only beyond the
+            longest sequence).
     """
     tokenizer = _load_tokenizer(directory)
-    inputs = tokenizer(text, return_tensors="pt", truncation=True)
+    model = _load_masked_lm(directory)
+    length = min(tokenizer.model_max_length, _longest_sequence(model))
+    inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=length)
     masked = inputs["input_ids"][0] == tokenizer.mask_token_id  # (T,)
     if not masked.any():
-        raise ValueError(f"{text!r} has no {tokenizer.mask_token}: put one where a word is to be guessed")
-    model = transformers.AutoModelForMaskedLM.from_pretrained(directory).eval()
+        raise ValueError(
+            f"{text!r} has no {tokenizer.mask_token} in its first {length} tokens: put one where a word is to be "
+            "guessed"
+        )
     with torch.inference_mode():
         logits = model(**inputs).logits[0, masked].float()  # (M, V)
     best = logits.softmax(1).topk(min(top, logits.shape[1]))
@@ -161,9 +198,49 @@ def _vocab_size(family: Family, state_dict: Mapping[str, Tensor]) -> int:
 
 
 def _load_tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
-    if not directory.is_dir():
-        raise ValueError(f"{directory} is no directory: name one that holds a tokenizer (tokenizer.json)")
-    return transformers.AutoTokenizer.from_pretrained(directory)
+    """The tokenizer, from its checked files alone."""
+    checked = model_files.tokenizer_files(directory)
+    if config := model_files.find(directory, model_files.CONFIG):  # names the class where the tokenizer does not
+        model_files.read_json(config)
+        checked.append(config)
+    with model_files.only(checked) as files:
+        return _loaded(transformers.AutoTokenizer, files, directory)
+
+
+def _load_masked_lm(directory: Path) -> transformers.PreTrainedModel:
+    """The masked language model of a directory, from safetensors and a configuration that fits them."""
+    fields, weights = model_files.read_config(directory), model_files.weight_files(directory)
+    layers, tensors = fields.get("num_hidden_layers", 0), model_files.outlines(weights)
+    if not isinstance(layers, int) or layers > len(tensors):
+        raise ValueError(
+            f"{directory / model_files.CONFIG}: num_hidden_layers = {layers!r}, but the weights hold "
+            f"{len(tensors)} tensors"
+        )
+    extra = [path for name in (model_files.CONFIG, model_files.INDEX) if (path := model_files.find(directory, name))]
+    with model_files.only([*weights, *extra]) as files:
+        options = {"use_safetensors": True, "attn_implementation": "eager", "output_loading_info": True}
+        model, report = _loaded(transformers.AutoModelForMaskedLM, files, directory, **options)
+    if report["missing_keys"]:
+        raise ValueError(f"{directory} lacks {sorted(report['missing_keys'])[0]}: it is no masked language model")
+    return model.eval()
+
+
+def _loaded(auto_class: Any, files: Path, directory: Path, **options: Any) -> Any:
+    """What an Auto class makes of checked files; its many kinds of errors as one that names the directory."""
+    try:
+        return auto_class.from_pretrained(files, local_files_only=True, trust_remote_code=False, **options)
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(str(files), str(directory))
+        raise ValueError(f"{directory}: transformers cannot load it ({type(error).__name__}: {reason})") from None
+
+
+def _longest_sequence(model: transformers.PreTrainedModel) -> int:
+    """Tokens of the longest sequence that the model reads."""
+    positions = getattr(model.config, "max_position_embeddings", None) or 512
+    embeddings = getattr(model.base_model.embeddings, "position_embeddings", None)
+    # RoBERTa's positions begin behind the padding token's.
+    padding = getattr(embeddings, "padding_idx", None)
+    return int(positions) if padding is None else int(positions) - padding - 1
 
 
 def _assemble(

@@ -26,6 +26,38 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if name not in environment}
 
 
+def world_size(environment: Mapping[str, str]) -> int:
+    """Number of processes that the launcher has started, 1 without one; before they have met.
+
+    An address that is missing is no reason not to know it: meeting the others will say so.
+    """
+    for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"):
+        if name in environment:
+            return int(environment[name])
+    return 1
+
+
+def visible_device(environment: Mapping[str, str], visible: int) -> int:
+    """Which of the GPUs that this process sees is its own.
+
+    Args:
+        environment: with LOCAL_RANK.
+        visible: how many it sees. One: where a site shows each task its own, they are all number 0.
+
+    Raises:
+        ValueError: it sees several, but fewer than there are ranks here.
+    """
+    local_rank = int(environment.get("LOCAL_RANK", 0))
+    if visible == 1:
+        return 0
+    if local_rank >= visible:
+        raise ValueError(
+            f"LOCAL_RANK = {local_rank}: this machine shows {visible} GPUs to this rank, number {local_rank + 1} here; "
+            f"start at most {visible} ranks on each machine"
+        )
+    return local_rank
+
+
 def _of_open_mpi(environment: Mapping[str, str]) -> dict[str, str]:
     names = {"RANK": "RANK", "LOCAL_RANK": "LOCAL_RANK", "WORLD_SIZE": "SIZE", "LOCAL_WORLD_SIZE": "LOCAL_SIZE"}
     found = {name: environment[f"OMPI_COMM_WORLD_{theirs}"] for name, theirs in names.items()}

@@ -48,7 +48,7 @@ class Estimate:
     moments: int
     """Two fp32 numbers per weight of the partition."""
     gradients: int
-    """In the model's type, and in fp32 while the optimizer takes its step."""
+    """In the model's type as they come, and their sums in fp32."""
     buckets: int
     """DeepSpeed's communication buffers, and its copies of gradients for them."""
     gathered: int
@@ -97,7 +97,7 @@ def estimate(
     """
     dtype = DTYPES[precision]
     kept = activations(config, vocab_size, batch, dtype, torch.device(kind))
-    blocks = StepBlocks(parameters, kept, zero, dtype.itemsize, world_size, kind == "cpu")
+    blocks = StepBlocks(parameters, kept, zero, precision, world_size, kind == "cpu")
     timeline = blocks.write(config.checkpointed_layers, accumulating)
     live, phase = timeline.most_live()
     if kind == "cpu":

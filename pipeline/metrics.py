@@ -5,7 +5,6 @@ import math
 import resource
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,34 +14,9 @@ from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from pipeline import distributed, faults
+from pipeline.devices import PEAK_TFLOPS
+from pipeline.sections import LoggingConfig
 from preprocessing.files import write_text
-
-PEAK_TFLOPS = {
-    "V100": 125,
-    "A100": 312,
-    "H100 PCIe": 756,
-    "H100": 989,
-    "H200": 989,
-    "B200": 2250,
-}
-"""Dense bf16 (V100: fp16) tensor-core peak per device, from NVIDIA's data sheets (SXM unless named)."""
-
-
-@dataclass(frozen=True)
-class LoggingConfig:
-    """What is written while training."""
-
-    every: int = 10
-    """Optimizer steps between lines of metrics.jsonl, averaged over them."""
-    tensorboard: bool = True
-    """Also write TensorBoard event files to the run's tensorboard/."""
-    peak_tflops: float = 0.0
-    """Peak of one device in TFLOP/s, for MFU; 0 takes it from a table of GPUs. What is not in it is measured when a run
-    starts: the rate of large products in the run's precision, by every rank at once."""
-
-    def __post_init__(self) -> None:
-        if self.every < 1:
-            raise ValueError(f"logging.every = {self.every}: must be at least 1")
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype, override_tflops: float = 0.0) -> float:

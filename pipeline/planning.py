@@ -5,6 +5,7 @@ while they compute. Communication that nothing hides comes on top.
 """
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -21,12 +22,13 @@ from pipeline.deepspeed_json import Zero, find, load
 from pipeline.engine import DTYPES
 from pipeline.families import get_family
 from pipeline.memory import Estimate, estimate
+from pipeline.plan_options import GIB, STAGES, usable
 from pipeline.step_blocks import Parameters
 from preprocessing.schema import MANIFEST_NAME, Manifest
 from preprocessing.shards import read_manifest
 
-GIB = 2**30
-STAGES = (0, 1, 2, 3)
+BERT_VOCABULARY = 30_522
+"""Tokens of the published one, and of the one that `python -m preprocessing` trains unless told otherwise."""
 BUSY_TOKENS = 8192
 """Tokens of a micro-batch from which on a larger one makes a GPU hardly faster; an assumption."""
 RECOMPUTATION = 4 / 3
@@ -43,6 +45,8 @@ class Samples:
     """Longest sample, in tokens with special ones."""
     mean_tokens: float
     """Mean length of a sample, in tokens with special ones."""
+    assumed: tuple[str, ...] = ()
+    """What of it is assumed, because there are no samples yet, and the options that say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -113,28 +117,30 @@ class Timing:
         return self.compute + self.traffic.exposed
 
 
-def read_samples(
-    recipe: Recipe, seq_length: int | None, mean_tokens: float | None, vocab_size: int | None, name: str
-) -> Samples:
-    """From the recipe's samples where they exist; what is given has precedence.
-
-    Raises:
-        ValueError: the samples do not exist, and not all is given.
-    """
-    if (Path(recipe.data.samples) / MANIFEST_NAME).is_file():
-        manifest: Manifest = read_manifest(Path(recipe.data.samples))
+def read_samples(recipe: Recipe, seq_length: int | None, mean_tokens: float | None, vocab_size: int | None) -> Samples:
+    """From the recipe's samples where they exist; what is given has precedence, and what is not known is assumed."""
+    directory, assumed = Path(recipe.data.samples), []
+    if (directory / MANIFEST_NAME).is_file():
+        manifest: Manifest = read_manifest(directory)
         train = manifest.splits["train"]
         vocab_size, seq_length = vocab_size or manifest.vocab_size, seq_length or manifest.max_seq_length
         if mean_tokens is None and train.rows:
             mean_tokens = train.tokens / train.rows + NUM_SPECIAL
-    for option, value in (("--seq_length", seq_length), ("--vocab_size", vocab_size)):
-        if value is None:
-            raise ValueError(
-                f"{name}: data.samples = {recipe.data.samples} does not exist (no {MANIFEST_NAME}), so the lengths of "
-                f"its samples are not known; give {option}, or build the samples first"
-            )
-    assert seq_length is not None and vocab_size is not None, "checked above"
-    return Samples(vocab_size, seq_length, min(mean_tokens or seq_length, seq_length))
+    if seq_length is None:
+        seq_length, source = length_by_name(directory, recipe.model.max_position_embeddings)
+        assumed.append(f"up to {seq_length} tokens a sample ({source}; --seq_length)")
+    if vocab_size is None:
+        vocab_size = BERT_VOCABULARY
+        assumed.append(f"a vocabulary of {vocab_size:,} (BERT's; --vocab_size)")
+    return Samples(vocab_size, seq_length, min(mean_tokens or seq_length, seq_length), tuple(assumed))
+
+
+def length_by_name(samples: Path, longest: int) -> tuple[int, str]:
+    """Length of samples that do not exist yet, and what says so: their directory's name, else the model's positions."""
+    named = re.fullmatch(r"samples(\d+)(-\w+)?", samples.name)
+    if named and int(named[1]) <= longest:
+        return int(named[1]), "the name of data.samples"
+    return longest, "model.max_position_embeddings"
 
 
 @cache
@@ -270,8 +276,3 @@ def remedy(
         f"micro-batch of 1 needs {least / GIB:.1f} GiB on each, {usable(device, headroom) / GIB:.1f} are usable; "
         + (f"it fits with {' or '.join(remedies)}" if remedies else "choose a smaller model")
     )
-
-
-def usable(device: Device, headroom: float) -> float:
-    """Bytes of a GPU's memory that a plan may fill."""
-    return device.memory_gib * GIB * (1 - headroom)

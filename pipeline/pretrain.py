@@ -4,307 +4,42 @@ Also under torchrun and, without a launcher, as a single process. A run that exi
 checkpoint.
 """
 
-import json
-import shutil
-import socket
-from collections.abc import Generator, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
-from functools import partial
-from pathlib import Path
-from typing import Any
+import os
 
-import numpy as np
-import torch
-
-from pipeline import checkpoint, command, distributed
+from pipeline import command, launch
 from pipeline.command import USER_ERRORS
-from pipeline.config import Recipe, open_run, parse
-from pipeline.data.batch import Batch
-from pipeline.data.loader import BatchDivision, MicroBatches, evaluation_batches, make_loader
-from pipeline.data.masking import num_predictions
-from pipeline.engine import DTYPES, Engine, build, read_settings, start
-from pipeline.events import Events, job_id
-from pipeline.families import get_family
-from pipeline.logs import LOG, close_log, open_log
-from pipeline.metrics import Writer, peak_flops
-from pipeline.objectives.cross_entropy import IGNORED
-from pipeline.optim.schedule import learning_rate_factor
-from pipeline.progress import Progress
-from pipeline.restoring import restore
-from pipeline.saving import Saver
-from pipeline.signals import InterruptedRunError, StopSignals
-from pipeline.skipped import SkippedSteps
-from pipeline.supervision import Supervisor
-from pipeline.trainer import Plan, Trainer, TrainState
-from pipeline.watchdog import Watchdog
-from preprocessing.files import sha256_file, sole_run
-from preprocessing.schema import MANIFEST_NAME, Manifest
-from preprocessing.shards import SampleDataset
+from pipeline.config import Recipe, parse
+from pipeline.launchers import following_launcher
+from pipeline.signals import StopSignals
 
 
 def pretrain(arguments: list[str]) -> None:
     """Parse and join the other ranks; then train, unless another process trains the same run."""
-    # The deepspeed launcher adds --local_rank; the environment says the same.
-    recipe = parse([argument for argument in arguments if not argument.startswith("--local_rank")])
     signals = StopSignals()
-    with signals.listening():
-        device = start(recipe.engine)
-        with distributed.together("open the samples"):
-            division = BatchDivision(
-                recipe.batch.global_batch_size,
-                recipe.batch.micro_batch_size,
-                distributed.rank(),
-                distributed.world_size(),
-            )
-            settings = read_settings(recipe.engine)
-            train, heldout = open_samples(recipe)
-            init_from = checkpoint.resolve(Path(recipe.init_from)) if recipe.init_from else None
-        with ExitStack() as stack:
-            run = Path(recipe.run_dir)
-            with distributed.together("open the run"):
-                if distributed.is_main():
-                    stack.enter_context(claimed(recipe))
-            job = Job(recipe, run, device, division, settings, train, heldout, init_from)
-            run_logged(job, signals)
+    with signals.listening(), following_launcher():
+        with signals.ending_at_once():
+            recipe, error = read(arguments)
+            # Imported here: a help text and a wrong option need neither torch nor DeepSpeed.
+            from pipeline import pretraining
+
+            device = pretraining.join(recipe, error)
+        assert recipe is not None, "join raises what was wrong with it"
+        pretraining.pretrain(recipe, device, signals)
 
 
-@contextmanager
-def claimed(recipe: Recipe) -> Iterator[None]:
-    """The run's directory, for this process alone, without what a killed run left half-written."""
-    with sole_run(Path(recipe.run_dir)):
-        run = open_run(recipe)
-        checkpoint.sweep(run)
-        yield
-
-
-@dataclass(frozen=True)
-class Job:
-    """What was asked for, read and checked."""
-
-    recipe: Recipe
-    run: Path
-    device: torch.device
-    division: BatchDivision
-    settings: dict[str, Any]
-    train: SampleDataset
-    heldout: SampleDataset
-    init_from: Path | None
-
-
-def run_logged(job: Job, signals: StopSignals) -> None:
-    """Train with a log, a watchdog and events; whatever ends the run is in them."""
-    with distributed.together("begin to log"):
-        log = open_log(job.run)
-        events = Events(job.run, job.recipe.schedule.total_steps, step=0)
-    watchdog = Watchdog(job.recipe.engine.timeout_minutes, log)
-    watchdog.start()
-    try:
-        train(job, Supervisor(signals, watchdog, events))
-        events.write("finished")
-        events.beat("finished")
-    except InterruptedRunError as interrupted:
-        LOG.info(f"saved and ended after {interrupted}; started again, the run continues")
-        events.write("interrupted", signal=str(interrupted))
-        events.beat("interrupted")
-        raise
-    except BaseException as error:
-        LOG.error(f"ended by an error: {error}", exc_info=not isinstance(error, USER_ERRORS))
-        with suppress(OSError):  # the disk may be full
-            events.write("failed", error=f"{type(error).__name__}: {error}")
-            events.beat("failed")
-        raise
-    finally:
-        watchdog.stop()
-        events.close()
-        close_log(log)
-
-
-def train(job: Job, supervisor: Supervisor) -> None:
-    """Build the engine, continue where the run stands, and train to the end."""
-    recipe, run, events = job.recipe, job.run, supervisor.events
-    supervisor.beat("starting")
-    engine = build_engine(recipe, job.settings, job.division, job.train.manifest.vocab_size, job.device)
-    restored = restore(run, job.init_from, recipe.init_moments, engine, samples_id(job.train), events)
-    names = [field.name for field in fields(TrainState) if field.name in restored.state]
-    state = TrainState(**{name: restored.state[name] for name in names})
-    supervisor.beat("starting")
-    events.step = state.step
-    events.write("start", **attempt(engine, restored.source), **events.reached)
-    progress = Progress(recipe.schedule.total_steps, state.step, run.name, distributed.is_main())
-    progress.say(describe(recipe, engine, job.division, state))
-    warn_of_space(job, engine, progress)
-    with distributed.together("open the metrics"):
-        writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
-    batches = training_batches(recipe, job.division, job.train, state, job.device)
-    describe_checkpoint = partial(about, job, engine)
-    trainer = Trainer(
-        engine,
-        plan(recipe, job.division, job.train.manifest, engine),
-        state,
-        batches=batches,
-        heldout=partial(
-            evaluation_batches,
-            job.heldout,
-            recipe.masking,
-            recipe.seed,
-            job.division.micro_batch_size,
-            job.division.rank,
-            job.division.world_size,
-            recipe.evaluation.samples,
-        ),
-        writer=writer,
-        progress=progress,
-        saver=Saver(run, engine.shards, job.train.tokenizer_dir, recipe.checkpoint, describe_checkpoint, events),
-        supervisor=supervisor,
-        skipped=SkippedSteps(run, recipe.engine.max_skipped_steps, events),
-    )
-    try:
-        trainer.train()
-    finally:
-        batches.close()
-        writer.close()
-        progress.close()
-
-
-def open_samples(recipe: Recipe) -> tuple[SampleDataset, SampleDataset]:
-    """Both splits, verified: the ranks share the reading of checksums.
+def read(arguments: list[str]) -> tuple[Recipe | None, Exception | None]:
+    """The recipe of a command line, or what is wrong with it where other ranks have to hear of it.
 
     Raises:
-        ValueError: the samples are damaged, or do not fit the model or its objective.
+        Exception: what is wrong with it, in a process that is alone.
     """
-    train, heldout = (SampleDataset.open(recipe.data.samples, split) for split in ("train", "heldout"))
-    if train.manifest.segments != "nsp":
-        raise ValueError(
-            f"{recipe.data.samples}: holds {train.manifest.segments} samples, but family {recipe.family} trains on "
-            "pairs for next sentence prediction; build them with --segments nsp"
-        )
-    for dataset in (train, heldout):
-        dataset.verify(range(distributed.rank(), len(dataset.shards), distributed.world_size()))
-    longest, positions = train.manifest.max_seq_length, recipe.model.max_position_embeddings
-    if longest > positions:
-        raise ValueError(
-            f"{recipe.data.samples}: sequences of up to {longest} tokens, but model.max_position_embeddings is "
-            f"{positions}; raise it, or build shorter samples"
-        )
-    return train, heldout
-
-
-def build_engine(
-    recipe: Recipe, settings: dict[str, Any], division: BatchDivision, vocab_size: int, device: torch.device
-) -> Engine:
-    """The model with the recipe's random weights, in DeepSpeed."""
-    family = get_family(recipe.family)
-    torch.manual_seed(recipe.seed)
-    return build(
-        family.build(recipe.model, vocab_size),
-        family.no_weight_decay,
-        family.stacked_tensors,
-        recipe.optimizer,
-        settings,
-        device=device,
-        micro_batch_size=division.micro_batch_size,
-        accumulation_steps=division.accumulation,
-    )
-
-
-def training_batches(
-    recipe: Recipe, division: BatchDivision, train: SampleDataset, state: TrainState, device: torch.device
-) -> Generator[Batch, None, None]:
-    """This rank's remaining micro-batches."""
-    batches = MicroBatches(
-        train, division, recipe.masking, recipe.seed, state.consumed_samples, recipe.data.token_multiple
-    )
-    remaining = (recipe.schedule.total_steps - state.step) * division.accumulation
-    return make_loader(batches, range(remaining), recipe.data, pin_memory=device.type == "cuda")
-
-
-def plan(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Engine) -> Plan:
-    """The loop's numbers."""
-    family, vocab_size, longest = get_family(recipe.family), samples.vocab_size, samples.max_seq_length
-
-    flops = partial(family.training_flops, recipe.model, vocab_size)
-    nominal = flops(
-        num_tokens=longest,
-        sum_squared_lengths=longest**2,
-        num_masked=int(num_predictions(np.array([longest]), recipe.masking)[0]),
-        num_samples=1,
-    )
-
-    def count(batch: Batch) -> list[float]:
-        masked, samples = int((batch.masked_labels != IGNORED).sum()), batch.num_samples
-        tokens, squares = int(batch.lengths.sum()), int(batch.lengths.square().sum())
-        real = flops(num_tokens=tokens, sum_squared_lengths=squares, num_masked=masked, num_samples=samples)
-        return [masked, samples, tokens, real, samples * nominal]
-
-    return Plan(
-        total_steps=recipe.schedule.total_steps,
-        accumulation_steps=division.accumulation,
-        global_batch_size=division.global_batch_size,
-        seed=recipe.seed,
-        learning_rate=lambda step: recipe.optimizer.lr * learning_rate_factor(step, recipe.schedule),
-        count=count,
-        peak_flops=peak_flops(engine.device, DTYPES[engine.precision], recipe.logging.peak_tflops),
-        log_every=recipe.logging.every,
-        save_every=recipe.checkpoint.every,
-        evaluate_every=recipe.evaluation.every,
-    )
-
-
-def about(job: Job, engine: Engine) -> dict[str, Any]:
-    """What a checkpoint says about itself, beside the trainer's state."""
-    return {
-        "family": job.recipe.family,
-        "model": asdict(job.recipe.model),
-        "vocab_size": job.train.manifest.vocab_size,
-        "samples": samples_id(job.train),
-        "recipe": json.loads(json.dumps(asdict(job.recipe), default=str)),
-        "loss_scaler": engine.loss_scaler(),
-        "precision": engine.precision,
-        "zero_stage": engine.zero_stage,
-        "world_size": distributed.world_size(),
-    }
-
-
-def attempt(engine: Engine, source: Path | None) -> dict[str, Any]:
-    """What the run's events say of an attempt that begins."""
-    return {
-        "world_size": distributed.world_size(),
-        "zero_stage": engine.zero_stage,
-        "precision": engine.precision,
-        "device": engine.device.type,
-        "host": socket.gethostname(),
-        "job": job_id(),
-        "from": str(source) if source else None,
-    }
-
-
-def warn_of_space(job: Job, engine: Engine, progress: Progress) -> None:
-    """Say at the start, not after hours, that the disk is too small for the checkpoints."""
-    size = 3 * 4 * sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
-    missing = job.recipe.checkpoint.keep + 1 - len(checkpoint.complete(job.run))
-    free = shutil.disk_usage(job.run).free
-    if free < missing * size:
-        progress.say(
-            f"warning: {job.run}: {free / 2**30:.1f} GiB are free, but {missing} more checkpoints of "
-            f"{size / 2**30:.1f} GiB will be there at a time; make room, or lower checkpoint.keep"
-        )
-
-
-def samples_id(train: SampleDataset) -> str:
-    """What identifies the samples: the checksum of their manifest, which holds those of the shards."""
-    return sha256_file(train.directory / MANIFEST_NAME)
-
-
-def describe(recipe: Recipe, engine: Engine, division: BatchDivision, state: TrainState) -> str:
-    """One line on what is about to run."""
-    parameters = sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
-    begin = f"continuing at step {state.step}" if state.step else "from the start"
-    return (
-        f"{recipe.family}, {parameters / 1e6:.1f} M parameters, {engine.precision}, ZeRO-{engine.zero_stage}, "
-        f"{division.world_size} x {engine.device.type}, global batch {division.global_batch_size} = "
-        f"{division.world_size} x {division.micro_batch_size} x {division.accumulation}, {begin}"
-    )
+    try:
+        # The deepspeed launcher adds --local_rank; the environment says the same.
+        return parse([argument for argument in arguments if not argument.startswith("--local_rank")]), None
+    except (command.ArgumentError, *USER_ERRORS) as error:
+        if launch.world_size(os.environ) == 1:
+            raise
+        return None, error
 
 
 if __name__ == "__main__":

@@ -6,10 +6,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from pipeline import command, report_page, runlog
+from pipeline import command, runlog
 from pipeline.attempts import printable
-from pipeline.follow import follow
-from pipeline.report_figures import draw
 from pipeline.runlog import Run, is_number
 from preprocessing.files import write_text
 
@@ -24,6 +22,8 @@ def report(arguments: list[str]) -> None:
     if chosen.follow:
         if len(chosen.runs) != 1:
             raise ValueError(f"--follow shows one run, {len(chosen.runs)} are given; open a terminal for each")
+        from pipeline.follow import follow  # here and below: a help text and a wrong option need no library that draws
+
         follow(chosen.runs[0])
         return
     if chosen.out.suffix not in (".html", ".png"):
@@ -32,6 +32,8 @@ def report(arguments: list[str]) -> None:
     for run in runs:
         print(summary(run))
     if chosen.out.suffix == ".png":
+        from pipeline.report_figures import draw
+
         _directory(chosen.out.parent, "--out")
         draw(runs, chosen.out)
     if chosen.out.suffix == ".html" or chosen.png:
@@ -55,6 +57,8 @@ def _parser() -> ArgumentParser:
 
 
 def _page(runs: list[Run], out: Path, pictures: Path | None) -> None:
+    from pipeline import report_page
+
     made = report_page.make(runs, time.time())
     if out.suffix == ".html":
         _directory(out.parent, "--out")

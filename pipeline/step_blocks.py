@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
+from pipeline.accumulation import updates_all_at_once
 from pipeline.activations import FLOAT, Activations
 from pipeline.deepspeed_json import Zero
 from pipeline.families.base import Family
@@ -20,7 +21,7 @@ GLOO_THREADS = 2
 THREAD_HEAP_BYTES = 64 * 2**20
 """The largest heap that glibc gives a thread; what is larger comes from the process's."""
 ALL_REDUCE_NUMEL = 500_000_000
-"""Gradients that DeepSpeed's stage 0 copies together for one all-reduce."""
+"""Gradients from which on DeepSpeed's engine all-reduces at stage 0, and at stage 1 in bf16: so many are copied."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +51,29 @@ class Parameters:
 
 
 class StepBlocks:
-    """Writes the timeline of a start and some steps. P elements on N ranks, e bytes of the model's type."""
+    """Writes the timeline of a start and some steps. P elements on N ranks, e bytes of the model's type.
+
+    Sums of gradients are fp32 whatever e is (`pipeline.accumulation`). In 16 bits they are held by
+
+    * stage 0: 4 P, a tensor for each parameter;
+    * stage 1: 4 P, in bf16 one buffer that is always there, in fp16 a tensor for each parameter;
+    * stage 2: 4 P / N from the first bucket that is reduced to the update;
+    * stage 3: 4 P / N, one buffer that is always there, and the bucket is fp32 too.
+    """
 
     def __init__(
-        self, parameters: Parameters, kept: Activations, zero: Zero, itemsize: int, world_size: int, on_cpu: bool
+        self, parameters: Parameters, kept: Activations, zero: Zero, precision: str, world_size: int, on_cpu: bool
     ) -> None:
         self.parameters, self.kept, self.zero = parameters, kept, zero
-        self.itemsize, self.world_size, self.on_cpu = itemsize, world_size, on_cpu
+        self.itemsize = FLOAT if precision == "fp32" else FLOAT // 2
+        self.low = precision != "fp32"
+        self.one_buffer = zero.stage == 1 and updates_all_at_once(zero.stage, precision)
+        self.world_size, self.on_cpu = world_size, on_cpu
         self.timeline = Timeline()
         self.partition = -(-parameters.total // world_size)
         self.grads: list[int] = []  # blocks of gradients that await the optimizer
         self.accumulated = False  # whether they are those of an earlier micro-batch
+        self.sums: list[int] = []  # stage 1 in fp16 and 2 in 16 bits: the partition's fp32 sums
         self.fresh: list[int] = []  # stage 1 and 2: the partition that this micro-batch's buckets are emptied into
         self.buckets: list[int] = []
         self.in_bucket = 0  # elements
@@ -86,7 +99,7 @@ class StepBlocks:
         take, give = self.timeline.take, self.timeline.give
         total, pieces, stage = self.parameters.total, self.parameters.pieces, self.zero.stage
         own = take("weights", FLOAT * pieces[0])  # the output layer's, before it shares the embeddings'
-        low = self.itemsize < FLOAT
+        low = self.low
         # Neighbours in a CPU's heap, given back one after the other: what they leave is one hole.
         fp32 = [total] if (low or stage) and self.on_cpu else pieces
         model = [take("weights", FLOAT * piece) for piece in fp32]
@@ -102,15 +115,17 @@ class StepBlocks:
             give(*cut)
         if stage or low:
             take("masters", FLOAT * self.partition if stage else FLOAT * total)
-        bucket = self.itemsize * self._touched(self.zero.reduce_bucket, total) if stage == 3 else 0
+        if self.one_buffer:
+            take("gradients", FLOAT * total)
+        bucket = FLOAT * self._touched(self.zero.reduce_bucket, total) if stage == 3 else 0
         zeros = FLOAT * self.partition  # gradients with which DeepSpeed sets itself up
         if self.on_cpu and 0 < bucket < zeros:
             take("gaps", zeros - bucket)  # the bucket is put into the place that they leave; nothing else fits there
-        elif stage:
+        elif stage and not self.one_buffer:
             self.timeline.brief("temporaries", zeros)
         if stage == 3:
             take("buckets", bucket)
-            take("gradients", self.itemsize * self.partition)
+            take("gradients", FLOAT * self.partition)
         take("moments", FLOAT * (self.partition if stage else total))
         take("moments", FLOAT * (self.partition if stage else total))
         if self.on_cpu and stage and self.world_size > 1:
@@ -197,12 +212,13 @@ class StepBlocks:
 
     def _open_buckets(self) -> None:
         """Stages 1 and 2 take theirs at the first gradient; a second one serves while the first is on its way."""
-        if self.zero.stage in (1, 2):
+        if self.zero.stage in (1, 2) and not self.one_buffer:
+            itemsize = FLOAT if self.zero.stage == 1 else self.itemsize  # stage 1 puts sums into it
             first = self._touched(self.zero.reduce_bucket, self.parameters.total)
-            self.buckets = [self.timeline.take("buckets", self.itemsize * first)]
+            self.buckets = [self.timeline.take("buckets", itemsize * first)]
             if self.zero.overlap and self.zero.stage == 2:
                 second = self._touched(self.zero.reduce_bucket, self.parameters.total - first)
-                self.buckets.append(self.timeline.take("buckets", self.itemsize * second))
+                self.buckets.append(self.timeline.take("buckets", itemsize * second))
 
     def _touched(self, bucket: int, used: int) -> int:
         """Elements of a bucket that take memory: a CPU's pages do from when they are first written."""
@@ -220,7 +236,10 @@ class StepBlocks:
         if self.zero.stage >= 2:
             self._into_bucket(size)
             self.timeline.give(block)
-        elif self.accumulated:
+        elif self.accumulated or self.one_buffer:
+            self.timeline.give(block)
+        elif self.low:
+            self.grads.append(self.timeline.take("gradients", FLOAT * size))
             self.timeline.give(block)
         else:
             self.grads.append(block)
@@ -232,12 +251,16 @@ class StepBlocks:
 
     def _empty_bucket(self) -> None:
         """Reduce over the ranks a copy of the bucket, counted as if it were full; at stage 3 gloo makes one more."""
-        copy = self.itemsize * min(self.zero.reduce_bucket, self.parameters.total)
+        numel = min(self.zero.reduce_bucket, self.parameters.total)
         if self.zero.stage == 3:
-            self.timeline.give(*[self.timeline.take("buckets", copy) for _ in range(1 + self.on_cpu)])
+            self.timeline.give(*[self.timeline.take("buckets", FLOAT * numel) for _ in range(1 + self.on_cpu)])
+        elif self.low:  # flat in the bucket's type and, at stage 2, converted
+            self.timeline.brief("buckets", (FLOAT + (self.itemsize if self.zero.stage == 2 else 0)) * numel)
+            if not self.sums:
+                self.sums = [self.timeline.take("gradients", FLOAT * self.partition)]
         else:
             if self.world_size > 1:
-                self.timeline.brief("buckets", copy)
+                self.timeline.brief("buckets", self.itemsize * numel)
             if not self.fresh:
                 self.fresh = [self.timeline.take("gradients", self.itemsize * self._own_gradients())]
         self.in_bucket = 0
@@ -248,39 +271,36 @@ class StepBlocks:
 
     def _end_backward(self, last: bool) -> None:
         """What remains is reduced: by stages 0 and 1 with the last micro-batch only."""
-        if self.zero.stage == 0 and last:
-            self.timeline.brief("buckets", self.itemsize * min(self.parameters.total, ALL_REDUCE_NUMEL))
-        if self.zero.stage == 1 and last:
+        if (self.zero.stage == 0 or self.one_buffer) and last:
+            self.timeline.brief("buckets", FLOAT * self._all_reduced_together())
+        elif self.zero.stage == 1 and last:
             for block, size in zip(self.grads, reversed(self.parameters.pieces), strict=True):
                 self._into_bucket(size)
                 self.timeline.give(block)
             self.grads = []
-        if self.zero.stage >= 2 or (self.zero.stage == 1 and last):
+        if self.zero.stage >= 2 or (self.zero.stage == 1 and last and not self.one_buffer):
             self._empty_bucket()
             if self.grads and self.fresh:  # added to those of the micro-batches before
                 self.timeline.give(*self.fresh)
-            else:
+            elif self.fresh:
                 self.grads = self.fresh
         self.timeline.give(*self.buckets)
         self.buckets, self.fresh, self.accumulated = [], [], not last
 
+    def _all_reduced_together(self) -> int:
+        """Elements that are copied for one all-reduce; a buffer that is large enough alone is not copied."""
+        if self.one_buffer and self.parameters.total > ALL_REDUCE_NUMEL:
+            return 0
+        return min(self.parameters.total, ALL_REDUCE_NUMEL)
+
     def _optimizer(self) -> None:
-        """Norm and update. Gradients are made flat and fp32; the largest is squared in fp64."""
+        """Norm and update. At stages 1 to 3 gradients are made flat, and the largest is squared in fp64."""
         take, give = self.timeline.take, self.timeline.give
-        low = self.itemsize < FLOAT
-        if self.zero.stage:
+        if self.zero.stage and not self.one_buffer:
             self.timeline.brief("temporaries", DOUBLE * min(self.parameters.word_embeddings, self.partition))
-            flat = [take("gradients", self.itemsize * self.partition)]
-            if low:
-                flat = [self._replace_gradient(flat[0])]
-        else:
-            flat = [take("gradients", FLOAT * piece) for piece in self.parameters.pieces] if low else []
-        give(*flat, *self.grads)
-        self.grads = []
+            if not self.sums:
+                give(take("gradients", FLOAT * self.partition))
+        give(*self.grads, *self.sums)
+        self.grads, self.sums = [], []
         if self.zero.stage in (1, 2) and self.world_size > 1 and self.on_cpu:  # gloo gathers the weights into a copy
             self.timeline.brief("buckets", self.itemsize * self.parameters.total)
-
-    def _replace_gradient(self, flat: int) -> int:
-        wide = self.timeline.take("gradients", FLOAT * self.partition)
-        self.timeline.give(flat)
-        return wide

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pipeline import distributed
 from pipeline.command import USER_ERRORS
 from pipeline.events import Events
-from pipeline.signals import StopSignals
+from pipeline.signals import InterruptedRunError, StopSignals
 from pipeline.watchdog import Watchdog
 
 
@@ -67,8 +67,32 @@ class Supervisor:
             self.raise_noted()
         return Outcome(signal.Signals(stop).name if stop else "", bool(writing))
 
+    def agree(self) -> str:
+        """Vote now, while no step computes; the name of the signal that asked some rank to stop, or an empty text.
+
+        Raises:
+            Exception: as `outcome`.
+        """
+        self.cast(writing=False)
+        return self.outcome().stop
+
+    def leave_if_asked(self) -> None:
+        """See the function of this name."""
+        leave_if_asked(self._signals)
+
     def raise_noted(self) -> None:
         """Raise what any rank has noted, on all ranks together."""
         with distributed.together("go on"):
             if self._error is not None:
                 raise self._error
+
+
+def leave_if_asked(signals: StopSignals) -> None:
+    """End before training begins if any rank has been asked to stop; on all ranks together.
+
+    Raises:
+        InterruptedRunError: some rank has; there is nothing to save.
+    """
+    received = max(distributed.gather_objects(signals.received))
+    if received:
+        raise InterruptedRunError(signal.Signals(received).name)

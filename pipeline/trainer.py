@@ -28,21 +28,6 @@ from pipeline.skipped import Part, SkippedSteps
 from pipeline.supervision import Supervisor
 
 
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """Held-out evaluation: fixed masks, the same samples every time and at every world size."""
-
-    every: int = 200
-    """Optimizer steps between evaluations; also before the first step and after the last. 0: never."""
-    samples: int = 10000
-    """Held-out samples, from the start of the held-out split; fewer if it has fewer."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("every", 0), ("samples", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"evaluation.{name} = {getattr(self, name)}: must be at least {least}")
-
-
 @dataclass
 class TrainState:
     """Where a run is; everything but the weights and moments that a checkpoint must hold."""
@@ -129,7 +114,10 @@ class Trainer:
             InterruptedRunError: a signal asked to stop; everything is saved.
         """
         if self._due(self.plan.evaluate_every) and self.state.evaluated_step != self.state.step:
-            self.evaluate()
+            if stop := self.evaluate():
+                raise InterruptedRunError(stop)  # nothing has changed since the run was saved
+            if self.state.step == self.plan.total_steps:  # the last checkpoint does not hold these figures yet
+                self.save()
         self._begin_interval()
         while self.state.step < self.plan.total_steps:
             self.supervisor.beat("training")
@@ -143,7 +131,7 @@ class Trainer:
             if self._due(self.plan.log_every):
                 self.log()
             if not stop and self._due(self.plan.evaluate_every):
-                self.evaluate()
+                stop = self.evaluate()
             if stop or self._due(self.plan.save_every):
                 self.save()
             self.progress.advance(self.summary())
@@ -218,23 +206,41 @@ class Trainer:
             self.writer.write_ratios(self.state.step, self.engine.trust_ratios())
 
     @torch.no_grad()
-    def evaluate(self) -> None:
-        """Losses and accuracies on the held-out samples."""
+    def evaluate(self) -> str:
+        """Losses and accuracies on the held-out samples.
+
+        Returns the name of the signal that asked to stop, if one did between two batches; the evaluation is then made
+        again when the run continues. What goes wrong on one rank, all ranks hear before they compute on.
+        """
         begin = time.monotonic()
         totals = Totals(self.engine.device)
         self.engine.deepspeed.eval()
-        for batch in self.heldout():
+        batches = iter(self.heldout())
+        while True:
             self.supervisor.beat("evaluating")
+            batch = None
+            with self.supervisor.noting_errors():
+                faults.reach("held-out batch")
+                batch = next(batches, None)
+            with self._all_leaving():
+                stop = self.supervisor.agree()
+            if batch is None or stop:
+                break
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
             totals.add(measured(output), self.plan.count(batch), weight=batch.weight)
         self.engine.deepspeed.train()
-        values = averages(totals.reduce())
+        if batch is None:
+            self._note_evaluation(averages(totals.reduce()))
+        self._interval += time.monotonic() - begin  # not training time
+        return stop
+
+    def _note_evaluation(self, values: dict[str, float]) -> None:
+        """Write and show an evaluation."""
         self.latest["heldout"] = values
         self.state.evaluated_step = self.state.step
         with self.supervisor.noting_errors():
             self.writer.write("heldout", self.state.step, values)
         self.progress.say(f"step {self.state.step}  held out: " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
-        self._interval += time.monotonic() - begin  # not training time
 
     def save(self) -> None:
         """Begin to write a checkpoint on all ranks together."""

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TextIO
 
-from pipeline.command import FAULT
+from pipeline.errors import FAULT
 
 
 class Watchdog:

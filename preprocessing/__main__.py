@@ -13,8 +13,10 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 
+from preprocessing.checks import check_options, check_vocabulary
+from preprocessing.commandline import Parser
 from preprocessing.download.client import ClientConfig
 from preprocessing.download.commands import UrlConfig, download_urls, download_wikipedia
 from preprocessing.download.wikimedia import WikipediaConfig
@@ -66,6 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         return run_download(options.what, options[options.what])
     try:
         configs: dict[type, Any] = {kind: take(kind, options) for kind in (*STAGES[command][1], WorkersConfig)}
+        check_options(options.out, configs)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -73,16 +76,16 @@ def main(arguments: list[str] | None = None) -> int:
     def job(executor: Executor) -> int:
         return exit_status(lambda: run_stages(options.out, configs, executor))
 
-    return exit_status(lambda: run_job(configs[WorkersConfig], job))
+    return exit_status(lambda: check_vocabulary(configs)) or exit_status(lambda: run_job(configs[WorkersConfig], job))
 
 
-def make_parser() -> ArgumentParser:
+def make_parser() -> Parser:
     """The command line, with an option for each field of the configurations."""
-    parser = ArgumentParser(prog="python -m preprocessing", description="Raw text to samples for BERT pre-training.")
+    parser = Parser(prog="python -m preprocessing", description="Raw text to samples for BERT pre-training.")
     commands = parser.add_subcommands(dest="command")
     add_download(commands)
     for name, (text, configs) in STAGES.items():
-        stage = ArgumentParser(description=text)
+        stage = Parser(description=text)
         stage.add_argument("--out", type=Path, required=True, help="Directory that all stages of a corpus share.")
         if ExtractConfig in configs:
             stage.add_argument("--sources", type=str, nargs="+", required=True, help=SOURCES_HELP)
@@ -92,12 +95,12 @@ def make_parser() -> ArgumentParser:
         for config in (*configs, WorkersConfig):
             stage.add_class_arguments(config, skip={"sources", "decontaminate", "weights"})
         commands.add_subcommand(name, stage, help=text)
-    show = ArgumentParser(description="Show what was made: figures, decoded samples, and what looks suspicious.")
+    show = Parser(description="Show what was made: figures, decoded samples, and what looks suspicious.")
     show.add_argument("directory", type=Path, help="OUT, or one of the directories in it.")
     for kind in (InspectConfig, WorkersConfig):
         show.add_class_arguments(kind)
     commands.add_subcommand("inspect", show, help="Show what was made, and what looks suspicious.")
-    check = ArgumentParser(description="Compare all files with their checksums.")
+    check = Parser(description="Compare all files with their checksums.")
     check.add_argument("directory", type=Path, help="OUT, or one of the directories in it.")
     commands.add_subcommand("verify", check, help="Compare all files with their checksums.")
     return parser
@@ -105,11 +108,11 @@ def make_parser() -> ArgumentParser:
 
 def add_download(commands: Any) -> None:
     """Adds the command `download` and its own subcommands."""
-    parser = ArgumentParser(description="Fetch raw text. Run again, it continues where it stopped.")
+    parser = Parser(description="Fetch raw text. Run again, it continues where it stopped.")
     commands.add_subcommand("download", parser, help="Fetch raw text.")
     kinds = parser.add_subcommands(dest="what")
     for name, (text, config, _) in DOWNLOADS.items():
-        kind = ArgumentParser(description=text)
+        kind = Parser(description=text)
         kind.add_argument("--out", type=Path, required=True, help="Directory for the files.")
         if config is UrlConfig:
             kind.add_argument("urls", type=str, nargs="+", help="Addresses; the last part of each names the file.")

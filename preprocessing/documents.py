@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from preprocessing.inputs import ArchiveFiles
+
 NOT_UTF8 = "not UTF-8"
 BROKEN_JSON = "broken JSON line"
 NO_TEXT_KEY = "text key missing"
@@ -20,6 +22,8 @@ BOOK_TOO_LARGE = "book too large"
 DAMAGED_EPUB = "damaged EPUB"
 ENCRYPTED_EPUB = "encrypted EPUB"
 DAMAGED_ARCHIVE = "damaged archive"
+UNREADABLE = "unreadable file"
+OTHER_CONTENT = "content of another kind"
 CONTRADICTORY_MARKERS = "contradictory Gutenberg markers"
 
 MISSING_END = 0.5
@@ -72,8 +76,8 @@ class Split(Protocol):
     def num_bytes(self) -> int:
         """About how many bytes of text it holds."""
 
-    def records(self) -> Iterator[Document | BadRecord | LeftOut]:
-        """Reads it, in order."""
+    def records(self) -> Iterator[Document | BadRecord | LeftOut | ArchiveFiles]:
+        """Reads it, in order; an archive also tells what it holds, where not all of it is read."""
 
     def place(self, position: int) -> str:
         """The position as `file:line`, or as the file and what its records are called by, for people."""

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
+from preprocessing import faults
 from preprocessing.errors import DataError
 
 LOG = logging.getLogger("preprocessing")
@@ -39,7 +40,9 @@ def atomic_path(final: Path) -> Iterator[Path]:
     try:
         yield temporary
         flush(temporary)
+        faults.reach("written", final)
         os.replace(temporary, final)
+        faults.reach("published", final)
     except OSError as error:
         if error.errno not in _FULL:
             raise

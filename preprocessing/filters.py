@@ -17,6 +17,7 @@ import py3langid
 
 from preprocessing.errors import DataError
 from preprocessing.languages import same_language
+from preprocessing.textfiles import read_text
 
 TOO_SHORT = "shorter than min_chars"
 TOO_LONG = "longer than max_chars"
@@ -128,14 +129,14 @@ def collect_ngrams(paths: Iterable[Path], length: int) -> np.ndarray:
     found = []
     for path in paths:
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = read_text(path).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"--decontaminate: {path}: not a readable UTF-8 text file ({error})") from None
         parts = [grams for line in lines if len(grams := ngrams(line, length))]
         if not parts:
             raise DataError(
-                f"--decontaminate: {path}: no line has {length} words, so nothing could be recognised; "
-                "give text, or a smaller --ngram_words"
+                f"--decontaminate: {path}: no line has {length:,} words, so nothing could be recognised; "
+                f"give text{', or a smaller --ngram_words' * (length > 1)}"
             )
         found += parts
     return np.unique(np.concatenate([np.empty(0, np.uint64), *found]))

@@ -56,12 +56,12 @@ def check_language(code: str) -> None:
         ValueError: it is not; names what may be meant.
     """
     if code not in CODES:
-        meant = _meant(code)
+        meant = meant_language(code)
         hint = f"; did you mean {meant}?" if meant else ""
         raise ValueError(f"language = {code!r}: must be the code of a language, such as en, de or zh{hint}")
 
 
-def _meant(code: str) -> str:
+def meant_language(code: str) -> str:
     """The code that may be meant by something else: capitals, a name, three letters, a region; empty if none."""
     plain = unicodedata.normalize("NFKD", code).encode("ascii", "ignore").decode().lower().replace("_", "-").strip()
     known = {name: entry.split()[0] for entry in _NAMES.split(";") for name in entry.split()}

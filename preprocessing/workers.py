@@ -144,9 +144,10 @@ def run_tasks(
             future.result()
         return [future.result() for future in futures]
     except BrokenProcessPool:
+        fewer = "fewer --workers, or " * (getattr(executor, "_max_workers", 1) > 1)
         raise DataError(
             "a worker process died, killed from outside or by lack of memory; run the same command again: it continues "
-            "where it stopped. Fewer --workers, or a smaller --partition_mb in a new directory, need less memory"
+            f"where it stopped. Less memory is needed with {fewer}a smaller --partition_mb in a new directory"
         ) from None
     finally:
         for future in futures:

@@ -4,7 +4,12 @@
 
 # Where jobs run; empty: Slurm's defaults.
 : "${SITE_PARTITION:=}"
+: "${SITE_DATA_PARTITION:=$SITE_PARTITION}" # of the jobs that need no GPU: preprocessing and export
 : "${SITE_ACCOUNT:=}"
+
+# Cores of a training rank, for itself, the processes that read for it (data.num_workers, 2) and its libraries' threads;
+# without a number, Slurm gives a rank one core. Divide a node's cores by its GPUs. Empty: Slurm's default.
+: "${SITE_CPUS_PER_RANK=4}"
 
 # Software: venv, pyxis (an image with Enroot: srun --container-image) or apptainer. An image holds requirements.txt.
 : "${SITE_RUNTIME:=venv}"

@@ -11,7 +11,8 @@ line per job: its number and its name. Paths are relative to the repository. Wha
 
 The jobs, in this order:
   --data "COMMAND"     arguments of `python -m preprocessing`, such as "run --out data --sources wikipedia:dumps";
-                       may be given several times, for several lengths; without it the samples are there already
+                       may be given several times, for several lengths; without it the samples are there already.
+                       Quotes inside hold words together: --data "run --sources 'file:my books' --out data"
   --recipe "FILE ..."  recipe, and options that override its fields; once per phase
                        [pipeline/recipes/bert_large_phase1.toml, then bert_large_phase2.toml]
   --export OUT         where the last phase's model goes as a Hugging Face model [models/NAME_OF_ITS_RUN]
@@ -19,15 +20,19 @@ The jobs, in this order:
   --no-train, --no-export   leave these out
 Their size:
   --nodes N            nodes of a training job [1]
-  --gpus-per-node N    GPUs, and ranks, of each [8]; 0: one rank on CPUs
+  --gpus-per-node N    GPUs, and ranks, of each [8], also with their type, a100:8; 0: one rank on CPUs
   --data-nodes N       nodes of a preprocessing job [1]
   --data-tasks N       its ranks on each node, one core each [32]
   --time T             time limit of a training job, as sbatch takes it; cut off, it continues [the partition's]
   --data-time T        time limit of a preprocessing job
 Other:
   --after JOB          start after the success of a job that is submitted already
-  --sbatch "OPTIONS"   more options of sbatch, for all jobs: --sbatch "--qos long --exclusive"
+  --sbatch "OPTIONS"   more options of sbatch, for all jobs: --sbatch "--qos long"
+  --train-sbatch "..." more options for training jobs alone: --train-sbatch "--exclusive --mem 0"
+  --data-sbatch "..."  more options for the jobs that need no GPU, preprocessing and export
   --dry-run            print the sbatch lines and submit nothing
+An option's value follows it, or an equals sign: --nodes 4, --nodes=4. Partitions and the cores of a rank are the
+site's: SITE_PARTITION, SITE_DATA_PARTITION and SITE_CPUS_PER_RANK in slurm/site.sh.
 TEXT
 }
 
@@ -36,28 +41,27 @@ fail() {
     exit 2
 }
 
-# The run_dir of a recipe with options, which stand after the file and win.
-run_of() {
-    local run
-    run=$(sed -n 's/^run_dir *= *"\(.*\)".*/\1/p' "$1")
-    while (($# > 1)); do
-        case $2 in
-            --run_dir=*) run=${2#*=} ;;
-            --run_dir) run=${3:-} ;;
-        esac
-        shift
-    done
-    echo "$run"
+# split OPTION TEXT: its words, as a shell takes quotes, into `words`.
+split() {
+    local quoted
+    quoted=$("$python" slurm/read.py words "$1" "$2") || exit 2
+    eval "words=($quoted)" # every word is quoted: nothing is expanded or run
 }
 
-# submit NAME sbatch-argument ...: after the job before; sets `previous`.
+# submit KIND NAME sbatch-argument ...: after the job before; sets `previous`. KIND: train, data or other.
 submit() {
-    local name=$1 line=(sbatch --parsable --job-name "$1")
-    shift
-    if [[ $SITE_PARTITION ]]; then line+=(--partition "$SITE_PARTITION"); fi
+    local kind=$1 name=$2 line=(sbatch --parsable --job-name "$2") partition=$SITE_PARTITION own=()
+    shift 2
+    if [[ $kind == data ]]; then partition=$SITE_DATA_PARTITION own=("${data_extra[@]}"); fi
+    if [[ $kind == train ]]; then own=("${train_extra[@]}"); fi
+    if [[ $partition ]]; then line+=(--partition "$partition"); fi
     if [[ $SITE_ACCOUNT ]]; then line+=(--account "$SITE_ACCOUNT"); fi
     if [[ $previous ]]; then line+=(--dependency "afterok:$previous" --kill-on-invalid-dep yes); fi
-    line+=("${extra[@]}" "$@")
+    while [[ $1 == --* ]]; do # sizes first: what the user adds wins
+        line+=("$1" "$2")
+        shift 2
+    done
+    line+=("${extra[@]}" "${own[@]}" "$@")
     if [[ $dry_run ]]; then
         printf '%q ' "${line[@]}"
         echo
@@ -69,7 +73,8 @@ submit() {
     echo "$previous $name"
 }
 
-data=() recipes=() then=() extra=() previous="" dry_run="" train=yes export=yes out=""
+data=() recipes=() then=() previous="" dry_run="" train=yes export=yes out=""
+all_options="" train_options="" data_options=""
 nodes=1 gpus=8 data_nodes=1 data_tasks=32 time=() data_time=()
 while (($#)); do
     case $1 in
@@ -77,6 +82,7 @@ while (($#)); do
         --dry-run) dry_run=yes && shift && continue ;;
         --no-train) train="" && shift && continue ;;
         --no-export) export="" && shift && continue ;;
+        --*=*) set -- "${1%%=*}" "${1#*=}" "${@:2}" ;;
     esac
     [[ $1 == --* ]] || fail "$1 is not an option; see slurm/submit.sh --help"
     [[ ${2:-} ]] || fail "$1 lacks its value, or is no option; see slurm/submit.sh --help"
@@ -92,7 +98,9 @@ while (($#)); do
         --time) time=(--time "$2") ;;
         --data-time) data_time=(--time "$2") ;;
         --after) previous=$2 ;;
-        --sbatch) read -ra extra <<<"$2" ;;
+        --sbatch) all_options=$2 ;;
+        --train-sbatch) train_options=$2 ;;
+        --data-sbatch) data_options=$2 ;;
         *) fail "no such option: $1; see slurm/submit.sh --help" ;;
     esac
     shift 2
@@ -101,40 +109,54 @@ done
 PROJECT=$PWD
 # shellcheck source=slurm/site.sh
 source slurm/site.sh
+python=$SITE_VENV/bin/python
+[[ -x $python ]] || python=python3
 
 # Everything that can be missing is looked for before the first job is submitted.
 [[ $dry_run ]] || command -v sbatch >/dev/null || fail "sbatch is missing: run this where Slurm's commands are"
-for number in "nodes=$nodes" "gpus-per-node=$gpus" "data-nodes=$data_nodes" "data-tasks=$data_tasks"; do
-    [[ ${number#*=} =~ ^[0-9]+$ ]] || fail "--${number%%=*} ${number#*=}: must be a number"
+for number in "--nodes $nodes" "--data-nodes $data_nodes" "--data-tasks $data_tasks" \
+    "SITE_CPUS_PER_RANK ${SITE_CPUS_PER_RANK:-1}"; do
+    [[ ${number#* } =~ ^[0-9]+$ ]] || fail "$number: must be a number"
 done
+[[ $gpus =~ ^([A-Za-z0-9_.-]+:)?([0-9]+)$ ]] || fail "--gpus-per-node $gpus: must be a number, or TYPE:NUMBER"
+ranks=${BASH_REMATCH[2]}
 ((data_nodes * data_tasks > 1)) || fail "--data-tasks $data_tasks: one rank hands out the work, so there must be two"
 if ((${#recipes[@]} == 0)); then
     recipes=(pipeline/recipes/bert_large_phase1.toml pipeline/recipes/bert_large_phase2.toml)
 fi
-for entry in "${recipes[@]}" "${then[@]}"; do
-    [[ -f ${entry%% *} ]] || fail "${entry%% *}: no such file in $PWD"
+split --sbatch "$all_options" && extra=("${words[@]}")
+split --train-sbatch "$train_options" && train_extra=("${words[@]}")
+split --data-sbatch "$data_options" && data_extra=("${words[@]}")
+for entry in "${data[@]}"; do split --data "$entry"; done
+for entry in "${then[@]}" "${recipes[@]}"; do
+    split "--recipe or --then" "$entry"
+    [[ -f ${words[0]} ]] || fail "${words[0]}: no such file in $PWD"
 done
-read -ra last <<<"${recipes[-1]}"
-run=$(run_of "${last[@]}")
-[[ $run || ! $export ]] || fail "${last[0]} has no run_dir; --no-export, or a recipe that says where its run is"
-out=${out:-models/$(basename "$run")}
-[[ ! $export || ! -e $out ]] || fail "$out exists, and the export at the chain's end would refuse it; give another --export"
+if [[ $export ]]; then
+    run=$("$python" slurm/read.py run_dir "${words[@]}") || exit 2 # of the last recipe
+    [[ $run ]] || fail "${words[0]} has no run_dir; --no-export, or a recipe that says where its run is"
+    out=${out:-models/$(basename "$run")}
+    [[ ! -e $out ]] || fail "$out exists, and the export at the chain's end would refuse it; give another --export"
+fi
 
+cores=()
+if [[ $SITE_CPUS_PER_RANK ]]; then cores=(--cpus-per-task "$SITE_CPUS_PER_RANK"); fi
 for entry in "${data[@]}"; do
-    read -ra words <<<"$entry"
-    submit preprocess "${data_time[@]}" --nodes "$data_nodes" --ntasks-per-node "$data_tasks" slurm/preprocess.sbatch "${words[@]}"
+    split --data "$entry"
+    submit data preprocess "${data_time[@]}" --nodes "$data_nodes" --ntasks-per-node "$data_tasks" --cpus-per-task 1 \
+        slurm/preprocess.sbatch "${words[@]}"
 done
-size=(--nodes "$nodes" --ntasks-per-node 1)
-if ((gpus)); then size=(--nodes "$nodes" --ntasks-per-node "$gpus" --gpus-per-node "$gpus"); fi
+size=(--nodes "$nodes" --ntasks-per-node 1 "${cores[@]}")
+if ((ranks)); then size=(--nodes "$nodes" --ntasks-per-node "$ranks" --gpus-per-node "$gpus" "${cores[@]}"); fi
 if [[ $train ]]; then
     for entry in "${recipes[@]}"; do
-        read -ra words <<<"$entry"
-        submit "$(basename "${words[0]}" .toml)" "${time[@]}" "${size[@]}" --signal "B:USR1@$SITE_SAVE_SECONDS" \
+        split --recipe "$entry"
+        submit train "$(basename "${words[0]}" .toml)" "${time[@]}" "${size[@]}" --signal "B:USR1@$SITE_SAVE_SECONDS" \
             slurm/pretrain.sbatch "${words[@]}"
     done
 fi
-if [[ $export ]]; then submit export slurm/convert.sbatch "$run" "$out"; fi
+if [[ $export ]]; then submit data export "${cores[@]}" slurm/convert.sbatch "$run" "$out"; fi
 for entry in "${then[@]}"; do
-    read -ra words <<<"$entry"
-    submit "$(basename "${words[0]%.*}")" "${words[@]}"
+    split --then "$entry"
+    submit other "$(basename "${words[0]%.*}")" "${words[@]}"
 done

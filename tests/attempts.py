@@ -12,7 +12,7 @@ import torch
 from ranks import ended, start_ranks
 from recipes import tensors, write_recipe
 
-SECONDS_TO_END = 150.0
+SECONDS_TO_END = 300.0
 """Longest that ranks may take to end once something is wrong; the machine may be busy."""
 
 
@@ -74,7 +74,7 @@ class Attempt:
 def finished(*args: Any, **keywords: Any) -> Attempt:
     """A run that nothing disturbs to its end."""
     attempt = Attempt(*args, **keywords)
-    codes = attempt.end(180)
+    codes = attempt.end(600)
     assert codes == [0] * len(codes), attempt.output()
     return attempt
 

@@ -7,13 +7,14 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+
+from ports import free_ports
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol")
@@ -26,7 +27,7 @@ SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/munge
 # A requeued job waits until its old credential has expired, two minutes by default.
-AuthInfo=socket={folder}/munge,cred_expire=5
+AuthInfo=socket={folder}/munge,cred_expire=10
 CredType=cred/munge
 SlurmctldPort={ports[0]}
 StateSaveLocation={folder}/state
@@ -45,7 +46,7 @@ JobAcctGatherType=jobacct_gather/none
 MpiDefault=none
 MinJobAge=3600
 ReturnToService=2
-SlurmdTimeout=20
+SlurmdTimeout=30
 SlurmdParameters=config_overrides
 NodeName=node1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=8
 NodeName=node2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=8
@@ -58,20 +59,13 @@ def missing() -> list[str]:
     return [name for name in PROGRAMS if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
 
 
-def free_ports(number: int) -> list[int]:
-    """TCP ports that nobody uses now."""
-    probes = [socket.socket() for _ in range(number)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [probe.getsockname()[1] for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
+PATIENCE = 4.0
+"""How many times as long as on a quiet machine something may take."""
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: Callable[[], str] = str) -> None:
-    """Wait until `condition`, or fail and say `what`."""
-    end = time.monotonic() + seconds
+    """Wait until `condition`, or fail and say `what` after PATIENCE times as many seconds as a quiet machine needs."""
+    end = time.monotonic() + PATIENCE * seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what()}"
         time.sleep(0.2)

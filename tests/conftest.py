@@ -1,8 +1,16 @@
-"""Without a GPU, Triton's kernels run in its interpreter: that must be said before anything imports Triton."""
+"""Settings of all tests.
+
+Without a GPU, Triton runs kernels in its interpreter: that must be said before anything imports Triton.
+"""
 
 import os
 
 import torch
+from hypothesis import settings
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+# How long an example takes is the machine's business.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")

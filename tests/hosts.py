@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from clusters import free_ports
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTS = ("127.0.0.2", "127.0.0.3")
@@ -47,7 +47,7 @@ class Hosts:
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.daemons = folder, list[subprocess.Popen]()
-        self.port = free_ports(1)[0]
+        self.port = free_port()
         (folder / "bin").mkdir()
         # ssh reads its configuration from the home that the system knows, whatever HOME says; hence a program in front.
         (folder / "bin" / "ssh").write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {folder}/ssh_config "$@"\n')

@@ -8,13 +8,15 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from preprocessing.faults import VARIABLE
+
 ROOT = Path(__file__).parents[1]
 MPIRUN = Path(sys.executable).parent / "mpirun"
 MPI = [str(MPIRUN), "--oversubscribe", "-n", "3"]
 SIZES = ["--vocab_size", "300", "--max_seq_length", "32", "--split_mb", "0.01", "--partition_mb", "0.02"]
 PARALLEL, SERIAL, RANKS = ["--workers", "2"], ["--executor", "serial"], ["--executor", "mpi"]
-SECONDS_TO_END = 30
-"""Longest that a run may take to end once something is wrong."""
+SECONDS_TO_END = 150
+"""Ends a test that hangs; a run ends in a few seconds, but the machine may be busy."""
 
 
 def command(corpus, out, *options):
@@ -22,9 +24,10 @@ def command(corpus, out, *options):
     return ["run", "--sources", f"jsonl:{corpus}", "--out", str(out), "--heldout_share", "0.1", *SIZES, *options]
 
 
-def start(arguments, launcher=(), **options):
-    """Starts the command line in a session of its own."""
+def start(arguments, launcher=(), fault="", **options):
+    """Starts the command line in a session of its own; `fault`: see preprocessing/faults.py."""
     environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    environment |= {VARIABLE: fault} if fault else {}
     whole = [*launcher, sys.executable, "-m", "preprocessing", *arguments]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(whole, cwd=ROOT, env=environment, start_new_session=True, **pipes, **options)
@@ -38,15 +41,15 @@ def finish(arguments, launcher=(), **options):
     return run.returncode, text
 
 
-def members(session):
-    """The processes of a session that still run."""
+def members(session, states="RSDTtI"):
+    """The processes of a session that still run, or those in these states of ps(1)."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             state, _, _, number = path.read_text().rpartition(")")[2].split()[:4]
         except OSError:
             continue
-        if int(number) == session and state != "Z":
+        if int(number) == session and state.strip() in states:
             found.append(int(path.parent.name))
     return found
 
@@ -72,7 +75,13 @@ def wait_until(condition, run=None):
     end = time.monotonic() + SECONDS_TO_END
     while not condition() and (run is None or run.poll() is None):
         assert time.monotonic() < end, "it takes too long"
-        time.sleep(0.001)
+        time.sleep(0.01)
+
+
+def stopped(run):
+    """The process of a run that stopped where a fault told it to."""
+    wait_until(lambda: members(run.pid, "T"))
+    return members(run.pid, "T")[0]
 
 
 def content(out):

@@ -7,7 +7,6 @@ import importlib
 import multiprocessing
 import os
 import pickle
-import socket
 import sys
 import tempfile
 import time
@@ -17,6 +16,8 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 PRELOAD = [
@@ -39,13 +40,6 @@ def server() -> ForkServerContext:
     with patch.dict(os.environ, AT_IMPORT):
         context.Process(target=int).start()
     return context
-
-
-def free_port() -> int:
-    """A TCP port of the loopback address that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start_ranks(
@@ -93,7 +87,7 @@ def ended(processes: list[ForkServerProcess], timeout: float) -> list[int | None
     return codes
 
 
-def on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout: float = 240) -> list[Any]:
+def on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout: float = 900) -> list[Any]:
     """Call `function(*args)` on `world_size` ranks and return their results in rank order; see `start_ranks`.
 
     A rank that fails fails the test with its output.

@@ -10,18 +10,20 @@ ROOT = Path(__file__).resolve().parent.parent
 
 FLOORS = {
     "preprocessing": [
-        {"errors"},
-        {"files", "schema", "progress", "workers", "documents", "languages"},
+        {"errors", "faults"},
+        {"commandline", "files", "inputs", "languages", "schema", "progress", "textfiles", "workers"},
+        {"documents"},
         {"sources", "download"},
         {"filters", "sentences", "tokenizer", "segments"},
         {"shards"},
         {"corpus", "stages"},
-        {"inspect"},
+        {"checks", "inspect"},
         {"__main__"},
     ],
     "pipeline": [
-        {"distributed", "faults", "launch", "runlog", "signals", "timeline"},
-        {"attempts", "command", "deepspeed_json", "events", "kernels", "logs", "watch"},
+        {"devices", "errors", "faults", "launch", "launchers", "model_files", "runlog", "sections", "timeline"},
+        {"distributed", "signals"},
+        {"accumulation", "attempts", "command", "deepspeed_json", "events", "kernels", "logs", "watch"},
         {"objectives", "progress", "report_figures", "watchdog"},
         {"data", "follow", "report_ratios", "report_timeline"},
         {"model", "report_page"},
@@ -30,8 +32,10 @@ FLOORS = {
         {"engine", "metrics", "saving", "skipped", "step_blocks", "supervision"},
         {"trainer", "restoring", "huggingface", "report", "memory"},
         {"config", "cluster"},
+        {"plan_options", "pretraining"},
         {"planning"},
         {"plan_picture", "plan_text"},
+        {"plan_phases"},
         {"pretrain", "convert", "plan"},
     ],
 }
@@ -53,7 +57,7 @@ SOLE_IMPORTERS = {
     "rich": ("pipeline/follow.py",),
 }
 
-SHARD_FORMAT = {"preprocessing.files", "preprocessing.schema", "preprocessing.shards"}
+SHARD_FORMAT = {"preprocessing.faults", "preprocessing.files", "preprocessing.schema", "preprocessing.shards"}
 
 FILES = sorted(path for top in (*FLOORS, "benchmarks") for path in (ROOT / top).rglob("*.py"))
 

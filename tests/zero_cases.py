@@ -118,11 +118,22 @@ def json_file(settings):
         yield file.name
 
 
-def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=False):
+def allow_fp16_on_a_cpu():
+    """torch computes in fp16 on any CPU; DeepSpeed refuses where that is slow."""
+    from deepspeed.accelerator import get_accelerator
+
+    type(get_accelerator()).is_fp16_supported = lambda self: True
+
+
+def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=False, micro_batch=0):
+    from deepspeed.runtime import torch_autocast
+
     from pipeline import distributed
     from pipeline.engine import EngineConfig, build, read_settings
     from pipeline.optim.lamb import OptimizerConfig
 
+    torch_autocast.TORCH_AUTOCAST_INITIALIZED = False  # an engine before this one, of the same process, may have set it
+    allow_fp16_on_a_cpu()
     with json_file(settings) as path:
         return build(
             toy(checkpointing),
@@ -131,7 +142,7 @@ def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=F
             OptimizerConfig(lr=LR, max_grad_norm=clip),
             read_settings(EngineConfig(deepspeed=path)),
             device=device,
-            micro_batch_size=GLOBAL_BATCH // distributed.world_size() // accumulation,
+            micro_batch_size=micro_batch or GLOBAL_BATCH // distributed.world_size() // accumulation,
             accumulation_steps=accumulation,
         )
 
@@ -185,11 +196,11 @@ def poison_padding(shards):
 
 
 def record_gradients(engine):
-    """A list that grows by one {name: [(offset, values)]} at each step, from all calls of the optimizer in it."""
+    """A list that grows by one {name: [(offset, values)]} at each step: the clipped gradients, of all calls in it."""
     gradients, optimizer = [], engine.optimizer
-    step = optimizer.step
+    clip, step = optimizer._clip, optimizer.step
 
-    def recording_step(closure=None):
+    def record():
         present = [
             s for s in optimizer.shards if any(s.param is p for g in optimizer.param_groups for p in g["params"])
         ]
@@ -197,9 +208,18 @@ def record_gradients(engine):
         if not gradients or found.keys() & gradients[-1].keys():
             gradients.append({})
         gradients[-1].update(found)
+
+    def recording_clip():
+        finite = clip()
+        record()
+        return finite
+
+    def recording_step(closure=None):
+        if not optimizer.clips:
+            record()
         step()
 
-    optimizer.step = recording_step
+    optimizer._clip, optimizer.step = recording_clip, recording_step
     return gradients
 
 

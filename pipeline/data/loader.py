@@ -12,7 +12,6 @@ import signal
 import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,31 +21,9 @@ from pipeline.data.batch import NUM_SPECIAL, Batch, make_batch
 from pipeline.data.masking import Draw, Int64Array, MaskingConfig, num_predictions
 from pipeline.data.order import deal, global_batch, permute
 from pipeline.data.special_tokens import SpecialTokens
+from pipeline.sections import DataConfig
 from pipeline.signals import STOP
 from preprocessing.shards import SampleDataset
-
-
-@dataclass(frozen=True)
-class DataConfig:
-    """Where the samples are and who reads them."""
-
-    samples: Path
-    """Directory that `python -m preprocessing` wrote: shards, manifest, tokenizer."""
-    num_workers: int = 2
-    """Worker processes per rank that build batches; 0 builds them in the training process."""
-    prefetch: int = 4
-    """Micro-batches that each worker keeps ready."""
-    token_multiple: int = 1
-    """Tokens of a micro-batch are rounded up to a multiple of this by a tail that nothing is learnt from: where kernels
-    are compiled for a shape, they then meet few shapes. 1: no tail."""
-
-    def __post_init__(self) -> None:
-        if self.num_workers < 0:
-            raise ValueError(f"num_workers is {self.num_workers}; it must be 0 or more")
-        if self.prefetch < 1:
-            raise ValueError(f"prefetch is {self.prefetch}; it must be at least 1")
-        if self.token_multiple < 1:
-            raise ValueError(f"token_multiple is {self.token_multiple}; it must be at least 1, which adds no tail")
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ exact, because the loss of a global batch is divided by a number that every rank
 Shapes: B samples, T tokens of all of them with special tokens, L tokens of the longest, M masked tokens.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -21,32 +20,11 @@ import numpy.typing as npt
 
 from pipeline.data.hashing import Purpose, UInt64Array, below, fold, purpose_key
 from pipeline.data.special_tokens import SpecialTokens
+from pipeline.sections import MaskingConfig
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 POSITION_BITS = np.uint64(0xFFFF)  # a sample has fewer than 2^16 tokens: `boundary` on disk is uint16
-
-
-@dataclass(frozen=True)
-class MaskingConfig:
-    """How many tokens are masked, in which units, and how often the masks change."""
-
-    probability: float = 0.15
-    """Share of a sample's tokens, special tokens counted, that are masked; above 0, at most 0.5."""
-    max_predictions: int = 20
-    """Upper bound on the masked tokens of a sample (BERT: 20 at 128 tokens, about 80 at 512)."""
-    whole_word: bool = False
-    """Mask all pieces of a word together."""
-    duplicates: int = 0
-    """Static masking: number of fixed masks that the epochs take in turn; 0 draws new masks in every epoch."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.probability <= 0.5:
-            raise ValueError(f"probability is {self.probability}; it must be above 0 and at most 0.5 (BERT: 0.15)")
-        if self.max_predictions < 1:
-            raise ValueError(f"max_predictions is {self.max_predictions}; it must be at least 1 (BERT: 20)")
-        if self.duplicates < 0:
-            raise ValueError(f"duplicates is {self.duplicates}; it must be 0 (dynamic masking) or a number of masks")
 
 
 class Draw(NamedTuple):

@@ -1,8 +1,8 @@
 """What every family provides, and what all of them use to meet Hugging Face's parameter names."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,8 @@ from pipeline.model.encoder import EncoderConfig
 Names = Mapping[str, tuple[str, ...]]
 # A parameter's name -> the name of the parameter it shares its storage with.
 Ties = Mapping[str, str]
+MAX_SIZE = 2**31 - 1
+"""Largest number that a configuration read from a file may hold."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,40 @@ class Family:
     to_huggingface: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
     """Our state dict -> theirs."""
     from_huggingface: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-    """Their state dict -> ours."""
+    """Their state dict -> ours; ValueError where a tensor is missing or has no place here."""
+    count_layers: Callable[[Mapping[str, Tensor]], int]
+    """Our state dict -> how many layers it holds."""
+
+
+C = TypeVar("C", bound=EncoderConfig)
+
+
+def config_from_fields(config_class: type[C], values: Mapping[str, Any], own: Container[str] = ()) -> C:
+    """A configuration from fields of a `config.json` of the same names, each checked for its type.
+
+    Args:
+        config_class: the family's configuration.
+        values: all fields of the file, with those that it leaves out.
+        own: fields of the configuration that the file does not have.
+
+    Raises:
+        ValueError: a field is missing, or has another type or a value out of range; names it.
+    """
+    chosen: dict[str, Any] = {}
+    for field in fields(config_class):
+        if field.name in own:
+            continue
+        value: Any = values.get(field.name)
+        kind: Any = field.type if field.type in (int, float) else str
+        if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
+            raise ValueError(f"config.json: {field.name} = {value!r}: must be of type {kind.__name__}")
+        if kind is not str and not abs(value) <= MAX_SIZE:
+            raise ValueError(f"config.json: {field.name} = {value!r}: must be a number of at most {MAX_SIZE:,}")
+        chosen[field.name] = value
+    try:
+        return config_class(**chosen)
+    except ValueError as error:
+        raise ValueError(f"config.json: {error}") from None
 
 
 def rename_to_huggingface(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:

@@ -6,22 +6,26 @@ Shapes: T tokens, B sequences, M masked tokens, H hidden_size, V vocab_size.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict
 from functools import partial
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
-from pipeline.families.base import Family, Names, fill_ties, rename_from_huggingface, rename_to_huggingface
-from pipeline.model.encoder import Encoder, EncoderConfig, encoder_forward_flops, initialize_weights
+from pipeline.families.base import (
+    Family,
+    Names,
+    config_from_fields,
+    fill_ties,
+    rename_from_huggingface,
+    rename_to_huggingface,
+)
+from pipeline.families.bert_config import BertConfig
+from pipeline.model.encoder import Encoder, encoder_forward_flops, initialize_weights
 from pipeline.model.heads import MaskedLMHead, Pooler
 from pipeline.objectives.cross_entropy import cross_entropy_sum
-
-
-@dataclass(frozen=True)
-class BertConfig(EncoderConfig):
-    """BERT has no options beyond its encoder's."""
 
 
 class BertOutput(NamedTuple):
@@ -146,6 +150,9 @@ HUGGINGFACE_TIES = {
     "cls.predictions.decoder.bias": "cls.predictions.bias",
 }
 
+# Buffers that older versions of transformers saved among the parameters; they hold 0, 1, 2, ... or zeros.
+HUGGINGFACE_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
+
 # Fields of a `config.json` that change what the model computes, and the only value this family computes.
 HUGGINGFACE_FIXED = {
     "model_type": "bert",
@@ -192,13 +199,36 @@ def to_huggingface(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def from_huggingface(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The inverse of `to_huggingface`. Shared tensors may be present under one of their names only.
 
+    Names as google-research's checkpoints have them (`gamma`, `beta`) and the bare encoder's without `bert.` are read
+    as well.
+
     Raises:
-        ValueError: `state` is not that of a `transformers.BertForPreTraining`.
+        ValueError: `state` is not that of a `transformers.BertForPreTraining`, or tensors that are one differ.
     """
-    names = parameter_names(_count_layers(state, ".attention.self.query.weight"))
-    filled = fill_ties(state, HUGGINGFACE_TIES)
-    filled.pop("cls.predictions.bias", None)
-    return rename_from_huggingface(filled, names)
+    filled = fill_ties({_modern(name): value for name, value in state.items()}, HUGGINGFACE_TIES)
+    for alias, source in HUGGINGFACE_TIES.items():
+        _require_equal(filled, alias, source)
+    names = parameter_names(_count_layers(filled, ".attention.self.query.weight"))
+    kept = {name: filled[name] for name in filled if not name.endswith(HUGGINGFACE_BUFFERS)}
+    kept.pop("cls.predictions.bias", None)
+    return rename_from_huggingface(kept, names)
+
+
+def _modern(name: str) -> str:
+    """A parameter's name as `transformers` has it today."""
+    for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
+        if name.endswith(f"LayerNorm{old}"):
+            name = name.removesuffix(old) + new
+    return f"bert.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
+
+
+def _require_equal(state: Mapping[str, Tensor], alias: str, source: str) -> None:
+    """Raises ValueError where two tensors that the model shares have different shapes or values."""
+    one, other = state.get(alias), state.get(source)
+    if one is None or other is None or one is other:
+        return
+    if one.shape != other.shape or not (one.is_meta or torch.equal(one, other)):
+        raise ValueError(f"{alias} differs from {source}, but the bert family has one tensor for both")
 
 
 def config_to_huggingface(config: BertConfig, vocab_size: int) -> dict[str, Any]:
@@ -215,8 +245,8 @@ def config_from_huggingface(values: Mapping[str, Any]) -> BertConfig:
     """
     for name, only in HUGGINGFACE_FIXED.items():
         if values.get(name, only) != only:
-            raise ValueError(f"config.json: {name}={values[name]!r}, but the bert family computes only {only!r}")
-    return BertConfig(**{f.name: values[f.name] for f in fields(BertConfig) if f.name not in OUR_OWN_FIELDS})
+            raise ValueError(f"config.json: {name} = {values[name]!r}: the bert family computes only {only!r}")
+    return config_from_fields(BertConfig, values, OUR_OWN_FIELDS)
 
 
 FAMILY = Family(
@@ -232,4 +262,5 @@ FAMILY = Family(
     config_from_huggingface=config_from_huggingface,
     to_huggingface=to_huggingface,
     from_huggingface=from_huggingface,
+    count_layers=partial(_count_layers, once_per_layer=".qkv.weight"),
 )

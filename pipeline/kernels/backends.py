@@ -5,13 +5,11 @@ import logging
 import os
 from functools import cache
 from types import ModuleType
-from typing import Literal
 
 import torch
 
 from pipeline import distributed
-
-Backend = Literal["auto", "plain", "triton"]
+from pipeline.sections import KernelBackend as Backend
 
 
 @cache

@@ -14,11 +14,11 @@ Shapes: T tokens, H features.
 """
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from pipeline.kernels import backends
 from pipeline.kernels.backends import Backend
 from pipeline.kernels.dropout import dropout
+from pipeline.kernels.rows import layer_norm
 
 
 def residual_norm(
@@ -48,7 +48,7 @@ def residual_norm(
     if fused is not None:
         out: Tensor = fused.ResidualNorm.apply(x, residual, weight, bias, eps, dropout_p)
         return out
-    return functional.layer_norm(residual + dropout(x, dropout_p), weight.shape, weight, bias, eps)
+    return layer_norm(residual + dropout(x, dropout_p), weight, bias, eps)
 
 
 class ResidualNorm(nn.LayerNorm):

@@ -8,6 +8,7 @@ Shapes: T tokens, B sequences, M masked tokens, H hidden_size, V vocab_size.
 
 from torch import Tensor, nn
 
+from pipeline.kernels.rows import LayerNorm
 from pipeline.model.encoder import ACTIVATIONS, EncoderConfig
 from pipeline.objectives.cross_entropy import RowSum
 from pipeline.objectives.projection import projected_cross_entropy_sum
@@ -52,7 +53,7 @@ class MaskedLMHead(nn.Module):
         super().__init__()
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.hidden_act]
-        self.layer_norm = nn.LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
         # A module that owns the shared parameter, and not a product with another module's weight: ZeRO 3 gathers the
         # parameters of the module it runs.
         self.decoder = Decoder(config, word_embeddings.num_embeddings)

@@ -4,6 +4,7 @@ Each rank adds up the squares of the fragments it holds in float64, one all-redu
 rank scales its fragments with the same ratios. The scheme follows apex's DistributedFusedLAMB (fragments into one
 vector of sums, one all-reduce)."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -14,10 +15,13 @@ from torch.optim import Optimizer
 from pipeline.kernels.lamb.backends import choose
 from pipeline.kernels.lamb.interface import Coefficients, LambKernel, Partition, State
 from pipeline.optim.lamb import OptimizerConfig, coefficients, takes_ratio, trust_ratios
+from pipeline.optim.norms import sum_of_squares
 from pipeline.optim.shards import Parts, Shard, cut_at_parts
 
 Task = tuple[Shard, State, Partition, Coefficients]
 """One shard's update: what the kernel is given."""
+CLIP_EPS = 1e-6
+"""Added to the norm that gradients are divided by, as DeepSpeed and torch do."""
 
 
 class ShardedOptimizer(Optimizer):
@@ -34,16 +38,20 @@ class ShardedOptimizer(Optimizer):
     own values only `lr` is read: whatever a checkpoint loader writes into the others changes nothing.
     """
 
-    def __init__(self, groups: list[dict[str, Any]], config: OptimizerConfig) -> None:
+    def __init__(self, groups: list[dict[str, Any]], config: OptimizerConfig, *, clips: bool = False) -> None:
         """Args:
         groups: torch parameter groups.
         config: hyper-parameters; `lr` of each group may be changed between steps.
+        clips: `step` gets all gradients in one call and clips them; otherwise they come clipped.
         """
         super().__init__(groups, {"lr": config.lr})
         self.config = config
+        self.clips = clips
         self.shards: list[Shard] = []
         self.overflow = False
-        """Set by whoever finds an infinite or NaN gradient before `step`: the step is then skipped whole."""
+        """Whether the last step found an infinite or NaN gradient: it was skipped whole. Only where it clips."""
+        self.grad_norm = 0.0
+        """Norm of all gradients of the last step, before clipping. Only where it clips."""
         self._by_param: dict[int, Shard] = {}
         self._units: dict[int, tuple[tuple[str, ...], Partition]] = {}
         self._all_reduce: Callable[[Tensor], Any] | None = None
@@ -95,9 +103,10 @@ class ShardedOptimizer(Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update of the tensors that are in the groups now.
 
-        Their `.grad` must be fp32 and already clipped; it is spent: afterwards it may hold the step's direction.
+        Their `.grad` must be fp32, and already clipped unless `clips`; it is spent: afterwards it may hold the step's
+        direction.
         """
-        if self._all_reduce is None or self.overflow:
+        if self._all_reduce is None or (self.clips and not self._clip()):
             return
         scaled: list[Task] = []
         for group in self.param_groups:
@@ -115,13 +124,26 @@ class ShardedOptimizer(Optimizer):
             self._ratios[id(task[0])] = ratios
             self._kernel.apply(*task[1:], ratios)
 
+    def _clip(self) -> bool:
+        """Scale all gradients down to the largest norm allowed; False where a gradient is infinite or NaN."""
+        gradients = [_gradient(shard).view(-1)[run] for shard in self.shards for run in shard.runs]
+        squares = sum_of_squares(gradients) if gradients else torch.zeros((), dtype=torch.float64)
+        if not self.shards[0].replicated:
+            assert self._all_reduce is not None, "step returns before this when unbound"
+            squares = squares.to(self.shards[0].param.device)
+            self._all_reduce(squares)
+        self.grad_norm = float(squares.sqrt())
+        self.overflow = not math.isfinite(self.grad_norm)
+        most = self.config.max_grad_norm
+        if not self.overflow and most and self.grad_norm + CLIP_EPS > most:
+            torch._foreach_mul_(gradients, most / (self.grad_norm + CLIP_EPS))
+        return not self.overflow
+
     def _task(self, param: Tensor, lr: float) -> Task:
         shard = self._by_param[id(param)]
-        if param.grad is None:
-            raise RuntimeError(f"no gradient for the shard of {shard.names[0]}...: every tensor given is updated")
         state = shard.state
+        tensors = State(shard.flat, _gradient(shard).reshape(-1), state["exp_avg"], state["exp_avg_sq"], shard.model)
         state["step"] += 1
-        tensors = State(shard.flat, param.grad.reshape(-1), state["exp_avg"], state["exp_avg_sq"], shard.model)
         numbers = coefficients(self.config, lr=lr, step=state["step"], decayed=shard.decayed)
         return shard, tensors, self._units[id(shard)][1], numbers
 
@@ -133,3 +155,9 @@ class ShardedOptimizer(Optimizer):
         assert self._all_reduce is not None, "step returns before this when unbound"
         self._all_reduce(together)
         return list(together.split([len(part) for part in sums]))
+
+
+def _gradient(shard: Shard) -> Tensor:
+    if shard.param.grad is None:
+        raise RuntimeError(f"no gradient for the shard of {shard.names[0]}...: every tensor given is updated")
+    return shard.param.grad

@@ -56,6 +56,17 @@ class Shard:
         """(n,) fp32 master weights of this rank, a view of `param`."""
         return self.param.detach().view(-1)
 
+    @property
+    def runs(self) -> list[slice]:
+        """The parts of `flat` that hold fragments, as few as there can be."""
+        runs: list[slice] = []
+        for _, start, stop, _ in self.fragments:
+            if runs and runs[-1].stop == start:
+                runs[-1] = slice(runs[-1].start, stop)
+            else:
+                runs.append(slice(start, stop))
+        return runs
+
     def init_state(self) -> dict[str, Any]:
         """Moments of zero at step 0, unless they exist already."""
         if not self.state:

@@ -31,8 +31,8 @@ class ClientConfig:
     """How to behave towards servers."""
 
     contact: str = ""
-    """An e-mail address or web page where the server's operators find you. Wikimedia refuses programs that name none
-    (Wikimedia Foundation User-Agent Policy)."""
+    """An e-mail address or web page where the server's operators find you. Wikimedia asks for one, and may refuse
+    programs that name none (Wikimedia Foundation User-Agent Policy)."""
     connections: int = 2
     """Files fetched at a time: 1 or 2, as many as Wikimedia allows."""
     timeout_seconds: float = 60

@@ -11,7 +11,7 @@ from preprocessing.download.client import Client, ClientConfig, check_url
 from preprocessing.download.transfer import Checksum, Meter, RemoteFile, Transfer
 from preprocessing.download.wikimedia import WikipediaConfig, dump_files
 from preprocessing.errors import DataError
-from preprocessing.progress import progress
+from preprocessing.progress import LOG, progress
 from preprocessing.workers import run_tasks
 
 
@@ -38,6 +38,11 @@ def download_wikipedia(out: Path, config: WikipediaConfig, client_config: Client
     Raises:
         DataError: no such dump, or it cannot be had.
     """
+    if not client_config.contact:
+        LOG.info(
+            "no --contact: Wikimedia asks programs to name an e-mail address or web page and may refuse others; "
+            "add one, such as --contact you@example.org"
+        )
     client = Client(client_config)
     fetch(dump_files(config, client), out, client)
 

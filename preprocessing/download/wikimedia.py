@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from preprocessing.download.client import Client, StatusError
 from preprocessing.download.transfer import Checksum, RemoteFile
 from preprocessing.errors import DataError
+from preprocessing.languages import CODES, meant_language
 from preprocessing.progress import LOG
 
 LATEST = "latest"
@@ -33,6 +34,10 @@ class WikipediaConfig:
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.language):
             raise ValueError(f"language is {self.language!r}, must be the subdomain of a Wikipedia, such as en")
+        if self.language not in CODES and (meant := meant_language(self.language)):  # A new Wikipedia may be unknown.
+            raise ValueError(
+                f"language = {self.language!r}: must be the subdomain of a Wikipedia; did you mean {meant}?"
+            )
         if self.date != LATEST and not re.fullmatch(_DATE, self.date):
             raise ValueError(f"date is {self.date!r}, must be YYYYMMDD or {LATEST}")
 
@@ -85,6 +90,9 @@ def _files(status: bytes, url: str, names: re.Pattern) -> list[RemoteFile]:
         if job["status"] != "done":
             return []
         found: Iterable[tuple[str, dict]] = sorted(job["files"].items())
+        if others := [name for name, _ in found if not names.fullmatch(name)]:
+            shown = f"{len(others)} of its files are not named as articles are, and not fetched, such as {others[0]!r}"
+            LOG.warning(f"{url}: {shown}")
         return [
             RemoteFile(
                 url.replace("dumpstatus.json", name), int(file["size"]), Checksum("sha1", str(file["sha1"]), url)

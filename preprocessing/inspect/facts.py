@@ -7,14 +7,23 @@ from itertools import pairwise
 import numpy as np
 
 from preprocessing.inspect.figures import SamplesFigures, SplitFigures
-from preprocessing.inspect.overview import DocumentsFigures
+from preprocessing.inspect.overview import DocumentsFigures, TokenizerFigures
 from preprocessing.inspect.suspicions import (
+    MAX_FOREIGN,
     MAX_IN_BOTH,
+    MAX_LETTERLESS,
+    MAX_MARKUP,
     MAX_OF_ONE_TOKEN,
     MAX_REPEATED,
+    MAX_RULES,
+    MAX_SHORT,
+    MAX_TAGS,
     MAX_UNKNOWN,
     usual_labels,
 )
+from preprocessing.inspect.texts import TextFigures
+from preprocessing.tokenizer.given import MAX_UNREACHABLE
+from preprocessing.tokenizer.review import MAX_REMOVED
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,58 @@ def facts_of_documents(figures: DocumentsFigures) -> list[Fact]:
         Fact("sentences", [f"{tally.sentences:,}"], f"{ratio(tally.sentences, tally.documents)} per document"),
         Fact("characters", [f"{tally.characters:,}"], f"{ratio(tally.characters, tally.sentences)} per sentence"),
         Fact("files", [f"{figures.files:,}"], f"{figures.bytes / 1e6:,.1f} MB"),
+    ]
+
+
+TEXT_COLUMNS = ["looked at", "markup", "tags", "table rules", "no letters", "very short", "language", "removed"]
+"""Names of the values of `facts_of_texts`."""
+_NORMAL_TEXT = [
+    "",
+    f"< {MAX_MARKUP:.0%}",
+    f"< {MAX_TAGS:.0%}",
+    f"< {MAX_RULES:.1%}",
+    f"< {MAX_LETTERLESS:.0%}",
+    f"< {MAX_SHORT:.0%}",
+    f"> {1 - MAX_FOREIGN:.0%}",
+    f"< {MAX_REMOVED:.0%}",
+]
+
+
+def facts_of_texts(figures: DocumentsFigures) -> list[Fact]:
+    """What a sample of each source's text looks like, and at last what is normal."""
+    texts = {source.name: source.text for source in figures.sources if source.text and source.text.documents}
+    facts = [Fact(name, _text_values(text)) for name, text in texts.items()]
+    return [*facts, Fact("normal", _NORMAL_TEXT)] if facts else []
+
+
+def _text_values(text: TextFigures) -> list[str]:
+    lines = [text.tags, text.rules, text.letterless, text.short]
+    language = f"{text.language} {share(text.judged - text.foreign, text.judged)}" if text.judged else ""
+    return [
+        f"{text.documents:,} documents",
+        share(text.markup.count, text.characters),
+        *(share(measure.count, text.lines) for measure in lines),
+        language,
+        f"{text.removed.share:.2%}" if text.removed else "",
+    ]
+
+
+def facts_of_tokenizer(figures: TokenizerFigures) -> list[Fact]:
+    """Its size, what its normalizer does, and tokens that no text gives."""
+    settings, lost = figures.settings, figures.unreachable
+    shown = ", ".join(map(repr, lost.changed[:3]))
+    return [
+        Fact("tokens", [f"{figures.vocab_size:,}"], "special ones included"),
+        Fact("lower-cases text", ["yes" if settings.lower_case else "no"]),
+        Fact("strips accents and marks", ["yes" if settings.strip_accents else "no"]),
+        Fact(
+            "unreachable tokens",
+            [f"{len(lost.changed):,}"],
+            "the normalizer changes them"
+            + f", such as {shown}" * bool(shown)
+            + f"; normal: below {MAX_UNREACHABLE:.0%}",
+        ),
+        Fact("tokens cut apart", [f"{len(lost.cut):,}"], "such as punctuation inside a word; published ones have some"),
     ]
 
 

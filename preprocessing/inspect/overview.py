@@ -6,15 +6,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from preprocessing.errors import DataError
 from preprocessing.files import read_json
 from preprocessing.inspect.figures import SamplesFigures
 from preprocessing.inspect.measure import measure
+from preprocessing.inspect.texts import TextFigures, measure_texts
 from preprocessing.schema import MANIFEST_NAME, TRAIN
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.directory import STAGE_NAME, stage_config
 from preprocessing.stages.extract import REPORT_NAME
 from preprocessing.stages.report import Tally
+from preprocessing.tokenizer import review as tokenizer_report
+from preprocessing.tokenizer.normalization import Settings, Unreachable, settings_of, unreachable
+from preprocessing.tokenizer.registry import size_of
 from preprocessing.tokenizer.saving import load_tokenizer
 
 _UNFINISHED = ""
@@ -31,6 +37,8 @@ class SourceFigures:
     """Documents stored, duplicates among them."""
     bytes: int
     """Size of their files."""
+    text: TextFigures | None = None
+    """What a sample of them looks like; None: it was not looked at."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,12 @@ class TokenizerFigures:
     """Number of tokens, special ones included."""
     config: dict[str, Any]
     """Options of the stage."""
+    settings: Settings
+    """What its normalizer does."""
+    unreachable: Unreachable
+    """Its tokens that no text gives."""
+    notes: list[str]
+    """What the stage told when it made it."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +129,11 @@ def look(directory: Path, num_examples: int, executor: Executor) -> Overview:
     def places(stage: str) -> list[Path]:
         return [place for place in stages if stages[place] == stage]
 
+    tokenizer = next(map(load_tokenizer, places("tokenizer")), None)
     return Overview(
         directory=directory,
-        documents=next(map(_documents, places("extract")), None),
-        tokenizer=next(map(_tokenizer, places("tokenizer")), None),
+        documents=next((_documents(place, tokenizer) for place in places("extract")), None),
+        tokenizer=next((_tokenizer(place, tokenizer) for place in places("tokenizer") if tokenizer), None),
         samples=[measure(place, num_examples, executor) for place in places("build")],
         unfinished=places(_UNFINISHED),
     )
@@ -147,8 +162,9 @@ def _stage(directory: Path) -> str:
     return "build" if "splits" in keys else "extract" if "files" in keys else "tokenizer"
 
 
-def _documents(directory: Path) -> DocumentsFigures:
-    corpus = Corpus.open(directory)
+def _documents(directory: Path, tokenizer: Tokenizer | None) -> DocumentsFigures:
+    corpus, config = Corpus.open(directory), stage_config(directory)
+    texts = measure_texts(corpus, config.get("language") or "", tokenizer)
     counts: Counter[int] = Counter()
     sizes: Counter[int] = Counter()
     for file in corpus.files:
@@ -161,13 +177,25 @@ def _documents(directory: Path) -> DocumentsFigures:
         files=len(corpus.files),
         train=train,
         heldout=sum(corpus.counts) - train,
-        sources=[SourceFigures(name, counts[number], sizes[number]) for number, name in enumerate(corpus.sources)],
-        config=stage_config(directory),
+        sources=[
+            SourceFigures(name, counts[number], sizes[number], texts[number])
+            for number, name in enumerate(corpus.sources)
+        ],
+        config=config,
     )
 
 
-def _tokenizer(directory: Path) -> TokenizerFigures:
-    return TokenizerFigures(directory, load_tokenizer(directory).get_vocab_size(), stage_config(directory))
+def _tokenizer(directory: Path, tokenizer: Tokenizer) -> TokenizerFigures:
+    path = directory / tokenizer_report.REPORT_NAME
+    notes = read_json(path).get("notes", []) if path.is_file() else []
+    return TokenizerFigures(
+        directory=directory,
+        vocab_size=size_of(tokenizer),
+        config=stage_config(directory),
+        settings=settings_of(tokenizer),
+        unreachable=unreachable(tokenizer),
+        notes=[str(note) for note in notes] if isinstance(notes, list) else [],
+    )
 
 
 def _tally(path: Path) -> Tally:

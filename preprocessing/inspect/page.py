@@ -9,7 +9,13 @@ from markupsafe import Markup
 from preprocessing.errors import DataError
 from preprocessing.files import write_text
 from preprocessing.inspect import plots
-from preprocessing.inspect.facts import facts_of_documents, facts_of_samples
+from preprocessing.inspect.facts import (
+    TEXT_COLUMNS,
+    facts_of_documents,
+    facts_of_samples,
+    facts_of_texts,
+    facts_of_tokenizer,
+)
 from preprocessing.inspect.figures import SamplesFigures
 from preprocessing.inspect.overview import Overview
 from preprocessing.inspect.suspicions import suspicions
@@ -55,6 +61,9 @@ def page(overview: Overview) -> str:
         suspicions=suspicions(overview),
         facts_of_documents=facts_of_documents,
         facts_of_samples=facts_of_samples,
+        facts_of_texts=facts_of_texts,
+        facts_of_tokenizer=facts_of_tokenizer,
+        text_columns=TEXT_COLUMNS,
         plots_of=plots_of,
     )
     return html.encode("utf-8", "replace").decode("utf-8")  # A file name may hold bytes that are no UTF-8.

@@ -2,17 +2,29 @@
 
 import textwrap
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Any
 
 from preprocessing.inspect.decoding import Example
-from preprocessing.inspect.facts import Fact, facts_of_documents, facts_of_samples, facts_of_sources, length_bins, share
+from preprocessing.inspect.facts import (
+    TEXT_COLUMNS,
+    Fact,
+    facts_of_documents,
+    facts_of_samples,
+    facts_of_sources,
+    facts_of_texts,
+    facts_of_tokenizer,
+    length_bins,
+    share,
+)
 from preprocessing.inspect.figures import SamplesFigures, SplitFigures
-from preprocessing.inspect.overview import DocumentsFigures, Overview
+from preprocessing.inspect.overview import DocumentsFigures, Overview, TokenizerFigures
 from preprocessing.inspect.suspicions import suspicions
 
 _WIDTH = 110
 _BINS = 8
+_NAME_WIDTH = 32
 _BAR_WIDTH = 30
 _FREQUENT_SHOWN = 10
 _REPEATED_CHARS = 70
@@ -24,7 +36,7 @@ def render(overview: Overview) -> str:
     if overview.documents:
         lines += ["", *_heading(f"{overview.documents.directory}: documents"), *_documents(overview.documents)]
     if overview.tokenizer:
-        lines += ["", *_heading(f"{overview.tokenizer.directory}: {overview.tokenizer.vocab_size:,} tokens")]
+        lines += ["", *_tokenizer(overview.tokenizer)]
     for samples in overview.samples:
         lines += ["", *_samples(samples)]
     for name, options in overview.configurations.items():
@@ -55,6 +67,10 @@ def _suspicions(overview: Overview) -> list[str]:
 
 def _documents(figures: DocumentsFigures) -> Iterator[str]:
     yield from _table(facts_of_documents(figures), [])
+    facts = [replace(fact, name=_shortened(fact.name)) for fact in facts_of_texts(figures)]
+    if facts:
+        yield "  a sample of the text, by source: shares of characters (markup), lines and documents (language)"
+        yield from _table(facts, TEXT_COLUMNS)
     stored = sum(source.documents for source in figures.sources)
     for source in figures.sources:
         yield f"  from {source.name}: {source.documents:,} documents, {share(source.documents, stored)}"
@@ -63,6 +79,18 @@ def _documents(figures: DocumentsFigures) -> Iterator[str]:
     for kind, count in sorted(figures.tally.bad.items()):
         yield f"  bad, {kind}: {count:,}, first at"
         yield from (f"    {place}: {detail}" for place, detail in figures.tally.first[kind])
+
+
+def _tokenizer(figures: TokenizerFigures) -> Iterator[str]:
+    yield from _heading(f"{figures.directory}: {figures.vocab_size:,} tokens")
+    yield from _table(facts_of_tokenizer(figures), [])
+    for note in figures.notes:
+        yield from _wrap(note, "  - ")
+
+
+def _shortened(name: str) -> str:
+    """The end of a long name."""
+    return name if len(name) <= _NAME_WIDTH else "..." + name[3 - _NAME_WIDTH :]
 
 
 def _samples(figures: SamplesFigures) -> Iterator[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from preprocessing.errors import DataError
+from preprocessing.errors import check_name
 from preprocessing.segments.electra import segment_pairs
 from preprocessing.segments.layout import PAIR_SPECIAL_TOKENS, SINGLE_SPECIAL_TOKENS, Layout, Samples
 from preprocessing.segments.nsp import next_sentence_pairs
@@ -48,6 +48,5 @@ def strategy(name: str) -> Strategy:
     Raises:
         DataError: there is none.
     """
-    if name not in STRATEGIES:
-        raise DataError(f"segments is {name!r}, this version knows {', '.join(STRATEGIES)}")
+    check_name("segments", name, STRATEGIES)
     return STRATEGIES[name]

@@ -2,8 +2,9 @@
 
 Blank lines separate blocks: paragraphs, headings, stanzas. The lines of a block are joined, those of verse too, because
 sentences run on from line to line and BERT's tokenizer knows no lines. A chapter heading is a paragraph of its own.
-Left out: page numbers, running heads, tables of contents (sources/pages.py), pictures and their captions, marks of
-notes and of emphasis, rules. Notes set into a sentence follow the paragraph.
+Left out: page numbers and running heads (sources/pages.py), tables of contents (sources/contents.py),
+numbers of verse lines (sources/verse.py), pictures and their captions, marks of notes and of emphasis, rules.
+Notes set into a sentence follow the paragraph.
 
 In the form in which BookCorpus circulates each line is a sentence and blank lines are rare; there a line stays a line.
 BookCorpus as one file of many books without boundaries (`books_large_p1.txt`) is no book: the source `text:` reads it.
@@ -13,7 +14,11 @@ import re
 from collections.abc import Iterable, Iterator
 
 from preprocessing.documents import NOT_UTF8
-from preprocessing.sources.pages import drop_contents, drop_page_furniture, split_heading
+from preprocessing.sources.contents import drop_contents
+from preprocessing.sources.layout import blocks_of
+from preprocessing.sources.pages import drop_page_furniture, split_heading
+from preprocessing.sources.verse import drop_verse_numbers
+from preprocessing.textfiles import decode_text
 
 _LINE_ENDS = re.compile("\r\n|[\r\f\v\u2028\u2029\x85]")
 _DECLARED = re.compile(
@@ -24,7 +29,7 @@ _HEAD_BYTES = 20_000
 
 _BLANK_SHARE, _ENDED_SHARE = 0.1, 0.6
 _CLOSERS, _SENTENCE_ENDS = "\"'”’)]`_* ", (".", "!", "?", "…", ":", ";")
-_RULE = re.compile(r"[\s*_=~#·•–—.-]*[*_=~#·•–—-][\s*_=~#·•–—.-]*|/\*(?: \w+)?|\*/")
+_RULE = re.compile(r"[\s*_=~#·•–—.-]*[*_=~#·•–—-][\s*_=~#·•–—.-]*|\+[-=+]{2,}\+|/\*(?: \w+)?|\*/")
 """Rules, and the frames of quotations that Distributed Proofreaders forget: `/* NIND`."""
 
 _BRACKETED = (
@@ -32,11 +37,19 @@ _BRACKETED = (
     r"(?:[^\[\]]|\[[^\[\]]{0,300}\]){0,1500}\]"
 )
 _PICTURE = re.compile(rf"^[ \t]*{_BRACKETED}[ \t]*\n|{_BRACKETED}", re.IGNORECASE | re.MULTILINE)
-_NOTE = re.compile(
-    r"\s?\[(?:Foot|Side)?note ?[\dA-Z*]{0,4}:\s*((?:[^\[\]]|\[[^\[\]]{0,300}\])*)(?:\]|$)", re.IGNORECASE
+_LABEL = r"(?:(?:[IVXLC]{1,6}[a-z]?\.)?[\dA-Z*†‡§¶]{0,4}(?::[\dA-Z]{1,3})?|to line [^:\[\]]{1,60})"
+_NOTE_START = re.compile(
+    rf"\[(?:Foot|Side)?note ?(?:{_LABEL}:|(?-i:[IVXLC]{{1,6}}[a-z]?\.\d{{1,3}})\s)\s*", re.IGNORECASE
 )
+_NOTE = re.compile(rf"\s?\[(?:Foot|Side)?note ?{_LABEL}:\s*((?:[^\[\]]|\[[^\[\]]{{0,300}}\])*)(?:\]|$)", re.IGNORECASE)
+_MAX_NOTE = 30
+"""Most paragraphs of a note."""
+_FILE = re.compile(r"[\w-]+\.(?:jpe?g|png|gif)(?: ?\(\d+ ?[KM]B?\))?", re.IGNORECASE)
+_BUTTON = re.compile(r"(?:Full|Original|Larger) (?:Size|Image)|Enlarge", re.IGNORECASE)
+_MIN_BUTTONS = 3
+"""Lines of a button from which it is one: HTML editions turned into text keep what was written below each picture."""
 _MARKS = re.compile(
-    r"\s?\[(?:\^[^\]\s]{1,20}|\d{1,3}|[*†‡]{1,3})\]:?"  # Notes.
+    r"\s?\[(?:\^[^\]\s]{1,20}|\d{1,3}|[*†‡]{1,3}|(?-i:[IVXLC]{1,6}[a-z]?\.\d{1,3}|\d{1,4}:[\dA-Z]{1,3}))\]:?"  # Notes.
     r"|(?<=[^\s\[(])\[(?-i:[A-Z])\](?!\w)"
     r"|\s?(?:\[(?:pg|p\.|page) ?[\dxivlc]{1,5}\]|(?<!_)\{(?:pg|p\.|page)? ?[\dxivlc]{1,5}\})",  # Pages.
     re.IGNORECASE,
@@ -46,6 +59,7 @@ _EMPHASIS = re.compile(
     r"|(?<![\w*])(?P<stars>\*{1,3})(?P<c>[^\s*](?:[^*]*[^\s*])?)(?P=stars)(?![\w*])"
     r"|(?<![\w=])=(?P<d>[^\s=](?:[^=]*[^\s=])?)=(?![\w=])"
 )
+_INLINE_TAG = re.compile(r"<(i|b|u|em|sc|tt|strong|small|big|sup|sub)>([^<>]*)</\1>", re.IGNORECASE)
 _LONE_MARK = re.compile(r"(?<!\w)_(?!_)|(?<!_)_(?!\w)|(?<!\w)\*+|\*+(?!\w)")
 
 _HYPHEN = "-\u2010\u00ad"
@@ -73,7 +87,7 @@ def decode_book(data: bytes) -> str:
         BadBookError: neither.
     """
     try:
-        text = data.decode("utf-8-sig")
+        text = decode_text(data)
     except UnicodeDecodeError as error:
         if not _DECLARED.search(data, 0, _HEAD_BYTES):
             detail = f"{error}; convert it, or let its head say `Character set encoding: ISO-8859-1`"
@@ -92,14 +106,15 @@ def _decode_western(data: bytes) -> str:
 
 def paragraphs(text: str) -> list[str]:
     """The paragraphs of a book's text, none of them empty, each without line ends."""
-    lines = [_without_rule(line.strip()) for line in _PICTURE.sub("", text).split("\n")]
+    lines = _without_captions([_without_rule(line.strip()) for line in _PICTURE.sub("", text).split("\n")])
     if is_sentence_per_line(lines):
         blocks = [[line] for line in lines if line]
     else:
-        blocks = drop_contents(list(_blocks(drop_page_furniture(lines))))
+        kept = drop_verse_numbers(drop_contents(list(blocks_of(drop_page_furniture(lines)))))
+        blocks = [block.lines for block in kept]
     words = _words(text)
     joined = (_join(part, words) for block in blocks for part in split_heading(block))
-    return [paragraph for block in joined for paragraph in _without_marks(block)]
+    return [paragraph for block in _whole_notes(joined) for paragraph in _without_marks(block)]
 
 
 def is_sentence_per_line(lines: list[str]) -> bool:
@@ -113,17 +128,48 @@ def _without_rule(line: str) -> str:
     return "" if len(line) > 1 and _RULE.fullmatch(line) else line
 
 
-def _blocks(lines: Iterable[str]) -> Iterator[list[str]]:
-    """Runs of lines that are not blank."""
-    block: list[str] = []
-    for line in lines:
-        if line:
-            block.append(line)
-        elif block:
-            yield block
-            block = []
-    if block:
-        yield block
+def _without_captions(lines: list[str]) -> list[str]:
+    """The lines without names of picture files, and without what stands on buttons below pictures."""
+    names = {line for line in lines if line[-1:].lower() in "gf)" and _FILE.fullmatch(line)}
+    buttons = [line for line in lines if len(line) < 15 and _BUTTON.fullmatch(line)]
+    if not names and len(buttons) < _MIN_BUTTONS:
+        return lines
+    dropped = {*names, *buttons}
+    return ["" if line in dropped else line for line in lines]
+
+
+def _whole_notes(paragraphs: Iterable[str]) -> Iterator[str]:
+    """The paragraphs; a note of several loses its brackets, and so does one whose catchword ends with a bracket.
+
+    "[Footnote I.3: _The King._] The watch-word.]" is "_The King._ The watch-word."
+    """
+    left = 0
+    for paragraph in paragraphs:
+        start = _NOTE_START.match(paragraph)
+        if start:
+            body, depth = _without_unopened(paragraph[start.end() :])
+            left = 0 if depth else _MAX_NOTE
+            yield body
+        elif left:
+            body, depth = _without_unopened(paragraph)
+            left = 0 if depth else left - 1
+            yield body
+        else:
+            yield paragraph
+
+
+def _without_unopened(text: str) -> tuple[str, int]:
+    """The text without the closing brackets that nothing opened, and how many those were."""
+    kept: list[str] = []
+    depth = unopened = 0
+    for character in text:
+        depth += character == "["
+        if character == "]" and not depth:
+            unopened += 1
+            continue
+        depth -= character == "]"
+        kept.append(character)
+    return "".join(kept), unopened
 
 
 def _words(text: str) -> set[str]:
@@ -176,4 +222,6 @@ def _plain(text: str) -> str:
     if "_" in text or "*" in text or "=" in text:
         text = _EMPHASIS.sub(lambda mark: mark["a"] or mark["b"] or mark["c"] or mark["d"], text)
         text = _LONE_MARK.sub("", text)
+    if "<" in text:
+        text = _INLINE_TAG.sub(r"\2", text)
     return text

@@ -10,18 +10,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from preprocessing.documents import NO_TEXT_KEY, BadRecord, Document
+from preprocessing.documents import BadRecord, Document
 from preprocessing.errors import DataError
 from preprocessing.files import reading
-from preprocessing.sources.records import decode, find_files, group
+from preprocessing.sources.records import group
+from preprocessing.sources.search import FileSearch, Form
+from preprocessing.sources.textcolumn import column_of, texts
 
-_BYTES_OF = {pa.string(): pa.binary(), pa.large_string(): pa.large_binary()}
-"""Types of text, each with that of its undecoded bytes."""
-_FILE_MAGIC = b"ARROW1"
+_PARQUET_MAGIC, _FILE_MAGIC, _OLD_MAGIC = b"PAR1", b"ARROW1", b"FEA1"
+_STREAM_MAGIC = b"\xff\xff\xff\xff"
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 """As in `IPC Streaming Format` of Arrow's columnar format, which lets a stream also just end; a lost tail would go
 unnoticed."""
@@ -36,6 +38,9 @@ class Rows:
     path: Path
     num_bytes: int
     text_key: str
+    column: str
+    """The column that the key leads into."""
+    format: ClassVar[str] = "Arrow"
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -45,17 +50,10 @@ class Rows:
     def records(self) -> Iterator[Document | BadRecord]:
         """One record per row."""
         row = 0
-        with _damage_named(self.path):
+        with _damage_named(self.path, self.format):
             for column in self._columns():
-                # As bytes: a text that is not UTF-8 is a bad record, not a damaged file.
-                texts = column.view(_BYTES_OF[column.type])
-                texts.validate(full=True)
-                for text in texts:
-                    yield self._record(text.as_py(), row)
-                    row += 1
-
-    def _record(self, text: bytes | None, row: int) -> Document | BadRecord:
-        return BadRecord(NO_TEXT_KEY, row, f"{self.text_key!r} is null") if text is None else decode(text, row)
+                yield from texts(column, self.column, self.text_key, row)
+                row += len(column)
 
     def place(self, position: int) -> str:
         """`file:row N`, counted from 0 as `datasets` and pandas do."""
@@ -81,11 +79,13 @@ class RowRange(Rows):
 class ParquetRows(RowRange):
     """Rows of Parquet row groups."""
 
+    format = "Parquet"
+
     def _columns(self) -> Iterator[pa.Array]:
         groups = range(self.start, self.stop)
         with pq.ParquetFile(self.path, memory_map=True, page_checksum_verification=True) as file:
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=[self.text_key]):
-                yield batch.column(0)
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups, columns=[self.column]):
+                yield batch.column(batch.schema.get_field_index(self.column))
 
     def _rows_before(self) -> int:
         metadata = pq.read_metadata(self.path, memory_map=True)
@@ -103,7 +103,7 @@ class ArrowFileRows(RowRange):
 
     def _batches(self, start: int, stop: int) -> Iterator[pa.Array]:
         with pa.memory_map(str(self.path)) as file:
-            options = _read_only(self.text_key, pa.ipc.open_file(file).schema)
+            options = _read_only(self.column, pa.ipc.open_file(file).schema)
             reader = pa.ipc.open_file(file, options=options)
             for number in range(start, stop):
                 yield reader.get_batch(number).column(0)
@@ -114,28 +114,47 @@ class ArrowStreamRows(Rows):
 
     def _columns(self) -> Iterator[pa.Array]:
         with pa.memory_map(str(self.path)) as file:
-            options = _read_only(self.text_key, pa.ipc.open_stream(file).schema)
+            options = _read_only(self.column, pa.ipc.open_stream(file).schema)
             file.seek(0)
             for batch in pa.ipc.open_stream(file, options=options):
                 yield batch.column(0)
 
 
-def plan_parquet(path: Path, split_bytes: int, text_key: str) -> Iterator[ParquetRows]:
+def _old_feather(head: bytes) -> str:
+    return "Feather version 1, which is not read; write it again as version 2" * head.startswith(_OLD_MAGIC)
+
+
+PARQUET = Form("parquet", (".parquet", ".pq", ".parq"), lambda head: head.startswith(_PARQUET_MAGIC), compressed=False)
+ARROW = Form(
+    "arrow",
+    (".arrow", ".arrows", ".feather", ".ipc"),
+    lambda head: head.startswith((_FILE_MAGIC, _STREAM_MAGIC)),
+    compressed=False,
+    accompanies=lambda name: "cached by `map` or `filter` of datasets" * name.startswith("cache-"),
+    refuses=_old_feather,
+)
+
+
+def plan_parquet(
+    path: Path, split_bytes: int, text_key: str, search: FileSearch | None = None
+) -> Iterator[ParquetRows]:
     """Splits of a Parquet file, or of all in a directory: runs of row groups of about `split_bytes` of text together.
 
     Raises:
         DataError: nothing is there, a file is damaged or has no such column.
     """
-    for file in find_files(path, (".parquet",)):
-        with _damage_named(file), pq.ParquetFile(file, memory_map=True) as parquet:
-            _check_column(file, parquet.schema_arrow, text_key)
-            sizes = _text_sizes(parquet.metadata, text_key)
+    for file in (search or FileSearch()).files(path, PARQUET):
+        with _damage_named(file, ParquetRows.format), pq.ParquetFile(file, memory_map=True) as parquet:
+            column = _column_of(file, parquet.schema_arrow, text_key)
+            sizes = _text_sizes(parquet.metadata, column, text_key)
         for run in group(range(len(sizes)), sizes.__getitem__, split_bytes):
             start, stop = run[0], run[-1] + 1
-            yield ParquetRows(file, sum(sizes[start:stop]), text_key, start, stop)
+            yield ParquetRows(file, sum(sizes[start:stop]), text_key, column, start, stop)
 
 
-def plan_arrow(path: Path, split_bytes: int, text_key: str) -> Iterator[ArrowFileRows | ArrowStreamRows]:
+def plan_arrow(
+    path: Path, split_bytes: int, text_key: str, search: FileSearch | None = None
+) -> Iterator[ArrowFileRows | ArrowStreamRows]:
     """Splits of an Arrow IPC file, or of all in a directory.
 
     What `datasets` names cache-*.arrow is left out: results of `map` and `filter` on the files beside it.
@@ -143,22 +162,19 @@ def plan_arrow(path: Path, split_bytes: int, text_key: str) -> Iterator[ArrowFil
     Raises:
         DataError: nothing is there, a file is damaged or has no such column.
     """
-    for file in find_files(path, (".arrow",)):
-        if file != path and file.name.startswith("cache-"):
-            continue
+    for file in (search or FileSearch()).files(path, ARROW):
         size = file.stat().st_size
         if not _is_file_format(file):
-            _check_stream(file, text_key)
-            yield ArrowStreamRows(file, size, text_key)
+            yield ArrowStreamRows(file, size, text_key, _check_stream(file, text_key))
             continue
-        with _damage_named(file), pa.memory_map(str(file)) as source:
+        with _damage_named(file, Rows.format), pa.memory_map(str(file)) as source:
             reader = pa.ipc.open_file(source)
-            _check_column(file, reader.schema, text_key)
+            column = _column_of(file, reader.schema, text_key)
             batches = reader.num_record_batches
         parts = min(batches, -(-size // split_bytes))
         for part in range(parts):
             start, stop = batches * part // parts, batches * (part + 1) // parts
-            yield ArrowFileRows(file, size * (stop - start) // batches, text_key, start, stop)
+            yield ArrowFileRows(file, size * (stop - start) // batches, text_key, column, start, stop)
 
 
 def _is_file_format(path: Path) -> bool:
@@ -166,44 +182,44 @@ def _is_file_format(path: Path) -> bool:
         return file.read(len(_FILE_MAGIC)) == _FILE_MAGIC
 
 
-def _check_stream(path: Path, text_key: str) -> None:
-    with _damage_named(path), pa.memory_map(str(path)) as source:
-        _check_column(path, pa.ipc.open_stream(source).schema, text_key)
+def _check_stream(path: Path, text_key: str) -> str:
+    """Checks that a stream is whole; the text's column."""
+    with _damage_named(path, Rows.format), pa.memory_map(str(path)) as source:
+        column = _column_of(path, pa.ipc.open_stream(source).schema, text_key)
         source.seek(max(0, source.size() - len(_END_OF_STREAM)))
         if source.read() != _END_OF_STREAM:
             raise pa.ArrowInvalid("it ends before its end-of-stream marker")
+    return column
 
 
-def _check_column(path: Path, schema: pa.Schema, text_key: str) -> None:
-    index = schema.get_field_index(text_key)
-    if index < 0 or schema.field(index).type not in _BYTES_OF:
-        columns = ", ".join(f"{field.name} ({field.type})" for field in schema)
-        raise DataError(
-            f"{path}: no column {text_key!r} of type string or large_string; available columns: {columns}; "
-            "set --text_key"
-        )
+def _column_of(path: Path, schema: pa.Schema, text_key: str) -> str:
+    try:
+        return column_of(schema, text_key)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from None
 
 
-def _read_only(text_key: str, schema: pa.Schema) -> pa.ipc.IpcReadOptions:
-    return pa.ipc.IpcReadOptions(included_fields=[schema.get_field_index(text_key)])
+def _read_only(column: str, schema: pa.Schema) -> pa.ipc.IpcReadOptions:
+    return pa.ipc.IpcReadOptions(included_fields=[schema.get_field_index(column)])
 
 
-def _text_sizes(metadata: pq.FileMetaData, text_key: str) -> list[int]:
-    """Uncompressed bytes of the text's column in each row group."""
+def _text_sizes(metadata: pq.FileMetaData, column: str, text_key: str) -> list[int]:
+    """Uncompressed bytes of the text in each row group: of its leaf of a nested column, or of all that column."""
     paths = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
-    column = paths.index(text_key)
+    leaves = [number for number, path in enumerate(paths) if path == text_key]
+    leaves = leaves or [number for number, path in enumerate(paths) if f"{path}.".startswith(f"{column}.")]
     return [
-        metadata.row_group(number).column(column).total_uncompressed_size for number in range(metadata.num_row_groups)
+        sum(metadata.row_group(number).column(leaf).total_uncompressed_size for leaf in leaves)
+        for number in range(metadata.num_row_groups)
     ]
 
 
 @contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
+def _damage_named(path: Path, kind: str) -> Iterator[None]:
     """Turns what Arrow says of a file that it cannot read into a DataError."""
     try:
         yield
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # The last: a column's name.
         if isinstance(error, OSError) and error.errno is not None:  # The disk's; Arrow gives no number.
             raise
-        kind = "Parquet" if path.suffix == ".parquet" else "Arrow"
         raise DataError(f"{path}: damaged {kind} file ({error}); fetch it again") from None

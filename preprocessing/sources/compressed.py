@@ -1,4 +1,6 @@
-"""Opens a file of text as what its suffix says: plain, .gz, .bz2, .xz or .zst.
+"""Opens a file of text as what its name says: plain, .gz, .bz2, .xz or .zst, in upper or lower case.
+
+A name that says neither, such as `part-00000`, is looked at: compressed files begin with a signature.
 
 A compressed file cannot be entered in the middle. Several streams end to end, as pbzip2, pzstd and `cat` make them,
 read as one. If what follows the first stream cannot be read, the standard library's bz2 and lzma leave it out without a
@@ -24,6 +26,8 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+PACKING_DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError)
+"""What reading a damaged compressed file raises."""
 _CHUNK_BYTES = 1 << 18
 _LONGEST_ZSTD_WINDOW = 31
 """Logarithm of the 2 GiB that `zstd --long=31` asks for, as some big corpora do; others need a few MB."""
@@ -58,20 +62,37 @@ COMPRESSIONS = {
 }
 
 
+_SIGNATURES = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
+_PLAIN = {".txt", ".text", ".md", ".markdown", ".json", ".jsonl", ".ndjson", ".xml", ".epub"}
+"""Suffixes that say that a file is not compressed; it is not opened to see."""
+
+
+def compression_of(path: Path) -> Compression | None:
+    """How a file is compressed, by its suffix, or by its first bytes where the suffix does not tell."""
+    suffix = path.suffix.lower()
+    if suffix in COMPRESSIONS:
+        return COMPRESSIONS[suffix]
+    if suffix in _PLAIN or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        head = file.read(max(map(len, _SIGNATURES)))
+    return next((COMPRESSIONS[name] for mark, name in _SIGNATURES.items() if head.startswith(mark)), None)
+
+
 def is_compressed(path: Path) -> bool:
-    """Whether the suffix names a compression."""
-    return path.suffix in COMPRESSIONS
+    """Whether a file is compressed, as `compression_of` finds it."""
+    return compression_of(path) is not None
 
 
-def also_compressed(*suffixes: str) -> tuple[str, ...]:
-    """The suffixes, each alone and before that of every compression."""
-    return tuple(suffix + packed for suffix in suffixes for packed in ("", *COMPRESSIONS))
+def without_compression(name: str) -> str:
+    """A file's name without the suffix of a compression."""
+    return next((name[: -len(suffix)] for suffix in COMPRESSIONS if name.lower().endswith(suffix)), name)
 
 
 def text_bytes(path: Path) -> int:
     """Bytes of text in a file; estimated if it is compressed."""
-    size = path.stat().st_size
-    return int(size * COMPRESSIONS[path.suffix].ratio) if is_compressed(path) else size
+    size, compression = path.stat().st_size, compression_of(path)
+    return int(size * compression.ratio) if compression else size
 
 
 @contextmanager
@@ -81,14 +102,14 @@ def open_text(path: Path) -> Iterator[BinaryIO]:
     Raises:
         DataError: on reading, where a compressed file is damaged or cut short.
     """
+    compression = compression_of(path)
     with path.open("rb") as file:
-        if not is_compressed(path):
+        if compression is None:
             yield file
             return
-        compression = COMPRESSIONS[path.suffix]
         try:
             yield compression.open(file)
-        except (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError) as error:
+        except PACKING_DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:  # The disk's; bz2 and gzip give no number.
                 raise
             raise DataError(f"{path}: damaged {compression.name} file ({error}); fetch it again") from None
@@ -101,6 +122,7 @@ class _Streams(io.RawIOBase):
         self._file = file
         self._make = make
         self._decompressor = make()
+        self._ended = False
 
     def readable(self) -> bool:
         return True
@@ -117,9 +139,11 @@ class _Streams(io.RawIOBase):
 
     def _next(self) -> bytes | None:
         """What to decompress next, with a new decompressor where a stream begins; None: the end of the file."""
+        if self._ended:
+            return None
         if self._decompressor.eof:
             packed = self._after_padding()
-            self._decompressor = self._make()
+            self._decompressor, self._ended = self._make(), not packed
             return packed or None
         if not self._decompressor.needs_input:
             return b""

@@ -1,6 +1,7 @@
-"""The bytes of a MediaWiki dump, `.xml` or `.xml.bz2`, from any place on; damage is told with what it costs.
+"""The bytes of a MediaWiki dump, plain or compressed, from any place on; damage is told with what it costs.
 
-A `.bz2` file can be entered wherever one of its streams begins, which a signature of ten bytes tells.
+A `.bz2` file can be entered wherever one of its streams begins, which a signature of ten bytes tells. Files of other
+compressions are read from their start.
 """
 
 import bz2
@@ -8,11 +9,12 @@ import mmap
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from preprocessing.documents import MISSING_END
+from preprocessing.sources.compressed import COMPRESSIONS, PACKING_DAMAGE, compression_of, is_compressed, open_text
 
-_BZ2_RATIO = 4
+_PACKED_RATIO = 4
 """XML shrinks to about a quarter; sizes splits, partitions and progress bars."""
 _CHUNK = 1 << 20
 """Bytes of XML at a time."""
@@ -35,10 +37,32 @@ class Chunk(NamedTuple):
 
 
 def chunks(path: Path, start: int, stop: int) -> Iterator[Chunk]:
-    """The XML of a plain file's bytes from `start` on, or of the bz2 streams that start there or later, to the end."""
+    """The XML of a plain file's bytes from `start` on, or of the bz2 streams that start there or later, to the end.
+
+    Of another compression all, where `start` is 0.
+    """
     if path.stat().st_size == 0:  # Which cannot be mapped into memory.
         return iter(())
-    return _bz2_chunks(path, start, stop) if is_bz2(path) else _plain_chunks(path, start, stop)
+    if is_bz2(path):
+        return _bz2_chunks(path, start, stop)
+    return _packed_chunks(path) if is_compressed(path) else _plain_chunks(path, start, stop)
+
+
+def can_be_entered(path: Path) -> bool:
+    """Whether a dump can be read from other places than its start."""
+    return is_bz2(path) or not is_compressed(path)
+
+
+def _packed_chunks(path: Path) -> Iterator[Chunk]:
+    with open_text(path) as file:
+        reader: Any = file
+        try:
+            while data := reader.read1(_CHUNK):  # What there is before damage, which read() would drop.
+                yield Chunk(data, own=True)
+        except PACKING_DAMAGE as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
+            yield Chunk(b"", True, f"damaged compressed data ({error})", missing_end(path))
 
 
 def _plain_chunks(path: Path, start: int, stop: int) -> Iterator[Chunk]:
@@ -82,7 +106,7 @@ def _bz2_chunks(path: Path, start: int, stop: int) -> Iterator[Chunk]:
 
 def xml_bytes(path: Path, num_bytes: int) -> int:
     """About how many bytes of XML so many bytes of the file hold."""
-    return num_bytes * (_BZ2_RATIO if is_bz2(path) else 1)
+    return num_bytes * (_PACKED_RATIO if is_compressed(path) else 1)
 
 
 def missing_end(path: Path) -> int:
@@ -91,5 +115,5 @@ def missing_end(path: Path) -> int:
 
 
 def is_bz2(path: Path) -> bool:
-    """Whether the dump is compressed."""
-    return path.suffix == ".bz2"
+    """Whether the dump is a bz2 file."""
+    return compression_of(path) is COMPRESSIONS[".bz2"]

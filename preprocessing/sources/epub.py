@@ -17,6 +17,7 @@ from xml.etree import ElementTree
 from preprocessing.documents import BOOK_TOO_LARGE, DAMAGED_EPUB, ENCRYPTED_EPUB
 from preprocessing.sources.booktext import BadBookError
 from preprocessing.sources.xhtml import NO_PROSE, xhtml_to_text
+from preprocessing.textfiles import decode_text, marked_encoding
 
 ZIP_DAMAGE = (
     zipfile.BadZipFile,
@@ -110,12 +111,12 @@ def _spine(members: _Members) -> Iterator[str]:
 
 
 def _decode(data: bytes) -> str:
-    """XHTML as text: UTF-8 unless a byte order mark or the XML declaration says otherwise."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16")
-    declared = re.match(rb"""(?:\xef\xbb\xbf)?\s*<\?xml[^>]{0,200}encoding=["']([\w.-]{1,40})["']""", data)
+    """XHTML as text: UTF-8 unless a byte-order mark or the XML declaration says otherwise."""
+    if marked_encoding(data):
+        return decode_text(data)
+    declared = re.match(rb"""\s*<\?xml[^>]{0,200}encoding=["']([\w.-]{1,40})["']""", data)
     encoding = declared.group(1).decode("ascii") if declared else "utf-8"
     try:
-        return data.decode("utf-8-sig" if encoding.lower() == "utf-8" else encoding)
+        return data.decode(encoding)
     except LookupError:
         raise BadBookError(DAMAGED_EPUB, f"unknown encoding {encoding!r} in an XML declaration") from None

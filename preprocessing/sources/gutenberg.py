@@ -29,13 +29,28 @@ _MARKERS = re.compile(
 _CREDIT = re.compile(
     r"\s*^[ \t]*[\[(]?(?:"
     r"(?:(?:E-?text|This (?:e-?text|e-?book|file) was)\s)?(?:produced|prepared|transcribed|scanned|proofed) (?:by|from)"
-    r"|HTML version by\b|Note: (?:Project Gutenberg|Images of)|https?://|Transcriber['’]?s?['’]? notes?\b"
+    r"|HTML version by\b|Note: (?:Project Gutenberg|Images of)|https?://"
+    r"|Images of the original pages are available|or\s*\n"
     r")(?:.*\S.*(?:\n|\Z)){1,15}?(?=\s*(?:\n|\Z))",
     re.IGNORECASE | re.MULTILINE,
 )
-_NOTES = re.compile(
-    r"^\W*(?:Transcriber['’]?s?['’]? notes?\b|Typographical errors corrected\b.{0,60}$)", re.IGNORECASE | re.MULTILINE
+_NOTE_NAME = r"(?:original |e-?text )?transcri(?:ber|ption)['’]?s?['’]? ?(?:end)?(?:notes?|corrections?|amendments?)\b"
+_NOTES = re.compile(rf"^\W*(?:{_NOTE_NAME}|Typographical errors corrected\b.{{0,60}}$)", re.IGNORECASE | re.MULTILINE)
+_NOTES_ALONE = re.compile(rf"(?<=\n\n)[^\w\n]*{_NOTE_NAME}[^\w\n]*$", re.IGNORECASE | re.MULTILINE)
+"""Without Project Gutenberg's markers only a heading of its own starts notes: the words may be the author's."""
+_FRONT_NOTE = re.compile(
+    r"(?:\A\s*|\n[ \t]*\n)[ \t]*(?:\+[-=+ ]*\n[ \t]*)?(?P<mark>[\[|]?)[^\w\n]*"
+    rf"{_NOTE_NAME}(?P<rest>.*)",
+    re.IGNORECASE,
 )
+_BOX = re.compile(r"(?:\n[ \t]*[|+].*)+")
+_SECTION = re.compile(r"(?<=\S)[ \t]*(?:\n[ \t]*){4,}(?=\S|\Z)|\Z")
+"""Three blank lines or more: what Project Gutenberg puts between sections."""
+_PARAGRAPH = re.compile(r"\n[ \t]*\n|\Z")
+_MAX_FRONT_NOTE = 4_000
+_FRONT, _FRONT_SHARE = 5_000, 0.1
+"""Notes before the text are looked for in the first characters of a book, so many or such a share of it."""
+_OURS = re.compile(rf"[^\w*]*(?:{_NOTE_NAME}|Note: Project Gutenberg also has)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -57,11 +72,12 @@ def strip_boilerplate(text: str) -> str | None:
     """
     marks = _find_marks(text)
     if not marks:
-        return text
+        before = _without_front_notes(_without_credits(text)) if _OURS.match(text) else text
+        return _without_notes(before, _NOTES_ALONE)
     pieces = _between(text, marks)
     if pieces is None or not "".join(pieces).strip():
         return None
-    return "\n\n".join(_without_notes(_without_credits(piece)) for piece in pieces)
+    return "\n\n".join(_without_notes(_without_front_notes(_without_credits(piece))) for piece in pieces)
 
 
 def _find_marks(text: str) -> list[_Mark]:
@@ -109,8 +125,38 @@ def _without_credits(text: str) -> str:
     return text[position:]
 
 
-def _without_notes(text: str) -> str:
-    """Without the transcriber's notes at the end: lists of corrected misprints."""
+def _without_front_notes(text: str) -> str:
+    """Without the transcriber's notes before the text: in brackets, in a box, or below a heading up to the next gap."""
+    stop = max(_FRONT, int(len(text) * _FRONT_SHARE))
+    pieces, position = [], 0
+    while note := _FRONT_NOTE.search(text, position, stop):
+        pieces.append(text[position : note.start()])
+        position = _note_end(text, note)
+    return "".join([*pieces, "\n\n" * bool(pieces), text[position:]])
+
+
+def _note_end(text: str, note: re.Match[str]) -> int:
+    """Where a transcriber's note ends; without a sure sign after its first paragraph."""
+    if note["mark"] == "[":
+        depth = 0
+        for bracket in re.finditer(r"[\[\]]", text[note.start() : note.start() + 3 * _MAX_FRONT_NOTE]):
+            depth += 1 if bracket[0] == "[" else -1
+            if not depth:
+                return note.start() + bracket.end()
+    elif note["mark"] == "|":
+        box = _BOX.match(text, note.end())
+        return box.end() if box else note.end()
+    is_heading = re.fullmatch(r"\W*|.*:\W*", note["rest"])  # The note is what follows, however far below.
+    begin = len(text) - len(text[note.end() :].lstrip()) if is_heading else note.end()
+    section = _SECTION.search(text, begin)
+    if section and section.start() - note.start() <= _MAX_FRONT_NOTE:
+        return section.start()
+    paragraph = _PARAGRAPH.search(text, begin)
+    return paragraph.start() if paragraph else len(text)
+
+
+def _without_notes(text: str, name: re.Pattern[str] = _NOTES) -> str:
+    """Without the transcriber's notes at the end: lists of corrected misprints, below a line like `name`."""
     start = max(len(text) - _MAX_NOTES, int(len(text) * (1 - _MAX_NOTES_SHARE)))
-    notes = _NOTES.search(text, start)
+    notes = name.search(text, start)
     return text[: notes.start()] if notes else text

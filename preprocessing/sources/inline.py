@@ -57,11 +57,9 @@ def finished(text: str) -> str:
 
 def clean(text: str) -> str:
     """Removes the markup that does not nest, and resolves entities."""
-    text = without_apostrophes(_VARIANT.sub(_variant_text, text)).replace(SEPARATOR, "")
-    for sign, pattern, replacement in _SUBSTITUTIONS:
-        if sign in text:
-            text = pattern.sub(replacement, text)
-    return resolve_entities(text)
+    text = _substitute(_VARIANT.sub(_variant_text, text), _LINKS)
+    text = without_apostrophes(text).replace(SEPARATOR, "")
+    return resolve_entities(_substitute(text, _TAGS))
 
 
 def resolve_entities(text: str) -> str:
@@ -133,13 +131,28 @@ def _variant_text(match: re.Match[str]) -> str:
     return rule[1].strip() if rule else content
 
 
-_SUBSTITUTIONS: list[tuple[str, re.Pattern[str], str]] = [
-    ("[", re.compile(r"\[(?:(?:https?|ftps?|news|irc)://|//|mailto:)[^\s\[\]<>]*+[ \t]*+([^\[\]\n]*+)\]"), r"\1"),
-    ("://", re.compile(r"(?:https?|ftps?)://[^\s<>|\[\]]+"), ""),
+_Substitution = tuple[str, re.Pattern[str], str]
+"""What a text must hold, what is replaced, and by what."""
+_LINKS: list[_Substitution] = [
+    (
+        "[",
+        re.compile(r"\[(?:(?:https?|ftps?|news|irc)://|//|mailto:)(?:[^\s\[\]<>']|'(?!'))*+[ \t]*+([^\[\]\n]*+)\]"),
+        r"\1",
+    ),
+    ("://", re.compile(r"(?:https?|ftps?)://(?:[^\s<>|\[\]']|'(?!'))+"), ""),
+]
+"""External links and bare URLs; two apostrophes end an address."""
+_TAGS: list[_Substitution] = [
     ("<", re.compile(r"<br\b[^<>]*>", re.I), " "),
     ("<", re.compile(r"<sup>(?<=\d<sup>)(?=[-−–]?\d)", re.I), "^"),
     ("<", re.compile(r"</?[a-z][^<>]*>", re.I), ""),
     ("__", re.compile(r"__[^\W\d_]+(?:_[^\W\d_]+)*+__"), ""),
 ]
-"""What a text must hold, what is replaced, and by what: external links, bare URLs, line breaks, powers, all other tags,
-magic words."""
+"""Line breaks, powers, all other tags, magic words."""
+
+
+def _substitute(text: str, substitutions: list[_Substitution]) -> str:
+    for sign, pattern, replacement in substitutions:
+        if sign in text:
+            text = pattern.sub(replacement, text)
+    return text

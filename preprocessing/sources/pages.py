@@ -1,4 +1,4 @@
-"""What a printed book has besides its text, found by its form: page numbers, running heads, tables of contents.
+"""What a printed book has besides its text, found by its form: page numbers and running heads.
 
 All rules are conservative: a line goes only if it has the form of such a thing and its place or its repetition in the
 book says so too. What is missed stays as a short line of its own; it cannot join two sentences.
@@ -6,10 +6,10 @@ book says so too. What is missed stays as a short line of its own; it cannot joi
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 
-_ROMAN = r"(?=[ivxl])(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})"
-_NUMBER = rf"(?:\d{{1,4}}|{_ROMAN})"
+from preprocessing.sources.layout import ROMAN
+
+_NUMBER = rf"(?:\d{{1,4}}|{ROMAN})"
 _MARKED_PAGE = re.compile(
     rf"[\[({{<–—-]+ ?(?:p\.?|pgs?\.?|pages?)? ?{_NUMBER} ?[\])}}>–—-]+|(?:p\.|pg\.?|page) ?{_NUMBER}", re.IGNORECASE
 )
@@ -21,21 +21,6 @@ _HEAD = re.compile(r"[^\W\d_a-z].{0,58}[^\W_]")
 _HEAD_REPEATS = 5
 """A running head stands on at least so many pages."""
 _UNFINISHED, _CONTINUED = re.compile(r"[^\W\d_]$|[,;\u00ad-]$"), re.compile(r"[^\W\d_]")
-
-_CONTENTS = re.compile(
-    r"\W*(?:(?:table of )?contents|(?:list of )?illustrations|(?:chapter\s+)?page)\W*", re.IGNORECASE
-)
-_KEYWORD = (
-    r"(?:chapter|chap\.|book|part|volume|vol\.|act|scene|stave|canto|letter|section|sonnet|preface|introduction|"
-    r"prologue|epilogue|prelude|finale|appendix|conclusion|foreword|afterword|dedication|notes|index|footnotes)"
-)
-_ENTRY = re.compile(
-    rf"\W*(?:{_KEYWORD}\b.*|(?:[ivxlc]+|\d{{1,3}})(?:[.:)—-].*|\s{{2,}}.*)?|.*[.\s](?:\d{{1,4}}|(?-i:{_ROMAN})))\W*",
-    re.IGNORECASE,
-)
-_MIN_ENTRIES = 3
-_HEADING_LINES = (2, 3)
-"""Times that a heading stands in a book whose table of contents lists it; more often, it is another kind of line."""
 
 
 def drop_page_furniture(lines: list[str]) -> list[str]:
@@ -102,53 +87,6 @@ def _heads_beside(lines: list[str], filled: list[int], pages: set[int]) -> set[i
     ]
     counts = Counter(lines[index] for index in beside)
     return {index for index in beside if counts[lines[index]] >= _HEAD_REPEATS}
-
-
-def drop_contents(blocks: list[list[str]]) -> list[list[str]]:
-    """The blocks of lines without tables of contents and lists of illustrations.
-
-    One starts with its title, or the head "Page" of its last column, alone on a line, and has at least three entries:
-    lines that start like a chapter heading, end with a page number, or stand in the book once more. It ends before the
-    first block of which less than half the lines are such, or that repeats the first entry: the heading itself.
-    """
-    counts = Counter(_key(line) for block in blocks for line in block)
-    kept: list[list[str]] = []
-    position = 0
-    while position < len(blocks):
-        stop = _contents_end(blocks, position, counts) if _CONTENTS.fullmatch(blocks[position][0]) else position
-        if stop == position:
-            kept.append(blocks[position])
-            stop += 1
-        position = stop
-    return kept
-
-
-def _contents_end(blocks: list[list[str]], start: int, counts: Counter[str]) -> int:
-    """Number of the block after the table of contents at `start`; `start` if there is none."""
-    entries: list[str] = []
-    stop = start
-    for lines in _entry_blocks(blocks, start):
-        found = [line for line in lines if _is_entry(line, counts)]
-        first = _key(lines[0]) if lines else ""
-        if len(found) * 2 < len(lines) or (entries and first and _key(entries[0]).startswith(first)):
-            break
-        entries += found
-        stop += 1
-    return stop if len(entries) >= _MIN_ENTRIES else start
-
-
-def _entry_blocks(blocks: list[list[str]], start: int) -> Iterator[list[str]]:
-    """The lines below the title, then the blocks that follow."""
-    yield blocks[start][1:]
-    yield from blocks[start + 1 :]
-
-
-def _is_entry(line: str, counts: Counter[str]) -> bool:
-    return bool(_ENTRY.fullmatch(line)) or counts[_key(line)] in _HEADING_LINES
-
-
-def _key(line: str) -> str:
-    return "".join(filter(str.isalnum, line.casefold()))
 
 
 def split_heading(block: list[str]) -> list[list[str]]:

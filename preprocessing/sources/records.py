@@ -1,25 +1,37 @@
-"""Text that is already text: JSON Lines, files of blank-line separated documents, one file per document.
+"""Text that is already text: JSON Lines, and one file per document.
 
-`jsonl` and `text` files are cut into byte ranges at line or document ends, so that many workers read one big file.
+Files of many documents are cut into byte ranges at line or document ends, so that many workers read one big file.
 A compressed file cannot be entered in the middle: it is one split. Line numbers are counted only for the places that a
-report names.
+report names. Text is UTF-8, with or without a byte-order mark; files of one document each may be UTF-16 with one.
 """
 
+import codecs
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import islice, takewhile
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from preprocessing.documents import BROKEN_JSON, DOCUMENT_TOO_LARGE, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
 from preprocessing.files import reading
-from preprocessing.sources.compressed import also_compressed, is_compressed, open_text, text_bytes
+from preprocessing.sources.compressed import is_compressed, open_text, text_bytes
+from preprocessing.sources.search import HEAD_BYTES, FileSearch, Form
+from preprocessing.sources.textkey import NoTextError, find_text
+from preprocessing.textfiles import MARK, decode_text, marked_encoding
 
 MAX_DOCUMENT_BYTES = 64 << 20
 """Largest document, or line of JSON, that is kept in memory; a hole in a file reads as one endless line."""
-_CHUNK = 1 << 20
+CHUNK_BYTES = 1 << 20
+_FIRST_RECORDS = 100
+"""How many records must all lack the key for a job not to begin."""
+_ONE_VALUE = re.compile(rb"\s*(?:\[|\{\s*\n)")
+"""How JSON begins that is one value, and not an object per line."""
+_OBJECT = re.compile(rb"\{[ \t]*[\"}]")
+_TAG = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[?!a-zA-Z]")
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 Item = TypeVar("Item")
 
@@ -69,11 +81,13 @@ class ByteRange:
         with open_text(self.path) as file:
             if start:
                 file.seek(start)
+            else:
+                _check_utf8(self.path, file)
             while data := file.readline(MAX_DOCUMENT_BYTES + 1):
                 end = start + len(data)
                 if len(data) > MAX_DOCUMENT_BYTES and not data.endswith(b"\n"):
-                    end += _skip_line(file)
-                yield Line(start, end, data)
+                    end += skip_line(file)
+                yield Line(start, end, data if start else data.removeprefix(MARK.encode()))
                 start = end
 
 
@@ -87,13 +101,13 @@ class JsonLines(ByteRange):
         """One record per line."""
         for start, end, line in self.lines():
             if len(line) > MAX_DOCUMENT_BYTES:
-                yield _too_large(start, end - start)
+                yield too_large(start, end - start)
             elif line.strip():
                 yield self._record(start, line)
 
     def _record(self, position: int, line: bytes) -> Document | BadRecord:
         try:
-            record = json.loads(line.decode("utf-8").rstrip("\r\n"))
+            record = json.loads(line.decode("utf-8").removeprefix(MARK).rstrip("\r\n"))
         except UnicodeDecodeError as error:
             return BadRecord(NOT_UTF8, position, str(error))
         except json.JSONDecodeError as error:
@@ -102,31 +116,10 @@ class JsonLines(ByteRange):
             return BadRecord(BROKEN_JSON, position, "nested too deeply")
         if not isinstance(record, dict):
             return BadRecord(BROKEN_JSON, position, f"expected an object, found {type(record).__name__}")
-        text = record.get(self.text_key)
-        if not isinstance(text, str):
-            found = f"{self.text_key!r} is {text!r}" if self.text_key in record else f"no key {self.text_key!r}"
-            return BadRecord(NO_TEXT_KEY, position, f"{found}; available keys: {', '.join(record)}; set --text_key")
-        return Document(text, position)
-
-
-@dataclass(frozen=True)
-class TextDocuments(ByteRange):
-    """Documents separated by blank lines, a sentence or paragraph per line: the input of google-research/bert."""
-
-    def records(self) -> Iterator[Document | BadRecord]:
-        """One record per run of non-blank lines."""
-        first = size = 0
-        lines: list[bytes] = []
-        for start, end, line in self.lines():
-            if line.strip():
-                first = first if size else start
-                lines += [line] * (size <= MAX_DOCUMENT_BYTES)
-                size += end - start
-            elif size:
-                yield _document(lines, first, size)
-                lines, size = [], 0
-        if size:
-            yield _document(lines, first, size)
+        try:
+            return Document(find_text(record, self.text_key).removeprefix(MARK), position)
+        except NoTextError as error:
+            return BadRecord(NO_TEXT_KEY, position, str(error))
 
 
 @dataclass(frozen=True)
@@ -146,22 +139,20 @@ class WholeFiles:
             with open_text(path) as file:
                 data = file.read(MAX_DOCUMENT_BYTES + 1)
             if len(data) > MAX_DOCUMENT_BYTES:
-                yield _too_large(number, text_bytes(path))
+                yield too_large(number, text_bytes(path))
                 continue
-            record = decode(data, number)
-            yield Document(join_lines(record.text), number) if isinstance(record, Document) else record
+            try:
+                yield Document(join_lines(decode_text(data)), number)
+            except UnicodeDecodeError as error:
+                yield BadRecord(NOT_UTF8, number, str(error))
 
     def place(self, position: int) -> str:
         """The file's path."""
         return f"{self.files[position]}:1"
 
 
-def _document(lines: list[bytes], position: int, size: int) -> Document | BadRecord:
-    """The document of these lines, which have `size` bytes, or the first of them where that is too much."""
-    return decode(b"".join(lines), position) if size <= MAX_DOCUMENT_BYTES else _too_large(position, size)
-
-
-def _too_large(position: int, size: int) -> BadRecord:
+def too_large(position: int, size: int) -> BadRecord:
+    """What is wrong with a document of so many bytes."""
     detail = (
         f"{size:,} bytes without an end, at most {MAX_DOCUMENT_BYTES:,} are read as a document; cut it into several"
     )
@@ -169,9 +160,9 @@ def _too_large(position: int, size: int) -> BadRecord:
 
 
 def decode(data: bytes, position: int) -> Document | BadRecord:
-    """A document of UTF-8 bytes, or what is wrong with them."""
+    """A document of UTF-8 bytes, without a byte-order mark, or what is wrong with them."""
     try:
-        return Document(data.decode("utf-8"), position)
+        return Document(data.decode("utf-8").removeprefix(MARK), position)
     except UnicodeDecodeError as error:
         return BadRecord(NOT_UTF8, position, str(error))
 
@@ -187,21 +178,61 @@ def join_lines(text: str) -> str:
     return "\n".join(" ".join(lines) for lines in paragraphs)
 
 
-def plan_jsonl(path: Path, split_bytes: int, text_key: str) -> list[JsonLines]:
-    """Splits of a `.jsonl` file, or of all in a directory."""
-    ranges = _plan_ranges(path, also_compressed(".jsonl"), split_bytes, _skip_line)
-    return [JsonLines(*cut, text_key) for cut in ranges]
+def is_json_lines(head: bytes) -> bool:
+    """Whether a file that begins so has an object in its first line."""
+    head = head.removeprefix(MARK.encode()).lstrip()
+    return bool(_OBJECT.match(head))
 
 
-def plan_text(path: Path, split_bytes: int) -> list[TextDocuments]:
-    """Splits of a `.txt` file, or of all in a directory."""
-    ranges = _plan_ranges(path, also_compressed(".txt"), split_bytes, _skip_document)
-    return [TextDocuments(*cut) for cut in ranges]
+def is_text(head: bytes) -> bool:
+    """Whether a file that begins so is plain text: UTF-8, or what a byte-order mark announces, and no JSON or XML."""
+    if not marked_encoding(head):
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD_BYTES)
+        except UnicodeDecodeError:
+            return False
+    if not marked_encoding(head) and _CONTROL.search(head):
+        return False
+    return bool(head.strip()) and not is_json_lines(head) and not _TAG.match(head)
 
 
-def plan_files(path: Path, split_bytes: int) -> list[WholeFiles]:
-    """Splits of a `.txt` or `.md` file, or of all in a directory: runs of files of about `split_bytes` together."""
-    return [WholeFiles(files) for files in group_files(find_files(path, also_compressed(".txt", ".md")), split_bytes)]
+def _refuse_one_value(head: bytes) -> str:
+    """What is wrong with a file that holds one JSON value instead of an object per line."""
+    if not _ONE_VALUE.match(head.removeprefix(MARK.encode())):
+        return ""
+    return "one JSON value, not an object per line; convert it, as `jq -c '.[]'` does for a list of objects"
+
+
+JSONL = Form("jsonl", (".jsonl", ".ndjson", ".jsonlines", ".jl"), is_json_lines, refuses=_refuse_one_value)
+FILES = Form("file", (".txt", ".text", ".md", ".markdown"), is_text, any_suffix=False, with_readmes=True)
+
+
+def plan_jsonl(path: Path, split_bytes: int, text_key: str, search: FileSearch | None = None) -> list[JsonLines]:
+    """Splits of a file of JSON Lines, or of all in a directory.
+
+    Raises:
+        DataError: nothing is there, or none of the first records has a text under the key.
+    """
+    files = (search or FileSearch()).files(path, JSONL)
+    _check_key(JsonLines(files[0], 0, None, text_key))
+    return [JsonLines(*part, text_key) for file in files for part in cut(file, split_bytes, skip_line)]
+
+
+def _check_key(lines: JsonLines) -> None:
+    """Checks the key before the work begins: most often a wrong one is wrong in every record.
+
+    Raises:
+        DataError: none of the first records has a text under it.
+    """
+    first = [*islice(lines.records(), _FIRST_RECORDS)]
+    if first and all(isinstance(record, BadRecord) and record.kind == NO_TEXT_KEY for record in first):
+        assert isinstance(first[0], BadRecord)
+        raise DataError(f"{lines.place(first[0].position)}: {first[0].detail}")
+
+
+def plan_files(path: Path, split_bytes: int, search: FileSearch | None = None) -> list[WholeFiles]:
+    """Splits of a text or Markdown file, or of all in a directory: runs of files of about `split_bytes` together."""
+    return [WholeFiles(files) for files in group_files((search or FileSearch()).files(path, FILES), split_bytes)]
 
 
 def group_files(files: list[Path], split_bytes: int) -> list[tuple[Path, ...]]:
@@ -222,51 +253,41 @@ def group(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> lis
     return [tuple(group) for group in groups]
 
 
-def find_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """The file itself, or the files below a directory with one of these suffixes, sorted by path.
+def cut(file: Path, split_bytes: int, skip: Callable[[BinaryIO], object]) -> Iterator[tuple[Path, int, int | None]]:
+    """Cuts a file about every `split_bytes` bytes, where `skip` stops after being put there."""
+    if is_compressed(file):
+        yield file, 0, None
+        return
+    start, size = 0, file.stat().st_size
+    with reading(file), file.open("rb") as data:
+        _check_utf8(file, data)
+        while start < size:
+            data.seek(start + split_bytes - 1)
+            skip(data)
+            stop = min(data.tell(), size)
+            yield file, start, stop
+            start = stop
+
+
+def _check_utf8(path: Path, file: Any) -> None:
+    """Checks that a file which is read by lines does not say that it is UTF-16 or UTF-32.
 
     Raises:
-        DataError: nothing is there.
+        DataError: it does.
     """
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise DataError(f"{path}: no such file or directory; check the path after the colon in --sources")
-    files = sorted(file for file in path.rglob("*") if file.name.endswith(suffixes) and not file.is_dir())
-    if not files:
-        raise DataError(f"{path}: no file below it ends in {', '.join(suffixes)}; check the path in --sources")
-    return files
+    encoding = marked_encoding(file.peek(4)[:4])
+    if encoding not in ("", "UTF-8"):
+        raise DataError(
+            f"{path}: {encoding} by its byte-order mark, and files of many documents are read as UTF-8; convert it: "
+            f"iconv -f {encoding} -t UTF-8 FILE > CONVERTED"
+        )
 
 
-def _plan_ranges(
-    path: Path, suffixes: tuple[str, ...], split_bytes: int, skip: Callable[[BinaryIO], object]
-) -> Iterator[tuple[Path, int, int | None]]:
-    """Cuts each file about every `split_bytes` bytes, where `skip` stops after being put there."""
-    for file in find_files(path, suffixes):
-        if is_compressed(file):
-            yield file, 0, None
-            continue
-        start, size = 0, file.stat().st_size
-        with reading(file), file.open("rb") as data:
-            while start < size:
-                data.seek(start + split_bytes - 1)
-                skip(data)
-                stop = min(data.tell(), size)
-                yield file, start, stop
-                start = stop
-
-
-def _skip_line(file: BinaryIO) -> int:
+def skip_line(file: BinaryIO) -> int:
     """Reads to the end of the line, a megabyte at a time; the number of bytes."""
     size = 0
-    while part := file.readline(_CHUNK):
+    while part := file.readline(CHUNK_BYTES):
         size += len(part)
         if part.endswith(b"\n"):
             break
     return size
-
-
-def _skip_document(file: BinaryIO) -> None:
-    _skip_line(file)
-    while file.readline(_CHUNK).strip():
-        pass

@@ -1,71 +1,167 @@
 """The kinds of input that `--sources` accepts. A new kind is a new file beside this one and a line in `KINDS`."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from preprocessing.documents import Split
 from preprocessing.errors import DataError
-from preprocessing.sources.books import plan_books
-from preprocessing.sources.columns import plan_arrow, plan_parquet
+from preprocessing.inputs import FileCounts, LeftOutError
+from preprocessing.sources.books import BOOKS, plan_books
+from preprocessing.sources.columns import ARROW, PARQUET, plan_arrow, plan_parquet
+from preprocessing.sources.dumpnames import WIKIPEDIA
 from preprocessing.sources.embedded import plan_embedded
-from preprocessing.sources.records import plan_files, plan_jsonl, plan_text
+from preprocessing.sources.filenames import companion, suffix_of
+from preprocessing.sources.plaintext import TEXT, plan_text
+from preprocessing.sources.records import FILES, JSONL, plan_files, plan_jsonl
+from preprocessing.sources.search import FileSearch, Form, read_head
 from preprocessing.sources.wikipedia import plan_wikipedia
 
-Planner = Callable[[Path, int, str], Iterable[Split]]
-"""(path, split_bytes, text_key) -> splits."""
-KINDS: dict[str, tuple[str, Planner]] = {
-    "wikipedia": (
-        "MediaWiki pages-articles dumps, .xml or .xml.bz2; multistream ones are read in parallel",
-        lambda path, split_bytes, _: plan_wikipedia(path, split_bytes),
+Planner = Callable[[Path, int, str, FileSearch], Iterable[Split]]
+"""(path, split_bytes, text_key, search) -> splits."""
+
+
+class Kind(NamedTuple):
+    """A kind of input."""
+
+    help: str
+    form: Form
+    plan: Planner
+    aliases: tuple[str, ...] = ()
+    """What else people call it; a message names the kind."""
+
+
+KINDS: dict[str, Kind] = {
+    "wikipedia": Kind(
+        "MediaWiki pages-articles dumps, XML as Wikimedia names it; multistream ones are read in parallel",
+        WIKIPEDIA,
+        lambda path, split_bytes, _, search: plan_wikipedia(path, split_bytes, search),
+        ("wiki", "xml", "dump", "mediawiki", "enwiki"),
     ),
-    "books": (
+    "books": Kind(
         "each .txt, .md or .epub file is a book, freed of licence, page numbers and the like; PATH may also be a .zip, "
-        ".tar, .tar.gz, .tar.bz2 or .tar.xz of them",
-        lambda path, split_bytes, _: plan_books(path, split_bytes),
+        ".tar, .tar.gz, .tar.bz2, .tar.xz or .tar.zst of them",
+        BOOKS,
+        lambda path, split_bytes, _, search: plan_books(path, split_bytes, search),
+        ("book", "epub", "gutenberg"),
     ),
-    "jsonl": ("JSON Lines", plan_jsonl),
-    "parquet": ("a document per row", plan_parquet),
-    "arrow": ("the same, as Hugging Face datasets saves it", plan_arrow),
-    "text": (
-        "blank lines between documents, a sentence or paragraph per line",
-        lambda path, split_bytes, _: plan_text(path, split_bytes),
+    "jsonl": Kind("JSON Lines", JSONL, plan_jsonl, ("json", "ndjson", "jsonlines")),
+    "parquet": Kind("a document per row", PARQUET, plan_parquet, ("pq",)),
+    "arrow": Kind("the same, as Hugging Face datasets saves it", ARROW, plan_arrow, ("feather", "ipc", "dataset")),
+    "text": Kind(
+        "blank lines between documents, a sentence or paragraph per line; or the files of WikiExtractor",
+        TEXT,
+        lambda path, split_bytes, _, search: plan_text(path, split_bytes, search),
+        ("txt", "plain"),
     ),
-    "file": (
+    "file": Kind(
         "each .txt or .md file is a document, blank lines between paragraphs",
-        lambda path, split_bytes, _: plan_files(path, split_bytes),
+        FILES,
+        lambda path, split_bytes, _, search: plan_files(path, split_bytes, search),
+        ("markdown", "md", "dir"),
     ),
 }
 EMBEDDED = "embedded (1.5 MB of Python's own documentation)"
 SOURCES_HELP = (
-    f"One or more of: {', '.join(f'{kind}:PATH ({text})' for kind, (text, _) in KINDS.items())}, {EMBEDDED}. PATH is a "
-    "file, or a directory that is searched; the .jsonl, .txt and .md files of jsonl, text and file may be compressed: "
-    ".gz, .bz2, .xz, .zst."
+    f"One or more of: {', '.join(f'{name}:PATH ({kind.help})' for name, kind in KINDS.items())}, {EMBEDDED}. PATH is a "
+    "file, a directory that is searched, or a quoted pattern such as 'DIRECTORY/*.txt'; text may be compressed: .gz, "
+    ".bz2, .xz, .zst."
 )
+_FILES_LOOKED_AT = 20
 
 
-def plan_sources(specifications: Iterable[str], split_bytes: int, text_key: str) -> list[list[Split]]:
+@dataclass
+class Planned:
+    """What is read of a source."""
+
+    splits: list[Split]
+    files: FileCounts = field(default_factory=FileCounts)
+    """The files that a search of a directory found; none where a file is named."""
+
+
+def plan_sources(
+    specifications: Iterable[str], split_bytes: int, text_key: str, max_left_out_share: float = 0.5
+) -> list[Planned]:
     """The splits of each source.
 
     Args:
         specifications: `KIND:PATH` for a kind in KINDS, or `embedded`.
         split_bytes: about how many bytes of input make a split.
         text_key: where JSON objects, or the rows of a table, hold their text.
+        max_left_out_share: share of a directory's bytes that may be in files that are not read.
 
     Raises:
-        DataError: an unknown kind, a missing path, nothing to read.
+        DataError: an unknown kind, a missing path, nothing to read, or too much that is not read.
     """
-    splits = [plan_source(source, split_bytes, text_key) for source in specifications]
-    if not any(splits):
+    planned = [plan_source(source, split_bytes, text_key, max_left_out_share) for source in specifications]
+    if not any(source.splits for source in planned):
         raise DataError("--sources: the files are empty; give at least one document")
-    return splits
+    return planned
 
 
-def plan_source(specification: str, split_bytes: int, text_key: str) -> list[Split]:
-    """The splits of one source; see `plan_sources`."""
-    kind, _, path = specification.partition(":")
+def plan_source(specification: str, split_bytes: int, text_key: str, max_left_out_share: float = 0.5) -> Planned:
+    """What is read of one source; see `plan_sources`."""
+    name, _, path = specification.partition(":")
     if specification == "embedded":
-        return [*plan_embedded()]
-    if path and kind in KINDS:
-        return [*KINDS[kind][1](Path(path), split_bytes, text_key)]
-    known = ", ".join(f"{name}:PATH ({text})" for name, (text, _) in KINDS.items())
-    raise DataError(f"--sources: {specification!r} is none of {known}, {EMBEDDED}")
+        return Planned([*plan_embedded()])
+    if not path or name not in KINDS:
+        raise DataError(f"--sources: {_unknown(specification)}")
+    search = FileSearch()
+    try:
+        splits = [*KINDS[name].plan(Path(path).expanduser(), split_bytes, text_key, search)]
+        search.check(max_left_out_share)
+    except LeftOutError as error:
+        raise DataError(f"{error}{_other_kinds(search.lost, name)}") from None
+    return Planned(splits, search.counts)
+
+
+def _unknown(specification: str) -> str:
+    """What is wrong with a source that names no kind, and what may be meant."""
+    meant = _meant(specification)
+    hint = f"; did you mean {_either(meant)}?" if meant else ""
+    known = f"{', '.join(f'{kind}:PATH' for kind in KINDS)}, embedded"
+    return f"{specification!r} is none of {known} (--help explains them){hint}"
+
+
+def _meant(specification: str) -> list[str]:
+    """The sources that may be meant: of a path without its kind, or of a kind by another name."""
+    name, colon, rest = specification.partition(":")
+    path = Path(specification).expanduser()
+    if (path.exists() or not colon) and (kinds := _kinds_of(path)):
+        return [f"{kind}:{specification}" for kind in kinds]
+    if path.exists():
+        return [f"file:{specification}"]
+    meant = [known for known, kind in KINDS.items() if name.lower() in (known, *kind.aliases)]
+    meant = meant or get_close_matches(name.lower(), [*KINDS, "embedded"], 1)
+    return [kind if kind == "embedded" else f"{kind}:{rest or 'PATH'}" for kind in meant]
+
+
+def _kinds_of(path: Path) -> list[str]:
+    """The kinds that read a file, or most files of a directory, by name or content."""
+    files = [*islice(_files_below(path), _FILES_LOOKED_AT)] if path.is_dir() else [path]
+    found = {name: sum(_reads(kind.form, file) for file in files) for name, kind in KINDS.items()}
+    most = max(found.values())
+    return [name for name, count in found.items() if count and count == most]
+
+
+def _files_below(path: Path) -> Iterable[Path]:
+    return (file for file in sorted(path.rglob("*")) if not companion(str(file.relative_to(path))))
+
+
+def _reads(form: Form, file: Path) -> bool:
+    looks = file.is_file() and (form.any_suffix or not suffix_of(file.name))
+    return form.names(file.name) or (looks and form.has_content(read_head(file)))
+
+
+def _other_kinds(lost: list[Path], asked: str) -> str:
+    """Which other kinds read the files that were left out."""
+    files = [file for file in lost if file.is_file()][:_FILES_LOOKED_AT]
+    kinds = [name for name in KINDS if name != asked and any(_reads(KINDS[name].form, file) for file in files)]
+    return f"; some of these files are read as {_either([f'{kind}:PATH' for kind in kinds])}" if kinds else ""
+
+
+def _either(names: list[str]) -> str:
+    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

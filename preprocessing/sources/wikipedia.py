@@ -4,7 +4,7 @@ A dump is cut into byte ranges without reading it. A range holds the pages whose
 in all text, so the tag can be searched for. A `.bz2` dump is cut by compressed bytes, and can be entered wherever one
 of its streams begins, which a signature of ten bytes tells. Wikimedia's `multistream` dumps begin one every 100 pages;
 their index files are not needed. Any other `.bz2` is one stream: the first of its splits reads all of it, the others
-find nothing. Use multistream dumps.
+find nothing. Use multistream dumps. A dump of another compression is one split.
 
 One article is one document. Its title is not part of the text: it is no sentence, and nearly every article's first
 sentence begins with it. Headings are lines of their own.
@@ -19,9 +19,10 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
-from preprocessing.errors import DataError
-from preprocessing.sources.dumpfile import chunks, missing_end, xml_bytes
-from preprocessing.sources.records import find_files
+from preprocessing.sources.disambiguation import is_disambiguation
+from preprocessing.sources.dumpfile import can_be_entered, chunks, missing_end, xml_bytes
+from preprocessing.sources.dumpnames import WIKIPEDIA, check_distinct, warn_of_gaps
+from preprocessing.sources.search import FileSearch
 from preprocessing.sources.siteinfo import HEAD_END, read_siteinfo
 from preprocessing.sources.wikitext import to_prose
 
@@ -35,15 +36,6 @@ _WIKITEXT = "wikitext"
 NO_PROSE = "page without prose"
 DISAMBIGUATION = "disambiguation page"
 OTHER_MODEL = "page of content model {}, not wikitext"
-
-_DISAMBIGUATION = re.compile(
-    r"\{\{\s*+(?:(?:[\w –-]*[ _])?disamb(?:ig|iguation|igua)?(?:[ _-](?:cleanup|page))?|dab|hndis|geodis|numberdis|"
-    r"mathdab|schooldis|roaddis|hospitaldis|begriffsklärung|homonymie|desambiguaci[oó]n|desambiguação|неоднозначность|"
-    r"ujednoznacznienie|doorverwijspagina|dp|förgrening|flertydig|täsmennyssivu|rozcestník|aimai|曖昧さ回避|消歧义|"
-    r"消歧義|동음이의|توضيح|פירושונים)\s*[|}]|__DISAMBIG__",
-    re.IGNORECASE,
-)
-"""What marks a page that only lists what a word may mean. Lists of surnames and set indexes are articles."""
 
 
 class Article(NamedTuple):
@@ -179,7 +171,7 @@ def _article(position: int, page: bytes) -> Article | BadRecord | LeftOut | None
         return None
     if model != _WIKITEXT:
         return LeftOut(OTHER_MODEL.format(model), position)
-    if _DISAMBIGUATION.search(wikitext):
+    if is_disambiguation(wikitext):
         return LeftOut(DISAMBIGUATION, position)
     return Article(position, wikitext, root.findtext("title") or "")
 
@@ -192,30 +184,22 @@ def _before_damage(position: int, data: bytes, inside: bool, own: bool, damage: 
         yield _Piece(position, data)
 
 
-def plan_wikipedia(path: Path, split_bytes: int) -> list[Dump]:
-    """Splits of a `.xml` or `.xml.bz2` dump, or of all in a directory, about `split_bytes` of XML each.
+def plan_wikipedia(path: Path, split_bytes: int, search: FileSearch | None = None) -> list[Dump]:
+    """Splits of a dump, or of all in a directory, about `split_bytes` of XML each.
 
     Raises:
         DataError: no dump is there, a file is something else, or the directory holds a dump in two forms.
     """
-    files = find_files(path, (".xml", ".xml.bz2"))
-    _check_distinct(files)
+    files = (search or FileSearch()).files(path, WIKIPEDIA)
+    check_distinct(files)
+    warn_of_gaps(files)
     splits = []
     for file in files:
         site = read_siteinfo(file)
-        step = max(1, split_bytes // xml_bytes(file, 1))
         size = file.stat().st_size
+        step = max(1, split_bytes // xml_bytes(file, 1)) if can_be_entered(file) else size
         splits += [
             Dump(file, start, min(start + step, size), site.dropped_namespaces, site.language)
             for start in range(0, size, step)
         ]
     return splits
-
-
-def _check_distinct(files: list[Path]) -> None:
-    """Refuses a directory that holds a dump as multistream and as one stream, or compressed and not."""
-    known: dict[str, Path] = {}
-    for file in files:
-        name = str(file).replace("-multistream", "").removesuffix(".bz2")
-        if (other := known.setdefault(name, file)) != file:
-            raise DataError(f"{file}: the same dump as {other}; every article would count twice, keep one of them")

@@ -34,6 +34,8 @@ _MEDIA = re.compile(
     re.I,
 )
 """Target of a file link by its suffix, behind the namespace: names that neither the dump nor we know."""
+_ADDRESS = re.compile(r"\s*(?:(?:https?|ftps?):)?//")
+"""Target of an external link between two brackets instead of one."""
 _NO_TARGET = re.compile(r"[<{]")
 """What the title of a page cannot hold."""
 _LANGUAGE = re.compile(r"\s*[a-z]{2,3}(?:-[a-z]{2,6})*:\S")
@@ -257,8 +259,12 @@ def _link_text(content: str) -> str:
     prefix, colon, _ = target.partition(":")
     if colon and (is_interlanguage(prefix) or (not label and _LANGUAGE.match(target))):
         return ""
-    if shown := label.rpartition("|")[2]:
-        return finished(shown)
+    if "|" in label:  # Shown by MediaWiki; an attribute of a tag may hold one.
+        label = clean(label).rpartition("|")[2]
+    if label:
+        return finished(label)
+    if _ADDRESS.match(target):
+        return finished(f"[{target.strip()}]")
     target = target.strip().removeprefix(":")
     return finished(target) if _NO_TARGET.search(target) else literal(target)
 

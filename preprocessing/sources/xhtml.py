@@ -20,9 +20,23 @@ NO_PROSE = {
     "noteref",
 }
 """Values of `epub:type` and of a guide's `type` whose content is not prose."""
-_NO_PROSE_CLASSES = {"pagenum", "pageno", "pagebreak", "fnanchor", "noteref", "pg-boilerplate"}
+_NO_PROSE_CLASSES = {"pagenum", "pageno", "pagebreak", "fnanchor", "noteref", "pg-boilerplate", "caption"}
 """Classes of Project Gutenberg and of common converters."""
-_NO_PROSE_TAGS = {"head", "script", "style", "nav", "template", "svg", "math", "audio", "video", "object", "rt", "rp"}
+_NO_PROSE_TAGS = {
+    "head",
+    "figcaption",
+    "script",
+    "style",
+    "nav",
+    "template",
+    "svg",
+    "math",
+    "audio",
+    "video",
+    "object",
+    "rt",
+    "rp",
+}
 _BLOCKS = frozenset(
     re.findall(
         r"\w+",

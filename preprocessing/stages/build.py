@@ -22,6 +22,7 @@ from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.directory import complete_stage, finish_part, open_stage, stage_config
 from preprocessing.stages.mixing import check_weights, occurrences
 from preprocessing.tokenizer.encoding import encode
+from preprocessing.tokenizer.registry import size_of
 from preprocessing.tokenizer.saving import load_tokenizer, tokenizer_files
 from preprocessing.workers import run_tasks
 
@@ -124,7 +125,7 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
         splits = {name: Split.of([s for s, t in zip(shards, tasks, strict=True) if t.split == name]) for name in SPLITS}
         _check_samples(directory, splits, corpus, config.segments)
         manifest = Manifest(
-            vocab_size=load_tokenizer(tokenizer).get_vocab_size(),
+            vocab_size=size_of(load_tokenizer(tokenizer)),
             max_seq_length=config.max_seq_length,
             segments=config.segments,
             tokenizer_sha256=tokenizer_sha256,
@@ -152,8 +153,7 @@ def plan_shards(corpus: Corpus, directory: Path, config: BuildConfig) -> list[Bu
         if partitions and sum(counts) < needed:
             raise DataError(
                 f"{corpus.directory}: {sum(counts)} of {sum(corpus.counts)} documents are in split {split}, segments "
-                f"{config.segments} needs at least {needed}: give more documents, or remove this directory "
-                f"and set --heldout_share (now {corpus.partitioning.heldout_share:g}) to 0 or to a larger share"
+                f"{config.segments} needs at least {needed}: {_more_documents(split, corpus, needed)}"
             )
         for number, group in enumerate(join_small(counts, needed)):
             chosen = [partitions[index] for index in group]
@@ -161,6 +161,19 @@ def plan_shards(corpus: Corpus, directory: Path, config: BuildConfig) -> list[Bu
                 BuildTask(corpus.directory, directory, split, number, chosen, first_documents[chosen[0]], config)
             )
     return tasks
+
+
+def _more_documents(split: str, corpus: Corpus, needed: int) -> str:
+    """How a split with fewer documents than `needed` may get more."""
+    total, share = sum(corpus.counts), corpus.partitioning.heldout_share
+    remedies = []
+    if share and total >= 2 * needed:
+        remedies.append(f"another --heldout_share than {share:g}, {'larger' if split == HELDOUT else 'smaller'}")
+    if share and total >= needed:
+        remedies.append("none (--heldout_share 0)")
+    if not remedies:
+        return "give more documents"
+    return f"give more documents, or remove this directory and give {', or '.join(remedies)}"
 
 
 def join_small(counts: list[int], needed: int) -> list[list[int]]:
@@ -194,7 +207,7 @@ def build_shard(task: BuildTask) -> Shard:
         tokenizer = load_tokenizer(task.directory / TOKENIZER_DIRECTORY)
         corpus = Corpus.open(task.documents)
         tokens = np.zeros(len(corpus.sources), np.int64)
-        shard = write_shard(path, _batches(task, corpus, tokenizer, tokens), tokenizer.get_vocab_size())
+        shard = write_shard(path, _batches(task, corpus, tokenizer, tokens), size_of(tokenizer))
         return asdict(replace(shard, tokens_by_source=dict(zip(corpus.sources, tokens.tolist(), strict=True))))
 
     return Shard(**finish_part(task.directory, path.stem, make))
@@ -220,7 +233,7 @@ def _batches(
         samples = task.config.strategy.samples(layout, task.config.max_seq_length, task.config.short_share, random)
         samples[:, 5] = numbers[samples[:, 5]]
         np.add.at(tokens_by_source, sources[samples[:, 5]], _lengths(samples))
-        yield gather(taken.values.values.to_numpy(), samples, task.first_document, tokenizer.get_vocab_size())
+        yield gather(taken.values.values.to_numpy(), samples, task.first_document, size_of(tokenizer))
 
 
 def _encode(corpus: Corpus, partitions: list[int], tokenizer: Tokenizer) -> pa.ListArray:

@@ -219,6 +219,29 @@ class Corpus:
             if kept[start:stop].any():
                 yield documents.slice(start, stop - start).combine_chunks().filter(pa.array(kept[start:stop]))
 
+    def spread(self, source: int, count: int) -> Iterator[list[str]]:
+        """At most `count` of the documents that `read` gives of a source, evenly spread; always the same ones."""
+        files = [(number, file) for number, file in enumerate(self.files) if file.source == source]
+        places = [(number, partition) for number, _ in files for partition in range(len(self.partitioning))]
+        ends = np.cumsum(
+            [file.documents[partition] for _, file in files for partition in range(len(self.partitioning))]
+        )
+        total = int(ends[-1]) if len(ends) else 0
+        for index in np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64)).tolist():
+            place = int(np.searchsorted(ends, index, side="right"))
+            number, partition = places[place]
+            row = index - (int(ends[place - 1]) if place else 0)
+            before = sum(file.documents[partition] for file in self.files[:number])
+            if self._kept(partition)[before + row]:
+                yield self._document(self.files[number], partition, row)
+
+    def _document(self, file: DocumentFile, partition: int, row: int) -> list[str]:
+        for batch in self._read(file, partition):
+            if row < batch.num_rows:
+                return batch.column("sentences")[row].as_py()
+            row -= batch.num_rows
+        raise DataError(f"{self.directory / file.path}: has fewer documents than the manifest says; extract again")
+
     def texts_of(self, number: int) -> Iterator[str]:
         """The text of each stored document of a file, as it lies there."""
         reader = pa.ipc.open_file(pa.memory_map(str(self.directory / self.files[number].path)))

@@ -19,6 +19,8 @@ from preprocessing.schema import FORMAT_VERSION, MANIFEST_NAME
 LOG = logging.getLogger("preprocessing")
 STAGE_NAME = "stage.json"
 _PROGRESS = "progress"
+UNREADABLE_INPUT = "cannot be read"
+"""How the identity of an input starts that could not be read."""
 _DIFFERENCES_SHOWN = 5
 
 
@@ -43,7 +45,8 @@ def open_stage(directory: Path, stage: str, config: dict[str, Any], inputs: dict
         for leftover in [*filter(is_temporary, directory.rglob(".*"))]:
             leftover.unlink()
     if (directory / STAGE_NAME).is_file():
-        _check_same(directory, wanted)
+        if not _start_again(directory, wanted):
+            _check_same(directory, wanted)
     else:
         check_vacant(directory)
         directory.mkdir(parents=True, exist_ok=True)
@@ -77,19 +80,26 @@ def check_vacant(directory: Path) -> None:
         )
 
 
-def finish_part(directory: Path, name: str, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def finish_part(
+    directory: Path,
+    name: str,
+    make: Callable[[], dict[str, Any]],
+    is_final: Callable[[dict[str, Any]], bool] = lambda _: True,
+) -> dict[str, Any]:
     """The record of part `name`: from an earlier run if its file is still whole, otherwise of what `make` writes.
 
     Args:
         directory: the stage's directory.
         name: of the part.
         make: writes one file into the directory; its record holds at least `path`, `bytes` and `sha256`.
+        is_final: whether a part with this record need not be made again: not if an error may have been put right.
     """
     marker = directory / _PROGRESS / f"{name}.json"
     if marker.is_file():
         record = read_json(marker)
         path = directory / record["path"]
-        if path.is_file() and path.stat().st_size == record["bytes"] and sha256_file(path) == record["sha256"]:
+        is_whole = path.is_file() and path.stat().st_size == record["bytes"] and sha256_file(path) == record["sha256"]
+        if is_whole and is_final(record):
             return record
     record = make()
     write_json(marker, record)
@@ -105,6 +115,33 @@ def complete_stage(directory: Path, publish: Callable[[], None]) -> None:
 def _remove_progress(directory: Path) -> None:
     if (directory / _PROGRESS).exists():
         shutil.rmtree(directory / _PROGRESS)
+
+
+def _start_again(directory: Path, wanted: dict[str, Any]) -> bool:
+    """Empties an unfinished directory if nothing but inputs that could not be read has changed since.
+
+    Their size decides how the input is divided, so what an earlier run finished does not fit any more.
+
+    Returns:
+        Whether it did.
+    """
+    found = read_json(directory / STAGE_NAME)
+    old, new = found.get("inputs"), wanted["inputs"]
+    if (directory / MANIFEST_NAME).is_file() or not isinstance(old, dict):
+        return False
+    changed = {path for path in old.keys() | new.keys() if old.get(path) != new.get(path)}
+    if not changed or not all(str(old.get(path)).startswith(UNREADABLE_INPUT) for path in changed):
+        return False
+    if found | {"inputs": new} != wanted:
+        return False
+    LOG.info(f"{directory}: starts again, for {min(changed)} could not be read before")
+    for path in directory.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != STAGE_NAME:
+            path.unlink()
+    write_json(directory / STAGE_NAME, wanted)
+    return True
 
 
 def _is_vacant(path: Path) -> bool:

@@ -1,29 +1,44 @@
 """First stage: sources -> documents, cut into sentences, checked, and dealt to partitions."""
 
+import os
+import stat
 from collections.abc import Iterator
 from concurrent.futures import Executor
 from dataclasses import asdict, dataclass
+from logging import INFO, WARNING
 from pathlib import Path
 
 import numpy as np
 
-from preprocessing.documents import LONG_SENTENCE, NO_SENTENCES, NOT_UTF8, BadRecord, Document, LeftOut, Split
+from preprocessing.documents import (
+    LONG_SENTENCE,
+    NO_SENTENCES,
+    NOT_UTF8,
+    UNREADABLE,
+    BadRecord,
+    Document,
+    LeftOut,
+    Split,
+)
 from preprocessing.errors import DataError
-from preprocessing.files import atomic_path, reading, write_json
+from preprocessing.files import atomic_path, read_json, reading, write_json
 from preprocessing.filters import FilterConfig, collect_ngrams, load_ngrams, normalize, reason_to_drop
+from preprocessing.inputs import ArchiveFiles
 from preprocessing.languages import check_language
 from preprocessing.progress import LOG, progress
 from preprocessing.sentences import split_sentences
-from preprocessing.sources.registry import plan_sources
+from preprocessing.sources.registry import Planned, plan_sources
 from preprocessing.stages.corpus import Corpus, DocumentFile, Partitioning, Stored, key_of, write_documents
 from preprocessing.stages.deduplicate import find_duplicates, signature
-from preprocessing.stages.directory import complete_stage, finish_part, open_stage
+from preprocessing.stages.directory import UNREADABLE_INPUT, complete_stage, finish_part, open_stage
 from preprocessing.stages.language import documents_by_language, is_known, language_of, told, unlike_text
 from preprocessing.stages.report import Tally
 from preprocessing.workers import run_tasks
 
 REPORT_NAME = "report.json"
 _MEGABYTE = 10**6
+_SMALLEST_MB, _LARGEST_MB = 0.0001, 1000
+_CHECKS = ("max_bad_share", "max_left_out_share")
 
 
 @dataclass(frozen=True)
@@ -33,7 +48,8 @@ class ExtractConfig:
     sources: list[str]
     """The input, in the form of SOURCES_HELP in sources/registry.py."""
     text_key: str = "text"
-    """Key of a JSON Lines record, or column of a Parquet or Arrow file, that holds the text."""
+    """Key of a JSON Lines record, or column of a Parquet or Arrow file, that holds the text; a.b is key b inside the
+    object or struct a. The strings of a list are paragraphs."""
     language: str = ""
     """Language of the text, for sentence splitting: a code such as en or de. Empty: that which a Wikipedia dump says
     it is in, and en for other sources."""
@@ -42,7 +58,9 @@ class ExtractConfig:
     heldout_share: float = 0.01
     """Share of the documents, by a hash of their text, that is kept out of training for evaluation."""
     max_bad_share: float = 0.01
-    """Share of unusable input records above which the job fails."""
+    """Share of unusable input records above which the job fails; above 0 it allows one of 20 records or more."""
+    max_left_out_share: float = 0.5
+    """Share of the bytes of a directory or archive, in files that are not read, above which the job fails."""
     split_mb: float = 32
     """Input per task in MB; bounds a worker's memory."""
     partition_mb: float = 64
@@ -61,11 +79,17 @@ class ExtractConfig:
                 raise ValueError(
                     f"{name} is {getattr(self, name)}, must be at least 0 and below 1: it is a share, not percent"
                 )
-        for name in ("split_mb", "max_sentence_chars"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} is {getattr(self, name)}, must be above 0")
-        if not 0 < self.partition_mb <= 1000:
-            raise ValueError(f"partition_mb is {self.partition_mb}, must be above 0 and at most 1000")
+        if self.max_sentence_chars <= 0:
+            raise ValueError(f"max_sentence_chars is {self.max_sentence_chars}, must be above 0")
+        for name in ("split_mb", "partition_mb"):
+            if not _SMALLEST_MB <= getattr(self, name) <= _LARGEST_MB:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, must be at least {_SMALLEST_MB} and at most {_LARGEST_MB}"
+                )
+        if not 0 <= self.max_left_out_share <= 1:
+            raise ValueError(
+                f"max_left_out_share is {self.max_left_out_share}, must be 0 to 1: it is a share, not percent"
+            )
 
 
 @dataclass(frozen=True)
@@ -89,12 +113,13 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
     Raises:
         DataError: bad input, too much of it, or a directory that holds something else.
     """
-    planned = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key)
-    splits = [split for of_source in planned for split in of_source]
-    sources = [source for source, of_source in enumerate(planned) for _ in of_source]
+    planned = _plan(config)
+    splits = [split for source in planned for split in source.splits]
+    sources = [number for number, source in enumerate(planned) for _ in source.splits]
     languages = [language_of(split, config.language) for split in splits]
     files = [*filters.decontaminate, *(path for split in splits for path in split.files)]
     if open_stage(directory, "extract", _options(config, filters, languages), _inputs(files)):
+        _warn_of_unreadable(directory)
         return Corpus.open(directory)
     warnings = _tell_languages(config, planned, languages, filters)
     contamination = _save_ngrams(directory, filters)
@@ -107,19 +132,36 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
     with progress(sum(sizes), "extract") as bar:
         records = run_tasks(executor, extract_split, tasks, lambda number: bar.update(sizes[number]))
     tally = Tally.of_splits([record.pop("tally") for record in records], splits)
+    for source, of_source in zip(config.sources, planned, strict=True):
+        if of_source.files.read:
+            tally.add_files(source, of_source.files.to_dict())
     stored = tuple(DocumentFile(**record) for record in records)
     corpus = Corpus(directory, tuple(config.sources), partitioning, stored)
     tally.languages = documents_by_language(corpus)
     tally.warnings = [*warnings, *unlike_text(corpus, warnings)]
+    return _complete(corpus, tally, config, filters)
+
+
+def _complete(corpus: Corpus, tally: Tally, config: ExtractConfig, filters: FilterConfig) -> Corpus:
+    """Drops duplicates, writes the report, and publishes the corpus if the report allows it."""
     if filters.deduplicate != "no":
         dropped, reasons = find_duplicates(corpus, filters.near_threshold if filters.deduplicate == "near" else None)
         corpus = corpus.drop(dropped)
         tally.add_left_out(reasons)
-    write_json(directory / REPORT_NAME, asdict(tally))
-    tally.check(config.max_bad_share)
-    LOG.info(f"{directory}: {tally.text()}")
-    complete_stage(directory, corpus.publish)
+    write_json(corpus.directory / REPORT_NAME, asdict(tally))
+    tally.check(config.max_bad_share, config.max_left_out_share)
+    LOG.info(f"{corpus.directory}: {tally.text()}")
+    complete_stage(corpus.directory, corpus.publish)
     return corpus
+
+
+def _plan(config: ExtractConfig) -> list[Planned]:
+    """What is read of each source; what is left out of a directory is told before the work begins."""
+    planned = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key, config.max_left_out_share)
+    for source, of_source in zip(config.sources, planned, strict=True):
+        if lines := of_source.files.lines(source):
+            LOG.log(WARNING if of_source.files.lost_bytes else INFO, "\n".join(lines))
+    return planned
 
 
 def extract_split(task: ExtractTask) -> dict:
@@ -132,7 +174,18 @@ def extract_split(task: ExtractTask) -> dict:
         file = write_documents(path, _blocks(task, tally), len(task.partitioning), task.source, task.language)
         return asdict(file) | {"tally": asdict(tally)}
 
-    return finish_part(task.directory, name, make)
+    return finish_part(task.directory, name, make, lambda record: UNREADABLE not in record["tally"]["bad"])
+
+
+def _warn_of_unreadable(directory: Path) -> None:
+    """Says what is missing from a complete corpus because it could not be read when the corpus was made."""
+    tally = read_json(directory / REPORT_NAME) if (directory / REPORT_NAME).is_file() else {}
+    if count := tally.get("bad", {}).get(UNREADABLE):
+        place, detail = tally["first"][UNREADABLE][0]
+        LOG.warning(
+            f"{directory}: made without {count:,} file(s) that could not be read, the first {place}: {detail}; "
+            "to read them now, remove this directory or give another --out"
+        )
 
 
 def _save_ngrams(directory: Path, filters: FilterConfig) -> Path | None:
@@ -151,6 +204,9 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
     block: list[list[Stored]] = [[] for _ in range(len(task.partitioning))]
     size = 0
     for record in _records(task.split):
+        if isinstance(record, ArchiveFiles):
+            tally.add_files(record.archive, record.counts.to_dict())
+            continue
         tally.records += 1
         kept = _keep(record, task, tally)
         if not kept:
@@ -171,7 +227,7 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
         yield block
 
 
-def _records(split: Split) -> Iterator[Document | BadRecord | LeftOut]:
+def _records(split: Split) -> Iterator[Document | BadRecord | LeftOut | ArchiveFiles]:
     with reading(*split.files):
         yield from split.records()
 
@@ -209,7 +265,7 @@ def _sentences(
 
 
 def _tell_languages(
-    config: ExtractConfig, planned: list[list[Split]], languages: list[str], filters: FilterConfig
+    config: ExtractConfig, planned: list[Planned], languages: list[str], filters: FilterConfig
 ) -> list[str]:
     """Tells which languages are taken from dumps, and which contradict the user, which it returns.
 
@@ -219,8 +275,8 @@ def _tell_languages(
     if filters.check_language and (unknown := [language for language in languages if not is_known(language)]):
         raise DataError(f"--check_language: py3langid does not know the language {unknown[0]}; leave the option out")
     warnings = []
-    for source, splits in zip(config.sources, planned, strict=True):
-        lines, contradictions = told(source, splits, config.language)
+    for source, of_source in zip(config.sources, planned, strict=True):
+        lines, contradictions = told(source, of_source.splits, config.language)
         for line in lines:
             LOG.info(line)
         for line in contradictions:
@@ -230,19 +286,32 @@ def _tell_languages(
 
 
 def _options(config: ExtractConfig, filters: FilterConfig, languages: list[str]) -> dict:
-    """What the documents are a function of: max_bad_share only decides whether they are published."""
+    """What the documents are a function of: some options only decide whether they are published."""
     options = asdict(config) | asdict(filters) | {"decontaminate": [str(path) for path in filters.decontaminate]}
     options["language"] = ", ".join(sorted(set(languages)))
-    return {name: value for name, value in options.items() if name != "max_bad_share"}
+    return {name: value for name, value in options.items() if name not in _CHECKS}
 
 
 def _inputs(files: list[Path]) -> dict[str, str]:
     """Size and time of change of each input file: reading them all for a checksum would take as long as the stage.
 
+    A file without permission to read it is told apart, for neither changes when the permission is given.
+
     Raises:
-        DataError: a file is not there.
+        DataError: a file is not there, or is no file.
     """
-    if missing := [path for path in files if not path.is_file()]:
-        raise DataError(f"{missing[0]}: no such file; check --sources and --decontaminate")
-    stats = {str(path): path.stat() for path in files}
-    return {path: f"{stat.st_size} bytes, modified at {stat.st_mtime_ns} ns" for path, stat in stats.items()}
+    return {str(path): _identity(path) for path in files}
+
+
+def _identity(path: Path) -> str:
+    try:
+        found = path.stat()
+    except OSError as error:
+        if not path.is_symlink():
+            raise DataError(f"{path}: {error.strerror}; check --sources and --decontaminate") from None
+        return f"{UNREADABLE_INPUT}: {error.strerror}"
+    if not stat.S_ISREG(found.st_mode):
+        raise DataError(f"{path}: is not a regular file; remove it, or check --sources and --decontaminate")
+    if not os.access(path, os.R_OK):
+        return f"{UNREADABLE_INPUT}: no permission"
+    return f"{found.st_size} bytes, modified at {found.st_mtime_ns} ns"

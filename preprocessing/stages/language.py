@@ -41,7 +41,10 @@ def told(specification: str, splits: Sequence[Split], given: str) -> tuple[list[
     """What to tell before a source is read: languages taken from its dumps; warnings where they contradict the user."""
     found = sorted({dump_language(split) for split in splits} - {""})
     if not given:
-        return ([f"{specification}: language {', '.join(found)}, as the dump says"] if found else []), []
+        lines = [f"{specification}: language {', '.join(found)}, as the dump says"] if found else []
+        if any(isinstance(split, Dump) and not split.language for split in splits):
+            lines.append(f"{specification}: a dump says no language, it is read as {DEFAULT_LANGUAGE}; give --language")
+        return lines, []
     return [], [
         f"{specification}: warning: --language is {given}, but the dump is in {other}: its sentences are split by the "
         f"rules of {given}; leave --language out to use {other}"

@@ -6,9 +6,12 @@ from typing import Any
 
 from preprocessing.documents import BadRecord, Split
 from preprocessing.errors import DataError
+from preprocessing.inputs import FileCounts
 
 _PLACES_SHOWN = 5
 _DETAIL_CHARS = 300
+_ONE_BAD_OF = 20
+"""Fewest records of which one may be bad at any share above 0: one of 50 books is more than 1 % already."""
 
 
 @dataclass
@@ -37,6 +40,8 @@ class Tally:
     """Documents stored by the language that they were taken to be in."""
     warnings: list[str] = field(default_factory=list)
     """What was told of the languages."""
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """The files of each directory and archive that were found, read or left out: `FileCounts` as JSON."""
 
     def add_document(self, sentences: list[str]) -> None:
         """Counts a document."""
@@ -48,6 +53,12 @@ class Tally:
         """Counts a bad record, and keeps it if it is among the first of its kind."""
         self._add_bad(record.kind, 1, [[record.position, record.detail[:_DETAIL_CHARS]]])
         self.lost_bytes += record.lost_bytes
+
+    def add_files(self, place: str, files: dict[str, Any]) -> None:
+        """Adds the counts of a directory or an archive."""
+        counts = FileCounts(**self.files.get(place, {}))
+        counts.merge(files)
+        self.files[place] = counts.to_dict()
 
     def add_left_out(self, reasons: dict[str, int]) -> None:
         """Counts documents that are left out, by reason."""
@@ -71,6 +82,8 @@ class Tally:
             total.lost_bytes += tally.lost_bytes
             total.total_bytes += split.num_bytes
             total.add_left_out(tally.left_out)
+            for place, files in tally.files.items():
+                total.add_files(place, files)
             for kind, count in tally.bad.items():
                 room = _PLACES_SHOWN - len(total.first.get(kind, []))
                 first = [[split.place(position), detail] for position, detail in tally.first[kind][:room]]
@@ -97,25 +110,32 @@ class Tally:
         for kind in sorted(self.bad):
             lines.append(f"  {kind}: {self.bad[kind]:,}, first at")
             lines += [f"    {place}: {detail}" for place, detail in self.first[kind]]
+        for place, files in self.files.items():
+            lines += [f"  {line}" for line in FileCounts(**files).lines(place)]
         lines += [f"  {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
-    def check(self, max_bad_share: float) -> None:
+    def check(self, max_bad_share: float, max_left_out_share: float = 0.5) -> None:
         """Checks that there is something to build on.
 
         Raises:
-            DataError: too many bad records, too much text lost to damage, or no document.
+            DataError: too many bad records, too much text lost to damage, too much of an archive left out, or no
+                document.
         """
         allowed = f"more than max_bad_share = {max_bad_share:g} allows"
-        if self.num_bad > max_bad_share * self.records:
+        one = max_bad_share > 0 and self.num_bad == 1 and self.records >= _ONE_BAD_OF
+        if self.num_bad > max_bad_share * self.records and not one:
+            remedy = ", or raise --max_bad_share" * (self.num_bad < self.records)
             raise DataError(
-                f"{self.num_bad:,} of {self.records:,} records are bad, {allowed}; correct the input, or raise "
-                f"--max_bad_share\n{self.text()}"
+                f"{self.num_bad:,} of {self.records:,} records are bad, {allowed}; correct the input{remedy}\n"
+                f"{self.text()}"
             )
         if self.lost_bytes > max_bad_share * self.total_bytes:
             raise DataError(
                 f"about {self.lost_bytes / self.total_bytes:.1%} of the input could not be read, {allowed}; fetch the "
                 f"damaged files again, or raise --max_bad_share to go on with what is readable\n{self.text()}"
             )
+        for place, files in self.files.items():
+            FileCounts(**files).check(place, max_left_out_share)
         if not self.documents:
             raise DataError(f"--sources: no document in the input; give at least one\n{self.text()}")

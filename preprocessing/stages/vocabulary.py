@@ -1,19 +1,26 @@
 """Second stage: the tokenizer, from a published vocabulary or trained on the documents."""
 
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from preprocessing.errors import DataError
+from preprocessing.errors import DataError, check_name
 from preprocessing.files import sha256_file, write_json
 from preprocessing.progress import LOG
 from preprocessing.schema import MANIFEST_NAME, TRAIN
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.directory import complete_stage, open_stage
-from preprocessing.tokenizer.registry import KINDS, Kind, kind_of
-from preprocessing.tokenizer.saving import identity, read_tokenizer, save_tokenizer
+from preprocessing.tokenizer.given import Given, identity, read_given
+from preprocessing.tokenizer.normalization import MAX_MARKS, count_characters, settings_of, share_of_marks
+from preprocessing.tokenizer.registry import KINDS, Kind, kind_of, size_of
+from preprocessing.tokenizer.review import REPORT_NAME, Review, kept_marks
+from preprocessing.tokenizer.saving import save_tokenizer
+
+_TRIED_BYTES = 8e6
+"""Text that a given vocabulary is tried on."""
 
 
 @dataclass(frozen=True)
@@ -28,23 +35,42 @@ class TokenizerConfig:
     vocab_size: int | None = None
     """Number of tokens of a trained vocabulary, special tokens included; a small corpus may give fewer. By default that
     of the published one: 30,522, 50,265 and 30,000."""
+    character_coverage: float | None = None
+    """Share of the characters of the text that get tokens in a trained vocabulary; words with rarer ones are unknown.
+    By default 0.9995 for wordpiece and 0.99995 for unigram; bytelevel_bpe has tokens for all."""
     lower_case: bool | None = None
-    """Whether text is lower-cased and loses its accents; by default as the published one: not for bytelevel_bpe, which
-    cannot. A directory with a tokenizer.json says it itself."""
+    """Whether text is lower-cased; by default as the published one: not for bytelevel_bpe, which cannot. Of a given
+    vocabulary its files say it, or its tokens."""
+    strip_accents: bool | None = None
+    """Whether text loses its accents and other combining marks. By default where text is lower-cased, as the published
+    ones do, but not where marks are part of the spelling, as in Hindi, Japanese, Korean, Arabic or Russian: the
+    text shows it, or the tokens of a given vocabulary."""
     train_mb: float = 128
-    """Text in MB that a vocabulary is trained on: whole partitions, each a random sample, until they hold so much."""
+    """Text in MB that a vocabulary is trained on, from the first partitions, which are random samples."""
 
     def __post_init__(self) -> None:
-        if self.kind is not None and self.kind not in KINDS:
-            raise ValueError(f"kind is {self.kind!r}, this version knows {', '.join(KINDS)}")
+        if self.kind is not None:
+            check_name("kind", self.kind, KINDS)
         if self.size < self.wanted.smallest:
             raise ValueError(
                 f"vocab_size is {self.size}, must be at least {self.wanted.smallest}: characters alone need that many"
             )
-        if self.lower_case and self.kind == "bytelevel_bpe":
-            raise ValueError("lower_case is True, but bytelevel_bpe works on bytes, which have no case: leave it out")
-        if self.train_mb <= 0:
-            raise ValueError(f"train_mb is {self.train_mb}, must be above 0")
+        if self.kind == "bytelevel_bpe":
+            for name in ("lower_case", "strip_accents", "character_coverage"):
+                if getattr(self, name):
+                    raise ValueError(
+                        f"{name} is {getattr(self, name)}, but bytelevel_bpe works on bytes, which have no case and no "
+                        "accents and spell all characters: leave it out"
+                    )
+        if not 0 < self.train_mb < inf:
+            raise ValueError(f"train_mb is {self.train_mb}, must be above 0 and finite")
+        if self.character_coverage is not None and not 0 < self.character_coverage <= 1:
+            raise ValueError(f"character_coverage is {self.character_coverage}, must be above 0 and at most 1: a share")
+        for name in ("character_coverage", "train_mb"):
+            if self.vocab is not None and getattr(self, name) != getattr(TokenizerConfig, name):
+                raise ValueError(
+                    f"{name} is {getattr(self, name)}, but vocab gives a vocabulary, so none is trained: leave one out"
+                )
 
     @property
     def wanted(self) -> Kind:
@@ -56,52 +82,110 @@ class TokenizerConfig:
         """`vocab_size`, or the kind's own."""
         return self.wanted.vocab_size if self.vocab_size is None else self.vocab_size
 
+    @property
+    def coverage(self) -> float | None:
+        """`character_coverage`, or the kind's own."""
+        return self.wanted.character_coverage if self.character_coverage is None else self.character_coverage
+
+
+def read_vocabulary(config: TokenizerConfig) -> Given:
+    """The vocabulary that `config.vocab` names, checked against the other options.
+
+    Raises:
+        DataError: it is none, or not of the kind, size or case that is asked for.
+    """
+    assert config.vocab is not None, "there is one to read"
+    given = read_given(config.vocab, config.lower_case, config.strip_accents)
+    found = next(name for name, kind in KINDS.items() if kind is kind_of(given.tokenizer))
+    if config.kind not in (None, found):
+        raise DataError(f"{config.vocab}: is of kind {found}, but kind is {config.kind}; leave the option out")
+    if config.vocab_size not in (None, size_of(given.tokenizer)):
+        raise DataError(
+            f"{config.vocab}: has {size_of(given.tokenizer):,} tokens, but vocab_size is {config.vocab_size:,}; leave "
+            "the option out"
+        )
+    return given
+
 
 def prepare_tokenizer(directory: Path, config: TokenizerConfig, documents: Path) -> None:
-    """Writes the tokenizer into `directory`.
+    """Writes the tokenizer into `directory`, and what is to be known of it into its report.
 
     Args:
         directory: to write to.
         config: which one.
-        documents: directory of the extract stage; read only to train a vocabulary.
+        documents: directory of the extract stage. A vocabulary is trained on it; a given one is only tried on it, where
+            it is there.
 
     Raises:
-        DataError: the given vocabulary is not one, or not of the kind or case that is asked for.
+        DataError: the given vocabulary is not one, or not of the kind, size or case that is asked for.
     """
     if config.vocab is None:
-        corpus = Corpus.open(documents)
-        lower_case = config.wanted.lower_case if config.lower_case is None else config.lower_case
-        chosen = {"kind": config.kind or "wordpiece", "vocab_size": config.size, "lower_case": lower_case}
-        if not open_stage(directory, "tokenizer", asdict(config) | chosen, {"documents_sha256": corpus.sha256}):
-            _publish(directory, _train(corpus, config, lower_case))
-    else:
-        tokenizer = read_tokenizer(config.vocab, config.lower_case)
-        if config.kind and kind_of(tokenizer) is not config.wanted:
-            found = next(name for name, kind in KINDS.items() if kind is kind_of(tokenizer))
-            raise DataError(f"{config.vocab}: is of kind {found}, but kind is {config.kind}; leave the option out")
-        options = {"vocab": str(config.vocab), "lower_case": config.lower_case}
-        if not open_stage(directory, "tokenizer", options, {"vocab_sha256": identity(config.vocab)}):
-            _publish(directory, tokenizer)
+        _train(directory, config, Corpus.open(documents))
+        return
+    given = read_vocabulary(config)
+    settings = settings_of(given.tokenizer)
+    options = {"vocab": str(config.vocab), **asdict(settings)}
+    if not open_stage(directory, "tokenizer", options, {"vocab_sha256": identity(config.vocab)}):
+        is_extracted = (documents / MANIFEST_NAME).is_file()
+        batches = sample(Corpus.open(documents), _TRIED_BYTES) if is_extracted else []
+        found = Review.of(given.tokenizer, count_characters(batches))
+        _publish(directory, given.tokenizer, found, given.notes, found.warnings())
 
 
-def _train(corpus: Corpus, config: TokenizerConfig, lower_case: bool) -> Tokenizer:
-    batches = _sample(corpus, config.train_mb * 1e6)
+def _train(directory: Path, config: TokenizerConfig, corpus: Corpus) -> None:
+    lower_case = config.wanted.lower_case if config.lower_case is None else config.lower_case
+    chosen = {
+        "kind": config.kind or "wordpiece",
+        "vocab_size": config.size,
+        "lower_case": lower_case,
+        "character_coverage": config.coverage,
+    }
+    if open_stage(directory, "tokenizer", asdict(config) | chosen, {"documents_sha256": corpus.sha256}):
+        return
+    batches = sample(corpus, config.train_mb * 1e6)
     LOG.info(f"tokenizer: training {config.size:,} pieces on {sum(batch.nbytes for batch in batches) / 1e6:,.0f} MB")
-    return config.wanted.train(batches, config.size, lower_case)
+    counts = count_characters(batches)
+    strip_accents, notes = config.strip_accents, []
+    if strip_accents is None:
+        strip_accents = lower_case and share_of_marks(counts) <= MAX_MARKS
+        if lower_case and not strip_accents:
+            notes.append(kept_marks(counts))
+    options = {} if config.coverage is None else {"character_coverage": config.coverage}
+    tokenizer = config.wanted.train(batches, config.size, lower_case, strip_accents, **options)
+    found = Review.of(tokenizer, counts)
+    _publish(
+        directory, tokenizer, found, [], [*notes, *found.shortfalls(config.size, config.coverage), *found.warnings()]
+    )
 
 
-def _sample(corpus: Corpus, num_bytes: float) -> list[pa.StringArray]:
+def sample(corpus: Corpus, num_bytes: float) -> list[pa.StringArray]:
+    """Sentences of the training documents, part by part of whole partitions, until they hold so many bytes."""
     batches: list[pa.StringArray] = []
+    size = 0
     for partition in corpus.partitioning.partitions(TRAIN):
-        if sum(batch.nbytes for batch in batches) >= num_bytes:
-            break
-        batches.append(corpus.read(partition).flatten())
+        for part in corpus.parts(partition):
+            if size >= num_bytes:
+                return batches
+            batches.append(part.flatten())
+            size += batches[-1].nbytes
     return batches
 
 
-def _publish(directory: Path, tokenizer: Tokenizer) -> None:
+def _publish(directory: Path, tokenizer: Tokenizer, found: Review, told: list[str], notes: list[str]) -> None:
+    """Writes the files, the report among them, and says what is to be known.
+
+    Args:
+        directory: of the stage.
+        tokenizer: to write.
+        found: its review.
+        told: what was said when the vocabulary was read.
+        notes: what is to be said.
+    """
     save_tokenizer(tokenizer, directory)
+    write_json(directory / REPORT_NAME, asdict(found) | {"notes": [*told, *notes]})
     checksum = sha256_file(directory / "tokenizer.json")
-    manifest = {"vocab_size": tokenizer.get_vocab_size(), "tokenizer_sha256": checksum}
+    manifest = {"vocab_size": found.vocab_size, "tokenizer_sha256": checksum}
     complete_stage(directory, lambda: write_json(directory / MANIFEST_NAME, manifest))
-    LOG.info(f"{directory}: {tokenizer.get_vocab_size():,} tokens")
+    LOG.info(f"{directory}: {found.vocab_size:,} tokens")
+    for note in notes:
+        LOG.warning(f"{directory}: {note}")

@@ -89,15 +89,23 @@ def _read_merges(path: Path, vocab: dict[str, int]) -> list[tuple[str, str]]:
     return merges
 
 
-def train(batches: Iterable[pa.StringArray], vocab_size: int, lower_case: bool) -> Tokenizer:
+def train(
+    batches: Iterable[pa.StringArray],
+    vocab_size: int,
+    lower_case: bool,
+    strip_accents: bool | None = None,
+    character_coverage: float | None = None,
+) -> Tokenizer:
     """Special tokens, the 256 bytes, then merges from the most to the least frequent; equal text, equal vocabulary.
 
     Args:
         batches: sentences.
         vocab_size: number of tokens wanted, at least SMALLEST; a small corpus may give fewer.
         lower_case: must be False: bytes have no case.
+        strip_accents: must not be True: bytes have no accents.
+        character_coverage: must be None: 256 bytes spell every character.
     """
-    assert not lower_case, "TokenizerConfig checks it"
+    assert not lower_case and not strip_accents and character_coverage is None, "TokenizerConfig checks it"
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     trainer = trainers.BpeTrainer(

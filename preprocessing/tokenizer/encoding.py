@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from tokenizers import Tokenizer, models
 
 from preprocessing.schema import token_type
-from preprocessing.tokenizer.registry import kind_of, special_id
+from preprocessing.tokenizer.registry import kind_of, size_of, special_id
 
 _PUNCTUATION = r"[!-/:-@\[-`{-~\x{2010}-\x{2027}]"
 """What BERT's pre-tokenizer isolates of ASCII and of dashes, quotes and the like; the rest of it is rarer."""
@@ -67,12 +67,12 @@ def _encode_pieces(tokenizer: Tokenizer, pieces: pa.StringArray) -> pa.ListArray
         parts = pre_tokenizer.pre_tokenize_str(normalizer.normalize_str(piece))
         return [token.id for part, _ in parts for token in model.tokenize(part)]
 
-    return pa.array(map(ids, pieces.to_pylist()), pa.list_(token_type(tokenizer.get_vocab_size())))
+    return pa.array(map(ids, pieces.to_pylist()), pa.list_(token_type(size_of(tokenizer))))
 
 
 def _encode_whole(tokenizer: Tokenizer, words: pa.StringArray) -> pa.ListArray:
     """The ids of each word (N,), by the tokenizer itself."""
-    list_type = pa.list_(token_type(tokenizer.get_vocab_size()))
+    list_type = pa.list_(token_type(size_of(tokenizer)))
     parts = [pa.array([], list_type)]
     for start in range(0, len(words), _WORDS_AT_ONCE):
         batch = words.slice(start, _WORDS_AT_ONCE).to_pylist()

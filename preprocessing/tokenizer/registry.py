@@ -1,9 +1,8 @@
 """The kinds of tokenizers by name. A new one is a new file beside this one and a line in KINDS."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import pyarrow as pa
 from tokenizers import Tokenizer, models
 
 from preprocessing.tokenizer import bytelevel, unigram, wordpiece
@@ -19,8 +18,10 @@ class Kind:
     """Types of model, normalizer and pre_tokenizer in the `tokenizer.json` of a published one."""
     special_tokens: dict[str, str]
     """By the names that `transformers` gives them."""
-    train: Callable[[Iterable[pa.StringArray], int, bool], Tokenizer]
-    """From sentences, vocab_size and lower_case."""
+    train: Callable[..., Tokenizer]
+    """From sentences, vocab_size and lower_case; strip_accents and character_coverage may follow."""
+    character_coverage: float | None
+    """Share of the characters that get tokens where nothing else is said; None: all bytes have one."""
     vocab_size: int
     """Number of tokens of the published one, and of a trained one where nothing else is said."""
     smallest: int
@@ -39,6 +40,7 @@ KINDS = {
         ("WordPiece", "BertNormalizer", "BertPreTokenizer"),
         wordpiece.SPECIAL_TOKENS,
         wordpiece.train,
+        wordpiece.CHARACTER_COVERAGE,
         vocab_size=30_522,
         smallest=100,
         lower_case=True,
@@ -50,6 +52,7 @@ KINDS = {
         ("BPE", None, "ByteLevel"),
         bytelevel.SPECIAL_TOKENS,
         bytelevel.train,
+        None,
         vocab_size=50_265,
         smallest=bytelevel.SMALLEST,
         lower_case=False,
@@ -61,6 +64,7 @@ KINDS = {
         ("Unigram", "Sequence", "Sequence"),
         unigram.SPECIAL_TOKENS,
         unigram.train,
+        unigram.CHARACTER_COVERAGE,
         vocab_size=30_000,
         smallest=100,
         lower_case=True,
@@ -73,6 +77,11 @@ KINDS = {
 def kind_of(tokenizer: Tokenizer) -> Kind:
     """The kind of a tokenizer that this package made or loaded."""
     return next(kind for kind in KINDS.values() if isinstance(tokenizer.model, kind.model))
+
+
+def size_of(tokenizer: Tokenizer) -> int:
+    """Number of ids: one more than the largest, as some may be no token's."""
+    return 1 + max(tokenizer.get_vocab().values())
 
 
 def special_id(tokenizer: Tokenizer, name: str) -> int:

@@ -8,6 +8,7 @@ Source: tokenization.py of google-research/albert; https://arxiv.org/abs/1804.10
 """
 
 import io
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,18 +34,20 @@ USER_SYMBOLS = ("(", ")", '"', "-", ".", "–", "£", "€")
 """Always pieces of their own, as ALBERT's vocabulary has them."""
 CHARACTER_COVERAGE = 0.99995
 """Share of the characters of the text that get a piece; as ALBERT's."""
-_MARK = "▁"
+MARK = "▁"
+"""Stands for the space before a word, at the beginning of its first piece."""
 _PENALTY = 100.0
 _LONGEST_SENTENCE = 2**16
 """In bytes; the trainer would leave out longer ones without a word."""
 
 
-def assemble(proto: Any, lower_case: bool) -> Tokenizer:
+def assemble(proto: Any, lower_case: bool, strip_accents: bool | None = None) -> Tokenizer:
     """The tokenizer of a parsed SentencePiece model.
 
     Args:
         proto: a `ModelProto`.
-        lower_case: whether text is lower-cased and loses its accents first.
+        lower_case: whether text is lower-cased first.
+        strip_accents: whether text loses its combining marks first; None: if it is lower-cased.
 
     Raises:
         ValueError: it is no unigram model, or lacks a special token.
@@ -55,11 +58,11 @@ def assemble(proto: Any, lower_case: bool) -> Tokenizer:
     if missing := set(SPECIAL_TOKENS.values()) - {piece for piece, _ in pieces}:
         raise ValueError(f"lacks {', '.join(sorted(missing))}")
     tokenizer = Tokenizer(models.Unigram(pieces, unk_id=proto.trainer_spec.unk_id, byte_fallback=False))
-    tokenizer.normalizer = _normalizer(proto.normalizer_spec.precompiled_charsmap, lower_case)
+    tokenizer.normalizer = _normalizer(proto.normalizer_spec.precompiled_charsmap, lower_case, strip_accents)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=_MARK, prepend_scheme="always")]
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace(replacement=MARK, prepend_scheme="always")]
     )
-    tokenizer.decoder = decoders.Metaspace(replacement=_MARK, prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace(replacement=MARK, prepend_scheme="always")
     ends = [
         (token, tokenizer.token_to_id(token)) for token in (SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"])
     ]
@@ -78,21 +81,32 @@ def lower_cases(tokenizer: Tokenizer) -> bool:
     return any(isinstance(step, normalizers.Lowercase) for step in tokenizer.normalizer)
 
 
-def read_model(path: Path, lower_case: bool) -> Tokenizer:
+def strips_accents(tokenizer: Tokenizer) -> bool:
+    """Whether a tokenizer that `assemble` made removes combining marks."""
+    return any(isinstance(step, normalizers.StripAccents) for step in tokenizer.normalizer)
+
+
+def read_model(path: Path, lower_case: bool, strip_accents: bool | None = None) -> Tokenizer:
     """The tokenizer of a SentencePiece `.model` file.
 
     Raises:
         DataError: it is none, no unigram model, or lacks a special token.
     """
     try:
-        return assemble(_parse(path.read_bytes()), lower_case)
+        return assemble(_parse(path.read_bytes()), lower_case, strip_accents)
     except DecodeError:
         raise DataError(f"{path}: no SentencePiece model; give one, such as ALBERT's spiece.model") from None
     except ValueError as error:
         raise DataError(f"{path}: {error}; give a unigram model with ALBERT's special tokens") from None
 
 
-def train(batches: Iterable[pa.StringArray], vocab_size: int, lower_case: bool) -> Tokenizer:
+def train(
+    batches: Iterable[pa.StringArray],
+    vocab_size: int,
+    lower_case: bool,
+    strip_accents: bool | None = None,
+    character_coverage: float = CHARACTER_COVERAGE,
+) -> Tokenizer:
     """A unigram model by SentencePiece's own trainer, on one thread: equal text gives the equal vocabulary.
 
     The trainer of huggingface/tokenizers sums in the order of randomly seeded hash maps.
@@ -101,11 +115,13 @@ def train(batches: Iterable[pa.StringArray], vocab_size: int, lower_case: bool) 
         batches: sentences.
         vocab_size: number of pieces wanted; a small corpus may give fewer.
         lower_case: as in `assemble`.
+        strip_accents: as in `assemble`.
+        character_coverage: share of the text's characters that get pieces; rarer ones are unknown.
 
     Raises:
         DataError: the text has more distinct characters than there are to be pieces.
     """
-    before = normalizers.Sequence(_first_steps(lower_case))
+    before = normalizers.Sequence(_first_steps(lower_case, strip_accents))
     model = io.BytesIO()
     named = {f"{name.removesuffix('_token')}_piece": token for name, token in SPECIAL_TOKENS.items()}
     try:
@@ -115,7 +131,7 @@ def train(batches: Iterable[pa.StringArray], vocab_size: int, lower_case: bool) 
             model_type="unigram",
             vocab_size=vocab_size,
             hard_vocab_limit=False,
-            character_coverage=CHARACTER_COVERAGE,
+            character_coverage=character_coverage,
             control_symbols=[named["cls_piece"], named["sep_piece"], named["mask_piece"]],
             user_defined_symbols=list(USER_SYMBOLS),
             pad_id=0,
@@ -129,8 +145,13 @@ def train(batches: Iterable[pa.StringArray], vocab_size: int, lower_case: bool) 
             minloglevel=2,
         )
     except RuntimeError as error:  # The library raises nothing more special.
+        if needed := re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error)):
+            raise DataError(
+                f"vocab_size is {vocab_size:,}, but characters and special tokens alone are {int(needed[1]):,}: raise "
+                f"--vocab_size, or lower --character_coverage (now {character_coverage:g})"
+            ) from None
         raise DataError(f"vocab_size is {vocab_size}: SentencePiece finds no such model: {error}") from None
-    return assemble(_parse(model.getvalue()), lower_case)
+    return assemble(_parse(model.getvalue()), lower_case, strip_accents)
 
 
 def _parse(data: bytes) -> Any:
@@ -145,18 +166,18 @@ def _score(piece: str, score: float) -> float:
     return float(str(np.float32(score - _PENALTY * ends_in_number_comma)))
 
 
-def _first_steps(lower_case: bool) -> list[normalizers.Normalizer]:
+def _first_steps(lower_case: bool, strip_accents: bool | None) -> list[normalizers.Normalizer]:
     """What ALBERT's code does before SentencePiece: quotes, and, uncased, accents and case."""
     steps: list[normalizers.Normalizer] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
-    if lower_case:
-        steps += [normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase()]
-    return steps
+    if lower_case if strip_accents is None else strip_accents:
+        steps += [normalizers.NFKD(), normalizers.StripAccents()]
+    return [*steps, normalizers.Lowercase()] if lower_case else steps
 
 
-def _normalizer(charsmap: bytes, lower_case: bool) -> normalizers.Normalizer:
+def _normalizer(charsmap: bytes, lower_case: bool, strip_accents: bool | None) -> normalizers.Normalizer:
     """Those steps, then the model's own rules."""
     own = [normalizers.Precompiled(charsmap)] if charsmap else []
-    return normalizers.Sequence([*_first_steps(lower_case), *own])
+    return normalizers.Sequence([*_first_steps(lower_case, strip_accents), *own])
 
 
 def _normalized(steps: normalizers.Normalizer, batches: Iterable[pa.StringArray]) -> Iterator[str]:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from preprocessing.errors import DataError
+from preprocessing.textfiles import decode_text
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -21,23 +22,39 @@ SPECIAL_TOKENS = {
     "mask_token": "[MASK]",
 }
 """By the names that `transformers` gives them; a trained vocabulary numbers them 0 .. 4 in this order."""
-MAX_CHARACTERS = 1000
-"""Most characters of a trained vocabulary: the trainer default of huggingface/tokenizers for BERT."""
-_CONTINUATION = "##"
+CHARACTER_COVERAGE = 0.9995
+"""Share of the characters of the text that get tokens in a trained vocabulary, as SentencePiece has it for languages
+with many characters."""
+CONTINUATION = "##"
+"""Stands before a token that continues a word."""
+_ALPHABET_PART = 15
+"""A fifteenth of a vocabulary goes to characters even where the coverage needs fewer, as a rare character makes a word
+unknown: some 1,000 characters of 30,522 tokens, as many as the trainer of huggingface/tokenizers has for BERT."""
+_BLANKS = " \t\r\v\f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+"""What huggingface/tokenizers cuts off at the end of a line of a vocab.txt: Unicode's White_Space."""
 
 
-def make_tokenizer(vocabulary: list[str], lower_case: bool) -> Tokenizer:
+def make_tokenizer(
+    vocabulary: list[str], lower_case: bool, strip_accents: bool | None = None, chinese_characters: bool = True
+) -> Tokenizer:
     """BERT's tokenizer with this vocabulary; token i is `vocabulary[i]`.
 
     Args:
-        vocabulary: distinct tokens, the special ones among them.
-        lower_case: whether text is lower-cased and loses its accents first.
+        vocabulary: tokens, the special ones among them. Of equal ones the last counts, as in `transformers`; the
+            numbers of the others are those of no token.
+        lower_case: whether text is lower-cased first.
+        strip_accents: whether text loses its combining marks first; None: if it is lower-cased.
+        chinese_characters: whether each Chinese character is a word of its own.
     """
     ids = {token: number for number, token in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token=SPECIAL_TOKENS["unk_token"], max_input_chars_per_word=100))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower_case)
+    tokenizer.normalizer = normalizers.BertNormalizer(
+        lowercase=lower_case,
+        strip_accents=None if strip_accents == lower_case else strip_accents,  # As the published ones have it.
+        handle_chinese_chars=chinese_characters,
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece(prefix=_CONTINUATION)
+    tokenizer.decoder = decoders.WordPiece(prefix=CONTINUATION)
     ends = [(token, ids[token]) for token in (SPECIAL_TOKENS["cls_token"], SPECIAL_TOKENS["sep_token"])]
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", special_tokens=ends
@@ -47,41 +64,61 @@ def make_tokenizer(vocabulary: list[str], lower_case: bool) -> Tokenizer:
 
 
 def read_vocabulary(path: Path) -> list[str]:
-    """The tokens of a `vocab.txt`, one per line.
+    """The tokens of a `vocab.txt`, one per line, as BertTokenizer of `transformers` reads them.
+
+    A line ends at a line feed alone, and loses the blanks at its end unless it has nothing else: U+2028, U+3000 and
+    others are tokens of published vocabularies. A token may occur twice.
 
     Raises:
-        DataError: a special token is missing, a line is empty or occurs twice.
+        DataError: a special token is missing, or a line is empty.
     """
     try:
-        tokens = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        lines = decode_text(path.read_bytes()).removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: not UTF-8 ({error}); a vocabulary is UTF-8 text, one token per line") from None
+    lines = [line.removesuffix("\r") for line in lines]
+    tokens = [line.rstrip(_BLANKS) or line for line in lines]
     if missing := [token for token in SPECIAL_TOKENS.values() if token not in tokens]:
         raise DataError(f"{path}: lacks {', '.join(missing)}; add each on a line of its own, or train a vocabulary")
-    first_lines: dict[str, int] = {}
-    for number, token in enumerate(tokens, 1):
-        if not token.strip():
-            raise DataError(f"{path}:{number}: empty line; a token's id is its line number, so remove or fill the line")
-        if first_lines.setdefault(token, number) != number:
-            raise DataError(f"{path}:{number}: {token!r} stands already on line {first_lines[token]}; keep one of them")
+    if "" in tokens:
+        raise DataError(
+            f"{path}:{tokens.index('') + 1}: empty line; a token's id is its line number, so restore the file, or put "
+            "a token such as [unused0] there"
+        )
     return tokens
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> list[str]:
-    """All tokens in the order of their ids."""
-    ids = tokenizer.get_vocab()
-    return sorted(ids, key=ids.__getitem__)
+    """A token for each id; one that no text has, such as `[duplicate7]`, for an id that is no token's."""
+    tokens = {number: token for token, number in tokenizer.get_vocab().items()}
+    return [tokens.get(number) or _filler(tokenizer, number) for number in range(max(tokens) + 1)]
 
 
-def train(batches: Iterable[pa.StringArray], vocab_size: int, lower_case: bool) -> Tokenizer:
+def _filler(tokenizer: Tokenizer, number: int) -> str:
+    name = f"[duplicate{number}]"
+    while tokenizer.token_to_id(name) is not None:
+        name = f"[{name}]"
+    return name
+
+
+def train(
+    batches: Iterable[pa.StringArray],
+    vocab_size: int,
+    lower_case: bool,
+    strip_accents: bool | None = None,
+    character_coverage: float = CHARACTER_COVERAGE,
+) -> Tokenizer:
     """A tokenizer with the vocabulary that `train_vocabulary` finds."""
-    # Each character takes up to two tokens: alone, and as a "##" piece.
-    max_characters = min(MAX_CHARACTERS, (vocab_size - len(SPECIAL_TOKENS)) // 2)
-    return make_tokenizer(train_vocabulary(batches, vocab_size, max_characters, lower_case), lower_case)
+    tokens = train_vocabulary(batches, vocab_size, character_coverage, lower_case, strip_accents)
+    return make_tokenizer(tokens, lower_case, strip_accents)
 
 
 def train_vocabulary(
-    batches: Iterable[pa.StringArray], vocab_size: int, max_characters: int, lower_case: bool
+    batches: Iterable[pa.StringArray],
+    vocab_size: int,
+    character_coverage: float,
+    lower_case: bool,
+    strip_accents: bool | None = None,
 ) -> list[str]:
     """A WordPiece vocabulary: special tokens, characters, then merges from the most to the least frequent.
 
@@ -92,15 +129,18 @@ def train_vocabulary(
     Args:
         batches: sentences; read twice.
         vocab_size: number of tokens wanted; a small corpus may give fewer.
-        max_characters: the most frequent characters that get tokens; words with others become [UNK].
+        character_coverage: share of the text's characters that get tokens, the most frequent ones; words with others
+            become [UNK]. There may be room for fewer; rarer ones get tokens too while all take up to
+            1 / _ALPHABET_PART of the vocabulary.
         lower_case: as in `make_tokenizer`.
+        strip_accents: as in `make_tokenizer`.
     """
     special = list(SPECIAL_TOKENS.values())
-    tokenizer = make_tokenizer(special, lower_case)
-    initial, following = _characters(tokenizer, batches, max_characters)
+    tokenizer = make_tokenizer(special, lower_case, strip_accents)
+    initial, following = _characters(tokenizer, batches, vocab_size - len(special), character_coverage)
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size,
-        special_tokens=[*special, *initial, *(_CONTINUATION + character for character in following)],
+        special_tokens=[*special, *initial, *(CONTINUATION + character for character in following)],
         initial_alphabet=initial,
         limit_alphabet=len(initial),
         show_progress=False,
@@ -110,16 +150,31 @@ def train_vocabulary(
 
 
 def _characters(
-    tokenizer: Tokenizer, batches: Iterable[pa.StringArray], max_characters: int
+    tokenizer: Tokenizer, batches: Iterable[pa.StringArray], room: int, coverage: float
 ) -> tuple[list[str], list[str]]:
-    """The most frequent characters, sorted; and those of them that occur inside words, sorted."""
+    """The characters that get tokens, sorted; and those of them that occur inside words, sorted.
+
+    Args:
+        tokenizer: says what words are.
+        batches: sentences.
+        room: most tokens that characters may take: one alone, and one as a "##" piece if it occurs inside words.
+        coverage: share of the text's characters.
+    """
     counts: Counter[str] = Counter()
     inside: set[str] = set()
     for word, count in _words(batches):
         for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(tokenizer.normalizer.normalize_str(word)):
-            counts.update(dict.fromkeys(piece, count))
+            for character in piece:
+                counts[character] += count
             inside.update(piece[1:])
-    kept = sorted(counts, key=lambda character: (-counts[character], character))[:max_characters]
+    wanted, covered, taken = coverage * counts.total(), 0, 0
+    kept: list[str] = []
+    for character in sorted(counts, key=lambda character: (-counts[character], character)):
+        taken += 1 + (character in inside)
+        if taken > room or (covered >= wanted and taken > room / _ALPHABET_PART):
+            break
+        covered += counts[character]
+        kept.append(character)
     return sorted(kept), sorted(inside.intersection(kept))
 
 

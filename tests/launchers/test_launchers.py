@@ -1,14 +1,18 @@
 """The same training under every launcher: one process, torchrun, and deepspeed over ssh by pdsh and by Open MPI."""
 
+import json
 import os
 import signal
 import sys
 
 import pytest
-from clusters import free_ports, wait_for
+from clusters import PATIENCE, wait_for
 from hosts import HOSTS, Hosts, missing
+from ports import free_port
 from recipes import curve, write_recipe
 from samples import make_samples
+
+from pipeline.checkpoint import resolve, step_of
 
 pytestmark = pytest.mark.slow
 
@@ -37,7 +41,7 @@ def samples(tmp_path_factory):
 
 def command(hosts, launcher, recipe, *options):
     """The command line of a launcher, with what its processes need in the file that deepspeed hands on to them."""
-    port = str(free_ports(1)[0])
+    port = str(free_port())
     settings = ["DS_ACCELERATOR=cpu", "OMP_NUM_THREADS=1", f"PATH={hosts.environment['PATH']}"]
     if launcher == "openmpi":  # which does not tell them
         settings.append(f"MASTER_ADDR={HOSTS[0]}")
@@ -46,9 +50,12 @@ def command(hosts, launcher, recipe, *options):
     train = [str(recipe), *FP32, *options]
     torchrun = ["torchrun", "--nproc_per_node", "2", "--master_port", port, "-m", "pipeline.pretrain", "--recipe"]
     as_root = "--launcher_args=--allow-run-as-root"
+    single = [sys.executable, "-m", "pipeline.pretrain", "--recipe"]
     return {
-        "single": [sys.executable, "-m", "pipeline.pretrain", "--recipe", *train],
+        "single": [*single, *train],
         "torchrun": [*torchrun, *train],
+        "deepspeed": ["deepspeed", "--num_gpus", "2", "--master_port", port, *TRAIN, *train],
+        "mpirun": ["mpirun", "--oversubscribe", "--allow-run-as-root", "-n", "2", *single, *train],
         "pdsh": ["deepspeed", *hostfile, *TRAIN, *train],
         "openmpi": ["deepspeed", *hostfile, "--launcher", "openmpi", as_root, *TRAIN, *train],
     }[launcher]
@@ -57,7 +64,7 @@ def command(hosts, launcher, recipe, *options):
 def trained(hosts, launcher, recipe, *options):
     """The curve of a run by a launcher."""
     run = hosts.launch(*command(hosts, launcher, recipe, *options))
-    assert run.wait(120) == 0, hosts.said()
+    assert run.wait(120 * PATIENCE) == 0, hosts.said()
     return curve(recipe.with_suffix(""))
 
 
@@ -92,3 +99,55 @@ def test_a_rank_that_dies_ends_the_run_on_all_hosts(hosts, samples, tmp_path, la
     wait_for(lambda: run.poll() is not None, 60, hosts.said)
     assert run.returncode != 0
     wait_for(lambda: not hosts.processes("pipeline.pretrain"), 10, hosts.said)
+
+
+def begin(hosts, launcher, folder, samples):
+    """Start a run that would take for ever, and wait until it trains; the process, and the run's directory."""
+    recipe = write_recipe(folder, samples)
+    run = hosts.launch(*command(hosts, launcher, recipe, "--schedule.total_steps", "100000"))
+    metrics = folder / "run" / "metrics.jsonl"
+    wait_for(lambda: run.poll() is not None or (metrics.exists() and metrics.stat().st_size > 1000), 240, hosts.said)
+    assert run.poll() is None, hosts.said()
+    return run, folder / "run"
+
+
+def assert_saved(hosts, run):
+    """All ranks have ended, and the newest checkpoint is of the step at which they did."""
+    wait_for(lambda: not hosts.processes("pipeline.pretrain", "--recipe"), 60, hosts.said)
+    beat = json.loads((run / "heartbeat.json").read_text())
+    assert beat["state"] == "interrupted" and step_of(resolve(run)) == beat["step"] > 0, beat
+
+
+@pytest.mark.parametrize("launcher", ["deepspeed", "torchrun", "pdsh"])
+def test_ranks_save_and_end_when_their_launcher_is_killed(hosts, samples, tmp_path, launcher):
+    """None trains on with nobody who waits for it."""
+    launched, run = begin(hosts, launcher, tmp_path, samples)
+    if launcher == "pdsh":  # as when the machine is lost that all was started from: the connections end
+        for pid in hosts.processes("-oConnectTimeout", host="launcher"):
+            os.kill(pid, signal.SIGKILL)
+    else:  # deepspeed passes SIGTERM on to nobody
+        os.kill(launched.pid, signal.SIGTERM if launcher == "deepspeed" else signal.SIGKILL)
+    launched.wait(60)
+    assert_saved(hosts, run)
+
+
+STATUSES = {"deepspeed": 75, "mpirun": 75, "torchrun": 1}
+"""What `docs/operations.md` says a launcher makes of status 75."""
+
+
+@pytest.mark.parametrize("launcher", STATUSES)
+def test_a_launcher_ends_with_the_documented_status_after_a_save(hosts, samples, tmp_path, launcher):
+    """One rank is asked to stop; heartbeat.json tells where the status does not."""
+    launched, run = begin(hosts, launcher, tmp_path, samples)
+    beat = json.loads((run / "heartbeat.json").read_text())
+    os.kill(beat["pid"], signal.SIGTERM)
+    assert launched.wait(90) == STATUSES[launcher], hosts.said()
+    assert_saved(hosts, run)
+
+
+@pytest.mark.parametrize(("launcher", "status"), [("deepspeed", 2), ("mpirun", 2), ("torchrun", 1)])
+def test_a_wrong_option_is_told_once_under_every_launcher(hosts, samples, tmp_path, launcher, status):
+    """Whichever rank ends first, the reason is on the terminal by then."""
+    launched = hosts.launch(*command(hosts, launcher, write_recipe(tmp_path, samples), "--nonsense", "1"))
+    assert launched.wait(120) == status, hosts.said()
+    assert hosts.said().count("error: unrecognized arguments: --nonsense") == 1, hosts.said()

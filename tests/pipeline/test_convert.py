@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from samples import write_tokenizer
 
 from pipeline import checkpoint
-from pipeline.convert import convert, imported_state, unique
+from pipeline.convert import convert, imported_state, model_card, unique
 from pipeline.families import get_family
 from pipeline.families.bert import BertConfig
 
@@ -52,6 +52,13 @@ def test_exported_run_has_the_trained_weights(trained, tmp_path):
     assert "5 steps" in (tmp_path / "out" / "README.md").read_text().replace("\n", " ")
 
 
+@pytest.mark.parametrize(("name", "shown"), [("lamb", "LAMB"), ("adamw", "AdamW"), (None, "imported weights")])
+def test_the_card_names_the_optimizer_that_was_used(name, shown):
+    """The recipe's; weights that were imported had none of ours."""
+    state = imported_state("bert", CONFIG, VOCAB_SIZE, {}) | ({"recipe": {"optimizer": {"name": name}}} if name else {})
+    assert f"(fp32, {shown})" in model_card("model", state)
+
+
 def test_import_is_the_inverse_of_export(trained, tmp_path):
     """checkpoint -> transformers -> checkpoint keeps every tensor bit for bit."""
     _, directory = trained
@@ -89,7 +96,7 @@ def test_wrong_paths_end_in_one_line(trained, tmp_path, arguments, message):
     """Exit 1, one `error:` line, nothing written."""
     arguments = [text.format(directory=trained[1], tmp=tmp_path) for text in arguments]
     done = subprocess.run(
-        [sys.executable, "-m", "pipeline.convert", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=120
+        [sys.executable, "-m", "pipeline.convert", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 1, done.stderr
     assert message in done.stderr and done.stderr.count("error:") == 1 and "Traceback" not in done.stderr

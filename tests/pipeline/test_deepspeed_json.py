@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.deepspeed_json import RECIPE_OWNS, UNSUPPORTED, find, load
+from pipeline.deepspeed_json import MONITORS, RECIPE_OWNS, UNSUPPORTED, find, load, require_monitors
 
 SHIPPED = sorted((Path(__file__).parents[2] / "ds_configs").glob("*.json"))
 
@@ -70,3 +70,14 @@ def test_values_that_change_nothing_pass(tmp_path, dotted, exact):
     for value in exact:
         path.write_text(nested(dotted, value))
         assert load(path) == json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("section", MONITORS)
+def test_a_monitor_that_is_not_installed_is_named(tmp_path, monkeypatch, section):
+    """Also beside a directory of its name, which earlier runs leave; what is turned off needs nothing."""
+    monkeypatch.setitem(MONITORS, section, "monitor_of_tests")
+    (tmp_path / "monitor_of_tests").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    require_monitors({section: {"enabled": False}, "csv_monitor": {"enabled": True}}, tmp_path)
+    with pytest.raises(ValueError, match=rf"{section}.enabled = true, but monitor_of_tests is not installed: pip"):
+        require_monitors({section: {"enabled": True}}, tmp_path)

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import psutil
 import pytest
-from ranks import free_port, on_ranks
+from ports import free_port
+from ranks import on_ranks
 
 from pipeline import distributed
 

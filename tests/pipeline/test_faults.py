@@ -57,7 +57,7 @@ def test_a_rank_killed_anywhere_costs_no_more_than_the_steps_since_the_last_chec
     """SIGKILL at every point of `faults`, on both ranks; then a new start."""
     if rank and point in {"metrics trimmed", *faults.POINTS[faults.POINTS.index("state written") :]}:
         pytest.skip("only rank 0 comes there")
-    nth = {"metrics trimmed": 1, "step begun": 6, "gradients added up": 6, "step done": 6}.get(point, 2)
+    nth = {"starting": 1, "metrics trimmed": 1, "step begun": 6, "gradients added up": 6, "step done": 6}.get(point, 2)
     attempt = kill_at(point, rank, nth, tmp_path / "run", samples)
     if point == "step done":  # step 6 is done, and not yet to be saved
         assert checkpoint.step_of(checkpoint.resolve(attempt.run)) == 4
@@ -66,17 +66,49 @@ def test_a_rank_killed_anywhere_costs_no_more_than_the_steps_since_the_last_chec
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
 def test_a_request_to_stop_reaches_all_ranks_and_loses_nothing(tmp_path, samples, whole, number):
-    """One rank is asked, at any step; both save, end with status 75, and the next start goes on where they were."""
-    attempt = Attempt(tmp_path / "run", samples, "--checkpoint.every", "100")
-    attempt.wait_until(lambda: attempt.lines("metrics.jsonl", kind="train"))
-    attempt.signal(number, 1)
+    """One rank is asked, in step 5; both save, end with status 75, and the next start goes on where they were."""
+    name = signal.Signals(number).name
+    attempt = Attempt(tmp_path / "run", samples, "--checkpoint.every", "100", PIPELINE_FAULT=f"{name}:step begun:1:5")
     assert attempt.end() == [INTERRUPTED, INTERRUPTED], attempt.output()
     (event,) = attempt.lines("events.jsonl", kind="interrupted")
     step = checkpoint.step_of(checkpoint.resolve(attempt.run))
-    assert event["signal"] == signal.Signals(number).name and event["step"] == step >= 3
+    assert event["signal"] == name and event["step"] == step == 5
     again = finished(attempt.run, samples)
     assert [line["step"] for line in again.lines("events.jsonl", kind="start")] == [0, step]
     assert_same(again, whole)
+
+
+LAST = 8
+"""Step at which a run of this file ends; it evaluates 5 batches on each rank at steps 0, 4 and 8, and then votes."""
+
+
+@pytest.mark.parametrize(("nth", "step"), [pytest.param(2, None, marks=pytest.mark.slow), (8, 4), (14, LAST)])
+def test_a_request_to_stop_is_heard_during_an_evaluation(tmp_path, samples, whole, nth, step):
+    """Both ranks save before the evaluation is over; it is made again, and the run ends as the undisturbed one."""
+    attempt = Attempt(tmp_path / "run", samples, PIPELINE_FAULT=f"SIGTERM:held-out batch:1:{nth}")
+    assert attempt.end() == [INTERRUPTED, INTERRUPTED], attempt.output()
+    found = [checkpoint.step_of(path) for path in checkpoint.complete(attempt.run)]
+    assert found[:1] == ([] if step is None else [step])
+    evaluated = [line["step"] for line in attempt.lines("metrics.jsonl", kind="heldout")]
+    assert evaluated == {None: [], 4: [0], LAST: [0, 4]}[step]
+    again = finished(attempt.run, samples)
+    assert_same(again, whole)
+    figures = [checkpoint.read_state(checkpoint.resolve(run))["metrics"]["heldout"] for run in (again.run, whole.run)]
+    assert figures[0] == figures[1], "the last checkpoint holds another evaluation"
+
+
+def test_a_request_to_stop_is_heard_before_training(tmp_path, samples, whole):
+    """There is nothing to save yet; status and event are those of any interrupted run."""
+    attempt = Attempt(tmp_path / "run", samples, PIPELINE_FAULT="SIGTERM:starting:1:1")
+    assert attempt.end() == [INTERRUPTED, INTERRUPTED], attempt.output()
+    assert not attempt.lines("metrics.jsonl") and attempt.lines("events.jsonl", kind="interrupted", signal="SIGTERM")
+
+
+def test_held_out_samples_that_one_rank_cannot_read_end_all_ranks(tmp_path, samples):
+    """Status 1 and one message, without a hang."""
+    attempt = Attempt(tmp_path / "run", samples, PIPELINE_FAULT="full:held-out batch:1:2")
+    assert attempt.end() == [1, 1], attempt.output()
+    assert attempt.output().count("error: ") == 1 and "held-out batch" in attempt.output()
 
 
 @pytest.mark.slow
@@ -205,6 +237,6 @@ def test_a_run_has_one_owner(tmp_path, samples):
     workers = [child for process in attempt.processes for child in psutil.Process(process.pid).children()]
     assert len(workers) == 2
     assert attempt.end(0) == [None, None]
-    assert psutil.wait_procs(workers, timeout=10)[1] == [], "a killed rank leaves its workers behind"
+    assert psutil.wait_procs(workers, timeout=SECONDS_TO_END)[1] == [], "a killed rank leaves its workers behind"
     written = [path for path in Path(tmp_path).rglob("*") if path.is_file()]
     assert not any(b"not-for-logs" in path.read_bytes() for path in written)

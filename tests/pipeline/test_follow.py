@@ -2,7 +2,6 @@
 
 import io
 import json
-import threading
 import time
 
 import pytest
@@ -26,19 +25,22 @@ def beat(run, step, state, at=None):
 
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize("state", ["finished", "interrupted", "failed"])
-def test_ends_when_the_run_ends(tmp_path, state, terminal):
-    """By itself, with the last figures and events told."""
+def test_ends_when_the_run_ends(tmp_path, monkeypatch, state, terminal):
+    """By itself, with the last figures and events told; the run ends between the first look and the second."""
     run, out = make_run(tmp_path / "run", events=[start(0)]), console(terminal=terminal)
     beat(run, 30, "training")
-    follower = threading.Thread(target=follow, args=(run, out, 0.01), daemon=True)
-    follower.start()
-    time.sleep(0.1)
-    assert follower.is_alive()
-    with (run / "events.jsonl").open("a") as file:
-        file.write(json.dumps(saved(40)) + "\n")
-    beat(run, 40, state)
-    follower.join(10)
-    assert not follower.is_alive()
+    waits = []
+
+    def end(seconds):
+        waits.append(seconds)
+        assert len(waits) == 1, "the run has ended"
+        with (run / "events.jsonl").open("a") as file:
+            file.write(json.dumps(saved(40)) + "\n")
+        beat(run, 40, state)
+
+    monkeypatch.setattr(module.time, "sleep", end)
+    follow(run, out, 0.01)
+    assert waits == [0.01]
     text = out.file.getvalue()
     assert "started at step 0" in text and "checkpoint of step 40" in text
     assert state in text.splitlines()[-1] or terminal

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 import torch
 import transformers
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tokenizers import BertWordPieceTokenizer
 
 from pipeline import huggingface
@@ -93,12 +93,39 @@ def test_an_export_holds_what_a_hub_page_needs(exported, tokenizer_dir):
     """Weights, configuration, tokenizer files as they were, model card; the padding token is the tokenizer's."""
     assert (exported / "README.md").read_text() == "# A card\n"
     for file in tokenizer_dir.iterdir():
-        assert (exported / file.name).read_bytes() == file.read_bytes()
+        if file.name != "tokenizer_config.json":
+            assert (exported / file.name).read_bytes() == file.read_bytes()
     settings = json.loads((exported / "config.json").read_text())
     assert settings["architectures"] == ["BertForPreTraining"]
     assert settings["pad_token_id"] == VOCABULARY.index("[PAD]")
     assert {name: settings[name] for name in asdict(CONFIG) if name in settings}["hidden_act"] == "gelu_new"
     assert (exported / "model.safetensors").stat().st_size > 0
+
+
+def test_the_longest_text_is_the_models(tokenizer_dir, tmp_path):
+    """A text beyond the model's positions is cut by the exported tokenizer, whatever the tokenizer stated before."""
+    short = BertConfig(**{**asdict(CONFIG), "max_position_embeddings": 16})
+    state = BertForPreTraining(short, len(VOCABULARY)).state_dict()
+    settings = json.loads((tokenizer_dir / "tokenizer_config.json").read_text())
+    export(FAMILY, state, short, tokenizer_dir, tmp_path / "out", "")
+    written = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
+    assert written == {**settings, "model_max_length": 16}
+    long = "the [MASK] " + "cat " * 40
+    inputs = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")(long, truncation=True, return_tensors="pt")
+    assert inputs["input_ids"].shape == (1, 16)
+    assert transformers.BertModel.from_pretrained(tmp_path / "out")(**inputs).last_hidden_state.shape[1] == 16
+    assert len(fill_masks(tmp_path / "out", long, 2)[0]) == 2
+    with pytest.raises(ValueError, match=r"has no \[MASK\] in its first 16 tokens"):
+        fill_masks(tmp_path / "out", "cat " * 40 + "[MASK]")
+
+
+def test_a_tokenizer_that_states_more_than_the_model_reads_does_not_break_filling(exported):
+    """Models of others: the shorter of both limits counts."""
+    path = exported / "config.json"
+    settings = json.loads((exported / "tokenizer_config.json").read_text())
+    (exported / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 10**9}))
+    assert json.loads(path.read_text())["max_position_embeddings"] == 512
+    assert len(fill_masks(exported, "[MASK] " + "cat " * 600, 1)) == 1
 
 
 def test_a_shared_tensor_is_written_once(tokenizer_dir, model, tmp_path):
@@ -132,7 +159,7 @@ def test_masks_are_filled_with_the_likeliest_tokens(exported, model):
 
 def test_a_failed_export_leaves_nothing(tokenizer_dir, model, tmp_path, monkeypatch):
     """An error in the middle of writing leaves neither the directory nor a temporary one."""
-    monkeypatch.setattr(huggingface.shutil, "copy", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(huggingface.shutil, "copyfile", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         export(FAMILY, model.state_dict(), CONFIG, tokenizer_dir, tmp_path / "out", "")
     assert [path.name for path in tmp_path.iterdir()] == ["tokenizer"]
@@ -169,8 +196,89 @@ def test_parameters_of_another_shape_are_refused(tokenizer_dir, model, tmp_path)
 def test_a_model_without_pretraining_heads_is_refused(exported, tmp_path):
     """Import never fills a missing head with random weights: it names what is missing."""
     transformers.BertModel.from_pretrained(exported).save_pretrained(tmp_path / "bare")
-    with pytest.raises(ValueError, match=r"bare lacks .*cls\.predictions.*BertForPreTraining"):
+    with pytest.raises(ValueError, match=r"bare: .*missing cls\.predictions.*BertForPreTraining"):
         load(FAMILY, tmp_path / "bare")
+
+
+def rewrite(directory, change):
+    """Changes the tensors of an export."""
+    tensors = load_file(directory / "model.safetensors")
+    change(tensors)
+    save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
+
+
+def reconfigure(directory, **values):
+    """Changes the configuration of an export."""
+    settings = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**settings, **values}))
+
+
+def test_names_of_older_checkpoints_are_read(exported, model):
+    """`gamma` and `beta`, and the buffers that transformers saved once."""
+
+    def age(tensors):
+        for name in [name for name in tensors if "LayerNorm" in name]:
+            tensors[name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")] = (
+                tensors.pop(name)
+            )
+        tensors["bert.embeddings.position_ids"] = torch.arange(512)[None]
+
+    rewrite(exported, age)
+    pretrained = load(FAMILY, exported)
+    assert all(torch.equal(pretrained.state_dict[name], value) for name, value in model.state_dict().items())
+
+
+QUERY = "bert.encoder.layer.1.attention.self.query.weight"
+DAMAGED_WEIGHTS = {
+    "NaN": (lambda t: t[QUERY].fill_(float("nan")), f"{QUERY}: holds NaN or infinite values"),
+    "missing": (lambda t: t.pop(QUERY), "missing"),
+    "superfluous": (lambda t: t.update(extra=torch.zeros(2)), "unknown extra"),
+    "a layer more": (
+        lambda t: t.update({k.replace("layer.1", "layer.2"): v + 0 for k, v in t.items() if "layer.1" in k}),
+        "num_hidden_layers = 2, but the weights hold 3 layers",
+    ),
+    "shape": (lambda t: t.update({QUERY: torch.zeros(8, 16)}), r"qkv\.weight is \(40, 16\) in the weights, \(48, 16\)"),
+    "integers": (lambda t: t.update({QUERY: torch.zeros(16, 16, dtype=torch.int8)}), "holds torch.int8"),
+    "ties": (
+        lambda t: t.update({"cls.predictions.decoder.weight": torch.zeros(9, 16)}),
+        "cls.predictions.decoder.weight differs from bert.embeddings.word_embeddings.weight",
+    ),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED_WEIGHTS)
+def test_weights_that_do_not_fit_are_one_clear_error(exported, damage):
+    """Nothing is dropped, cut or filled in silence; the directory is named."""
+    change, message = DAMAGED_WEIGHTS[damage]
+    rewrite(exported, change)
+    with pytest.raises(ValueError, match=message) as error:
+        load(FAMILY, exported)
+    assert str(error.value).startswith(str(exported)) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"num_hidden_layers": 10**6}, "num_hidden_layers = 1000000, but the weights hold 2 layers"),
+        ({"num_hidden_layers": 10**30}, "must be a number of at most"),
+        ({"hidden_size": -16}, "hidden_size"),
+        ({"hidden_size": "16"}, "hidden_size = '16': must be of type int"),
+        ({"hidden_size": True}, "hidden_size = True: must be of type int"),
+        ({"intermediate_size": 2**31 - 1}, r"intermediate\.weight is \(24, 16\) in the weights"),
+        ({"max_position_embeddings": 2**31 - 1, "hidden_size": 2**31 - 2}, "no model has these sizes|in the weights"),
+        ({"layer_norm_eps": float("nan")}, "layer_norm_eps"),
+        ({"type_vocab_size": 1}, "type_vocab_size"),
+        ({"vocab_size": 10}, "vocab_size = 10, but the weights hold 9 tokens"),
+        ({"hidden_act": ["gelu"]}, "hidden_act"),
+        ({"model_type": "roberta"}, "model_type = 'roberta'"),
+    ],
+)
+def test_configurations_that_do_not_fit_are_one_clear_error(exported, values, message):
+    """Before memory is taken for a tensor."""
+    reconfigure(exported, **values)
+    with pytest.raises(ValueError, match=message) as error:
+        load(FAMILY, exported)
+    assert str(error.value).startswith(str(exported)) and "\n" not in str(error.value)
 
 
 def test_import_names_the_directory_it_cannot_read(exported, tmp_path):
@@ -179,5 +287,5 @@ def test_import_names_the_directory_it_cannot_read(exported, tmp_path):
         load(FAMILY, tmp_path / "nowhere")
     settings = json.loads((exported / "config.json").read_text())
     (exported / "config.json").write_text(json.dumps({**settings, "is_decoder": True}))
-    with pytest.raises(ValueError, match=r"out: config\.json: is_decoder=True"):
+    with pytest.raises(ValueError, match=r"out: config\.json: is_decoder = True"):
         load(FAMILY, exported)

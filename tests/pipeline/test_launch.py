@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.launch import variables
+from pipeline.launch import variables, visible_device, world_size
 
 SLURM = {
     "SLURM_JOB_ID": "41234",
@@ -71,3 +71,23 @@ def test_mpirun_on_several_hosts_must_say_where_rank_0_is():
 def test_other_launchers_have_the_word():
     """deepspeed and torchrun set RANK."""
     assert variables(SLURM | OPEN_MPI | {"RANK": "0"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "size"), [({}, 1), (SLURM, 18), (OPEN_MPI, 4), (SLURM | OPEN_MPI | {"WORLD_SIZE": "2"}, 2)]
+)
+def test_the_number_of_ranks_is_known_before_they_meet(environment, size):
+    """As the launcher says."""
+    assert world_size(environment) == size
+
+
+@pytest.mark.parametrize(("local_rank", "visible", "device"), [("0", 8, 0), ("7", 8, 7), ("0", 1, 0), ("7", 1, 0)])
+def test_a_rank_takes_its_gpu_or_the_only_one_it_sees(local_rank, visible, device):
+    """Where a site shows each task one GPU, that is number 0 whatever the task's number."""
+    assert visible_device({"LOCAL_RANK": local_rank}, visible) == device
+
+
+def test_more_ranks_than_gpus_are_refused():
+    """The message says how many there may be."""
+    with pytest.raises(ValueError, match=r"LOCAL_RANK = 4: this machine shows 4 GPUs .* at most 4 ranks on each"):
+        visible_device({"LOCAL_RANK": "4"}, 4)

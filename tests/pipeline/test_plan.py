@@ -8,6 +8,7 @@ from PIL import Image
 
 from pipeline.plan import plan
 from pipeline.plan_text import duration
+from pipeline.planning import length_by_name
 from tests.samples import make_samples
 
 RECIPES = Path(__file__).parents[2] / "pipeline" / "recipes"
@@ -40,11 +41,38 @@ def test_samples_that_exist_are_asked(tmp_path, capsys):
     assert "up to 32 tokens a sample" in capsys.readouterr().out
 
 
+def test_a_plan_is_made_before_there_is_data(tmp_path, monkeypatch, capsys):
+    """What README shows, in a fresh clone: what is assumed is said, with the options that say otherwise."""
+    monkeypatch.chdir(tmp_path)
+    plan([*LARGE, "--gpus", "128", "--gpu", "h100"])
+    said = [line for line in capsys.readouterr().out.splitlines() if "does not exist yet" in line]
+    vocabulary = "a vocabulary of 30,522 (BERT's; --vocab_size)"
+    assert said == [
+        f"data/samples{length} does not exist yet; assumed: up to {length} tokens a sample (the name of data.samples; "
+        f"--seq_length) and {vocabulary}"
+        for length in (128, 512)
+    ]
+    plan([LARGE[0], "--seq_length", "100", "--vocab_size", "4096"])
+    assert "does not exist yet" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("data/samples128", (128, "the name of data.samples")),
+        ("samples64-sop", (64, "the name of data.samples")),
+        ("data/books", (256, "model.max_position_embeddings")),
+        ("samples512", (256, "model.max_position_embeddings")),
+    ],
+)
+def test_the_length_of_samples_that_do_not_exist(name, expected):
+    """As preprocessing would name their directory, if the model can read so many tokens."""
+    assert length_by_name(Path(name), 256) == expected
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([LARGE[0]], r"data/samples128 does not exist .* give --seq_length, or build the samples first"),
-        ([LARGE[0], "--seq_length", "128"], r"give --vocab_size"),
         ([*LARGE, *LENGTHS[:1], "[1, 2, 3]"], r"one for each of the 2 recipes"),
         (
             [LARGE[0], "--seq_length", "128", "--vocab_size", "30528", "--gpus", "7"],

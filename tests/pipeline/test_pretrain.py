@@ -160,7 +160,7 @@ def command(*arguments, launcher=()):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 
@@ -230,7 +230,7 @@ def test_deepspeed_launcher_runs_and_fails_as_a_whole(tmp_path, samples):
             env=environment,
             capture_output=True,
             text=True,
-            timeout=200,
+            timeout=600,
         )
 
     assert launched().returncode == 0

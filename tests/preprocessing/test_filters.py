@@ -61,6 +61,8 @@ def test_contamination_is_a_run_of_words(tmp_path):
     assert reason_to_drop("Before. " + ", ".join(words[3:16]) + " after", "en", config, table) == CONTAMINATED
     assert reason_to_drop("Before. " + ", ".join(words[3:15]) + " after", "en", config, table) is None
     assert reason_to_drop(" ".join(reversed(words)), "en", config, table) is None
+    evaluation.write_text(f"{ENGLISH}\n", encoding="utf-16")
+    assert {*collect_ngrams([evaluation], config.ngram_words)} <= {*table}
 
 
 def test_ngrams_equal_only_for_equal_runs():

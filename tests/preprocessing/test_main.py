@@ -262,7 +262,9 @@ def test_what_ends_a_run_is_told_apart(capsys, error, status, message):
         (["--duplicates", "0"], "error: duplicates is 0, must be at least 1"),
         (["--segments", "pairs"], "error: segments is 'pairs', this version knows nsp, sop"),
         (["--vocab_sze", "7"], "--vocab_sze"),
-        (["--workers", "two"], 'Parser key "workers"'),
+        (["--workers", "two"], "error: --workers = two: must be a whole number"),
+        (["--weights", "1", "2"], "error: --weights has 2 numbers and the documents come from 1 sources"),
+        (["--vocab", "v.txt", "--train_mb", "5"], "error: train_mb is 5.0, but vocab gives a vocabulary"),
     ],
 )
 def test_wrong_options_exit_with_2(corpus, tmp_path, capsys, options, message):

@@ -52,6 +52,7 @@ def test_from_text_to_a_model(cluster, corpus, tmp_path):
     assert [job["JobState"] for job in ended] == ["COMPLETED"] * 5, [cluster.log(number) for number, _ in jobs]
     assert all(one["EndTime"] <= later["StartTime"] for one, later in pairwise(ended))
     assert ended[0]["NumNodes"] == ended[1]["NumNodes"] == "2"
+    assert [job["CPUs/Task"] for job in ended[:4]] == ["1", "4", "4", "4"]
     assert "2 x cpu, global batch 24 = 2 x 4 x 3" in cluster.log(jobs[1][0])
 
     status, text = finish(command(corpus, tmp_path / "serial", *SERIAL))
@@ -133,16 +134,3 @@ def test_what_is_missing_is_named_before_anything_is_submitted(cluster, tmp_path
         assert done.returncode == 2 and done.stderr.startswith(message) and done.stderr.count("\n") == 1, done.stderr
     assert cluster.run("squeue", "-h", "-t", "all", "-o", "%i").stdout == before
     assert os.listdir(tmp_path / "there") == []
-
-
-def test_a_dry_run_prints_what_would_be_submitted(cluster):
-    """Sizes, site, signal, dependencies."""
-    site = {"SITE_PARTITION": "gpu", "SITE_ACCOUNT": "lab", "SITE_SAVE_SECONDS": "120"}
-    options = ["--dry-run", "--nodes", "16", "--time", "1-0", "--data", "run --out data --sources file:x"]
-    first, phase1, phase2, export = cluster.run("slurm/submit.sh", *options, **site).stdout.splitlines()
-    assert first.split()[-6:] == ["slurm/preprocess.sbatch", "run", "--out", "data", "--sources", "file:x"]
-    for line in (first, phase1, phase2, export):
-        assert "--partition gpu --account lab" in line
-    assert "--time 1-0 --nodes 16 --ntasks-per-node 8 --gpus-per-node 8 --signal B:USR1@120" in phase1
-    assert "--kill-on-invalid-dep yes" in phase2 and "bert_large_phase1" in phase2
-    assert export.split()[-3:] == ["slurm/convert.sbatch", "runs/bert_large_phase2", "models/bert_large_phase2"]

@@ -12,7 +12,7 @@ from samples import make_samples
 
 pytestmark = pytest.mark.slow
 
-STEPS = 120
+STEPS = 200
 OPTIONS = ["--schedule.total_steps", str(STEPS), "--checkpoint.every", "30", "--evaluation.every", "60"]
 
 

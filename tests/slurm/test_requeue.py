@@ -39,12 +39,14 @@ def submit(cluster, tmp_path_factory):
     (folder / "bin" / "activate").write_text(f"PATH={folder}/bin:$PATH\n")
     (folder / "bin" / "python").write_text(PYTHON)
     (folder / "bin" / "python").chmod(0o755)
-    site = {"SITE_VENV": str(folder), "SITE_MAX_RESTARTS": "2", "SITE_PEER_SECONDS": "8"}
+    site = {"SITE_VENV": str(folder), "SITE_MAX_RESTARTS": "2", "SITE_PEER_SECONDS": "20"}
 
     def submit(name, text, *options):
         plan = folder / name.replace(" ", "-")
         plan.write_text(text)
-        return cluster.submit("--nodes=2", *options, "slurm/pretrain.sbatch", str(plan), **site), plan
+        return cluster.submit(
+            "--nodes=2", "--cpus-per-task=1", *options, "slurm/pretrain.sbatch", str(plan), **site
+        ), plan
 
     return submit
 

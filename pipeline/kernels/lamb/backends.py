@@ -2,15 +2,13 @@
 
 import importlib
 import logging
-from typing import Literal
 
 import torch
 
 from pipeline import distributed
 from pipeline.kernels.lamb.interface import LambKernel, UnavailableError
 from pipeline.kernels.lamb.plain import PlainKernel
-
-Backend = Literal["auto", "plain", "cpu", "cuda", "apex"]
+from pipeline.sections import LambBackend as Backend
 
 _CLASSES = {"plain": "PlainKernel", "cpu": "CpuKernel", "cuda": "CudaKernel", "apex": "ApexKernel"}
 

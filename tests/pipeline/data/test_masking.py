@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.hashing import Purpose
@@ -82,7 +82,6 @@ def slow_positions(row, key, config):
     return sorted(masked + filling[: wanted - len(masked)])
 
 
-@settings(deadline=None)
 @given(SAMPLES, CONFIGS, st.integers(0, 2**63), st.integers(0, 5))
 def test_the_positions_equal_a_slow_reference(samples, config, seed, epoch):
     """Tokens or whole words, the batch computation finds what a loop over one sample finds."""
@@ -98,7 +97,6 @@ def test_the_positions_equal_a_slow_reference(samples, config, seed, epoch):
     assert mask_tokens(input_ids, is_text, cu_seqlens, draw, config, SPECIAL).positions.tolist() == expected
 
 
-@settings(deadline=None)
 @given(SAMPLES, CONFIGS, st.integers(0, 2**63))
 def test_counts_are_exact_and_only_text_is_masked(samples, config, seed):
     """Each sample loses exactly `num_predictions` tokens, all text, all different; labels are what stood there."""
@@ -114,7 +112,6 @@ def test_counts_are_exact_and_only_text_is_masked(samples, config, seed):
     assert np.array_equal(masked.input_ids[untouched], input_ids[untouched])
 
 
-@settings(deadline=None)
 @given(SAMPLES, CONFIGS)
 def test_a_word_is_masked_whole_but_for_one_per_sample(samples, config):
     """Under whole-word masking at most one word of a sample is cut, and of that one the first pieces are masked."""
@@ -131,7 +128,6 @@ def test_a_word_is_masked_whole_but_for_one_per_sample(samples, config):
         assert all((np.diff(state.astype(int)) <= 0).all() for state in cut)
 
 
-@settings(deadline=None)
 @given(SAMPLES, CONFIGS, st.integers(0, 2**63))
 def test_a_sample_is_masked_alone_as_in_a_batch(samples, config, seed):
     """Law 1: which samples stand beside it changes neither a sample's masked positions nor its tokens."""

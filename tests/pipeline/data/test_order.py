@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.order import deal, global_batch, permute
@@ -15,7 +15,6 @@ def chi_square(counts):
     return float(((counts - counts.mean()) ** 2 / counts.mean()).sum())
 
 
-@settings(deadline=None)
 @given(st.integers(1, 3000), st.integers(0, 2**40), SEED)
 def test_an_epoch_visits_every_sample_once(size, epoch, seed):
     """For every dataset size, epoch and seed the order is a bijection."""

@@ -294,7 +294,7 @@ def test_the_configuration_survives_the_round_trip():
 def test_what_the_family_does_not_compute_is_refused(field, value):
     """A Hugging Face configuration that changes the computation is an error, not a silently different model."""
     settings = transformers.BertConfig(**config_to_huggingface(CONFIG, VOCAB_SIZE)).to_dict()
-    with pytest.raises(ValueError, match=f"{field}={value!r}"):
+    with pytest.raises(ValueError, match=f"{field} = {value!r}"):
         config_from_huggingface({**settings, field: value})
 
 

@@ -215,7 +215,7 @@ def step_together(ranks, grad_buffer):
         optimizer.step()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     sizes=st.lists(st.integers(1, 97), min_size=1, max_size=9),
     world_size=st.integers(1, 64),
@@ -250,9 +250,9 @@ def test_large_tensor_over_three_ranks(backend):
     assert torch.equal(step_sharded(sizes, 3, draw[0], draw[1:], config, gaps=7), one)
 
 
-def bound(config=None, named=None, all_reduce=lambda sums: sums):
+def bound(config=None, named=None, all_reduce=lambda sums: sums, clips=False):
     named = named or weights()
-    optimizer = ShardedOptimizer(groups(named), config or OptimizerConfig(lr=0.05))
+    optimizer = ShardedOptimizer(groups(named), config or OptimizerConfig(lr=0.05), clips=clips)
     optimizer.bind(whole_tensors((name, p, decayed(name)) for name, p in named.items()), all_reduce)
     return named, optimizer
 
@@ -271,15 +271,61 @@ def test_unbound_optimizer_does_not_step():
     assert torch.equal(parameter.detach(), torch.ones(4))
 
 
-def test_overflow_skips_the_step_whole():
+@pytest.mark.parametrize("odd", [torch.inf, -torch.inf, torch.nan])
+def test_overflow_skips_the_step_whole(odd):
     """Weights, moments and step count stay; the next step goes on as if the skipped one had not been."""
-    named, optimizer = bound()
+    named, optimizer = bound(clips=True)
     give_gradients(named)
-    named["word.weight"].grad[0, 0] = torch.inf
-    optimizer.overflow = True
+    named["word.weight"].grad[0, 0] = odd
     optimizer.step()
+    assert optimizer.overflow
     assert all(torch.equal(p.detach(), weights()[name].detach()) for name, p in named.items())
     assert all(shard.state["step"] == 0 and not shard.state["exp_avg"].any() for shard in optimizer.shards)
+    give_gradients(named)
+    optimizer.step()
+    straight, other = bound(clips=True)
+    give_gradients(straight)
+    other.step()
+    assert not optimizer.overflow
+    assert all(torch.equal(p, straight[name]) for name, p in named.items())
+
+
+@pytest.mark.parametrize("most", [0.0, 0.3, 1e6])
+def test_gradients_are_clipped_by_the_norm_of_all(most):
+    """The step is that of gradients clipped before it; the norm is a float64 one."""
+    config = OptimizerConfig(lr=0.05, max_grad_norm=most)
+    norm = sum(gradient(name, 1).double().square().sum() for name in SHAPES).sqrt().item()
+    expected, optimizer = bound(config)
+    for name, parameter in expected.items():
+        parameter.grad = gradient(name, 1) * (min(1.0, most / (norm + 1e-6)) if most else 1.0)
+    optimizer.step()
+    named, optimizer = bound(config, clips=True)
+    give_gradients(named)
+    optimizer.step()
+    assert optimizer.grad_norm == pytest.approx(norm, rel=1e-7)
+    for name, parameter in expected.items():
+        torch.testing.assert_close(named[name].detach(), parameter.detach(), rtol=1e-6, atol=1e-7)
+
+
+def test_norm_of_partitions():
+    """Fragments count, padding with NaN in it does not, and the other ranks' squares are added in float64."""
+    sums = []
+
+    def all_reduce(squares):
+        sums.append(squares.dtype)
+        squares += 7.0 if squares.dim() == 0 else 0.0
+
+    parameter = nn.Parameter(torch.ones(20))
+    shard = Shard(("a", "b"), ((6,), (9,)), parameter, fragments_of_partition([6, 9], [0, 8], 2, 20), True)
+    assert shard.runs == [slice(0, 4), slice(6, 15)]
+    optimizer = ShardedOptimizer([{"params": [parameter], "decayed": True}], OptimizerConfig(), clips=True)
+    optimizer.bind([shard], all_reduce)
+    parameter.grad = torch.full((20,), torch.nan)
+    for run in shard.runs:
+        parameter.grad[run] = 3.0
+    optimizer.step()
+    assert optimizer.grad_norm == pytest.approx((13 * 9 + 7) ** 0.5)
+    assert sums == [torch.float64, torch.float64]
 
 
 def test_missing_gradient_is_an_error():

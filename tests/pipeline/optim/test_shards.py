@@ -20,7 +20,7 @@ def test_fragments_cover_each_element_once():
     assert seen.sum() == sum(sizes)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(start=st.integers(0, 11), length=st.integers(1, 12), parts=st.sampled_from([1, 2, 3, 4, 6, 12]))
 def test_parts_partition_a_fragment(start, length, parts):
     """Cutting keeps every element, in order, and no piece crosses a part's end."""

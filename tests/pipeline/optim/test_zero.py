@@ -26,7 +26,7 @@ from zero_cases import (
 PRECISIONS = {
     "fp32": {},
     "bf16": {"bf16": {"enabled": True}},
-    "bf16 accumulated in fp32": {"bf16": {"enabled": True}, "data_types": {"grad_accum_dtype": "fp32"}},
+    "fp16": {"fp16": {"enabled": True, "initial_scale_power": 8}},
     "autocast": {"torch_autocast": {"enabled": True, "dtype": "bfloat16"}},
 }
 # Name -> (stages, zero_optimization settings, options of `build_engine`). Tied weights are in all of them.
@@ -53,8 +53,6 @@ MATRIX = {
     for variant, (stages, _, _) in VARIANTS.items()
     for stage in stages
     for precision in PRECISIONS
-    # DeepSpeed has no wrapper for stage 0 in bf16 with fp32 accumulation.
-    if not (stage == 0 and precision == "bf16 accumulated in fp32")
 }
 # Every stage in every precision, and every variant in one.
 SHORT = [name for name in MATRIX if name.endswith("plain") or ", fp32, " in name]

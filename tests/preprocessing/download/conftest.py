@@ -1,8 +1,7 @@
 """A server on this machine that misbehaves as it is told."""
 
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,8 +30,10 @@ class Resource:
     """Status and headers."""
     cuts: list[int] = field(default_factory=list)
     """After how many bytes of the body to close the connection."""
-    stalls: list[float] = field(default_factory=list)
-    """How many seconds to wait in the middle of the body."""
+    stalls: list[Callable[[], object]] = field(default_factory=list)
+    """What to wait for in the middle of the body."""
+    before: Callable[[], object] = lambda: None
+    """What to wait for before an answer."""
 
 
 class Site:
@@ -77,6 +78,7 @@ def make_handler(site: Site) -> type[BaseHTTPRequestHandler]:
 
         def answer(self, resource: Resource) -> None:
             """As the resource says."""
+            resource.before()
             if resource.location:
                 self.reply(302, {"Location": resource.location, "Content-Length": "0"})
             elif resource.refusals:
@@ -103,13 +105,14 @@ def make_handler(site: Site) -> type[BaseHTTPRequestHandler]:
         def send(self, resource: Resource, body: bytes) -> None:
             """The body, or a part of it."""
             stop = resource.cuts.pop(0) if resource.cuts else len(body)
-            stall = resource.stalls.pop(0) if resource.stalls else 0
+            stall = resource.stalls.pop(0) if resource.stalls else None
             part = body[:stop]
             if resource.chunked:
                 part = b"%x\r\n%s\r\n" % (len(part), part) + b"0\r\n\r\n" * (stop >= len(body))
             self.wfile.write(part[: len(part) // 2])
             self.wfile.flush()
-            time.sleep(stall)
+            if stall:
+                stall()
             self.wfile.write(part[len(part) // 2 :])
 
         def reply(self, status: int, headers: dict[str, str | None]) -> None:

@@ -1,7 +1,7 @@
 """Laws of preprocessing/download/client.py."""
 
 import socket
-import time
+import threading
 from email.utils import formatdate
 
 import pytest
@@ -75,13 +75,15 @@ def test_attempts_that_come_forward_are_not_in_vain(client, monkeypatch):
 
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_retry_after_is_honoured(site, client, make_resource, form):
+def test_retry_after_is_honoured(site, client, make_resource, monkeypatch, form):
     """Given in seconds or as a date, it is waited for, however short the own wait."""
-    value = "1" if form == "seconds" else formatdate(time.time() + 2, usegmt=True)
+    now, waits = 1_700_000_000, []
+    monkeypatch.setattr("preprocessing.download.client.time.time", lambda: now)
+    monkeypatch.setattr(client._stopped, "wait", waits.append)
+    value = "7" if form == "seconds" else formatdate(now + 7, usegmt=True)
     site["/a"] = make_resource(b"text", refusals=[(503, {"Retry-After": value})])
-    start = time.monotonic()
     assert client.document(f"{site.base}/a") == b"text"
-    assert time.monotonic() - start > 0.9
+    assert waits == [7]
 
 
 @pytest.mark.parametrize("value", ["86400", "Fri, 31 Dec 2100 23:59:59 GMT"])
@@ -107,12 +109,13 @@ def test_a_body_cut_short_is_asked_for_again(site, client, make_resource):
 
 
 def test_a_server_that_falls_silent_is_given_up(site, make_resource):
-    """After `timeout_seconds`, and asked again."""
-    client = Client(ClientConfig(timeout_seconds=0.2, backoff_seconds=0.01))
-    site["/a"] = make_resource(b"text", stalls=[30])
-    start = time.monotonic()
+    """After `timeout_seconds`, while it is still silent, and asked again."""
+    client = Client(ClientConfig(timeout_seconds=0.5, backoff_seconds=0.01))
+    over = threading.Event()
+    site["/a"] = make_resource(b"text", stalls=[over.wait])
     assert client.document(f"{site.base}/a") == b"text"
-    assert time.monotonic() - start < 30 and len(site.requests) == 2
+    assert not over.is_set() and len(site.requests) >= 2
+    over.set()
 
 
 def test_no_server_is_an_error_in_the_end(client):
@@ -157,14 +160,19 @@ def test_an_address_must_be_one_of_http(client, url):
         client.document(url)
 
 
-def test_a_stopped_client_ends_its_threads(site, client, make_resource):
+def test_a_stopped_client_ends_its_threads(site, client, make_resource, monkeypatch):
     """Also while waiting."""
     site["/a"] = make_resource(refusals=[(503, {"Retry-After": "60"})])
-    client.stop()
-    start = time.monotonic()
+    wait, waited = client._stopped.wait, []
+
+    def stop_and_wait(seconds):
+        client.stop()
+        waited.append((seconds, wait(seconds)))
+
+    monkeypatch.setattr(client._stopped, "wait", stop_and_wait)
     with pytest.raises(DataError, match="stopped"):
         client.document(f"{site.base}/a")
-    assert time.monotonic() - start < 60
+    assert waited == [(60, True)], "the wait lasted to its end"
 
 
 @pytest.mark.parametrize(

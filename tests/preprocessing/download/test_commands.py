@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import threading
 
 import pytest
+from jobs import SECONDS_TO_END, wait_until
 
 from preprocessing.download.client import ClientConfig
 from preprocessing.download.commands import UrlConfig, download_urls, download_wikipedia
@@ -21,8 +23,10 @@ def content(folder):
 
 def test_files_come_two_at_a_time(site, make_resource, tmp_path):
     """All of them, and never on more connections, whatever happens to these."""
-    for path, body in BODIES.items():
-        site[path] = make_resource(body, stalls=[0.1], cuts=[50_000], refusals=[(503, {})])
+    both = threading.Barrier(2)  # The first two bodies wait for each other.
+    for number, (path, body) in enumerate(BODIES.items()):
+        stalls = [lambda: both.wait(SECONDS_TO_END)] * (number < 2)
+        site[path] = make_resource(body, stalls=stalls, cuts=[50_000], refusals=[(503, {})])
     download_urls(tmp_path / "out", UrlConfig([site.base + path for path in BODIES]), QUICK)
     assert content(tmp_path / "out") == BODIES
     assert site.most_open == 2
@@ -30,10 +34,15 @@ def test_files_come_two_at_a_time(site, make_resource, tmp_path):
 
 def test_one_error_ends_all_and_keeps_what_came(site, make_resource, tmp_path):
     """The file that was coming is not waited for; its part stays for the next time."""
-    site["/a"] = make_resource(b"x" * 10**6, stalls=[1])
+    part, over = tmp_path / "a.part", threading.Event()
+    patient = ClientConfig(timeout_seconds=SECONDS_TO_END)
+    begun = lambda: wait_until(lambda: part.exists() and part.stat().st_size)  # noqa: E731
+    site["/a"] = make_resource(b"x" * 10**6, stalls=[over.wait])
+    site["/b"] = make_resource(before=begun, refusals=[(404, {})])
     site["/c"] = b"x"
     with pytest.raises(DataError, match="/b: the server answers 404"):
-        download_urls(tmp_path, UrlConfig([f"{site.base}/{name}" for name in "abc"]), QUICK)
+        download_urls(tmp_path, UrlConfig([f"{site.base}/{name}" for name in "abc"]), patient)
+    over.set()
     assert {"/a.part", "/a.part.json"} <= content(tmp_path).keys() and "/a" not in content(tmp_path)
 
 

@@ -93,11 +93,12 @@ def test_languages_with_hyphens(site, client):
     assert len(dump_files(config(site, "20251101", "zh-min-nan"), client)) == 2
 
 
-def test_names_that_are_not_of_the_dump_are_left_out(site, client):
-    """Wherever they lead."""
+def test_names_that_are_not_of_the_dump_are_left_out(site, client, caplog):
+    """Wherever they lead; it is said."""
     put(site, "20251101", **{"multistream.xml.bz2": b"x", "multistream/../../../x": b"x"})
     files = dump_files(config(site, "20251101"), client)
     assert [file.name for file in files] == ["enwiki-20251101-pages-articles-multistream.xml.bz2"]
+    assert "1 of its files are not named as articles are, and not fetched" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -114,6 +115,7 @@ def test_what_is_no_status_is_named(site, client, body):
     ("options", "message"),
     [
         ({"language": "../x"}, "language is '../x'"),
+        ({"language": "english"}, r"language = 'english': must be the subdomain of a Wikipedia; did you mean en\?"),
         ({"language": "en", "date": "2025-11-01"}, "date is '2025-11-01', must be YYYYMMDD or latest"),
     ],
 )

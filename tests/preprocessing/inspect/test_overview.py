@@ -1,6 +1,7 @@
 """Laws of preprocessing/inspect/overview.py, on what real stages made."""
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -39,6 +40,8 @@ def test_an_out_directory_has_everything(out):
     assert overview.documents.train + overview.documents.heldout == 201
     assert [source.documents for source in overview.documents.sources] == [200, 2]
     assert overview.tokenizer.vocab_size == overview.samples[0].manifest.vocab_size
+    assert [source.text.documents for source in overview.documents.sources] == [200, 1]
+    assert overview.tokenizer.unreachable.changed == [] and overview.tokenizer.settings.lower_case
     assert [figures.directory.name for figures in overview.samples] == ["samples32", "samples32-blocks"]
     assert overview.unfinished == []
 
@@ -46,7 +49,11 @@ def test_an_out_directory_has_everything(out):
 def test_a_directory_in_it_has_itself(out):
     """Each alone gives what it gives among the others."""
     whole = look(out, 1, SerialExecutor())
-    assert look(out / "documents", 1, SerialExecutor()).documents == whole.documents
+    documents = look(out / "documents", 1, SerialExecutor()).documents
+    for source, text in zip(whole.documents.sources, [source.text for source in documents.sources], strict=True):
+        assert text.removed is None and source.text.removed.characters > 0  # There is no tokenizer to try.
+        assert replace(source.text, removed=None) == text
+    assert replace(documents, sources=[]) == replace(whole.documents, sources=[])
     assert look(out / "tokenizer", 1, SerialExecutor()).tokenizer == whole.tokenizer
     alone = look(out / "samples32", 1, SerialExecutor())
     assert alone.documents is alone.tokenizer is None

@@ -11,7 +11,9 @@ import pytest
 from preprocessing.errors import DataError
 from preprocessing.inspect.overview import DocumentsFigures, Overview, SourceFigures, TokenizerFigures
 from preprocessing.inspect.page import page, write_page
+from preprocessing.inspect.texts import figures_of as texts_of
 from preprocessing.stages.report import Tally
+from preprocessing.tokenizer.normalization import Settings, Unreachable
 
 NASTY = '<script>alert("x")</script> & \' $\\frac{1}{0}$ \ud800 {{ 7 * 7 }}'
 VOID = {"meta", "br", "img", "link"}
@@ -51,13 +53,16 @@ def checked(text):
 def overview(figures_of, make_random):
     """Everything, with a name that would be markup, mathematics and a template in every place that has names."""
     tally = Tally(documents=20, bad={NASTY: 1}, left_out={NASTY: 2}, first={NASTY: [[NASTY, NASTY]]})
-    documents = DocumentsFigures(Path(NASTY), tally, 1, 18, 0, [SourceFigures(NASTY, 20, 10)], {NASTY: NASTY})
+    source = SourceFigures(NASTY, 20, 10, texts_of([[NASTY.replace("\ud800", "")] * 30] * 2, "en", None))
+    documents = DocumentsFigures(Path(NASTY), tally, 1, 18, 0, [source], {NASTY: NASTY})
     figures = figures_of(make_random(300) * 2, make_random(30, 1))
     train, heldout = figures.splits
     shard = replace(train.listed.shards[0], tokens_by_source={NASTY: 100})
     train = replace(train, listed=replace(train.listed, shards=(shard,)), frequent=[(NASTY, 9), *train.frequent])
     figures = replace(figures, splits=[train, heldout])
-    return Overview(Path(NASTY), documents, TokenizerFigures(Path(NASTY), 120, {}), [figures], [Path(NASTY)])
+    lost = Unreachable(100, [NASTY] * 10, [NASTY])
+    tokenizer = TokenizerFigures(Path(NASTY), 120, {}, Settings(True, False), lost, [NASTY])
+    return Overview(Path(NASTY), documents, tokenizer, [figures], [Path(NASTY)])
 
 
 def test_the_page_is_well_formed_and_needs_nothing_else(overview):

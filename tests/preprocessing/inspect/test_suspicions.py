@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.inspect.overview import DocumentsFigures, Overview, SourceFigures
+from preprocessing.inspect.overview import DocumentsFigures, Overview, SourceFigures, TokenizerFigures
 from preprocessing.inspect.suspicions import suspicions
 from preprocessing.stages.report import Tally
+from preprocessing.tokenizer.normalization import Settings, Unreachable
 
 
 def overview(samples=None, documents=None, unfinished=()):
@@ -140,3 +141,17 @@ def test_a_source_without_documents_and_unfinished_directories_are_named():
         "samples512: not finished; run the command that began it again",
         "documents: none comes from text:b: is it what it should be?",
     ]
+
+
+def test_unreachable_tokens_are_named():
+    """Above a hundredth of the vocabulary, as where a cased one is used with lower-cased text."""
+
+    def found(number):
+        lost = Unreachable(1000, ["France"] * number, ["##!"] * 50)
+        tokenizer = TokenizerFigures(Path("out/tokenizer"), 1005, {}, Settings(True, True), lost, [])
+        return suspicions(Overview(Path("out"), None, tokenizer, [], []))
+
+    assert found(10) == []
+    assert found(11)[0].startswith(
+        "tokenizer: 11 of 1,000 tokens never occur, as the normalizer changes them, such as "
+    )

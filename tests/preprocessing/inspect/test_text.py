@@ -4,9 +4,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from preprocessing.inspect.overview import DocumentsFigures, Overview, SourceFigures
+from preprocessing.inspect.overview import DocumentsFigures, Overview, SourceFigures, TokenizerFigures
 from preprocessing.inspect.text import printable, render
+from preprocessing.inspect.texts import figures_of as texts_of
 from preprocessing.stages.report import Tally
+from preprocessing.tokenizer.normalization import Settings, Unreachable
 
 
 def overview(figures, documents=None):
@@ -60,3 +62,22 @@ def test_nothing_reaches_the_terminal_that_it_would_act_upon(figures_of, make_ra
     figures = figures_of(make_random(20), [])
     text = render(replace(overview(figures), directory=Path("out\x1b]0;title\x07")))
     assert text.startswith("out\ufffd]0;title\ufffd\n") and all(line.isprintable() for line in text.split("\n"))
+
+
+def test_text_and_tokenizer_have_their_figures(figures_of, make_random):
+    """A row for each source, what is normal below; unreachable tokens, and what was said of the tokenizer."""
+    sources = [
+        SourceFigures(f"file:{'x' * 50}", 2, 10, texts_of([["<p>A line.</p>", "A line of text."]] * 2, "en", None)),
+        SourceFigures("text:b", 0, 0, texts_of([], "en", None)),
+    ]
+    documents = DocumentsFigures(Path("out/documents"), Tally(documents=2), 1, 2, 0, sources, {})
+    tokenizer = TokenizerFigures(
+        Path("out/tokenizer"), 120, {}, Settings(True, False), Unreachable(100, ["Am"], ["##!"]), ["a note"]
+    )
+    text = render(replace(overview(figures_of(make_random(900), []), documents), tokenizer=tokenizer))
+    assert re.search(r"^  \.\.\.x{29} +2 documents +13\.8% +50\.0% +0\.0% +0\.0% +0\.0%$", text, re.MULTILINE)
+    assert re.search(r"^  normal +< 3% +< 2% +< 0\.2% +< 35% +< 50% +> 80% +< 1%$", text, re.MULTILINE)
+    assert re.search(
+        r"^  unreachable tokens +1  the normalizer changes them, such as 'Am'; normal: below 1%$", text, re.MULTILINE
+    )
+    assert re.search(r"^  lower-cases text +yes$", text, re.MULTILINE) and "\n  - a note\n" in text

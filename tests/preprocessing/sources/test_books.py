@@ -1,6 +1,7 @@
 """Laws of preprocessing/sources/books.py."""
 
 import bz2
+import errno
 import gzip
 import io
 import lzma
@@ -18,10 +19,12 @@ from preprocessing.documents import (
     DAMAGED_ARCHIVE,
     DAMAGED_EPUB,
     NOT_UTF8,
+    UNREADABLE,
     BadRecord,
     Document,
 )
 from preprocessing.errors import DataError
+from preprocessing.inputs import ArchiveFiles
 from preprocessing.sources import books
 from preprocessing.sources.books import plan_books
 
@@ -104,8 +107,9 @@ def write(path, data):
 
 
 def read(path, split_bytes=10**6):
-    """The records of all splits."""
-    return [record for split in plan_books(path, split_bytes) for record in split.records()]
+    """The documents and bad records of all splits."""
+    records = (record for split in plan_books(path, split_bytes) for record in split.records())
+    return [record for record in records if not isinstance(record, ArchiveFiles)]
 
 
 def texts(records):
@@ -173,6 +177,52 @@ def test_bad_books_are_told_by_kind_and_place(tmp_path, monkeypatch, pack):
     assert kept[0] == kept[-1] == "Good." and "Text." in kept[1] and len(kept) == 3
 
 
+def test_an_unreadable_book_is_a_bad_record(tmp_path, monkeypatch):
+    """Of a directory: a link to nowhere, an error of the disk. The others are read, and sizes are still known."""
+    write_library(tmp_path, {"a.txt": b"One.", "c.txt": b"Three.", "d.txt": b"Four."})
+    (tmp_path / "b.txt").symlink_to("nowhere")
+    opened = Path.open
+
+    def fail(path, *arguments):
+        if path.name == "c.txt":
+            raise OSError(errno.EIO, "Input/output error")
+        return opened(path, *arguments)
+
+    monkeypatch.setattr(Path, "open", fail)
+    (split,) = plan_books(tmp_path, 10**6)
+    assert split.num_bytes == len(b"One.Three.Four.")
+    first, second, third, last = split.records()
+    assert (first.text, last.text) == ("One.", "Four.")
+    assert {second.kind, third.kind} == {UNREADABLE}
+    assert second.detail.startswith("No such file") and third.detail.startswith("Input/output error")
+    assert split.place(third.position) == f"{tmp_path / 'c.txt'}:1"
+
+
+def test_an_error_of_the_process_is_no_bad_book(tmp_path, monkeypatch):
+    """Too many open files: every other book would be bad as well."""
+    write_library(tmp_path, {"a.txt": b"One."})
+    (split,) = plan_books(tmp_path, 10**6)
+
+    def fail(*_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "open", fail)
+    with pytest.raises(OSError, match="Too many open files"):
+        list(split.records())
+
+
+def test_a_zip_file_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    """The error is the disk's, or the permission's; fetching the file again would not help."""
+    path = write(tmp_path / "a.zip", make_zip({"a.txt": b"One."}))
+
+    def fail(*_):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(zipfile, "ZipFile", fail)
+    with pytest.raises(PermissionError, match=r"a\.zip"):
+        plan_books(path, 100)
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_tar_that_was_cut_keeps_what_is_before(tmp_path, suffix):
     """Wherever it is cut, the books before are read and one bad record says so; nothing else happens."""
@@ -225,7 +275,7 @@ def test_a_damaged_archive_is_never_a_trace(tmp_path, suffix):
         try:
             for split in plan_books(path, 400):
                 for record in split.records():
-                    assert split.place(record.position)
+                    assert isinstance(record, ArchiveFiles) or split.place(record.position)
         except DataError as error:
             assert str(path) in str(error)
 
@@ -244,9 +294,17 @@ def test_a_damaged_member_of_a_zip_does_not_stop_the_others(tmp_path):
     ("name", "data", "message"),
     [
         ("a.zip", b"PK, but no zip", r"a\.zip: damaged zip file"),
-        ("a.zip", make_zip({"a.pdf": b""}), r"a\.zip: no member ends in \.txt, \.md, \.epub"),
-        ("a.rar", b"Rar!", r"a\.rar: no book; give a directory, \.zip or \.tar"),
-        ("x/a.pdf", b"", r"x: no book"),
+        (
+            "a.zip",
+            make_zip({"a.pdf": b""}),
+            r"a\.zip: no member is read as books \(\.txt, .*left out: .*a\.pdf",
+        ),
+        ("a.rar", b"Rar!", r"a\.rar: is a RAR archive, which is not read as books; unpack it with `unrar x`"),
+        (
+            "x/a.pdf",
+            b"%PDF",
+            r"x: no file below it is read as books .* left out: \.pdf, which .*: 1 \(a\.pdf\)",
+        ),
         ("x/..", None, "no such file or directory"),
     ],
 )

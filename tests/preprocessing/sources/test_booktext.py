@@ -44,7 +44,17 @@ MARKS = [
     ("one\n[Illustration]\ntwo", "one two"),
     ("a page [Pg 45] within {46} it", "a page within it"),
     ("He saw Reue [Footnote 3: It means _regret_.] there.", "He saw Reue there.\nIt means regret."),
-    ("[Footnote A: Goes on\n\nlater.]", "Goes on\nlater.]"),
+    ("[Footnote A: Goes on\n\nlater.]", "Goes on\nlater."),
+    ("[Footnote I.1: _Me:_] _i.e., me_ who\nam on watch.]", "Me: i.e., me who am on watch."),
+    ("[Footnote IVc.12: _The King._] A word.]", "The King. A word."),
+    ("[Footnote III.4 _Closely_] Privately.]", "Closely Privately."),
+    ("He wept[I.1] and[12:3] went.[236:A]", "He wept and went."),
+    ("[Footnote 12:3: A [short] note.]", "A [short] note."),
+    ("[Footnote 2: One.\n\nTwo [sic].\n\nThree.]\n\nText.]", "One.\nTwo [sic].\nThree.\nText.]"),
+    ("cover.jpg (230K)\n\nFull Size\n\nspine.jpg\n\nText.", "Text."),
+    ("Enlarge\n\nEnlarge\n\nEnlarge\n\nText.", "Text."),
+    ("Enlarge\n\nHe saw spine.jpg (152K) there.", "Enlarge\nHe saw spine.jpg (152K) there."),
+    ("+-----+\n\nIt was <i>so</i>.", "It was so."),
     ("soft\u00adhyphen", "softhyphen"),
     ("/* NIND\nQuoted.\n*/", "Quoted."),
 ]
@@ -106,12 +116,13 @@ def test_wrapped_lines_and_verse_are_not_taken_for_sentences(text):
 def test_encodings():
     """UTF-8, with or without a mark; what Gutenberg's head declares; anything else is not guessed at."""
     head = "Character set encoding: {}\r\n\r\ncaf\u00e9 \u201cquoted\u201d"
-    for name, encoding in (("ISO-8859-1", "cp1252"), ("Latin-1", "cp1252"), ("UTF-8", "utf-8"), ("none", "utf-8-sig")):
+    encodings = {"ISO-8859-1": "cp1252", "Latin-1": "cp1252", "UTF-8": "utf-8", "none": "utf-8-sig", "": "utf-16"}
+    for name, encoding in encodings.items():
         assert decode_book(head.format(name).encode(encoding)) == head.format(name).replace("\r", "")
     assert (
         decode_book(b"Character set encoding: ISO-8859-1\n\x81\xe9") == "Character set encoding: ISO-8859-1\n\x81\xe9"
     )
-    for data in (b"caf\xe9", b"Character set encoding: ASCII\n\xe9", "text".encode("utf-16")):
+    for data in (b"caf\xe9", b"Character set encoding: ASCII\n\xe9", "text".encode("utf-16")[:-1]):
         with pytest.raises(BadBookError) as error:
             decode_book(data)
         assert error.value.kind == NOT_UTF8

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord
@@ -62,7 +62,6 @@ def texts_of(splits):
 
 
 @forms
-@settings(deadline=None)  # The disk may be busy.
 @given(texts=st.lists(st.text(max_size=40), max_size=60), rows=st.integers(1, 80), split_bytes=st.integers(1, 5000))
 def test_cutting_a_file_changes_nothing(tmp_path_factory, form, texts, rows, split_bytes):
     """Any size of row groups or batches, and of splits, gives each document once, in order, with its row."""
@@ -140,13 +139,21 @@ def test_a_row_without_text_is_told_by_its_place(tmp_path, form):
 
 
 @forms
-@pytest.mark.parametrize("key", ["body", "id", "labels", "labels.element"])
-def test_a_column_that_is_not_text_lists_the_others(tmp_path, form, key):
-    """Missing, a number, a list, part of a list."""
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("body", "no column 'body'"),
+        ("id", "'id' has type int64, which is no text"),
+        ("labels", "'labels' has type list<.*int64>, which is no text"),
+        ("labels.element", "no column 'labels.element'"),
+    ],
+)
+def test_a_column_that_is_not_text_lists_the_others(tmp_path, form, key, problem):
+    """Missing, a number, a list of numbers, part of a list: the type is named, and the column that is text."""
     write, name, plan = FORMS[form]
     write(tmp_path / name, make_table(["one"]))
-    columns = r"id \(int64\), text \(string\), labels \(list<.*>\); set --text_key"
-    with pytest.raises(DataError, match=rf"{name}: no column '{key}' of type .* available columns: {columns}"):
+    columns = r"id \(int64\), text \(string\), labels \(list<.*>\); set --text_key text"
+    with pytest.raises(DataError, match=rf"{name}: {problem}; available columns: {columns}"):
         [*plan(tmp_path / name, 100, key)]
 
 
@@ -188,10 +195,16 @@ def test_damage_is_an_error_or_goes_unnoticed_but_never_a_crash(tmp_path, form):
 
 def test_what_is_no_such_file_is_named(tmp_path):
     """A pointer of Git LFS, as a clone without it leaves them, and a directory without any."""
-    (tmp_path / "a.parquet").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
-    with pytest.raises(DataError, match=r"a\.parquet: damaged Parquet file \(.*not a parquet file"):
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064}\nsize 12345\n"
+    (tmp_path / "a.parquet").write_text(pointer)
+    with pytest.raises(DataError, match=r"a\.parquet: is a pointer of Git LFS, not the file \(run `git lfs pull`\)"):
+        [*plan_parquet(tmp_path / "a.parquet", 100, "text")]
+    with pytest.raises(DataError, match=r"no file below it is read as parquet .*pointer of Git LFS.*1 \(a\.parquet\)"):
         [*plan_parquet(tmp_path, 100, "text")]
-    with pytest.raises(DataError, match=r"no file below it ends in \.arrow"):
+    (tmp_path / "b.parquet").write_text("no table")
+    with pytest.raises(DataError, match=r"b\.parquet: damaged Parquet file \(.*not a parquet file"):
+        [*plan_parquet(tmp_path / "b.parquet", 100, "text")]
+    with pytest.raises(DataError, match=r"no file below it is read as arrow .*; left out: .*\.parquet"):
         [*plan_arrow(tmp_path, 100, "text")]
 
 

@@ -3,16 +3,22 @@
 import bz2
 import gzip
 import lzma
-from pathlib import Path
 from random import Random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from preprocessing.errors import DataError
 from preprocessing.sources import compressed
-from preprocessing.sources.compressed import COMPRESSIONS, also_compressed, open_text, text_bytes, zstd
+from preprocessing.sources.compressed import (
+    COMPRESSIONS,
+    is_compressed,
+    open_text,
+    text_bytes,
+    without_compression,
+    zstd,
+)
 
 PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}
 SUFFIXES = sorted(PACK)
@@ -38,7 +44,6 @@ def test_every_compression_is_tested():
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-@settings(deadline=None)  # The disk may be busy.
 @given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=5), chunk=st.integers(1, 64))
 def test_streams_end_to_end_read_as_one(tmp_path_factory, suffix, parts, chunk):
     """Whatever the streams hold, and wherever the blocks that are read from disk end, in a stream or between two."""
@@ -53,6 +58,14 @@ def test_lines_are_those_of_the_plain_file(tmp_path, suffix):
     """The stream is iterated by line, as a plain file is."""
     with open_text(packed(tmp_path, suffix, PACK.get(suffix, bytes)(TEXT))) as file:
         assert list(file) == TEXT.splitlines(keepends=True)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("size", [1, 100, 1 << 20])
+def test_the_end_is_the_end_however_often_one_reads(tmp_path, suffix, size):
+    """Also where more is asked for than a buffer holds."""
+    with open_text(packed(tmp_path, suffix, PACK[suffix](b"one"))) as file:
+        assert b"".join(file.read(size) for _ in range(6)) == b"one"
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -106,8 +119,19 @@ def test_an_error_of_the_disk_is_not_called_damage(tmp_path, monkeypatch, suffix
 
 
 def test_sizes_and_suffixes(tmp_path):
-    """A plain file's size is exact; each suffix is searched for alone and compressed."""
+    """A plain file's size is exact, a compressed one's estimated; suffixes may be in upper case."""
     assert text_bytes(packed(tmp_path, "", TEXT)) == len(TEXT)
     assert text_bytes(packed(tmp_path, ".bz2", bytes(100))) == 400
-    assert also_compressed(".txt") == (".txt", ".txt.gz", ".txt.bz2", ".txt.xz", ".txt.zst")
-    assert Path("x.txt.zst").name.endswith(also_compressed(".txt"))
+    names = {"x.txt.zst": "x.txt", "X.JSONL.GZ": "X.JSONL", "part-0": "part-0", "a.xml-p1p2.bz2": "a.xml-p1p2"}
+    assert {name: without_compression(name) for name in names} == names
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("name", ["part-00000", "wiki_00", "a.data", "A.TXT{}"])
+def test_a_compressed_file_of_any_name_is_read(tmp_path, suffix, name):
+    """By its suffix in upper case, or by its first bytes where the suffix says nothing."""
+    path = tmp_path / name.format(suffix.upper())
+    path.write_bytes(PACK[suffix](TEXT))
+    assert is_compressed(path) and read(path) == TEXT
+    path.with_name("plain").write_bytes(TEXT)
+    assert not is_compressed(path.with_name("plain")) and read(path.with_name("plain")) == TEXT

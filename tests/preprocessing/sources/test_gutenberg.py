@@ -4,6 +4,8 @@ import pytest
 
 from preprocessing.sources.gutenberg import strip_boilerplate
 
+# ruff: noqa: E501  # Samples in the form in which books have them.
+
 BOOK = "CHAPTER I\n\nIt was a dark night.\n\nTHE END"
 LICENCE = "\n\nPROJECT GUTENBERG LICENSE. " + "You may copy it, give it away or re-use it.\n" * 400
 
@@ -83,3 +85,43 @@ def test_credits_go_at_the_start_only():
     """A paragraph that begins "Produced by" within the book is prose."""
     text = START + "The film.\n\nProduced by a rich man, it failed.\n\nThe end." + END
     assert (strip_boilerplate(text) or "").strip() == "The film.\n\nProduced by a rich man, it failed.\n\nThe end."
+
+
+NOTES = {
+    "a heading alone": "Transcriber's Note:\n\n      Italics are so.\n\n      Spelling is kept.\n\n      --> is a hand.",
+    "a heading far above": "Original Transcriber’s Notes:\n\n\n\nThis text is a combination\nof two.\n\nItalics are so.",
+    "a paragraph": "    Transcriber's Note:\n    This is a heavily edited\n    version of the play.",
+    "brackets": "[Transcriber’s Note:\n\nThe [old] spelling\nis kept.\n\nNotes are at the end.]",
+    "a box": "+--------------------+\n| Transcriber's Note:|\n|                    |\n| Spelling is kept.  |\n+--------------------+",
+    "a title of its own": "TRANSCRIBER'S NOTE ABOUT THIS E-TEXT EDITION:\n\nThe following is a reprint.\n\nWords in capitals were in italics.",
+    "a transcription note": "Transcription Notes\n\nSpelling is kept.",
+}
+
+
+@pytest.mark.parametrize("marked", [True, False])
+@pytest.mark.parametrize("note", NOTES.values(), ids=NOTES)
+def test_notes_before_the_text_go(note, marked):
+    """In a file with markers or without, whole, and nothing else."""
+    start, end = (HEADERS["today"], FOOTERS["today"]) if marked else ("", "")
+    book = "\n\n".join([BOOK, *["The long night went on as before."] * 60, "The very end."])
+    assert (strip_boilerplate(f"{start}{note}\n\n\n\n\n{book}{end}") or "").strip() == book
+    if marked:
+        assert (strip_boilerplate(f"{start}THE TITLE\n\n\n\n{note}\n\n\n\n\n{book}{end}") or "").split() == [
+            "THE",
+            "TITLE",
+            *book.split(),
+        ]
+
+
+def test_a_note_without_a_clear_end_loses_one_paragraph():
+    """What follows may be the book."""
+    text = "Transcriber's Note: Spelling is kept.\n\n" + "\n\n".join(["The long night went on as before."] * 200)
+    assert (strip_boilerplate(text) or "").count("The long night") == 200
+
+
+def test_notes_at_the_end_of_a_file_without_markers_need_a_heading_of_their_own():
+    """A heading alone starts them; words in a sentence do not."""
+    book = "The long night went on as before.\n\n" * 60
+    assert (strip_boilerplate(book + "Transcriber's note:\n\nPage 7: hte is now the.") or "").strip() == book.strip()
+    said = book + "Transcriber's notes were on the table, and he read them."
+    assert strip_boilerplate(said) == said

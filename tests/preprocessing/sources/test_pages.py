@@ -2,7 +2,7 @@
 
 import pytest
 
-from preprocessing.sources.pages import drop_contents, drop_page_furniture, split_heading
+from preprocessing.sources.pages import drop_page_furniture, split_heading
 
 PROSE = "It was the best of times."
 
@@ -55,47 +55,6 @@ def test_numbered_chapters_are_no_running_heads():
     """ "Chapter 1" to "Chapter 30" differ in their numbers only, and stay."""
     lines = [line for number in range(30) for line in (f"Chapter {number}", "", "Text.", "")]
     assert drop_page_furniture(lines) == lines
-
-
-def blocks(text):
-    """Blocks of lines."""
-    return [block.split("\n") for block in text.split("\n\n")]
-
-
-TABLES = {
-    "one block": "CONTENTS\n\nChapter 1\nChapter 2\nChapter 3\n\nChapter 1\n\nIt began.",
-    "title in the block": "Table of Contents:\nI. The Sea\nII. The Land\nIII. The Sky\n\nI. The Sea\n\nIt began.",
-    "a block each": "Contents\n\nI. THE SEA 1\n\nII. THE LAND 15\n\nIII. THE SKY 29\n\nOnce upon a time.",
-    "page": "CHAPTER   PAGE\n\nThe Sea   vii\n\nThe Land    15\n\nThe Sky   29\n\nOnce upon a time.",
-    "titles that come again": "CONTENTS\n\nThe Sea\nThe Land\nThe Sky\n\nThe Sea\n\nText.\n\nThe Land\n\nThe Sky",
-}
-
-
-@pytest.mark.parametrize("text", TABLES.values(), ids=TABLES)
-def test_tables_of_contents_go(text):
-    """Title and entries; the chapter heading that is the first entry again stays, as all that follows."""
-    found = blocks(text)
-    kept = drop_contents(found)
-    assert kept == found[-len(kept) :] and "\n".join(kept[0]) in (
-        "Chapter 1",
-        "I. The Sea",
-        "Once upon a time.",
-        "The Sea",
-    )
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "Contents\n\nof the box were gone.\n\nHe wept.",
-        "CONTENTS\n\nChapter 1\n\nIt began here.",
-        "The contents\n\nChapter 1\nChapter 2\nChapter 3",
-        "CONTENTS\n\nFirst line of\nverse that is no\nlist of anything",
-    ],
-)
-def test_what_is_not_clearly_a_table_of_contents_stays(text):
-    """Fewer than three entries, no title, or no entries."""
-    assert drop_contents(blocks(text)) == blocks(text)
 
 
 def test_headings_are_cut_from_the_text_below():

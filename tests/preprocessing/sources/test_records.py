@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from preprocessing.documents import BROKEN_JSON, DOCUMENT_TOO_LARGE, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
-from preprocessing.sources import records
+from preprocessing.sources import plaintext, records
 from preprocessing.sources.compressed import zstd
-from preprocessing.sources.records import join_lines, plan_files, plan_jsonl, plan_text
+from preprocessing.sources.plaintext import plan_text
+from preprocessing.sources.records import join_lines, plan_files, plan_jsonl
 
 PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}
 
@@ -51,7 +52,8 @@ def test_cutting_a_text_file_changes_nothing(tmp_path_factory, documents, split_
 def test_an_endless_line_is_not_kept_in_memory(tmp_path, monkeypatch, name, split_bytes):
     """A hole in a file reads as zeros without line ends: one bad record that counts by its bytes; the rest is read."""
     monkeypatch.setattr(records, "MAX_DOCUMENT_BYTES", 1000)
-    monkeypatch.setattr(records, "_CHUNK", 100)
+    monkeypatch.setattr(plaintext, "MAX_DOCUMENT_BYTES", 1000)
+    monkeypatch.setattr(records, "CHUNK_BYTES", 100)
     before, after = [b'{"text": "%s"}\n\n' % text for text in (b"One.", b"Two.")]
     for hole, size in ((b"\0" * 5000 + b"\n\n", 5001), (b"Line.\n" * 500 + b"\n", 3000)):
         path = tmp_path / f"a.{name}"
@@ -120,6 +122,62 @@ def test_a_bad_line_is_told_by_kind_and_place(tmp_path, line, kind, detail):
     assert splits[0].place(bad.position) == f"{path}:3"
 
 
+@pytest.mark.parametrize("suffix", ["", *sorted(PACK)])
+@pytest.mark.parametrize("split_bytes", [5, 10**6])
+def test_a_byte_order_mark_is_no_text(tmp_path, suffix, split_bytes):
+    """At the start of a file, of a further file that was appended, and of a text; positions count it."""
+    mark = b"\xef\xbb\xbf"
+    lines = [b'{"text": "One."}\n', b'{"text": "Two."}\n', b'{"text": "\\ufeffThree."}\n']
+    pack = PACK.get(suffix, bytes)
+    path = tmp_path / f"a.jsonl{suffix}"
+    path.write_bytes(pack(mark + lines[0] + mark + lines[1] + lines[2]))
+    assert [(record.text, record.position) for record in read(plan_jsonl(path, split_bytes, "text"))] == [
+        ("One.", 0),
+        ("Two.", 3 + len(lines[0])),
+        ("Three.", 6 + len(lines[0]) + len(lines[1])),
+    ]
+    path = tmp_path / f"a.txt{suffix}"
+    path.write_bytes(pack(mark + b"One.\n\n" + mark + b"Two.\n"))
+    assert [record.text for record in read(plan_text(path, split_bytes))] == ["One.\n", "Two.\n"]
+    assert read(plan_files(path, split_bytes)) == [Document("One.\n\ufeffTwo.", 0)]
+    path.write_bytes(pack(mark + b"\n\nOne.\n"))
+    assert [record.text for record in read(plan_text(path, split_bytes))] == ["One.\n"]
+
+
+def test_utf16_is_read_or_refused(tmp_path):
+    """A file of one document is decoded; one of many is cut at bytes, which UTF-16 does not allow."""
+    for name in ("a.txt", "a.jsonl", "b.jsonl.gz"):
+        data = '{"text": "Über."}\n'.encode("utf-16")
+        (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    assert read(plan_files(tmp_path / "a.txt", 100)) == [Document('{"text": "Über."}', 0)]
+    for plan, name in ((plan_text, "a.txt"), (partial(plan_jsonl, text_key="text"), "a.jsonl")):
+        with pytest.raises(DataError, match=rf"{name}: UTF-16 by its byte-order mark, .*; convert it: iconv -f UTF-16"):
+            plan(tmp_path / name, 100)
+    with pytest.raises(DataError, match=r"b\.jsonl\.gz: UTF-16 by its byte-order mark"):
+        read(plan_jsonl(tmp_path / "b.jsonl.gz", 100, "text"))
+
+
+def test_keys_inside_objects_and_lists_of_strings(tmp_path):
+    """A key's path leads into objects; a list gives paragraphs; the nearest key is named where there is none."""
+    (tmp_path / "a.jsonl").write_text(
+        '{"article": {"body": ["One.", "Two."]}}\n{"article.body": "Three."}\n{"article": {"bdy": "Four."}}\n'
+    )
+    one, two, bad = read(plan_jsonl(tmp_path / "a.jsonl", 1000, "article.body"))
+    assert (one.text, two.text, bad.kind) == ("One.\nTwo.", "Three.", NO_TEXT_KEY)
+    assert bad.detail == "no key 'article.body'; available keys: article.bdy; set --text_key article.bdy"
+
+
+def test_a_wrong_key_is_told_before_the_work_begins(tmp_path, monkeypatch):
+    """If no one of the first records has it; a job that began would keep its directory for the wrong key."""
+    monkeypatch.setattr(records, "_FIRST_RECORDS", 3)
+    lines = ['{"txt": "One."}\n'] * 3 + ['{"text": "Two."}\n']
+    (tmp_path / "a.jsonl").write_text("\n" + "".join(lines))
+    with pytest.raises(DataError, match=r"a\.jsonl:2: no key 'text'; available keys: txt; set --text_key txt"):
+        plan_jsonl(tmp_path / "a.jsonl", 100, "text")
+    (tmp_path / "a.jsonl").write_text("".join(reversed(lines)))
+    assert len(read(plan_jsonl(tmp_path / "a.jsonl", 100, "text"))) == 4
+
+
 def test_a_file_is_a_document_and_a_directory_is_searched(tmp_path):
     """`file:` joins the lines of a paragraph; files come in the order of their paths, other suffixes are left out."""
     for name, text in (("b/x.txt", "Three."), ("a.md", "One\nline.\n\n\nTwo."), ("c.pdf", "no")):
@@ -146,7 +204,9 @@ def test_files_are_read_in_the_order_of_their_paths(tmp_path):
     assert [record.text for record in read(plan_files(tmp_path, 20))] == sorted(names)
 
 
-@pytest.mark.parametrize(("name", "message"), [("none", "no such file or directory"), ("", "no file below it ends in")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("none", "no such file or directory"), ("", "no file below it is read as file .*it is empty")]
+)
 def test_nothing_to_read_is_an_error(tmp_path, name, message):
     """A wrong path and an empty directory are told apart."""
     with pytest.raises(DataError, match=message):

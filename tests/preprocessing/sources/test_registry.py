@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,15 +30,67 @@ def test_sources_are_read_in_the_order_given(tmp_path):
     paths = ["jsonl:b.jsonl", "text:a.txt", "file:a.txt", "books:a.txt"]
     specifications = [specification.replace(":", f":{tmp_path}/") for specification in paths]
     splits = plan_sources(specifications, 10**6, "body")
-    texts = [record.text for source in splits for split in source for record in split.records()]
+    texts = [record.text for source in splits for split in source.splits for record in split.records()]
     assert texts == ["Three.", "One.\n", "Two.\n", "One.\nTwo.", "One.\nTwo."]
 
 
 @pytest.mark.parametrize("specification", ["wiki.jsonl", "csv:a.csv", "jsonl:", "books:", "embedded:x"])
 def test_an_unknown_source_lists_the_known(specification):
     """The message repeats what was given and what can be."""
-    with pytest.raises(DataError, match=rf"'{specification}' is none of .*jsonl:PATH .* embedded"):
+    with pytest.raises(DataError, match=rf"'{specification}' is none of .*jsonl:PATH, .* embedded"):
         plan_sources([specification], 10**6, "text")
+
+
+MEANT = {
+    "wiki:dumps": "wikipedia:dumps",
+    "WIKIPEDIA:dumps": "wikipedia:dumps",
+    "wkipedia:dumps": "wikipedia:dumps",
+    "json:a.json": "jsonl:a.json",
+    "txt:a.txt": "text:a.txt",
+    "fil:a.txt": "file:a.txt",
+    "pq:a": "parquet:a",
+    "books:": "books:PATH",
+    "jsonl": "jsonl:PATH",
+    "embeded": "embedded",
+    "embedded:x": "embedded",
+    "corpus.txt": "books:corpus.txt, text:corpus.txt or file:corpus.txt",
+    "missing.jsonl": "jsonl:missing.jsonl",
+    "enwiki-20251101-pages-articles1.xml-p1p41242.bz2": "wikipedia:enwiki-20251101-pages-articles1.xml-p1p41242.bz2",
+    "lines": "jsonl:lines",
+    "rows": "jsonl:rows",
+    "other.bin": "file:other.bin",
+}
+
+
+@pytest.mark.parametrize("specification", MEANT)
+def test_an_unknown_source_names_what_may_be_meant(tmp_path, monkeypatch, specification):
+    """A kind by another name or with a slip, or a path without its kind, by its name or content."""
+    monkeypatch.chdir(tmp_path)
+    for name, data in {"corpus.txt": "One.", "lines": '{"text": 1}', "other.bin": "\0", "rows/a.ndjson": "{}"}.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_text(data)
+    with pytest.raises(DataError) as error:
+        plan_sources([specification], 10**6, "text")
+    assert str(error.value).endswith(f"; did you mean {MEANT[specification]}?")
+
+
+def test_what_is_left_out_names_the_kinds_that_read_it(tmp_path):
+    """In one line."""
+    (tmp_path / "a.jsonl").write_text('{"text": "One."}\n')
+    (tmp_path / "b.parquet").write_bytes(b"PAR1" * 100)
+    for kind, others in (("jsonl", "parquet:PATH"), ("text", "jsonl:PATH or parquet:PATH")):
+        with pytest.raises(DataError, match=f"; some of these files are read as {others}$"):
+            plan_sources([f"{kind}:{tmp_path}"], 10**6, "text")
+    (source,) = plan_sources([f"jsonl:{tmp_path}"], 10**6, "text", max_left_out_share=1)
+    assert len(source.splits) == 1 and source.files.lost_bytes == 400
+
+
+def test_the_home_directory_is_found(tmp_path, monkeypatch):
+    """A shell leaves the tilde after a colon to us."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "a.txt").write_text("One.")
+    (source,) = plan_sources(["text:~/a.txt"], 10**6, "text")
+    assert source.splits[0].files == (tmp_path / "a.txt",)
 
 
 def test_empty_files_are_no_corpus(tmp_path):

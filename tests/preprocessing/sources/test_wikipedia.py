@@ -1,6 +1,8 @@
 """Laws of preprocessing/sources/wikipedia.py."""
 
 import bz2
+import gzip
+import lzma
 import pickle
 import time
 from itertools import pairwise
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
 from preprocessing.errors import DataError
 from preprocessing.sources import dumpfile, wikipedia
+from preprocessing.sources.compressed import zstd
 from preprocessing.sources.siteinfo import SiteInfo
 from preprocessing.sources.wikipedia import DISAMBIGUATION, NO_PROSE, plan_wikipedia
 
@@ -77,7 +80,7 @@ def bad(path, split_bytes=10**6):
     return [getattr(record, "text", None) or record.kind for _, record in found], places
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(st.text(st.characters(codec="utf-8", categories=["L"]), min_size=1, max_size=40), max_size=6),
     st.integers(80, 900),
@@ -126,13 +129,15 @@ def test_articles_only(tmp_path, version):
             page("Talk:One", "Talk.", "<ns>1</ns>"),
             page("Odd", "Odd may be:\n* one\n{{disambiguation}}"),
             page("Ort", "Ort heißt\n* Ort\n{{Begriffsklärung}}"),
+            page("Λόφος", "* [[Λόφος]]\n{{ αποσαφήνιση|x}}"),
+            page("An", "* [[An]]\n{{Trang_định hướng\n}}"),
             page("Table", "{|\n| 1\n|}"),
             page("Needed", "The [[bank]]{{disambiguation needed|date=May}} is cited."),
             version=version,
         )
     )
     assert texts(path) == ["Eins & zwei.", "The bank is cited."]
-    assert left_out(path) == [DISAMBIGUATION, DISAMBIGUATION, NO_PROSE]
+    assert left_out(path) == [*[DISAMBIGUATION] * 4, NO_PROSE]
 
 
 def test_a_page_of_another_content_model_is_no_article(tmp_path):
@@ -232,6 +237,18 @@ def test_a_bz2_file_cut_in_a_stream_is_told(tmp_path, split_bytes):
     records = read(plan_wikipedia(path, split_bytes))
     assert [record.text for record in records[:-1]] == [f"Text {number}." for number in range(6)]
     assert records[-1].kind == DAMAGED_DUMP and "the file ends in the middle of a stream" in records[-1].detail
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".XZ", lzma.compress), (".zst", zstd.compress)])
+def test_dumps_of_other_compressions_are_read_whole(tmp_path, suffix, pack):
+    """As one split, which a cut file loses half of, and which damage tells."""
+    path = tmp_path / f"a.xml-p1p9{suffix}"
+    path.write_bytes(pack(dump(page("A", "One."), page("B", "Two."))))
+    assert len(plan_wikipedia(path, 10)) == 1 and texts(path, 10) == ["One.", "Two."]
+    data = pack(large_dump())
+    path.write_bytes(data[: len(data) // 2])
+    assert lost_share(path, 10**6) == pytest.approx(0.5, abs=0.01)
+    assert "damaged compressed data" in read(plan_wikipedia(path, 10**6))[-1].detail
 
 
 def large_dump():

@@ -78,6 +78,10 @@ KEPT = [
     ("a <ref name=open> b <ref>c</ref> d", "a b d"),
     ("[[:de:Berlin]] [[:de:Berlin|Berlin]] [[:File:A.jpg]] [[ :File:A.jpg|b]]", "de:Berlin Berlin File:A.jpg b"),
     ("[[a.jpg]] [[A: b.c|d]] [[s:A|e]] [[wikt:f|f]]", "a.jpg d e f"),
+    ('[[a|<span class="b|c">d</span>]] [[a|b|c]] [[a|<nowiki>b|c</nowiki>]]', "d c b|c"),
+    ("[[http://a.org b c]] [[//a.org b]] [[https://a.org]] [[https://a.org|b]] [[a|http://b.org c]]", "b c b b c"),
+    ("[http://a.org/b.htm''c'' d] e http://a.org/b''c'' [http://a.org/d'e f]", "c d e c f"),
+    ("__NOTOC__ __EXPECTED_UNCONNECTED_PAGE__ a__b", "a__b"),
     ("a\n----\nb\n* -5 °C\n*-6 °C\n:- c\n----d", "a\nb\n-5 °C\n-6 °C\nc\nd"),
 ]
 
@@ -203,10 +207,34 @@ def test_time_is_linear_in_depth(opener, closer):
 
 @given(
     st.lists(
-        st.sampled_from([*OPENERS, "]]", "}}", "|}", "</ref>", "-->", "|", "\n", "a", "== b ==\n", "''", "]", ")"])
+        st.sampled_from(
+            [
+                *OPENERS,
+                "{{'}}",
+                "&#39;",
+                "[[*a]]",
+                "<nowiki>''*|</nowiki>",
+                "{{nowrap|",
+                "=",
+                "*",
+                "]]",
+                "}}",
+                "|}",
+                "</ref>",
+                "-->",
+                "|",
+                "\n",
+                "a",
+                "== b ==\n",
+                "''",
+                "]",
+                ")",
+            ]
+        )
     )
 )
 def test_any_markup_is_read(parts):
     """No nesting is an error; lines hold words and no blanks at their ends."""
     prose = to_prose("".join(parts), NAMESPACES)
     assert all(line == " ".join(line.split()) and line for line in prose.split("\n") if prose)
+    assert prose.encode("utf-8").decode() == prose  # No stand-in of a character is left.

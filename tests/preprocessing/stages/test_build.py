@@ -199,9 +199,23 @@ def test_another_length_reuses_documents_and_tokenizer(tmp_path):
 def test_a_split_of_one_document_is_an_error(tmp_path):
     """Too few held-out documents are named with the share and what to do."""
     with pytest.raises(
-        DataError, match=r"[01] of 20 documents are in split heldout, .* --heldout_share \(now 0\.001\)"
+        DataError, match=r"[01] of 20 documents are in split heldout, .* another --heldout_share than 0\.001, larger"
     ):
         make(tmp_path, TEXTS, BuildConfig(64), heldout_share=0.001)
+
+
+@pytest.mark.parametrize(
+    ("number", "share", "remedy"),
+    [
+        (1, 0, "needs at least 2: give more documents$"),
+        (1, 0.5, "needs at least 2: give more documents$"),
+        (3, 0.001, r"remove this directory and give none \(--heldout_share 0\)$"),
+    ],
+)
+def test_only_advice_that_can_help_is_given(tmp_path, number, share, remedy):
+    """One document is too few whatever is held out, and what is 0 already cannot be set to 0."""
+    with pytest.raises(DataError, match=remedy):
+        make(tmp_path, TEXTS[:number], BuildConfig(64), heldout_share=share)
 
 
 @given(

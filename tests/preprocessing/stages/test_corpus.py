@@ -1,5 +1,6 @@
 """Laws of preprocessing/stages/corpus.py."""
 
+import numpy as np
 import pytest
 
 from preprocessing.errors import DataError
@@ -101,3 +102,22 @@ def test_a_file_of_a_manifest_stands_in_its_directory(corpus):
     path.write_text(path.read_text().replace('"split-00000.arrow"', f'"../{corpus.directory.name}/split-00000.arrow"'))
     with pytest.raises(DataError, match="leaves the directory"):
         Corpus.open(corpus.directory)
+
+
+@pytest.mark.parametrize("count", [1, 3, 1000])
+def test_documents_are_spread_over_a_source(tmp_path, count):
+    """Those of one source, dropped ones left out; all of them where there are no more; always the same."""
+    texts = {source: [[f"{source} {number}"] for number in range(40)] for source in (0, 1)}
+    files = []
+    for source, documents in texts.items():
+        stored = [Stored(document, key_of(document[0].encode())) for document in documents]
+        blocks = [[stored[:15], stored[15:20]], [stored[20:21], stored[21:]]]
+        files.append(write_documents(tmp_path / f"split-{source}.arrow", blocks, 2, source))
+    corpus = Corpus(tmp_path, ("a", "b"), Partitioning(1, 1, 0.5), tuple(files))
+    assert [len(list(corpus.spread(source, count))) for source in (0, 1)] == [min(count, 40)] * 2
+    assert all(document in texts[1] for document in corpus.spread(1, count))
+    assert list(corpus.spread(1, count)) == list(corpus.spread(1, count))
+    assert sorted(corpus.spread(0, 1000)) == sorted(texts[0])
+    kept = corpus.drop([np.array([0, 16]), np.array([], int)])  # The first of each source, in partition 0.
+    assert [len(list(kept.spread(source, 1000))) for source in (0, 1)] == [39, 39]
+    assert ["0 0"] not in list(kept.spread(0, 1000))

@@ -4,7 +4,7 @@ import pytest
 
 from preprocessing.errors import DataError
 from preprocessing.files import sha256_file, write_json
-from preprocessing.stages.directory import complete_stage, finish_part, open_stage, stage_config
+from preprocessing.stages.directory import UNREADABLE_INPUT, complete_stage, finish_part, open_stage, stage_config
 
 CONFIG = {"seed": 1, "sources": ("a", "b"), "nested": {"x": 1}}
 INPUTS = {"a.txt": "10 bytes"}
@@ -68,6 +68,45 @@ def test_another_configuration_is_refused_by_field(tmp_path):
     with pytest.raises(DataError, match='stage was "extract", is "build"'):
         open_stage(tmp_path, "build", CONFIG, INPUTS)
     assert not open_stage(tmp_path, "extract", CONFIG, INPUTS)
+
+
+def test_a_part_that_is_not_final_is_made_again(tmp_path):
+    """As one with an error that may have been put right since."""
+    open_stage(tmp_path, "extract", CONFIG, INPUTS)
+    finish_part(tmp_path, "part", part(tmp_path, b"one"))
+    assert (
+        finish_part(tmp_path, "part", part(tmp_path, b"two"), lambda record: record["note"] != "one")["note"] == "two"
+    )
+    assert (
+        finish_part(tmp_path, "part", part(tmp_path, b"six"), lambda record: record["note"] != "one")["note"] == "two"
+    )
+
+
+BLOCKED = INPUTS | {"b.txt": f"{UNREADABLE_INPUT}: no permission"}
+
+
+@pytest.mark.parametrize("now", [INPUTS | {"b.txt": "7 bytes"}, INPUTS], ids=["readable", "removed"])
+def test_an_unfinished_stage_starts_again_with_an_input_that_was_put_right(tmp_path, now):
+    """Nothing of the earlier run is kept; the directory is the new input's from then on."""
+    open_stage(tmp_path, "extract", CONFIG, BLOCKED)
+    finish_part(tmp_path, "part", part(tmp_path, b"one"))
+    assert not open_stage(tmp_path, "extract", CONFIG, now)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["progress", "stage.json"]
+    with pytest.raises(DataError, match=r"b\.txt was"):
+        open_stage(tmp_path, "extract", CONFIG, BLOCKED)
+
+
+def test_only_an_input_that_was_put_right_lets_a_stage_start_again(tmp_path):
+    """A complete stage is refused by the input's name, as is another change beside, or another option."""
+    open_stage(tmp_path, "extract", CONFIG, BLOCKED)
+    now = INPUTS | {"b.txt": "7 bytes"}
+    for config, inputs in ((CONFIG, now | {"a.txt": "11 bytes"}), (CONFIG | {"seed": 2}, now)):
+        with pytest.raises(DataError, match="was made with another configuration or input"):
+            open_stage(tmp_path, "extract", config, inputs)
+    publish(tmp_path)
+    with pytest.raises(DataError, match=r'b\.txt was "cannot be read: no permission", is "7 bytes"\. Give'):
+        open_stage(tmp_path, "extract", CONFIG, now)
+    assert open_stage(tmp_path, "extract", CONFIG, BLOCKED)
 
 
 def test_a_directory_of_others_is_refused(tmp_path):

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import logging
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +13,8 @@ from preprocessing.filters import FilterConfig
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.workers import SerialExecutor
+
+LINES = b'{"text": "A good document. It has two sentences."}\n'
 
 
 def run(out, source, **options):
@@ -21,6 +26,14 @@ def run(out, source, **options):
 def sentences(corpus):
     """All documents of all partitions, as sets of their sentences in order."""
     return sorted(tuple(document) for p in range(len(corpus.partitioning)) for document in corpus.read(p).to_pylist())
+
+
+def write(folder, files):
+    """A directory of these files."""
+    folder.mkdir()
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    return folder
 
 
 def test_every_document_lies_in_one_partition(tmp_path, corpus):
@@ -100,13 +113,53 @@ def test_a_changed_input_is_noticed(tmp_path, corpus):
         run(tmp_path / "out", f"jsonl:{corpus}")
 
 
+def test_what_is_left_out_of_a_directory_is_told(tmp_path, caplog):
+    """On the screen before the work begins, and in the report with counts and names; it changes no document."""
+    write(tmp_path / "in", {"a.jsonl": LINES * 50, "b.csv": b"x" * 100, "SHA256SUMS": b"x", "c.jsonl.part": b"x"})
+    with caplog.at_level(logging.INFO, "preprocessing"):
+        corpus = run(tmp_path / "out", f"jsonl:{tmp_path / 'in'}")
+    told = [record for record in caplog.records if "3 left out" in record.getMessage()]
+    assert told[0].levelno == logging.WARNING and told[0] is caplog.records[0]
+    assert "in: 1 file read, 3 left out\n  .csv, which jsonl does not read: 1 (b.csv)\n" in told[0].getMessage()
+    (files,) = json.loads((tmp_path / "out" / "report.json").read_text())["files"].values()
+    assert (files["read"], files["lost_bytes"]) == (1, 101)
+    assert files["first"] == {
+        ".csv, which jsonl does not read": ["b.csv"],
+        "checksum or signature": ["SHA256SUMS"],
+        "unfinished download (run it again)": ["c.jsonl.part"],
+    }
+    assert sentences(corpus) == sentences(run(tmp_path / "alone", f"jsonl:{tmp_path / 'in' / 'a.jsonl'}"))
+
+
+@pytest.mark.parametrize("pack", ["directory", "zip", "tar"])
+def test_too_much_left_out_publishes_nothing_until_it_is_allowed(tmp_path, pack):
+    """More than max_left_out_share of the bytes of a directory or an archive."""
+    files = {"a.txt": b"A sentence.\n\nAnother one.\n", "b.pdf": b"x" * 60, "c.jpg": b"x" * 999}
+    source = write(tmp_path / "in", files)
+    if pack != "directory":
+        source = Path(shutil.make_archive(str(tmp_path / "packed"), pack, source))
+    share = len(files["b.pdf"]) / (len(files["a.txt"]) + len(files["b.pdf"]))
+    with pytest.raises(DataError, match=rf"{share:.0%} of the bytes are in files that are not read, .*b\.pdf"):
+        run(tmp_path / "out", f"books:{source}")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    run(tmp_path / "out", f"books:{source}", max_left_out_share=share)
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["documents"] == 1
+    ((place, files),) = report["files"].items()
+    assert place.endswith(str(source)) and (files["read"], files["lost_bytes"]) == (1, 60)
+    assert files["left_out"] == {".pdf, which books does not read": 1, "picture, sound, style or program": 1}
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"sources": []}, "sources is empty"),
         ({"heldout_share": 1.0}, "heldout_share is 1.0, must be at least 0 and below 1"),
         ({"max_bad_share": 5}, "max_bad_share is 5, .* not percent"),
-        ({"split_mb": 0}, "split_mb is 0, must be above 0"),
+        ({"max_left_out_share": 50}, "max_left_out_share is 50, must be 0 to 1: it is a share"),
+        ({"split_mb": 0}, "split_mb is 0, must be at least 0.0001"),
+        ({"split_mb": float("inf")}, "split_mb is inf, must be .* at most 1000"),
+        ({"partition_mb": float("nan")}, "partition_mb is nan"),
         ({"max_sentence_chars": 0}, "max_sentence_chars is 0"),
         ({"partition_mb": 5000}, "partition_mb is 5000, .* at most 1000"),
     ],

@@ -78,6 +78,15 @@ def test_a_language_that_is_given_holds_and_a_dump_that_contradicts_it_is_told(t
         run(tmp_path / "out", source)
 
 
+def test_a_dump_that_says_no_language_is_told(tmp_path, caplog):
+    """It is read as English, as other text is."""
+    caplog.set_level("INFO")
+    source = write_dump(tmp_path / "a.xml.bz2", "x-none", ENGLISH)
+    corpus, _ = run(tmp_path / "out", source)
+    assert [file.language for file in corpus.files] == ["en"]
+    assert f"{source}: a dump says no language, it is read as en; give --language" in caplog.text
+
+
 def test_given_and_taken_language_are_one_corpus(tmp_path):
     """Whoever says what the dump says continues the same directory."""
     source = write_dump(tmp_path / "de.xml.bz2", "de", GERMAN)

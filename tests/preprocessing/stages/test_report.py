@@ -6,6 +6,7 @@ import pytest
 
 from preprocessing.documents import BROKEN_JSON, DAMAGED_DUMP, NOT_UTF8, BadRecord
 from preprocessing.errors import DataError
+from preprocessing.inputs import FileCounts, FoundFile
 from preprocessing.sources.records import plan_jsonl
 from preprocessing.stages.report import Tally
 
@@ -49,6 +50,22 @@ def test_too_many_bad_records_are_an_error():
         tally.check(0.09)
 
 
+def test_one_bad_record_of_many_is_no_error():
+    """One of 50 books is 2 %, and no reason to stop; one of a few is, two are, and a share of 0 allows none."""
+    tally_of(50, 49, [BadRecord(NOT_UTF8, 0, "byte 7")]).check(0.01)
+    for records, bad, share in ((19, 1, 0.01), (50, 2, 0.01), (50, 1, 0)):
+        with pytest.raises(DataError, match="records are bad, more than max_bad_share"):
+            tally_of(records, records - bad, [BadRecord(NOT_UTF8, 0, "byte 7")] * bad).check(share)
+
+
+def test_a_higher_limit_is_only_advised_where_it_helps():
+    """Where every record is bad, no limit below 1 lets the job pass."""
+    with pytest.raises(DataError, match="correct the input, or raise --max_bad_share"):
+        tally_of(10, 5, [BadRecord(NOT_UTF8, 0, "x")] * 5).check(0.01)
+    with pytest.raises(DataError, match=r"correct the input\n"):
+        tally_of(5, 0, [BadRecord(NOT_UTF8, 0, "x")] * 5).check(0.01)
+
+
 def test_text_lost_to_damage_counts_by_its_bytes():
     """One bad record of a thousand may have cost half of the input: the error says how much, and how to go on."""
     tally = tally_of(1000, 999, [BadRecord(DAMAGED_DUMP, 0, "cut", lost_bytes=500_000)])
@@ -58,6 +75,20 @@ def test_text_lost_to_damage_counts_by_its_bytes():
     with pytest.raises(DataError, match=rf"about 50\.0% of the input could not be read, .* = 0\.4 allows; {remedy}"):
         tally.check(0.4)
     assert "about 0.5 of 1.0 MB could not be read" in tally.text()
+
+
+def test_files_of_an_archive_in_several_splits_add_up():
+    """They are shown under the archive's name, and too many left out are an error."""
+    tally = tally_of(3, 3, [])
+    for number in range(2):
+        counts = FileCounts()
+        counts.add(FoundFile(f"{number}.txt", 10))
+        counts.add(FoundFile(f"{number}.pdf", 20, "PDF", lost=True))
+        tally.add_files("a.zip", counts.to_dict())
+    assert "  a.zip: 2 files read, 2 left out\n    PDF: 2 (0.pdf, 1.pdf)" in tally.text()
+    tally.check(0.1, 0.7)
+    with pytest.raises(DataError, match=r"a\.zip: 67% of the bytes .* left out: PDF: 2"):
+        tally.check(0.1, 0.6)
 
 
 def test_no_document_is_an_error():

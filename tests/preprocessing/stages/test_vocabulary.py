@@ -1,5 +1,7 @@
 """Laws of preprocessing/stages/vocabulary.py."""
 
+import json
+
 import pytest
 
 from preprocessing.errors import DataError
@@ -7,6 +9,7 @@ from preprocessing.files import read_json, sha256_file
 from preprocessing.filters import FilterConfig
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
+from preprocessing.tokenizer.normalization import settings_of
 from preprocessing.tokenizer.registry import KINDS, special_id
 from preprocessing.tokenizer.saving import load_tokenizer, tokenizer_files
 from preprocessing.tokenizer.wordpiece import SPECIAL_TOKENS, read_vocabulary
@@ -68,7 +71,7 @@ def test_an_altered_vocabulary_is_noticed(tmp_path):
 
 def test_a_missing_vocabulary_and_silly_options_are_refused(tmp_path):
     """The messages name path or field."""
-    with pytest.raises(DataError, match="none: no such file or directory; --vocab takes"):
+    with pytest.raises(DataError, match=r"--vocab = .*none: no such file or directory; give a vocab"):
         prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "none"), tmp_path)
     with pytest.raises(ValueError, match="vocab_size is 50, must be at least 100"):
         TokenizerConfig(vocab_size=50)
@@ -94,3 +97,78 @@ def test_other_kinds_are_trained_and_given_too(tmp_path, corpus, kind):
     assert content(tmp_path / "given") == content(tmp_path / "trained")
     with pytest.raises(DataError, match=f"is of kind {kind}, but kind is wordpiece"):
         prepare_tokenizer(tmp_path / "other", TokenizerConfig(tmp_path / "trained", kind="wordpiece"), tmp_path)
+
+
+def extracted(folder, texts, **config):
+    """A documents directory of these texts."""
+    write_jsonl = folder / "in.jsonl"
+    write_jsonl.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    config = ExtractConfig([f"jsonl:{write_jsonl}"], heldout_share=0, **config)
+    extract(folder / "documents", config, FilterConfig(), SerialExecutor())
+    return folder / "documents"
+
+
+@pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
+def test_marks_that_spell_are_kept_by_default_and_it_is_told(tmp_path, caplog, kind):
+    """Hindi keeps its vowel signs though text is lower-cased; an option removes them, with a warning."""
+    documents = extracted(tmp_path, [f"मैं {number} घर में हूँ, और वह नहीं। Rome." for number in range(200)])
+    caplog.set_level("INFO")
+    prepare_tokenizer(tmp_path / "kept", TokenizerConfig(kind=kind, vocab_size=100), documents)
+    assert settings_of(load_tokenizer(tmp_path / "kept")).strip_accents is False
+    assert "accents and marks are kept: " in caplog.text and "the normalizer removes" not in caplog.text
+    caplog.clear()
+    prepare_tokenizer(tmp_path / "gone", TokenizerConfig(kind=kind, vocab_size=100, strip_accents=True), documents)
+    assert settings_of(load_tokenizer(tmp_path / "gone")).strip_accents is True
+    assert "the normalizer removes" in caplog.text
+    (note,) = [note for note in read_json(tmp_path / "gone" / "report.json")["notes"] if "removes" in note]
+    assert "U+0902 -> nothing" in note
+
+
+def test_a_missed_size_is_told_and_reported(tmp_path, caplog):
+    """On the screen and in report.json; so is a coverage that has no room."""
+    text = " ".join(chr(0x4E00 + number) for number in range(400))
+    documents = extracted(tmp_path, [text, *("中 丁" for _ in range(50))])
+    caplog.set_level("INFO")
+    prepare_tokenizer(tmp_path / "all", TokenizerConfig(vocab_size=30_522), documents)
+    assert "405 tokens, fewer than vocab_size = 30,522" in caplog.text and "each Chinese one is a word" in caplog.text
+    assert read_json(tmp_path / "all" / "report.json")["known_characters"] == 400
+    prepare_tokenizer(tmp_path / "few", TokenizerConfig(vocab_size=105), documents)
+    report = read_json(tmp_path / "few" / "report.json")
+    assert report["known_characters"] == 100 and 0.2 < report["covered_share"] < 0.3
+    assert "has room for 100 of the text's 400 characters" in report["notes"][0]
+
+
+def test_a_given_vocabulary_is_tried_on_the_documents(tmp_path, caplog):
+    """What its normalizer removes is told as soon as there is text."""
+    documents = extracted(tmp_path, ["がががが あ. Good."] * 3)
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, "か", "あ"]) + "\n")
+    prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "vocab.txt"), documents)
+    assert "が -> か" in caplog.text
+
+
+def test_a_given_vocabulary_must_have_the_size_that_is_asked_for(tmp_path):
+    """Else the option would be ignored; so would those of training."""
+    (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, *(f"a{number}" for number in range(100))]) + "\n")
+    with pytest.raises(DataError, match=r"vocab\.txt: has 105 tokens, but vocab_size is 200"):
+        prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "vocab.txt", vocab_size=200), tmp_path)
+    prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "vocab.txt", vocab_size=105), tmp_path)
+    for option in ({"character_coverage": 0.9}, {"train_mb": 5}):
+        with pytest.raises(ValueError, match=f"{next(iter(option))} is .*, but vocab gives a vocabulary"):
+            TokenizerConfig(tmp_path / "vocab.txt", **option)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"train_mb": float("nan")}, "train_mb is nan"),
+        ({"character_coverage": 0.0}, "character_coverage is 0.0, must be above 0"),
+        ({"character_coverage": 99.95}, "must be above 0 and at most 1: a share"),
+        ({"kind": "wordpeice"}, "did you mean 'wordpiece'"),
+        ({"kind": "bytelevel_bpe", "strip_accents": True}, "strip_accents is True, but bytelevel_bpe"),
+        ({"kind": "bytelevel_bpe", "character_coverage": 0.9}, "character_coverage is 0.9, but bytelevel_bpe"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(options, message):
+    """Each with its rule."""
+    with pytest.raises(ValueError, match=message):
+        TokenizerConfig(**options)

@@ -7,8 +7,10 @@ import pytest
 
 from preprocessing.errors import DataError
 from preprocessing.tokenizer.encoding import encode
+from preprocessing.tokenizer.given import read_tokenizer
+from preprocessing.tokenizer.normalization import settings_of
 from preprocessing.tokenizer.registry import KINDS
-from preprocessing.tokenizer.saving import load_tokenizer, lower_cases, read_tokenizer, save_tokenizer
+from preprocessing.tokenizer.saving import load_tokenizer, save_tokenizer
 
 TEXT = pa.array(["the cat sat on the mat", "a café in Rome"] * 20)
 
@@ -22,7 +24,7 @@ def test_a_saved_tokenizer_is_read_back(tmp_path, name):
     again = read_tokenizer(tmp_path, None)
     assert again.to_str() == tokenizer.to_str()
     assert encode(again, TEXT).equals(encode(tokenizer, TEXT))
-    assert lower_cases(again) == kind.lower_case
+    assert settings_of(again).lower_case == kind.lower_case
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     save_tokenizer(again, tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -47,5 +49,5 @@ def test_another_kind_of_tokenizer_is_refused(tmp_path):
         load_tokenizer(tmp_path)
     with pytest.raises(DataError, match=r"tokenizer\.json: missing"):
         load_tokenizer(tmp_path / "none")
-    with pytest.raises(DataError, match=r"none: no such file or directory; --vocab takes a vocab\.txt"):
+    with pytest.raises(DataError, match=r"--vocab = .*none: no such file or directory; give a vocab\.txt"):
         read_tokenizer(tmp_path / "none", None)

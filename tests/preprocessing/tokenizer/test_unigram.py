@@ -10,7 +10,7 @@ import transformers
 from preprocessing.errors import DataError
 from preprocessing.tokenizer.encoding import encode
 from preprocessing.tokenizer.saving import load_tokenizer, save_tokenizer
-from preprocessing.tokenizer.unigram import SPECIAL_TOKENS, USER_SYMBOLS, lower_cases, read_model, train
+from preprocessing.tokenizer.unigram import SPECIAL_TOKENS, USER_SYMBOLS, lower_cases, read_model, strips_accents, train
 
 
 def albert_ids(processor, text, lower_case):
@@ -76,7 +76,10 @@ def test_a_trained_model_has_albert_s_symbols():
 
 def test_too_small_a_vocabulary_is_refused():
     """With its size and what the trainer says."""
-    with pytest.raises(DataError, match="vocab_size is 100: SentencePiece finds no such model"):
+    with pytest.raises(
+        DataError,
+        match=r"vocab_size is 100, but characters and special tokens alone are \d+: raise --vocab_size",
+    ):
         train([pa.array(["".join(map(chr, range(0x4E00, 0x4E00 + 500)))])], 100, True)
 
 
@@ -86,3 +89,18 @@ def test_a_file_that_is_no_model_is_refused(tmp_path, content):
     (tmp_path / "a.model").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.model: "):
         read_model(tmp_path / "a.model", True)
+
+
+def test_the_coverage_decides_which_characters_are_unknown():
+    """Each character of the text with 1, the frequent ones with less."""
+    text = pa.array(["a cat sat on a mat", "the cat ate the rat"] * 100 + ["ж"])
+    known = [train([text], 100, True, None, coverage).token_to_id("ж") is not None for coverage in (1.0, 0.99)]
+    assert known == [True, False]
+
+
+def test_accents_stay_where_they_are_to_stay():
+    """Text may be lower-cased without losing its marks; both are kept on disk."""
+    text = pa.array(["Та кошка мой друг", "Й ё Ё"] * 100)
+    kept, gone = train([text], 100, True, False), train([text], 100, True)
+    assert kept.normalizer.normalize_str("Й Ё") == "й ё" and gone.normalizer.normalize_str("Й Ё") == "и е"
+    assert strips_accents(gone) and not strips_accents(kept) and lower_cases(kept)

@@ -3,6 +3,7 @@
 import gzip
 import json
 from pathlib import Path
+from random import Random
 
 import pyarrow as pa
 import pytest
@@ -12,6 +13,8 @@ from hypothesis import strategies as st
 
 from preprocessing.errors import DataError
 from preprocessing.tokenizer.encoding import encode
+from preprocessing.tokenizer.normalization import Settings, settings_of
+from preprocessing.tokenizer.registry import size_of
 from preprocessing.tokenizer.saving import load_tokenizer, save_tokenizer
 from preprocessing.tokenizer.wordpiece import (
     SPECIAL_TOKENS,
@@ -91,13 +94,46 @@ def test_ids_equal_those_of_transformers_on_wikipedia(tmp_path, cased):
     assert encode(make_tokenizer(read_vocabulary(path), not cased), pa.array(lines)).to_pylist() == expected
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_byte_order_mark_is_no_part_of_the_first_token(tmp_path, encoding):
+    """Editors on Windows write it, with their line ends."""
+    (tmp_path / "vocab.txt").write_bytes("".join(f"{token}\r\n" for token in [*SPECIAL, "é"]).encode(encoding))
+    assert read_vocabulary(tmp_path / "vocab.txt") == [*SPECIAL, "é"]
+
+
 def test_training_merges_what_is_frequent():
     """The most frequent words become tokens, characters beyond the limit do not."""
     sentences = pa.array(["hello world"] * 50 + ["hexagon"] * 2 + ["q"])
-    tokens = train_vocabulary([sentences], 40, 11, lower_case=True)
+    tokens = train_vocabulary([sentences], 40, 0.99, lower_case=True)
     assert {"hello", "world"} <= set(tokens)
-    assert "q" not in tokens and "##x" in tokens
+    assert "q" not in tokens and "##x" not in tokens
     assert make_tokenizer(tokens, True).encode("HELLO q", add_special_tokens=False).tokens == ["hello", "[UNK]"]
+
+
+def chinese(number, seed=0):
+    """Sentences of 30 characters, drawn from as many as `number`, the first ones far more often."""
+    random = Random(seed)
+    return ["".join(chr(0x4E00 + int(number * random.random() ** 3)) for _ in range(30)) for _ in range(4000)]
+
+
+def test_the_alphabet_follows_the_size_and_the_coverage():
+    """Of 3,000 Chinese characters all have tokens where there is room; otherwise the most frequent, as many as fit."""
+    text = [pa.array(chinese(3000))]
+    distinct = len(set("".join(text[0].to_pylist())))
+    assert distinct > 2500
+    assert len(train_vocabulary(text, 30_522, 1.0, lower_case=True)) == distinct + 5
+    common = train_vocabulary(text, 30_522, 0.9, lower_case=True)
+    known = sum(character in common for sentence in text[0].to_pylist() for character in sentence)
+    assert 0.9 <= known / (4000 * 30) < 0.999 and 2034 <= len(common) < distinct
+    few = train_vocabulary(text, 1005, 0.9995, lower_case=True)
+    assert len(few) == 1005 and {chr(0x4E00 + number) for number in range(50)} <= set(few)
+
+
+def test_rare_characters_keep_their_tokens_while_they_are_cheap():
+    """A fifteenth of the vocabulary: English is covered by few characters, and its foreign names by more."""
+    text = [pa.array(["the cat sat on the mat"] * 10_000 + ["ж"])]
+    assert "ж" in train_vocabulary(text, 1000, 0.9, lower_case=True)
+    assert "ж" not in train_vocabulary(text, 100, 0.9, lower_case=True)
 
 
 @pytest.mark.parametrize(
@@ -105,11 +141,53 @@ def test_training_merges_what_is_frequent():
     [
         (["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a"], r"vocab\.txt: lacks \[MASK\]"),
         ([*SPECIAL, "a", "", "b"], r"vocab\.txt:7: empty line"),
-        ([*SPECIAL, "a", "b", "a"], r"vocab\.txt:8: 'a' stands already on line 6"),
     ],
 )
 def test_a_vocabulary_that_is_none_is_refused_with_its_place(tmp_path, lines, message):
-    """A missing special token, an empty line and a repeated token are named."""
+    """A missing special token and an empty line are named."""
     (tmp_path / "vocab.txt").write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=message):
         read_vocabulary(tmp_path / "vocab.txt")
+
+
+ODD = ["\u2028", "\u3000", "\x85", "\x1c", "\u00a0", "\u200b", "a", "b", "中", "a", "e ", "##b", "\u00a0c", "b"]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_lines_are_read_as_transformers_reads_them(tmp_path, end):
+    """White space alone is a token, blanks at the end of a line are none, and of equal tokens the last one counts."""
+    path = tmp_path / "vocab.txt"
+    path.write_bytes(end.join([*SPECIAL, *ODD, ""]).encode())
+    tokenizer = make_tokenizer(read_vocabulary(path), lower_case=True)
+    ids = tokenizer.get_vocab()
+    assert [ids[token] for token in ("\u2028", "\x1c", "a", "b", "e", "##b")] == [5, 8, 14, 18, 15, 16]
+    assert size_of(tokenizer) == len(SPECIAL) + len(ODD)
+    reference = transformers.BertTokenizer.from_pretrained(tmp_path)
+    texts = ["a b ab", "中a\u3000b", "e\x85a", "c \u2028 a\x1cb", "\u00a0c abb e"]
+    assert encode(tokenizer, pa.array(texts)).to_pylist() == reference(texts, add_special_tokens=False)["input_ids"]
+
+
+def test_ids_of_no_token_survive_saving(tmp_path):
+    """A repeated token leaves a hole: what is saved has the same ids, for us and for transformers."""
+    tokenizer = make_tokenizer([*SPECIAL, "a", "[duplicate7]", "b", "a", "b"], lower_case=True)
+    save_tokenizer(tokenizer, tmp_path)
+    assert read_vocabulary(tmp_path / "vocab.txt") == [
+        *SPECIAL, "[duplicate5]", "[duplicate7]", "[[duplicate7]]", "a", "b",
+    ]  # fmt: skip
+    again = load_tokenizer(tmp_path)
+    assert size_of(again) == 10 and encode(again, pa.array(["a b"])).to_pylist() == [[8, 9]]
+    assert transformers.AutoTokenizer.from_pretrained(tmp_path)("a b", add_special_tokens=False)["input_ids"] == [8, 9]
+
+
+@pytest.mark.parametrize(("lower_case", "strip_accents"), [(True, False), (False, True), (True, True), (False, False)])
+def test_accents_are_kept_as_transformers_keeps_them(tmp_path, lower_case, strip_accents):
+    """The setting is saved: vowel signs and voicing marks stay, or go, here and there alike."""
+    tokens = [*SPECIAL, "में", "म", "が", "か", "é", "e", "É", "E", "다"]
+    tokenizer = make_tokenizer(tokens, lower_case, strip_accents)
+    save_tokenizer(tokenizer, tmp_path)
+    texts = ["में", "が", "É é", "다"]
+    ids = encode(tokenizer, pa.array(texts)).to_pylist()
+    assert ids[:2] == ([[6], [8]] if strip_accents else [[5], [7]])
+    for loaded in (transformers.AutoTokenizer, transformers.BertTokenizer):
+        assert loaded.from_pretrained(tmp_path)(texts, add_special_tokens=False)["input_ids"] == ids
+    assert settings_of(load_tokenizer(tmp_path)) == Settings(lower_case, strip_accents)

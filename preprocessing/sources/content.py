@@ -1,0 +1,118 @@
+"""What a file's bytes are, whatever its name says: a book's text, HTML, or content that no book is made of.
+
+Downloads end in error pages, archives and pointers that carry the name of the book asked for. Signatures are those of
+the formats' specifications; HTML is told by its first tag, or by tags all over the text.
+"""
+
+import json
+import re
+from typing import Any
+
+_SIGNATURES = (
+    (b"PK\x03\x04", "a zip file, as EPUB and Word files are"),
+    (b"%PDF-", "a PDF file"),
+    (b"{\\rtf", "an RTF file"),
+    (b"\xd0\xcf\x11\xe0", "an old Word file"),
+    (b"\x1f\x8b", "a gzip file"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ\0", "an xz file"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z file"),
+    (b"Rar!", "a RAR file"),
+    (b"AT&TFORM", "a DjVu file"),
+    (b"%!PS", "a PostScript file"),
+    (b"\x89PNG", "a picture"),
+    (b"\xff\xd8\xff", "a picture"),
+    (b"GIF8", "a picture"),
+    (b"ARROW1", "an Arrow file"),
+    (b"PAR1", "a Parquet file"),
+    (b"SQLite format 3", "an SQLite database"),
+    (b"version https://git-lfs.github.com/spec/", "a Git LFS pointer"),
+)
+_MOBI = slice(60, 68)
+_FEW, _BINARY_SHARE = 4, 1 / 200
+"""Number and share of control characters above which bytes are no text; a text may hold some, such as a final ^Z."""
+_CONTROL = bytes({*range(32), 127} - set(b"\t\n\v\f\r\x1b"))
+_HEAD = 20_000
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+_PREFIX = r"\s*(?:<\?xml\b[^>]{0,300}>\s*|<!--(?:[^-]|-(?!->)){0,5000}-->\s*)*"
+_HTML = re.compile(rf"{_PREFIX}<(?:!doctype\s+html|(?:html|head|body|title|script)\b)", re.IGNORECASE)
+_XML = re.compile(r"\s*<(?:\?xml\b|!doctype\b)", re.IGNORECASE)
+_TAG = re.compile(r"</(?:p|td|tr|li|div|h\d)>|<(?:br|hr|p|li|tr)\s*/?>", re.IGNORECASE)
+"""Tags of blocks; plain text has `<i>` in it at times."""
+_TAGS, _TAG_SHARE = 10, 1 / 400
+_TITLE = re.compile(r"<(title|h1)\b[^>]{0,300}>(.{0,300}?)</\1", re.IGNORECASE | re.DOTALL)
+_ERROR = re.compile(
+    r"\b(?:[45]\d\d|not found|forbidden|access denied|error|unavailable|moved permanently|redirect(?:ing|ed)?|log ?in|"
+    r"bad (?:request|gateway)|time-?out|just a moment|attention required|captcha|too many requests|sign ?in)\b",
+    re.IGNORECASE,
+)
+_MIN_BOOK, _MAX_ERROR = 2_000, 20_000
+"""Characters of the text of an HTML file: one with fewer is no book, and one with more is no error page."""
+
+
+def foreign_content(data: bytes) -> str | None:
+    """What bytes hold that are no text, for people; None where they may be text.
+
+    Args:
+        data: of a file that should be text.
+    """
+    for signature, name in _SIGNATURES:
+        if data.startswith(signature):
+            return name
+    if data[_MOBI] in (b"BOOKMOBI", b"TEXtREAd"):
+        return "a Mobipocket (Kindle) file"
+    if data.startswith(_UTF16):
+        return None
+    head = data[:_HEAD]
+    if len(head) - len(head.translate(None, _CONTROL)) > max(_FEW, len(head) * _BINARY_SHARE):
+        return "binary data"
+    return _structured(data.lstrip(b"\xef\xbb\xbf \t\r\n"))
+
+
+def _structured(data: bytes) -> str | None:
+    """`JSON` or `XML`, if that is what the bytes are."""
+    if data[:1] in (b"{", b"["):
+        first = data.partition(b"\n")[0]
+        return "JSON, which jsonl: reads" if _is_json(first, dict) or _is_json(data, dict | list) else None
+    head = data[:_HEAD].decode("latin-1")
+    return "XML" if _XML.match(head) and not _HTML.match(head) else None
+
+
+def _is_json(data: bytes, kind: Any) -> bool:
+    try:
+        return isinstance(json.loads(data), kind) and len(data) > 2
+    except (ValueError, RecursionError):
+        return False
+
+
+def is_html(text: str, *, anywhere: bool) -> bool:
+    """Whether a text is an HTML file.
+
+    Args:
+        text: of the file.
+        anywhere: whether tags all over a text that begins otherwise make it one, too; Markdown may hold them.
+    """
+    if _HTML.match(text[:_HEAD].lstrip("\ufeff")):
+        return True
+    head = text[:_HEAD] if anywhere else ""
+    tags = len(_TAG.findall(head))
+    return tags >= _TAGS and tags > len(head) * _TAG_SHARE
+
+
+def html_fault(html: str, text: str) -> str | None:
+    """Why an HTML file is no book, for people; None for a book.
+
+    Args:
+        html: the file.
+        text: what it shows.
+    """
+    titles = [" ".join(title.split()) for _, title in _TITLE.findall(html[:_HEAD])]
+    error = next((title for title in titles if _ERROR.search(title)), None)
+    size = sum(not character.isspace() for character in text)
+    if error is not None and size < _MAX_ERROR:
+        return f"an HTML page, {error[:80]!r}; fetch the book again"
+    if size < _MIN_BOOK:
+        return f"an HTML page with {size:,} characters of text; fetch the book again"
+    return None

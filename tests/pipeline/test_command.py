@@ -1,0 +1,31 @@
+"""How the entry points end: status, and one reason on the terminal."""
+
+import os
+
+import pytest
+from attempts import enter
+from ranks import ended, start_ranks
+
+
+def enter_with(arguments):
+    """The entry point of training, with other arguments on each rank."""
+    enter(arguments[int(os.environ["RANK"])])
+
+
+GOOD = ["--recipe", "pipeline/recipes/demo.toml"]
+CASES = {
+    "on all ranks": ([["--nonsense", "1"]] * 2, 2, "nonsense"),
+    "on rank 1 alone": ([GOOD, ["--recipe", "/nowhere.toml"]], 1, "--recipe /nowhere.toml: no such file"),
+    "on rank 0 alone": ([["--recipe", "/nowhere.toml"], GOOD], 1, "--recipe /nowhere.toml: no such file"),
+    "a monitor": ([[*GOOD, "--engine.deepspeed", "wandb.json"]] * 2, 1, "engine.deepspeed = wandb.json"),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_mistake_is_told_once_whichever_rank_meets_it(tmp_path, name):
+    """All ranks end with its status, whichever of them a launcher asks; the reason has been printed by then."""
+    arguments, status, message = CASES[name]
+    processes = start_ranks(enter_with, 2, arguments, folder=tmp_path)
+    assert ended(processes, 120) == [status, status]
+    said = "".join((tmp_path / f"{rank}.log").read_text() for rank in (0, 1))
+    assert said.count("error: ") == said.count("\n") == 1 and message in said, said

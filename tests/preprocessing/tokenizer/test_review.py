@@ -1,0 +1,42 @@
+"""Laws of preprocessing/tokenizer/review.py."""
+
+from preprocessing.tokenizer.review import Review, kept_marks
+from preprocessing.tokenizer.wordpiece import SPECIAL_TOKENS, make_tokenizer
+
+SPECIAL = list(SPECIAL_TOKENS.values())
+
+
+def test_a_fitting_tokenizer_needs_no_words():
+    """All characters known, few removed, the size as wanted."""
+    review = Review.of(make_tokenizer([*SPECIAL, "a", "b"], True), {"a": 1000, "b": 500, "á": 2})
+    assert review.warnings() == [] and review.shortfalls(7, 1.0) == []
+    assert (review.vocab_size, review.known_characters, review.covered_share) == (7, 2, 1.0)
+
+
+def test_what_a_vocabulary_is_short_of_is_told():
+    """The size that was missed, and the characters that had no room."""
+    review = Review.of(make_tokenizer([*SPECIAL, "a"], True), {"a": 90, "b": 8, "c": 2})
+    size, coverage = review.shortfalls(30_522, 0.9995)
+    assert size.startswith("6 tokens, fewer than vocab_size = 30,522: each word of the text is one token already")
+    assert "has room for 1 of the text's 3 characters, 90.00% of the text" in coverage
+    assert "character_coverage is 99.950%; words with others (b c) are unknown" in coverage
+    assert review.shortfalls(6, None) == []
+
+
+def test_a_removed_share_is_told():
+    """With what goes, and the option that keeps it."""
+    (note,) = Review.of(make_tokenizer([*SPECIAL, "か", "a"], True), {"が": 5, "a": 95}).warnings()
+    assert note.startswith("the normalizer removes 5.0% of the text's characters") and "(が -> か)" in note
+    assert "--strip_accents false" in note
+
+
+def test_an_empty_text_says_nothing():
+    """A given vocabulary may come before any document."""
+    assert Review.of(make_tokenizer(SPECIAL, True), {}).warnings() == []
+
+
+def test_kept_marks_name_the_most_frequent():
+    """With their share."""
+    assert kept_marks({"が": 3, "ぎ": 1, "a": 96}).startswith(
+        "accents and marks are kept: 4.0% of the characters have some that are part of the spelling (が ぎ)"
+    )

@@ -1,0 +1,142 @@
+"""What slurm/submit.sh would submit; it needs no Slurm for that."""
+
+import os
+import shlex
+import subprocess
+import sys
+
+import pytest
+from ranks import ROOT
+
+
+def submit(*options, **site):
+    """A dry run: status, jobs as (options of sbatch by name, script and its arguments), standard error."""
+    unset = {name: value for name, value in os.environ.items() if not name.startswith("SITE_")}
+    environment = unset | {"SITE_VENV": sys.prefix} | site
+    command = ["slurm/submit.sh", "--dry-run", *options]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    return done.returncode, [job(line) for line in done.stdout.splitlines()], done.stderr
+
+
+def job(line):
+    """One printed line; of an option that is given twice, the last one counts, as for sbatch."""
+    words = shlex.split(line)
+    assert words[:2] == ["sbatch", "--parsable"]
+    words, options = words[2:], {}
+    while words[0].startswith("--"):
+        with_value = len(words) > 1 and not words[1].startswith("--")
+        options[words[0]] = words[1] if with_value else ""
+        words = words[1 + with_value :]
+    return options, words
+
+
+def test_sizes_signal_and_dependencies_of_the_chain():
+    """In order, each after the one before it."""
+    site = {"SITE_ACCOUNT": "lab", "SITE_SAVE_SECONDS": "120"}
+    options = ["--nodes", "16", "--time", "1-0", "--data", "run --out data --sources file:x"]
+    status, ((data, command), (first, phase1), (second, _), (_, export)), _ = submit(*options, **site)
+    assert status == 0 and data["--account"] == "lab"
+    assert command == ["slurm/preprocess.sbatch", "run", "--out", "data", "--sources", "file:x"]
+    sizes = {"--nodes": "16", "--ntasks-per-node": "8", "--gpus-per-node": "8", "--cpus-per-task": "4"}
+    assert first.items() >= (sizes | {"--time": "1-0", "--signal": "B:USR1@120"}).items()
+    assert phase1 == ["slurm/pretrain.sbatch", "pipeline/recipes/bert_large_phase1.toml"]
+    assert second["--dependency"] == "afterok:$bert_large_phase1" and second["--kill-on-invalid-dep"] == "yes"
+    assert export == ["slurm/convert.sbatch", "runs/bert_large_phase2", "models/bert_large_phase2"]
+
+
+def test_jobs_without_a_gpu_have_a_partition_of_their_own():
+    """Preprocessing and export; without one, that of all jobs."""
+    options = ["--data", "run --out data"]
+    for site, expected in (
+        ({"SITE_PARTITION": "gpu", "SITE_DATA_PARTITION": "cpu"}, ["cpu", "gpu", "gpu", "cpu"]),
+        ({"SITE_PARTITION": "all"}, ["all"] * 4),
+        ({"SITE_DATA_PARTITION": "cpu"}, ["cpu", None, None, "cpu"]),
+    ):
+        assert [found.get("--partition") for found, _ in submit(*options, **site)[1]] == expected
+
+
+def test_cores_of_a_rank_and_of_a_preprocessing_task():
+    """Each as many as it uses, and what is added for one kind of job leaves the others alone."""
+    kinds = [*("--data", "run --out data"), *("--sbatch", "--qos long")]
+    kinds += [*("--train-sbatch", "--cpus-per-task 12 --comment 'two words'"), "--data-sbatch=--exclusive"]
+
+    def cores(*options, **site):
+        return [found.get("--cpus-per-task") for found, _ in submit(*options, **site)[1]]
+
+    assert cores(*kinds[:2]) == ["1", "4", "4", "4"]
+    assert cores(*kinds[:2], SITE_CPUS_PER_RANK="16") == ["1", "16", "16", "16"]
+    assert cores(*kinds[:2], SITE_CPUS_PER_RANK="") == ["1", None, None, None]
+    assert cores(*kinds) == ["1", "12", "12", "4"]
+    jobs = [found for found, _ in submit(*kinds)[1]]
+    assert [found["--qos"] for found in jobs] == ["long"] * 4
+    assert [found.get("--comment") for found in jobs] == [None, "two words", "two words", None]
+    assert ["--exclusive" in found for found in jobs] == [True, False, False, True]
+
+
+def test_gpus_of_a_type():
+    """As many ranks as GPUs."""
+    (_, _), (phase1, _), *_ = submit("--gpus-per-node", "a100:4", "--data", "run")[1]
+    assert phase1["--gpus-per-node"] == "a100:4" and phase1["--ntasks-per-node"] == "4"
+
+
+def test_values_after_an_equals_sign_and_words_in_quotes():
+    """As a shell's user writes them."""
+    data = """--data=run --sources "file:my books" jsonl:it\\'s --out=data"""
+    (_, command), (phase1, _), *_ = submit("--nodes=3", data)[1]
+    assert command == ["slurm/preprocess.sbatch", "run", "--sources", "file:my books", "jsonl:it's", "--out=data"]
+    assert phase1["--nodes"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "run"),
+    [
+        ("run_dir = 'runs/a'  # ours", "", "runs/a"),
+        ('run_dir="runs/a"', "--seed 3", "runs/a"),
+        ('"run_dir" = """runs/a"""', "", "runs/a"),
+        ("run_dir = 'runs/a'", "--run_dir runs/b", "runs/b"),
+        ("run_dir = 'runs/a'", "--run_dir='runs/b c'", "runs/b c"),
+        ("[data]\nsamples = 'x'", "--run_dir runs/b", "runs/b"),
+    ],
+)
+def test_the_exported_run_is_the_recipes(tmp_path, text, options, run):
+    """Any TOML, and options that override it."""
+    recipe = tmp_path / "my recipe.toml"
+    recipe.write_text(text)
+    _, jobs, errors = submit("--recipe", f"'{recipe}' {options}")
+    assert jobs[-1][1][:2] == ["slurm/convert.sbatch", run], errors
+
+
+WRONG = {
+    "error: nowhere.toml: no such file in": ["--recipe", "nowhere.toml"],
+    "error: fine-tune.sh: no such file in": ["--then", "fine-tune.sh x"],
+    "error: --nodes lacks its value": ["--nodes"],
+    "error: --nodes many: must be a number": ["--nodes", "many"],
+    "error: --gpus-per-node a100: must be a number, or TYPE:NUMBER": ["--gpus-per-node", "a100"],
+    "error: no such option: --node": ["--node=4"],
+    "error: recipe.toml is not an option": ["recipe.toml"],
+    "error: slurm exists": ["--export", "slurm"],
+    "error: --data-tasks 1: one rank hands out": ["--data-tasks", "1"],
+    "error: --data run 'x: No closing quotation": ["--data", "run 'x"],
+    "error: slurm/site.sh: Invalid statement": ["--recipe", "slurm/site.sh"],
+    "error: ds_configs/zero2_fp32.json: ": ["--recipe", "ds_configs/zero2_fp32.json"],
+}
+
+
+@pytest.mark.parametrize("message", WRONG)
+def test_what_is_wrong_is_named_before_anything_is_submitted(message):
+    """One line, status 2, no job."""
+    status, jobs, errors = submit(*WRONG[message])
+    assert (status, jobs) == (2, []) and errors.startswith(message) and errors.count("\n") == 1, errors
+
+
+def test_a_recipe_without_a_run_cannot_be_exported(tmp_path):
+    """Unless it is not to be."""
+    recipe = tmp_path / "bare.toml"
+    recipe.write_text("[data]\n")
+    assert submit("--recipe", str(recipe))[2].startswith(f"error: {recipe} has no run_dir")
+    assert submit("--recipe", str(recipe), "--no-export")[0] == 0
+
+
+def test_cores_must_be_a_number():
+    """A site's mistake is one line, too."""
+    assert submit(SITE_CPUS_PER_RANK="many")[2] == "error: SITE_CPUS_PER_RANK many: must be a number\n"
