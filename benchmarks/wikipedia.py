@@ -38,16 +38,16 @@ def main(dumps: list[Path]) -> None:
     print(f"{len(articles)} articles in {size:.1f} MB of XML; decompressing and parsing: {reading:.2f} s\n")
     print("| | MB/s of XML | words | " + " | ".join(f"`{text}`" for text in REMNANTS) + " | all | empty () | text |")
     print("|---" * (len(REMNANTS) + 6) + "|")
-    for name, extract in extractors(splits[0].dropped_namespaces).items():
+    for name, extract in extractors(splits[0].dropped_namespaces, splits[0].language).items():
         start = time.process_time()
         text = "\n".join(map(extract, articles))
         speed = size / (time.process_time() - start + reading)
         print(f"| {name} | {speed:.1f} | " + " | ".join(figures(text)) + " |")
 
 
-def extractors(dropped_namespaces: tuple[str, ...]) -> dict[str, Extractor]:
+def extractors(dropped_namespaces: tuple[str, ...], language: str) -> dict[str, Extractor]:
     """Functions from wikitext to text, by name; those of others where they are installed."""
-    found: dict[str, Extractor] = {"this": lambda text: to_prose(text, dropped_namespaces)}
+    found: dict[str, Extractor] = {"this": lambda text: to_prose(text, dropped_namespaces, language)}
     try:
         from wikiextractor.extract import Extractor as WikiExtractor
 

@@ -73,7 +73,9 @@ def _if(values: list[str], context: Context) -> str:
 
 def _ifeq(values: list[str], context: Context) -> str:
     first, second = values[0].strip(), _nth(values, 1)
-    return _nth(values, 2 if first == second or _number(first) == _number(second) != None else 3)  # noqa: E711
+    number = _number(first)
+    is_equal = first == second or (number is not None and number == _number(second))
+    return _nth(values, 2 if is_equal else 3)
 
 
 def _switch(values: list[str], context: Context) -> str:

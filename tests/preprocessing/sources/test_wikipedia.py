@@ -158,6 +158,14 @@ def test_time_is_linear(tmp_path, name):
     assert time.process_time() - start < 5
 
 
+def test_templates_are_read_in_the_language_of_the_dump(tmp_path):
+    """And show the title of the page."""
+    path = tmp_path / "pages.xml"
+    path.write_bytes(dump(page("Berlin", "{{PAGENAME}} (''{{laS|Berolinum}}'') hat {{formatnum:3769495}} Einwohner.")))
+    (document,) = read(plan_wikipedia(path, 10**9))
+    assert document.text == "Berlin (lateinisch Berolinum) hat 3.769.495 Einwohner."
+
+
 def test_namespaces_are_those_of_the_dump(tmp_path):
     """A link to a category goes by its name in the dump's language; a namespace that is none of it is text."""
     path = tmp_path / "a.xml"
