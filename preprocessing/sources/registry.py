@@ -49,7 +49,7 @@ KINDS: dict[str, Kind] = {
         lambda path, split_bytes, _, search: plan_books(path, split_bytes, search),
         ("book", "epub", "gutenberg"),
     ),
-    "jsonl": Kind("JSON Lines", JSONL, plan_jsonl, ("json", "ndjson", "jsonlines")),
+    "jsonl": Kind("JSON Lines, or arrays of objects", JSONL, plan_jsonl, ("json", "ndjson", "jsonlines")),
     "parquet": Kind("a document per row", PARQUET, plan_parquet, ("pq",)),
     "arrow": Kind("the same, as Hugging Face datasets saves it", ARROW, plan_arrow, ("feather", "ipc", "dataset")),
     "text": Kind(

@@ -23,6 +23,7 @@ READ = {
         **dict.fromkeys(["a.jsonl", "b.ndjson", "c.json", "D.JSONL", "wiki_00", "part-00000", "e.txt", "f"], LINE),
         **dict.fromkeys(["A.JSONL.GZ", "g.json.gz", "part-00001"], gzip.compress(LINE)),
         "wiki_01.bz2": bz2.compress(LINE),
+        **dict.fromkeys(["list.json", "list.jsonl", "rows"], b"[\n  " + LINE + b"]"),
         "mark.json": b"\xef\xbb\xbf" + LINE,
     },
     TEXT: {
@@ -43,7 +44,7 @@ READ = {
 }
 """Names that are read, by form, and their content."""
 LEFT_OUT = {
-    JSONL: {"a.csv": b"text\n", "list.json": b"[\n" + LINE, "pretty.json": b'{\n"text": 1}', "b.rtf": b"{\\rtf1"},
+    JSONL: {"a.csv": b"text\n", "list.json": b'["One."]', "pretty.json": b'{\n"text": 1}', "b.rtf": b"{\\rtf1"},
     TEXT: {"a.pdf": b"%PDF", "b.html": b"<p>", "part-00000": LINE, "c": b"\x00\x01", "d": b"caf\xe9", "raw.en": PROSE},
     FILES: {"a.html": b"<p>", "part-00000": LINE, "wiki_00": b'<doc id="1">\nOne.\n</doc>', "b": b"<!DOCTYPE html>"},
     BOOKS: {"a.html": b"<p>", "b.pdf": b"%PDF", "c.rar": b"Rar!"},
@@ -230,7 +231,12 @@ def test_a_missing_path_names_what_is_near(tmp_path, name, near):
         (JSONL, b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive, which is not read as jsonl; unpack it with `7z x`"),
         (JSONL, b"PK\x03\x04", "is a zip archive"),
         (TEXT, b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
-        (JSONL, b'[\n{"text": "One."}\n]', r"one JSON value, not an object per line; convert it, as `jq -c '\.\[\]'`"),
+        (JSONL, b'["One."]', r"one JSON value, and neither an object per line .*; convert it, as `jq -c '\.\[\]'`"),
+        (JSONL, b'{\n"rows": [{"text": "One."}]}', r"one JSON value, .*, `jq -c '\.KEY\[\]'` for one under a key"),
+        (JSONL, b"<!DOCTYPE html><title>404 Not Found</title>", r"holds an HTML page \('404 Not Found'\); fetch the"),
+        (JSONL, b"%PDF-1.4", "holds a PDF file; put its text in its place, or remove it"),
+        (TEXT, b"<html><h1>Sign in</h1>", r"holds an HTML page \('Sign in'\); fetch the file again, or put its text"),
+        (FILES, b"%PDF-1.4", "holds a PDF file; put its text in its place, or remove it"),
         (ARROW, b"FEA1", "Feather version 1, which is not read; write it again as version 2"),
     ],
 )
