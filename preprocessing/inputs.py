@@ -35,6 +35,8 @@ class FileCounts:
     """Number of files that are left out, by reason."""
     first: dict[str, list[str]] = field(default_factory=dict)
     """The first names for each reason."""
+    left_out_bytes: dict[str, int] = field(default_factory=dict)
+    """Size of the files that are left out, by reason."""
 
     def add(self, file: FoundFile) -> None:
         """Counts a file."""
@@ -43,7 +45,7 @@ class FileCounts:
             self.read_bytes += file.num_bytes
             return
         self.lost_bytes += file.num_bytes * file.lost
-        self._leave_out(file.reason, 1, [file.path])
+        self._leave_out(file.reason, 1, [file.path], file.num_bytes)
 
     def merge(self, other: dict[str, Any]) -> None:
         """Adds counts that were stored with `to_dict`."""
@@ -52,14 +54,20 @@ class FileCounts:
         self.read_bytes += counts.read_bytes
         self.lost_bytes += counts.lost_bytes
         for reason, number in counts.left_out.items():
-            self._leave_out(reason, number, counts.first[reason])
+            self._leave_out(reason, number, counts.first[reason], counts.left_out_bytes.get(reason, 0))
 
     def to_dict(self) -> dict[str, Any]:
         """The counts as a JSON object."""
         return asdict(self)
 
-    def _leave_out(self, reason: str, number: int, names: list[str]) -> None:
+    @property
+    def lost_share(self) -> float:
+        """Share of the bytes that are in files which are left out although they may hold text."""
+        return self.lost_bytes / max(1, self.lost_bytes + self.read_bytes)
+
+    def _leave_out(self, reason: str, number: int, names: list[str], num_bytes: int) -> None:
         self.left_out[reason] = self.left_out.get(reason, 0) + number
+        self.left_out_bytes[reason] = self.left_out_bytes.get(reason, 0) + num_bytes
         self.first[reason] = [*self.first.get(reason, []), *names][:_NAMES_SHOWN]
 
     def lines(self, place: str) -> list[str]:
@@ -90,11 +98,10 @@ class FileCounts:
         if not self.read:
             found = f"left out: {self.summary()}" if self.left_out else "the directory is empty"
             raise LeftOutError(f"{place}: no file in it is read; {found}")
-        share = self.lost_bytes / max(1, self.lost_bytes + self.read_bytes)
-        if share > max_share:
+        if self.lost_share > max_share:
             raise LeftOutError(
-                f"{place}: {share:.0%} of the bytes are in files that are not read, more than max_left_out_share = "
-                f"{max_share:g} allows; left out: {self.summary()}; move them elsewhere, name the files to read by a "
+                f"{place}: {self.lost_share:.0%} of the bytes are in files that are not read, more than "
+                f"max_left_out_share = {max_share:g} allows; left out: {self.summary()}; move them elsewhere, name the files to read by a "
                 "pattern such as 'DIRECTORY/*.txt', or raise --max_left_out_share"
             )
 

@@ -25,6 +25,8 @@ from preprocessing.inspect.texts import TextFigures
 from preprocessing.tokenizer.given import MAX_UNREACHABLE
 from preprocessing.tokenizer.review import MAX_REMOVED
 
+_MEGABYTE = 10**6
+
 
 @dataclass(frozen=True)
 class Fact:
@@ -52,6 +54,42 @@ def facts_of_documents(figures: DocumentsFigures) -> list[Fact]:
         Fact("characters", [f"{tally.characters:,}"], f"{ratio(tally.characters, tally.sentences)} per sentence"),
         Fact("files", [f"{figures.files:,}"], f"{figures.bytes / 1e6:,.1f} MB"),
     ]
+
+
+@dataclass(frozen=True)
+class FilesLeftOut:
+    """Input files that were left out for one reason."""
+
+    place: str
+    """The source or the archive."""
+    reason: str
+    """Why."""
+    count: str
+    """Number of files."""
+    size: str
+    """Their size."""
+    names: str
+    """The first of them."""
+
+
+def files_left_out(figures: DocumentsFigures) -> list[FilesLeftOut]:
+    """The input files that were not read, by place and reason."""
+    return [
+        FilesLeftOut(
+            place,
+            reason,
+            f"{counts.left_out[reason]:,}",
+            size_of_files(counts.left_out_bytes[reason]) if reason in counts.left_out_bytes else "",
+            ", ".join(counts.first[reason]) + ", ..." * (counts.left_out[reason] > len(counts.first[reason])),
+        )
+        for place, counts in figures.tally.file_counts.items()
+        for reason in sorted(counts.left_out)
+    ]
+
+
+def size_of_files(num_bytes: int) -> str:
+    """Bytes, or megabytes where that is shorter to read."""
+    return f"{num_bytes:,} bytes" if num_bytes < _MEGABYTE else f"{num_bytes / _MEGABYTE:,.1f} MB"
 
 
 TEXT_COLUMNS = ["looked at", "markup", "tags", "table rules", "no letters", "very short", "language", "removed"]

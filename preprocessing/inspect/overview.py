@@ -200,6 +200,8 @@ def _tokenizer(directory: Path, tokenizer: Tokenizer) -> TokenizerFigures:
 
 def _tally(path: Path) -> Tally:
     try:
-        return Tally(**read_json(path))
+        tally = Tally(**read_json(path))
+        _ = tally.file_counts
+        return tally
     except (OSError, TypeError) as error:
         raise DataError(f"{path}: not the report of an extraction ({error}); extract again") from None

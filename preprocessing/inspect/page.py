@@ -15,6 +15,7 @@ from preprocessing.inspect.facts import (
     facts_of_samples,
     facts_of_texts,
     facts_of_tokenizer,
+    files_left_out,
 )
 from preprocessing.inspect.figures import SamplesFigures
 from preprocessing.inspect.overview import Overview
@@ -63,6 +64,7 @@ def page(overview: Overview) -> str:
         facts_of_samples=facts_of_samples,
         facts_of_texts=facts_of_texts,
         facts_of_tokenizer=facts_of_tokenizer,
+        files_left_out=files_left_out,
         text_columns=TEXT_COLUMNS,
         plots_of=plots_of,
     )

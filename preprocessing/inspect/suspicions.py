@@ -25,6 +25,8 @@ TOKENS_PER_ENTRY = 100
 """Tokens of text per token of the vocabulary from which on MIN_VOCABULARY is asked for."""
 MAX_LEFT_OUT = 0.5
 """Share of the documents that filters leave out."""
+MAX_FILES_LOST = 0.1
+"""Share of a source's bytes in files that were not read although they may hold text."""
 MAX_MARKUP = 0.03
 """Share of the characters that are markup. Measured: 2.3 % in Wikipedia as text with drawn tables, 0.02 % in its dumps,
 0.01 % in books; 3.7 % in Markdown with tables, 12 % in an HTML page."""
@@ -65,6 +67,12 @@ def _of_documents(figures: DocumentsFigures) -> Iterator[str]:
             f"documents: {left_out:,} of {seen:,} are left out ({left_out / seen:.0%}), most of them as '{reason}': "
             "does the filter suit the text?"
         )
+    for place, files in figures.tally.file_counts.items():
+        if files.lost_share > MAX_FILES_LOST:
+            yield (
+                f"documents, {place}: {files.lost_share:.0%} of the bytes are in files that were not read: "
+                f"{files.summary()}; is this the right kind of source?"
+            )
     for source in figures.sources:
         if not source.documents:
             yield f"documents: none comes from {source.name}: is it what it should be?"

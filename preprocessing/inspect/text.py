@@ -15,6 +15,7 @@ from preprocessing.inspect.facts import (
     facts_of_sources,
     facts_of_texts,
     facts_of_tokenizer,
+    files_left_out,
     length_bins,
     share,
 )
@@ -76,6 +77,15 @@ def _documents(figures: DocumentsFigures) -> Iterator[str]:
         yield f"  from {source.name}: {source.documents:,} documents, {share(source.documents, stored)}"
     for reason, count in sorted(figures.tally.left_out.items()):
         yield f"  left out, {reason}: {count:,}"
+    place = ""
+    for files in files_left_out(figures):
+        if files.place != place:
+            place = files.place
+            yield f"  input files that were not read, {place}"
+        size = f", {files.size}" * bool(files.size)
+        yield from _wrap(
+            f"{files.reason}: {files.count} file{'s' * (files.count != '1')}{size} ({files.names})", "    "
+        )
     for kind, count in sorted(figures.tally.bad.items()):
         yield f"  bad, {kind}: {count:,}, first at"
         yield from (f"    {place}: {detail}" for place, detail in figures.tally.first[kind])

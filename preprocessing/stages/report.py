@@ -60,6 +60,11 @@ class Tally:
         counts.merge(files)
         self.files[place] = counts.to_dict()
 
+    @property
+    def file_counts(self) -> dict[str, FileCounts]:
+        """The files of each directory and archive."""
+        return {place: FileCounts(**files) for place, files in self.files.items()}
+
     def add_left_out(self, reasons: dict[str, int]) -> None:
         """Counts documents that are left out, by reason."""
         for reason, count in reasons.items():
@@ -110,8 +115,8 @@ class Tally:
         for kind in sorted(self.bad):
             lines.append(f"  {kind}: {self.bad[kind]:,}, first at")
             lines += [f"    {place}: {detail}" for place, detail in self.first[kind]]
-        for place, files in self.files.items():
-            lines += [f"  {line}" for line in FileCounts(**files).lines(place)]
+        for place, files in self.file_counts.items():
+            lines += [f"  {line}" for line in files.lines(place)]
         lines += [f"  {warning}" for warning in self.warnings]
         return "\n".join(lines)
 
@@ -135,7 +140,7 @@ class Tally:
                 f"about {self.lost_bytes / self.total_bytes:.1%} of the input could not be read, {allowed}; fetch the "
                 f"damaged files again, or raise --max_bad_share to go on with what is readable\n{self.text()}"
             )
-        for place, files in self.files.items():
-            FileCounts(**files).check(place, max_left_out_share)
+        for place, files in self.file_counts.items():
+            files.check(place, max_left_out_share)
         if not self.documents:
             raise DataError(f"--sources: no document in the input; give at least one\n{self.text()}")

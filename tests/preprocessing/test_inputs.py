@@ -27,6 +27,7 @@ def test_counts_add_up_and_pass_through_json():
     whole = counts_of(*FILES)
     assert (whole.read, whole.read_bytes, whole.lost_bytes) == (1, 100, 150)
     assert whole.left_out == {"PDF": 10, "checksum": 1} and len(whole.first["PDF"]) == 5
+    assert whole.left_out_bytes == {"PDF": 150, "checksum": 500} and whole.lost_share == 0.6
     merged = FileCounts()
     for part in (FILES[:3], FILES[3:7], FILES[7:]):
         merged.merge(json.loads(json.dumps(counts_of(*part).to_dict())))

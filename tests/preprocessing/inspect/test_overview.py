@@ -110,6 +110,9 @@ def test_a_damaged_report_is_an_error(out, tmp_path):
     write_json(report, read_json(report) | {"colour": 1})
     with pytest.raises(DataError, match=r"report\.json: not the report of an extraction .*colour"):
         look(tmp_path / "documents", 1, SerialExecutor())
+    write_json(report, read_json(out / "documents" / "report.json") | {"files": {"a": {"colour": 1}}})
+    with pytest.raises(DataError, match=r"report\.json: not the report of an extraction .*colour"):
+        look(tmp_path / "documents", 1, SerialExecutor())
     report.unlink()
     with pytest.raises(DataError, match=r"report\.json: not the report of an extraction"):
         look(tmp_path / "documents", 1, SerialExecutor())

@@ -53,6 +53,7 @@ def checked(text):
 def overview(figures_of, make_random):
     """Everything, with a name that would be markup, mathematics and a template in every place that has names."""
     tally = Tally(documents=20, bad={NASTY: 1}, left_out={NASTY: 2}, first={NASTY: [[NASTY, NASTY]]})
+    tally.add_files(NASTY, {"read": 1, "left_out": {NASTY: 3}, "first": {NASTY: [NASTY]}, "left_out_bytes": {NASTY: 7}})
     source = SourceFigures(NASTY, 20, 10, texts_of([[NASTY.replace("\ud800", "")] * 30] * 2, "en", None))
     documents = DocumentsFigures(Path(NASTY), tally, 1, 18, 0, [source], {NASTY: NASTY})
     figures = figures_of(make_random(300) * 2, make_random(30, 1))
@@ -96,6 +97,15 @@ def test_samples_are_shown_piece_by_piece(overview):
         for piece in example.a.pieces:
             assert f'title="{piece.token} · {piece.id}">{piece.text}</span>' in text
     assert text.count('class="segment b"') == sum(example.b is not None for example in samples)
+
+
+def test_files_that_were_not_read_have_a_table(overview):
+    """With number, size and first names; there is none where all was read."""
+    text = page(overview)
+    rows = " ".join(checked(text).text).partition("Input files that were not read")[2]
+    assert re.search(r"files\s+size\s+the first of them.*?\b3\s+7 bytes", rows, re.DOTALL)
+    documents = replace(overview.documents, tally=replace(overview.documents.tally, files={}))
+    assert "Input files that were not read" not in page(replace(overview, documents=documents))
 
 
 def test_suspicions_stand_on_top(overview, figures_of):

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from preprocessing.inputs import FileCounts, FoundFile
 from preprocessing.inspect.overview import DocumentsFigures, Overview, SourceFigures, TokenizerFigures
 from preprocessing.inspect.text import printable, render
 from preprocessing.inspect.texts import figures_of as texts_of
@@ -54,6 +55,27 @@ def test_documents_show_reasons_and_places(figures_of, make_random):
     assert "  bad, not UTF-8: 2, first at\n    a.jsonl:7: byte 3\n" in text
     assert "  left out, duplicate: 3\n" in text
     assert "  from text:a: 15 documents, 75.0%\n  from text:b: 5 documents, 25.0%\n" in text
+
+
+def test_files_that_were_not_read_are_shown(figures_of, make_random):
+    """By place and reason with number, size and the first names; a report of an older version has no sizes."""
+    counts, old = FileCounts(), {"read": 1, "left_out": {"PDF": 1}, "first": {"PDF": ["c.pdf"]}}
+    counts.add(FoundFile("a.txt", 10**7))
+    for number in range(7):
+        counts.add(FoundFile(f"x/{number}.csv", 1234567, ".csv, which file does not read", lost=True))
+    counts.add(FoundFile("SHA256SUMS", 999, "checksum or signature"))
+    tally = Tally(documents=2, files={"file:in": counts.to_dict(), "b.zip": old, "c": FileCounts(read=1).to_dict()})
+    documents = DocumentsFigures(Path("out/documents"), tally, 1, 2, 0, [SourceFigures("file:in", 2, 9)], {})
+    text = render(overview(figures_of(make_random(20), []), documents))
+    assert (
+        "  input files that were not read, file:in\n"
+        "    .csv, which file does not read: 7 files, 8.6 MB (x/0.csv, x/1.csv, x/2.csv, x/3.csv, x/4.csv, ...)\n"
+        "    checksum or signature: 1 file, 999 bytes (SHA256SUMS)\n"
+        "  input files that were not read, b.zip\n"
+        "    PDF: 1 file (c.pdf)\n"
+    ) in text
+    said = " ".join(text.split())
+    assert "! documents, file:in: 46% of the bytes are in files that were not read: .csv, which file does not" in said
 
 
 def test_nothing_reaches_the_terminal_that_it_would_act_upon(figures_of, make_random):
