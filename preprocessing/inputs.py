@@ -101,8 +101,8 @@ class FileCounts:
         if self.lost_share > max_share:
             raise LeftOutError(
                 f"{place}: {self.lost_share:.0%} of the bytes are in files that are not read, more than "
-                f"max_left_out_share = {max_share:g} allows; left out: {self.summary()}; move them elsewhere, name the files to read by a "
-                "pattern such as 'DIRECTORY/*.txt', or raise --max_left_out_share"
+                f"max_left_out_share = {max_share:g} allows; left out: {self.summary()}; move them elsewhere, name the "
+                "files to read by a pattern such as 'DIRECTORY/*.txt', or raise --max_left_out_share"
             )
 
 
