@@ -22,6 +22,7 @@ from preprocessing.errors import DataError
 from preprocessing.files import sole_run
 from preprocessing.filters import DECONTAMINATE_HELP, FilterConfig
 from preprocessing.inspect.command import InspectConfig, inspect
+from preprocessing.parsing import Parser
 from preprocessing.sources.registry import SOURCES_HELP
 from preprocessing.stages.build import BuildConfig, build
 from preprocessing.stages.directory import STAGE_NAME, check_vacant
@@ -78,11 +79,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def make_parser() -> ArgumentParser:
     """The command line, with an option for each field of the configurations."""
-    parser = ArgumentParser(prog="python -m preprocessing", description="Raw text to samples for BERT pre-training.")
+    parser = Parser(prog="python -m preprocessing", description="Raw text to samples for BERT pre-training.")
     commands = parser.add_subcommands(dest="command")
     add_download(commands)
     for name, (text, configs) in STAGES.items():
-        stage = ArgumentParser(description=text)
+        stage = Parser(description=text)
         stage.add_argument("--out", type=Path, required=True, help="Directory that all stages of a corpus share.")
         if ExtractConfig in configs:
             stage.add_argument("--sources", type=str, nargs="+", required=True, help=SOURCES_HELP)
@@ -92,12 +93,12 @@ def make_parser() -> ArgumentParser:
         for config in (*configs, WorkersConfig):
             stage.add_class_arguments(config, skip={"sources", "decontaminate", "weights"})
         commands.add_subcommand(name, stage, help=text)
-    show = ArgumentParser(description="Show what was made: figures, decoded samples, and what looks suspicious.")
+    show = Parser(description="Show what was made: figures, decoded samples, and what looks suspicious.")
     show.add_argument("directory", type=Path, help="OUT, or one of the directories in it.")
     for kind in (InspectConfig, WorkersConfig):
         show.add_class_arguments(kind)
     commands.add_subcommand("inspect", show, help="Show what was made, and what looks suspicious.")
-    check = ArgumentParser(description="Compare all files with their checksums.")
+    check = Parser(description="Compare all files with their checksums.")
     check.add_argument("directory", type=Path, help="OUT, or one of the directories in it.")
     commands.add_subcommand("verify", check, help="Compare all files with their checksums.")
     return parser
@@ -105,11 +106,11 @@ def make_parser() -> ArgumentParser:
 
 def add_download(commands: Any) -> None:
     """Adds the command `download` and its own subcommands."""
-    parser = ArgumentParser(description="Fetch raw text. Run again, it continues where it stopped.")
+    parser = Parser(description="Fetch raw text. Run again, it continues where it stopped.")
     commands.add_subcommand("download", parser, help="Fetch raw text.")
     kinds = parser.add_subcommands(dest="what")
     for name, (text, config, _) in DOWNLOADS.items():
-        kind = ArgumentParser(description=text)
+        kind = Parser(description=text)
         kind.add_argument("--out", type=Path, required=True, help="Directory for the files.")
         if config is UrlConfig:
             kind.add_argument("urls", type=str, nargs="+", help="Addresses; the last part of each names the file.")

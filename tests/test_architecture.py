@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = {
     "preprocessing": [
         {"errors"},
-        {"files", "schema", "progress", "workers", "documents"},
+        {"files", "parsing", "schema", "progress", "workers", "documents"},
         {"sources", "download"},
         {"filters", "sentences", "tokenizer", "segments"},
         {"shards"},
