@@ -80,7 +80,7 @@ def called(line):
     """Status, standard output, standard error, and the top-level packages that `python -m LINE` has imported."""
     command = [sys.executable, "-X", "importtime", "-m", *line.split()]
     environment = os.environ | {"DS_ACCELERATOR": "cpu"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     importing = re.compile(r"import time:.*\| +(\S.*)\n")
     imported = {name.partition(".")[0] for name in importing.findall(done.stderr)}
     return done.returncode, done.stdout, importing.sub("", done.stderr), imported
