@@ -1,5 +1,6 @@
 """Options checked against each other and against the files that they name, before any work begins."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,11 @@ def check_vocabulary(configs: Mapping[type, Any]) -> None:
 
 def _check_places(out: Path, sources: list[str], filters: FilterConfig) -> None:
     """Checks that `out` lies in no input: the next run would read what this one wrote."""
-    paths = [Path(path) for _, colon, path in (source.partition(":") for source in sources) if colon]
+    paths = [Path(path).expanduser() for _, colon, path in (source.partition(":") for source in sources) if colon]
+    place = Path(os.path.realpath(out))
     for path in [*paths, *filters.decontaminate]:
-        if path.is_dir() and path.resolve() in (out.resolve(), *out.resolve().parents):
+        # Unlike pathlib's, these raise nothing for what cannot be read, which is told when it is opened.
+        if os.path.isdir(path) and Path(os.path.realpath(path)) in (place, *place.parents):
             raise ValueError(f"--out = {out}: lies in the input {path}, which is searched; give a directory elsewhere")
 
 

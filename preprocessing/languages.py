@@ -44,8 +44,10 @@ xhosa; yi yiddish; yo yoruba; zh chinese mandarin zho chi cn; zu zulu
 """
 """Names and other codes, each behind the code that they stand for."""
 
-_RELATED = [{"no", "nb", "nn"}, {"sr", "hr", "bs", "sh"}, {"id", "ms"}, {"zh", "yue", "wuu", "zh-yue", "gan", "cmn"}]
-"""Languages that a guess from text takes for each other, or that have several codes."""
+_RELATED = [{"no", "nb", "nn"}, {"sr", "hr", "bs", "sh"}, {"id", "ms"}, {"zh", "yue", "wuu", "gan", "cmn", "lzh"}]
+"""Languages that have several codes, or forms with codes of their own."""
+_ALIKE = [*_RELATED, {"no", "nb", "nn", "da"}, {"cs", "sk"}, {"hi", "mr", "ne"}]
+"""Languages that a guess from a few lines of text takes for each other."""
 _PROJECT = re.compile(r"(.+?)wik(?:i|ipedia|tionary|ibooks|inews|iquote|isource|iversity|ivoyage)")
 
 
@@ -95,6 +97,15 @@ def wiki_of_database(database: str) -> str:
 
 
 def same_language(one: str, other: str) -> bool:
-    """Whether two codes are of one language, or of languages that a guess from text takes for each other."""
+    """Whether two codes are of one language, or of forms of one."""
+    return _is_in_one_group(one, other, _RELATED)
+
+
+def alike(one: str, other: str) -> bool:
+    """Whether a guess from a few lines of text may take one language for the other."""
+    return _is_in_one_group(one, other, _ALIKE)
+
+
+def _is_in_one_group(one: str, other: str, groups: list[set[str]]) -> bool:
     heads = {one.partition("-")[0], other.partition("-")[0]}
-    return len(heads) == 1 or any(heads <= group for group in _RELATED)
+    return len(heads) == 1 or any(heads <= group for group in groups)

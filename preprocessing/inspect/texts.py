@@ -7,13 +7,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 import py3langid
 from tokenizers import Tokenizer
 
 from preprocessing.stages.corpus import Corpus
+from preprocessing.stages.language import strangers
 from preprocessing.tokenizer.normalization import Removal, removal
 
 DOCUMENTS_READ = 2000
@@ -33,15 +33,6 @@ _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<!(?:--|DOCTYPE)|&(?:[a-z]+|#\d+);", re.I
 _RULE = re.compile(r"\|\s*:?-{3,}:?\s*\|")
 _LETTER = re.compile(r"[^\W\d_]")
 _EXAMPLE_CHARS = 60
-_ALIKE = (
-    {"zh", "wuu", "yue", "lzh"},
-    {"sr", "hr", "bs", "sh"},
-    {"no", "nb", "nn", "da"},
-    {"id", "ms"},
-    {"cs", "sk"},
-    {"hi", "mr", "ne"},
-)
-"""Languages that are hard to tell apart in a few lines."""
 
 
 @dataclass
@@ -99,10 +90,7 @@ class TextFigures:
     def strangers(self) -> list[tuple[str, int]]:
         """The languages of those that seem to be in another one, most frequent first; none where the classifier does
         not know the one expected."""
-        expected = {language.partition("-")[0] for language in self.language.split(", ")}
-        alike = expected.union(*(group for group in _ALIKE if expected & group))
-        others = [(language, count) for language, count in self.languages.items() if language not in alike]
-        return sorted(others, key=lambda other: (-other[1], other[0])) if alike & _known() else []
+        return strangers(self.languages, self.language.split(", "))
 
     @property
     def foreign(self) -> int:
@@ -127,12 +115,6 @@ class TextFigures:
         text = " ".join(document[place] for place in range(*_middle(document)))
         if len(text) >= _FEWEST_CHARS:
             self.languages[py3langid.classify(text[:_JUDGED_CHARS])[0]] += 1
-
-
-@cache
-def _known() -> frozenset[str]:
-    """The languages that the classifier tells apart."""
-    return frozenset(language for language, _ in py3langid.rank(""))
 
 
 def measure_texts(corpus: Corpus, language: str, tokenizer: Tokenizer | None) -> list[TextFigures]:

@@ -8,6 +8,8 @@ import json
 import re
 from typing import Any
 
+from preprocessing.textfiles import marked_encoding
+
 _SIGNATURES = (
     (b"PK\x03\x04", "a zip file, as EPUB and Word files are"),
     (b"%PDF-", "a PDF file"),
@@ -36,6 +38,9 @@ _CONTROL = bytes({*range(32), 127} - set(b"\t\n\v\f\r\x1b"))
 _HEAD = 20_000
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
+_JSON = "JSON, which jsonl: reads"
+_OBJECT = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*"(?:[^"\\]|\\.){0,200}"\s*:')
+"""How JSON begins whose first line goes on behind what is looked at."""
 _PREFIX = r"\s*(?:<\?xml\b[^>]{0,300}>\s*|<!--(?:[^-]|-(?!->)){0,5000}-->\s*)*"
 _HTML = re.compile(rf"{_PREFIX}<(?:!doctype\s+html|(?:html|head|body|title|script)\b)", re.IGNORECASE)
 _XML = re.compile(r"\s*<(?:\?xml\b|!doctype\b)", re.IGNORECASE)
@@ -75,7 +80,7 @@ def _structured(data: bytes) -> str | None:
     """`JSON` or `XML`, if that is what the bytes are."""
     if data[:1] in (b"{", b"["):
         first = data.partition(b"\n")[0]
-        return "JSON, which jsonl: reads" if _is_json(first, dict) or _is_json(data, dict | list) else None
+        return _JSON if _is_json(first, dict) or _is_json(data, dict | list) else None
     head = data[:_HEAD].decode("latin-1")
     return "XML" if _XML.match(head) and not _HTML.match(head) else None
 
@@ -101,6 +106,28 @@ def is_html(text: str, *, anywhere: bool) -> bool:
     return tags >= _TAGS and tags > len(head) * _TAG_SHARE
 
 
+def not_text(head: bytes) -> str:
+    """What a file that begins so holds instead of plain text or Markdown, and the remedy; empty where it may be text.
+
+    Only a page that begins as one is HTML: a text may hold any number of tags, as reviews of films hold `<br />`.
+    """
+    found = foreign_content(head)
+    if not found and _OBJECT.match(head):
+        found = _JSON
+    if found:
+        return f"holds {found}; put its text in its place, or remove it"
+    text = head[:_HEAD].decode(marked_encoding(head) or "utf-8", errors="replace")
+    if not is_html(text, anywhere=False):
+        return ""
+    titles = _titles(text)
+    title = f" ({titles[0][:80]!r})" if titles else ""
+    return f"holds an HTML page{title}; fetch the file again, or put its text in its place"
+
+
+def _titles(html: str) -> list[str]:
+    return [" ".join(title.split()) for _, title in _TITLE.findall(html[:_HEAD])]
+
+
 def html_fault(html: str, text: str) -> str | None:
     """Why an HTML file is no book, for people; None for a book.
 
@@ -108,8 +135,7 @@ def html_fault(html: str, text: str) -> str | None:
         html: the file.
         text: what it shows.
     """
-    titles = [" ".join(title.split()) for _, title in _TITLE.findall(html[:_HEAD])]
-    error = next((title for title in titles if _ERROR.search(title)), None)
+    error = next((title for title in _titles(html) if _ERROR.search(title)), None)
     size = sum(not character.isspace() for character in text)
     if error is not None and size < _MAX_ERROR:
         return f"an HTML page, {error[:80]!r}; fetch the book again"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from preprocessing.documents import Document
 from preprocessing.errors import DataError
+from preprocessing.sources.listing import walk
 from preprocessing.sources.records import group_files
 
 _SKIPPED = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "site-packages", "dist-packages", "__pycache__"}
@@ -53,10 +54,14 @@ def plan_embedded() -> list[Modules]:
         DataError: this Python has no source files of its library.
     """
     root = Path(sysconfig.get_path("stdlib"))
-    files = sorted(path for path in root.rglob("*.py") if not _SKIPPED.intersection(path.relative_to(root).parts))
+    files = sorted(path for path in _python_files(root) if not _SKIPPED.intersection(path.relative_to(root).parts))
     if not files:
         raise DataError(f"source embedded: {root} holds no .py files; use another --sources")
     return [Modules(group) for group in group_files(files, _SPLIT_BYTES)]
+
+
+def _python_files(root: Path) -> Iterator[Path]:
+    return (folder / name for folder, _, names in walk(root) for name in names if name.endswith(".py"))
 
 
 def _is_topics(path: Path) -> bool:

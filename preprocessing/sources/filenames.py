@@ -35,7 +35,7 @@ _PACKED_SUFFIXES = {
     *(".7z", ".rar", ".zip", ".tar", ".tgz", ".tbz2", ".txz"),
     *(".lz4", ".br", ".lzma", ".lz", ".lzo", ".z"),
 }
-_HIDDEN_DIRECTORIES = {"__macosx", "__pycache__", "_temporary", "_delta_log"}
+_HIDDEN_DIRECTORIES = {"__macosx", "__pycache__", "_temporary", "_delta_log", "lost+found"}
 _NUMBERED = re.compile(r"\.\d+|\.\d+[-_]of[-_]\d+|\.part[-_]?\d+")
 
 
@@ -51,7 +51,11 @@ def companion(name: str) -> str:
     """Why the file of this path, from the directory or archive on, is no data of any kind; empty where it may be."""
     *folders, last = name.lower().split("/")
     inner = [folder for folder in folders if folder not in (".", "..")]  # Some archives have such names.
-    if last.startswith(".") or any(folder.startswith(".") or folder in _HIDDEN_DIRECTORIES for folder in inner):
+    if (
+        last.startswith(".")
+        or last in _HIDDEN_DIRECTORIES
+        or any(folder.startswith(".") or folder in _HIDDEN_DIRECTORIES for folder in inner)
+    ):
         return HIDDEN
     if last.endswith(_UNFINISHED_SUFFIXES):
         return UNFINISHED

@@ -9,7 +9,7 @@ KIND_HELP = {
         "each .txt, .md or .epub file is a book, freed of licence, page numbers and the like; PATH may also be a .zip, "
         ".tar, .tar.gz, .tar.bz2, .tar.xz or .tar.zst of them"
     ),
-    "jsonl": "JSON Lines",
+    "jsonl": "JSON Lines, or arrays of objects",
     "parquet": "a document per row",
     "arrow": "the same, as Hugging Face datasets saves it",
     "text": "blank lines between documents, a sentence or paragraph per line; or the files of WikiExtractor",

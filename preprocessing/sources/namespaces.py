@@ -11,6 +11,8 @@ from preprocessing.languages import CODES
 
 CANONICAL_NAMESPACES = ("File", "Image", "Category")
 """Understood by every MediaWiki, whatever its language."""
+MEDIA_NAMESPACE = "Media"
+"""The name, in every MediaWiki, of what leads to a file itself: a link that is shown, unlike one to File."""
 
 _ALIASES = """
 ab: Изображение, Категория, Файл

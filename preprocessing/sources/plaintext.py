@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from preprocessing.documents import DAMAGED_DUMP, BadRecord, Document
+from preprocessing.documents import DAMAGED_DUMP, OTHER_CONTENT, BadRecord, Document
+from preprocessing.sources.compressed import text_bytes
+from preprocessing.sources.content import not_text
 from preprocessing.sources.records import (
     CHUNK_BYTES,
     MAX_DOCUMENT_BYTES,
@@ -74,6 +76,33 @@ class ExtractedPages(ByteRange):
             yield _cut_off(first)
 
 
+@dataclass(frozen=True)
+class ForeignFile:
+    """A file that has the name of text and holds something else."""
+
+    path: Path
+    fault: str
+    """What it holds, and the remedy."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.path,)
+
+    @property
+    def num_bytes(self) -> int:
+        """Its size, estimated for compressed files."""
+        return text_bytes(self.path)
+
+    def records(self) -> Iterator[BadRecord]:
+        """One bad record, with all bytes of the file: it would have held many documents."""
+        yield BadRecord(OTHER_CONTENT, 0, self.fault, self.num_bytes)
+
+    def place(self, position: int) -> str:
+        """The file's path."""
+        return f"{self.path}:1"
+
+
 def _page(lines: list[bytes], position: int, size: int) -> Document | BadRecord:
     head, *text = lines
     title = _TITLE.search(head)
@@ -100,14 +129,25 @@ def _is_extracted(head: bytes) -> bool:
     return bool(_PAGE.match(head))
 
 
-TEXT = Form("text", (".txt", ".text"), lambda head: is_text(head) or _is_extracted(head), any_suffix=False)
+TEXT = Form(
+    "text",
+    (".txt", ".text"),
+    lambda head: is_text(head) or _is_extracted(head),
+    any_suffix=False,
+    refuses=not_text,
+)
 
 
-def plan_text(path: Path, split_bytes: int, search: FileSearch | None = None) -> list[TextDocuments | ExtractedPages]:
+def plan_text(
+    path: Path, split_bytes: int, search: FileSearch | None = None
+) -> list[TextDocuments | ExtractedPages | ForeignFile]:
     """Splits of a text file, or of all in a directory."""
-    splits: list[TextDocuments | ExtractedPages] = []
+    splits: list[TextDocuments | ExtractedPages | ForeignFile] = []
     for file in (search or FileSearch()).files(path, TEXT):
-        if _is_extracted(read_head(file)):
+        head = read_head(file)
+        if fault := not_text(head):
+            splits.append(ForeignFile(file, fault))
+        elif _is_extracted(head):
             splits += [ExtractedPages(*part) for part in cut(file, split_bytes, _skip_page)]
         else:
             splits += [TextDocuments(*part) for part in cut(file, split_bytes, _skip_document)]

@@ -14,11 +14,22 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from preprocessing.documents import BROKEN_JSON, DOCUMENT_TOO_LARGE, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
+from preprocessing.documents import (
+    BROKEN_JSON,
+    DOCUMENT_TOO_LARGE,
+    MISSING_END,
+    NO_TEXT_KEY,
+    NOT_UTF8,
+    OTHER_CONTENT,
+    BadRecord,
+    Document,
+)
 from preprocessing.errors import DataError
 from preprocessing.files import reading
 from preprocessing.sources.compressed import is_compressed, open_text, text_bytes
-from preprocessing.sources.search import HEAD_BYTES, FileSearch, Form
+from preprocessing.sources.content import not_text
+from preprocessing.sources.jsonarray import ArrayReader, BrokenArrayError, is_array_of_objects
+from preprocessing.sources.search import HEAD_BYTES, FileSearch, Form, read_head
 from preprocessing.sources.textkey import NoTextError, find_text
 from preprocessing.textfiles import MARK, decode_text, marked_encoding
 
@@ -114,12 +125,53 @@ class JsonLines(ByteRange):
             return BadRecord(BROKEN_JSON, position, f"{error.msg} at column {error.colno}")
         except RecursionError:
             return BadRecord(BROKEN_JSON, position, "nested too deeply")
-        if not isinstance(record, dict):
-            return BadRecord(BROKEN_JSON, position, f"expected an object, found {type(record).__name__}")
-        try:
-            return Document(find_text(record, self.text_key).removeprefix(MARK), position)
-        except NoTextError as error:
-            return BadRecord(NO_TEXT_KEY, position, str(error))
+        return _of_object(record, self.text_key, position)
+
+
+@dataclass(frozen=True)
+class JsonObjects:
+    """A file that is one JSON array of objects, one document each, its text under `text_key`. It is one split."""
+
+    path: Path
+    text_key: str
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.path,)
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of text; estimated for compressed files."""
+        return text_bytes(self.path)
+
+    def records(self) -> Iterator[Document | BadRecord]:
+        """One record per element, whose number is its position; nothing is read behind what is no JSON."""
+        number = 0
+        with open_text(self.path) as file:
+            array = ArrayReader(file, MAX_DOCUMENT_BYTES)
+            try:
+                for element in array.elements():
+                    yield _of_object(element, self.text_key, number)
+                    number += 1
+            except BrokenArrayError as error:
+                size = self.num_bytes
+                lost = int(size * MISSING_END) if array.ended else max(0, size - array.consumed)
+                yield BadRecord(BROKEN_JSON, number, f"{error}; what follows is not read", lost)
+
+    def place(self, position: int) -> str:
+        """`file: element N`."""
+        return f"{self.path}: element {position + 1:,}"
+
+
+def _of_object(record: Any, text_key: str, position: int) -> Document | BadRecord:
+    """The document in an object."""
+    if not isinstance(record, dict):
+        return BadRecord(BROKEN_JSON, position, f"expected an object, found {type(record).__name__}")
+    try:
+        return Document(find_text(record, text_key).removeprefix(MARK), position)
+    except NoTextError as error:
+        return BadRecord(NO_TEXT_KEY, position, str(error))
 
 
 @dataclass(frozen=True)
@@ -140,15 +192,21 @@ class WholeFiles:
                 data = file.read(MAX_DOCUMENT_BYTES + 1)
             if len(data) > MAX_DOCUMENT_BYTES:
                 yield too_large(number, text_bytes(path))
-                continue
-            try:
-                yield Document(join_lines(decode_text(data)), number)
-            except UnicodeDecodeError as error:
-                yield BadRecord(NOT_UTF8, number, str(error))
+            elif fault := not_text(data):
+                yield BadRecord(OTHER_CONTENT, number, fault)
+            else:
+                yield _of_text(data, number)
 
     def place(self, position: int) -> str:
         """The file's path."""
         return f"{self.files[position]}:1"
+
+
+def _of_text(data: bytes, position: int) -> Document | BadRecord:
+    try:
+        return Document(join_lines(decode_text(data)), position)
+    except UnicodeDecodeError as error:
+        return BadRecord(NOT_UTF8, position, str(error))
 
 
 def too_large(position: int, size: int) -> BadRecord:
@@ -196,29 +254,52 @@ def is_text(head: bytes) -> bool:
     return bool(head.strip()) and not is_json_lines(head) and not _TAG.match(head)
 
 
-def _refuse_one_value(head: bytes) -> str:
-    """What is wrong with a file that holds one JSON value instead of an object per line."""
-    if not _ONE_VALUE.match(head.removeprefix(MARK.encode())):
-        return ""
-    return "one JSON value, not an object per line; convert it, as `jq -c '.[]'` does for a list of objects"
+def _not_objects(head: bytes) -> str:
+    """What is wrong with a file that begins so and holds no objects, one per line or in an array, and the remedy."""
+    data = head.removeprefix(MARK.encode())
+    if _ONE_VALUE.match(data) and not is_array_of_objects(data):
+        return (
+            "one JSON value, and neither an object per line nor an array of objects; convert it, as `jq -c '.[]'` does "
+            "for a list of objects, `jq -c '.KEY[]'` for one under a key"
+        )
+    return "" if data.lstrip()[:1] in (b"{", b"[") else not_text(head)
 
 
-JSONL = Form("jsonl", (".jsonl", ".ndjson", ".jsonlines", ".jl"), is_json_lines, refuses=_refuse_one_value)
-FILES = Form("file", (".txt", ".text", ".md", ".markdown"), is_text, any_suffix=False, with_readmes=True)
+JSONL = Form(
+    "jsonl",
+    (".jsonl", ".ndjson", ".jsonlines", ".jl"),
+    lambda head: is_json_lines(head) or is_array_of_objects(head),
+    refuses=_not_objects,
+)
+FILES = Form(
+    "file", (".txt", ".text", ".md", ".markdown"), is_text, any_suffix=False, with_readmes=True, refuses=not_text
+)
 
 
-def plan_jsonl(path: Path, split_bytes: int, text_key: str, search: FileSearch | None = None) -> list[JsonLines]:
-    """Splits of a file of JSON Lines, or of all in a directory.
+def plan_jsonl(
+    path: Path, split_bytes: int, text_key: str, search: FileSearch | None = None
+) -> list[JsonLines | JsonObjects]:
+    """Splits of a file of JSON objects, or of all in a directory.
 
     Raises:
-        DataError: nothing is there, or none of the first records has a text under the key.
+        DataError: nothing is there, a file holds something else, or none of the first records has a text under the key.
     """
-    files = (search or FileSearch()).files(path, JSONL)
-    _check_key(JsonLines(files[0], 0, None, text_key))
-    return [JsonLines(*part, text_key) for file in files for part in cut(file, split_bytes, skip_line)]
+    splits: list[JsonLines | JsonObjects] = []
+    for file in (search or FileSearch()).files(path, JSONL):
+        head = read_head(file)
+        if problem := _not_objects(head):
+            raise DataError(f"{file}: {problem}")
+        is_array = is_array_of_objects(head)
+        if not splits:
+            _check_key(JsonObjects(file, text_key) if is_array else JsonLines(file, 0, None, text_key))
+        if is_array:
+            splits.append(JsonObjects(file, text_key))
+        else:
+            splits += [JsonLines(*part, text_key) for part in cut(file, split_bytes, skip_line)]
+    return splits
 
 
-def _check_key(lines: JsonLines) -> None:
+def _check_key(lines: JsonLines | JsonObjects) -> None:
     """Checks the key before the work begins: most often a wrong one is wrong in every record.
 
     Raises:

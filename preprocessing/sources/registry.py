@@ -3,6 +3,7 @@
 A new kind is a new file beside this one, a line in `KINDS` and one in `KIND_HELP` of help.py.
 """
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -133,7 +134,11 @@ def _kinds_of(path: Path) -> list[str]:
 
 
 def _files_below(path: Path) -> Iterable[Path]:
-    return (file for file in sorted(path.rglob("*")) if not companion(str(file.relative_to(path))))
+    """Files for a hint; what cannot be listed gives none."""
+    for folder, folders, names in os.walk(path):
+        folders.sort()
+        files = (Path(folder, name) for name in sorted(names))
+        yield from (file for file in files if not companion(str(file.relative_to(path))))
 
 
 def _reads(form: Form, file: Path) -> bool:

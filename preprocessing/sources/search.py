@@ -4,20 +4,20 @@ A directory's files are told by their names, and where a name tells nothing (`pa
 Every other file is counted with the reason: nothing is left out in silence.
 """
 
-import glob
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from difflib import get_close_matches
+from glob import has_magic
 from pathlib import Path
 from typing import NamedTuple
 
 from preprocessing.errors import DataError
+from preprocessing.files import reading, unreadable
 from preprocessing.inputs import FileCounts, FoundFile, LeftOutError
 from preprocessing.sources.compressed import is_compressed, open_text, without_compression
-from preprocessing.sources.filenames import PACKED, README, UNFINISHED, companion, other_form, suffix_of
+from preprocessing.sources.filenames import HIDDEN, PACKED, README, UNFINISHED, companion, other_form, suffix_of
+from preprocessing.sources.listing import check_there, matching, no_match, walk
 
 HEAD_BYTES = 1 << 16
 """How much of a file is looked at."""
@@ -87,7 +87,16 @@ class FileSearch:
 
         Raises:
             DataError: nothing is there, or no file of this form.
+            OSError: a directory or a file cannot be read; nothing is left out for that.
         """
+        try:
+            return self._files(path, form)
+        except OSError as error:
+            if error.filename is None:
+                raise
+            raise unreadable(Path(error.filename), error) from None
+
+    def _files(self, path: Path, form: Form) -> list[Path]:
         if path.is_file():
             _check_named(path, form)
             return [path]
@@ -136,7 +145,7 @@ class FileSearch:
 def read_head(path: Path) -> bytes:
     """The first bytes of a file, unpacked; none of one that is damaged there."""
     try:
-        with open_text(path) as file:
+        with reading(path), open_text(path) as file:
             return file.read(HEAD_BYTES)
     except DataError:
         return b""
@@ -147,42 +156,27 @@ def _walk(path: Path) -> Iterator[_Walked]:
     if path.is_dir():
         yield from _below(path)
         return
-    matches = [Path(match) for match in glob.glob(str(path), recursive=True)] if glob.has_magic(str(path)) else []
-    if not matches:
-        raise DataError(f"{path}: {_missing(path)}")
+    if not has_magic(str(path)):
+        check_there(path)
+    if not (matches := matching(path)):
+        raise no_match(path)
     for match in matches:
-        if not match.is_dir():
+        is_below = "**" in path.parts  # Which matches the files below, too.
+        if not match.is_dir() or (is_below and match.is_symlink()):
             yield _Walked(match.parent, match, False)
-        elif "**" not in path.parts:  # Which matches the files below, too.
+        elif not is_below:
             yield from _below(match)
 
 
 def _below(root: Path) -> Iterator[_Walked]:
-    def fail(error: OSError) -> None:
-        raise error
-
-    own: set[str] = set()
-    for folder, folders, names in os.walk(root, onerror=fail):
-        if (_STAGE_NAME in names and Path(folder) != root) or os.path.dirname(folder) in own:
+    own: set[Path] = set()
+    for folder, folders, names in walk(root):
+        if (_STAGE_NAME in names and folder != root) or folder.parent in own:
             own.add(folder)
-        names += [name for name in folders if Path(folder, name).is_symlink()]
-        yield from (_Walked(root, Path(folder, name), folder in own) for name in names)
-
-
-def _missing(path: Path) -> str:
-    """That nothing has this path, and what is near it."""
-    if glob.has_magic(str(path)):
-        return "no file matches this pattern; check it, and the directory it starts from"
-    if path.exists():
-        return "is no regular file, and a source is read more than once; write it to a file first"
-    message = "no such file or directory; check the path after the colon in --sources"
-    for folder, name in ((part.parent, part.name) for part in (path, *path.parents)):
-        if folder.is_dir():
-            near = []
-            with suppress(OSError):
-                near = get_close_matches(name, os.listdir(folder), 1, 0.7)
-            return f"{message}; did you mean {folder / near[0]}?" if near else message
-    return message
+        hidden = [name for name in folders if companion(name) == HIDDEN and not os.access(folder / name, os.R_OK)]
+        folders[:] = [name for name in folders if name not in hidden]
+        links = [name for name in folders if (folder / name).is_symlink()]
+        yield from (_Walked(root, folder / name, folder in own) for name in [*names, *links, *hidden])
 
 
 def _check_named(path: Path, form: Form) -> None:
@@ -210,9 +204,10 @@ def _reason(path: Path, name: str, form: Form) -> tuple[str, bool]:
     if reason and not (reason == README and form.with_readmes and os.sep in name):
         return reason, reason == UNFINISHED
     if not path.is_file():
-        return _special(path), not path.exists() or path.is_dir()
+        is_ours = _leads_to_nothing(path) and form.names(path.name) and not _missing_bytes(path)
+        return ("", False) if is_ours else (_special(path), not path.exists() or path.is_dir())
     size = path.stat().st_size
-    if not size:
+    if not size and _is_empty(path):
         return "empty", False
     if _POINTER_BYTES[0] < size < _POINTER_BYTES[1] and path.read_bytes().startswith(_POINTER):
         return _POINTED, True
@@ -231,7 +226,22 @@ def _content(path: Path, form: Form) -> bytes:
 def _special(path: Path) -> str:
     if path.is_dir():
         return "link to a directory; name it by itself"
-    return _BROKEN if path.is_symlink() else "no regular file"
+    return _BROKEN if _leads_to_nothing(path) else "no regular file"
+
+
+def _leads_to_nothing(path: Path) -> bool:
+    """Whether a path is a broken link, or one that leads back to itself.
+
+    One of git-annex stands for a file that was not fetched. Any other with the name of a source's file is taken for a
+    file, so that it is an error or a bad record when it is read: what it leads to may be a disk that is not mounted.
+    """
+    return path.is_symlink() and not path.exists()
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether a file of no bytes, as the system says, has none: those of /proc have some, and some cannot be read."""
+    with reading(path), path.open("rb") as file:
+        return not file.read(1)
 
 
 def _bytes(path: Path) -> int:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from preprocessing.errors import DataError
 from preprocessing.languages import language_of_wiki, wiki_of_database
 from preprocessing.sources.dumpfile import chunks
-from preprocessing.sources.namespaces import CANONICAL_NAMESPACES, namespace_aliases
+from preprocessing.sources.namespaces import CANONICAL_NAMESPACES, MEDIA_NAMESPACE, namespace_aliases
 
 HEAD_END = b"</siteinfo>"
 _MAX_HEAD_BYTES = 1 << 20
@@ -16,6 +16,7 @@ _LANGUAGE = re.compile(r'<mediawiki\b[^<>]*\bxml:lang="([^"<>]*)"')
 _DATABASE = re.compile(r"<dbname>([^<]*)</dbname>")
 _NAMESPACE = re.compile(r'<namespace key="(?:6|14)"[^<>]*>([^<]+)</namespace>')
 """Names of the namespaces of files and of categories."""
+_MEDIA = re.compile(r'<namespace key="-2"[^<>]*>([^<]+)</namespace>')
 
 
 class SiteInfo(NamedTuple):
@@ -25,6 +26,8 @@ class SiteInfo(NamedTuple):
     """Code of the wiki's language; empty if the dump does not say it."""
     dropped_namespaces: tuple[str, ...]
     """Names, in the wiki's language and in English, of the namespaces whose links go with their text."""
+    media_namespaces: tuple[str, ...] = (MEDIA_NAMESPACE,)
+    """Names of the namespace whose links lead to files as they are, and are shown."""
 
 
 def read_siteinfo(path: Path) -> SiteInfo:
@@ -53,4 +56,5 @@ def _siteinfo(head: str) -> SiteInfo:
     names = {*CANONICAL_NAMESPACES, *map(html.unescape, _NAMESPACE.findall(head))}
     for wiki in (language, wiki_of_database(database)):
         names |= namespace_aliases(wiki)
-    return SiteInfo(language, tuple(sorted(names)))
+    media = {MEDIA_NAMESPACE, *map(html.unescape, _MEDIA.findall(head))}
+    return SiteInfo(language, tuple(sorted(names)), tuple(sorted(media)))

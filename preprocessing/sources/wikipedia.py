@@ -22,6 +22,7 @@ from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document,
 from preprocessing.sources.disambiguation import is_disambiguation
 from preprocessing.sources.dumpfile import can_be_entered, chunks, missing_end, xml_bytes
 from preprocessing.sources.dumpnames import WIKIPEDIA, check_distinct, warn_of_gaps
+from preprocessing.sources.namespaces import MEDIA_NAMESPACE
 from preprocessing.sources.search import FileSearch
 from preprocessing.sources.siteinfo import HEAD_END, read_siteinfo
 from preprocessing.sources.wikitext import to_prose
@@ -72,6 +73,8 @@ class Dump:
     """Names of the namespaces whose links go with their text: those of files and categories."""
     language: str = ""
     """Code of the language that the dump says it is in; empty if it says none."""
+    media_namespaces: tuple[str, ...] = (MEDIA_NAMESPACE,)
+    """Names of the namespace whose links to files are shown."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -88,10 +91,20 @@ class Dump:
         for article in self.articles():
             if not isinstance(article, Article):
                 yield article
-            elif text := to_prose(article.wikitext, self.dropped_namespaces, self.language, article.title):
+            elif text := self.prose(article):
                 yield Document(text, article.position)
             else:
                 yield LeftOut(NO_PROSE, article.position)
+
+    def prose(self, article: Article) -> str:
+        """An article's text; empty where it has none."""
+        return to_prose(
+            article.wikitext,
+            self.dropped_namespaces,
+            self.language,
+            article.title,
+            media_namespaces=self.media_namespaces,
+        )
 
     def articles(self) -> Iterator[Article | BadRecord | LeftOut]:
         """The pages of the main namespace that are no redirects; left out are disambiguation pages and what is no
@@ -199,7 +212,7 @@ def plan_wikipedia(path: Path, split_bytes: int, search: FileSearch | None = Non
         size = file.stat().st_size
         step = max(1, split_bytes // xml_bytes(file, 1)) if can_be_entered(file) else size
         splits += [
-            Dump(file, start, min(start + step, size), site.dropped_namespaces, site.language)
+            Dump(file, start, min(start + step, size), site.dropped_namespaces, site.language, site.media_namespaces)
             for start in range(0, size, step)
         ]
     return splits

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from preprocessing.sources.inline import SEPARATOR, clean, finished, literal, protect, restore, without_stand_ins
-from preprocessing.sources.namespaces import is_interlanguage, namespace_key, namespace_keys
+from preprocessing.sources.namespaces import MEDIA_NAMESPACE, is_interlanguage, namespace_key, namespace_keys
 from preprocessing.sources.templates import LOST, Fate, Templates, follows_words, precedes_words, templates_of
 
 _OPAQUE = (
@@ -82,6 +82,7 @@ def to_prose(
     language: str = "en",
     title: str = "",
     templates: Templates | None = None,
+    media_namespaces: tuple[str, ...] = (MEDIA_NAMESPACE,),
 ) -> str:
     """The sentences, headings and list items of an article, one paragraph per line; empty where there are none.
 
@@ -91,9 +92,14 @@ def to_prose(
         language: the wiki's language, which its templates are read in; empty if it is not known.
         title: the article's title, which templates may show.
         templates: what reads the templates, if not the tables of the language.
+        media_namespaces: names of the namespace whose links to files are shown by their labels.
     """
     text = _Scanner(
-        without_stand_ins(wikitext), dropped_namespaces, templates or templates_of(language or "en"), title
+        without_stand_ins(wikitext),
+        dropped_namespaces,
+        templates or templates_of(language or "en"),
+        title,
+        media_namespaces,
     ).text()
     return restore("\n".join(_paragraphs(clean(_BOLD_LINE.sub(r"\n;\1", text)))))
 
@@ -102,11 +108,16 @@ class _Scanner:
     """The pass over what nests."""
 
     def __init__(
-        self, wikitext: str, dropped_namespaces: tuple[str, ...], templates: Templates, title: str = ""
+        self,
+        wikitext: str,
+        dropped_namespaces: tuple[str, ...],
+        templates: Templates,
+        title: str = "",
+        media_namespaces: tuple[str, ...] = (),
     ) -> None:
         self.source = f"\n{wikitext}"  # A table opens at the start of a line.
         self.templates, self.title = templates, title
-        self.dropped = namespace_keys(dropped_namespaces)
+        self.dropped, self.media = namespace_keys(dropped_namespaces), namespace_keys(media_namespaces)
         self.stack = [_Frame("", True)]
         self.open: Counter[tuple[str, bool]] = Counter()
 
@@ -177,11 +188,12 @@ class _Scanner:
 
     def _open_link(self, position: int) -> None:
         """Opens a link to this target: a dropped one with all that its text holds, or one whose text is kept."""
-        if (prefix := _PREFIX.match(self.source, position)) and (
-            namespace_key(prefix[1]) in self.dropped or _MEDIA.match(self.source, prefix.end())
-        ):
-            self._push(_LINK, False)
-            return
+        if prefix := _PREFIX.match(self.source, position):
+            key, file = namespace_key(prefix[1]), _MEDIA.match(self.source, prefix.end())
+            is_label = key in self.media and self.source.startswith("|", file.end() if file else prefix.end())
+            if key in self.dropped or (file and not is_label):
+                self._push(_LINK, False)
+                return
         if self.stack[-1].opener == _LINK and self.stack[-1].kept:
             # Only the captions of files, which are dropped, hold links: the one outside is no link.
             parts = self._pop().parts

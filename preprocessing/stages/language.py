@@ -6,14 +6,14 @@ where py3langid finds most of a sample to be in another language.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from itertools import islice
 
 import py3langid
 
 from preprocessing.documents import Split
-from preprocessing.languages import same_language
+from preprocessing.languages import alike, same_language
 from preprocessing.sources.wikipedia import Dump
 from preprocessing.stages.corpus import Corpus
 
@@ -92,14 +92,25 @@ def other_language(sample: Iterable[str], language: str) -> tuple[str, float] | 
     Also None where the sample is too small, or py3langid does not know the expected language.
     """
     texts = [text for text in sample if text.strip()]
-    if sum(map(len, texts)) < _LEAST_CHARS or not is_known(language):
+    if sum(map(len, texts)) < _LEAST_CHARS:
         return None
     guesses = Counter(py3langid.classify(text)[0] for text in texts)
-    expected = sum(count for guess, count in guesses.items() if same_language(guess, language))
-    other, count = min(guesses.items(), key=lambda item: (-item[1], item[0]))
-    if 2 * expected >= len(texts) or 2 * count <= len(texts):
-        return None
-    return other, count / len(texts)
+    for other, count in strangers(guesses, [language])[:1]:
+        if 2 * count > len(texts):
+            return other, count / len(texts)
+    return None
+
+
+def strangers(guesses: Mapping[str, int], expected: Iterable[str]) -> list[tuple[str, int]]:
+    """The languages that texts seem to be in, and are unlike all that are expected, most frequent first.
+
+    Args:
+        guesses: number of texts by the language that py3langid takes them for.
+        expected: codes; where it knows none of them there are no strangers.
+    """
+    known = [language for language in expected if is_known(language)]
+    others = [item for item in guesses.items() if known and not any(alike(item[0], language) for language in known)]
+    return sorted(others, key=lambda item: (-item[1], item[0]))
 
 
 def is_known(language: str) -> bool:

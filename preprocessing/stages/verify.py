@@ -18,7 +18,8 @@ def verify(directory: Path) -> str:
     Raises:
         DataError: a file differs from its record, or there is nothing to check.
     """
-    stages = [path.parent for path in sorted([*directory.glob(STAGE_NAME), *directory.glob(f"*/{STAGE_NAME}")])]
+    below = sorted(path for path in directory.iterdir() if path.is_dir()) if directory.is_dir() else []
+    stages = [path for path in (directory, *below) if (path / STAGE_NAME).is_file()]
     checked = [line for stage in stages if (line := _verify_stage(stage))]
     if not checked:
         raise DataError(f"{directory}: holds no documents or samples directory; give the --out of an earlier run")

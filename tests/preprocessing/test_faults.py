@@ -4,6 +4,7 @@ import ctypes
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 from itertools import product
@@ -232,8 +233,8 @@ def relink(path, target):
 UNREADABLE = {
     "forbidden": (lambda path: path.chmod(0), "Permission denied"),
     "dangling link": (lambda path: relink(path, "nowhere"), "[Nn]o such file"),
-    # It has no bytes, as far as one can tell; those that look at that first call it damaged.
-    "failing read": (lambda path: relink(path, "/proc/self/mem"), "Input/output error|damaged|not a MediaWiki dump"),
+    "link to itself": (lambda path: relink(path, path.name), "Too many levels of symbolic links"),
+    "failing read": (lambda path: relink(path, "/proc/self/mem"), "Input/output error"),
 }
 INPUT_NAMES = {"jsonl": "a.jsonl.gz", "text": "a.txt.gz", "file": "a.txt", "books": "a.epub", "parquet": "a.parquet"}
 INPUT_NAMES |= {"arrow": "a.arrow", "wikipedia": "a.xml"}
@@ -252,6 +253,33 @@ def test_an_unreadable_file_is_named(tmp_path, fault, kind):
     status, text = finish(arguments, preexec_fn=obey_permissions)
     assert status == 1 and text.startswith("error: ") and str(path) in text and re.search(message, text), text
     assert not (tmp_path / "out" / "documents" / "manifest.json").exists()
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
+@pytest.mark.parametrize("pattern", ["", "/*/*.txt", "/**/*.txt", "/sub/?.txt", "/sub/b.txt"])
+def test_an_unreadable_directory_is_named(tmp_path, mode, pattern):
+    """Below a source or on the way of a pattern, it is not left out in silence, and nothing is begun."""
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for name in ("a.txt", "sub/b.txt"):
+        (tmp_path / "in" / name).write_text("This is a text. It has two sentences.\n")
+    (tmp_path / "in" / "sub").chmod(mode)
+    arguments = ["extract", "--sources", f"file:{tmp_path / 'in'}{pattern}", "--out", str(tmp_path / "out"), *SERIAL]
+    status, text = finish(arguments, preexec_fn=obey_permissions)
+    if mode == 0o111 and pattern == "/sub/b.txt":  # Files may be opened by their names.
+        assert status == 0, text
+        return
+    assert status == 1 and text.startswith(f"error: {tmp_path / 'in' / 'sub'}") and text.count("\n") == 1, text
+    assert "cannot be read (Permission denied); its content may be sound: put permissions" in text
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unreadable_stage_is_not_verified_in_silence(reference, tmp_path):
+    """`verify` on the directory above does not say that all is well."""
+    shutil.copytree(reference[0].parent / "out", tmp_path / "out")
+    (tmp_path / "out" / "samples32").chmod(0)
+    status, text = finish(["verify", str(tmp_path / "out")], preexec_fn=obey_permissions)
+    (tmp_path / "out" / "samples32").chmod(0o755)
+    assert status == 1 and "Permission denied" in text and "samples32" in text and "Traceback" not in text, text
 
 
 @pytest.fixture
@@ -290,11 +318,11 @@ def test_too_many_unreadable_books_fail_and_are_read_once_put_right(library, tmp
     """The same command on the same directory leaves what one that could read them from the start leaves."""
     (library / "08.txt").chmod(0)
     (library / "09.txt").unlink()
-    (library / "09.txt").symlink_to("nowhere")
+    (library / "09.txt").symlink_to("../nowhere")
     status, text = extract_library(library, tmp_path / "out", "--split_mb", "0.0002")
     assert status == 1 and text.startswith("error: 3 of 50 records are bad")
     assert all(str(library / name) in text for name in ("06.txt", "08.txt", "09.txt"))
-    (library / "nowhere").write_text("This book is back.\n")
+    (library.parent / "nowhere").write_text("This book is back.\n")
     for name in ("06.txt", "08.txt"):
         (library / name).chmod(0o644)
     for out in ("out", "whole"):

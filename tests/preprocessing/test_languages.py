@@ -3,7 +3,7 @@
 import pytest
 import sentencex
 
-from preprocessing.languages import CODES, check_language, same_language
+from preprocessing.languages import CODES, alike, check_language, same_language
 
 MEANT = [
     ("english", "en"),
@@ -51,10 +51,19 @@ def test_every_code_is_taken():
         ("zh-yue", "zh", True),
         ("hr", "sr", True),
         ("be-tarask", "be", True),
+        ("cs", "sk", False),
+        ("no", "da", False),
         ("en", "de", False),
         ("", "en", False),
     ],
 )
 def test_codes_of_one_language(one, other, same):
-    """Variants, and languages that a guess cannot tell apart, count as the same."""
+    """Variants count as the same."""
     assert same_language(one, other) is same_language(other, one) is same
+    assert not same or alike(one, other)
+
+
+@pytest.mark.parametrize(("one", "other", "expected"), [("cs", "sk", True), ("da", "nb", True), ("da", "sv", False)])
+def test_languages_that_a_guess_cannot_tell_apart(one, other, expected):
+    """They are more than those that are one."""
+    assert alike(one, other) is alike(other, one) is expected

@@ -10,13 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.documents import BROKEN_JSON, DOCUMENT_TOO_LARGE, NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
+from preprocessing.documents import (
+    BROKEN_JSON,
+    DOCUMENT_TOO_LARGE,
+    NO_TEXT_KEY,
+    NOT_UTF8,
+    OTHER_CONTENT,
+    BadRecord,
+    Document,
+)
 from preprocessing.errors import DataError
-from preprocessing.sources import plaintext, records
+from preprocessing.sources import jsonarray, plaintext, records
 from preprocessing.sources.compressed import zstd
 from preprocessing.sources.plaintext import plan_text
 from preprocessing.sources.records import join_lines, plan_files, plan_jsonl
 
+PROSE = "This is a text.\n"
 PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst": zstd.compress}
 
 
@@ -54,11 +63,13 @@ def test_an_endless_line_is_not_kept_in_memory(tmp_path, monkeypatch, name, spli
     monkeypatch.setattr(records, "MAX_DOCUMENT_BYTES", 1000)
     monkeypatch.setattr(plaintext, "MAX_DOCUMENT_BYTES", 1000)
     monkeypatch.setattr(records, "CHUNK_BYTES", 100)
-    before, after = [b'{"text": "%s"}\n\n' % text for text in (b"One.", b"Two.")]
+    form = b'{"text": "%s"}\n\n' if name == "jsonl" else b"%s\n\n"
+    before, after = [form % text for text in (b"One.", b"Two.")]
     for hole, size in ((b"\0" * 5000 + b"\n\n", 5001), (b"Line.\n" * 500 + b"\n", 3000)):
         path = tmp_path / f"a.{name}"
         path.write_bytes(before + hole + after)
-        splits = plan_jsonl(path, split_bytes, "text") if name == "jsonl" else plan_text(path, split_bytes)
+        monkeypatch.setattr(plaintext, "read_head", lambda _: before)  # A hole comes late in a large file.
+        splits = plan_jsonl(path, split_bytes, "text") if name == "jsonl" else plan_text(tmp_path, split_bytes)
         first, *bad, last = read(splits)
         assert "One." in first.text and "Two." in last.text
         if name == "txt" or size == 5001:
@@ -79,7 +90,8 @@ def test_a_file_too_large_for_a_document_is_told(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["jsonl", "txt", "md"])
 def test_a_compressed_file_is_one_split_with_the_same_records(tmp_path, name, suffix):
     """A compressed file reads as the file does, and is found in a directory."""
-    lines = b"".join(b'{"text": "document %d"}\n\n' % number for number in range(100))
+    line = b'{"text": "document %d"}\n\n' if name == "jsonl" else b"Document %d.\n\n"
+    lines = b"".join(line % number for number in range(100))
     plan = {"jsonl": partial(plan_jsonl, text_key="text"), "txt": plan_text, "md": plan_files}[name]
     for folder, ending, data in (("plain", "", lines), ("packed", suffix, PACK[suffix](lines))):
         (tmp_path / folder).mkdir()
@@ -155,6 +167,113 @@ def test_utf16_is_read_or_refused(tmp_path):
             plan(tmp_path / name, 100)
     with pytest.raises(DataError, match=r"b\.jsonl\.gz: UTF-16 by its byte-order mark"):
         read(plan_jsonl(tmp_path / "b.jsonl.gz", 100, "text"))
+
+
+OTHER = {
+    "404.txt": (b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title>", "holds an HTML page ('404 Not Found')"),
+    "page.md": (b"\n<html><body><p>Text.", "holds an HTML page; fetch the file again, or put its text in its place"),
+    "utf16.txt": ("<html><h1>Error</h1>".encode("utf-16"), "holds an HTML page ('Error')"),
+    "paper.txt": (b"%PDF-1.4\n" + PROSE.encode(), "holds a PDF file; put its text in its place, or remove it"),
+    "packed.txt": (gzip.compress(PROSE.encode()), "holds a gzip file"),
+    "noise.txt": (bytes(range(256)) * 10, "holds binary data"),
+    "lines.txt": (b'{"text": "One."}\n{"text": "Two."}\n', "holds JSON, which jsonl: reads"),
+    "list.txt": (b'[{"text": "One."},\n{"text": "Two."}]', "holds JSON, which jsonl: reads"),
+    "long.txt": (b'{"id": 1, "text": "' + b"Word " * 20_000 + b'"}\n', "holds JSON, which jsonl: reads"),
+    "dump.txt": (b'<?xml version="1.0"?><text>One.</text>', "holds XML"),
+}
+TEXTS = {
+    "review.txt": b"Good.<br /><br />" * 50 + PROSE.encode(),
+    "intro.md": b'<p align="center"><img src="x.png"></p>\n<!-- No. -->\n' + PROSE.encode(),
+    "link.md": b"[A link](http://x) and {braces}.\n",
+    "brace.txt": b'{ "quoted" } text\n',
+    "old.txt": PROSE.encode() + b"\x1a",
+}
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_other_content_is_no_document(tmp_path, name):
+    """In a directory it is a bad record that says what it is, with all its bytes where it would hold many documents."""
+    data, message = OTHER[name]
+    (tmp_path / name).write_bytes(data)
+    (tmp_path / "z.txt").write_text(PROSE)
+    bad, good = read(plan_files(tmp_path, 10**6))
+    assert (bad.kind, bad.position) == (OTHER_CONTENT, 0) and bad.detail.startswith(message)
+    assert good == Document(PROSE.strip(), 1)
+    if name.endswith(".txt"):
+        splits = plan_text(tmp_path, 10**6)
+        bad, good = read(splits)
+        assert bad.kind == OTHER_CONTENT and bad.detail.startswith(message) and bad.lost_bytes == len(data)
+        assert good.text == PROSE and splits[0].place(bad.position) == f"{tmp_path / name}:1"
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_text_with_some_marks_is_text(tmp_path, name):
+    """Line breaks of HTML, inline HTML in Markdown, braces and brackets, a final ^Z."""
+    (tmp_path / name).write_bytes(TEXTS[name])
+    plans = [plan_files, plan_text][: 1 + name.endswith(".txt")]
+    assert all(
+        isinstance(*read(plan(place, 10**6)), Document) for plan in plans for place in (tmp_path, tmp_path / name)
+    )
+
+
+OBJECTS = [{"text": "One."}, {"text": 'Twö "]}, [{', "more": [1, {"a": None}]}, {"body": "x"}, {"text": "Four."}]
+
+
+@pytest.mark.parametrize("suffix", ["", *sorted(PACK)])
+@pytest.mark.parametrize("indent", [None, 2])
+@pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
+def test_an_array_of_objects_is_read(tmp_path, monkeypatch, suffix, indent, chunk):
+    """However it is laid out and wherever its reading is cut; a place is the number of the element."""
+    monkeypatch.setattr(jsonarray, "_CHUNK_BYTES", chunk)
+    text = json.dumps(OBJECTS, indent=indent, ensure_ascii=False)
+    (tmp_path / f"a.json{suffix}").write_bytes(PACK.get(suffix, bytes)(b"\xef\xbb\xbf" + text.encode() + b"\n"))
+    (tmp_path / "b.jsonl").write_text('{"text": "Five."}\n')
+    splits = plan_jsonl(tmp_path, 5, "text")
+    one, two, bad, four, five = read(splits)
+    assert [record.text for record in (one, two, four, five)] == ["One.", 'Twö "]}, [{', "Four.", "Five."]
+    assert (bad.kind, bad.position) == (NO_TEXT_KEY, 2)
+    assert splits[0].place(bad.position) == f"{tmp_path}/a.json{suffix}: element 3"
+
+
+BROKEN_ARRAYS = [
+    (b'[{"text": "One."}, {"text": "cut', "Unterminated string starting at", 0.5),
+    (b'[{"text": "One."}, ', "Expecting value", 0.5),
+    (b'[{"text": "One."}', "expected ',', found the end of the file", 0.5),
+    (b'[{"text": "One."} {"text": "Two."}]' + b" " * 100, "expected ',', found '{'", 0.87),
+    (b'[{"text": "One."}, {"text": caf\xe9}]', "not UTF-8: invalid continuation byte", None),
+    (b'[{"text": "One."}, ' + b"[" * 100_000, "nested too deeply", 1),
+    (b'[{"text": "One."}]\n[{"text": "Two."}]', "the array ends, but '[' follows", 0.5),
+]
+
+
+@pytest.mark.parametrize(("data", "detail", "lost"), BROKEN_ARRAYS)
+def test_a_broken_array_tells_what_is_lost(tmp_path, monkeypatch, data, detail, lost):
+    """What comes before is read; half a file counts as lost where it stops before its end."""
+    monkeypatch.setattr(jsonarray, "_CHUNK_BYTES", 20)
+    (tmp_path / "a.json").write_bytes(data)
+    one, bad = read(plan_jsonl(tmp_path / "a.json", 10**6, "text"))
+    assert one.text == "One." and (bad.kind, bad.position) == (BROKEN_JSON, 1)
+    assert bad.detail == f"{detail}; what follows is not read"
+    assert lost is None or bad.lost_bytes / len(data) == pytest.approx(lost, abs=0.03)
+
+
+def test_an_element_is_not_read_beyond_all_bounds(tmp_path, monkeypatch):
+    """A string that never ends is given up, in memory of about the limit."""
+    monkeypatch.setattr(jsonarray, "_CHUNK_BYTES", 100)
+    monkeypatch.setattr(records, "MAX_DOCUMENT_BYTES", 1000)
+    (tmp_path / "a.json").write_bytes(b'[{"text": "One."}, {"text": "' + b"x" * 100_000)
+    _, bad = read(plan_jsonl(tmp_path / "a.json", 10**6, "text"))
+    assert bad.detail.startswith("Unterminated string starting at, or longer than 1,000 characters; ")
+    assert bad.lost_bytes > 99_000
+
+
+def test_a_directory_with_a_file_of_no_objects_is_refused(tmp_path):
+    """Before the work begins, by its name: an error page, or one value."""
+    (tmp_path / "a.jsonl").write_text('{"text": "One."}\n')
+    for data, message in ((b"<html><title>Forbidden", "HTML page"), (b'{\n "a": 1\n}', "one JSON value, and neither")):
+        (tmp_path / "b.jsonl").write_bytes(data)
+        with pytest.raises(DataError, match=rf"b\.jsonl: .*{message}"):
+            plan_jsonl(tmp_path, 100, "text")
 
 
 def test_keys_inside_objects_and_lists_of_strings(tmp_path):

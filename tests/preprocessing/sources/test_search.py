@@ -1,6 +1,7 @@
 """Laws of preprocessing/sources/search.py."""
 
 import bz2
+import errno
 import gzip
 import os
 
@@ -22,6 +23,7 @@ READ = {
         **dict.fromkeys(["a.jsonl", "b.ndjson", "c.json", "D.JSONL", "wiki_00", "part-00000", "e.txt", "f"], LINE),
         **dict.fromkeys(["A.JSONL.GZ", "g.json.gz", "part-00001"], gzip.compress(LINE)),
         "wiki_01.bz2": bz2.compress(LINE),
+        **dict.fromkeys(["list.json", "list.jsonl", "rows"], b"[\n  " + LINE + b"]"),
         "mark.json": b"\xef\xbb\xbf" + LINE,
     },
     TEXT: {
@@ -42,7 +44,7 @@ READ = {
 }
 """Names that are read, by form, and their content."""
 LEFT_OUT = {
-    JSONL: {"a.csv": b"text\n", "list.json": b"[\n" + LINE, "pretty.json": b'{\n"text": 1}', "b.rtf": b"{\\rtf1"},
+    JSONL: {"a.csv": b"text\n", "list.json": b'["One."]', "pretty.json": b'{\n"text": 1}', "b.rtf": b"{\\rtf1"},
     TEXT: {"a.pdf": b"%PDF", "b.html": b"<p>", "part-00000": LINE, "c": b"\x00\x01", "d": b"caf\xe9", "raw.en": PROSE},
     FILES: {"a.html": b"<p>", "part-00000": LINE, "wiki_00": b'<doc id="1">\nOne.\n</doc>', "b": b"<!DOCTYPE html>"},
     BOOKS: {"a.html": b"<p>", "b.pdf": b"%PDF", "c.rar": b"Rar!"},
@@ -112,10 +114,14 @@ def test_what_a_pointer_stands_for_is_lost(tmp_path):
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064}\nsize 5000\n"
     write(tmp_path, {"a.jsonl": LINE, "b.jsonl": pointer.encode()})
     (tmp_path / "c.jsonl").symlink_to(".git/annex/objects/Xx/SHA256E-s400--abc.jsonl/SHA256E-s400--abc.jsonl")
-    (tmp_path / "d.jsonl").symlink_to("nothing")
+    (tmp_path / "d.csv").symlink_to("nothing")
     search = FileSearch()
     assert search.files(tmp_path, JSONL) == [tmp_path / "a.jsonl"] and search.counts.lost_bytes == 5400
     assert search.counts.left_out["broken link"] == 2
+    for target in ("nothing", "e.jsonl"):  # Whoever reads it tells that it cannot be read.
+        (tmp_path / "e.jsonl").unlink(missing_ok=True)
+        (tmp_path / "e.jsonl").symlink_to(target)
+        assert FileSearch().files(tmp_path, JSONL) == [tmp_path / "a.jsonl", tmp_path / "e.jsonl"]
 
 
 def test_a_readme_in_a_tree_of_documents_is_one(tmp_path):
@@ -130,12 +136,12 @@ def test_special_files_are_not_opened(tmp_path):
     write(tmp_path, {"x/a.jsonl": LINE, "other/b.jsonl": LINE})
     os.mkfifo(tmp_path / "x/pipe.jsonl")
     (tmp_path / "x/folder").symlink_to(tmp_path / "other")
-    (tmp_path / "x/broken.jsonl").symlink_to(tmp_path / "nothing")
+    (tmp_path / "x/broken").symlink_to(tmp_path / "nothing")
     (tmp_path / "x/link.jsonl").symlink_to(tmp_path / "other/b.jsonl")
     search = FileSearch()
     assert search.files(tmp_path / "x", JSONL) == [tmp_path / "x/a.jsonl", tmp_path / "x/link.jsonl"]
     assert search.counts.first == {
-        "broken link": ["broken.jsonl"],
+        "broken link": ["broken"],
         "link to a directory; name it by itself": ["folder"],
         "no regular file": ["pipe.jsonl"],
     }
@@ -173,6 +179,42 @@ def test_a_pattern_names_files(tmp_path):
         search.files(tmp_path / "c*", JSONL)
 
 
+def test_a_directory_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
+    """An error of the disk, in a directory or on the way of a pattern; one with a hidden name is left out."""
+    write(tmp_path, {"a.jsonl": LINE, "x/b.jsonl": LINE, ".cache/c.jsonl": LINE})
+    real = os.scandir, os.listdir
+
+    def failing(function):
+        def listing(path="."):
+            if os.path.basename(path) == "x":
+                raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+            return function(path)
+
+        return listing
+
+    for name, function in zip(("scandir", "listdir"), real, strict=True):
+        monkeypatch.setattr(os, name, failing(function))
+    for place in ("", "*", "**", "*/*.jsonl", "**/*.jsonl", "x/*"):
+        with pytest.raises(OSError, match=rf"^{tmp_path}/x: cannot be read \(Input/output error\); .* disk or mount"):
+            FileSearch().files(tmp_path / place, JSONL)
+
+
+def test_links_that_lead_back_are_not_followed(tmp_path):
+    """Neither below a directory nor by `**`, by which a file would be read 40 times; they are counted."""
+    write(tmp_path, {"x/a.jsonl": LINE, "x/y/b.jsonl": LINE})
+    (tmp_path / "x/y/up").symlink_to("..")
+    (tmp_path / "x/self").symlink_to("self")
+    for place in ("x", "x/**", "x/**/*", "x/**/**"):
+        search = FileSearch()
+        assert search.files(tmp_path / place, JSONL) == [tmp_path / "x/a.jsonl", tmp_path / "x/y/b.jsonl"]
+        assert search.counts.left_out == {"broken link": 1, "link to a directory; name it by itself": 1}
+    search = FileSearch()
+    assert len(search.files(tmp_path / "**/*.jsonl", JSONL)) == 2 and search.lost == [tmp_path / "x/y/up"]
+    for name in ("x/self", "x/self/a.jsonl"):
+        with pytest.raises(DataError, match=rf"{name}: .*x/self is a link to self, which leads to nothing"):
+            FileSearch().files(tmp_path / name, JSONL)
+
+
 @pytest.mark.parametrize(("name", "near"), [("corpsu.jsonl", "corpus.jsonl"), ("daat/x/y.jsonl", "data"), ("zzz", "")])
 def test_a_missing_path_names_what_is_near(tmp_path, name, near):
     """In the directory of the first part that is missing."""
@@ -189,7 +231,12 @@ def test_a_missing_path_names_what_is_near(tmp_path, name, near):
         (JSONL, b"7z\xbc\xaf\x27\x1c", "is a 7-Zip archive, which is not read as jsonl; unpack it with `7z x`"),
         (JSONL, b"PK\x03\x04", "is a zip archive"),
         (TEXT, b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
-        (JSONL, b'[\n{"text": "One."}\n]', r"one JSON value, not an object per line; convert it, as `jq -c '\.\[\]'`"),
+        (JSONL, b'["One."]', r"one JSON value, and neither an object per line .*; convert it, as `jq -c '\.\[\]'`"),
+        (JSONL, b'{\n"rows": [{"text": "One."}]}', r"one JSON value, .*, `jq -c '\.KEY\[\]'` for one under a key"),
+        (JSONL, b"<!DOCTYPE html><title>404 Not Found</title>", r"holds an HTML page \('404 Not Found'\); fetch the"),
+        (JSONL, b"%PDF-1.4", "holds a PDF file; put its text in its place, or remove it"),
+        (TEXT, b"<html><h1>Sign in</h1>", r"holds an HTML page \('Sign in'\); fetch the file again, or put its text"),
+        (FILES, b"%PDF-1.4", "holds a PDF file; put its text in its place, or remove it"),
         (ARROW, b"FEA1", "Feather version 1, which is not read; write it again as version 2"),
     ],
 )

@@ -90,6 +90,19 @@ def test_links_to_files_and_categories_go_under_every_name(tmp_path, wiki, wikit
     assert to_prose(wikitext, siteinfo(tmp_path, wiki).dropped_namespaces) == "A."
 
 
+def test_a_link_to_a_file_itself_is_shown(tmp_path):
+    """Under the name that the dump gives the namespace, and the English one; without a label it says nothing."""
+    path = tmp_path / "a.xml"
+    media = '<namespace key="-2" case="first-letter">Medium</namespace>'
+    path.write_text(HEAD.format(tag=' xml:lang="de"', database=media, file="Datei"))
+    site = read_siteinfo(path)
+    assert site.media_namespaces == ("Media", "Medium")
+    for link in ("[[Media:X y.ogg|listen]]", "[[ medium : x.OGG |''listen'']]", "[[Media:{{a}}|listen]]"):
+        text = f"A ({link}) b."
+        assert to_prose(text, site.dropped_namespaces, "de", media_namespaces=site.media_namespaces) == "A (listen) b."
+    assert to_prose("A [[Medium:x.ogg]] b.", (), media_namespaces=site.media_namespaces) == "A b."
+
+
 def test_names_of_namespaces_are_told_as_mediawiki_tells_them():
     """By neither case nor underscores; a wiki without aliases has none."""
     assert namespace_key(" _Tập__tin ") == namespace_key("tập TIN")

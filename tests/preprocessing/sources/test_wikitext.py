@@ -41,6 +41,8 @@ GONE = [
     "[[Imagem:X.jpg|thumb|O rio [[Spree]] em [[Mitte|M]]]]",
     "[[ЧЧЧ:X y.Webm |thumb|[[Spree]]]]",
     "[[Unknown:X.svg]]",
+    "[[Media:X.ogg]]",
+    "[[Medium:X.ogg|thumb|b]]",
     "__NOTOC__",
     "https://example.org/a?b=c",
     "[https://example.org]",
