@@ -63,10 +63,12 @@ class Engine:
         DeepSpeed would average over accumulation steps and over ranks; parts of one mean must be added up instead
         (`pipeline.accumulation`).
         """
-        if self.zero_stage == 0 and self.precision == "fp16":
-            # DeepSpeed 0.19.8 divides the gradients by the loss scale here too, but scales the loss under ZeRO only.
-            loss = loss * self.deepspeed.optimizer.loss_scale
-        self.deepspeed.backward(loss, scale_wrt_gas=False)
+        # DeepSpeed 0.19.8 divides the gradients by the loss scale at stage 0 too, but scales the loss under ZeRO only.
+        by_hand = self.zero_stage == 0 and self.precision == "fp16"
+        scale = self.deepspeed.optimizer.loss_scale if by_hand else 1.0
+        # A product also where the scale is 1: DeepSpeed's hook on the module's own output divides by the accumulation
+        # steps unless a hook on the loss has run before it, and on one tensor the earlier hook, its own, runs first.
+        self.deepspeed.backward(loss * scale, scale_wrt_gas=False)
 
     def step(self, lr: float) -> None:
         """After each micro-batch: the optimizer's update at the last one of a global batch, otherwise bookkeeping."""

@@ -265,8 +265,11 @@ def _atomic_directory(final: Path) -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        for path in [*temporary.rglob("*"), temporary]:
+        mode = temporary.stat().st_mode & 0o666  # what the user's umask makes of a file; safetensors makes it 0600
+        for path in temporary.rglob("*"):
+            path.chmod(mode)
             flush(path)
+        flush(temporary)
         temporary.rename(final)
     except BaseException:
         shutil.rmtree(temporary)

@@ -122,7 +122,7 @@ def fits_text(text: str, kind: Any) -> bool:
     if get_origin(kind) is Literal:
         return text in get_args(kind)
     if kind is bool:
-        return text in ("true", "false")
+        return text.lower() in ("true", "false")
     if kind in (int, float):
         try:
             return math.isfinite(kind(text))

@@ -2,6 +2,9 @@
 
 Options are the fields of the stages' dataclasses, `--help` shows their docstrings. The stages of a corpus share one
 directory OUT: OUT/documents, OUT/tokenizer and OUT/samples<max_seq_length>[-<segments>].
+
+What a command needs is imported when it runs: Arrow and the tokenizers take longer than a person waits for a help text,
+and each worker process, which imports this file first, needs only what its own stage brings.
 """
 
 import logging
@@ -17,20 +20,19 @@ from jsonargparse import Namespace, set_parsing_settings
 
 from preprocessing.checks import check_options, check_vocabulary
 from preprocessing.commandline import Parser
-from preprocessing.download.client import ClientConfig
-from preprocessing.download.commands import UrlConfig, download_urls, download_wikipedia
-from preprocessing.download.wikimedia import WikipediaConfig
+from preprocessing.download.options import ClientConfig, UrlConfig, WikipediaConfig
 from preprocessing.errors import DataError
 from preprocessing.files import sole_run
-from preprocessing.filters import DECONTAMINATE_HELP, FilterConfig
-from preprocessing.inspect.command import InspectConfig, inspect
-from preprocessing.sources.registry import SOURCES_HELP
-from preprocessing.stages.build import BuildConfig, build
-from preprocessing.stages.directory import STAGE_NAME, check_vacant
-from preprocessing.stages.extract import ExtractConfig, extract
-from preprocessing.stages.mixing import WEIGHTS_HELP
-from preprocessing.stages.verify import verify
-from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
+from preprocessing.options import (
+    DECONTAMINATE_HELP,
+    WEIGHTS_HELP,
+    BuildConfig,
+    ExtractConfig,
+    FilterConfig,
+    InspectConfig,
+    TokenizerConfig,
+)
+from preprocessing.sources.help import SOURCES_HELP
 from preprocessing.workers import WorkersConfig, run_job
 
 Config = TypeVar("Config")
@@ -48,9 +50,9 @@ STAGES: dict[str, tuple[str, tuple[type, ...]]] = {
     "build": ("Third stage: samples -> OUT/samples<max_seq_length>[-<segments>].", (BuildConfig,)),
 }
 
-DOWNLOADS: dict[str, tuple[str, type, Callable[[Path, Any, ClientConfig], None]]] = {
-    "wikipedia": ("The newest articles of a Wikipedia, as XML, and their index.", WikipediaConfig, download_wikipedia),
-    "url": ("Any files.", UrlConfig, download_urls),
+DOWNLOADS: dict[str, tuple[str, type]] = {
+    "wikipedia": ("The newest articles of a Wikipedia, as XML, and their index.", WikipediaConfig),
+    "url": ("Any files.", UrlConfig),
 }
 
 
@@ -63,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     if command == "inspect":
         return run_inspect(options)
     if command == "verify":
-        return exit_status(lambda: print(verify(options.directory)))
+        return run_verify(options.directory)
     if command == "download":
         return run_download(options.what, options[options.what])
     try:
@@ -111,7 +113,7 @@ def add_download(commands: Any) -> None:
     parser = Parser(description="Fetch raw text. Run again, it continues where it stopped.")
     commands.add_subcommand("download", parser, help="Fetch raw text.")
     kinds = parser.add_subcommands(dest="what")
-    for name, (text, config, _) in DOWNLOADS.items():
+    for name, (text, config) in DOWNLOADS.items():
         kind = Parser(description=text)
         kind.add_argument("--out", type=Path, required=True, help="Directory for the files.")
         if config is UrlConfig:
@@ -124,14 +126,25 @@ def add_download(commands: Any) -> None:
 
 def run_download(what: str, options: Namespace) -> int:
     """Runs one of `DOWNLOADS` and returns its exit status."""
-    _, kind, download = DOWNLOADS[what]
+    _, kind = DOWNLOADS[what]
     try:
         config: Any = take(kind, options)
         client = take(ClientConfig, options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    return exit_status(lambda: download(options.out, config, client))
+    from preprocessing.download import commands
+
+    downloads: dict[str, Callable[[Path, Any, ClientConfig], None]]
+    downloads = {"wikipedia": commands.download_wikipedia, "url": commands.download_urls}
+    return exit_status(lambda: downloads[what](options.out, config, client))
+
+
+def run_verify(directory: Path) -> int:
+    """Compares files with their checksums and returns the exit status."""
+    from preprocessing.stages.verify import verify
+
+    return exit_status(lambda: print(verify(directory)))
 
 
 def run_inspect(options: Namespace) -> int:
@@ -143,6 +156,8 @@ def run_inspect(options: Namespace) -> int:
         return 2
 
     def job(executor: Executor) -> int:
+        from preprocessing.inspect.command import inspect
+
         return exit_status(lambda: print(inspect(options.directory, config, executor)))
 
     return exit_status(lambda: run_job(workers, job))
@@ -159,6 +174,11 @@ def run_stages(out: Path, configs: dict[type, Any], executor: Executor) -> None:
     Raises:
         DataError: what is wrong with the input, the options or what `out` holds, or another run works there.
     """
+    from preprocessing.stages.build import build
+    from preprocessing.stages.directory import STAGE_NAME, check_vacant
+    from preprocessing.stages.extract import extract
+    from preprocessing.stages.vocabulary import prepare_tokenizer
+
     if not any(out.glob(f"*/{STAGE_NAME}")):
         check_vacant(out)
     documents, tokenizer = out / "documents", out / "tokenizer"

@@ -5,12 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from preprocessing.filters import FilterConfig
+from preprocessing.options import BuildConfig, ExtractConfig, FilterConfig, TokenizerConfig, check_weights
 from preprocessing.progress import LOG
-from preprocessing.stages.build import BuildConfig
-from preprocessing.stages.extract import ExtractConfig
-from preprocessing.stages.mixing import check_weights
-from preprocessing.stages.vocabulary import TokenizerConfig, read_vocabulary
 
 
 def check_options(out: Path, configs: Mapping[type, Any]) -> None:
@@ -39,6 +35,9 @@ def check_vocabulary(configs: Mapping[type, Any]) -> None:
     """
     tokenizer = configs.get(TokenizerConfig)
     if tokenizer and tokenizer.vocab is not None:
+        # Imported here because it brings what makes tokenizers, which wrong options do without.
+        from preprocessing.stages.vocabulary import read_vocabulary
+
         for note in read_vocabulary(tokenizer).notes:
             LOG.warning(note)
 

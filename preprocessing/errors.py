@@ -26,4 +26,4 @@ def check_name(option: str, name: str, known: Iterable[str]) -> None:
     """
     names = list(known)
     if name not in names:
-        raise DataError(f"{option} is {name!r}, this version knows {', '.join(names)}{did_you_mean(name, names)}")
+        raise DataError(f"{option} = {name!r}: must be one of {', '.join(names)}{did_you_mean(name, names)}")

@@ -7,16 +7,15 @@ Each decision depends on the document and the configuration alone, so filters ru
 import unicodedata
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import py3langid
 
 from preprocessing.errors import DataError
 from preprocessing.languages import same_language
+from preprocessing.options import FilterConfig
 from preprocessing.textfiles import read_text
 
 TOO_SHORT = "shorter than min_chars"
@@ -30,42 +29,6 @@ _LANGUAGE_CHARS = 2000
 """A language shows in the first lines; py3langid reads some 3 MB/s."""
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 """Odd, so that multiplying by it modulo 2^64 loses nothing: the golden ratio's bits."""
-
-DECONTAMINATE_HELP = (
-    "Text files of evaluation data (GLUE's .tsv, SQuAD's .json, ...): a document that has ngram_words consecutive "
-    "words in common with a line of one is left out."
-)
-
-
-@dataclass(frozen=True)
-class FilterConfig:
-    """Which documents are left out; counted in the report by reason."""
-
-    unicode_form: Literal["", "NFC", "NFKC"] = ""
-    """Unicode normalisation of all text; empty: none. BERT's uncased tokenizer normalises for itself."""
-    min_chars: int = 0
-    """Shortest document kept, in characters."""
-    max_chars: int = 0
-    """Longest document kept, in characters; 0: any."""
-    check_language: bool = False
-    """Whether documents that py3langid finds to be in another language than theirs (see `language`) are left out."""
-    decontaminate: list[Path] = field(default_factory=list)
-    """Files of evaluation data, in the form of DECONTAMINATE_HELP."""
-    ngram_words: int = 13
-    """Words in a row that count as contamination; lower-cased, punctuation aside."""
-    deduplicate: Literal["no", "exact", "near"] = "exact"
-    """Of documents with equal text the first stays; `near`: also of those that share most of their word 5-grams."""
-    near_threshold: float = 0.8
-    """Estimated share of common 5-grams (Jaccard, by MinHash) from which documents are near-duplicates."""
-
-    def __post_init__(self) -> None:
-        for name, least in (("min_chars", 0), ("max_chars", 0), ("ngram_words", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be at least {least}")
-        if 0 < self.max_chars < self.min_chars:
-            raise ValueError(f"max_chars = {self.max_chars}: must be 0 (any) or at least min_chars = {self.min_chars}")
-        if not 0.5 <= self.near_threshold <= 1:
-            raise ValueError(f"near_threshold = {self.near_threshold}: must be 0.5 to 1: a share of common 5-grams")
 
 
 def normalize(text: str, config: FilterConfig) -> str:

@@ -5,8 +5,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from tqdm import tqdm
+if TYPE_CHECKING:
+    from tqdm import tqdm
 
 LOG = logging.getLogger("preprocessing")
 _SECONDS_BETWEEN_LINES = 10.0
@@ -35,9 +37,11 @@ class LogLines:
 
 
 @contextmanager
-def progress(total: int, label: str) -> Iterator[tqdm | LogLines]:
+def progress(total: int, label: str) -> "Iterator[tqdm | LogLines]":
     """Shows progress towards `total` bytes of text while the block runs; call `update(bytes)` on what it yields."""
     if sys.stderr.isatty():
+        from tqdm import tqdm
+
         with tqdm(total=total, desc=label, unit="B", unit_scale=True) as bar:
             yield bar
     else:

@@ -14,8 +14,6 @@ from functools import partial
 from threading import Thread
 from typing import Any, Literal, TypeVar
 
-import pyarrow as pa
-
 from preprocessing.errors import DataError
 
 Task = TypeVar("Task")
@@ -106,6 +104,8 @@ def _start_worker() -> None:
 def _use_little() -> None:
     """One core, where tokenizers would start a thread per core; and memory that is given back when it is free, where
     Arrow's own allocator keeps it."""
+    import pyarrow as pa  # Not above: the command line asks this file for its options alone.
+
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     pa.set_memory_pool(pa.system_memory_pool())
 

@@ -153,7 +153,7 @@ class Cluster:
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """A command of Slurm, from the repository, as a user types it."""
         return subprocess.run(
-            command, env=self.environment | environment, cwd=ROOT, capture_output=True, text=True, timeout=120
+            command, env=self.environment | environment, cwd=ROOT, capture_output=True, text=True, timeout=600
         )
 
     def submit(self, *arguments: str, **environment: str) -> str:

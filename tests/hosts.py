@@ -65,7 +65,7 @@ class Hosts:
         (self.folder / "ssh_config").write_text(SSH.format(folder=self.folder, port=self.port))
         for name in ("host_key", "user_key"):
             key = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.folder / name)]
-            subprocess.run(key, check=True, timeout=60)
+            subprocess.run(key, check=True, timeout=600)
         Path("/run/sshd").mkdir(exist_ok=True)  # where sshd, as root, locks itself in
         sshd = str(shutil.which("sshd", path=os.environ["PATH"] + SBIN))
         for host in HOSTS:
@@ -74,7 +74,7 @@ class Hosts:
             daemon = [sshd, "-D", "-e", "-f", str(config)]
             self.daemons.append(subprocess.Popen(daemon, stdout=log, stderr=log, start_new_session=True))
             answer = ["ssh", "-o", "ConnectionAttempts=20", host, "echo $TEST_HOST"]
-            done = subprocess.run(answer, env=self.environment, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(answer, env=self.environment, capture_output=True, text=True, timeout=600)
             assert done.stdout == f"{self.folder}/{host}\n", done.stderr
 
     def stop(self) -> None:

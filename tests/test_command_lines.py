@@ -8,7 +8,22 @@ import sys
 import pytest
 from ranks import ROOT
 
-HEAVY = {"torch", "deepspeed", "transformers", "tokenizers", "pyarrow", "matplotlib", "numpy"}
+HEAVY = {
+    "deepspeed",
+    "jinja2",
+    "matplotlib",
+    "mpi4py",
+    "numpy",
+    "py3langid",
+    "pyarrow",
+    "rensa",
+    "sentencepiece",
+    "sentencex",
+    "tokenizers",
+    "torch",
+    "tqdm",
+    "transformers",
+}
 """Libraries that take longer to import than a person waits for a help text."""
 
 HELP = [
@@ -21,13 +36,16 @@ HELP = [
     "pipeline.convert fill --help",
     "pipeline.report --help",
     "pipeline.plan --help",
-]
-
-PREPROCESSING = [
-    "",
-    *(f"{command} " for command in ("run", "extract", "tokenizer", "build", "inspect", "verify", "download")),
-    "download wikipedia ",
-    "download url ",
+    "preprocessing --help",
+    "preprocessing run --help",
+    "preprocessing extract --help",
+    "preprocessing tokenizer --help",
+    "preprocessing build --help",
+    "preprocessing inspect --help",
+    "preprocessing verify --help",
+    "preprocessing download --help",
+    "preprocessing download wikipedia --help",
+    "preprocessing download url --help",
 ]
 
 WRONG = {
@@ -38,6 +56,23 @@ WRONG = {
     "pipeline.convert export": "required",
     "pipeline.report": "the following arguments are required: runs",
     "pipeline.plan": "the following arguments are required: recipes",
+    "preprocessing": "no command given",
+    "preprocessing nonsense": "nonsense: no such command",
+    "preprocessing run --out nowhere": "--sources: required",
+    "preprocessing run --out nowhere --sources embedded --nonsense 1": "--nonsense: no such option",
+    "preprocessing run --out nowhere --sources embedded --workers two": "--workers = two: must be a whole number",
+    "preprocessing run --out nowhere --sources embedded --weights 1 2": "--weights has 2 numbers",
+    "preprocessing run --out nowhere --sources embedded --near_threshold 0.9": "near_threshold is 0.9, but",
+    "preprocessing extract --out nowhere --sources embedded --language english": "did you mean en?",
+    "preprocessing extract --out nowhere --sources embedded --ngram_words 0": "ngram_words = 0: must be at least 1",
+    "preprocessing tokenizer --out nowhere --kind unigrm": "did you mean 'unigram'?",
+    "preprocessing build --out nowhere --segments npc": "did you mean 'nsp'?",
+    "preprocessing inspect nowhere --samples -1": "samples = -1: must be at least 0",
+    "preprocessing verify": "directory: required",
+    "preprocessing download": "no command given",
+    "preprocessing download url": "urls: required",
+    "preprocessing download url http://127.0.0.1/a --out nowhere --connections 9": "connections = 9: must be 1 or 2",
+    "preprocessing download wikipedia --out nowhere --language english": "did you mean en?",
 }
 
 
@@ -45,7 +80,7 @@ def called(line):
     """Status, standard output, standard error, and the top-level packages that `python -m LINE` has imported."""
     command = [sys.executable, "-X", "importtime", "-m", *line.split()]
     environment = os.environ | {"DS_ACCELERATOR": "cpu"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     importing = re.compile(r"import time:.*\| +(\S.*)\n")
     imported = {name.partition(".")[0] for name in importing.findall(done.stderr)}
     return done.returncode, done.stdout, importing.sub("", done.stderr), imported
@@ -56,7 +91,7 @@ def test_help_is_text_without_an_error_and_before_any_heavy_library(line):
     """Status 0, nothing on standard error, and none of HEAVY has been imported by then."""
     status, text, errors, imported = called(line)
     assert (status, errors) == (0, "")
-    assert len(text.splitlines()) > 10
+    assert len(text.splitlines()) > 5
     assert "argparse" in imported, "the test does not see what is imported"
     assert not HEAVY & imported
 
@@ -68,12 +103,3 @@ def test_a_wrong_command_line_is_one_line(line):
     assert (status, text) == (2, "")
     assert errors.startswith("error: ") and errors.count("\n") == 1 and WRONG[line] in errors
     assert not HEAVY & imported
-
-
-@pytest.mark.parametrize("line", PREPROCESSING)
-def test_help_of_preprocessing(line):
-    """The same, but Arrow and the tokenizers come with the options of its stages."""
-    status, text, errors, imported = called(f"preprocessing {line}--help")
-    assert (status, errors) == (0, "")
-    assert len(text.splitlines()) > 5
-    assert not {"torch", "deepspeed", "transformers", "matplotlib"} & imported

@@ -7,7 +7,6 @@ that is overloaded) and is tried again; a `DataError` will not (no such file).
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from ssl import SSLCertVerificationError
@@ -16,6 +15,7 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
+from preprocessing.download.options import ClientConfig
 from preprocessing.errors import DataError
 from preprocessing.progress import LOG
 
@@ -24,34 +24,6 @@ CHUNK_BYTES = 1 << 20
 _TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 _LONGEST_WAIT_SECONDS = 600
 """A server that asks for more than that is better tried another time."""
-
-
-@dataclass(frozen=True)
-class ClientConfig:
-    """How to behave towards servers."""
-
-    contact: str = ""
-    """An e-mail address or web page where the server's operators find you. Wikimedia asks for one, and may refuse
-    programs that name none (Wikimedia Foundation User-Agent Policy)."""
-    connections: int = 2
-    """Files fetched at a time: 1 or 2, as many as Wikimedia allows."""
-    timeout_seconds: float = 60
-    """Longest wait for a connection, and on one for the next bytes."""
-    retries: int = 8
-    """How often to try again after a lost connection or an overloaded server, without any progress in between."""
-    backoff_seconds: float = 1
-    """Wait before the first of these; each further one waits twice as long, or as long as the server asks for."""
-
-    def __post_init__(self) -> None:
-        if any(character in "()" or not character.isprintable() for character in self.contact):
-            raise ValueError(f"contact = {self.contact!r}: must be an e-mail address or web page")
-        if self.connections not in (1, 2):
-            raise ValueError(f"connections = {self.connections}: must be 1 or 2: servers refuse more")
-        if self.retries < 0:
-            raise ValueError(f"retries = {self.retries}: must be 0 or more")
-        for name in ("timeout_seconds", "backoff_seconds"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be above 0")
 
 
 class TransientError(Exception):

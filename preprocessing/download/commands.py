@@ -1,35 +1,17 @@
 """The commands: a dump of Wikipedia, or any files."""
 
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from itertools import zip_longest
 from pathlib import Path
 
-from preprocessing.download.client import Client, ClientConfig, check_url
+from preprocessing.download.client import Client, check_url
+from preprocessing.download.options import ClientConfig, UrlConfig, WikipediaConfig
 from preprocessing.download.transfer import Checksum, Meter, RemoteFile, Transfer
-from preprocessing.download.wikimedia import WikipediaConfig, dump_files
+from preprocessing.download.wikimedia import dump_files
 from preprocessing.errors import DataError
 from preprocessing.progress import LOG, progress
 from preprocessing.workers import run_tasks
-
-
-@dataclass(frozen=True)
-class UrlConfig:
-    """Which files."""
-
-    urls: list[str]
-    """Their addresses, http: or https:. The last part of each names the file."""
-    sha256: list[str] = field(default_factory=list)
-    """Their SHA-256 in hexadecimal, in the same order; without it only the size is checked."""
-
-    def __post_init__(self) -> None:
-        if self.sha256 and len(self.sha256) != len(self.urls):
-            raise ValueError(f"sha256 has {len(self.sha256)} values for {len(self.urls)} urls, must have one for each")
-        for digest in self.sha256:
-            if not re.fullmatch(r"[0-9a-fA-F]{64}", digest):
-                raise ValueError(f"sha256 = {digest!r}: must be 64 hexadecimal digits")
 
 
 def download_wikipedia(out: Path, config: WikipediaConfig, client_config: ClientConfig) -> None:

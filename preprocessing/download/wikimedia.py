@@ -7,49 +7,14 @@ and SHA-1. Big Wikipedias come in parts, which a further job joins to one file; 
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from preprocessing.download.client import Client, StatusError
+from preprocessing.download.options import DATE, LATEST, WikipediaConfig
 from preprocessing.download.transfer import Checksum, RemoteFile
 from preprocessing.errors import DataError
-from preprocessing.languages import CODES, meant_language
 from preprocessing.progress import LOG
 
-LATEST = "latest"
 _JOB = "articlesmultistreamdump"
-_DATE = r"\d{8}"
-
-
-@dataclass(frozen=True)
-class WikipediaConfig:
-    """Which dump."""
-
-    language: str
-    """Subdomain of the Wikipedia: en, de, simple, zh-min-nan."""
-    date: str = LATEST
-    """The dump's day, YYYYMMDD, as listed under MIRROR/enwiki/; latest: the newest whose articles are complete."""
-    mirror: str = "https://dumps.wikimedia.org"
-    """Where the dumps lie; mirrors are listed at https://meta.wikimedia.org/wiki/Mirroring_Wikimedia_project_XML_dumps."""
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[a-z][a-z0-9-]*", self.language):
-            raise ValueError(f"language = {self.language!r}: must be the subdomain of a Wikipedia, such as en")
-        if self.language not in CODES and (meant := meant_language(self.language)):  # A new Wikipedia may be unknown.
-            raise ValueError(
-                f"language = {self.language!r}: must be the subdomain of a Wikipedia; did you mean {meant}?"
-            )
-        if self.date != LATEST and not re.fullmatch(_DATE, self.date):
-            raise ValueError(f"date = {self.date!r}: must be YYYYMMDD or {LATEST}")
-
-    @property
-    def wiki(self) -> str:
-        """Name of the database."""
-        return self.language.replace("-", "_") + "wiki"
-
-    @property
-    def listing(self) -> str:
-        """Where the dumps of this Wikipedia are listed."""
-        return f"{self.mirror.rstrip('/')}/{self.wiki}/"
 
 
 def dump_files(config: WikipediaConfig, client: Client) -> list[RemoteFile]:
@@ -80,7 +45,7 @@ def dump_files(config: WikipediaConfig, client: Client) -> list[RemoteFile]:
 def _dates(config: WikipediaConfig, client: Client) -> list[str]:
     """Days with a dump, newest first."""
     listing = client.document(config.listing).decode("utf-8", "replace")
-    return sorted(set(re.findall(rf'href="({_DATE})/?"', listing)), reverse=True)
+    return sorted(set(re.findall(rf'href="({DATE})/?"', listing)), reverse=True)
 
 
 def _files(status: bytes, url: str, names: re.Pattern) -> list[RemoteFile]:

@@ -1,26 +1,12 @@
 """`python -m preprocessing inspect`: an overview of a directory as text, on request as a page too."""
 
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from pathlib import Path
 
 from preprocessing.errors import DataError
 from preprocessing.inspect.overview import look
 from preprocessing.inspect.text import render
-
-
-@dataclass(frozen=True)
-class InspectConfig:
-    """What is shown."""
-
-    samples: int = 3
-    """Decoded samples per split, evenly spread."""
-    html: Path | None = None
-    """File for the same as one HTML page with plots, which needs neither network nor scripts; none by default."""
-
-    def __post_init__(self) -> None:
-        if self.samples < 0:
-            raise ValueError(f"samples = {self.samples}: must be at least 0: the number of decoded samples per split")
+from preprocessing.options import InspectConfig
 
 
 def inspect(directory: Path, config: InspectConfig, executor: Executor) -> str:
@@ -38,7 +24,7 @@ def inspect(directory: Path, config: InspectConfig, executor: Executor) -> str:
         _check_writable(config.html)
     overview = look(directory, config.samples, executor)
     if config.html:
-        # Imported here because every worker of every stage would load matplotlib otherwise.
+        # Imported here because matplotlib takes long to load, and text needs none.
         from preprocessing.inspect.page import write_page
 
         write_page(config.html, overview)

@@ -1,4 +1,4 @@
-"""The strategies by name. A new one is a new file beside this one and a line in STRATEGIES."""
+"""The strategies by name. A new one is a new file beside this one, a line in STRATEGIES and one in defaults.py."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,14 +27,12 @@ class Strategy:
     most_of_label_1: float = 0.5
     """Largest usual share of the samples with label 1, the smallest being half: pairs of nsp that hold one sentence are
     random whatever chance says, measured 50 to 55 % of the samples at 128 tokens and more, 59 to 67 % at 64."""
-    short_seq_prob: float | None = None
-    """Share of short documents or samples in the source; None: nothing is random, each pass gives the same samples."""
 
 
 STRATEGIES = {
-    "nsp": Strategy(next_sentence_pairs, PAIR_SPECIAL_TOKENS, 2, ("B follows A", "B is random"), 0.6, 0.1),
-    "sop": Strategy(sentence_order_pairs, PAIR_SPECIAL_TOKENS, 1, ("B follows A", "A follows B"), short_seq_prob=0.1),
-    "electra": Strategy(segment_pairs, short_seq_prob=0.05),
+    "nsp": Strategy(next_sentence_pairs, PAIR_SPECIAL_TOKENS, 2, ("B follows A", "B is random"), 0.6),
+    "sop": Strategy(sentence_order_pairs, PAIR_SPECIAL_TOKENS, 1, ("B follows A", "A follows B")),
+    "electra": Strategy(segment_pairs),
     "full_sentences": Strategy(full_sentences),
     "doc_sentences": Strategy(doc_sentences),
     "blocks": Strategy(blocks),

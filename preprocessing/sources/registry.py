@@ -1,4 +1,7 @@
-"""The kinds of input that `--sources` accepts. A new kind is a new file beside this one and a line in `KINDS`."""
+"""The kinds of input that `--sources` accepts.
+
+A new kind is a new file beside this one, a line in `KINDS` and one in `KIND_HELP` of help.py.
+"""
 
 import os
 from collections.abc import Callable, Iterable
@@ -28,7 +31,6 @@ Planner = Callable[[Path, int, str, FileSearch], Iterable[Split]]
 class Kind(NamedTuple):
     """A kind of input."""
 
-    help: str
     form: Form
     plan: Planner
     aliases: tuple[str, ...] = ()
@@ -37,40 +39,23 @@ class Kind(NamedTuple):
 
 KINDS: dict[str, Kind] = {
     "wikipedia": Kind(
-        "MediaWiki pages-articles dumps, XML as Wikimedia names it; multistream ones are read in parallel",
         WIKIPEDIA,
         lambda path, split_bytes, _, search: plan_wikipedia(path, split_bytes, search),
         ("wiki", "xml", "dump", "mediawiki", "enwiki"),
     ),
     "books": Kind(
-        "each .txt, .md or .epub file is a book, freed of licence, page numbers and the like; PATH may also be a .zip, "
-        ".tar, .tar.gz, .tar.bz2, .tar.xz or .tar.zst of them",
         BOOKS,
         lambda path, split_bytes, _, search: plan_books(path, split_bytes, search),
         ("book", "epub", "gutenberg"),
     ),
-    "jsonl": Kind("JSON Lines, or arrays of objects", JSONL, plan_jsonl, ("json", "ndjson", "jsonlines")),
-    "parquet": Kind("a document per row", PARQUET, plan_parquet, ("pq",)),
-    "arrow": Kind("the same, as Hugging Face datasets saves it", ARROW, plan_arrow, ("feather", "ipc", "dataset")),
-    "text": Kind(
-        "blank lines between documents, a sentence or paragraph per line; or the files of WikiExtractor",
-        TEXT,
-        lambda path, split_bytes, _, search: plan_text(path, split_bytes, search),
-        ("txt", "plain"),
-    ),
+    "jsonl": Kind(JSONL, plan_jsonl, ("json", "ndjson", "jsonlines")),
+    "parquet": Kind(PARQUET, plan_parquet, ("pq",)),
+    "arrow": Kind(ARROW, plan_arrow, ("feather", "ipc", "dataset")),
+    "text": Kind(TEXT, lambda path, split_bytes, _, search: plan_text(path, split_bytes, search), ("txt", "plain")),
     "file": Kind(
-        "each .txt or .md file is a document, blank lines between paragraphs",
-        FILES,
-        lambda path, split_bytes, _, search: plan_files(path, split_bytes, search),
-        ("markdown", "md", "dir"),
+        FILES, lambda path, split_bytes, _, search: plan_files(path, split_bytes, search), ("markdown", "md", "dir")
     ),
 }
-EMBEDDED = "embedded (1.5 MB of Python's own documentation)"
-SOURCES_HELP = (
-    f"One or more of: {', '.join(f'{name}:PATH ({kind.help})' for name, kind in KINDS.items())}, {EMBEDDED}. PATH is a "
-    "file, a directory that is searched, or a quoted pattern such as 'DIRECTORY/*.txt'; text may be compressed: .gz, "
-    ".bz2, .xz, .zst."
-)
 _FILES_LOOKED_AT = 20
 
 

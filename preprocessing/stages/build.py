@@ -3,7 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -13,80 +13,24 @@ from tokenizers import Tokenizer
 
 from preprocessing.errors import DataError
 from preprocessing.files import atomic_path, sha256_file, write_text
+from preprocessing.options import BuildConfig, check_weights
 from preprocessing.progress import LOG, progress
 from preprocessing.schema import HELDOUT, MANIFEST_NAME, TOKENIZER_DIRECTORY, TRAIN, Manifest, Shard, Split
 from preprocessing.segments.layout import Layout, Samples, random_numbers
-from preprocessing.segments.registry import Strategy, strategy
+from preprocessing.segments.registry import strategy
 from preprocessing.shards import read_manifest, sample_batch, write_shard
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.directory import complete_stage, finish_part, open_stage, stage_config
-from preprocessing.stages.mixing import check_weights, occurrences
+from preprocessing.stages.mixing import occurrences
 from preprocessing.tokenizer.encoding import encode
 from preprocessing.tokenizer.registry import size_of
 from preprocessing.tokenizer.saving import load_tokenizer, tokenizer_files
 from preprocessing.workers import run_tasks
 
 SPLITS = (TRAIN, HELDOUT)
-_SHORTEST = 5
-"""Smallest max_seq_length: a token each for A and B with three special tokens."""
 
 _RANGES_AT_ONCE = 10_000
 """A range of tokens as a Python object takes as much memory as its tokens, so only some live at a time."""
-
-
-@dataclass(frozen=True)
-class BuildConfig:
-    """How samples are made of sentences."""
-
-    max_seq_length: int = 128
-    """Longest sample in tokens, special tokens included: [CLS], and [SEP] after each segment."""
-    segments: str = "nsp"
-    """nsp: pairs for next sentence prediction (BERT); sop: for sentence-order prediction (ALBERT); electra: one or two
-    segments; full_sentences, doc_sentences: whole sentences until the next does not fit, across documents or not
-    (RoBERTa); blocks: full length whatever sentences they cut, within a document (SpanBERT); chunks: the same across
-    documents (DeBERTa). The samples directory's name ends in it unless it is nsp."""
-    short_seq_prob: float | None = None
-    """Share of the documents (electra: of the samples) whose samples get a random shorter target length. By default
-    that of the source: 0.1 for nsp and sop, 0.05 for electra; the others have none."""
-    duplicates: int = 1
-    """Passes over the training documents, each with other random samples (dupe_factor of google-research/bert, where
-    it also gave other masks; here masks are drawn in training); 1 for those without chance."""
-    weights: list[float] = field(default_factory=list)
-    """Mixing of the sources, in the form of WEIGHTS_HELP in stages/mixing.py."""
-    seed: int = 12345
-    """Seed of all random choices."""
-
-    def __post_init__(self) -> None:
-        if not _SHORTEST <= self.max_seq_length < 2**16:
-            raise ValueError(
-                f"max_seq_length = {self.max_seq_length}: must be {_SHORTEST} (a token each for A and B) to 65535"
-            )
-        if not 0 <= self.short_share <= 1:
-            raise ValueError(f"short_seq_prob = {self.short_seq_prob}: must be between 0 and 1")
-        if self.duplicates < 1:
-            raise ValueError(f"duplicates = {self.duplicates}: must be at least 1: the number of passes")
-        if any(not 0 <= weight < float("inf") for weight in self.weights) or (self.weights and not any(self.weights)):
-            raise ValueError(f"weights = {self.weights}: each must be at least 0 and finite, and one above 0")
-        if self.strategy.short_seq_prob is None and (self.short_share > 0 or self.duplicates > 1):
-            raise ValueError(
-                f"short_seq_prob = {self.short_share}, duplicates = {self.duplicates}: segments "
-                f"{self.segments} leaves nothing to chance: must be 0 and 1, leave both out"
-            )
-
-    @property
-    def strategy(self) -> Strategy:
-        """What `segments` names."""
-        return strategy(self.segments)
-
-    @property
-    def short_share(self) -> float:
-        """`short_seq_prob`, or the strategy's own."""
-        return (self.strategy.short_seq_prob or 0.0) if self.short_seq_prob is None else self.short_seq_prob
-
-    @property
-    def directory_name(self) -> str:
-        """Name of the samples directory, so that those of several lengths and strategies lie side by side."""
-        return f"samples{self.max_seq_length}" + (f"-{self.segments}" if self.segments != "nsp" else "")
 
 
 @dataclass(frozen=True)
@@ -145,7 +89,7 @@ def plan_shards(corpus: Corpus, directory: Path, config: BuildConfig) -> list[Bu
     Raises:
         DataError: a split has too few documents in all.
     """
-    tasks, needed = [], config.strategy.min_documents
+    tasks, needed = [], strategy(config.segments).min_documents
     first_documents = [0, *accumulate(corpus.counts)]
     for split in SPLITS:
         partitions = corpus.partitioning.partitions(split)
@@ -222,6 +166,7 @@ def _batches(
     """
     documents = _encode(corpus, task.partitions, tokenizer)
     sources = np.concatenate([corpus.sources_of(partition) for partition in task.partitions])  # (D,)
+    draw = strategy(task.config.segments).samples
     for number in range(task.config.duplicates if task.split == TRAIN else 1):
         numbers, taken = np.arange(len(documents)), documents
         if task.config.weights and task.split == TRAIN:
@@ -230,7 +175,7 @@ def _batches(
             taken = documents.take(pa.array(numbers))
         random = random_numbers(task.config.seed, number, task.split, task.number)
         layout = layout_of(taken, numbers)
-        samples = task.config.strategy.samples(layout, task.config.max_seq_length, task.config.short_share, random)
+        samples = draw(layout, task.config.max_seq_length, task.config.short_share, random)
         samples[:, 5] = numbers[samples[:, 5]]
         np.add.at(tokens_by_source, sources[samples[:, 5]], _lengths(samples))
         yield gather(taken.values.values.to_numpy(), samples, task.first_document, size_of(tokenizer))

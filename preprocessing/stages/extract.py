@@ -22,9 +22,9 @@ from preprocessing.documents import (
 )
 from preprocessing.errors import DataError
 from preprocessing.files import atomic_path, read_json, reading, write_json
-from preprocessing.filters import FilterConfig, collect_ngrams, load_ngrams, normalize, reason_to_drop
+from preprocessing.filters import collect_ngrams, load_ngrams, normalize, reason_to_drop
 from preprocessing.inputs import ArchiveFiles
-from preprocessing.languages import check_language
+from preprocessing.options import ExtractConfig, FilterConfig
 from preprocessing.progress import LOG, progress
 from preprocessing.sentences import split_sentences
 from preprocessing.sources.registry import Planned, plan_sources
@@ -37,59 +37,7 @@ from preprocessing.workers import run_tasks
 
 REPORT_NAME = "report.json"
 _MEGABYTE = 10**6
-_SMALLEST_MB, _LARGEST_MB = 0.0001, 1000
 _CHECKS = ("max_bad_share", "max_left_out_share")
-
-
-@dataclass(frozen=True)
-class ExtractConfig:
-    """What to read and how to cut it up."""
-
-    sources: list[str]
-    """The input, in the form of SOURCES_HELP in sources/registry.py."""
-    text_key: str = "text"
-    """Key of a JSON Lines record, or column of a Parquet or Arrow file, that holds the text; a.b is key b inside the
-    object or struct a. The strings of a list are paragraphs."""
-    language: str = ""
-    """Language of the text, for sentence splitting: a code such as en or de. Empty: that which a Wikipedia dump says
-    it is in, and en for other sources."""
-    max_sentence_chars: int = 10_000
-    """Longest sentence in characters; longer ones (tables, lost line ends) are dropped and reported."""
-    heldout_share: float = 0.01
-    """Share of the documents, by a hash of their text, that is kept out of training for evaluation."""
-    max_bad_share: float = 0.01
-    """Share of unusable input records above which the job fails; above 0 it allows one of 20 records or more."""
-    max_left_out_share: float = 0.5
-    """Share of the bytes of a directory or archive, in files that are not read, above which the job fails."""
-    split_mb: float = 32
-    """Input per task in MB; bounds a worker's memory."""
-    partition_mb: float = 64
-    """Text per partition in MB: random sentences are drawn within one, each becomes a shard, and building one takes
-    some ten times its size in memory."""
-
-    def __post_init__(self) -> None:
-        if not self.sources:
-            raise ValueError("sources is empty: must name at least one, such as --sources jsonl:wiki.jsonl")
-        if len(set(self.sources)) < len(self.sources):
-            raise ValueError(f"sources = {self.sources}: must name each once; --weights takes one more often")
-        if self.language:
-            check_language(self.language)
-        for name in ("heldout_share", "max_bad_share"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"{name} = {getattr(self, name)}: must be at least 0 and below 1: it is a share, not percent"
-                )
-        if self.max_sentence_chars <= 0:
-            raise ValueError(f"max_sentence_chars = {self.max_sentence_chars}: must be above 0")
-        for name in ("split_mb", "partition_mb"):
-            if not _SMALLEST_MB <= getattr(self, name) <= _LARGEST_MB:
-                raise ValueError(
-                    f"{name} = {getattr(self, name)}: must be at least {_SMALLEST_MB} and at most {_LARGEST_MB}"
-                )
-        if not 0 <= self.max_left_out_share <= 1:
-            raise ValueError(
-                f"max_left_out_share = {self.max_left_out_share}: must be 0 to 1: it is a share, not percent"
-            )
 
 
 @dataclass(frozen=True)

@@ -1,91 +1,26 @@
 """Second stage: the tokenizer, from a published vocabulary or trained on the documents."""
 
-from dataclasses import asdict, dataclass
-from math import inf
+from dataclasses import asdict
 from pathlib import Path
 
 import pyarrow as pa
 from tokenizers import Tokenizer
 
-from preprocessing.errors import DataError, check_name
+from preprocessing.errors import DataError
 from preprocessing.files import sha256_file, write_json
+from preprocessing.options import TokenizerConfig
 from preprocessing.progress import LOG
 from preprocessing.schema import MANIFEST_NAME, TRAIN
 from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.directory import complete_stage, open_stage
 from preprocessing.tokenizer.given import Given, identity, read_given
 from preprocessing.tokenizer.normalization import MAX_MARKS, count_characters, settings_of, share_of_marks
-from preprocessing.tokenizer.registry import KINDS, Kind, kind_of, size_of
+from preprocessing.tokenizer.registry import KINDS, kind_of, size_of
 from preprocessing.tokenizer.review import REPORT_NAME, Review, kept_marks
 from preprocessing.tokenizer.saving import save_tokenizer
 
 _TRIED_BYTES = 8e6
 """Text that a given vocabulary is tried on."""
-
-
-@dataclass(frozen=True)
-class TokenizerConfig:
-    """Which vocabulary."""
-
-    vocab: Path | None = None
-    """A vocab.txt (BERT), a SentencePiece .model (ALBERT), or a directory with a tokenizer.json, or with RoBERTa's
-    vocab.json and merges.txt; without it a vocabulary is trained."""
-    kind: str | None = None
-    """wordpiece (BERT), bytelevel_bpe (RoBERTa) or unigram (ALBERT); by default wordpiece, or what `vocab` is."""
-    vocab_size: int | None = None
-    """Number of tokens of a trained vocabulary, special tokens included; a small corpus may give fewer. By default that
-    of the published one: 30,522, 50,265 and 30,000."""
-    character_coverage: float | None = None
-    """Share of the characters of the text that get tokens in a trained vocabulary; words with rarer ones are unknown.
-    By default 0.9995 for wordpiece and 0.99995 for unigram; bytelevel_bpe has tokens for all."""
-    lower_case: bool | None = None
-    """Whether text is lower-cased; by default as the published one: not for bytelevel_bpe, which cannot. Of a given
-    vocabulary its files say it, or its tokens."""
-    strip_accents: bool | None = None
-    """Whether text loses its accents and other combining marks. By default where text is lower-cased, as the published
-    ones do, but not where marks are part of the spelling, as in Hindi, Japanese, Korean, Arabic or Russian: the
-    text shows it, or the tokens of a given vocabulary."""
-    train_mb: float = 128
-    """Text in MB that a vocabulary is trained on, from the first partitions, which are random samples."""
-
-    def __post_init__(self) -> None:
-        if self.kind is not None:
-            check_name("kind", self.kind, KINDS)
-        if self.size < self.wanted.smallest:
-            raise ValueError(
-                f"vocab_size = {self.size}: must be at least {self.wanted.smallest}: characters alone need that many"
-            )
-        if self.kind == "bytelevel_bpe":
-            for name in ("lower_case", "strip_accents", "character_coverage"):
-                if getattr(self, name):
-                    raise ValueError(
-                        f"{name} is {getattr(self, name)}, but bytelevel_bpe works on bytes, which have no case and no "
-                        "accents and spell all characters: leave it out"
-                    )
-        if not 0 < self.train_mb < inf:
-            raise ValueError(f"train_mb = {self.train_mb}: must be above 0 and finite")
-        if self.character_coverage is not None and not 0 < self.character_coverage <= 1:
-            raise ValueError(f"character_coverage = {self.character_coverage}: must be above 0 and at most 1: a share")
-        for name in ("character_coverage", "train_mb"):
-            if self.vocab is not None and getattr(self, name) != getattr(TokenizerConfig, name):
-                raise ValueError(
-                    f"{name} is {getattr(self, name)}, but vocab gives a vocabulary, so none is trained: leave one out"
-                )
-
-    @property
-    def wanted(self) -> Kind:
-        """What is trained."""
-        return KINDS[self.kind or "wordpiece"]
-
-    @property
-    def size(self) -> int:
-        """`vocab_size`, or the kind's own."""
-        return self.wanted.vocab_size if self.vocab_size is None else self.vocab_size
-
-    @property
-    def coverage(self) -> float | None:
-        """`character_coverage`, or the kind's own."""
-        return self.wanted.character_coverage if self.character_coverage is None else self.character_coverage
 
 
 def read_vocabulary(config: TokenizerConfig) -> Given:
@@ -135,7 +70,7 @@ def prepare_tokenizer(directory: Path, config: TokenizerConfig, documents: Path)
 def _train(directory: Path, config: TokenizerConfig, corpus: Corpus) -> None:
     lower_case = config.wanted.lower_case if config.lower_case is None else config.lower_case
     chosen = {
-        "kind": config.kind or "wordpiece",
+        "kind": config.trained_kind,
         "vocab_size": config.size,
         "lower_case": lower_case,
         "character_coverage": config.coverage,
@@ -151,7 +86,7 @@ def _train(directory: Path, config: TokenizerConfig, corpus: Corpus) -> None:
         if lower_case and not strip_accents:
             notes.append(kept_marks(counts))
     options = {} if config.coverage is None else {"character_coverage": config.coverage}
-    tokenizer = config.wanted.train(batches, config.size, lower_case, strip_accents, **options)
+    tokenizer = KINDS[config.trained_kind].train(batches, config.size, lower_case, strip_accents, **options)
     found = Review.of(tokenizer, counts)
     _publish(
         directory, tokenizer, found, [], [*notes, *found.shortfalls(config.size, config.coverage), *found.warnings()]

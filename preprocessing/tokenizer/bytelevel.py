@@ -21,8 +21,6 @@ SPECIAL_TOKENS = {
 }
 """By the names that `transformers` gives them; a trained vocabulary numbers them 0 .. 4 in this order."""
 VOCAB_NAME, MERGES_NAME = "vocab.json", "merges.txt"
-SMALLEST = len(SPECIAL_TOKENS) + 256
-"""Tokens without any merge."""
 
 
 def assemble(model: models.BPE) -> Tokenizer:
@@ -100,7 +98,7 @@ def train(
 
     Args:
         batches: sentences.
-        vocab_size: number of tokens wanted, at least SMALLEST; a small corpus may give fewer.
+        vocab_size: number of tokens wanted, at least that of its `Defaults`; a small corpus may give fewer.
         lower_case: must be False: bytes have no case.
         strip_accents: must not be True: bytes have no accents.
         character_coverage: must be None: 256 bytes spell every character.

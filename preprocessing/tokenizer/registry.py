@@ -1,4 +1,4 @@
-"""The kinds of tokenizers by name. A new one is a new file beside this one and a line in KINDS."""
+"""The kinds of tokenizers by name. A new one is a new file beside this one, a line in KINDS and one in defaults.py."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from tokenizers import Tokenizer, models
 
 from preprocessing.tokenizer import bytelevel, unigram, wordpiece
+from preprocessing.tokenizer.defaults import DEFAULTS, Defaults
 
 
-@dataclass(frozen=True)
-class Kind:
+@dataclass(frozen=True, kw_only=True)
+class Kind(Defaults):
     """A way of cutting words into pieces."""
 
     model: type
@@ -20,14 +21,6 @@ class Kind:
     """By the names that `transformers` gives them."""
     train: Callable[..., Tokenizer]
     """From sentences, vocab_size and lower_case; strip_accents and character_coverage may follow."""
-    character_coverage: float | None
-    """Share of the characters that get tokens where nothing else is said; None: all bytes have one."""
-    vocab_size: int
-    """Number of tokens of the published one, and of a trained one where nothing else is said."""
-    smallest: int
-    """Fewest tokens that make sense."""
-    lower_case: bool
-    """Whether the published one lower-cases text; the default."""
     tokenizer_class: str
     """What `transformers` loads it as: a class of its own only where that computes the same."""
     has_segments: bool
@@ -36,38 +29,29 @@ class Kind:
 
 KINDS = {
     "wordpiece": Kind(
-        models.WordPiece,
-        ("WordPiece", "BertNormalizer", "BertPreTokenizer"),
-        wordpiece.SPECIAL_TOKENS,
-        wordpiece.train,
-        wordpiece.CHARACTER_COVERAGE,
-        vocab_size=30_522,
-        smallest=100,
-        lower_case=True,
+        **vars(DEFAULTS["wordpiece"]),
+        model=models.WordPiece,
+        parts=("WordPiece", "BertNormalizer", "BertPreTokenizer"),
+        special_tokens=wordpiece.SPECIAL_TOKENS,
+        train=wordpiece.train,
         tokenizer_class="BertTokenizer",
         has_segments=True,
     ),
     "bytelevel_bpe": Kind(
-        models.BPE,
-        ("BPE", None, "ByteLevel"),
-        bytelevel.SPECIAL_TOKENS,
-        bytelevel.train,
-        None,
-        vocab_size=50_265,
-        smallest=bytelevel.SMALLEST,
-        lower_case=False,
+        **vars(DEFAULTS["bytelevel_bpe"]),
+        model=models.BPE,
+        parts=("BPE", None, "ByteLevel"),
+        special_tokens=bytelevel.SPECIAL_TOKENS,
+        train=bytelevel.train,
         tokenizer_class="PreTrainedTokenizerFast",
         has_segments=False,
     ),
     "unigram": Kind(
-        models.Unigram,
-        ("Unigram", "Sequence", "Sequence"),
-        unigram.SPECIAL_TOKENS,
-        unigram.train,
-        unigram.CHARACTER_COVERAGE,
-        vocab_size=30_000,
-        smallest=100,
-        lower_case=True,
+        **vars(DEFAULTS["unigram"]),
+        model=models.Unigram,
+        parts=("Unigram", "Sequence", "Sequence"),
+        special_tokens=unigram.SPECIAL_TOKENS,
+        train=unigram.train,
         tokenizer_class="PreTrainedTokenizerFast",
         has_segments=True,
     ),

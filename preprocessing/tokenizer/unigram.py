@@ -21,6 +21,7 @@ from sentencepiece import sentencepiece_model_pb2 as formats
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from preprocessing.errors import DataError
+from preprocessing.tokenizer.defaults import UNIGRAM_COVERAGE
 
 SPECIAL_TOKENS = {
     "pad_token": "<pad>",
@@ -32,8 +33,6 @@ SPECIAL_TOKENS = {
 """By the names that `transformers` gives them; a trained vocabulary numbers them 0 .. 4 in this order."""
 USER_SYMBOLS = ("(", ")", '"', "-", ".", "–", "£", "€")
 """Always pieces of their own, as ALBERT's vocabulary has them."""
-CHARACTER_COVERAGE = 0.99995
-"""Share of the characters of the text that get a piece; as ALBERT's."""
 MARK = "▁"
 """Stands for the space before a word, at the beginning of its first piece."""
 _PENALTY = 100.0
@@ -105,7 +104,7 @@ def train(
     vocab_size: int,
     lower_case: bool,
     strip_accents: bool | None = None,
-    character_coverage: float = CHARACTER_COVERAGE,
+    character_coverage: float = UNIGRAM_COVERAGE,
 ) -> Tokenizer:
     """A unigram model by SentencePiece's own trainer, on one thread: equal text gives the equal vocabulary.
 

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from preprocessing.errors import DataError
 from preprocessing.textfiles import decode_text
+from preprocessing.tokenizer.defaults import WORDPIECE_COVERAGE
 
 SPECIAL_TOKENS = {
     "pad_token": "[PAD]",
@@ -22,9 +23,6 @@ SPECIAL_TOKENS = {
     "mask_token": "[MASK]",
 }
 """By the names that `transformers` gives them; a trained vocabulary numbers them 0 .. 4 in this order."""
-CHARACTER_COVERAGE = 0.9995
-"""Share of the characters of the text that get tokens in a trained vocabulary, as SentencePiece has it for languages
-with many characters."""
 CONTINUATION = "##"
 """Stands before a token that continues a word."""
 _ALPHABET_PART = 15
@@ -106,7 +104,7 @@ def train(
     vocab_size: int,
     lower_case: bool,
     strip_accents: bool | None = None,
-    character_coverage: float = CHARACTER_COVERAGE,
+    character_coverage: float = WORDPIECE_COVERAGE,
 ) -> Tokenizer:
     """A tokenizer with the vocabulary that `train_vocabulary` finds."""
     tokens = train_vocabulary(batches, vocab_size, character_coverage, lower_case, strip_accents)

@@ -51,7 +51,7 @@ def test_ends_when_the_run_ends(tmp_path, monkeypatch, state, terminal):
 
 def test_ctrl_c_is_no_error(tmp_path, monkeypatch):
     """The run goes on; the view says so."""
-    run, out = make_run(tmp_path / "run"), console()
+    run, out = make_run(tmp_path / "run"), console(width=500)  # wider than the path
     beat(run, 3, "training")
 
     def interrupt(seconds):

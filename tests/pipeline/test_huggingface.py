@@ -1,6 +1,8 @@
 """Laws of pipeline/huggingface.py."""
 
 import json
+import os
+import stat
 from dataclasses import asdict
 
 import pytest
@@ -155,6 +157,17 @@ def test_masks_are_filled_with_the_likeliest_tokens(exported, model):
         assert [value for _, value in words] == pytest.approx(values.tolist(), abs=1e-5)
     with pytest.raises(ValueError, match=r"'the cat' has no \[MASK\]"):
         fill_masks(exported, "the cat")
+
+
+def test_an_export_has_the_permissions_of_new_files(tokenizer_dir, model, tmp_path):
+    """Those that the user's umask gives, weights included."""
+    before = os.umask(0o027)
+    try:
+        export(FAMILY, model.state_dict(), CONFIG, tokenizer_dir, tmp_path / "out", "")
+    finally:
+        os.umask(before)
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "out").iterdir()}
+    assert set(modes.values()) == {0o640}, modes
 
 
 def test_a_failed_export_leaves_nothing(tokenizer_dir, model, tmp_path, monkeypatch):

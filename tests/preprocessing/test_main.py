@@ -283,8 +283,8 @@ def test_help_explains_every_option(capsys):
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "Share of unusable input records above which the job fails. (type: float, default: 0.01)" in text
-    assert "jsonl:PATH (JSON Lines)" in text and "Directory that all stages of a corpus share." in text
+    assert "Share of unusable input records above which the job fails; above 0 it allows" in text
+    assert "jsonl:PATH (JSON Lines, or arrays of objects)" in text and "Directory that all stages of a corpus share." in text
 
 
 def test_download_fetches_what_a_server_has(tmp_path, capsys):

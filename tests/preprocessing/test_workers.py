@@ -1,15 +1,23 @@
 """Laws of preprocessing/workers.py."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from jobs import SECONDS_TO_END
 
 from preprocessing.errors import DataError
 from preprocessing.workers import SerialExecutor, WorkersConfig, run_job, run_tasks
+
+ROOT = Path(__file__).parents[2]
+PICTURES = {"matplotlib", "jinja2"}
+TOKENIZERS = {"tokenizers", "sentencepiece"}
+TEXT = {"py3langid", "rensa", "sentencex"}
 
 
 def square(number):
@@ -87,3 +95,19 @@ def test_a_negative_number_of_workers_is_refused():
     """The message names field, value and rule."""
     with pytest.raises(ValueError, match=r"workers = -1: must be 0 .* or more"):
         WorkersConfig("processes", -1)
+
+
+@pytest.mark.parametrize(
+    ("module", "needless"),
+    [
+        ("stages.extract", TOKENIZERS | PICTURES),
+        ("stages.build", TEXT | PICTURES),
+        ("inspect.counting", TOKENIZERS | TEXT | PICTURES),
+    ],
+)
+def test_a_worker_loads_what_its_own_stage_needs(module, needless):
+    """It imports the command line, as every process of the pool does, then the module of its first task."""
+    program = f"import sys, preprocessing.__main__, preprocessing.{module}; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = set(result.stdout.split())
+    assert "pyarrow" in loaded and not loaded & needless

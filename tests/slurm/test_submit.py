@@ -14,7 +14,7 @@ def submit(*options, **site):
     unset = {name: value for name, value in os.environ.items() if not name.startswith("SITE_")}
     environment = unset | {"SITE_VENV": sys.prefix} | site
     command = ["slurm/submit.sh", "--dry-run", *options]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
     return done.returncode, [job(line) for line in done.stdout.splitlines()], done.stderr
 
 

@@ -122,12 +122,14 @@ def test_without_contact_the_download_says_what_wikimedia_asks(site, tmp_path):
 )
 def test_what_else_lies_in_the_directory_is_never_silent(tmp_path, add, message):
     """A dump twice is refused, what may hold articles counts, and what only belongs to the dump is named."""
+    dumps = tmp_path / "dumps"
+    dumps.mkdir()
     for part, pages in enumerate(RANGES, 1):
         name = f"enwiki-20251101-pages-articles-multistream{part}.xml-{pages}.bz2"
-        (tmp_path / name).write_bytes(multistream(part))
+        (dumps / name).write_bytes(multistream(part))
     for name, body in add.items():
-        (tmp_path / name).write_bytes(body)
-    result = command(tmp_path, "extract", "--out", "data", "--sources", f"wikipedia:{tmp_path}", "--executor", "serial")
+        (dumps / name).write_bytes(body)
+    result = command(tmp_path, "extract", "--out", "data", "--sources", f"wikipedia:{dumps}", "--executor", "serial")
     assert message in result.stderr and "Traceback" not in result.stderr
     assert (result.returncode == 0) == (message in ("", "unfinished download"))
     if result.returncode:

@@ -1,17 +1,11 @@
 """Laws of preprocessing/inspect/command.py."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 from preprocessing.errors import DataError
 from preprocessing.inspect import command
 from preprocessing.inspect.command import InspectConfig, inspect
 from preprocessing.workers import SerialExecutor
-
-ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -42,9 +36,3 @@ def test_a_negative_number_of_samples_is_refused():
     """Zero shows none."""
     with pytest.raises(ValueError, match="samples = -1: must be at least 0"):
         InspectConfig(samples=-1)
-
-
-def test_workers_do_not_load_matplotlib():
-    """The command line is imported by every worker of every stage: plots are loaded when a page is made."""
-    program = "import sys, preprocessing.__main__; sys.exit('matplotlib' in sys.modules or 'jinja2' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0

@@ -4,6 +4,7 @@ import pytest
 from layouts import layout_of
 
 from preprocessing.errors import DataError
+from preprocessing.segments.defaults import SHORT_SEQ_PROBS
 from preprocessing.segments.layout import random_numbers
 from preprocessing.segments.registry import STRATEGIES, strategy
 
@@ -15,10 +16,10 @@ def test_samples_are_a_function_of_layout_and_random_numbers(name):
     """Equal keys give equal samples; other keys other ones, exactly if the strategy says that it draws."""
     chosen = strategy(name)
     first, again, other = (
-        chosen.samples(LAYOUT, 32, chosen.short_seq_prob or 0, random_numbers(seed)).tolist() for seed in (0, 0, 1)
+        chosen.samples(LAYOUT, 32, SHORT_SEQ_PROBS[name] or 0, random_numbers(seed)).tolist() for seed in (0, 0, 1)
     )
     assert first == again
-    assert (first != other) == (chosen.short_seq_prob is not None)
+    assert (first != other) == (SHORT_SEQ_PROBS[name] is not None)
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -29,6 +30,11 @@ def test_samples_are_as_long_and_labelled_as_the_strategy_says(name):
     lengths = samples[:, 1] - samples[:, 0] + samples[:, 3] - samples[:, 2]
     assert lengths.max() == 32 - chosen.num_special_tokens
     assert set(samples[:, 4].tolist()) == set(range(len(chosen.labels) or 1))
+
+
+def test_the_options_know_every_strategy():
+    """In the same order, which is that of the message below."""
+    assert list(SHORT_SEQ_PROBS) == list(STRATEGIES)
 
 
 def test_an_unknown_strategy_is_named_with_those_that_there_are():

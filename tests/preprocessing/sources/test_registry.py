@@ -14,7 +14,8 @@ from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
 from preprocessing.schema import MANIFEST_NAME
 from preprocessing.sources.compressed import zstd
-from preprocessing.sources.registry import plan_sources
+from preprocessing.sources.help import KIND_HELP, SOURCES_HELP
+from preprocessing.sources.registry import KINDS, plan_sources
 from preprocessing.stages.build import BuildConfig, build
 from preprocessing.stages.corpus import Partitioning
 from preprocessing.stages.directory import STAGE_NAME
@@ -32,6 +33,12 @@ def test_sources_are_read_in_the_order_given(tmp_path):
     splits = plan_sources(specifications, 10**6, "body")
     texts = [record.text for source in splits for split in source.splits for record in split.records()]
     assert texts == ["Three.", "One.\n", "Two.\n", "One.\nTwo.", "One.\nTwo."]
+
+
+def test_the_help_text_knows_every_kind():
+    """In the same order, which is that of messages, and in the form that is typed."""
+    assert list(KIND_HELP) == list(KINDS)
+    assert all(f"{name}:PATH (" in SOURCES_HELP for name in KINDS)
 
 
 @pytest.mark.parametrize("specification", ["wiki.jsonl", "csv:a.csv", "jsonl:", "books:", "embedded:x"])

@@ -359,7 +359,9 @@ def test_splits_travel_to_workers(tmp_path):
 def test_a_real_dump():
     """Real articles come without markup; the dump is truncated and says so."""
     splits = plan_wikipedia(SHARED / "enwiki-2022-truncated.xml.bz2", 32 << 20)
-    *documents, truncated = read(splits)
+    *records, truncated = read(splits)
+    documents = [record for record in records if isinstance(record, Document)]
+    assert all(isinstance(record, Document | LeftOut) for record in records)
     assert truncated.kind == DAMAGED_DUMP and "expected </mediawiki> after this page" in truncated.detail
     assert len(documents) == 129
     text = "\n".join(document.text for document in documents)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
-from preprocessing.segments.registry import STRATEGIES
+from preprocessing.segments.defaults import SHORT_SEQ_PROBS
 from preprocessing.shards import SampleDataset
 from preprocessing.stages import corpus as corpora
 from preprocessing.stages.build import BuildConfig, build, join_small, layout_of
@@ -85,7 +85,7 @@ def test_duplicates_are_other_passes_over_the_training_documents(tmp_path):
     assert len(two) > 1.5 * len(one) and both[len(one) :] != both[: len(one)]
 
 
-@pytest.mark.parametrize("segments", [name for name in STRATEGIES if STRATEGIES[name].short_seq_prob is None])
+@pytest.mark.parametrize("segments", [name for name, share in SHORT_SEQ_PROBS.items() if share is None])
 def test_packing_keeps_every_token_once(tmp_path, segments):
     """The samples of each shard, end to end, are the encoded documents of its partition, in order; every sample is a
     single segment that begins in the document it names."""

@@ -3,13 +3,11 @@
 from math import ceil, floor
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.errors import DataError
 from preprocessing.segments.layout import random_numbers
-from preprocessing.stages.mixing import check_weights, occurrences
+from preprocessing.stages.mixing import occurrences
 
 WEIGHTS = st.lists(st.integers(0, 12).map(lambda quarters: quarters / 4), max_size=20)
 """Quarters are exact in floating point."""
@@ -34,11 +32,3 @@ def test_a_half_is_another_half_in_the_next_pass():
     first, second = (occurrences(np.full(10_000, 0.5), number, random_numbers(1)) for number in (0, 1))
     assert abs(len(first) - 5000) < 200
     assert sorted([*first.tolist(), *second.tolist()]) == list(range(10_000))
-
-
-def test_each_source_needs_a_weight():
-    """Or none has one; the sources are named."""
-    check_weights([], ["a", "b"])
-    check_weights([1, 2], ["a", "b"])
-    with pytest.raises(DataError, match=r"--weights has 1 numbers .* 2 sources \(jsonl:a, jsonl:b\)"):
-        check_weights([1], ["jsonl:a", "jsonl:b"])

@@ -8,7 +8,8 @@ import pytest
 import transformers
 
 from preprocessing.errors import DataError
-from preprocessing.tokenizer.bytelevel import SMALLEST, SPECIAL_TOKENS, read_files, train
+from preprocessing.tokenizer.bytelevel import SPECIAL_TOKENS, read_files, train
+from preprocessing.tokenizer.defaults import DEFAULTS
 from preprocessing.tokenizer.encoding import encode
 from preprocessing.tokenizer.saving import load_tokenizer, save_tokenizer
 
@@ -46,8 +47,9 @@ def test_what_is_saved_is_what_transformers_loads(roberta, lines, tmp_path):
 
 def test_bytes_are_never_unknown():
     """A vocabulary without a merge has the 256 bytes, and any text comes back from them."""
-    tokenizer = train([pa.array([""])], SMALLEST, False)
-    assert tokenizer.get_vocab_size() == SMALLEST
+    smallest = DEFAULTS["bytelevel_bpe"].smallest
+    tokenizer = train([pa.array([""])], smallest, False)
+    assert tokenizer.get_vocab_size() == smallest
     text = " naïve 中文 😀\u200b"
     assert tokenizer.decode(encode(tokenizer, pa.array([text.strip()])).to_pylist()[0]) == text
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from preprocessing.tokenizer.defaults import DEFAULTS
 from preprocessing.tokenizer.registry import KINDS
 
 ROOT = Path(__file__).parents[3]
@@ -36,3 +37,8 @@ def test_a_trained_tokenizer_depends_on_the_text_alone(name):
         for seed, threads in (("0", "1"), ("1", "2"), ("2", "4"))
     }
     assert len(outputs) == 1
+
+
+def test_the_options_know_every_kind():
+    """In the same order, which is that of messages."""
+    assert list(DEFAULTS) == list(KINDS)
