@@ -284,7 +284,8 @@ def test_help_explains_every_option(capsys):
         main(["run", "--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "Share of unusable input records above which the job fails; above 0 it allows" in text
-    assert "jsonl:PATH (JSON Lines, or arrays of objects)" in text and "Directory that all stages of a corpus share." in text
+    assert "jsonl:PATH (JSON Lines, or arrays of objects)" in text
+    assert "Directory that all stages of a corpus share." in text
 
 
 def test_download_fetches_what_a_server_has(tmp_path, capsys):
