@@ -233,7 +233,6 @@ def relink(path, target):
 UNREADABLE = {
     "forbidden": (lambda path: path.chmod(0), "Permission denied"),
     "dangling link": (lambda path: relink(path, "nowhere"), "[Nn]o such file"),
-    "link to itself": (lambda path: relink(path, path.name), "Too many levels of symbolic links"),
     "failing read": (lambda path: relink(path, "/proc/self/mem"), "Input/output error"),
 }
 INPUT_NAMES = {"jsonl": "a.jsonl.gz", "text": "a.txt.gz", "file": "a.txt", "books": "a.epub", "parquet": "a.parquet"}
@@ -255,9 +254,10 @@ def test_an_unreadable_file_is_named(tmp_path, fault, kind):
     assert not (tmp_path / "out" / "documents" / "manifest.json").exists()
 
 
-@pytest.mark.parametrize("mode", [0o000, 0o444, 0o111])
-@pytest.mark.parametrize("pattern", ["", "/*/*.txt", "/**/*.txt", "/sub/?.txt", "/sub/b.txt"])
-def test_an_unreadable_directory_is_named(tmp_path, mode, pattern):
+@pytest.mark.parametrize(
+    ("pattern", "mode"), [("", 0), ("", 0o444), ("/**/*.txt", 0), ("/*/*.txt", 0o111), ("/sub/b.txt", 0)]
+)
+def test_an_unreadable_directory_is_named(tmp_path, pattern, mode):
     """Below a source or on the way of a pattern, it is not left out in silence, and nothing is begun."""
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for name in ("a.txt", "sub/b.txt"):
@@ -265,9 +265,6 @@ def test_an_unreadable_directory_is_named(tmp_path, mode, pattern):
     (tmp_path / "in" / "sub").chmod(mode)
     arguments = ["extract", "--sources", f"file:{tmp_path / 'in'}{pattern}", "--out", str(tmp_path / "out"), *SERIAL]
     status, text = finish(arguments, preexec_fn=obey_permissions)
-    if mode == 0o111 and pattern == "/sub/b.txt":  # Files may be opened by their names.
-        assert status == 0, text
-        return
     assert status == 1 and text.startswith(f"error: {tmp_path / 'in' / 'sub'}") and text.count("\n") == 1, text
     assert "cannot be read (Permission denied); its content may be sound: put permissions" in text
     assert not (tmp_path / "out").exists()
