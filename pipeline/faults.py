@@ -1,7 +1,7 @@
 """Faults on demand: tests and `benchmarks.soak` make them happen at every place where they would hurt.
 
-`PIPELINE_FAULT="ACTION:POINT:RANK:NTH"` makes rank RANK do ACTION when it reaches POINT for the NTH time, counted from
-1. Without the variable, `reach` does nothing.
+`PIPELINE_FAULT="ACTION:POINT:RANK:NTH"` makes rank RANK, or every rank where it is `*`, do ACTION when it reaches POINT
+for the NTH time, counted from 1. Without the variable, `reach` does nothing.
 """
 
 import os
@@ -41,5 +41,5 @@ def reach(point: str) -> None:
     if place not in POINTS:
         raise ValueError(f"PIPELINE_FAULT = {wanted}: no point is called {place!r}; there are {', '.join(POINTS)}")
     _reached[point] += 1
-    if (place, int(rank), int(nth)) == (point, int(os.environ.get("RANK", 0)), _reached[point]):
+    if (place, int(nth)) == (point, _reached[point]) and rank in ("*", os.environ.get("RANK", "0")):
         act(action, f"PIPELINE_FAULT = {wanted}")
