@@ -35,13 +35,12 @@ def test_files_come_two_at_a_time(site, make_resource, tmp_path):
 def test_one_error_ends_all_and_keeps_what_came(site, make_resource, tmp_path):
     """The file that was coming is not waited for; its part stays for the next time."""
     part, over = tmp_path / "a.part", threading.Event()
-    patient = ClientConfig(timeout_seconds=SECONDS_TO_END)
     begun = lambda: wait_until(lambda: part.exists() and part.stat().st_size)  # noqa: E731
-    site["/a"] = make_resource(b"x" * 10**6, stalls=[over.wait])
+    site["/a"] = make_resource(b"x" * 10**6, stalls=[over.wait] * 99)  # However often it is asked again.
     site["/b"] = make_resource(before=begun, refusals=[(404, {})])
     site["/c"] = b"x"
     with pytest.raises(DataError, match="/b: the server answers 404"):
-        download_urls(tmp_path, UrlConfig([f"{site.base}/{name}" for name in "abc"]), patient)
+        download_urls(tmp_path, UrlConfig([f"{site.base}/{name}" for name in "abc"]), QUICK)
     over.set()
     assert {"/a.part", "/a.part.json"} <= content(tmp_path).keys() and "/a" not in content(tmp_path)
 
