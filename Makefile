@@ -75,8 +75,8 @@ test-all: tools
 
 # The tests REPEATS times while every core is busy with something else: none of them may depend on the machine's speed.
 test-busy: tools
-	for core in $$(seq $(CORES)); do while kill -0 $$PPID 2>/dev/null; do :; done & done; \
-	status=0; for run in $$(seq $(REPEATS)); do $(MAKE) test || status=1; done; kill $$(jobs -p); exit $$status
+	for core in $$(seq $(CORES)); do while kill -0 $$PPID 2>/dev/null; do :; done & busy="$$busy $$!"; done; \
+	status=0; for run in $$(seq $(REPEATS)); do $(MAKE) test || status=1; done; kill $$busy; exit $$status
 
 check: tools
 	ruff check .
