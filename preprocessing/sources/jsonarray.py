@@ -85,7 +85,7 @@ class ArrayReader:
         """The next character that is no white space; empty at the end of the file."""
         while True:
             space = _SPACE.match(self._text, self._at)
-            assert space
+            assert space, "the pattern also matches nothing"
             self._move(space.end())
             if self._at < len(self._text) or self.ended:
                 return self._text[self._at : self._at + 1]
