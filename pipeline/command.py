@@ -4,6 +4,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from types import ModuleType
 
 from jsonargparse import ArgumentError
@@ -27,8 +28,9 @@ def main(run: Callable[[list[str]], None]) -> None:
         distributed.shutdown()
     # Not sys.exit: gloo and DeepSpeed may leave threads behind whose destruction, as the interpreter ends, aborts the
     # process now and then; a finished run would be reported as failed. All files are closed by now.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):  # their reader may have gone
+            stream.flush()
     os._exit(status)
 
 

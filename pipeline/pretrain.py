@@ -11,12 +11,13 @@ from pipeline.command import USER_ERRORS
 from pipeline.config import Recipe, parse
 from pipeline.launchers import following_launcher
 from pipeline.signals import StopSignals
+from pipeline.terminal import tolerating_closed_output
 
 
 def pretrain(arguments: list[str]) -> None:
     """Parse and join the other ranks; then train, unless another process trains the same run."""
     signals = StopSignals()
-    with signals.listening(), following_launcher():
+    with tolerating_closed_output(), signals.listening(), following_launcher():
         with signals.ending_at_once():
             recipe, error = read(arguments)
             # Imported here: a help text and a wrong option need neither torch nor DeepSpeed.

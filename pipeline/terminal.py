@@ -1,0 +1,55 @@
+"""Output of a long job: when its reader goes away, a lost connection or a killed `tee`, the job keeps running."""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO, cast
+
+_READER_IS_GONE = (errno.EPIPE, errno.EIO)
+"""A pipe without a reader, and a terminal that was closed."""
+
+
+class _ToleratingStream:
+    """A text stream that discards its output from the first write on that nobody can read."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._tolerating():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._tolerating():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @contextmanager
+    def _tolerating(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in _READER_IS_GONE:
+                raise
+            # The descriptor and not only this object: C libraries and the flush at exit write to it as well.
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
+            with suppress(OSError):
+                self._stream.flush()  # what the buffer still holds
+
+
+@contextmanager
+def tolerating_closed_output() -> Iterator[None]:
+    """While the block runs, a write to stdout or stderr that fails because its reader has gone raises nothing."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = (cast(TextIO, _ToleratingStream(stream)) for stream in before)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
