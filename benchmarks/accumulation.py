@@ -17,11 +17,11 @@ from jsonargparse import auto_cli
 from torch import Tensor, nn
 
 from benchmarks.batches import make_batch
-from pipeline import distributed
 from pipeline.data.batch import Batch
-from pipeline.engine import DTYPES, Engine, EngineConfig, build, read_settings, start
+from pipeline.engine.engine import DTYPES, Engine, EngineConfig, build, read_settings, start
 from pipeline.families.bert import FAMILY, BertConfig
 from pipeline.optim.lamb import OptimizerConfig
+from pipeline.runtime import distributed
 
 VOCAB_SIZE = 512
 CONFIG = BertConfig(64, 2, 2, 256, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -71,9 +71,11 @@ def accumulated(stage: int, precision: str, count: int, device: torch.device, by
     config = EngineConfig(f"ds_configs/zero{stage}_{{precision}}.json", precision)  # type: ignore[arg-type]
     with ExitStack() as stack:
         if by_itself:
-            stack.enter_context(patch("pipeline.engine.with_fp32_sums", lambda settings, stage, precision: settings))
-            stack.enter_context(patch("pipeline.engine.sum_in_fp32", lambda engine, stage, precision: None))
-            stack.enter_context(patch("pipeline.engine.updates_all_at_once", lambda stage, precision: False))
+            stack.enter_context(
+                patch("pipeline.engine.engine.with_fp32_sums", lambda settings, stage, precision: settings)
+            )
+            stack.enter_context(patch("pipeline.engine.engine.sum_in_fp32", lambda engine, stage, precision: None))
+            stack.enter_context(patch("pipeline.engine.engine.updates_all_at_once", lambda stage, precision: False))
         engine = build(
             small_bert(),
             FAMILY.no_weight_decay,

@@ -25,16 +25,16 @@ from benchmarks.flat import flat_shards
 from benchmarks.huggingface import adamw, huggingface, tuned_loss
 from benchmarks.measuring import relative_error, seconds
 from benchmarks.plain_engine import PlainEngine
-from pipeline.checkpoint import fragments
+from pipeline.checkpoints.checkpoint import fragments
+from pipeline.checkpoints.saving import Copies
 from pipeline.families.bert import BertConfig, training_flops
 from pipeline.kernels.attention import attention, backend
 from pipeline.kernels.lamb.backends import load
 from pipeline.kernels.lamb.interface import Coefficients, LambKernel, State, UnavailableError
 from pipeline.kernels.lamb.plain import PlainKernel
-from pipeline.metrics import peak_flops
-from pipeline.objectives.cross_entropy import cross_entropy_sum
+from pipeline.losses.cross_entropy import cross_entropy_sum
 from pipeline.optim.shards import cut_at_parts
-from pipeline.saving import Copies
+from pipeline.runlog.metrics import peak_flops
 
 LARGE = BertConfig(1024, 24, 16, 4096, attention_probs_dropout_prob=0.0)
 MINI = BertConfig(256, 4, 4, 1024, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)

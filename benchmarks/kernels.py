@@ -17,11 +17,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.measuring import bytes_per_second, relative_error, seconds
+from pipeline.data.labels import IGNORED
 from pipeline.kernels import gelu
 from pipeline.kernels.backends import Backend, load
 from pipeline.kernels.residual_norm import residual_norm
-from pipeline.objectives.cross_entropy import IGNORED, cross_entropy_sum
-from pipeline.objectives.projection import projected_cross_entropy_sum
+from pipeline.losses.cross_entropy import cross_entropy_sum
+from pipeline.losses.projection import projected_cross_entropy_sum
 
 DROPOUT = 0.1
 EPS = 1e-12

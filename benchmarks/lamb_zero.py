@@ -11,10 +11,10 @@ from jsonargparse import auto_cli
 from torch import Tensor, nn
 
 from benchmarks.lamb import tensor_shapes
-from pipeline import distributed
-from pipeline.engine import EngineConfig, build, read_settings, start
+from pipeline.engine.engine import EngineConfig, build, read_settings, start
 from pipeline.families.bert import no_weight_decay, stacked_tensors
 from pipeline.optim.lamb import OptimizerConfig
+from pipeline.runtime import distributed
 
 
 class Tensors(nn.Module):

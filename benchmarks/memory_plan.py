@@ -1,4 +1,4 @@
-"""Measured peaks of memory beside the estimates of `pipeline.memory`: `python -m benchmarks.memory_plan`.
+"""Measured peaks of memory beside the estimates of `pipeline.planning.memory`: `python -m benchmarks.memory_plan`.
 
 Each case is a training of its own (`benchmarks.training.Side`, the side `this`), one after the other; measured is the
 peak of the resident set of one rank. Prints a Markdown table with the ratio of estimated to measured.
@@ -11,11 +11,11 @@ from jsonargparse import auto_cli
 
 from benchmarks.lamb import MODELS, VOCAB_SIZE
 from benchmarks.training import Side
-from pipeline.activations import MicroBatch
-from pipeline.deepspeed_json import Zero, find, load
+from pipeline.engine.settings import Zero, find, load
 from pipeline.families.bert import FAMILY
-from pipeline.memory import estimate
-from pipeline.step_blocks import Parameters
+from pipeline.planning.activations import MicroBatch
+from pipeline.planning.memory import estimate
+from pipeline.planning.step_blocks import Parameters
 
 GIB = 2**30
 

@@ -30,7 +30,7 @@ from benchmarks.huggingface import LossOf, MakeOptimizer, Step, adamw, huggingfa
 from benchmarks.lamb import MODELS, VOCAB_SIZE
 from benchmarks.oracles import timm_lamb
 from pipeline.data.batch import Batch
-from pipeline.engine import EngineConfig, build, choose_precision, read_settings, start
+from pipeline.engine.engine import EngineConfig, build, choose_precision, read_settings, start
 from pipeline.families.bert import FAMILY
 from pipeline.optim.lamb import OptimizerConfig
 

@@ -9,19 +9,19 @@ from typing import Any
 import deepspeed
 from torch import Tensor
 
-import pipeline.engine
+import pipeline.engine.engine
 from benchmarks.oracles import timm_lamb
-from pipeline import command
+from pipeline.engine.partitions import Binding
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.shards import Parts, Shard
-from pipeline.optim.zero import Binding
 from pipeline.pretrain import pretrain
+from pipeline.runtime import command
 
 TimmLamb = timm_lamb()
 
 
 class OrdinaryLamb(TimmLamb):  # type: ignore[misc,valid-type]
-    """timm's Lamb, with what `pipeline.engine` asks of an optimizer."""
+    """timm's Lamb, with what `pipeline.engine.engine` asks of an optimizer."""
 
     def __init__(self, groups: list[dict[str, Any]], config: OptimizerConfig, *, clips: bool = False) -> None:
         assert not clips, "under ZeRO-2, where DeepSpeed clips"
@@ -50,6 +50,6 @@ def bind_nothing(
 
 
 if __name__ == "__main__":
-    pipeline.engine.ShardedOptimizer = OrdinaryLamb  # type: ignore[misc]
-    pipeline.engine.bind = bind_nothing  # type: ignore[assignment]
+    pipeline.engine.engine.ShardedOptimizer = OrdinaryLamb  # type: ignore[misc]
+    pipeline.engine.engine.bind = bind_nothing  # type: ignore[assignment]
     command.main(pretrain)

@@ -1,15 +1,14 @@
 """Memory, time and cost of a training before it is begun: `python -m pipeline.plan RECIPE... --gpu h100 --gpus 64`.
 
-Several recipes are the phases of one training. Nothing is measured: memory is estimated (`pipeline.memory`), time rests
-on an assumed MFU.
-"""
+Several recipes are the phases of one training. Nothing is measured: memory is estimated (`pipeline.planning.memory`),
+time rests on an assumed MFU."""
 
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from pipeline import command
-from pipeline.plan_options import Options
+from pipeline.planning.options import Options
+from pipeline.runtime import command
 
 
 def plan(arguments: list[str]) -> None:
@@ -21,7 +20,7 @@ def plan(arguments: list[str]) -> None:
     recipes = chosen.pop("recipes")
     options = Options(**vars(chosen))
     # Imported here: a help text and a wrong option need no torch.
-    from pipeline.plan_phases import print_plan
+    from pipeline.planning.phases import print_plan
 
     print_plan(recipes, options)
 

@@ -6,12 +6,12 @@ checkpoint.
 
 import os
 
-from pipeline import command, launch
-from pipeline.command import USER_ERRORS
 from pipeline.config import Recipe, parse
-from pipeline.launchers import following_launcher
-from pipeline.signals import StopSignals
-from pipeline.terminal import tolerating_closed_output
+from pipeline.runtime import command, launch
+from pipeline.runtime.command import USER_ERRORS
+from pipeline.runtime.launchers import following_launcher
+from pipeline.runtime.signals import StopSignals
+from pipeline.runtime.terminal import tolerating_closed_output
 
 
 def pretrain(arguments: list[str]) -> None:
@@ -21,7 +21,7 @@ def pretrain(arguments: list[str]) -> None:
         with signals.ending_at_once():
             recipe, error = read(arguments)
             # Imported here: a help text and a wrong option need neither torch nor DeepSpeed.
-            from pipeline import pretraining
+            from pipeline.jobs import pretraining
 
             device = pretraining.join(recipe, error)
         assert recipe is not None, "join raises what was wrong with it"

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from pipeline import command, runlog
-from pipeline.attempts import printable
-from pipeline.runlog import Run, is_number
+from pipeline.runlog import reader
+from pipeline.runlog.attempts import printable
+from pipeline.runlog.reader import Run, is_number
+from pipeline.runtime import command
 from preprocessing.files import write_text
 
 
@@ -22,17 +23,19 @@ def report(arguments: list[str]) -> None:
     if chosen.follow:
         if len(chosen.runs) != 1:
             raise ValueError(f"--follow shows one run, {len(chosen.runs)} are given; open a terminal for each")
-        from pipeline.follow import follow  # here and below: a help text and a wrong option need no library that draws
+        from pipeline.reporting.follow import (
+            follow,  # here and below: a help text and a wrong option need no library that draws
+        )
 
         follow(chosen.runs[0])
         return
     if chosen.out.suffix not in (".html", ".png"):
         raise ValueError(f"--out {chosen.out}: must end in .html for a page or in .png for a picture of the curves")
-    runs = runlog.load_all(chosen.runs)
+    runs = reader.load_all(chosen.runs)
     for run in runs:
         print(summary(run))
     if chosen.out.suffix == ".png":
-        from pipeline.report_figures import draw
+        from pipeline.reporting.figures import draw
 
         _directory(chosen.out.parent, "--out")
         draw(runs, chosen.out)
@@ -57,7 +60,7 @@ def _parser() -> ArgumentParser:
 
 
 def _page(runs: list[Run], out: Path, pictures: Path | None) -> None:
-    from pipeline import report_page
+    from pipeline.reporting import page as report_page
 
     made = report_page.make(runs, time.time())
     if out.suffix == ".html":

@@ -18,8 +18,8 @@ SECONDS_TO_END = 300.0
 
 def enter(arguments: list[str]) -> None:
     """What a launcher starts: the entry point, which ends the process."""
-    from pipeline import command
     from pipeline.pretrain import pretrain
+    from pipeline.runtime import command
 
     sys.argv = ["pretrain", *arguments]
     command.main(pretrain)
@@ -27,8 +27,8 @@ def enter(arguments: list[str]) -> None:
 
 def attempts(jobs: list[list[str]]) -> list[tuple[str, str]]:
     """On a rank: what `pretrain` raised for each list of arguments, as (exception's name, message)."""
-    from pipeline import distributed
     from pipeline.pretrain import pretrain
+    from pipeline.runtime import distributed
 
     outcomes = []
     for arguments in jobs:
@@ -105,7 +105,7 @@ def assert_same(one: Attempt, other: Attempt) -> None:
 
     A line of the curves whose sums went through a checkpoint was added up in another order, in float64.
     """
-    from pipeline.checkpoint import resolve, step_of
+    from pipeline.checkpoints.checkpoint import resolve, step_of
 
     step = step_of(resolve(one.run))
     assert step == step_of(resolve(other.run))

@@ -111,4 +111,4 @@ def be_rank(environment: dict[str, str], paths: list[str], folder: Path, rank: i
     result = getattr(importlib.import_module(module), name)(*args)
     (folder / str(rank)).write_bytes(pickle.dumps(result))
     sys.stdout.flush()
-    os._exit(0)  # as `pipeline.command` ends: what libraries tear down at exit is not under test
+    os._exit(0)  # as `pipeline.runtime.command` ends: what libraries tear down at exit is not under test

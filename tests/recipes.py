@@ -64,7 +64,7 @@ def curve(run: Path) -> list[float]:
 
 def tensors(run: Path, step: int) -> dict[tuple[str, str], Any]:
     """Weights and moments of a checkpoint."""
-    from pipeline.checkpoint import Reader
+    from pipeline.checkpoints.checkpoint import Reader
 
     reader = Reader(run / "checkpoints" / f"step-{step:08d}")
     return {(part, name): value for part in ("weight", "exp_avg", "exp_avg_sq") for name, value in reader.tensors(part)}

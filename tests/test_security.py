@@ -6,7 +6,7 @@ import re
 import pytest
 from test_architecture import FILES, ROOT
 
-from pipeline import checkpoint
+from pipeline.checkpoints import checkpoint
 
 FORBIDDEN = {
     "pickle": "loading executes what it reads",

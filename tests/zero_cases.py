@@ -128,9 +128,9 @@ def allow_fp16_on_a_cpu():
 def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=False, micro_batch=0):
     from deepspeed.runtime import torch_autocast
 
-    from pipeline import distributed
-    from pipeline.engine import EngineConfig, build, read_settings
+    from pipeline.engine.engine import EngineConfig, build, read_settings
     from pipeline.optim.lamb import OptimizerConfig
+    from pipeline.runtime import distributed
 
     torch_autocast.TORCH_AUTOCAST_INITIALIZED = False  # an engine before this one, of the same process, may have set it
     allow_fp16_on_a_cpu()
@@ -149,7 +149,7 @@ def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=F
 
 def train_steps(engine, steps, accumulation=2, spoil=()):
     """Train on this rank's share; at the steps in `spoil`, the last rank's first loss is infinite."""
-    from pipeline import distributed
+    from pipeline.runtime import distributed
 
     rank, world = distributed.rank(), distributed.world_size()
     for t in steps:
@@ -167,8 +167,8 @@ def train(cases, poison=True):
 
     `poison` puts NaN into all padding before the first step.
     """
-    from pipeline import distributed
-    from pipeline.engine import EngineConfig, start
+    from pipeline.engine.engine import EngineConfig, start
+    from pipeline.runtime import distributed
 
     device = start(EngineConfig())
     results = {}

@@ -17,9 +17,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from pipeline.data.labels import IGNORED
 from pipeline.data.masking import BoolArray, Draw, Int64Array, MaskingConfig, mask_tokens, ranges
 from pipeline.data.special_tokens import SpecialTokens
-from pipeline.objectives.cross_entropy import IGNORED
 from preprocessing.shards import SampleDataset
 
 NUM_SPECIAL = 3  # [CLS] A [SEP] B [SEP]

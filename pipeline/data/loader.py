@@ -18,11 +18,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from pipeline.data.batch import NUM_SPECIAL, Batch, make_batch
+from pipeline.data.config import DataConfig
 from pipeline.data.masking import Draw, Int64Array, MaskingConfig, num_predictions
 from pipeline.data.order import deal, global_batch, permute
 from pipeline.data.special_tokens import SpecialTokens
-from pipeline.sections import DataConfig
-from pipeline.signals import STOP
+from pipeline.runtime.signals import STOP
 from preprocessing.shards import SampleDataset
 
 

@@ -18,9 +18,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from pipeline.data.config import MaskingConfig
 from pipeline.data.hashing import Purpose, UInt64Array, below, fold, purpose_key
 from pipeline.data.special_tokens import SpecialTokens
-from pipeline.sections import MaskingConfig
 
 Int64Array = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]

@@ -23,9 +23,9 @@ from pipeline.families.base import (
     rename_to_huggingface,
 )
 from pipeline.families.bert_config import BertConfig
+from pipeline.losses.cross_entropy import cross_entropy_sum
 from pipeline.model.encoder import Encoder, encoder_forward_flops, initialize_weights
 from pipeline.model.heads import MaskedLMHead, Pooler
-from pipeline.objectives.cross_entropy import cross_entropy_sum
 
 
 class BertOutput(NamedTuple):

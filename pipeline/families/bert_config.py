@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.sections import EncoderConfig
+from pipeline.model.config import EncoderConfig
 
 
 @dataclass(frozen=True)

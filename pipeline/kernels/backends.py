@@ -8,8 +8,8 @@ from types import ModuleType
 
 import torch
 
-from pipeline import distributed
-from pipeline.sections import KernelBackend as Backend
+from pipeline.kernels.config import KernelBackend as Backend
+from pipeline.runtime import distributed
 
 
 @cache

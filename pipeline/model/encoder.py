@@ -24,7 +24,7 @@ from pipeline.kernels.dropout import Dropout
 from pipeline.kernels.gelu import APPROXIMATE, FirstProduct, SecondProduct
 from pipeline.kernels.residual_norm import ResidualNorm
 from pipeline.kernels.rows import Embedding, LayerNorm
-from pipeline.sections import EncoderConfig
+from pipeline.model.config import EncoderConfig
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     name: partial(functional.gelu, approximate=approximate) for name, approximate in APPROXIMATE.items()

@@ -9,9 +9,9 @@ Shapes: T tokens, B sequences, M masked tokens, H hidden_size, V vocab_size.
 from torch import Tensor, nn
 
 from pipeline.kernels.rows import LayerNorm
+from pipeline.losses.cross_entropy import RowSum
+from pipeline.losses.projection import projected_cross_entropy_sum
 from pipeline.model.encoder import ACTIVATIONS, EncoderConfig
-from pipeline.objectives.cross_entropy import RowSum
-from pipeline.objectives.projection import projected_cross_entropy_sum
 
 
 class Pooler(nn.Module):

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor
 
 from pipeline.kernels.lamb.interface import Coefficients
-from pipeline.sections import OptimizerConfig
+from pipeline.optim.config import OptimizerConfig
 
 
 def takes_ratio(config: OptimizerConfig, decayed: bool) -> bool:

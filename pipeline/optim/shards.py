@@ -2,8 +2,8 @@
 
 ZeRO hands an optimizer flat slices of the concatenated parameters. LAMB needs the norm of whole tensors, so the layout
 must be known: a `Shard` is one flat slice with the fragments in it. This module knows no DeepSpeed:
-`pipeline.optim.zero` describes its partitions as shards, `pipeline.optim.optimizer` updates them. A single process is
-the plain case: one shard per tensor, one fragment per shard."""
+`pipeline.engine.partitions` describes its partitions as shards, `pipeline.optim.optimizer` updates them. A single
+process is the plain case: one shard per tensor, one fragment per shard."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field

@@ -12,7 +12,7 @@ from ports import free_port
 from recipes import curve, write_recipe
 from samples import make_samples
 
-from pipeline.checkpoint import resolve, step_of
+from pipeline.checkpoints.checkpoint import resolve, step_of
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import open_run, parse, parser, plain, to_toml
-from pipeline.identity import differences
+from pipeline.config import parse, parser, to_toml
 
 RECIPES = sorted((Path(__file__).parents[2] / "pipeline" / "recipes").glob("*.toml"))
 DEMO = next(path for path in RECIPES if path.name == "demo.toml")
@@ -146,60 +145,3 @@ def test_help_explains_every_field():
     """Each option has a description."""
     silent = [action.dest for action in parser()._actions if action.help is None]
     assert silent == []
-
-
-def test_run_is_continued_only_with_its_own_recipe(tmp_path):
-    """What changes the result is refused by name; what does not may change."""
-    begun = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
-    assert open_run(begun) == tmp_path / "run"
-    harmless = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), "--checkpoint.keep", "9"])
-    open_run(harmless)
-    other = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), "--seed", "1", "--optimizer.lr", "1"])
-    with pytest.raises(ValueError, match=r"seed: 12345 -> 1; .*optimizer.lr"):
-        open_run(other)
-    assert differences(plain(begun), plain(harmless)) == []
-
-
-@pytest.mark.parametrize("content", ["[schedule", 'run_dir = "x"\n[schedul]\n', "seed = -1"])
-def test_a_damaged_recipe_of_a_run_is_named(tmp_path, content):
-    """By its place in the run's directory, and what to do."""
-    recipe = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
-    saved = open_run(recipe) / "recipe.toml"
-    saved.write_text(content)
-    with pytest.raises(ValueError, match=rf"{saved}.*; restore the file that the run wrote, or choose another run_dir"):
-        open_run(recipe)
-    assert saved.read_text() == content
-
-
-def test_a_run_without_recipe_is_compared_with_its_checkpoint(tmp_path):
-    """A recipe.toml that was removed comes back, if the newest checkpoint is of the same recipe."""
-    recipe = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
-    checkpoint = open_run(recipe) / "checkpoints" / "step-00000003"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "manifest.json").write_text("{}")
-    state = {"step": 3, "consumed_samples": 0, "optimizer_step": 3, "family": "bert", "model": {}, "vocab_size": 9}
-    state |= {"tensors": {"a": [1]}, "metrics": {}, "recipe": plain(recipe)}
-    (checkpoint / "state.json").write_text(json.dumps(state))
-    saved = tmp_path / "run" / "recipe.toml"
-    saved.unlink()
-    with pytest.raises(ValueError, match=r"is a run with another recipe \(seed: 12345 -> 1\)"):
-        open_run(parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), "--seed", "1"]))
-    assert not saved.exists()
-    assert open_run(recipe) / "recipe.toml" == saved and saved.exists()
-
-
-def test_a_new_beginning_is_asked_for_once(tmp_path):
-    """The option is not kept in the run's recipe."""
-    options = ["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), "--restart_from_scratch", "true"]
-    run = open_run(parse(options))
-    assert (
-        parse(options).restart_from_scratch and not parse(["--recipe", str(run / "recipe.toml")]).restart_from_scratch
-    )
-
-
-def test_foreign_directory_is_refused(tmp_path):
-    """A directory that holds something else is never written to."""
-    (tmp_path / "thesis.tex").write_text("")
-    with pytest.raises(ValueError, match="exists and is not a run"):
-        open_run(parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path)]))
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]

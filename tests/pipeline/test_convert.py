@@ -10,8 +10,10 @@ from ranks import ROOT
 from safetensors.torch import save_file
 from samples import write_tokenizer
 
-from pipeline import checkpoint
-from pipeline.convert import convert, imported_state, model_card, unique
+from pipeline.checkpoints import checkpoint
+from pipeline.conversion.card import model_card
+from pipeline.conversion.importing import imported_state, unique
+from pipeline.convert import convert
 from pipeline.families import get_family
 from pipeline.families.bert import BertConfig
 

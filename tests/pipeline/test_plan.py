@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from pipeline.plan import plan
-from pipeline.plan_text import duration
-from pipeline.planning import length_by_name
+from pipeline.planning.choice import length_by_name
+from pipeline.planning.text import duration
 from tests.samples import make_samples
 
 RECIPES = Path(__file__).parents[2] / "pipeline" / "recipes"

@@ -29,9 +29,9 @@ def recipe_file(*args, **replacements):
 
 def runs(jobs):
     """Call pretrain once for each (arguments, step after which the run is killed or None)."""
-    from pipeline import distributed
     from pipeline.pretrain import pretrain
-    from pipeline.trainer import Trainer
+    from pipeline.runtime import distributed
+    from pipeline.training.trainer import Trainer
 
     train_step = Trainer.train_step
     for arguments, kill_after in jobs:

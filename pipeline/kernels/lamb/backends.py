@@ -5,10 +5,10 @@ import logging
 
 import torch
 
-from pipeline import distributed
+from pipeline.kernels.config import LambBackend as Backend
 from pipeline.kernels.lamb.interface import LambKernel, UnavailableError
 from pipeline.kernels.lamb.plain import PlainKernel
-from pipeline.sections import LambBackend as Backend
+from pipeline.runtime import distributed
 
 _CLASSES = {"plain": "PlainKernel", "cpu": "CpuKernel", "cuda": "CudaKernel", "apex": "ApexKernel"}
 

@@ -1,7 +1,7 @@
 """Cross entropy over rows in Triton: logits are read once forward and once backward.
 
 The vocabulary's 30522 words are no multiple of a vector: all blocks but a row's last are read without a mask, in
-16-byte vectors where the rows begin at multiples of them (`pipeline.objectives.projection` lays them out so).
+16-byte vectors where the rows begin at multiples of them (`pipeline.losses.projection` lays them out so).
 """
 
 import torch
@@ -103,7 +103,7 @@ def backward_kernel(
 
 
 def forward(logits: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tensor, Tensor]:
-    """See `pipeline.objectives.cross_entropy.forward`."""
+    """See `pipeline.losses.cross_entropy.forward`."""
     rows, classes = logits.shape
     losses, log_normalisers = (torch.empty(rows, dtype=torch.float32, device=logits.device) for _ in range(2))
     predictions = torch.empty_like(labels)
@@ -118,7 +118,7 @@ def forward(logits: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tenso
 def backward(
     out: Tensor, logits: Tensor, labels: Tensor, log_normalisers: Tensor, loss_gradient: Tensor, ignored: int
 ) -> None:
-    """See `pipeline.objectives.cross_entropy.backward`."""
+    """See `pipeline.losses.cross_entropy.backward`."""
     rows, classes = logits.shape
     if rows:
         backward_kernel[(rows, triton.cdiv(classes, _block(classes)))](

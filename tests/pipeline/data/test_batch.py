@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from pipeline.data.batch import NUM_SPECIAL, Batch, make_batch, pack_pairs, with_tail
+from pipeline.data.labels import IGNORED
 from pipeline.data.masking import Draw, MaskingConfig
 from pipeline.data.special_tokens import SpecialTokens
-from pipeline.objectives.cross_entropy import IGNORED
 
 CLS, SEP = 2, 3
 

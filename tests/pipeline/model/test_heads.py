@@ -5,10 +5,10 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from pipeline.losses.cross_entropy import cross_entropy_sum
 from pipeline.model import heads
 from pipeline.model.encoder import EncoderConfig
 from pipeline.model.heads import MaskedLMHead, Pooler
-from pipeline.objectives.cross_entropy import cross_entropy_sum
 
 CONFIG = EncoderConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
 

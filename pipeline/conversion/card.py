@@ -1,0 +1,48 @@
+"""The model card of an exported model."""
+
+import json
+from typing import Any
+
+
+def model_card(name: str, state: dict[str, Any]) -> str:
+    """README.md of an exported model: what it is, how it was trained, its numbers, how to use it."""
+    metrics = state["metrics"]
+    rows = "\n".join(
+        f"| {key.replace('_', ' ')} | {metrics.get('heldout', {}).get(key, float('nan')):.4f} |"
+        for key in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
+        if key in metrics.get("heldout", {})
+    )
+    return f"""---
+library_name: transformers
+tags: [{state["family"]}, fill-mask]
+---
+# {name}
+
+{state["family"]} with {json.dumps(state["model"])} and a vocabulary of {state["vocab_size"]:,} words, trained for
+{state["step"]:,} steps on {state["consumed_samples"]:,} samples{trained_with(state)}.
+
+| held out | |
+|---|---|
+{rows or "| (not evaluated) | |"}
+
+```python
+from transformers import AutoTokenizer, BertForMaskedLM
+
+tokenizer = AutoTokenizer.from_pretrained("{name}")
+model = BertForMaskedLM.from_pretrained("{name}")
+```
+
+The recipe that trained it:
+
+```json
+{json.dumps(state.get("recipe", {}), indent=2)}
+```
+"""
+
+
+def trained_with(state: dict[str, Any]) -> str:
+    """Precision and optimizer in brackets; nothing of an imported checkpoint, which does not say."""
+    optimizer = state.get("recipe", {}).get("optimizer", {})
+    name = {"lamb": "LAMB", "adamw": "AdamW"}.get(str(optimizer.get("name")), optimizer.get("name"))
+    said = [str(value) for value in (state.get("precision"), name) if value]
+    return f" ({', '.join(said)})" if said else ""

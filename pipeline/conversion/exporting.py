@@ -1,0 +1,39 @@
+"""From a checkpoint to a Hugging Face model."""
+
+from pathlib import Path
+
+from pipeline.checkpoints import checkpoint
+from pipeline.conversion import huggingface
+from pipeline.conversion.card import model_card
+from pipeline.families import get_family
+from preprocessing.files import read_json
+
+
+def export_checkpoint(source: Path, out: Path) -> Path:
+    """Write a checkpoint, or the newest one of a run, as a Hugging Face model; returns the checkpoint's directory.
+
+    Args:
+        source: checkpoint directory or run directory.
+        out: new directory of the Hugging Face model.
+
+    Raises:
+        ValueError: the checkpoint is damaged, or `out` exists.
+    """
+    directory = checkpoint.resolve(source)
+    checkpoint.verify(directory)
+    require_listed(directory)
+    state = checkpoint.read_state(directory)
+    family = get_family(state["family"])
+    weights = dict(checkpoint.Reader(directory).tensors())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    config = checkpoint.model_config(directory, family.config_class, state)
+    huggingface.export(family, weights, config, directory / "tokenizer", out, model_card(out.name, state))
+    return directory
+
+
+def require_listed(directory: Path) -> None:
+    """Raises ValueError where a checkpoint's tokenizer holds a file that its manifest does not vouch for."""
+    listed = read_json(directory / "manifest.json")["files"]
+    for path in sorted((directory / "tokenizer").iterdir()):
+        if str(path.relative_to(directory)) not in listed:
+            raise ValueError(f"{path}: not in the checkpoint's manifest.json, so it was added later; remove it")

@@ -1,0 +1,277 @@
+"""Export to and import from Hugging Face `transformers`.
+
+An export is a directory that `transformers` loads with no code of ours: `config.json`, `model.safetensors`, the
+tokenizer's files and `README.md`, the model card. Parameter names and configuration fields are each family's
+(`families/<name>.py`); this file knows how a directory is written and read, and is the only one below the tasks that
+imports `transformers`. What is read comes through `model_files`, so that no file of a model directory is executed.
+"""
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from torch import Tensor
+
+from pipeline.checkpoints import model_files
+from pipeline.families.base import Family
+from pipeline.model.encoder import EncoderConfig
+from preprocessing.files import flush
+
+# Bars and load reports for directories of one file; what they report is checked here.
+transformers.utils.logging.disable_progress_bar()
+transformers.utils.logging.set_verbosity_error()
+
+
+class Pretrained(NamedTuple):
+    """A model read from a Hugging Face directory, in our terms."""
+
+    state_dict: dict[str, Tensor]
+    config: EncoderConfig
+    vocab_size: int
+
+
+def export(
+    family: Family,
+    state_dict: Mapping[str, Tensor],
+    config: EncoderConfig,
+    tokenizer_dir: Path,
+    out_dir: Path,
+    card: str,
+) -> None:
+    """Writes a model as a Hugging Face directory, which appears whole or not at all.
+
+    `AutoModel`, `AutoTokenizer`, the family's pre-training class and the classes for its tasks load it. The tokenizer
+    cuts texts at the model's longest sequence, whatever `tokenizer_dir` says.
+
+    Args:
+        family: the model's family.
+        state_dict: all of the model's parameters, on any device; written in their own type.
+        config: the model's configuration.
+        tokenizer_dir: holds the tokenizer as `transformers` loads it.
+        out_dir: must not exist yet; its parent must.
+        card: text of the model card, Markdown.
+
+    Raises:
+        ValueError: `out_dir` exists, the tokenizer is of another size than the vocabulary, or the parameters are not
+            those of the family and configuration.
+    """
+    if out_dir.exists():
+        raise ValueError(
+            f"{out_dir} exists already, and an export never overwrites: remove it or name another directory"
+        )
+    tokenizer = _load_tokenizer(tokenizer_dir)
+    vocab_size = _vocab_size(family, state_dict)
+    if len(tokenizer) != vocab_size:
+        raise ValueError(
+            f"{tokenizer_dir} has {len(tokenizer)} tokens but the model's vocabulary has {vocab_size}: "
+            "export the model with the tokenizer that its data was made with"
+        )
+    fields = family.config_to_huggingface(config, vocab_size) | {"pad_token_id": tokenizer.pad_token_id}
+    model = _assemble(family, fields, family.to_huggingface(state_dict))
+    with _atomic_directory(out_dir) as temporary:
+        model.save_pretrained(temporary)
+        copy_tokenizer(tokenizer_dir, temporary, config.max_position_embeddings)
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+
+
+def copy_tokenizer(source: Path, target: Path, max_length: int | None = None) -> None:
+    """Copies the files of a tokenizer, checked, and nothing else of the directory.
+
+    Args:
+        source: directory that holds them.
+        target: directory to copy them to.
+        max_length: longest sequence of the model in tokens, which the copy is to state; None: as the source states it.
+    """
+    for path in model_files.tokenizer_files(source):
+        shutil.copyfile(path, target / path.name)
+    if max_length is not None:
+        path = target / model_files.TOKENIZER_CONFIG
+        settings = model_files.read_json(path) if path.exists() else {}
+        text = json.dumps(settings | {"model_max_length": max_length}, indent=2, sort_keys=True, ensure_ascii=False)
+        path.write_text(text + "\n", encoding="utf-8")
+
+
+def load(family: Family, directory: Path, allow_pickle: bool = False) -> Pretrained:
+    """Reads a model that `transformers` wrote, to go on training it here.
+
+    Args:
+        family: the family to read it as.
+        directory: holds `config.json` and the weights of the family's pre-training class, heads included.
+        allow_pickle: whether `pytorch_model.bin` may be read, as tensors only, where there is no safetensors file.
+
+    Returns:
+        The parameters in fp32 under our names, the configuration and the vocabulary's size.
+
+    Raises:
+        ValueError: there is no such directory, its configuration asks for what the family does not compute, a tensor
+            is missing, superfluous, of another shape than the configuration says, or not finite.
+    """
+    fields = model_files.read_config(directory)
+    default = getattr(transformers, family.huggingface_class).config_class().to_dict()
+    files = model_files.weight_files(directory, allow_pickle)
+    try:
+        config = family.config_from_huggingface(default | fields)
+        outlines = _outlines(family, files)
+        vocab_size = _vocab_size(family, outlines)
+        if fields.get("vocab_size", vocab_size) != vocab_size:
+            raise ValueError(
+                f"config.json: vocab_size = {fields['vocab_size']!r}, but the weights hold {vocab_size} tokens"
+            )
+        _require_shapes(family, config, vocab_size, outlines)
+        state_dict = family.from_huggingface(model_files.values(files))
+    except ValueError as error:
+        raise ValueError(f"{directory}: {error}") from None
+    return Pretrained(state_dict, config, vocab_size)
+
+
+def _outlines(family: Family, files: list[Path]) -> dict[str, Tensor]:
+    """The parameters under our names, without memory."""
+    outlines = model_files.outlines(files)
+    try:
+        return family.from_huggingface(outlines)
+    except ValueError as error:
+        raise ValueError(f"{error}; training goes on from a {family.huggingface_class}, saved with its heads") from None
+
+
+def _require_shapes(family: Family, config: EncoderConfig, vocab_size: int, found: Mapping[str, Tensor]) -> None:
+    """Raises ValueError unless the parameters are those of the configuration; no memory is taken for either."""
+    layers = family.count_layers(found)
+    if layers != config.num_hidden_layers:
+        raise ValueError(
+            f"config.json: num_hidden_layers = {config.num_hidden_layers}, but the weights hold {layers} layers"
+        )
+    try:
+        with torch.device("meta"):
+            expected = family.build(config, vocab_size).state_dict()
+    except RuntimeError as error:  # a size beyond 64 bits
+        raise ValueError(f"config.json: no model has these sizes ({str(error).splitlines()[0]})") from None
+    for name, value in expected.items():
+        if name not in found or found[name].shape != value.shape:
+            shape = tuple(found[name].shape) if name in found else "missing"
+            raise ValueError(f"{name} is {shape} in the weights, {tuple(value.shape)} according to config.json")
+
+
+def fill_masks(directory: Path, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
+    """The most likely tokens at each mask token of a text.
+
+    Args:
+        directory: an exported model, or any masked language model that `transformers` saved.
+        text: holds the tokenizer's mask token, such as [MASK], at least once.
+        top: how many tokens to give for each.
+
+    Returns:
+        For each mask token, from left to right, tokens and their probabilities, the likeliest first.
+
+    Raises:
+        ValueError: there is no such directory or no model in it, or no mask token in `text` (or only beyond the
+            longest sequence).
+    """
+    tokenizer = _load_tokenizer(directory)
+    model = _load_masked_lm(directory)
+    length = min(tokenizer.model_max_length, _longest_sequence(model))
+    inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=length)
+    masked = inputs["input_ids"][0] == tokenizer.mask_token_id  # (T,)
+    if not masked.any():
+        raise ValueError(
+            f"{text!r} has no {tokenizer.mask_token} in its first {length} tokens: put one where a word is to be "
+            "guessed"
+        )
+    with torch.inference_mode():
+        logits = model(**inputs).logits[0, masked].float()  # (M, V)
+    best = logits.softmax(1).topk(min(top, logits.shape[1]))
+    return [
+        [(str(tokenizer.decode(token)).strip(), value) for token, value in zip(tokens, values, strict=True)]
+        for tokens, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+
+
+def _vocab_size(family: Family, state_dict: Mapping[str, Tensor]) -> int:
+    if family.word_embeddings not in state_dict:
+        raise ValueError(f"the state dict lacks {family.word_embeddings}: it is no {family.name} model")
+    return len(state_dict[family.word_embeddings])
+
+
+def _load_tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
+    """The tokenizer, from its checked files alone."""
+    checked = model_files.tokenizer_files(directory)
+    if config := model_files.find(directory, model_files.CONFIG):  # names the class where the tokenizer does not
+        model_files.read_json(config)
+        checked.append(config)
+    with model_files.only(checked) as files:
+        return _loaded(transformers.AutoTokenizer, files, directory)
+
+
+def _load_masked_lm(directory: Path) -> transformers.PreTrainedModel:
+    """The masked language model of a directory, from safetensors and a configuration that fits them."""
+    fields, weights = model_files.read_config(directory), model_files.weight_files(directory)
+    layers, tensors = fields.get("num_hidden_layers", 0), model_files.outlines(weights)
+    if not isinstance(layers, int) or layers > len(tensors):
+        raise ValueError(
+            f"{directory / model_files.CONFIG}: num_hidden_layers = {layers!r}, but the weights hold "
+            f"{len(tensors)} tensors"
+        )
+    extra = [path for name in (model_files.CONFIG, model_files.INDEX) if (path := model_files.find(directory, name))]
+    with model_files.only([*weights, *extra]) as files:
+        options = {"use_safetensors": True, "attn_implementation": "eager", "output_loading_info": True}
+        model, report = _loaded(transformers.AutoModelForMaskedLM, files, directory, **options)
+    if report["missing_keys"]:
+        raise ValueError(f"{directory} lacks {sorted(report['missing_keys'])[0]}: it is no masked language model")
+    return model.eval()
+
+
+def _loaded(auto_class: Any, files: Path, directory: Path, **options: Any) -> Any:
+    """What an Auto class makes of checked files; its many kinds of errors as one that names the directory."""
+    try:
+        return auto_class.from_pretrained(files, local_files_only=True, trust_remote_code=False, **options)
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(str(files), str(directory))
+        raise ValueError(f"{directory}: transformers cannot load it ({type(error).__name__}: {reason})") from None
+
+
+def _longest_sequence(model: transformers.PreTrainedModel) -> int:
+    """Tokens of the longest sequence that the model reads."""
+    positions = getattr(model.config, "max_position_embeddings", None) or 512
+    embeddings = getattr(model.base_model.embeddings, "position_embeddings", None)
+    # RoBERTa's positions begin behind the padding token's.
+    padding = getattr(embeddings, "padding_idx", None)
+    return int(positions) if padding is None else int(positions) - padding - 1
+
+
+def _assemble(
+    family: Family, fields: Mapping[str, Any], parameters: Mapping[str, Tensor]
+) -> transformers.PreTrainedModel:
+    """The family's `transformers` model around these parameters: none is copied, none is drawn at random."""
+    model_class = getattr(transformers, family.huggingface_class)
+    with torch.device("meta"):
+        model = model_class(model_class.config_class(**fields))
+    try:
+        model.load_state_dict(parameters, strict=True, assign=True)
+    except RuntimeError as error:  # torch's message lists the names and shapes
+        raise ValueError(f"the parameters do not fit the {family.name} configuration: {error}") from error
+    model.tie_weights()
+    return model
+
+
+@contextmanager
+def _atomic_directory(final: Path) -> Iterator[Path]:
+    """A temporary directory beside `final` that takes its name once its files are on disk, and is removed on error."""
+    temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        mode = temporary.stat().st_mode & 0o666  # what the user's umask makes of a file; safetensors makes it 0600
+        for path in temporary.rglob("*"):
+            path.chmod(mode)
+            flush(path)
+        flush(temporary)
+        temporary.rename(final)
+    except BaseException:
+        shutil.rmtree(temporary)
+        raise
+    flush(final.parent)

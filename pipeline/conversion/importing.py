@@ -1,0 +1,77 @@
+"""From a Hugging Face model to a checkpoint that a recipe's `init_from` takes."""
+
+import secrets
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from pipeline.checkpoints import checkpoint, model_files
+from pipeline.conversion import huggingface
+from pipeline.conversion.huggingface import Pretrained
+from pipeline.families import get_family
+from pipeline.model.config import EncoderConfig
+
+
+def import_pretrained(model: Path, out: Path, family: str, allow_pickle: bool) -> None:
+    """Write a Hugging Face model as a checkpoint.
+
+    Args:
+        model: directory that transformers saved, with pre-training heads and tokenizer.
+        out: new checkpoint directory.
+        family: which family to read it as.
+        allow_pickle: read pytorch_model.bin, as tensors only, where there is no safetensors file.
+
+    Raises:
+        ValueError: the model is not of this family, or `out` exists.
+    """
+    if out.exists():
+        raise ValueError(f"{out} exists; choose another directory or remove it")
+    pretrained = huggingface.load(get_family(family), model, allow_pickle)
+    model_files.tokenizer_files(model)
+    temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        (temporary / ".tokenizer").mkdir(parents=True)
+        huggingface.copy_tokenizer(model, temporary / ".tokenizer", pretrained.config.max_position_embeddings)
+        write_imported(pretrained, temporary, out, family)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_imported(pretrained: Pretrained, temporary: Path, out: Path, family: str) -> None:
+    """Publish an imported model as the checkpoint `out`."""
+    parameters = unique(pretrained.state_dict)
+    path = temporary / "rank-00000.safetensors"
+    weights = {f"weight|{name}|0": value.reshape(-1).contiguous() for name, value in parameters.items()}
+    entry = checkpoint.write_tensors(path, weights)
+    state = imported_state(family, pretrained.config, pretrained.vocab_size, parameters)
+    checkpoint.publish(temporary, out, state, {path.name: entry}, temporary / ".tokenizer")
+
+
+def imported_state(
+    family: str, config: EncoderConfig, vocab_size: int, parameters: dict[str, Tensor]
+) -> dict[str, Any]:
+    """state.json of a checkpoint that no run of ours wrote."""
+    return {
+        "step": 0,
+        "consumed_samples": 0,
+        "optimizer_step": 0,
+        "family": family,
+        "model": asdict(config),
+        "vocab_size": vocab_size,
+        "tensors": {name: list(value.shape) for name, value in parameters.items()},
+        "metrics": {},
+    }
+
+
+def unique(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The parameters once each: tied ones under their first name."""
+    seen: set[int] = set()
+    kept = {}
+    for name, value in state_dict.items():
+        if value.data_ptr() not in seen:
+            seen.add(value.data_ptr())
+            kept[name] = value
+    return kept

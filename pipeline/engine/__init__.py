@@ -1,0 +1,1 @@
+"""DeepSpeed: settings, partitions and gradient accumulation. The only importer of deepspeed."""

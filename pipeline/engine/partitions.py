@@ -1,0 +1,243 @@
+"""Describe DeepSpeed's partitions as `Shard`s, so that LAMB is LAMB under every ZeRO stage.
+
+Written against the attributes of deepspeed 0.19.8. DeepSpeed keeps its own map from parameters to partitions
+(`param._hp_mapping`), which is wrong under `round_robin_gradients`; the layout is therefore read from the buffers'
+own offsets, and `check` compares every fragment with the model's weights before a step is taken.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import deepspeed
+import torch
+from deepspeed.runtime.bf16_optimizer import BF16_Optimizer
+from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
+from deepspeed.runtime.zero.stage3 import DeepSpeedZeroOptimizer_Stage3
+from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
+from torch import Tensor, nn
+
+from pipeline.optim.optimizer import ShardedOptimizer
+from pipeline.optim.shards import Fragment, Parts, Shard, fragments_of_partition, whole_tensors
+
+
+@dataclass
+class Binding:
+    """How the optimizer's shards relate to the model that DeepSpeed runs."""
+
+    shards: list[Shard]
+    """One for each tensor that DeepSpeed puts into a parameter group at step time."""
+    model_part: Callable[[str, Fragment], Tensor]
+    """(name, fragment) -> the same elements of the model's own weight, on this rank, in the model's precision."""
+    push: Callable[[], None]
+    """Copy the master weights into the model's weights, on all ranks together."""
+
+
+def bind(
+    engine: deepspeed.DeepSpeedEngine, optimizer: ShardedOptimizer, all_reduce: Callable[[Tensor], Any], parts: Parts
+) -> Binding:
+    """Make `optimizer` live on the partitions that `deepspeed.initialize` made.
+
+    Args:
+        engine: from `deepspeed.initialize`, around `optimizer`.
+        optimizer: the one that was given to it.
+        all_reduce: sums a tensor over all ranks in place.
+        parts: which parameters hold several tensors to LAMB.
+
+    Raises:
+        ValueError: the wrapper around the optimizer, or the layout inside it, is not one that this code understands.
+    """
+    names = {id(parameter): name for name, parameter in engine.module.named_parameters()}
+    wrapper = engine.optimizer
+    refuse(engine)
+    for kind, describe in (
+        (ShardedOptimizer, _bare),
+        (FP16_UnfusedOptimizer, _unfused),
+        (BF16_Optimizer, _bf16),
+        (DeepSpeedZeroOptimizer, _stage_1_and_2),
+        (DeepSpeedZeroOptimizer_Stage3, _stage_3),
+    ):
+        if type(wrapper) is kind:
+            binding: Binding = describe(wrapper, names)
+            break
+    else:
+        raise ValueError(
+            f"deepspeed {deepspeed.__version__} wrapped the optimizer in {type(wrapper).__name__}, whose partitions "
+            "are not known here; use ZeRO stage 0, 1, 2 or 3 in fp32, bf16 or fp16 without offload"
+        )
+    check(binding)
+    optimizer.bind(binding.shards, all_reduce, parts)
+    return binding
+
+
+def refuse(engine: deepspeed.DeepSpeedEngine) -> None:
+    """Stop at what would change the update, or where its tensors are.
+
+    Raises:
+        ValueError: tensor parallelism, or an optimizer in CPU or NVMe memory; names the remedy.
+    """
+    if engine.mpu is not None and engine.mpu.get_model_parallel_world_size() > 1:
+        raise ValueError(
+            f"mpu with a model-parallel world size of {engine.mpu.get_model_parallel_world_size()}: a tensor's norm "
+            "would need a sum over tensor-parallel ranks too, which is not done here; leave mpu away"
+        )
+    for attribute in ("cpu_offload", "offload_optimizer", "swap_optimizer"):
+        if getattr(engine.optimizer, attribute, False):
+            raise ValueError(
+                f"the optimizer is offloaded ({type(engine.optimizer).__name__}.{attribute}): not supported; remove "
+                "zero_optimization.offload_optimizer from the DeepSpeed JSON, or use a higher ZeRO stage"
+            )
+
+
+def check(binding: Binding) -> None:
+    """Compare every fragment of the master weights with the model's own weights.
+
+    Raises:
+        ValueError: a fragment differs, or the master weights are not fp32; DeepSpeed's layout is not what this code
+            takes it for.
+    """
+    for shard in binding.shards:
+        if shard.param.dtype != torch.float32:
+            raise ValueError(
+                f"deepspeed {deepspeed.__version__} keeps the master weights in {shard.param.dtype}; this optimizer "
+                "needs fp32: remove *_master_weights_and_grads from the DeepSpeed JSON"
+            )
+        for fragment in shard.fragments:
+            ours = shard.flat[fragment.start : fragment.stop]
+            model = binding.model_part(shard.names[fragment.tensor], fragment)
+            if not torch.equal(ours.to(model.dtype), model):
+                raise ValueError(
+                    f"deepspeed {deepspeed.__version__}: elements from {fragment.offset} of "
+                    f"{shard.names[fragment.tensor]} are not where its partition layout is taken to put them; "
+                    "refusing to train (pin deepspeed to the version in requirements.txt)"
+                )
+
+
+def _bare(optimizer: ShardedOptimizer, names: dict[int, str]) -> Binding:
+    """Stage 0 in fp32: the optimizer holds the model's parameters themselves."""
+    tensors = [(names[id(p)], p, group["decayed"]) for group in optimizer.param_groups for p in group["params"]]
+    return Binding(whole_tensors(tensors), _slice_of({name: p for name, p, _ in tensors}), push=lambda: None)
+
+
+def _unfused(wrapper: FP16_UnfusedOptimizer, names: dict[int, str]) -> Binding:
+    """Stage 0 in bf16 or fp16: an fp32 clone of each parameter."""
+    tensors = [
+        (names[id(low)], low, master, decayed)
+        for lows, masters, decayed in zip(wrapper.fp16_groups, wrapper.fp32_groups, _decayed(wrapper), strict=True)
+        for low, master in zip(lows, masters, strict=True)
+    ]
+
+    def push() -> None:
+        for _, low, master, _ in tensors:
+            low.data.copy_(master.data)
+
+    masters = whole_tensors((name, master, decayed) for name, _, master, decayed in tensors)
+    return Binding(masters, _slice_of({name: low for name, low, *_ in tensors}), push)
+
+
+def _stage_1_and_2(wrapper: DeepSpeedZeroOptimizer, names: dict[int, str]) -> Binding:
+    """ZeRO 1 and 2: one flat buffer per group in round-robin order, cut into equal partitions."""
+    return _flat_partitions(
+        names,
+        groups=wrapper.round_robin_bit16_groups,
+        offsets=wrapper.round_robin_bit16_offsets,
+        partitions=wrapper.single_partition_of_fp32_groups,
+        process_groups=wrapper.real_dp_process_group,
+        decayed=_decayed(wrapper),
+        push=wrapper.update_lp_params,
+    )
+
+
+def _bf16(wrapper: BF16_Optimizer, names: dict[int, str]) -> Binding:
+    """ZeRO 1 in bf16 with fp32 gradient accumulation: one flat buffer per group, without gaps."""
+    offsets = []
+    for group in wrapper.bf16_groups:
+        starts = [0]
+        for parameter in group[:-1]:
+            starts.append(starts[-1] + parameter.numel())
+        offsets.append(starts)
+    return _flat_partitions(
+        names,
+        groups=wrapper.bf16_groups,
+        offsets=offsets,
+        partitions=wrapper.fp32_groups_flat_partition,
+        process_groups=wrapper.real_dp_process_group,
+        decayed=_decayed(wrapper),
+        push=wrapper.update_lp_params,
+    )
+
+
+def _flat_partitions(
+    names: dict[int, str],
+    groups: list[list[nn.Parameter]],
+    offsets: list[list[int]],
+    partitions: list[Tensor],
+    process_groups: list[Any],
+    decayed: list[bool],
+    push: Callable[[], None],
+) -> Binding:
+    shards = []
+    for group, starts, flat, process_group, decays in zip(
+        groups, offsets, partitions, process_groups, decayed, strict=True
+    ):
+        rank = deepspeed.comm.get_rank(group=process_group)
+        fragments = fragments_of_partition([p.numel() for p in group], starts, rank * flat.numel(), flat.numel())
+        shards.append(_shard(names, group, flat, fragments, [tuple(p.shape) for p in group], decays))
+    return Binding(shards, _slice_of({names[id(p)]: p for group in groups for p in group}), push)
+
+
+def _stage_3(wrapper: DeepSpeedZeroOptimizer_Stage3, names: dict[int, str]) -> Binding:
+    """ZeRO 3: each parameter is cut into equal chunks by rank; a sub-group is the concatenation of its chunks.
+
+    The tail of a parameter's last chunks is padding that DeepSpeed never writes; no fragment covers it.
+    """
+    rank = deepspeed.comm.get_rank(group=wrapper.dp_process_group)
+    shards = []
+    for number, (group, flat) in enumerate(zip(wrapper.fp16_groups, wrapper.fp32_partitioned_groups_flat, strict=True)):
+        fragments, start = [], 0
+        for tensor, parameter in enumerate(group):
+            chunk = parameter.partition_numel()
+            real = min(max(parameter.ds_numel - rank * chunk, 0), chunk)
+            if real:
+                fragments.append(Fragment(tensor, start, start + real, rank * chunk))
+            start += chunk
+        decays = _decayed(wrapper)[wrapper.sub_group_to_group_id[number]]
+        shards.append(_shard(names, group, flat, fragments, [tuple(p.ds_shape) for p in group], decays))
+    parameters = {names[id(p)]: p for group in wrapper.fp16_groups for p in group}
+
+    def model_part(name: str, fragment: Fragment) -> Tensor:
+        return parameters[name].ds_tensor.data.view(-1)[: fragment.stop - fragment.start]
+
+    def push() -> None:
+        for shard in shards:
+            for fragment in shard.fragments:
+                model_part(shard.names[fragment.tensor], fragment).copy_(shard.flat[fragment.start : fragment.stop])
+        if wrapper.persistent_parameters:  # held whole on every rank between steps: gather them anew
+            wrapper.persistent_parameters[0].partition(wrapper.persistent_parameters)
+            wrapper.persistent_parameters[0].all_gather(wrapper.persistent_parameters)
+
+    return Binding(shards, model_part, push)
+
+
+def _shard(
+    names: dict[int, str],
+    group: list[nn.Parameter],
+    flat: Tensor,
+    fragments: list[Fragment],
+    shapes: list[tuple[int, ...]],
+    decayed: bool,
+) -> Shard:
+    return Shard(tuple(names[id(p)] for p in group), tuple(shapes), flat, fragments, decayed)
+
+
+def _decayed(wrapper: Any) -> list[bool]:
+    """Of each parameter group, as `pipeline.engine.engine` made it."""
+    return [group["decayed"] for group in wrapper.optimizer.param_groups]
+
+
+def _slice_of(parameters: dict[str, nn.Parameter]) -> Callable[[str, Fragment], Tensor]:
+    def model_part(name: str, fragment: Fragment) -> Tensor:
+        size = fragment.stop - fragment.start
+        return parameters[name].data.view(-1)[fragment.offset : fragment.offset + size]
+
+    return model_part

@@ -1,0 +1,1 @@
+"""What each entry point does, step by step."""

@@ -1,0 +1,218 @@
+"""Where a run begins: at its newest sound checkpoint, at another run's, or at random weights.
+
+A run that is new is told from one that has lost its checkpoints by what its events and metrics record, because a
+missing file proves nothing: the first begins, the second is refused until the user asks for a new beginning.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pipeline.checkpoints import checkpoint
+from pipeline.checkpoints.record import DamagedError, check_run_state
+from pipeline.data.vocabularies import check_same_vocabulary
+from pipeline.engine.engine import Engine
+from pipeline.jobs.identity import check_same_model, check_same_recipe
+from pipeline.runlog import reader
+from pipeline.runlog.events import Events
+from pipeline.runlog.metrics import Totals
+from pipeline.runtime import distributed
+from pipeline.runtime.logs import LOG
+from preprocessing.shards import SampleDataset
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for, as far as it decides where a run begins."""
+
+    run: Path
+    """The run's directory."""
+    recipe: Mapping[str, Any]
+    """As nested plain values, the way a state.json holds it."""
+    init_from: Path | None
+    """Checkpoint that a new run starts from."""
+    samples: SampleDataset
+    """The training split."""
+    samples_id: str
+    """What identifies the samples, which the run's checkpoints were trained on."""
+
+
+class Restored(NamedTuple):
+    """What a run begins with."""
+
+    source: Path | None
+    """The checkpoint that the weights are from; None for random ones."""
+    state: dict[str, Any]
+    """What the run's own checkpoint holds beside tensors; empty where the run is new."""
+
+
+def restore(request: Request, engine: Engine, events: Events) -> Restored:
+    """Fill the engine from the run's newest sound checkpoint, or from `init_from`; on all ranks together.
+
+    Args:
+        request: what is asked for.
+        engine: gets weights, moments and loss scale.
+        events: is told of broken checkpoints.
+
+    Raises:
+        ValueError: no checkpoint of the run is sound, or the one to start from is not; or the run has lost its
+            checkpoints; or the one that is found is of another recipe, model or vocabulary, or of other samples.
+        OSError: a checkpoint cannot be read.
+    """
+    own, broken = newest_sound(request, events)
+    begins_anew = False
+    with distributed.together("find where the run stands"):
+        if distributed.is_main():
+            begins_anew = loses_steps(request, own, broken, events)
+    source = own or request.init_from
+    state: dict[str, Any] = {}
+    if own is not None:
+        state = _load_own(own, request, engine)
+    elif source is not None:
+        _load_initial(source, request, engine)
+    with distributed.together("put damaged checkpoints aside"):
+        if distributed.is_main():
+            _put_aside(request.run, broken, begins_anew)
+    return Restored(source, state)
+
+
+def _load_own(own: Path, request: Request, engine: Engine) -> dict[str, Any]:
+    with distributed.together(f"load {own}"):
+        state = checkpoint.read_state(own)
+        check_same_recipe(own, state["recipe"], request.recipe)
+        if state["samples"] != request.samples_id:
+            raise ValueError(
+                f"{own} was trained on other samples than data.samples = {request.samples.directory} holds (another "
+                "manifest.json); give the same samples, or start a new run with init_from"
+            )
+        checkpoint.load(own, engine.shards, moments=True)
+    engine.binding.push()
+    engine.load_loss_scaler(state["loss_scaler"])
+    return state
+
+
+def _load_initial(source: Path, request: Request, engine: Engine) -> None:
+    with distributed.together(f"verify {source}"):
+        checkpoint.verify(source, (distributed.rank(), distributed.world_size()))
+    with distributed.together(f"load {source}"):
+        state, recipe, samples = checkpoint.read_state(source), request.recipe, request.samples
+        check_same_vocabulary(
+            source, state["vocab_size"], samples.directory, samples.tokenizer_dir, samples.manifest.vocab_size
+        )
+        check_same_model(source, state, recipe["family"], recipe["model"])
+        has_moments = checkpoint.Reader(source).has("exp_avg")
+        checkpoint.load(source, engine.shards, moments=recipe["init_moments"] and has_moments)
+    engine.binding.push()
+
+
+def newest_sound(request: Request, events: Events) -> tuple[Path | None, dict[Path, str]]:
+    """The newest sound checkpoint, and what is wrong with each that is newer; the ranks share the reading.
+
+    Raises:
+        ValueError: a checkpoint is of another format version.
+        OSError: a checkpoint cannot be read, so that nobody knows whether it is sound.
+    """
+    with distributed.together("list the checkpoints"):
+        found = checkpoint.present(request.run)
+    found = distributed.gather_objects(found)[0]  # as the main rank sees the directory
+    broken: dict[Path, str] = {}
+    for path in found:
+        reason = what_is_wrong(path, request.recipe)
+        if not reason:
+            return path, broken
+        broken[path] = reason
+        LOG.warning(f"broken checkpoint: {reason}")
+        events.write("broken_checkpoint", step=checkpoint.step_of(path), path=str(path), reason=reason)
+        _warn(reason + ("; trying the one before it" if path != found[-1] else ""))
+    return None, broken
+
+
+def what_is_wrong(path: Path, recipe: Mapping[str, Any]) -> str:
+    """The first damage that any rank finds in its share of a checkpoint's files, empty if there is none.
+
+    Raises:
+        ValueError: the format is another version.
+        OSError: a file cannot be read.
+    """
+    damage = ""
+    with distributed.together(f"read {path}"):
+        try:
+            checkpoint.verify(path, (distributed.rank(), distributed.world_size()))
+            state = check_run_state(path, recipe["schedule"]["total_steps"], recipe["batch"]["global_batch_size"])
+            sums = state.get("interval")
+            lacking = [name for name in (*Totals.MEASURED, *Totals.COUNTED) if sums and name not in sums]
+            if lacking:
+                raise DamagedError(path / "state.json", f"interval lacks {lacking[0]}: damaged")
+        except DamagedError as error:
+            damage = str(error)
+    return next(filter(None, distributed.gather_objects(damage)), "")
+
+
+def loses_steps(request: Request, own: Path | None, broken: Mapping[Path, str], events: Events) -> bool:
+    """Whether a run that has been further begins anew, as was asked for; warn if it continues before its last save.
+
+    Raises:
+        ValueError: no checkpoint is sound although there were some, and a new beginning was not asked for.
+    """
+    run, remedy = request.run, "to train from the start, give --restart_from_scratch true"
+    recorded, evidence = recorded_step(run, request.recipe["checkpoint"]["every"], events.reached)
+    if own is not None:
+        if max(map(checkpoint.step_of, [own, *broken])) < recorded:
+            _warn(f"{run}: {evidence}, which is gone; continuing at step {checkpoint.step_of(own)}")
+        return False
+    if (broken or recorded) and not request.recipe["restart_from_scratch"]:
+        if broken:
+            reason = next(iter(broken.values())).partition(";")[0]
+            raise ValueError(f"{run}: no checkpoint is sound ({reason}); put one back from a copy or, {remedy}")
+        raise ValueError(f"{run}: {evidence}, but no checkpoint is there; put the checkpoints back or, {remedy}")
+    return bool(broken or recorded)
+
+
+def recorded_step(run: Path, every: int, reached: Mapping[str, Any]) -> tuple[int, str]:
+    """The step of the newest checkpoint that the run's own records tell of, and what tells; 0 if there was none.
+
+    A run that was killed before its first checkpoint has events and metrics, too, but no event of a checkpoint.
+
+    Args:
+        run: its directory.
+        every: steps between checkpoints.
+        reached: what the heartbeat told when this attempt began (`Events.reached`).
+    """
+    events, damaged = reader.read_lines(run / reader.EVENTS)
+    step = 0
+    for event in events:
+        if event["kind"] == "start":
+            step = event["step"]
+        elif event["kind"] in ("checkpoint", "interrupted", "finished"):  # all of them follow a save
+            step = max(step, event["step"])
+    if step:
+        return step, f"{reader.EVENTS} records a checkpoint of step {step}"
+    if damaged or not any(event["kind"] == "start" for event in events):
+        metrics, _ = reader.read_lines(run / reader.METRICS)
+        last = max([reached.get("reached_step", 0), *(line["step"] for line in metrics)])
+        if last >= every:
+            told = f"metrics and heartbeat tell of step {last}, and a checkpoint is written every {every} steps"
+            return last // every * every, told
+    return 0, ""
+
+
+def _put_aside(run: Path, broken: Iterable[Path], begins_anew: bool) -> None:
+    """Rename damaged checkpoints and, where a run begins anew, the metrics that it would overwrite."""
+    for path in broken:
+        LOG.warning(f"{path} -> {checkpoint.set_aside(path)}")
+    metrics = run / reader.METRICS
+    if begins_anew and metrics.exists():
+        number = 1
+        while (aside := run / f"metrics.{number}.jsonl").exists():
+            number += 1
+        os.rename(metrics, aside)
+        _warn(f"{run}: begins anew; its former metrics are in {aside.name}")
+
+
+def _warn(text: str) -> None:
+    LOG.warning(text)
+    if distributed.is_main():
+        print(f"warning: {text}", file=sys.stderr, flush=True)

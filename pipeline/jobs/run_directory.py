@@ -1,0 +1,57 @@
+"""The directory of a run: begun with a recipe, and continued with the same one."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentError
+
+from pipeline.checkpoints.record import complete, read_state
+from pipeline.config import Recipe, parse, plain, to_toml
+from pipeline.jobs.identity import differences
+from pipeline.runlog.reader import RECIPE
+from preprocessing.files import is_temporary, write_text
+
+
+def open_run(recipe: Recipe) -> Path:
+    """Begin or continue the run's directory; call on the main rank.
+
+    Raises:
+        ValueError: the directory holds something else, or a run with another recipe (the fields are named).
+    """
+    run = Path(recipe.run_dir)
+    before = recorded_recipe(run)
+    if before is not None:
+        changed = differences(before, plain(recipe))
+        if changed:
+            raise ValueError(
+                f"{run} is a run with another recipe ({'; '.join(changed)}); choose another run_dir, or start from its "
+                "checkpoint with init_from"
+            )
+    elif run.exists() and (not run.is_dir() or not all(map(is_temporary, run.iterdir()))):
+        raise ValueError(
+            f"run_dir = {run} exists and is not a run (no recipe.toml); choose another directory or remove it"
+        )
+    else:
+        run.mkdir(parents=True, exist_ok=True)
+    # What is asked for once is not asked for whenever the run is started again.
+    write_text(run / RECIPE, to_toml(replace(recipe, restart_from_scratch=False)))
+    return run
+
+
+def recorded_recipe(run: Path) -> dict[str, Any] | None:
+    """The recipe that a run was begun with: from its recipe.toml or, without one, from its newest checkpoint.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    saved, found = run / RECIPE, complete(run) if run.is_dir() else []
+    if not saved.is_file():
+        return read_state(found[0]).get("recipe") if found else None
+    try:
+        return plain(parse(["--recipe", str(saved)]))
+    except (ValueError, ArgumentError) as error:
+        # The message of a recipe that cannot be parsed names the file.
+        where = "" if str(saved) in str(error) else f"{saved}: "
+        remedy = "remove it: the checkpoints hold the recipe, too" if found else "choose another run_dir"
+        raise ValueError(f"{where}{error}; restore the file that the run wrote, or {remedy}") from None

@@ -1,0 +1,6 @@
+"""Names of the implementations of a kernel, as recipes spell them."""
+
+from typing import Literal
+
+KernelBackend = Literal["auto", "plain", "triton"]
+LambBackend = Literal["auto", "plain", "cpu", "cuda", "apex"]

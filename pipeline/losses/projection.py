@@ -1,0 +1,100 @@
+"""Cross entropy of a product, with a bound on the memory that its logits take.
+
+Where the logits of all rows fit, plain torch is the product followed by `cross_entropy_sum`. Where they do not, they
+are computed chunk by chunk, forward for the loss and once more backward for the gradient, which is written over them:
+one chunk exists at a time, at the price of one more product. The gradient cannot be had in the forward pass, because in
+fp16 it must not be formed before the loss scale is known.
+
+On CUDA the rows of logits begin at multiples of 16 elements: tensor cores and 16-byte accesses want that, and 30522
+words would not give it. Where all fit they are kept, and backward writes the gradient over them: no second tensor of
+that size exists.
+
+Shapes: R rows, H features, V words.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from pipeline.kernels import backends
+from pipeline.kernels.backends import Backend
+from pipeline.losses import cross_entropy
+from pipeline.losses.cross_entropy import RowSum
+
+ALIGN = 16
+"""Elements of a vector, at most: 16 bytes of the narrowest type, and what Triton looks for."""
+
+
+def projected_cross_entropy_sum(
+    rows: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, max_bytes: int, backend: Backend = "auto"
+) -> RowSum:
+    """`cross_entropy_sum` of the logits rows W^T + b, which take at most `max_bytes`, or one row, at a time.
+
+    Args:
+        rows: (R, H), R may be 0.
+        weight, bias: (V, H) and (V,).
+        labels: (R,) int64 in [0, V), or IGNORED.
+        max_bytes: bound on the logits.
+        backend: plain torch or Triton.
+
+    Returns:
+        The sums; only `loss` carries gradients.
+    """
+    chunk_rows = max(1, max_bytes // (len(bias) * backends.compute_dtype(rows).itemsize))
+    fused = backends.load("cross_entropy", backend, rows.device.type)
+    if fused is None and len(rows) <= chunk_rows:
+        return cross_entropy.cross_entropy_sum(functional.linear(rows, weight, bias), labels, backend)
+    return RowSum(*_Projected.apply(rows, weight, bias, labels, chunk_rows, backend))
+
+
+class _Projected(torch.autograd.Function):
+    """Forward keeps each row's log normaliser, and the logits where they are one chunk."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, chunk_rows: int, backend: Backend
+    ) -> tuple[Tensor, Tensor]:
+        ctx.chunk_rows, ctx.backend, ctx.dtype = chunk_rows, backend, backends.compute_dtype(rows)
+        buffer = _buffer(min(chunk_rows, len(rows)), weight, ctx.dtype)
+        found = []
+        for chunk, label in zip(rows.split(chunk_rows), labels.split(chunk_rows), strict=True):
+            found.append(cross_entropy.forward(_logits_(buffer, chunk, weight, bias), label, backend))
+        losses, log_normalisers, predictions = (torch.cat(parts) for parts in zip(*found, strict=True))
+        kept = [buffer] if len(found) == 1 else []
+        ctx.save_for_backward(rows, weight, bias, labels, log_normalisers, *kept)
+        return losses.sum(), (predictions == labels).sum()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, loss_gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        rows, weight, bias, labels, log_normalisers, *kept = ctx.saved_tensors
+        buffer = kept[0] if kept else _buffer(ctx.chunk_rows, weight, ctx.dtype)
+        sums: list[Tensor] = []  # of weight and bias
+        row_gradients = []
+        chunks = zip(*(x.split(ctx.chunk_rows) for x in (rows, labels, log_normalisers)), strict=True)
+        for chunk, label, normaliser in chunks:
+            logits = buffer if kept else _logits_(buffer, chunk, weight, bias)
+            cross_entropy.backward(logits, logits, label, normaliser, loss_gradient, ctx.backend)
+            row_gradients.append(logits @ weight.to(ctx.dtype))
+            parts = logits.t() @ chunk.to(ctx.dtype), logits.sum(0)
+            # Sums of several chunks are fp32: in 16 bits a chunk's share would be rounded each time one is added.
+            sums = [a.to(normaliser.dtype).add_(b) for a, b in zip(sums, parts, strict=True)] if sums else [*parts]
+        if kept:  # a second backward pass would read gradients for logits; autograd now refuses it
+            torch.autograd.graph.increment_version(buffer)
+        return torch.cat(row_gradients), *sums, None, None, None
+
+
+def _buffer(rows: int, weight: Tensor, dtype: torch.dtype) -> Tensor:
+    """(rows, V), each row at a multiple of ALIGN elements on CUDA; filled by `_logits_`."""
+    words = len(weight)
+    stride = words if weight.device.type == "cpu" else -(-words // ALIGN) * ALIGN
+    return weight.new_empty(rows, stride, dtype=dtype)[:, :words]
+
+
+def _logits_(buffer: Tensor, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The logits (R, V) of `rows`, written into the first rows of `buffer`."""
+    dtype = buffer.dtype
+    out = buffer[: len(rows)]
+    return torch.addmm(bias.to(dtype), rows.to(dtype), weight.to(dtype).t(), out=out)

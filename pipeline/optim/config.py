@@ -1,0 +1,48 @@
+"""The recipe's section `[optimizer]`."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.kernels.config import LambBackend
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """LAMB or AdamW, and gradient clipping."""
+
+    name: Literal["lamb", "adamw"] = "lamb"
+    """lamb scales each tensor's step by its trust ratio, for large batches; adamw does not."""
+    lr: float = 6e-3
+    """Peak learning rate, reached at the end of warm-up."""
+    beta1: float = 0.9
+    """Decay of the first moment, per step."""
+    beta2: float = 0.999
+    """Decay of the second moment, per step."""
+    eps: float = 1e-6
+    """Added to the root of the second moment."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay; biases and LayerNorm take none."""
+    bias_correction: bool = True
+    """Whether moments are divided by 1 - beta**step; google-research's optimizers do not."""
+    max_grad_norm: float = 1.0
+    """Global gradient norm above which gradients are scaled down; 0 turns clipping off."""
+    variant: Literal["nvlamb", "paper"] = "nvlamb"
+    """Which tensors take a trust ratio: those with weight decay (NVIDIA apex) or all outside the exclusion list."""
+    backend: LambBackend = "auto"
+    """Who computes the update: auto (the device's fused kernel), plain torch, cpu (C++), cuda (Triton), NVIDIA apex."""
+
+    def __post_init__(self) -> None:
+        for name, high in (
+            ("lr", None),
+            ("beta1", 1.0),
+            ("beta2", 1.0),
+            ("eps", None),
+            ("weight_decay", None),
+            ("max_grad_norm", None),
+        ):
+            value = getattr(self, name)
+            if not value >= 0 or (high is not None and value >= high):
+                bound = "at least 0" + (f" and below {high:g}" if high is not None else "")
+                raise ValueError(f"optimizer.{name} = {value}: must be {bound}")
+        if self.name == "adamw" and self.variant != "nvlamb":
+            raise ValueError(f"optimizer.variant = {self.variant}: a variant of lamb, but optimizer.name is adamw")

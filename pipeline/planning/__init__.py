@@ -1,0 +1,1 @@
+"""The planner: memory, speed and cost of a recipe on a cluster."""

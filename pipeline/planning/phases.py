@@ -1,0 +1,117 @@
+"""Plan the phases of a training and print the plan."""
+
+import json
+from dataclasses import asdict
+from math import gcd
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import parse
+from pipeline.families import get_family
+from pipeline.planning.choice import Phase, choose, nearest_gpus, read_samples, remedy, timing
+from pipeline.planning.cluster import DEVICES, LINK_EFFICIENCY
+from pipeline.planning.options import Options
+from pipeline.planning.picture import draw
+from pipeline.planning.step_blocks import Parameters
+from pipeline.planning.text import Row, advice, describe, memory_table, scaling_table, total_table
+
+NUMBERS_OF_GPUS = (1, 8, 64, 512, 4096, 10_000)
+
+
+def print_plan(recipes: list[Path], options: Options) -> None:
+    """Plan, print, and write the files that the options ask for.
+
+    Raises:
+        ValueError: a recipe cannot be planned, or does not fit.
+    """
+    phases = [read_phase(path, number, len(recipes), options) for number, path in enumerate(recipes)]
+    numbers = numbers_of_gpus(phases, options.gpus)
+    table = [scaling(phase, numbers, options) for phase in phases]
+    print(
+        f"{options.gpu}: {options.device.memory_gib:g} GiB, peak {options.device.peak_flops / 1e12:g} TFLOP/s; ", end=""
+    )
+    print(f"MFU {options.mfu:g} assumed, {options.precision}, {options.headroom:.0%} of the memory kept free")
+    for phase, rows in zip(phases, table, strict=True):
+        print("\n" + "\n\n".join([describe(phase), memory_table(phase, options), advice(phase, rows, options)]))
+        print("\n" + scaling_table(rows, options))
+    if len(phases) > 1:
+        print("\n" + total_table(table, options))
+    if options.json:
+        options.json.write_text(json.dumps(figures(phases, table, options), indent=2) + "\n", encoding="utf-8")
+        print(options.json)
+    if options.out:
+        draw(phases, table, options.device, options.cluster(options.gpus), options.price, options.out)
+        print(options.out)
+
+
+def read_phase(path: Path, number: int, count: int, options: Options) -> Phase:
+    """One of `count` recipes.
+
+    Raises:
+        ValueError: lengths are given for another number of recipes.
+    """
+    recipe = parse(["--recipe", str(path)])
+    given: dict[str, Any] = {}
+    for name in ("seq_length", "mean_tokens"):
+        values = getattr(options, name)
+        values = values if isinstance(values, list) or values is None else [values]
+        if values and len(values) not in (1, count):
+            raise ValueError(f"--{name} {values}: give one number, or one for each of the {count} recipes")
+        given[name] = values[number % len(values)] if values else None
+    samples = read_samples(recipe, vocab_size=options.vocab_size, **given)
+    parameters = Parameters.of(get_family(recipe.family), recipe.model, samples.vocab_size)
+    return Phase(path.stem, recipe, samples, parameters, options.precision)
+
+
+def numbers_of_gpus(phases: list[Phase], chosen: int) -> list[int]:
+    """For which to plan: the one asked for, and about each of NUMBERS_OF_GPUS one over which every batch divides.
+
+    Raises:
+        ValueError: over the one asked for a batch does not divide.
+    """
+    for phase in phases:
+        batch = phase.recipe.batch.global_batch_size
+        if batch % chosen:
+            raise ValueError(
+                f"{phase.name}: batch.global_batch_size = {batch} does not divide over {chosen} GPUs; "
+                f"--gpus {nearest_gpus(batch, chosen)} does"
+            )
+    common = gcd(*(phase.recipe.batch.global_batch_size for phase in phases))
+    return sorted({chosen, *(nearest_gpus(common, number) for number in NUMBERS_OF_GPUS)})
+
+
+def scaling(phase: Phase, numbers: list[int], options: Options) -> list[Row]:
+    """Every number of GPUs.
+
+    Raises:
+        ValueError: at the number asked for, nothing fits.
+    """
+    rows: list[Row] = []
+    for gpus in numbers:
+        choice = choose(phase, gpus, options.usable, sorted(options.stages))
+        if gpus == options.gpus and choice is None:
+            raise ValueError(remedy(phase, gpus, options.device, DEVICES, options.headroom, options.stages))
+        rows.append((gpus, choice, timing(phase, choice, options.cluster(gpus), options.mfu) if choice else None))
+    return rows
+
+
+def figures(phases: list[Phase], table: list[list[Row]], options: Options) -> dict[str, Any]:
+    """Everything as plain numbers; bytes, seconds, FLOP."""
+    assumed = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
+    return {
+        "options": assumed | {"link_efficiency": LINK_EFFICIENCY, "device": asdict(options.device)},
+        "phases": [
+            {
+                "name": phase.name,
+                "parameters": phase.parameters.total,
+                "flops": phase.flops,
+                "samples": asdict(phase.samples),
+                "gpus": {
+                    gpus: {"choice": asdict(choice), "time": asdict(time)}
+                    for gpus, choice, time in rows
+                    if choice and time
+                },
+            }
+            for phase, rows in zip(phases, table, strict=True)
+        ],
+    }

@@ -1,0 +1,107 @@
+"""A plan as a picture: memory by part and stage, time and cost against the number of GPUs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
+
+from pipeline.planning.choice import GIB, STAGES, Choice, Phase, Timing, memory
+from pipeline.planning.cluster import Cluster, Device
+from pipeline.planning.memory import PARTS
+
+COLORS = {
+    "process": "#8c8c8c",
+    "weights": "#1f5a94",
+    "masters": "#4a8fcb",
+    "moments": "#a3cbec",
+    "gradients": "#2f8f5b",
+    "buckets": "#8fd0a5",
+    "gathered": "#6b4fa0",
+    "activations": "#f2a63b",
+    "logits": "#d9682b",
+    "temporaries": "#f7dca8",
+    "gaps": "#dddddd",
+}
+Rows = Sequence[tuple[int, Choice | None, Timing | None]]
+
+
+def draw(
+    phases: Sequence[Phase], table: Sequence[Rows], device: Device, cluster: Cluster, price: float, out: Path
+) -> None:
+    """Two panels.
+
+    Args:
+        phases: of the training; the last, which has the longest samples, is the one whose memory is shown.
+        table: of each phase, every number of GPUs.
+        device: whose memory is the limit.
+        cluster: the GPUs that memory is shown for.
+        price: of a GPU-hour; 0 shows GPU-hours in place of cost.
+        out: PNG.
+    """
+    figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.2), layout="constrained")
+    choice = next(choice for gpus, choice, _ in table[-1] if gpus == cluster.gpus)
+    assert choice is not None, "the plan has stopped where nothing fits"
+    _memory(left, phases[-1], choice, device, cluster.gpus)
+    _time(right, table, price, device)
+    figure.savefig(out, dpi=120)
+    plt.close(figure)
+
+
+def _memory(axis: Any, phase: Phase, choice: Choice, device: Device, gpus: int) -> None:
+    """Stacked bars at the recommended micro-batch."""
+    needs = [memory(phase, gpus, s, choice.micro_batch, choice.checkpointing, choice.accumulation) for s in STAGES]
+    bottom = [0.0] * len(STAGES)
+    for part in (part for part in PARTS if any(getattr(need, part) for need in needs)):
+        sizes = [getattr(need, part) / GIB for need in needs]
+        axis.bar(STAGES, sizes, 0.62, bottom=bottom, label=part, color=COLORS[part])
+        bottom = [low + size for low, size in zip(bottom, sizes, strict=True)]
+    for stage, top in zip(STAGES, bottom, strict=True):
+        axis.text(stage, top, f"{top:.1f}", ha="center", va="bottom", fontsize=9)
+    axis.axhline(device.memory_gib, color="firebrick", linestyle="--", linewidth=1.3)
+    axis.text(-0.45, device.memory_gib, f"{device.name}: {device.memory_gib:g} GiB", color="firebrick", va="bottom")
+    axis.set_ylim(0, 1.42 * max(*bottom, device.memory_gib))
+    axis.set_xlim(-0.5, 3.5)
+    axis.set_xticks(STAGES, [f"ZeRO-{stage}" + (" *" if stage == choice.stage else "") for stage in STAGES])
+    axis.set_ylabel("GiB on each GPU, at the fullest moment")
+    recomputed = ", activation checkpointing" if choice.checkpointing else ""
+    axis.set_title(
+        f"{phase.name}, {gpus} GPUs, micro-batch {choice.micro_batch} x {phase.samples.seq_length} tokens{recomputed}"
+        "\n* recommended",
+        fontsize=10,
+    )
+    axis.legend(fontsize=9, ncols=4, loc="upper center")
+    axis.grid(axis="y", alpha=0.3)
+
+
+def _time(axis: Any, table: Sequence[Rows], price: float, device: Device) -> None:
+    """Both on logarithmic axes, with what perfect scaling would give."""
+    points = []
+    for rows in zip(*table, strict=True):
+        times = [time.seconds for _, _, time in rows if time]
+        if len(times) == len(rows):
+            points.append((rows[0][0], sum(times) / 3600))
+    gpus, hours = zip(*points, strict=True)
+    axis.loglog(gpus, hours, "o-", color="C0", label="time to train")
+    axis.loglog(gpus, [hours[0] * gpus[0] / n for n in gpus], ":", color="C0", label="with perfect scaling")
+    axis.set_ylabel("hours", color="C0")
+    other = axis.twinx()
+    spent = [n * hour * (price or 1) for n, hour in points]
+    other.loglog(gpus, spent, "s--", color="C3", label="cost" if price else "GPU-hours")
+    other.set_ylabel(f"cost at {price:g} per GPU-hour" if price else "GPU-hours", color="C3")
+    other.set_ylim(min(spent) / 3, max(spent) * 3)
+    for side in (axis.yaxis, other.yaxis, axis.xaxis):
+        side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        side.set_minor_formatter(NullFormatter())
+    other.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_xticks(gpus, [f"{n:,}" for n in gpus], rotation=30)
+    axis.xaxis.set_minor_locator(NullLocator())
+    axis.set_xlabel(f"number of GPUs ({device.name})")
+    handles = [line for side in (axis, other) for line in side.get_lines()]
+    axis.legend(handles, [line.get_label() for line in handles], fontsize=9, loc="upper center")
+    axis.set_title("Time and " + ("cost" if price else "GPU-hours") + ", all phases", fontsize=10)
+    axis.grid(alpha=0.3)

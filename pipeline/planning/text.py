@@ -1,0 +1,126 @@
+"""A plan as text: what it assumes, and its tables."""
+
+from pipeline.planning.choice import GIB, STAGES, Choice, Phase, Timing, deepspeed_json, memory
+from pipeline.planning.memory import PARTS
+from pipeline.planning.options import Options
+
+LARGEST_SHOWN = 1024
+"""Micro-batch at which the table of memory ends."""
+
+
+Row = tuple[int, Choice | None, Timing | None]
+"""Number of GPUs, and how and how long; None where nothing fits."""
+
+
+def chosen_at(rows: list[Row], gpus: int) -> tuple[Choice, Timing]:
+    """The row of a number of GPUs at which something fits."""
+    choice, time = next((choice, time) for number, choice, time in rows if number == gpus)
+    assert choice is not None and time is not None, "`scaling` stops where nothing fits"
+    return choice, time
+
+
+def describe(phase: Phase) -> str:
+    """What is trained, in two lines, and a third if something of the samples is assumed."""
+    samples, batch = phase.samples, phase.recipe.batch.global_batch_size
+    text = (
+        f"{phase.name}: {phase.parameters.total / 1e6:,.1f} M parameters, "
+        f"{phase.recipe.schedule.total_steps:,} steps of {batch:,} samples\n"
+        f"{phase.flops:.3g} FLOP; up to {samples.seq_length} tokens a sample, {samples.mean_tokens:.0f} on average, "
+        f"vocabulary {samples.vocab_size:,}"
+    )
+    if samples.assumed:
+        text += f"\n{phase.recipe.data.samples} does not exist yet; assumed: {' and '.join(samples.assumed)}"
+    return text
+
+
+def memory_table(phase: Phase, options: Options) -> str:
+    """GiB per GPU by micro-batch and stage."""
+    per_gpu = phase.recipe.batch.global_batch_size // options.gpus
+    lines = [
+        f"GiB on each of {options.gpus} GPUs; * does not fit. In brackets with activation checkpointing.",
+        "  micro-batch " + "".join(f"{f'ZeRO-{stage}':>18}" for stage in STAGES),
+    ]
+    size = 1
+    while size <= min(per_gpu, LARGEST_SHOWN):
+        cells, fits = [], False
+        for stage in STAGES:
+            cell = []
+            for checkpointing in (False, True):
+                total = memory(phase, options.gpus, stage, size, checkpointing, per_gpu // size).total
+                fits = fits or total <= options.usable
+                cell.append(f"{total / GIB:.1f}{' ' if total <= options.usable else '*'}")
+            cells.append(f"{f'{cell[0]} ({cell[1].strip()})':>18}")
+        lines.append(f"  {size:>11} " + "".join(cells))
+        if not fits:
+            break
+        size *= 2
+    return "\n".join(lines)
+
+
+def advice(phase: Phase, rows: list[Row], options: Options) -> str:
+    """The recommended stage and micro-batch, what their memory is, and the lines for the recipe."""
+    choice, time = chosen_at(rows, options.gpus)
+    parts = ", ".join(
+        f"{part} {size / GIB:.2f}" for part in PARTS if (size := getattr(choice.memory, part)) > 0.005 * GIB
+    )
+    hidden = 1 - time.traffic.exposed / time.traffic.seconds if time.traffic.seconds else 1.0
+    lines = [
+        f"Recommended on {options.gpus}: ZeRO-{choice.stage}, micro-batch {choice.micro_batch}, accumulated "
+        f"{choice.accumulation} times; {choice.memory.total / GIB:.1f} GiB at most, in the {choice.memory.phase}",
+        f"  {parts}",
+        f"A step: {time.compute:.3g} s of computation, {time.traffic.volume / 1e9:.3g} GB past each GPU in "
+        f"{time.traffic.seconds:.3g} s, {hidden:.0%} of it hidden",
+        "In the recipe:",
+        f"  [batch]\n  micro_batch_size = {choice.micro_batch}",
+        f'  [engine]\n  deepspeed = "{deepspeed_json(choice.stage)}"\n  precision = "{phase.precision}"',
+    ]
+    if choice.checkpointing:
+        lines.append("  [model]\n  activation_checkpointing = true")
+    return "\n".join(lines)
+
+
+def scaling_table(rows: list[Row], options: Options) -> str:
+    """Time and cost by number of GPUs."""
+    lines = [
+        f"  {'GPUs':>6}  ZeRO x micro-batch   GiB   step s  comm. GB  comm. s  exposed    sequences/s  "
+        f"{_cost_header(options)}"
+    ]
+    for gpus, choice, time in rows:
+        if choice is None or time is None:
+            lines.append(f"  {gpus:>6}  nothing fits")
+            continue
+        way = f"{choice.stage} x {choice.micro_batch} x {choice.accumulation}{' ckpt' if choice.checkpointing else ''}"
+        moved = time.traffic
+        lines.append(
+            f"  {gpus:>6}  {way:<17} {choice.memory.total / GIB:>6.1f} {time.step:>8.3g} {moved.volume / 1e9:>9.3g} "
+            f"{moved.seconds:>8.3g} {moved.exposed / time.step:>8.0%} {time.sequences_per_second:>14,.0f}  "
+            f"{_cost(gpus, time.seconds, options)}"
+        )
+    return "\n".join(lines)
+
+
+def total_table(table: list[list[Row]], options: Options) -> str:
+    """All phases together."""
+    lines = ["All phases", f"  {'GPUs':>6}  {_cost_header(options)}"]
+    for rows in zip(*table, strict=True):
+        times = [time.seconds for _, _, time in rows if time]
+        if len(times) == len(rows):
+            lines.append(f"  {rows[0][0]:>6}  {_cost(rows[0][0], sum(times), options)}")
+    return "\n".join(lines)
+
+
+def _cost_header(options: Options) -> str:
+    return f"{'time':>10} {'GPU-hours':>12}" + (f" {'cost':>14}" if options.price else "")
+
+
+def _cost(gpus: int, seconds: float, options: Options) -> str:
+    hours = gpus * seconds / 3600
+    return f"{duration(seconds):>10} {hours:>12,.1f}" + (f" {hours * options.price:>14,.2f}" if options.price else "")
+
+
+def duration(seconds: float) -> str:
+    """In the unit that suits it."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.1f} s"

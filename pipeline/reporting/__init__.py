@@ -1,0 +1,1 @@
+"""Reports of a run: page, figures, and the live view."""

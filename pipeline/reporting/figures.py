@@ -1,0 +1,287 @@
+"""Pictures of runs, as PNG: curves laid over each other, trust ratios of one run, checkpoints.
+
+Each picture is one panel, small enough to be read on a phone, and knows its title and what to see in it. Names of runs
+are drawn as they are: matplotlib would read dollar signs as mathematics, so that is switched off.
+"""
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+
+from pipeline.runlog.attempts import History, printable
+from pipeline.runlog.reader import Run, is_number
+
+COLORS = ("#2f6fb5", "#d2691e", "#2e8b57", "#8a4fb0", "#b03a48", "#7a6a2f", "#3aa0a8", "#d17ba5", "#5d6878", "#1c2430")
+"""Of the runs, in their order; from the eleventh on they are dashed."""
+INK, MUTED, GRID = "#1c2430", "#5d6878", "#d9dee6"
+STYLE: dict[Any, Any] = {
+    "text.parse_math": False,
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GRID,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": GRID,
+    "ytick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.labelcolor": MUTED,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.constrained_layout.use": True,
+}
+SIZE = (5.2, 3.1)
+_DPI = 180
+_SMOOTH_FROM = 150
+"""Points from which on a line is also drawn smoothed."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture, as it stands in a page or a file."""
+
+    slug: str
+    """Its file's name without the ending."""
+    title: str
+    """Stands in the picture, shortened if need be."""
+    caption: str
+    """What is drawn how, and what to look for."""
+    png: bytes
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What one panel shows of every run."""
+
+    key: str
+    """The figure, in lines "train" and "heldout"."""
+    title: str
+    caption: str
+    scale: float = 1.0
+    """What its values are multiplied by."""
+    unit: str = ""
+    dotted: str = ""
+    """A second figure of training lines, drawn dotted."""
+    noisy: bool = True
+    """Whether a long line is smoothed."""
+
+
+CURVES = {
+    "loss": (
+        Curve("loss", "Loss", "What is minimised: masked tokens and sentence pairs together.", unit="nats"),
+        Curve("mlm_loss", "Masked-token loss", "Held out far above training: the model learns by heart.", unit="nats"),
+        Curve("nsp_loss", "Next-sentence loss", "0.693 is guessing.", unit="nats"),
+    ),
+    "accuracy": (
+        Curve("mlm_accuracy", "Masked-token accuracy", "Of the words that were masked.", 100, "%"),
+        Curve("nsp_accuracy", "Next-sentence accuracy", "50 % is guessing.", 100, "%"),
+    ),
+    "steps": (
+        Curve("learning_rate", "Learning rate", "Warm-up, then decay.", noisy=False),
+        Curve("grad_norm", "Gradient norm", "Before clipping. Peaks that grow come before a divergence."),
+    ),
+    "speed": (
+        Curve("tokens_per_second", "Throughput", "Real tokens of all ranks, without padding.", 1e-3, "1000 tokens/s"),
+        Curve(
+            "mfu", "MFU", "Share of the peak. Dotted: as if every sample had the full length.", 100, "%", "mfu_nominal"
+        ),
+        Curve(
+            "loader_wait_share",
+            "Waiting for data",
+            "Share of the time, of the slowest rank. Near 0 is right.",
+            100,
+            "%",
+        ),
+        Curve("peak_memory_gib", "Peak memory", "Of the rank that needs most, so far.", unit="GiB", noisy=False),
+    ),
+}
+
+
+def color(number: int) -> dict[str, Any]:
+    """Colour and dash of a run's line."""
+    return {"color": COLORS[number % len(COLORS)], "linestyle": "-" if number < len(COLORS) else "--"}
+
+
+def label(name: str, longest: int = 30) -> str:
+    """A run's name, short enough for a legend; matplotlib leaves out names that begin with an underscore."""
+    name = printable(name).encode("utf-8", "replace").decode()
+    name = name if len(name) <= longest else f"{name[: longest // 2 - 1]}…{name[-longest // 2 :]}"
+    return f" {name}" if name.startswith("_") else name
+
+
+def paint(plot: Callable[[Axes], None], title: str, size: tuple[float, float] = SIZE) -> bytes:
+    """What `plot` draws below `title`, as PNG."""
+    with plt.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"Glyph .* missing")  # a name in a script that the font lacks
+        figure, axes = plt.subplots(figsize=size)
+        plot(axes)
+        axes.set_title(label(title, longest=int(size[0] * 9.5)))
+        file = io.BytesIO()
+        figure.savefig(file, format="png", dpi=_DPI)
+        plt.close(figure)
+    return file.getvalue()
+
+
+def curves(runs: Sequence[Run], group: str) -> list[Picture]:
+    """The panels of a group of `CURVES` for which any run has figures."""
+    there = [
+        c for c in CURVES[group] if any(run.series(kind, c.key)[0] for run in runs for kind in ("train", "heldout"))
+    ]
+    size = _size(len(runs))
+    return [Picture(c.key.replace("_", "-"), c.title, c.caption, paint(_curve(runs, c), c.title, size)) for c in there]
+
+
+def _size(names: int) -> tuple[float, float]:
+    """Of a picture with so many names below it."""
+    return SIZE[0], SIZE[1] + 0.2 * math.ceil(names / 2) * (names > 1)
+
+
+def _names(axes: Axes, runs: Sequence[Run], further: Sequence[Line2D] = ()) -> None:
+    """The runs' names below the picture, where they cover nothing; a single run needs none."""
+    lines = [Line2D([], [], **color(number)) for number in range(len(runs))] if len(runs) > 1 else []
+    handles = [*further, *lines]
+    if handles:
+        names = [*(str(line.get_label()) for line in further), *(label(run.name) for run in runs)]
+        axes.figure.legend(handles, names[: len(handles)], loc="outside lower center", ncols=2)
+
+
+def _curve(runs: Sequence[Run], curve: Curve) -> Callable[[Axes], None]:
+    def plot(axes: Axes) -> None:
+        seen = []
+        for number, run in enumerate(runs):
+            steps, values = run.series("train", curve.key)
+            scaled = np.array(values) * curve.scale
+            seen.append(_smoothed(scaled) if curve.noisy else scaled)
+            if seen[-1] is not scaled:
+                axes.plot(steps, scaled, **color(number), linewidth=0.6, alpha=0.3)
+            axes.plot(steps, seen[-1], **color(number), linewidth=1.4)
+            if curve.dotted:
+                steps, values = run.series("train", curve.dotted)
+                smoothed = _smoothed(np.array(values) * curve.scale)
+                axes.plot(steps, smoothed, color=color(number)["color"], linestyle=":", linewidth=1)
+            steps, values = run.series("heldout", curve.key)
+            axes.plot(steps, np.array(values) * curve.scale, "o", color=color(number)["color"], ms=4, mec="w", mew=0.6)
+        frame(axes, curve.unit)
+        _span(axes, [value for part in seen for value in part])
+        _names(axes, runs)
+
+    return plot
+
+
+def frame(axes: Axes, unit: str = "") -> None:
+    """Steps below, a grid, and the unit at the left."""
+    axes.grid(True)
+    axes.set_xlabel("optimizer step")
+    axes.set_ylabel(unit)
+    axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def _span(axes: Axes, values: Sequence[float]) -> None:
+    """A logarithmic axis where a linear one would hide most of it; plain numbers on either."""
+    positive = [value for value in values if value > 0]
+    if positive and len(positive) == len(values) and np.quantile(positive, 0.98) > 100 * np.quantile(positive, 0.02):
+        axes.set_yscale("log")
+        logarithmic(axes.yaxis, min(positive), max(positive))
+        return
+    if values and max(values) == min(values):
+        axes.set_ylim(0, 2 * max(values) or 1)  # not a ten-thousandth around one number
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+
+
+def logarithmic(axis: Any, low: float, high: float) -> None:
+    """Plain numbers on a logarithmic axis, enough of them also where it spans less than a decade or two."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 200 * low else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _smoothed(values: np.ndarray) -> np.ndarray:
+    """Means over a fiftieth of a long line around each point, over less at its ends. (N,) -> (N,)"""
+    if len(values) < _SMOOTH_FROM:
+        return values
+    half = max(1, len(values) // 100)
+    sums = np.concatenate([[0.0], np.cumsum(values)])  # (N + 1,)
+    at = np.arange(len(values))
+    low, high = np.maximum(at - half, 0), np.minimum(at + half + 1, len(values))
+    means: np.ndarray = (sums[high] - sums[low]) / (high - low)
+    return means
+
+
+def checkpoints(runs: Sequence[Run], histories: Sequence[History]) -> list[Picture]:
+    """How long checkpoints took, and for how long training waited; nothing if no run tells."""
+
+    def plot(axes: Axes) -> None:
+        seen: list[float] = []
+        for number, past in enumerate(histories):
+            looks: dict[str, Any] = color(number) | {"linestyle": ":", "linewidth": 0.8, "ms": 5}
+            for key, marker in (("seconds", "o"), ("stall_seconds", "v")):
+                found = [event for event in past.events("checkpoint") if is_number(event.get(key))]
+                seconds = [max(0.0, event[key]) for event in found]
+                face = "w" if marker == "v" else looks["color"]
+                steps = [event["step"] for event in found]
+                axes.plot(steps, seconds, marker=marker, mfc=face, **looks)
+                seen += seconds
+        frame(axes, "seconds")
+        _span(axes, seen)
+        if axes.get_yscale() == "linear":
+            axes.set_ylim(bottom=0)
+        looks = {"linestyle": "", "color": MUTED, "ms": 5}
+        whole = Line2D([], [], marker="o", label="until it is there", **looks)
+        _names(axes, runs, [whole, Line2D([], [], marker="v", mfc="w", label="training waits", **looks)])
+
+    if not any(past.events("checkpoint") for past in histories):
+        return []
+    size = _size(2 + len(runs) * (len(runs) > 1))
+    caption = "Training should wait for a small part of it only: the rest is written beside the training."
+    return [Picture("checkpoints", "Checkpoints", caption, paint(plot, "Checkpoints", size))]
+
+
+PANELS = (
+    ("mlm_loss", "masked-token loss (nats)"),
+    ("mlm_accuracy", "masked-token accuracy"),
+    ("nsp_loss", "next-sentence loss (nats)"),
+    ("nsp_accuracy", "next-sentence accuracy"),
+    ("learning_rate", "learning rate"),
+    ("tokens_per_second", "tokens/s, all ranks"),
+)
+
+
+def draw(runs: Sequence[Run], out: Path) -> None:
+    """One picture of six panels, for a README: training as a thin line, held out as dots."""
+    with plt.rc_context({"text.parse_math": False}):
+        figure, axes = plt.subplots(3, 2, figsize=(11, 10), sharex=True, layout="constrained")
+        for axis, (key, title) in zip(axes.flat, PANELS, strict=True):
+            for number, run in enumerate(runs):
+                for kind, style in (("train", {"linewidth": 1.0}), ("heldout", {"marker": "o", "linestyle": "--"})):
+                    points = run.series(kind, key)
+                    if points[0]:
+                        legend = f"{label(run.name)}, {'training' if kind == 'train' else 'held out'}"
+                        axis.plot(*points, color=f"C{number}", label=legend, **style)
+            axis.set_title(title, fontsize=10)
+            axis.grid(alpha=0.3)
+        if axes.flat[0].get_legend_handles_labels()[0]:
+            axes.flat[0].legend(fontsize=8)
+        for axis in axes[-1]:
+            axis.set_xlabel("optimizer step")
+        figure.savefig(out, dpi=110)
+        plt.close(figure)

@@ -1,0 +1,286 @@
+"""Runs as one HTML page that needs nothing else: pictures inside, no network, no scripts."""
+
+import base64
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from pipeline.reporting.figures import COLORS, Picture, checkpoints, curves
+from pipeline.reporting.ratios import trust_ratios
+from pipeline.reporting.timeline import timeline
+from pipeline.runlog.attempts import KILLED, SILENT, Attempt, History, describe, duration, gib, history, printable
+from pipeline.runlog.reader import EVENTS, Run, is_number
+
+_TEMPLATE = "page.html"
+_FAULTS = ("broken_checkpoint", "skipped_step", "failed")
+_ABSENT = "–"
+
+
+@dataclass(frozen=True)
+class Section:
+    """Pictures of one subject."""
+
+    id: str
+    title: str
+    intro: str
+    """How to read all of them."""
+    pictures: Sequence[Picture]
+    missing: Sequence[str] = ()
+    """What is not shown, and why."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table that has a column for each run."""
+
+    name: str
+    cells: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is shown of some runs."""
+
+    runs: Sequence[Run]
+    histories: Sequence[History]
+    sections: Sequence[Section]
+    timelines: Sequence[Sequence[Picture]]
+    """Of each run."""
+    now: float
+
+    @property
+    def pictures(self) -> list[Picture]:
+        """All of them."""
+        return [picture for part in (*(s.pictures for s in self.sections), *self.timelines) for picture in part]
+
+
+def make(runs: Sequence[Run], now: float) -> Report:
+    """Draw everything.
+
+    Args:
+        runs: at least one.
+        now: unix seconds: when the page is made.
+    """
+    pasts, among = [history(run, now) for run in runs], len(runs)
+    timelines = [timeline(run, past, number, among) for number, (run, past) in enumerate(zip(runs, pasts, strict=True))]
+    return Report(runs, pasts, _sections(runs, pasts), timelines, now)
+
+
+def _sections(runs: Sequence[Run], pasts: Sequence[History]) -> list[Section]:
+    ratios = [trust_ratios(run, number, len(runs)) for number, run in enumerate(runs)]
+    parts = [
+        Section("loss", "Loss", "Line: training, dots: held out. Pale: before smoothing.", curves(runs, "loss")),
+        Section("accuracy", "Accuracy", "Line: training, dots: held out.", curves(runs, "accuracy")),
+        Section("steps", "Learning rate and gradients", "", curves(runs, "steps")),
+        Section(
+            "ratios",
+            "Trust ratios",
+            "LAMB's ratio ||w|| / ||u|| of each tensor: the length of its step, in learning rates, per unit of update.",
+            [picture for part in ratios for picture in part],
+            [_no_ratios(run) for run, part in zip(runs, ratios, strict=True) if not part],
+        ),
+        Section("speed", "Speed and memory", "", curves(runs, "speed")),
+        Section(
+            "checkpoints",
+            "Checkpoints",
+            "",
+            checkpoints(runs, pasts),
+            [_no_checkpoints(run) for run, past in zip(runs, pasts, strict=True) if not past.events("checkpoint")],
+        ),
+    ]
+    return [s if s.pictures or s.missing else Section(s.id, s.title, "", (), ["No figures yet."]) for s in parts]
+
+
+def _no_ratios(run: Run) -> str:
+    name = run.recipe.get("optimizer.name")
+    if name is not None and name != "lamb":
+        return f"{run.name} was trained with {name}, which has no trust ratios."
+    return f"{run.name} has no trust ratios in its metrics: a version that did not write them, or no step yet."
+
+
+def _no_checkpoints(run: Run) -> str:
+    why = "no checkpoint yet" if run.events else f"no {EVENTS}, which tells of checkpoints in newer versions"
+    return f"{run.name}: {why}."
+
+
+def page(report: Report) -> str:
+    """The page; whatever comes from the runs is escaped."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    differing, equal = recipe_rows(report.runs)
+    names = [run.name for run in report.runs]
+    html = environment.get_template(_TEMPLATE).render(
+        title=", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else ""),
+        now=_when(report.now) + " UTC",
+        notes=_notes(report),
+        glance=glance(report),
+        sections=report.sections,
+        runs=[_columns_of(report, number) for number in range(len(report.runs))],
+        differing=differing,
+        equal=equal,
+        base64=lambda png: base64.b64encode(png).decode(),
+    )
+    return html.encode("utf-8", "replace").decode("utf-8")  # A directory's name may hold bytes that are no UTF-8.
+
+
+def _columns_of(report: Report, number: int) -> dict[str, Any]:
+    run, past = report.runs[number], report.histories[number]
+    told = [(_when(e["at"]), describe(e)) for a in past.attempts for e in a.events if e["kind"] in _FAULTS]
+    return {
+        "name": run.name,
+        "color": COLORS[number % len(COLORS)],
+        "timeline": report.timelines[number],
+        "attempts": [_attempt(attempt) for attempt in past.attempts],
+        "faults": told,
+    }
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    start = attempt.start
+
+    def said(key: str) -> str:
+        return _ABSENT if start.get(key) is None else printable(start[key])
+
+    return {
+        "number": attempt.number,
+        "start": _when(attempt.begin),
+        "lasted": duration(attempt.seconds),
+        "host": said("host"),
+        "job": said("job"),
+        "ranks": said("world_size"),
+        "stage": said("zero_stage"),
+        "from_step": f"{attempt.from_step:,}" if attempt.started else _ABSENT,
+        "to_step": f"{attempt.to_step:,}" if attempt.started else _ABSENT,
+        "lost": lost(attempt.lost_steps, attempt.at_least) if attempt.started else _ABSENT,
+        "ending": ending(attempt),
+    }
+
+
+def lost(steps: int, at_least: bool) -> str:
+    """Lost steps in words: of a killed process, only those that were written down are known."""
+    return f"{steps:,} or more" if at_least else f"{steps:,}"
+
+
+def ending(attempt: Attempt) -> str:
+    """How an attempt ended, in words."""
+    final = next((event for event in reversed(attempt.events) if event["kind"] == attempt.ending), {})
+    match attempt.ending:
+        case "interrupted":
+            return f"interrupted by {printable(final.get('signal', 'a signal'))}"
+        case "failed":
+            return f"failed: {printable(final.get('error', 'no error given'))}"
+        case ending if ending == KILLED:
+            return "killed: it did not say goodbye"
+        case ending if ending == SILENT:
+            return "no sign of life"
+        case ending:
+            return ending
+
+
+def _when(seconds: float) -> str:
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    except (ValueError, OverflowError, OSError):  # a clock beyond the calendar
+        return _ABSENT
+
+
+def _notes(report: Report) -> list[str]:
+    """What to know before one believes the page."""
+    notes = []
+    for run, past in zip(report.runs, report.histories, strict=True):
+        if run.damaged:
+            notes.append(f"{run.name}: {run.damaged} lines could not be read and are left out.")
+        if past.set_back >= 1:
+            back = duration(past.set_back)
+            notes.append(f"{run.name}: clocks went back by {back}; later times are shown moved forward by as much.")
+        if past.attempts and past.attempts[-1].ending == SILENT:
+            notes.append(f"{run.name}: no sign of life since {_when(past.attempts[-1].last)} UTC.")
+    return notes
+
+
+def recipe_rows(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
+    """(fields that differ between the runs, fields that do not)."""
+    differing: list[Row] = []
+    equal: list[Row] = []
+    for name in dict.fromkeys(field for run in runs for field in run.recipe):
+        cells = [printable(run.recipe[name]) if name in run.recipe else _ABSENT for run in runs]
+        (equal if len(set(cells)) == 1 else differing).append(Row(name, cells))
+    return differing, equal
+
+
+def glance(report: Report) -> list[Row]:
+    """The figures that one asks for first; rows without any are left out."""
+    both = list(zip(report.runs, report.histories, strict=True))
+    rows = [Row(name, [tell(run, past) for run, past in both]) for name, tell in _GLANCE.items()]
+    return [row for row in rows if any(cell != _ABSENT for cell in row.cells)]
+
+
+def _steps(run: Run, past: History) -> str:
+    done = max([run.last_step, *(a.to_step for a in past.attempts[-1:])])
+    return f"{done:,} of {run.total_steps:,}" if run.total_steps else f"{done:,}"
+
+
+def _last(kind: str, key: str, scale: float, form: str) -> Callable[[Run, History], str]:
+    """First and last value of a held-out figure; the last one of training."""
+
+    def tell(run: Run, past: History) -> str:
+        values = [value * scale for value in run.series(kind, key)[1]]
+        if not values:
+            return _ABSENT
+        return f"{form} → {form}".format(values[0], values[-1]) if kind == "heldout" else form.format(values[-1])
+
+    return tell
+
+
+def _median(key: str, scale: float, form: str) -> Callable[[Run, History], str]:
+    def tell(run: Run, past: History) -> str:
+        values = run.series("train", key)[1]
+        return form.format(statistics.median(values) * scale) if values else _ABSENT
+
+    return tell
+
+
+def _saved(key: str, tell: Callable[[float], str]) -> Callable[[Run, History], str]:
+    def median(run: Run, past: History) -> str:
+        values = [event[key] for event in past.events("checkpoint") if is_number(event.get(key))]
+        return tell(statistics.median(values)) if values else _ABSENT
+
+    return median
+
+
+def _of_attempts(tell: Callable[[History], str]) -> Callable[[Run, History], str]:
+    return lambda run, past: tell(past) if past.attempts else _ABSENT
+
+
+_GLANCE: dict[str, Callable[[Run, History], str]] = {
+    "steps": _steps,
+    "state": _of_attempts(lambda past: ending(past.attempts[-1])[:60]),
+    "loss, held out": _last("heldout", "loss", 1, "{:.3f}"),
+    "masked-token loss, held out": _last("heldout", "mlm_loss", 1, "{:.3f}"),
+    "masked-token accuracy, held out": _last("heldout", "mlm_accuracy", 100, "{:.1f} %"),
+    "next-sentence accuracy, held out": _last("heldout", "nsp_accuracy", 100, "{:.1f} %"),
+    "loss, last of training": _last("train", "loss", 1, "{:.3f}"),
+    "tokens/s, median": _median("tokens_per_second", 1, "{:,.0f}"),
+    "sequences/s, median": _median("sequences_per_second", 1, "{:,.0f}"),
+    "MFU, median": _median("mfu", 100, "{:.1f} %"),
+    "waiting for data, median": _median("loader_wait_share", 100, "{:.1f} %"),
+    "peak memory of a rank": _last("train", "peak_memory_gib", 1, "{:.1f} GiB"),
+    "skipped steps": _last("train", "skipped_steps", 1, "{:.0f}"),
+    "attempts": _of_attempts(lambda past: str(len(past.attempts))),
+    "time of all attempts": _of_attempts(lambda past: duration(sum(a.seconds for a in past.attempts))),
+    "steps lost": _of_attempts(lambda past: lost(past.lost_steps, any(a.at_least for a in past.attempts))),
+    "checkpoints": _of_attempts(lambda past: str(len(past.events("checkpoint")))),
+    "checkpoint, median": _saved("seconds", duration),
+    "training waits for it, median": _saved("stall_seconds", duration),
+    "its size": _saved("bytes", gib),
+}

@@ -1,0 +1,133 @@
+"""A run that is at work, as its files tell of it: what `follow` draws, worked out without a terminal."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.runlog.reader import (
+    ENDED,
+    EVENTS,
+    METRICS,
+    SILENT_SECONDS,
+    Line,
+    Tail,
+    is_number,
+    read_heartbeat,
+    read_recipe,
+)
+
+_RATE_LINES = 20
+"""Training lines, the last ones, that the rate of steps is taken from."""
+
+
+@dataclass(frozen=True)
+class View:
+    """What is known at one moment."""
+
+    state: str
+    """Of the heartbeat; where there is none, what events and metrics tell."""
+    silent_for: float | None
+    """Seconds since the last sign of life; None without a heartbeat."""
+    step: int
+    total: int | None
+    rate: float | None
+    """Steps per second, lately, with all that comes between them."""
+    train: Line | None
+    """The latest training line."""
+    heldout: Line | None
+    losses: list[float]
+    """Training losses from the start."""
+    events: list[Line]
+    host: str
+    job: str
+    """Empty outside of Slurm."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.state in ENDED
+
+    @property
+    def silent(self) -> bool:
+        """Whether it should have given a sign of life long ago."""
+        return not self.ended and self.silent_for is not None and self.silent_for > SILENT_SECONDS
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Until the last step, at the present rate."""
+        return (self.total - self.step) / self.rate if self.total is not None and self.rate else None
+
+
+class Watch:
+    """Looks at a run directory again and again, and reads only what is new."""
+
+    def __init__(
+        self, run: Path, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Args:
+        run: the directory.
+        now: unix seconds.
+        monotonic: seconds on a clock that is never set.
+
+        Raises:
+            ValueError: there is no such directory.
+        """
+        if not run.is_dir():
+            raise ValueError(f"{run}: no such directory; give the run_dir of a recipe that is being trained")
+        self.run, self._now, self._monotonic = run, now, monotonic
+        self._metrics, self._events = Tail(run / METRICS, without={"trust_ratio"}), Tail(run / EVENTS)
+        self._beat: Line | None = None
+        self._heard = 0.0  # on the monotonic clock: the host that beats may have another time than this one
+
+    def look(self) -> View:
+        """Everything as it is now."""
+        self._metrics.poll()
+        self._events.poll()
+        silent_for = self._listen()
+        lines, events, beat = self._metrics.lines, self._events.lines, self._beat or {}
+        train = [line for line in lines if line["kind"] == "train"]
+        heldout = [line for line in lines if line["kind"] == "heldout"]
+        start = next((event for event in reversed(events) if event["kind"] == "start"), {})
+        steps = [line["step"] for line in (*train[-1:], *events[-1:])]
+        step = beat["step"] if isinstance(beat.get("step"), int) else max(steps, default=0)
+        total = beat.get("total_steps") or (read_recipe(self.run) or {}).get("schedule.total_steps")
+        total = total if isinstance(total, int) and total > 0 else None
+        return View(
+            state=str(beat.get("state") or self._state(step, total)),
+            silent_for=silent_for,
+            step=step,
+            total=total,
+            rate=rate([line for line in train if line["step"] > start.get("step", -1)]),
+            train=train[-1] if train else None,
+            heldout=heldout[-1] if heldout else None,
+            losses=[line["loss"] for line in train if is_number(line.get("loss"))],
+            events=events,
+            host=str(beat.get("host") or start.get("host") or ""),
+            job=str(beat.get("job") or start.get("job") or ""),
+        )
+
+    def _listen(self) -> float | None:
+        """Seconds since the heartbeat changed; when first seen, what the two hosts' clocks make of it."""
+        beat, first = read_heartbeat(self.run), self._beat is None
+        if beat is not None and beat != self._beat:
+            self._heard = self._monotonic() - (max(0.0, self._now() - beat["time"]) if first else 0.0)
+            self._beat = beat
+        return None if self._beat is None else max(0.0, self._monotonic() - self._heard)
+
+    def _state(self, step: int, total: int | None) -> str:
+        """Without a heartbeat: an event that ended it, or the last step, or that it seems to train."""
+        if self._events.lines and self._events.lines[-1]["kind"] in ENDED:
+            return str(self._events.lines[-1]["kind"])
+        if not self._metrics.lines:
+            return "starting"
+        return "finished" if total is not None and step >= total else "training"
+
+
+def rate(train: list[Line]) -> float | None:
+    """Steps per second over the last training lines of one attempt; None if they do not tell."""
+    last = train[-_RATE_LINES:]
+    if len(last) < 2:
+        return None
+    steps, seconds = last[-1]["step"] - last[0]["step"], last[-1]["time"] - last[0]["time"]
+    return steps / seconds if steps > 0 and seconds > 0 else None

@@ -1,0 +1,1 @@
+"""The files of a run: events, metrics and attempts, with their writers and readers."""

@@ -1,0 +1,245 @@
+"""How a run came about: which attempts there were, how each ended, and how many steps had to be trained again.
+
+Worked out from the order of the events alone. Their times come from clocks that are set now and then, and differ
+between hosts: where one goes back, all that follows is moved forward by as much.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from pipeline.runlog.reader import ENDED, SILENT_SECONDS, Line, Run, is_number, is_time
+
+RUNNING, SILENT, KILLED = "running", "silent", "killed"
+"""How an attempt stands that has not said how it ended; otherwise a kind of event in `ENDED`."""
+
+
+@dataclass
+class Attempt:
+    """From one start to what ended it."""
+
+    number: int
+    start: Line
+    """Its event "start"; of one that did not come so far, its first event."""
+    events: list[Line] = field(default_factory=list)
+    """All of it, each with "at", its time on a clock that never goes back."""
+    from_step: int = 0
+    to_step: int = 0
+    """The last step that anything tells of."""
+    last: float = 0.0
+    """When it ended or, if it did not say so, when it was last heard of."""
+    ending: str = RUNNING
+    kept_step: int = 0
+    """The step from which it was, or will be, continued."""
+    lost_steps: int = 0
+    """Steps after the last checkpoint: trained again by the next attempt, or to be trained again."""
+    at_least: bool = False
+    """Whether it may have lost more: a killed process does not say how far it came."""
+
+    @property
+    def started(self) -> bool:
+        """Whether it came as far as to train; its steps mean nothing otherwise."""
+        return bool(self.start["kind"] == "start")
+
+    @property
+    def begin(self) -> float:
+        """When it began."""
+        return float(self.events[0]["at"])
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasted, as far as is known."""
+        return self.last - self.begin
+
+    def of(self, kind: str) -> list[Line]:
+        """Its events of one kind."""
+        return [event for event in self.events if event["kind"] == kind]
+
+
+@dataclass(frozen=True)
+class History:
+    """The attempts of a run."""
+
+    attempts: Sequence[Attempt]
+    set_back: float
+    """Seconds, in sum, by which clocks went back between two events."""
+
+    @property
+    def lost_steps(self) -> int:
+        """Steps that were trained again, or will be."""
+        return sum(attempt.lost_steps for attempt in self.attempts)
+
+    def events(self, kind: str) -> list[Line]:
+        """The events of one kind, of all attempts."""
+        return [event for attempt in self.attempts for event in attempt.of(kind)]
+
+
+def history(run: Run, now: float | None = None) -> History:
+    """The attempts of a run, from its events; none if it left no events.
+
+    Args:
+        run: what its directory says.
+        now: unix seconds, to tell a silent run from one that is at work.
+    """
+    events, set_back = _straightened(run.events)
+    attempts = [
+        Attempt(number, next((e for e in group if e["kind"] == "start"), group[0]), group)
+        for number, group in enumerate(_grouped(events), start=1)
+    ]
+    for attempt in attempts:
+        _complete(attempt, attempts[attempt.number :], run)
+    if attempts:
+        _judge_last(attempts[-1], run, time.time() if now is None else now)
+    return History(attempts, set_back)
+
+
+def _straightened(events: Sequence[Line]) -> tuple[list[Line], float]:
+    """The events with "at", which never decreases, and the seconds that were added up to the last one."""
+    straight, shift, latest = [], 0.0, float("-inf")
+    for event in events:
+        shift += max(0.0, latest - (event["time"] + shift))
+        latest = event["time"] + shift
+        straight.append(event | {"at": latest})
+    return straight, shift
+
+
+def _grouped(events: Sequence[Line]) -> Iterator[list[Line]]:
+    """Events by attempt: one begins with the search for a sound checkpoint, with a start, or with a second end."""
+    group: list[Line] = []
+    for event in events:
+        if group and _begins(event, group):
+            yield group
+            group = []
+        group.append(event)
+    if group:
+        yield group
+
+
+def _begins(event: Line, group: Sequence[Line]) -> bool:
+    """Whether an event is of another attempt than those before it."""
+    told = [before for before in group if before["kind"] != "broken_checkpoint"]
+    if event["kind"] in ("start", "broken_checkpoint"):
+        return bool(told)
+    if event["kind"] not in ENDED or not told:
+        return False
+    # One that fails before it starts says so as of step 0. A second signal is no other attempt.
+    behind = event["step"] < max(before["step"] for before in told)
+    ending = _ending(group)
+    return behind or (ending is not None and not event["kind"] == ending == "interrupted")
+
+
+def _ending(group: Sequence[Line]) -> str | None:
+    return next((event["kind"] for event in group if event["kind"] in ENDED), None)
+
+
+def _complete(attempt: Attempt, later: Sequence[Attempt], run: Run) -> None:
+    """How far it came, how it ended and what it lost, as far as events and metrics tell."""
+    ending, final = _ending(attempt.events), attempt.events[-1]
+    attempt.ending = ending or (KILLED if later else RUNNING)
+    attempt.last = final["at"]
+    if not attempt.started:
+        return
+    resumed_by = next((other for other in later if other.started), None)
+    attempt.from_step = attempt.start["step"]
+    # A resumed run drops the metrics of steps that it trains again: what is left up to there is this attempt's.
+    until = resumed_by.start["step"] if resumed_by else float("inf")
+    lines = [line for line in run.lines if attempt.from_step < line["step"] <= until]
+    told = [*(event for event in attempt.events if event["kind"] != "broken_checkpoint"), *lines]
+    attempt.to_step = max(entry["step"] for entry in told)
+    if ending is None:
+        shift = final["at"] - final["time"]
+        latest = max([attempt.last, *(line["time"] + shift for line in lines)])
+        attempt.last = min(latest, later[0].begin) if later else latest
+    _lose(attempt, resumed_by)
+
+
+def _lose(attempt: Attempt, resumed_by: Attempt | None) -> None:
+    """Count the steps after the last checkpoint.
+
+    The start after a kill may tell what the heartbeat before it said: `reached_step` and `reached_time`.
+    """
+    attempt.kept_step = max([attempt.from_step, *(event["step"] for event in attempt.of("checkpoint"))])
+    attempt.at_least = attempt.ending == KILLED
+    if resumed_by is not None:
+        start = resumed_by.start
+        attempt.kept_step = start["step"]
+        if attempt.ending == KILLED and is_number(start.get("reached_step")):
+            attempt.to_step, attempt.at_least = max(attempt.to_step, int(start["reached_step"])), False
+        if attempt.ending == KILLED and is_time(start.get("reached_time")):
+            heard = float(start["reached_time"]) + start["at"] - start["time"]
+            attempt.last = min(max(attempt.last, heard), resumed_by.begin)
+    attempt.lost_steps = 0 if attempt.ending == "finished" else max(0, attempt.to_step - attempt.kept_step)
+
+
+def _judge_last(last: Attempt, run: Run, now: float) -> None:
+    """Whether an attempt that has not ended is at work: its heartbeat tells, and how far it is."""
+    beat = run.heartbeat
+    if last.ending != RUNNING:
+        return
+    if beat is not None:
+        shift = last.events[-1]["at"] - last.events[-1]["time"]
+        last.last = max(last.last, beat["time"] + shift)
+        if last.started and isinstance(beat.get("step"), int):
+            last.to_step = max(last.to_step, beat["step"])
+            _lose(last, None)
+    if beat is None or now - beat["time"] > SILENT_SECONDS:
+        last.ending = SILENT
+        last.at_least = beat is None
+    else:
+        last.lost_steps = 0
+
+
+def printable(text: Any) -> str:
+    """Text of a run in one line, without what would steer a terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in str(text))
+
+
+def duration(seconds: float) -> str:
+    """Seconds below a minute, otherwise 0:12:34 or 2 days, 0:12:34; never negative."""
+    seconds = max(0.0, seconds)
+    return f"{seconds:.3g} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
+
+
+def gib(size: float) -> str:
+    """Bytes for people."""
+    return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.1f} MiB"
+
+
+_START = {
+    "world_size": "",
+    "device": " x ",
+    "precision": ", ",
+    "zero_stage": ", ZeRO-",
+    "host": ", on ",
+    "job": ", job ",
+}
+"""What is told of a start, each with the words before it."""
+
+
+def describe(event: Line) -> str:
+    """One event in words."""
+    said = {key: printable(value) for key, value in event.items() if value is not None}
+    seconds = {key: duration(event[key]) for key in ("seconds", "stall_seconds") if is_number(event.get(key))}
+    match event["kind"]:
+        case "start":
+            text = f"started at step {said['step']}: "
+            text += "".join(word + said[key] for key, word in _START.items() if key in said)
+        case "checkpoint":
+            text = f"checkpoint of step {said['step']}"
+            text += f", {gib(event['bytes'])}" if is_number(event.get("bytes")) else ""
+            text += f", written in {seconds['seconds']}" if "seconds" in seconds else ""
+            text += f", training waited {seconds['stall_seconds']}" if "stall_seconds" in seconds else ""
+        case "broken_checkpoint":
+            text = f"broken checkpoint {said.get('path', '')}: {said.get('reason', 'no reason given')}"
+        case "skipped_step":
+            text = f"step {said['step']} skipped, {said.get('consecutive', '?')} in a row"
+            text += f"; its samples: {said['file']}" if "file" in said else ""
+        case "interrupted":
+            text = f"interrupted at step {said['step']} by {said.get('signal', 'a signal')}"
+        case "failed":
+            text = f"failed at step {said['step']}: {said.get('error', 'no error given')}"
+        case kind:
+            text = f"{printable(kind)} at step {said['step']}"
+    return text

@@ -1,0 +1,98 @@
+"""What happened to a run besides training: `events.jsonl`, which restarts append to, and `heartbeat.json`.
+
+    {"kind": "start", "time": 1790000000.0, "step": 200, "world_size": 16, "from": "RUN/checkpoints/step-00000200", ...}
+
+Kinds: start, checkpoint, broken_checkpoint, skipped_step, interrupted, finished, failed. A start that follows none of
+the last three means that the attempt before it was killed.
+"""
+
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline.runlog.reader import EVENTS, HEARTBEAT, is_step, read_heartbeat, read_lines
+from pipeline.runtime import distributed
+
+SECONDS_BETWEEN_BEATS = 5.0
+
+
+class Events:
+    """Appends to the run's events and keeps its heartbeat; silent on all ranks but the main one."""
+
+    def __init__(self, run: Path, total_steps: int, step: int) -> None:
+        """Args:
+        run: the run's directory.
+        total_steps: of the whole run, for the heartbeat.
+        step: where this attempt begins.
+        """
+        self._run, self._total_steps, self.step = run, total_steps, step
+        self._beaten, self._state = 0.0, ""
+        self.reached = last_beat(run)
+        """Where the attempt before this one was when it was last heard of."""
+        lines, damaged = read_lines(run / EVENTS) if distributed.is_main() else ([], 0)
+        self.damaged_lines = damaged
+        """Lines of the attempts before this one that cannot be read; only the main rank looks."""
+        self.last_kind = lines[-1]["kind"] if lines else ""
+        """Kind of the last event that they wrote; only the main rank looks."""
+        self._file = open_lines(run / EVENTS) if distributed.is_main() else None
+
+    def write(self, kind: str, **values: Any) -> None:
+        """One line: kind, time, step and `values`."""
+        if self._file is not None:
+            line = {"kind": kind, "time": round(time.time(), 3), "step": self.step} | values
+            self._file.write(json.dumps(line) + "\n")
+
+    def beat(self, state: str) -> None:
+        """Renew `heartbeat.json` if the state is another, or now and then.
+
+        Args:
+            state: starting, training, evaluating, saving, finished, interrupted or failed.
+        """
+        now = time.monotonic()
+        if self._file is None or (state == self._state and now - self._beaten < SECONDS_BETWEEN_BEATS):
+            return
+        self._beaten, self._state = now, state
+        values = {
+            "time": round(time.time(), 3),
+            "step": self.step,
+            "total_steps": self._total_steps,
+            "state": state,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "job": job_id(),
+        }
+        # Not flushed to disk: it is worth nothing after a crash, and a flush every few seconds would cost.
+        temporary = self._run / ".heartbeat.json.tmp"
+        temporary.write_text(json.dumps(values) + "\n", encoding="utf-8")
+        os.replace(temporary, self._run / HEARTBEAT)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+def last_beat(run: Path) -> dict[str, Any]:
+    """Step and time of the heartbeat that the attempt before left behind; empty if there is none that can be read."""
+    beat = read_heartbeat(run)
+    if beat is None or not is_step(beat.get("step")):
+        return {}
+    return {"reached_step": beat["step"], "reached_time": float(beat["time"])}
+
+
+def open_lines(path: Path) -> Any:
+    """Open a file of JSON lines to append to; a last line that a kill cut short is removed."""
+    file = path.open("a+b")
+    file.seek(0)
+    content = file.read()
+    file.truncate(content.rfind(b"\n") + 1)
+    file.close()
+    return path.open("a", encoding="utf-8", buffering=1)
+
+
+def job_id() -> str | None:
+    """Slurm's number of this job, if it is one."""
+    return os.environ.get("SLURM_JOB_ID")

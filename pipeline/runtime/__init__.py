@@ -1,0 +1,1 @@
+"""Processes and machines: ranks, launchers, signals, logs, errors, and the command line."""

@@ -1,0 +1,54 @@
+"""Progress of a long loop: a live bar on a terminal, otherwise a log line now and then."""
+
+import sys
+import time
+from datetime import timedelta
+
+from tqdm import tqdm
+
+from pipeline.runtime.logs import LOG
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """Counts steps with rate and remaining time; silent where `enabled` is False (all ranks but one)."""
+
+    def __init__(self, total: int, done: int, label: str, enabled: bool) -> None:
+        """Args:
+        total: steps of the whole loop.
+        done: steps that are behind, when resumed.
+        label: what is counted.
+        enabled: whether to show anything.
+        """
+        self.total, self.done, self.label = total, done, label
+        live = enabled and sys.stderr.isatty()
+        self._bar = tqdm(total=total, initial=done, desc=label, unit="step", smoothing=0.05) if live else None
+        self._lines = enabled and not live
+        self._first, self._start, self._last = done, time.monotonic(), 0.0
+
+    def advance(self, values: str) -> None:
+        """One more step is done; `values` are the latest figures to show."""
+        self.done += 1
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.set_postfix_str(values, refresh=False)
+            self._bar.update()
+        elif self._lines and (now - self._last > SECONDS_BETWEEN_LINES or self.done == self.total):
+            self._last = now
+            seconds_left = (now - self._start) / (self.done - self._first) * (self.total - self.done)
+            left = timedelta(seconds=round(seconds_left))
+            print(f"{self.label} {self.done}/{self.total}  {values}  remaining {left}", file=sys.stderr, flush=True)
+
+    def say(self, text: str) -> None:
+        """A line above the bar, also in the log."""
+        LOG.info(text)
+        if self._bar is not None:
+            self._bar.write(text, file=sys.stderr)
+        elif self._lines:
+            print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """End the bar."""
+        if self._bar is not None:
+            self._bar.close()

@@ -1,0 +1,267 @@
+"""A checkpoint is complete or absent, says what is wrong with it, and fits any partition."""
+
+import json
+import os
+import shutil
+
+import pytest
+import torch
+from fragments import ABOUT, make_shard, position
+from samples import write_tokenizer
+
+from pipeline.checkpoints import checkpoint
+from pipeline.checkpoints.checkpoint import CheckpointConfig
+from pipeline.checkpoints.record import DamagedError, check_run_state
+from pipeline.checkpoints.saving import Saver
+from pipeline.optim.shards import Fragment, Shard
+from pipeline.runlog.events import Events
+from preprocessing.files import write_json
+
+
+def save(run, step, **config):
+    """A whole checkpoint of one rank."""
+    run.mkdir(exist_ok=True)
+    events = Events(run, total_steps=9, step=step)
+    saver = Saver(run, [make_shard(0, 1)], run.parent / "tokenizer", CheckpointConfig(**config), lambda: ABOUT, events)
+    saver.begin(position(step))
+    saver.finish()
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run with two checkpoints and, beside them, a tokenizer."""
+    write_tokenizer(tmp_path / "tokenizer", 20)
+    for step in (1, 2):
+        save(tmp_path / "run", step, keep=2)
+    return tmp_path / "run"
+
+
+@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 16])
+def test_any_partition_reads_its_elements(run, world_size):
+    """Weights, moments and step arrive in each fragment; padding stays untouched."""
+    directory = checkpoint.resolve(run)
+    for rank in range(world_size):
+        expected, shard = make_shard(rank, world_size), make_shard(rank, world_size)
+        shard.flat.mul_(0)
+        shard.state.clear()
+        checkpoint.load(directory, [shard])
+        for _, start, stop, _ in shard.fragments:
+            assert torch.equal(shard.flat[start:stop], expected.flat[start:stop])
+            assert torch.equal(shard.state["exp_avg"][start:stop], expected.flat[start:stop] + 100)
+            assert torch.equal(shard.state["exp_avg_sq"][start:stop], expected.flat[start:stop] + 200)
+        assert shard.state["step"] == 7
+
+
+def test_reader_joins_pieces_of_several_files(run, tmp_path):
+    """A tensor cut over three ranks' files comes back whole."""
+    directory = checkpoint.resolve(run)
+    names = [checkpoint.rank_file(rank) for rank in range(3)]
+    for rank, name in enumerate(names):
+        checkpoint.write_tensors(directory / name, dict(checkpoint.fragments([make_shard(rank, 3)])))
+    files = {name: checkpoint.describe(directory / name) for name in ("state.json", *names)}
+    write_json(directory / "manifest.json", {"format_version": 1, "files": files})
+    tensors = dict(checkpoint.Reader(directory).tensors())
+    assert torch.equal(tensors["a"], torch.arange(6.0).view(2, 3))
+    assert torch.equal(tensors["c"], torch.arange(10.0, 15.0))
+
+
+def test_a_file_that_no_manifest_lists_is_not_read(run):
+    """What somebody left beside the tensors changes nothing."""
+    directory = checkpoint.resolve(run)
+    shutil.copy(directory / "rank-00000.safetensors", directory / "rank-00001.safetensors")
+    assert torch.equal(dict(checkpoint.Reader(directory).tensors())["a"], torch.arange(6.0).view(2, 3))
+
+
+def test_newest_k_and_every_mth_are_kept(run):
+    """Of steps 1 to 7, keep=2 leaves the last two, and keep_every=3 the third; the sixth counts for both."""
+    for step in range(3, 8):
+        save(run, step, keep=2, keep_every=3)
+    assert [checkpoint.step_of(path) for path in checkpoint.complete(run)] == [7, 6, 3]
+
+
+def test_what_a_killed_run_left_is_swept(run):
+    """Complete checkpoints stay."""
+    before = checkpoint.complete(run)
+    checkpoint.temporary_of(before[0]).mkdir()
+    checkpoint.sweep(run)
+    assert sorted((run / "checkpoints").iterdir(), reverse=True) == before
+
+
+@pytest.mark.parametrize(
+    "name", [".step-00000009.tmp", "step-00000009.bak", "step-9", "step-0000000009", "damaged-step-00000009", "step-x"]
+)
+def test_only_exact_names_are_checkpoints(run, name):
+    """Another name is neither the newest checkpoint, nor does it take the place of one that is kept."""
+    newest = checkpoint.resolve(run)
+    other = shutil.copytree(newest, newest.with_name(name))
+    assert checkpoint.resolve(run) == newest
+    save(run, 3, keep=2)
+    assert [checkpoint.step_of(path) for path in checkpoint.complete(run)] == [3, 2]
+    assert other.exists()
+
+
+def test_a_checkpoint_without_manifest_is_a_damaged_one(run):
+    """The newest stays the newest, and says what is wrong with it: the one before is not taken in silence."""
+    newest = checkpoint.resolve(run)
+    (newest / "manifest.json").unlink()
+    assert checkpoint.present(run)[0] == checkpoint.resolve(run) == newest
+    with pytest.raises(DamagedError, match=r"manifest.json: missing: the checkpoint is incomplete"):
+        checkpoint.verify(newest)
+
+
+def rewrite(directory, name, **values):
+    """Change a JSON file of a checkpoint (None removes a key), and let the manifest agree."""
+    path = directory / name
+    content = {key: value for key, value in (json.loads(path.read_text()) | values).items() if value is not None}
+    write_json(path, content)
+    if name != "manifest.json":
+        files = json.loads((directory / "manifest.json").read_text())["files"]
+        rewrite(directory, "manifest.json", files=files | {name: checkpoint.describe(path)})
+
+
+ENTRY = {"bytes": 1, "sha256": "0"}
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("manifest.json", {"format_version": None}, "manifest.json: format_version is missing or no number"),
+        ("manifest.json", {"files": [1]}, "manifest.json: files is missing or no object"),
+        ("manifest.json", {"files": {"state.json": 3}}, "manifest.json: files.state.json holds no bytes and sha256"),
+        ("manifest.json", {"files": {"state.json": ENTRY}}, "lists no state.json or no .safetensors"),
+        ("state.json", {"step": None}, "state.json: step is missing"),
+        ("state.json", {"step": -2}, "state.json: step = -2: must be an integer of at least 0"),
+        ("state.json", {"step": True}, "state.json: step = True: must be an integer"),
+        ("state.json", {"step": 1}, "state.json: step = 1, but the directory is named step-00000002"),
+        ("state.json", {"tensors": {"a": 3}}, "state.json: tensors = .*: must be an object of shapes"),
+        ("state.json", {"metrics": 5}, "state.json: metrics = 5: must be"),
+        ("state.json", {"interval": {"tokens": None}}, "state.json: interval = .*: must be an object of numbers"),
+    ],
+)
+def test_json_of_another_shape_is_damage(run, name, values, message):
+    """Valid JSON, with right checksums: still found before use, by file and key."""
+    directory = checkpoint.resolve(run)
+    rewrite(directory, name, **values)
+    with pytest.raises(DamagedError, match=message):
+        checkpoint.verify(directory)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"consumed_samples": 9}, "consumed_samples = 9 after 2 steps of 4"),
+        ({"recipe": {"schedule": {"total_steps": 1}}}, "step = 2, but the run has 1 steps"),
+        ({"loss_scaler": None}, "loss_scaler is missing"),
+        ({"loss_scaler": {"cur_scale": float("inf")}}, "loss_scaler holds what is no finite number"),
+    ],
+)
+def test_a_position_that_the_run_cannot_have_is_damage(run, values, message):
+    """What a run continues from must fit its length and batch."""
+    directory = checkpoint.resolve(run)
+    rewrite(directory, "state.json", **values)
+    checkpoint.verify(directory)
+    with pytest.raises(DamagedError, match=message):
+        check_run_state(directory, values.get("recipe", {}).get("schedule", {}).get("total_steps", 9), 4)
+
+
+def test_what_cannot_be_read_is_not_called_damaged(run, monkeypatch):
+    """Without permission nothing is known of the content: no advice to remove it."""
+    directory = checkpoint.resolve(run)
+
+    def refuse(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(checkpoint, "sha256_file", refuse)
+    with pytest.raises(OSError, match=r"cannot be read .Permission denied.; its content may be sound") as caught:
+        checkpoint.verify(directory)
+    assert "remove" not in str(caught.value)
+
+
+def test_files_have_the_permissions_of_the_users_umask(tmp_path):
+    """Also the weights, which safetensors writes for their owner alone, and copies of what was private."""
+    write_tokenizer(tmp_path / "tokenizer", 20)
+    for path in (tmp_path / "tokenizer").iterdir():
+        path.chmod(0o400)
+    before = os.umask(0o027)
+    try:
+        save(tmp_path / "run", 1)
+    finally:
+        os.umask(before)
+    files = [path for path in checkpoint.resolve(tmp_path / "run").rglob("*") if path.is_file()]
+    assert {oct(path.stat().st_mode & 0o777) for path in files} == {"0o640"}
+    assert any(path.suffix == ".safetensors" for path in files)
+
+
+def test_a_fragment_that_is_none_of_the_models_is_damage(run):
+    """By its key; and a hole between fragments is found though their sizes add up."""
+    directory = checkpoint.resolve(run)
+    file = directory / "rank-00000.safetensors"
+    checkpoint.write_tensors(file, {"weight|a|7": torch.zeros(2)})
+    with pytest.raises(DamagedError, match=r"weight.a.7 of shape \[2\] is no fragment"):
+        checkpoint.Reader(directory)
+    checkpoint.write_tensors(file, {"weight|a|0": torch.zeros(3), "weight|a|1": torch.zeros(3)})
+    with pytest.raises(DamagedError, match="weight of a lacks elements 4 to 6"):
+        checkpoint.Reader(directory).read("weight", "a", 0, 6)
+
+
+def damage(directory, kind):
+    file = directory / "rank-00000.safetensors"
+    content = file.read_bytes()
+    if kind == "cut short":
+        file.write_bytes(content[:-9])
+    elif kind == "flipped":
+        file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    elif kind == "missing":
+        file.unlink()
+    elif kind == "version":
+        manifest = json.loads((directory / "manifest.json").read_text())
+        (directory / "manifest.json").write_text(json.dumps(manifest | {"format_version": 99}))
+    elif kind == "escape":
+        manifest = json.loads((directory / "manifest.json").read_text())
+        manifest["files"]["../../etc/passwd"] = {"bytes": 1, "sha256": "0"}
+        (directory / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("cut short", r"rank-00000.safetensors: \d+ bytes, \d+ were written: damaged; copy the checkpoint again"),
+        ("flipped", "rank-00000.safetensors: sha256 differs"),
+        ("missing", "rank-00000.safetensors: missing"),
+        ("version", "format_version = 99, this version reads 1"),
+        ("escape", "leaves the directory"),
+    ],
+)
+def test_damage_is_named(run, kind, message):
+    """Each kind of damage is found before use, with file, rule and remedy."""
+    directory = checkpoint.resolve(run)
+    checkpoint.verify(directory)
+    damage(directory, kind)
+    with pytest.raises(ValueError, match=message):
+        checkpoint.verify(directory)
+
+
+def test_another_model_is_refused_by_tensor(run):
+    """A checkpoint of another shape names the tensor and both shapes."""
+    shard = Shard(("a",), ((3, 3),), torch.zeros(9), [Fragment(0, 0, 9, 0)], decayed=True)
+    with pytest.raises(ValueError, match=r"a has shape \[2, 3\] in the checkpoint and \[3, 3\] in this model"):
+        checkpoint.load(checkpoint.resolve(run), [shard])
+
+
+def test_nothing_but_checkpoints_is_resolved(tmp_path):
+    """A directory that is neither run nor checkpoint is named."""
+    with pytest.raises(ValueError, match="neither a checkpoint nor a run"):
+        checkpoint.resolve(tmp_path)
+
+
+def test_failed_write_publishes_nothing(run, monkeypatch):
+    """A full disk while tensors are written leaves the checkpoints that were there."""
+    before = checkpoint.complete(run)
+
+    def full(*_args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        save(run, 3, keep=2)
+    assert checkpoint.complete(run) == before

@@ -1,0 +1,221 @@
+"""Model directories from strangers: nothing in them is executed, and nothing outside of them is read."""
+
+import io
+import json
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from samples import write_tokenizer
+
+from pipeline.checkpoints import checkpoint
+from pipeline.checkpoints.model_files import find, only, read_config, tokenizer_files, weight_files
+from pipeline.conversion.huggingface import export
+from pipeline.convert import convert
+from pipeline.families import get_family
+from pipeline.families.bert import BertConfig
+
+CONFIG = BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16)
+VOCAB_SIZE = 40
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A sound model directory."""
+    torch.manual_seed(0)
+    write_tokenizer(tmp_path / "tokenizer", VOCAB_SIZE)
+    state = get_family("bert").build(CONFIG, VOCAB_SIZE).state_dict()
+    export(get_family("bert"), state, CONFIG, tmp_path / "tokenizer", tmp_path / "model", "")
+    return tmp_path / "model"
+
+
+@pytest.fixture(autouse=True)
+def consent(monkeypatch):
+    """Whoever asks whether code may be executed is told yes."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 100))
+    monkeypatch.setattr("builtins.input", lambda *_: "y")
+
+
+def change_json(path, **values):
+    """Sets keys of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def commands(model, out):
+    """The commands that read a model directory."""
+    return {"import": ["import", str(model), str(out)], "fill": ["fill", str(model), "w1 [MASK]"]}
+
+
+@pytest.mark.parametrize("command", ["import", "fill"])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("config.json", {"auto_map": {"AutoConfig": "evil.C", "AutoModelForMaskedLM": "evil.M"}, "model_type": "evil"}),
+        ("config.json", {"auto_map": {"AutoModelForMaskedLM": "evil.M", "AutoTokenizer": ["evil.T", None]}}),
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["evil.T", "evil.T"]}, "tokenizer_class": "T"}),
+        ("config.json", {"attn_implementation": "somebody/kernel"}),
+    ],
+)
+def test_code_of_a_model_is_never_executed(model, tmp_path, monkeypatch, command, name, values):
+    """Not even where somebody would say yes; the file and the key are named, and nothing is written."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.setenv("MARK", str(tmp_path / "executed"))
+    (model / "evil.py").write_text("import os; open(os.environ['MARK'], 'w'); C = M = T = object\n")
+    change_json(model / name, **values)
+    with pytest.raises(ValueError, match=f"{name}: .*code.* never executed"):
+        convert(commands(model, tmp_path / "new")[command])
+    assert not (tmp_path / "executed").exists() and not list(tmp_path.glob("*new*"))
+
+
+class Evil:
+    """Executes a system call when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_a_pickle_is_read_on_request_only_and_then_tensors_only(model, tmp_path):
+    """Refused without --allow_pickle; with it a pickle that executes is refused, one of tensors is read."""
+    tensors = load_file(model / "model.safetensors")
+    (model / "model.safetensors").unlink()
+    torch.save(tensors, model / "pytorch_model.bin")
+    for arguments in commands(model, tmp_path / "new").values():
+        with pytest.raises(ValueError, match=r"pytorch_model\.bin: a pickle"):
+            convert(arguments)
+    allowed = [*commands(model, tmp_path / "new")["import"], "--allow_pickle", "true"]
+    convert(allowed)
+    read = dict(checkpoint.Reader(tmp_path / "new").tensors())
+    assert torch.equal(read["encoder.embeddings.word.weight"], tensors["bert.embeddings.word_embeddings.weight"])
+    for harmful in (pickle.dumps(Evil(tmp_path / "executed")), b"no pickle", pickle.dumps([1])):
+        (model / "pytorch_model.bin").write_bytes(harmful)
+        with pytest.raises(ValueError, match=r"pytorch_model\.bin: (not readable as tensors alone|holds something)"):
+            convert([allowed[0], allowed[1], str(tmp_path / "newer"), *allowed[3:]])
+    assert not (tmp_path / "executed").exists() and not (tmp_path / "newer").exists()
+
+
+@pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/passwd", "a/../../outside.safetensors", ".."])
+def test_an_index_does_not_lead_out_of_the_directory(model, tmp_path, name):
+    """Neither up nor to an absolute path."""
+    (model / "model.safetensors").rename(tmp_path / "outside.safetensors")
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
+    for arguments in commands(model, tmp_path / "new").values():
+        with pytest.raises(ValueError, match="leads out of the directory"):
+            convert(arguments)
+
+
+def test_weights_in_several_files_are_read(model, tmp_path):
+    """An index names them; a tensor that two of them hold, and a file that is missing, are errors."""
+    tensors = load_file(model / "model.safetensors")
+    (model / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
+    for file, held in parts.items():
+        save_file({name: tensors[name] for name in held}, model / file, metadata={"format": "pt"})
+    index = model / "model.safetensors.index.json"
+    index.write_text(
+        json.dumps({"metadata": {}, "weight_map": {n: file for file, held in parts.items() for n in held}})
+    )
+    convert(commands(model, tmp_path / "new")["import"])
+    assert (tmp_path / "new" / "manifest.json").is_file()
+    convert(commands(model, tmp_path / "new")["fill"])
+    save_file({names[0]: tensors[names[0]]}, model / "b.safetensors")
+    with pytest.raises(ValueError, match=r"is in a\.safetensors as well"):
+        convert(commands(model, tmp_path / "newer")["import"])
+    (model / "b.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"b\.safetensors is missing"):
+        weight_files(model)
+    index.write_text("{}")
+    with pytest.raises(ValueError, match="weight_map must say"):
+        weight_files(model)
+
+
+@pytest.mark.parametrize("name", ["vocab.txt", "tokenizer.json", "config.json", "model.safetensors"])
+def test_a_link_does_not_bring_in_a_file_from_outside(model, tmp_path, name):
+    """What it points to is neither read nor copied; a link within the directory is as good as a file."""
+    (model / name).rename(model / "there")
+    (model / name).symlink_to("there")
+    convert(commands(model, tmp_path / "new")["import"])
+    (model / "there").rename(tmp_path / "outside")
+    (model / name).unlink()
+    (model / name).symlink_to(tmp_path / "outside")
+    for arguments in commands(model, tmp_path / "newer").values():
+        with pytest.raises(ValueError, match=r"a link to .*outside of the directory"):
+            convert(arguments)
+    assert not (tmp_path / "newer").exists()
+
+
+def test_pipes_and_dangling_links_are_not_opened(model):
+    """Reading a pipe would wait for ever."""
+    (model / "vocab.txt").unlink()
+    os.mkfifo(model / "vocab.txt")
+    with pytest.raises(ValueError, match="not a regular file"):
+        tokenizer_files(model)
+    (model / "vocab.txt").unlink()
+    (model / "vocab.txt").symlink_to("nowhere")
+    with pytest.raises(ValueError, match="not a regular file"):
+        tokenizer_files(model)
+    assert find(model, "merges.txt") is None
+
+
+def test_a_tokenizer_file_that_no_manifest_lists_is_not_exported(model, tmp_path):
+    """Whoever puts a file into a checkpoint does not get it into an export."""
+    convert(commands(model, tmp_path / "new")["import"])
+    (tmp_path / "new" / "tokenizer" / "added_tokens.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"added_tokens\.json: not in the checkpoint's manifest\.json"):
+        convert(["export", str(tmp_path / "new"), str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("content", ["[1]", "{", "\xff", "[" * 100_000])
+def test_json_of_another_kind_is_one_clear_error(model, content):
+    """Lists, cut files, other encodings, endless nesting."""
+    (model / "config.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ValueError, match=r"config\.json: (not valid JSON|holds a JSON list)"):
+        read_config(model)
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff" * 100, (2**62).to_bytes(8, "little") + b"{}"])
+def test_weights_that_are_no_safetensors_are_one_clear_error(model, tmp_path, content):
+    """Empty, arbitrary bytes, a header beyond the file's end."""
+    (model / "model.safetensors").write_bytes(content)
+    for arguments in commands(model, tmp_path / "new").values():
+        with pytest.raises(ValueError, match=r"model\.safetensors: not readable as safetensors"):
+            convert(arguments)
+
+
+def test_a_damaged_tokenizer_is_one_clear_error(model, tmp_path):
+    """The library's many kinds of errors name the directory, not a temporary one."""
+    (model / "tokenizer.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"transformers cannot load it") as error:
+        convert(commands(model, tmp_path / "new")["fill"])
+    assert "bert-model-" not in str(error.value)
+    for name in ("tokenizer.json", "vocab.txt"):
+        (model / name).unlink()
+    with pytest.raises(ValueError, match="holds no tokenizer"):
+        convert(commands(model, tmp_path / "new")["import"])
+    assert not list(tmp_path.glob("*new*"))
+
+
+def test_a_huge_number_of_layers_is_refused_before_a_model_is_made(model):
+    """By both commands that build one."""
+    change_json(model / "config.json", num_hidden_layers=10**6)
+    for arguments in commands(model, model / "new").values():
+        with pytest.raises(ValueError, match="num_hidden_layers = 1000000, but the weights hold"):
+            convert(arguments)
+
+
+def test_a_library_sees_the_checked_files_only(model):
+    """Not those beside them; the view is gone afterwards."""
+    (model / "adapter_config.json").write_text("{}")
+    with only([model / "config.json"]) as view:
+        assert [path.name for path in Path(view).iterdir()] == ["config.json"]
+        assert transformers.BertConfig.from_pretrained(view).hidden_size == CONFIG.hidden_size
+    assert not view.exists() and (model / "config.json").exists()

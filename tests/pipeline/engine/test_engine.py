@@ -1,0 +1,30 @@
+"""The engine's settings, and its parameter groups."""
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.engine.engine import EngineConfig, parameter_groups, read_settings
+
+
+def test_precision_has_one_home():
+    """A JSON without placeholder already says the precision."""
+    with pytest.raises(ValueError, match=r"engine.precision = bf16, but engine.deepspeed"):
+        EngineConfig(deepspeed="mine.json", precision="bf16")
+
+
+def test_tied_weights_are_in_one_group_once():
+    """Every parameter is in exactly one group; biases and norms take no decay."""
+    model = nn.ModuleDict({"word": nn.Embedding(5, 3), "norm": nn.LayerNorm(3), "decoder": nn.Linear(3, 5)})
+    model["decoder"].weight = model["word"].weight
+    decayed, plain = parameter_groups(model, lambda name: "norm" in name or name.endswith("bias"))
+    assert decayed["decayed"] and not plain["decayed"]
+    assert [id(p) for p in decayed["params"]] == [id(model["word"].weight)]
+    assert sum(torch.numel(p) for p in plain["params"]) == 3 + 3 + 5
+
+
+def test_tf32_is_for_fp32_only():
+    """TensorFloat-32 is wider than bf16: asking for both is a mistake."""
+    with pytest.raises(ValueError, match=r"engine.tf32 = true, but .*zero2_bf16.json trains in bf16"):
+        read_settings(EngineConfig(precision="bf16", tf32=True))
+    assert read_settings(EngineConfig(precision="fp32", tf32=True)) == read_settings(EngineConfig(precision="fp32"))

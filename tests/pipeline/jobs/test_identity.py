@@ -1,0 +1,53 @@
+"""Recipes and models are compared by field, whatever shapes their tensors have."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.jobs.identity import check_same_model, check_same_recipe, differences
+
+MODEL = {"hidden_size": 32, "num_attention_heads": 2, "hidden_act": "gelu", "hidden_dropout_prob": 0.1}
+RECIPE = {"seed": 1, "model": MODEL, "engine": {"precision": "fp32"}, "optimizer": {"lr": 0.1, "backend": "auto"}}
+
+
+def test_what_a_resumed_run_may_change_is_no_difference():
+    """Precision and kernels may; seed and learning rate may not; what only one version knows is not compared."""
+    other = {
+        "seed": 2,
+        "model": MODEL,
+        "engine": {"precision": "bf16"},
+        "optimizer": {"lr": 0.2, "backend": "plain"},
+        "new": 1,
+    }
+    assert differences(RECIPE, other) == ["seed: 1 -> 2", "optimizer.lr: 0.1 -> 0.2"]
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_by_field():
+    """With the checkpoint's name and what to do."""
+    check_same_recipe(Path("step-1"), RECIPE, RECIPE)
+    with pytest.raises(ValueError, match=r"step-1: was written by a run with another recipe \(seed: 1 -> 2\); move it"):
+        check_same_recipe(Path("step-1"), RECIPE, RECIPE | {"seed": 2})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("num_attention_heads", 4, "model.num_attention_heads = 4: init_from = step-1 has 2; set it to that"),
+        ("hidden_act", "gelu_new", "model.hidden_act = gelu_new: init_from = step-1 has gelu"),
+        ("hidden_dropout_prob", 0.0, None),
+    ],
+)
+def test_a_model_that_computes_something_else_is_refused(field, value, message):
+    """Also where all its tensors fit; dropout is free."""
+    state = {"family": "bert", "model": MODEL}
+    if message is None:
+        check_same_model(Path("step-1"), state, "bert", MODEL | {field: value})
+        return
+    with pytest.raises(ValueError, match=message):
+        check_same_model(Path("step-1"), state, "bert", MODEL | {field: value})
+
+
+def test_another_family_is_refused():
+    """By its name."""
+    with pytest.raises(ValueError, match="family = bert: init_from = step-1 is of family electra"):
+        check_same_model(Path("step-1"), {"family": "electra", "model": {}}, "bert", {})

@@ -1,0 +1,112 @@
+"""Laws of pipeline/losses/projection.py."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from pipeline.data.labels import IGNORED
+from pipeline.losses import cross_entropy
+from pipeline.losses.cross_entropy import cross_entropy_sum
+from pipeline.losses.projection import projected_cross_entropy_sum
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+ROWS, WIDTH, WORDS = 21, 8, 101
+EVERYTHING = 1 << 30
+BOUNDS = [1, 5 * WORDS * 4, EVERYTHING]  # a row at a time, chunks with a remainder, all at once
+
+
+def inputs(dtype=torch.float64, rows=ROWS):
+    generator = torch.Generator().manual_seed(0)
+    drawn = [torch.randn(size, generator=generator) for size in ((rows, WIDTH), (WORDS, WIDTH), (WORDS,))]
+    labels = torch.randint(WORDS, (rows,), generator=generator)
+    labels[3::4] = IGNORED
+    return [values.bfloat16().to(DEVICE, dtype).requires_grad_() for values in drawn], labels.to(DEVICE)
+
+
+def results(dtype, max_bytes, backend="plain", scale=0.37):
+    tensors, labels = inputs(dtype)
+    total = projected_cross_entropy_sum(*tensors, labels, max_bytes, backend)
+    (total.loss * scale).backward()
+    return [total.loss.detach(), total.correct, *(tensor.grad for tensor in tensors)]
+
+
+@pytest.mark.parametrize("max_bytes", BOUNDS)
+@pytest.mark.parametrize("backend", ["plain", "triton"])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02), (torch.float16, 4e-3)])
+def test_it_equals_torch_in_float64(dtype, tolerance, max_bytes, backend):
+    """Loss, count and gradients are those of the product and torch's cross entropy, however the rows are cut."""
+    (rows, weight, bias), labels = exact = inputs()
+    logits = functional.linear(rows, weight, bias)
+    loss = functional.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
+    (loss * 0.37).backward()
+    expected = [loss.detach(), (logits.argmax(1) == labels).sum(), *(tensor.grad for tensor in exact[0])]
+    for ours, theirs in zip(results(dtype, max_bytes, backend), expected, strict=True):
+        assert (ours.double() - theirs).abs().max() <= tolerance * theirs.abs().max()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="products of other shapes round differently on a GPU")
+def test_where_all_fits_it_is_the_unchunked_loss():
+    """Plain torch: the bits of the product followed by cross_entropy_sum."""
+    (rows, weight, bias), labels = inputs(torch.float32)
+    total = cross_entropy_sum(functional.linear(rows, weight, bias), labels)
+    (total.loss * 0.37).backward()
+    expected = [total.loss.detach(), total.correct, rows.grad, weight.grad, bias.grad]
+    actual = results(torch.float32, ROWS * WORDS * 4)
+    assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
+
+
+@pytest.mark.parametrize("backend", ["plain", "triton"])
+def test_logits_never_take_more_than_the_bound(backend, monkeypatch):
+    """No tensor of logits, forward or backward, has more rows than fit; and none is kept between the two."""
+    seen, limit = [], 5 * WORDS * 4
+    for name in ("forward", "backward"):
+        original = getattr(cross_entropy, name)
+        monkeypatch.setattr(cross_entropy, name, lambda *a, original=original: seen.append(a[0].shape) or original(*a))
+    tensors, labels = inputs(torch.float32)
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        total = projected_cross_entropy_sum(*tensors, labels, limit, backend)
+    total.loss.backward()
+    assert seen == [(rows, WORDS) for rows in (5, 5, 5, 5, 1)] * 2
+    assert all(tensor.shape != (5, WORDS) for tensor in kept)
+
+
+def test_plain_gradient_is_the_derivative():
+    """Finite differences in float64, in chunks."""
+    (rows, weight, bias), _ = inputs(rows=5)
+    few = [values.detach().requires_grad_() for values in (rows[:, :3], weight[:7, :3], bias[:7])]
+    labels = torch.tensor([0, 6, IGNORED, 2, 2], device=DEVICE)
+    assert torch.autograd.gradcheck(lambda *t: projected_cross_entropy_sum(*t, labels, 2 * 7 * 8, "plain").loss, few)
+
+
+@pytest.mark.parametrize("backend", ["plain", "triton"])
+def test_no_rows_cost_nothing(backend):
+    """A micro-batch in which nothing is masked adds 0 and still has gradients."""
+    tensors, labels = inputs(torch.float32, rows=0)
+    total = projected_cross_entropy_sum(*tensors, labels, 1, backend)
+    total.loss.backward()
+    assert total.loss == 0 and total.correct == 0
+    assert all(torch.equal(tensor.grad, torch.zeros_like(tensor)) for tensor in tensors)
+
+
+def test_a_second_backward_pass_is_refused():
+    """Kept logits are overwritten by their gradient: autograd says so instead of taking one for the other."""
+    tensors, labels = inputs(torch.float32)
+    total = projected_cross_entropy_sum(*tensors, labels, EVERYTHING, "triton")
+    total.loss.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        total.loss.backward()
+
+
+@pytest.mark.parametrize("backend", ["plain", "triton"])
+@pytest.mark.parametrize("max_bytes", BOUNDS)
+def test_under_autocast_the_product_is_16_bit(backend, max_bytes):
+    """Gradients of fp32 parameters are fp32, values those of bf16 parameters."""
+    tensors, labels = inputs(torch.float32)
+    with torch.autocast(DEVICE, torch.bfloat16):
+        total = projected_cross_entropy_sum(*tensors, labels, max_bytes, backend)
+    (total.loss * 0.37).backward()
+    actual = [total.loss.detach(), total.correct, *(tensor.grad for tensor in tensors)]
+    assert all(tensor.grad.dtype == torch.float32 for tensor in tensors)
+    for ours, theirs in zip(actual, results(torch.bfloat16, max_bytes), strict=True):
+        assert (ours.double() - theirs.double()).abs().max() <= 0.02 * theirs.abs().max()

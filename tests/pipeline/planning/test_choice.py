@@ -1,0 +1,69 @@
+"""Choices and times of a plan."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.config import parse
+from pipeline.families import get_family
+from pipeline.planning.choice import GIB, Parameters, Phase, Samples, choose, divisors, memory, nearest_gpus, timing
+from pipeline.planning.cluster import DEVICES, Cluster
+
+RECIPES = Path(__file__).parents[3] / "pipeline" / "recipes"
+
+
+def phase(name, length, mean=None, vocab_size=30_528):
+    recipe = parse(["--recipe", str(RECIPES / f"{name}.toml")])
+    parameters = Parameters.of(get_family("bert"), recipe.model, vocab_size)
+    return Phase(name, recipe, Samples(vocab_size, length, mean or length), parameters, "bf16")
+
+
+LARGE = [phase("bert_large_phase1", 128), phase("bert_large_phase2", 512, 254)]
+
+
+def test_nvidias_recipe_takes_its_known_number_of_operations():
+    """7,038 x 65,536 of 128 tokens and 1,563 x 32,768 of 254 on average: 1.36e20 FLOP."""
+    assert sum(p.flops for p in LARGE) == pytest.approx(1.36e20, rel=0.01)
+
+
+def test_time_is_operations_over_what_is_assumed():
+    """On one GPU nothing is communicated: FLOP / (peak x MFU)."""
+    choice = choose(LARGE[0], 1, 73 * GIB)
+    time = timing(LARGE[0], choice, Cluster(DEVICES["h100"], 1, 8, 50), 0.5)
+    assert time.seconds == pytest.approx(LARGE[0].flops / (989e12 * 0.5))
+    assert time.sequences_per_second == pytest.approx(LARGE[0].num_samples / time.seconds)
+
+
+@pytest.mark.parametrize("gpus", [1, 8, 64, 4096])
+@pytest.mark.parametrize("gib", [14, 40, 80])
+def test_choice_fits_divides_and_is_the_largest(gpus, gib):
+    """The next larger divisor of the batch does not fit."""
+    choice = choose(LARGE[1], gpus, gib * GIB)
+    per_gpu = LARGE[1].recipe.batch.global_batch_size // gpus
+    assert choice.memory.total <= gib * GIB
+    assert choice.micro_batch * choice.accumulation == per_gpu
+    for larger in (d for d in divisors(per_gpu) if d > choice.micro_batch):
+        need = memory(LARGE[1], gpus, choice.stage, larger, choice.checkpointing, per_gpu // larger)
+        assert need.total > gib * GIB
+
+
+def test_stage_rises_and_layers_are_recomputed_only_as_memory_falls():
+    """0 where there is room; then partitions; activation checkpointing last; nothing at all at the end."""
+    model = phase("megatron_bert_3.9b", 512)
+    ways = [choose(model, 64, gib * GIB) for gib in (200, 60, 17, 10)]
+    assert ways[0].stage == 0 and not ways[0].checkpointing
+    assert ways[1].stage > 0 and not ways[1].checkpointing
+    assert ways[2] is not None
+    assert ways[3] is None
+
+
+def test_only_the_given_stages_are_chosen():
+    """Stage 3 where 0 would do."""
+    assert choose(LARGE[0], 8, 73 * GIB).stage == 0
+    assert choose(LARGE[0], 8, 73 * GIB, [3]).stage == 3
+
+
+def test_numbers_of_gpus_over_which_a_batch_divides():
+    """The nearest below."""
+    assert nearest_gpus(65_536, 10_000) == 8192
+    assert divisors(12) == [1, 2, 3, 4, 6, 12]

@@ -1,0 +1,60 @@
+"""Volumes of communication and how long they take."""
+
+from dataclasses import replace
+
+import pytest
+
+from pipeline.planning.choice import zero_settings
+from pipeline.planning.cluster import DEVICES, LATENCY_S, LINK_EFFICIENCY, Cluster, traffic
+from pipeline.runlog.metrics import PEAK_TFLOPS
+
+P = 336_232_258
+NODE = Cluster(DEVICES["h100"], 8, 8, 50)
+
+
+def test_every_device_has_a_peak():
+    """`PEAK_TFLOPS` is its one home."""
+    assert {device.name for device in DEVICES.values()} <= set(PEAK_TFLOPS)
+
+
+@pytest.mark.parametrize(("stage", "accumulation", "times"), [(0, 4, 4), (1, 4, 5), (2, 1, 5), (2, 4, 17), (3, 4, 12)])
+def test_volume(stage, accumulation, times):
+    """In units of P weights of 2 bytes: 2 P fp32 gradients to all-reduce and P weights to gather, repeatedly or once.
+
+    At stage 3 the weights of a small model stay gathered until the backward pass: they are sent once, not twice.
+    """
+    moved = traffic(zero_settings(stage, "bf16"), P, 2, NODE, accumulation, 1.0)
+    assert moved.volume == pytest.approx(times * 2 * P * 7 / 8)
+
+
+def test_a_large_model_is_gathered_twice_at_stage_3():
+    """All but what stays near the turn."""
+    zero = zero_settings(3, "bf16")
+    moved = traffic(zero, 10**11, 2, NODE, 1, 1.0)
+    assert moved.volume == pytest.approx(2 * (4 * 10**11 - zero.kept_gathered(10**11)) * 7 / 8)
+
+
+def test_one_gpu_sends_nothing():
+    """Nor waits for a collective."""
+    moved = traffic(zero_settings(2, "bf16"), P, 2, replace(NODE, gpus=1), 1, 1.0)
+    assert (moved.volume, moved.seconds, moved.exposed) == (0, 0, 0)
+
+
+def test_the_slower_link_decides():
+    """NVLink within a node; between nodes the adapters of a node together, where they are slower."""
+    within = NODE.seconds(8e9, 0)
+    assert within == pytest.approx(8e9 * 7 / 8 / (450e9 * LINK_EFFICIENCY))
+    across = replace(NODE, gpus=16, network_gb_s=5)
+    assert across.seconds(8e9, 0) == pytest.approx(8e9 * 15 / 16 / (40e9 * LINK_EFFICIENCY))
+    assert across.seconds(0, 3) == pytest.approx(3 * 4 * LATENCY_S)
+
+
+def test_only_overlapped_communication_is_hidden():
+    """Stage 2 behind two thirds of a micro-batch, but for the gathering of weights; stages 0 and 1 not at all."""
+    for stage in (0, 1):
+        moved = traffic(zero_settings(stage, "bf16"), P, 2, NODE, 2, 100.0)
+        assert moved.exposed == moved.seconds > 0
+    patient = traffic(zero_settings(2, "bf16"), P, 2, NODE, 2, 100.0)
+    hurried = traffic(zero_settings(2, "bf16"), P, 2, NODE, 2, 0.0)
+    assert patient.exposed == pytest.approx(NODE.seconds(2 * P, 1))
+    assert hurried.exposed == pytest.approx(hurried.seconds)

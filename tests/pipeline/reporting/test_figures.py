@@ -1,0 +1,63 @@
+"""Panels are drawn of what is there, whatever its size and range."""
+
+import io
+import math
+
+import matplotlib.pyplot as plt
+import pytest
+from PIL import Image
+
+from pipeline.reporting.figures import CURVES, checkpoints, curves, label
+from pipeline.reporting.figures import _smoothed as smoothed
+from pipeline.runlog.attempts import history
+from pipeline.runlog.reader import load_all
+from tests.made_runs import event, make_run, saved, start, training
+
+
+@pytest.mark.parametrize("steps", [1, 300])
+def test_all_groups(tmp_path, steps):
+    """One step, or so many that lines are smoothed; pictures are small enough for a page, and all figures closed."""
+    runs = load_all([make_run(tmp_path / "one", steps), make_run(tmp_path / "other", 5)])
+    pictures = [picture for group in CURVES for picture in curves(runs, group)]
+    assert len({picture.slug for picture in pictures}) == len(pictures) == 11
+    for picture in pictures:
+        assert Image.open(io.BytesIO(picture.png)).size == (936, 594)
+        assert len(picture.png) < 200_000
+    assert plt.get_fignums() == []
+
+
+def test_what_is_not_there_is_not_drawn(tmp_path):
+    """An older run without MFU; one whose loss was never finite; ranges over many decades."""
+    values = {"mfu": None, "grad_norm": None, "loss": None, "learning_rate": 0.0}
+    lines = [training(step) | values | {"tokens_per_second": 10.0**step} for step in (1, 2, 3, 4)]
+    run = make_run(tmp_path / "run", 0, lines=lines)
+    (run / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text().split("\n", 1)[1])
+    runs = load_all([run])
+    assert [p.slug for p in curves(runs, "steps")] == ["learning-rate"]
+    assert [p.slug for p in curves(runs, "speed")] == ["tokens-per-second", "loader-wait-share", "peak-memory-gib"]
+    assert "loss" not in [p.slug for p in curves(runs, "loss")]
+
+
+def test_checkpoints(tmp_path):
+    """Only where a run tells of one; seconds that a clock made negative are no time."""
+    told = [start(0), saved(10), saved(20) | {"seconds": -5.0, "stall_seconds": None}, event("checkpoint", 30)]
+    runs = load_all([make_run(tmp_path / "one", events=told), make_run(tmp_path / "other")])
+    assert [p.slug for p in checkpoints(runs, [history(run) for run in runs])] == ["checkpoints"]
+    assert checkpoints(runs[1:], [history(runs[1])]) == []
+
+
+def test_smoothing():
+    """A mean that is level for a level line, also at its ends; short lines stay as they are."""
+    import numpy as np
+
+    assert smoothed(np.full(500, 3.0)) == pytest.approx(3.0)
+    ramp = np.arange(500.0)
+    assert smoothed(ramp)[250] == pytest.approx(250) and smoothed(ramp)[0] == pytest.approx(2.5)
+    assert math.isclose(smoothed(ramp[:100])[7], 7)
+
+
+def test_names_in_a_legend():
+    """Short, in one line, and never left out: matplotlib does that with an underscore in front."""
+    assert label("_x") == " _x"
+    assert label("a\nb") == "a b"
+    assert len(label("long" * 30)) == 30 and label("long" * 30).startswith("longlong")

@@ -1,0 +1,84 @@
+"""Averages are over the global batch, and what was logged survives a resume."""
+
+import json
+
+import pytest
+import torch
+
+from pipeline.runlog.metrics import LoggingConfig, Totals, Writer, averages, peak_flops, throughput
+from pipeline.runlog.reader import read_lines
+
+
+def tensors(*values):
+    """As the device gives them: losses in fp32, counts as integers."""
+    return [torch.tensor(value) for value in values]
+
+
+def test_a_measured_peak_is_that_of_products():
+    """A device that is in no table is measured; a figure that is given is taken as it is."""
+    cpu = torch.device("cpu")
+    assert peak_flops(cpu, torch.float32, 2.5) == 2.5e12
+    assert 1e8 < peak_flops(cpu, torch.float32) < 1e14
+
+
+def test_averages_are_sums_over_sums():
+    """Two micro-batches of unlike size: the mean over all masked tokens, not the mean of means."""
+    totals = Totals(torch.device("cpu"))
+    totals.add(tensors(30.0, 3, 4.0, 1), [10, 4, 100, 7e9, 9e9])
+    totals.add(tensors(2.0, 1, 1.0, 1), [2, 1, 20, 1e9, 3e9])
+    totals.add(tensors(99.0, 9, 99.0, 9), [9, 9, 9, 9, 9], weight=0)
+    sums = totals.reduce()
+    assert averages(sums) == pytest.approx(
+        {"loss": 32 / 12 + 1.0, "mlm_loss": 32 / 12, "mlm_accuracy": 4 / 12, "nsp_loss": 1.0, "nsp_accuracy": 0.4}
+    )
+    assert throughput(sums, 2.0, peak=16e9) == pytest.approx(
+        {"tokens_per_second": 60, "sequences_per_second": 2.5, "mfu": 8e9 / 2 / 16e9, "mfu_nominal": 12e9 / 2 / 16e9}
+    )
+    assert totals.reduce()["tokens"] == 0
+
+
+def test_resumed_run_drops_what_it_will_train_again(tmp_path):
+    """Lines after the checkpoint go, also one that a kill cut short."""
+    config = LoggingConfig(tensorboard=False)
+    writer = Writer(tmp_path, config, 0, -1)
+    for step in (1, 2, 3):
+        writer.write("train", step, {"loss": float(step)})
+        writer.write("heldout", step, {"loss": float(step)})
+    writer.close()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"kind": "tr')
+    Writer(tmp_path, config, 2, 1).close()  # step 2 is trained, and not yet evaluated
+    kept = [(line["kind"], line["step"]) for line in read_lines(tmp_path / "metrics.jsonl")[0]]
+    assert kept == [("train", 1), ("heldout", 1), ("train", 2)]
+
+
+def test_lines_that_cannot_be_read_are_dropped_and_counted(tmp_path):
+    """A power loss leaves NULs; others are JSON, but no line of metrics. The whole ones stay."""
+    whole = b'{"kind": "train", "step": 1, "time": 5, "loss": 2.0}\n'
+    bad = b"\0" * 40 + b"\n" + b"null\n" + b'{"kind": "train", "time": 5}\n' + b"[" * 100_000 + b"\n\xff\n"
+    (tmp_path / "metrics.jsonl").write_bytes(whole + bad + whole.replace(b'"step": 1', b'"step": 2'))
+    writer = Writer(tmp_path, LoggingConfig(tensorboard=False), 2, -1)
+    writer.close()
+    assert writer.damaged_lines == 5
+    lines, damaged = read_lines(tmp_path / "metrics.jsonl")
+    assert [line["step"] for line in lines] == [1, 2] and damaged == 0
+
+
+def test_sums_go_through_a_checkpoint(tmp_path):
+    """What `sums` gave and `restore` took is what was there; merging empties the other."""
+    totals, step = Totals(torch.device("cpu")), Totals(torch.device("cpu"))
+    step.add(tensors(30.0, 3, 4.0, 1), [10, 4, 100, 7e9, 9e9])
+    totals.merge(step)
+    assert step.sums()["tokens"] == 0 and totals.sums()["tokens"] == 100
+    again = Totals(torch.device("cpu"))
+    again.restore(json.loads(json.dumps(totals.sums())))
+    assert again.reduce() == totals.reduce()
+
+
+def test_not_a_number_is_valid_json(tmp_path):
+    """Infinite gradient norms of skipped steps are null, so that every JSON reader takes the file."""
+    writer = Writer(tmp_path, LoggingConfig(tensorboard=False), 0, -1)
+    writer.write("train", 1, {"grad_norm": float("inf"), "loss": 2.0})
+    writer.close()
+    line = json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
+    assert (line["grad_norm"], line["loss"]) == (None, 2.0)

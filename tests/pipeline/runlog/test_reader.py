@@ -1,0 +1,95 @@
+"""A run directory is read as it is: growing, rewritten, cut short, damaged, incomplete."""
+
+import pytest
+
+from pipeline.runlog.reader import Tail, load, load_all, read_heartbeat, read_recipe
+from tests.made_runs import event, make_run, training, write_lines
+
+
+def steps(tail):
+    return [line["step"] for line in tail.lines]
+
+
+def test_tail_reads_what_is_new(tmp_path):
+    """Only whole lines; a half one when its end has come."""
+    path = tmp_path / "metrics.jsonl"
+    tail = Tail(path)
+    assert not tail.poll() and tail.lines == []
+    write_lines(path, [training(1)])
+    assert tail.poll() and not tail.poll()
+    with path.open("a") as file:
+        file.write('{"kind": "train", "st')
+        file.flush()
+        assert not tail.poll()
+        file.write('ep": 2, "time": 5}\n')
+    assert tail.poll()
+    assert steps(tail) == [1, 2] and tail.damaged == 0
+
+
+@pytest.mark.parametrize("trained_again", [0, 1, 30])
+def test_tail_sees_that_a_resumed_run_rewrote_its_file(tmp_path, trained_again):
+    """Also where the file is as long as before, or longer, at the next look."""
+    path = tmp_path / "metrics.jsonl"
+    tail = Tail(path)
+    write_lines(path, [training(step) for step in range(1, 11)])
+    tail.poll()
+    kept = [training(step) for step in range(1, 10)]
+    again = [training(step) | {"time": 2e9} for step in range(10, 10 + trained_again)]
+    write_lines(path, kept + again)
+    assert tail.poll()
+    assert steps(tail) == list(range(1, 10 + trained_again))
+    path.unlink()
+    assert tail.poll() and tail.lines == []
+
+
+def test_damaged_lines_are_counted(tmp_path):
+    """A line cut by a kill with another behind it, one without a step, a time beyond the calendar, no text at all."""
+    path = tmp_path / "events.jsonl"
+    write_lines(path, [event("start", 0)])
+    with path.open("ab") as file:
+        file.write(b'{"kind": "check{"kind": "start", "step": 1, "time": 5}\n')
+        file.write(b'{"kind": "start"}\n[1]\n\xff\xfe\x00\n{"kind": "start", "step": 1, "time": 1e300}\n')
+    tail = Tail(path)
+    tail.poll()
+    assert len(tail.lines) == 1 and tail.damaged == 5
+
+
+def test_tail_leaves_kinds_out(tmp_path):
+    """A live view needs no trust ratios."""
+    write_lines(tmp_path / "m", [training(1), event("trust_ratio", 1, ratios={})])
+    tail = Tail(tmp_path / "m", without={"trust_ratio"})
+    tail.poll()
+    assert [line["kind"] for line in tail.lines] == ["train"]
+
+
+def test_load(tmp_path):
+    """Series leave out what is not finite; the recipe is flat; the name is as short as it can be."""
+    make_run(tmp_path / "a" / "run", 5, lines=[training(6) | {"loss": None}])
+    make_run(tmp_path / "b" / "run", 5)
+    one, other = load_all([tmp_path / "a" / "run", tmp_path / "b" / "run"])
+    assert (one.name, other.name) == ("a/run", "b/run")
+    assert one.series("train", "loss")[0] == [1, 2, 3, 4, 5]
+    assert one.recipe["schedule.total_steps"] == one.total_steps == 5
+    assert one.events == [] and one.heartbeat is None
+
+
+def test_what_cannot_be_read_is_named(tmp_path):
+    """The file and what to do about it."""
+    run = make_run(tmp_path / "run", 1)
+    with pytest.raises(ValueError, match="given twice"):
+        load_all([run, tmp_path / "run" / ".." / "run"])
+    (run / "recipe.toml").write_text("a = ")
+    damaged = load(run, "run")
+    assert damaged.recipe == {} and damaged.damaged == 1, "a by-product that cannot be read stops nothing"
+    (run / "metrics.jsonl").write_text("")
+    with pytest.raises(ValueError, match="no training step yet"):
+        load(run, "run")
+    with pytest.raises(ValueError, match="no such file; give the run_dir"):
+        load(tmp_path, "run")
+
+
+def test_heartbeat_and_recipe_may_be_absent_or_half_written(tmp_path):
+    """Then there is none."""
+    assert read_heartbeat(tmp_path) is None and read_recipe(tmp_path) == {}
+    (tmp_path / "heartbeat.json").write_text('{"time": 1')
+    assert read_heartbeat(tmp_path) is None

@@ -1,0 +1,73 @@
+"""One process is the plain case, and a failure on one rank is a failure on all."""
+
+from datetime import timedelta
+
+import psutil
+import pytest
+from ports import free_port
+from ranks import on_ranks
+
+from pipeline.runtime import distributed
+
+
+def meet(failing):
+    """What each rank sees when the ranks `failing` raise inside `together`."""
+    import torch
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    outcome = "passed"
+    try:
+        with distributed.together("read the file"):
+            if distributed.rank() in failing:
+                raise ValueError("the file is cut short")
+    except distributed.PeerError as error:
+        outcome = f"peer: {error}"
+    except ValueError as error:
+        outcome = f"own: {error}"
+    total = distributed.all_reduce_sum_(torch.tensor(distributed.rank() + 1.0)).item()
+    largest = distributed.all_reduce_max(float(distributed.rank()), torch.device("cpu"))
+    distributed.shutdown()
+    return outcome, total, largest
+
+
+def test_failure_of_one_rank_reaches_all_once():
+    """The failing rank keeps its error, the others learn who failed, and all can still communicate."""
+    outcomes = on_ranks(meet, 2, [1])
+    assert outcomes == [
+        ("peer: rank 1 could not read the file; its message says why", 3.0, 1.0),
+        ("own: the file is cut short", 3.0, 1.0),
+    ]
+
+
+def test_failure_of_all_ranks_alike_is_reported_once():
+    """The same message on every rank is the first rank's to print."""
+    outcomes = on_ranks(meet, 2, [0, 1])
+    assert [outcome.split(":")[0] for outcome, *_ in outcomes] == ["own", "peer"]
+
+
+def test_single_process_needs_no_group():
+    """Rank 0 of 1; reductions are the identity; errors pass through."""
+    assert (distributed.rank(), distributed.world_size(), distributed.is_main()) == (0, 1, True)
+    assert distributed.gather_objects("x") == ["x"]
+    with pytest.raises(ValueError, match="mine"), distributed.together("work"):
+        raise ValueError("mine")
+
+
+@pytest.mark.parametrize(("local_ranks", "address"), [("2", "127.0.0.1"), ("1", "0.0.0.0")])
+def test_the_rendezvous_listens_where_it_must(monkeypatch, local_ranks, address):
+    """On the job's address; everywhere only if the machine's own name leads nowhere from other machines."""
+    port = free_port()
+    monkeypatch.setenv("MASTER_ADDR", "localhost")
+    monkeypatch.setenv("MASTER_PORT", str(port))
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", local_ranks)
+    store = distributed._store(0, 2, timedelta(seconds=10))
+    listening = {
+        connection.laddr.ip
+        for connection in psutil.Process().net_connections()
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+    }
+    assert listening == {address}
+    with pytest.raises(OSError, match=f"MASTER_ADDR, MASTER_PORT = localhost, {port}: rank 0 cannot listen there"):
+        distributed._store(0, 2, timedelta(seconds=10))
+    del store

@@ -1,0 +1,252 @@
+"""Whatever happens to a rank, all end in bounded time, and a new start gives the run that nothing disturbed (law 5)."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from attempts import SECONDS_TO_END, Attempt, assert_same, finished
+from samples import make_samples
+
+from pipeline.checkpoints import checkpoint
+from pipeline.runtime import faults
+from preprocessing.shards import SampleDataset
+
+FAULT, INTERRUPTED, KILLED = 70, 75, -signal.SIGKILL
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    return make_samples(tmp_path_factory.mktemp("samples") / "samples", train=257)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, samples):
+    """The run that nothing disturbs."""
+    return finished(tmp_path_factory.mktemp("whole") / "run", samples)
+
+
+def kill_at(point, rank, nth, run, samples):
+    """A run that loses a rank at a point; the other one ends by itself."""
+    attempt = Attempt(run, samples, PIPELINE_FAULT=f"kill:{point}:{rank}:{nth}")
+    codes = attempt.end()
+    assert codes[rank] == KILLED, attempt.output()
+    assert codes[1 - rank] == FAULT, attempt.output()
+    return attempt
+
+
+def test_a_rank_killed_while_it_writes_a_checkpoint_costs_that_checkpoint_only(tmp_path, samples, whole):
+    """Killed with its file of step 4 half published: step 2 is there, and the run ends as the undisturbed one."""
+    attempt = kill_at("tensors written", 1, 2, tmp_path / "run", samples)
+    assert [checkpoint.step_of(path) for path in checkpoint.complete(attempt.run)] == [2]
+    again = finished(attempt.run, samples)
+    assert [line["from"] is None for line in again.lines("events.jsonl", kind="start")] == [True, False]
+    assert not list((attempt.run / "checkpoints").glob(".*")), "what the killed run left is still there"
+    assert_same(again, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("point", [point for point in faults.POINTS if point != "starting"])
+def test_a_rank_killed_anywhere_costs_no_more_than_the_steps_since_the_last_checkpoint(
+    tmp_path, samples, whole, point, rank
+):
+    """SIGKILL at every point of `faults`, on both ranks; then a new start.
+
+    Not while DeepSpeed makes its process groups: there the other rank waits for its launcher or the watchdog to end it.
+    """
+    if rank and point in {"metrics trimmed", *faults.POINTS[faults.POINTS.index("state written") :]}:
+        pytest.skip("only rank 0 comes there")
+    nth = {"metrics trimmed": 1, "step begun": 6, "gradients added up": 6, "step done": 6}.get(point, 2)
+    attempt = kill_at(point, rank, nth, tmp_path / "run", samples)
+    if point == "step done":  # step 6 is done, and not yet to be saved
+        assert checkpoint.step_of(checkpoint.resolve(attempt.run)) == 4
+    assert_same(finished(attempt.run, samples), whole)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
+def test_a_request_to_stop_reaches_all_ranks_and_loses_nothing(tmp_path, samples, whole, number):
+    """One rank is asked, in step 5; both save, end with status 75, and the next start goes on where they were."""
+    name = signal.Signals(number).name
+    attempt = Attempt(tmp_path / "run", samples, "--checkpoint.every", "100", PIPELINE_FAULT=f"{name}:step begun:1:5")
+    assert attempt.end() == [INTERRUPTED, INTERRUPTED], attempt.output()
+    (event,) = attempt.lines("events.jsonl", kind="interrupted")
+    step = checkpoint.step_of(checkpoint.resolve(attempt.run))
+    assert event["signal"] == name and event["step"] == step == 5
+    again = finished(attempt.run, samples)
+    assert [line["step"] for line in again.lines("events.jsonl", kind="start")] == [0, step]
+    assert_same(again, whole)
+
+
+LAST = 8
+"""Step at which a run of this file ends; it evaluates 5 batches on each rank at steps 0, 4 and 8, and then votes."""
+
+
+@pytest.mark.parametrize(("nth", "step"), [pytest.param(2, None, marks=pytest.mark.slow), (8, 4), (14, LAST)])
+def test_a_request_to_stop_is_heard_during_an_evaluation(tmp_path, samples, whole, nth, step):
+    """Both ranks save before the evaluation is over; it is made again, and the run ends as the undisturbed one."""
+    attempt = Attempt(tmp_path / "run", samples, PIPELINE_FAULT=f"SIGTERM:held-out batch:1:{nth}")
+    assert attempt.end() == [INTERRUPTED, INTERRUPTED], attempt.output()
+    found = [checkpoint.step_of(path) for path in checkpoint.complete(attempt.run)]
+    assert found[:1] == ([] if step is None else [step])
+    evaluated = [line["step"] for line in attempt.lines("metrics.jsonl", kind="heldout")]
+    assert evaluated == {None: [], 4: [0], LAST: [0, 4]}[step]
+    again = finished(attempt.run, samples)
+    assert_same(again, whole)
+    figures = [checkpoint.read_state(checkpoint.resolve(run))["metrics"]["heldout"] for run in (again.run, whole.run)]
+    assert figures[0] == figures[1], "the last checkpoint holds another evaluation"
+
+
+def test_a_request_to_stop_is_heard_before_training(tmp_path, samples, whole):
+    """There is nothing to save yet; status and event are those of any interrupted run."""
+    attempt = Attempt(tmp_path / "run", samples, PIPELINE_FAULT="SIGTERM:starting:1:1")
+    assert attempt.end() == [INTERRUPTED, INTERRUPTED], attempt.output()
+    assert not attempt.lines("metrics.jsonl") and attempt.lines("events.jsonl", kind="interrupted", signal="SIGTERM")
+
+
+def test_held_out_samples_that_one_rank_cannot_read_end_all_ranks(tmp_path, samples):
+    """Status 1 and one message, without a hang."""
+    attempt = Attempt(tmp_path / "run", samples, PIPELINE_FAULT="full:held-out batch:1:2")
+    assert attempt.end() == [1, 1], attempt.output()
+    assert attempt.output().count("error: ") == 1 and "held-out batch" in attempt.output()
+
+
+@pytest.mark.slow
+def test_a_rank_that_hangs_is_found_and_every_rank_says_where_it_stood(tmp_path, samples, whole):
+    """The watchdog ends both ranks; their logs hold their stacks."""
+    options = ["--engine.timeout_minutes", "0.5"]
+    attempt = Attempt(tmp_path / "run", samples, *options, PIPELINE_FAULT="hang:step begun:1:6")
+    assert attempt.end() == [FAULT, FAULT], attempt.output()
+    logs = [(attempt.run / "logs" / f"rank-0000{rank}.log").read_text() for rank in (0, 1)]
+    assert "in reach" in logs[1], "the rank that hangs"
+    assert "in train_step" in logs[0] and "in reach" not in logs[0], "the one that waits for it"
+    assert_same(finished(attempt.run, samples), whole)
+
+
+@pytest.mark.slow
+def test_a_rank_that_is_stopped_does_not_hold_up_the_other_for_ever(tmp_path, samples):
+    """A rank that runs no code at all, its watchdog neither: the other one ends, and the launcher may clean up."""
+    attempt = Attempt(tmp_path / "run", samples, "--engine.timeout_minutes", "0.5", total_steps=10_000)
+    attempt.wait_until(lambda: attempt.lines("metrics.jsonl", kind="train"))
+    attempt.signal(signal.SIGSTOP, 1)
+    attempt.processes[0].join(SECONDS_TO_END)
+    assert attempt.processes[0].exitcode == FAULT
+    assert attempt.end(0) == [FAULT, None]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """Mounts a file system of its own, of a size given in KiB; skips where that is not allowed."""
+    mounted = tmp_path / "disk"
+    mounted.mkdir()
+
+    def mount(options):
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", mounted], capture_output=True).returncode:
+            pytest.skip("this user may not mount")
+        return mounted
+
+    yield mount
+    subprocess.run(["umount", "-l", mounted], capture_output=True)
+
+
+def test_a_full_disk_ends_the_run_with_its_last_checkpoint_whole(samples, whole, small_disk):
+    """Both ranks end with status 1 and one message; given room, the run goes on to the end."""
+    disk = small_disk("size=1100k")
+    attempt = Attempt(disk / "run", samples, "--checkpoint.keep", "9")
+    assert attempt.end() == [1, 1], attempt.output()
+    assert "No space left on device" in attempt.output() and "Traceback" not in attempt.output()
+    steps = [checkpoint.step_of(path) for path in checkpoint.complete(attempt.run)]
+    assert steps and steps[0] < 8
+    assert not list((attempt.run / "checkpoints").glob(".*")), "half-written files stay"
+    subprocess.run(["mount", "-o", "remount,size=9m", disk], check=True)
+    assert_same(finished(attempt.run, samples), whole)
+
+
+@pytest.mark.slow
+def test_a_read_only_directory_is_one_error(samples, small_disk):
+    """The run does not begin."""
+    disk = small_disk("size=1m,ro")
+    attempt = Attempt(disk.parent / "run", samples, "--run_dir", str(disk / "run"))
+    assert attempt.end() == [1, 1], attempt.output()
+    assert attempt.output().count("Read-only file system") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_a_shard_cut_while_it_is_read_ends_all_ranks(tmp_path, samples, num_workers):
+    """Both ranks end with status 1, and the message names the shard; a worker may have died while it read."""
+    copy = shutil.copytree(samples, tmp_path / "samples")
+    fault = "SIGSTOP:step begun:*:5"  # No rank reads while the shard is cut.
+    attempt = Attempt(tmp_path / "run", copy, total_steps=10_000, num_workers=num_workers, PIPELINE_FAULT=fault)
+    ranks = [psutil.Process(process.pid) for process in attempt.processes]
+    attempt.wait_until(lambda: all(rank.status() == psutil.STATUS_STOPPED for rank in ranks))
+    os.truncate(copy / "train-00000.arrow", 4096)
+    for rank in ranks:
+        rank.resume()
+    assert attempt.end() == [1, 1], attempt.output()
+    told = [f"{copy / 'train-00000.arrow'}: has 4096 bytes, ", f"{copy}: a process that reads it died"]
+    assert any(text in attempt.output() for text in told[: 1 + num_workers]), attempt.output()
+
+
+@pytest.mark.slow
+def test_a_token_that_is_no_word_ends_all_ranks(tmp_path, samples):
+    """A bit that flips in a shard after it was verified: the samples are named, and nothing of the step is kept."""
+    copy = shutil.copytree(samples, tmp_path / "samples")
+    attempt = Attempt(tmp_path / "run", copy, total_steps=10_000)
+    attempt.wait_until(lambda: attempt.lines("metrics.jsonl", kind="train"))
+    shard = copy / "train-00000.arrow"
+    first = SampleDataset.open(samples, "train").tokens(np.array([0]))[0].tobytes()
+    with shard.open("r+b") as file:
+        file.seek(shard.read_bytes().index(first))
+        file.write(b"\xff" * 2)
+    assert attempt.end() == [1, 1], attempt.output()
+    assert "the shard was damaged after it was verified" in attempt.output()
+
+
+def test_a_broken_checkpoint_gives_way_to_the_one_before_it(tmp_path, samples, whole):
+    """Reported on the terminal and in the events; the run still ends as the undisturbed one."""
+    run = shutil.copytree(whole.run, tmp_path / "run")
+    newest = checkpoint.resolve(run) / "rank-00001.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-1] + b"x")
+    again = finished(run, samples)
+    assert f"warning: {newest}: sha256 differs" in again.output()
+    (event,) = again.lines("events.jsonl", kind="broken_checkpoint")
+    assert event["step"] == 8 and str(newest) in event["reason"]
+    assert_same(again, whole)
+
+
+@pytest.mark.slow
+def test_only_broken_checkpoints_are_an_error(tmp_path, samples, whole):
+    """A run never begins anew without being told to."""
+    run = shutil.copytree(whole.run, tmp_path / "run")
+    for path in checkpoint.complete(run):
+        (path / "state.json").unlink()
+    attempt = Attempt(run, samples)
+    assert attempt.end() == [1, 1]
+    assert f"{run}: no checkpoint is sound" in attempt.output()
+
+
+def test_a_run_has_one_owner(tmp_path, samples):
+    """A second start while the first is at work is refused; ports are bound to the job's own addresses."""
+    attempt = Attempt(tmp_path / "run", samples, total_steps=10_000, num_workers=1, WANDB_API_KEY="not-for-logs")
+    attempt.wait_until(lambda: attempt.lines("metrics.jsonl", kind="train"))
+    second = Attempt(tmp_path / "run", samples, total_steps=10_000)
+    assert second.end() == [1, 1]
+    assert "another run works here" in second.output()
+    listening = [
+        connection.laddr.ip
+        for process in attempt.processes
+        for connection in psutil.Process(process.pid).net_connections()
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert listening and set(listening) <= {"127.0.0.1", "::1"}, listening
+    workers = [child for process in attempt.processes for child in psutil.Process(process.pid).children()]
+    assert len(workers) == 2
+    assert attempt.end(0) == [None, None]
+    assert psutil.wait_procs(workers, timeout=SECONDS_TO_END)[1] == [], "a killed rank leaves its workers behind"
+    written = [path for path in Path(tmp_path).rglob("*") if path.is_file()]
+    assert not any(b"not-for-logs" in path.read_bytes() for path in written)

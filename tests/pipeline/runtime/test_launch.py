@@ -1,0 +1,93 @@
+"""Laws of pipeline/runtime/launch.py."""
+
+import pytest
+
+from pipeline.runtime.launch import variables, visible_device, world_size
+
+SLURM = {
+    "SLURM_JOB_ID": "41234",
+    "SLURM_PROCID": "17",
+    "SLURM_LOCALID": "1",
+    "SLURM_NODEID": "2",
+    "SLURM_NTASKS": "18",
+    "SLURM_STEP_NUM_TASKS": "18",
+    "SLURM_STEP_TASKS_PER_NODE": "8(x2),2",
+    "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.1",
+}
+OPEN_MPI = {
+    "OMPI_COMM_WORLD_RANK": "3",
+    "OMPI_COMM_WORLD_LOCAL_RANK": "1",
+    "OMPI_COMM_WORLD_SIZE": "4",
+    "OMPI_COMM_WORLD_LOCAL_SIZE": "2",
+    "PMIX_NAMESPACE": "prterun-node17-30529@1",
+}
+OF_OPEN_MPI = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "MASTER_PORT": "20529"}
+
+
+def test_a_task_of_srun_knows_its_place_and_where_rank_0_is():
+    """Also on a node that has fewer tasks than the first."""
+    assert variables(SLURM) == {
+        "RANK": "17",
+        "LOCAL_RANK": "1",
+        "WORLD_SIZE": "18",
+        "LOCAL_WORLD_SIZE": "2",
+        "MASTER_ADDR": "10.0.0.1",
+        "MASTER_PORT": "11234",
+    }
+
+
+def test_what_the_batch_script_said_stays():
+    """It may know a better address."""
+    said = {"MASTER_ADDR": "10.0.0.2", "MASTER_PORT": "29500"}
+    assert not variables(SLURM | said).keys() & said.keys()
+
+
+@pytest.mark.parametrize("environment", [{}, {"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "7"}])
+def test_without_a_launcher_a_process_is_alone(environment):
+    """A batch script's own processes too, whatever number of tasks its job has."""
+    assert variables(environment) == {}
+
+
+def test_ranks_of_mpirun_also_in_a_slurm_job():
+    """There Slurm's variables are those of mpirun's daemons."""
+    given = {"MASTER_ADDR": "10.0.0.2"}
+    assert variables(OPEN_MPI | given) == variables(OPEN_MPI | SLURM | given) == OF_OPEN_MPI
+
+
+def test_mpirun_on_one_host_needs_no_address():
+    """And with Open MPI 4, whose namespace is a number, or none at all, there is a port too."""
+    alone = OPEN_MPI | {"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}
+    assert variables(alone)["MASTER_ADDR"] == "127.0.0.1"
+    assert variables(alone | {"PMIX_NAMESPACE": "1234567890"})["MASTER_PORT"] == "17890"
+    assert variables(alone | {"PMIX_NAMESPACE": ""})["MASTER_PORT"] == "10000"
+
+
+def test_mpirun_on_several_hosts_must_say_where_rank_0_is():
+    """The message names both ways; without it the run would wait for ever."""
+    with pytest.raises(ValueError, match=r"mpirun -x MASTER_ADDR=HOST.*\.deepspeed_env"):
+        variables(OPEN_MPI)
+
+
+def test_other_launchers_have_the_word():
+    """deepspeed and torchrun set RANK."""
+    assert variables(SLURM | OPEN_MPI | {"RANK": "0"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "size"), [({}, 1), (SLURM, 18), (OPEN_MPI, 4), (SLURM | OPEN_MPI | {"WORLD_SIZE": "2"}, 2)]
+)
+def test_the_number_of_ranks_is_known_before_they_meet(environment, size):
+    """As the launcher says."""
+    assert world_size(environment) == size
+
+
+@pytest.mark.parametrize(("local_rank", "visible", "device"), [("0", 8, 0), ("7", 8, 7), ("0", 1, 0), ("7", 1, 0)])
+def test_a_rank_takes_its_gpu_or_the_only_one_it_sees(local_rank, visible, device):
+    """Where a site shows each task one GPU, that is number 0 whatever the task's number."""
+    assert visible_device({"LOCAL_RANK": local_rank}, visible) == device
+
+
+def test_more_ranks_than_gpus_are_refused():
+    """The message says how many there may be."""
+    with pytest.raises(ValueError, match=r"LOCAL_RANK = 4: this machine shows 4 GPUs .* at most 4 ranks on each"):
+        visible_device({"LOCAL_RANK": "4"}, 4)
