@@ -78,8 +78,7 @@ def accumulated(stage: int, precision: str, count: int, device: torch.device, by
             stack.enter_context(patch("pipeline.engine.engine.updates_all_at_once", lambda stage, precision: False))
         engine = build(
             small_bert(),
-            FAMILY.no_weight_decay,
-            FAMILY.stacked_tensors,
+            FAMILY.parameters,
             OptimizerConfig(max_grad_norm=0.0),
             read_settings(config),
             device=device,

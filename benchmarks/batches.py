@@ -6,8 +6,9 @@ import numpy as np
 import torch
 
 from pipeline.data.batch import Batch
+from pipeline.data.config import MaskingConfig
 from pipeline.data.loader import BatchDivision, MicroBatches
-from pipeline.data.masking import MaskingConfig
+from pipeline.data.template import Template
 from preprocessing.shards import SampleDataset
 
 
@@ -15,7 +16,7 @@ def real_batches(samples: Path, micro_batch_size: int, count: int) -> list[Batch
     """The first micro-batches of a training run on this directory, each as if it were a global batch."""
     dataset = SampleDataset.open(samples, "train")
     division = BatchDivision(micro_batch_size, micro_batch_size, 0, 1)
-    batches = MicroBatches(dataset, division, MaskingConfig(), seed=0)
+    batches = MicroBatches(dataset, division, MaskingConfig(), Template(), seed=0)
     return [batches[number] for number in range(count)]
 
 
@@ -28,17 +29,20 @@ def make_batch(lengths: list[int], vocab_size: int, seed: int, masked_share: flo
         for start, n in zip(bounds, lengths, strict=False)
     ]
     positions = torch.from_numpy(np.sort(np.concatenate(masked)))
+    counts = {"samples": len(lengths), "tokens": int(bounds[-1]), "masked": len(positions)}
     return Batch(
         input_ids=torch.from_numpy(rng.integers(5, vocab_size, bounds[-1])),
-        token_type_ids=torch.from_numpy(np.concatenate([np.arange(n) >= n // 2 for n in lengths]).astype(np.int64)),
+        segment_ids=torch.from_numpy(np.concatenate([np.arange(n) >= n // 2 for n in lengths]).astype(np.int64)),
         position_ids=torch.from_numpy(np.concatenate([np.arange(n) for n in lengths])),
         cu_seqlens=torch.from_numpy(bounds.astype(np.int32)),
         max_seqlen=max(lengths),
-        masked_positions=positions,
-        masked_labels=torch.from_numpy(rng.integers(5, vocab_size, len(positions))),
-        pair_labels=torch.from_numpy(rng.integers(0, 2, len(lengths))),
-        num_masked_global=len(positions),
-        num_samples_global=len(lengths),
+        targets={
+            "positions": positions,
+            "labels": torch.from_numpy(rng.integers(5, vocab_size, len(positions))),
+            "pair": torch.from_numpy(rng.integers(0, 2, len(lengths))),
+        },
+        counts=counts,
+        totals=counts,
         sample_ids=np.arange(len(lengths)),
         epochs=np.zeros(len(lengths), np.int64),
         group=0,

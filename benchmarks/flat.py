@@ -13,18 +13,18 @@ ALIGN = 64
 
 
 def flat_shards(
-    shapes: Mapping[str, Sequence[int]], no_weight_decay: Callable[[str], bool], device: torch.device
+    shapes: Mapping[str, Sequence[int]], decays: Callable[[str], bool], device: torch.device
 ) -> list[Shard]:
     """Two zeroed fp32 masters with gradients, one with weight decay and one without.
 
     Args:
         shapes: parameter name -> shape.
-        no_weight_decay: parameter name -> True for biases and LayerNorm.
+        decays: parameter name -> whether it takes weight decay.
         device: where they live.
     """
     shards = []
     for decayed in (True, False):
-        names = tuple(name for name in shapes if no_weight_decay(name) != decayed)
+        names = tuple(name for name in shapes if decays(name) == decayed)
         sizes = [int(torch.Size(shapes[name]).numel()) for name in names]
         offsets = list(accumulate((-(-size // ALIGN) * ALIGN for size in sizes), initial=0))
         param = nn.Parameter(torch.zeros(offsets[-1], device=device))

@@ -27,12 +27,13 @@ from benchmarks.measuring import relative_error, seconds
 from benchmarks.plain_engine import PlainEngine
 from pipeline.checkpoints.checkpoint import fragments
 from pipeline.checkpoints.saving import Copies
-from pipeline.families.bert import BertConfig, training_flops
+from pipeline.families.bert import BertConfig
 from pipeline.kernels.attention import attention, backend
 from pipeline.kernels.lamb.backends import load
 from pipeline.kernels.lamb.interface import Coefficients, LambKernel, State, UnavailableError
 from pipeline.kernels.lamb.plain import PlainKernel
 from pipeline.losses.cross_entropy import cross_entropy_sum
+from pipeline.model.flops import training_flops
 from pipeline.optim.shards import cut_at_parts
 from pipeline.runlog.metrics import peak_flops
 
@@ -186,7 +187,7 @@ def measure_step(
         vocab_size,
         num_tokens=sum(lengths),
         sum_squared_lengths=sum(n * n for n in lengths),
-        num_masked=len(batch.masked_labels),
+        num_masked=len(batch.targets["labels"]),
         num_samples=len(lengths),
     )
     on_device = batch.to(device)

@@ -42,7 +42,7 @@ def huggingface(
     import transformers
 
     torch.manual_seed(0)
-    theirs = transformers.BertConfig(**FAMILY.config_to_huggingface(config, vocab_size))
+    theirs = transformers.BertConfig(**FAMILY.export.config_to(config, vocab_size))
     theirs._attn_implementation = "sdpa"
     model: Any = transformers.BertForPreTraining(theirs)
     model.to(device).train()
@@ -79,18 +79,18 @@ def inputs(batch: Batch, width: int) -> dict[str, Tensor]:
     """What `BertModel` reads."""
     return {
         "input_ids": padded(batch, batch.input_ids, 0, width),
-        "token_type_ids": padded(batch, batch.token_type_ids, 0, width),
+        "token_type_ids": padded(batch, batch.segment_ids, 0, width),
         "attention_mask": padded(batch, torch.ones_like(batch.input_ids), 0, width),
     }
 
 
 def stock_loss(model: Any, batch: Batch, width: int) -> Tensor:
     """The model's own, every position computed, every sequence padded to `width`."""
-    labels = torch.full_like(batch.input_ids, -100).index_copy_(0, batch.masked_positions, batch.masked_labels)
+    labels = torch.full_like(batch.input_ids, -100).index_copy_(0, batch.targets["positions"], batch.targets["labels"])
     out = model(
         **inputs(batch, width),
         labels=padded(batch, labels, -100, width),
-        next_sentence_label=batch.pair_labels,
+        next_sentence_label=batch.targets["pair"],
     )
     loss: Tensor = out.loss
     return loss
@@ -99,10 +99,10 @@ def stock_loss(model: Any, batch: Batch, width: int) -> Tensor:
 def tuned_loss(model: Any, batch: Batch, _: int) -> Tensor:
     """The head on masked positions only; padded to the longest sequence."""
     out = model.bert(**inputs(batch, batch.max_seqlen))
-    masked = places(batch, batch.max_seqlen).index_select(0, batch.masked_positions)  # (M,)
+    masked = places(batch, batch.max_seqlen).index_select(0, batch.targets["positions"])  # (M,)
     rows = out.last_hidden_state.flatten(0, 1).index_select(0, masked)  # (M, H)
-    tokens = functional.cross_entropy(model.cls.predictions(rows).float(), batch.masked_labels)
-    pairs = functional.cross_entropy(model.cls.seq_relationship(out.pooler_output).float(), batch.pair_labels)
+    tokens = functional.cross_entropy(model.cls.predictions(rows).float(), batch.targets["labels"])
+    pairs = functional.cross_entropy(model.cls.seq_relationship(out.pooler_output).float(), batch.targets["pair"])
     return tokens + pairs
 
 

@@ -20,7 +20,8 @@ from torch import nn
 
 from benchmarks.flat import flat_shards, tensors_of
 from benchmarks.oracles import timm_lamb
-from pipeline.families.bert import BertConfig, BertForPreTraining, no_weight_decay, stacked_tensors
+from pipeline.families.bert import BertConfig, build
+from pipeline.families.encoders import decays, stacks
 from pipeline.kernels.lamb.backends import Backend
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
@@ -39,14 +40,14 @@ Side = Callable[[], Any]
 def tensor_shapes(model: str) -> dict[str, tuple[int, ...]]:
     """Parameter name -> shape."""
     with torch.device("meta"):
-        return {name: tuple(p.shape) for name, p in BertForPreTraining(MODELS[model], VOCAB_SIZE).named_parameters()}
+        return {name: tuple(p.shape) for name, p in build(MODELS[model], VOCAB_SIZE).named_parameters()}
 
 
 def ours(shards: list[Shard], backend: Backend, name: Literal["lamb", "adamw"] = "lamb") -> Side:
     """A step of ours on these shards."""
     config = OptimizerConfig(name=name, lr=1e-5, backend=backend)
     optimizer = ShardedOptimizer([{"params": [shard.param]} for shard in shards], config)
-    optimizer.bind(shards, lambda sums: sums, stacked_tensors)
+    optimizer.bind(shards, lambda sums: sums, stacks)
     return optimizer.step
 
 
@@ -121,7 +122,7 @@ def measure(model: str, device: torch.device, rounds: int, backend: Backend = "a
         yardstick: a copy, and a sweep in place, which spares a CPU from fetching what it overwrites; `times_ours`.
     """
     torch.manual_seed(0)
-    shards = flat_shards(tensor_shapes(model), no_weight_decay, device)
+    shards = flat_shards(tensor_shapes(model), decays, device)
     for shard in shards:
         shard.flat.normal_(std=0.02)
         assert shard.param.grad is not None, "flat_shards gives gradients"

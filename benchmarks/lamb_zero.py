@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from benchmarks.lamb import tensor_shapes
 from pipeline.engine.engine import EngineConfig, build, read_settings, start
-from pipeline.families.bert import no_weight_decay, stacked_tensors
+from pipeline.families.encoders import decays, stacks
 from pipeline.optim.lamb import OptimizerConfig
+from pipeline.optim.parameters import Parameters
 from pipeline.runtime import distributed
 
 
@@ -43,8 +44,7 @@ def main(model: str = "large", rounds: int = 9) -> None:
     names = {f"tensors.{number}": name for number, name in enumerate(tensors.names)}
     engine = build(
         tensors,
-        lambda name: no_weight_decay(names[name]),
-        lambda name: stacked_tensors(names[name]),
+        Parameters(lambda name: decays(names[name]), lambda name: stacks(names[name])),
         OptimizerConfig(lr=1e-5),
         read_settings(EngineConfig(deepspeed="ds_configs/zero2_fp32.json")),
         device=device,

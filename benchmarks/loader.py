@@ -17,12 +17,12 @@ from jsonargparse import auto_cli
 from tokenizers import Tokenizer
 from tokenizers.models import WordPiece
 
-from pipeline.data.batch import NUM_SPECIAL
 from pipeline.data.loader import BatchDivision, DataConfig, MicroBatches, make_loader
 from pipeline.data.masking import MaskingConfig
 from pipeline.data.order import deal, global_batch
+from pipeline.data.template import Template
 from preprocessing.files import sha256_file, write_text
-from preprocessing.schema import Manifest, Split
+from preprocessing.schema import PAIR_SPECIAL_TOKENS, Manifest, Split
 from preprocessing.shards import SampleDataset, sample_batch, write_shard
 
 VOCAB_SIZE, MAX_SEQ_LENGTH, NUM_SAMPLES = 30_522, 128, 200_000
@@ -44,7 +44,7 @@ def main(samples: Path | None = None, micro_batch_size: int = 64, rounds: int = 
         dataset = SampleDataset.open(Path(directory), "train")
         division = BatchDivision(64 * micro_batch_size, micro_batch_size, rank=0, world_size=1)
         for whole_word, num_workers in ((False, 0), (True, 0), (True, 1)):
-            batches = MicroBatches(dataset, division, MaskingConfig(whole_word=whole_word), seed=0)
+            batches = MicroBatches(dataset, division, MaskingConfig(whole_word=whole_word), Template(), seed=0)
             config = DataConfig(Path(directory), num_workers)
             build = median(_tokens_per_second(batches, number, config) for number in range(rounds))
             place = "received from one worker process" if num_workers else "built in this process"
@@ -60,7 +60,7 @@ def main(samples: Path | None = None, micro_batch_size: int = 64, rounds: int = 
 def write_synthetic(directory: Path) -> None:
     """Writes a samples directory of random sentence pairs and its tokenizer."""
     random = np.random.default_rng(0)
-    full = MAX_SEQ_LENGTH - NUM_SPECIAL
+    full = MAX_SEQ_LENGTH - PAIR_SPECIAL_TOKENS
     lengths = np.where(random.random(NUM_SAMPLES) < 0.9, full, random.integers(2, full + 1, NUM_SAMPLES))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     tokens = random.integers(5, VOCAB_SIZE, offsets[-1])

@@ -23,6 +23,7 @@ from tqdm import trange
 
 from benchmarks.measuring import train_losses
 from pipeline.config import Recipe, parse
+from pipeline.conversion.names import to_huggingface
 from pipeline.data.batch import Batch
 from pipeline.data.loader import BatchDivision, MicroBatches
 from pipeline.families import get_family
@@ -65,7 +66,8 @@ def huggingface(recipe: Recipe) -> list[float]:
     """Losses per step of the plain loop: padded batches, full logits, unsharded LAMB."""
     samples = SampleDataset.open(recipe.data.samples, "train")
     size = recipe.batch.global_batch_size
-    batches = MicroBatches(samples, BatchDivision(size, size, 0, 1), recipe.masking, recipe.seed)
+    template = get_family(recipe.family).template
+    batches = MicroBatches(samples, BatchDivision(size, size, 0, 1), recipe.masking, template, recipe.seed)
     model = reference_model(recipe, samples.manifest.vocab_size)
     state: dict[str, tuple[Tensor, Tensor]] = {}
     losses = []
@@ -83,9 +85,9 @@ def reference_model(recipe: Recipe, vocab_size: int) -> torch.nn.Module:
     """`transformers.BertForPreTraining` with the weights that the pipeline begins with."""
     family = get_family(recipe.family)
     torch.manual_seed(recipe.seed)
-    weights = family.to_huggingface(family.build(recipe.model, vocab_size).state_dict())
+    weights = to_huggingface(family, family.build(recipe.model, vocab_size).state_dict())
     model = transformers.BertForPreTraining(
-        transformers.BertConfig(**family.config_to_huggingface(recipe.model, vocab_size))
+        transformers.BertConfig(**family.export.config_to(recipe.model, vocab_size))
     )
     model.load_state_dict(weights)
     return model.train()
@@ -99,13 +101,13 @@ def reference_loss(model: torch.nn.Module, batch: Batch) -> Tensor:
         return torch.nn.utils.rnn.pad_sequence(values.split(lengths), batch_first=True, padding_value=fill)
 
     labels = torch.full_like(batch.input_ids, -100)
-    labels[batch.masked_positions] = batch.masked_labels
+    labels[batch.targets["positions"]] = batch.targets["labels"]
     output = model(
         input_ids=padded(batch.input_ids, 0),
-        token_type_ids=padded(batch.token_type_ids, 0),
+        token_type_ids=padded(batch.segment_ids, 0),
         attention_mask=padded(torch.ones_like(batch.input_ids), 0),
         labels=padded(labels, -100),
-        next_sentence_label=batch.pair_labels,
+        next_sentence_label=batch.targets["pair"],
     )
     return output.loss
 

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from benchmarks.flat import flat_shards, tensors_of
 from pipeline.data.batch import Batch
-from pipeline.families.bert import BertConfig, BertForPreTraining, no_weight_decay, stacked_tensors
+from pipeline.families.bert import BertConfig, build
+from pipeline.families.encoders import decays, stacks
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
 
@@ -19,9 +20,9 @@ class PlainEngine:
 
     def __init__(self, config: BertConfig, vocab_size: int, device: torch.device, dtype: torch.dtype) -> None:
         torch.manual_seed(0)
-        self.model = BertForPreTraining(config, vocab_size).to(device)
+        self.model = build(config, vocab_size).to(device)
         named = dict(self.model.named_parameters())
-        shards = flat_shards({name: p.shape for name, p in named.items()}, no_weight_decay, device)
+        shards = flat_shards({name: p.shape for name, p in named.items()}, decays, device)
         self.masters = [shard.param for shard in shards]
         self.gradients: list[Tensor] = []  # (n,) of each group, in `dtype`
         for shard in shards:
@@ -38,7 +39,7 @@ class PlainEngine:
                 named[name].data, named[name].grad = views[name], None
                 named[name].grad = gradients[name]
         self.optimizer = ShardedOptimizer([{"params": [shard.param]} for shard in shards], OptimizerConfig(lr=1e-3))
-        self.optimizer.bind(shards, lambda sums: sums, stacked_tensors)
+        self.optimizer.bind(shards, lambda sums: sums, stacks)
 
     def step(self, batch: Batch) -> Tensor:
         """One update; the loss, left on the device."""

@@ -75,8 +75,7 @@ def this(job: dict[str, Any]) -> Step:
     torch.manual_seed(0)
     engine = build(
         FAMILY.build(MODELS[job["model"]], VOCAB_SIZE),
-        FAMILY.no_weight_decay,
-        FAMILY.stacked_tensors,
+        FAMILY.parameters,
         OptimizerConfig(lr=1e-4),
         read_settings(engine_config),
         device=device,

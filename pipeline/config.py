@@ -5,19 +5,24 @@ name them. What a run used is saved beside it as `recipe.toml`.
 """
 
 import json
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+import tomllib
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, make_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
 
 from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, set_parsing_settings
 
 from pipeline.checkpoints.config import CheckpointConfig
-from pipeline.data.config import DataConfig, MaskingConfig
+from pipeline.data.config import Corruption, DataConfig, MaskingConfig
 from pipeline.engine.config import EngineConfig
-from pipeline.families.bert_config import BertConfig
+from pipeline.families import get_family
+from pipeline.model.config import EncoderConfig
 from pipeline.optim.config import OptimizerConfig
 from pipeline.optim.schedule import ScheduleConfig
 from pipeline.runlog.config import LoggingConfig
-from pipeline.runtime.options import check_arguments, kinds_of
+from pipeline.runtime.options import check_arguments, kinds_of, pairs
 from pipeline.training.config import EvaluationConfig
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -40,16 +45,17 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that defines a pre-training run."""
+    """Everything that defines a pre-training run. The types of `model` and `masking` are the family's."""
 
     run_dir: str
     """Directory of the run: recipe, metrics, checkpoints. A run that is there already is continued."""
     data: DataConfig
     """Where the samples are."""
-    model: BertConfig
+    model: EncoderConfig
     """Shape of the model."""
-    family: Literal["bert"] = "bert"
-    """Which model is trained, and with which objective."""
+    family: str = "bert"
+    """Which model is trained, and with which objective: a file of pipeline/families. It decides what the sections model
+    and masking hold."""
     seed: int = 12345
     """Seed of weights, sample order, masks and dropout."""
     init_from: str = ""
@@ -59,8 +65,8 @@ class Recipe:
     restart_from_scratch: bool = False
     """Train from the start although the run has lost its checkpoints, or all are damaged; without this such a run is
     refused. Where a checkpoint is sound, the run is continued from it in any case."""
-    masking: MaskingConfig = field(default_factory=MaskingConfig)
-    """Masked language model."""
+    masking: Corruption = field(default_factory=MaskingConfig)
+    """Which tokens are masked."""
     batch: BatchConfig = field(default_factory=BatchConfig)
     """Batch sizes."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -87,7 +93,43 @@ def plain(recipe: Recipe) -> dict[str, Any]:
     return values
 
 
-def parser() -> ArgumentParser:
+@cache
+def recipe_class(family: str) -> type[Recipe]:
+    """The recipe of a family, with its sections `[model]` and `[masking]`.
+
+    Raises:
+        ValueError: there is no such family.
+    """
+    chosen = get_family(family)
+    masking = ("masking", chosen.corruption, field(default_factory=chosen.corruption))
+    return make_dataclass("Recipe", [("model", chosen.config), masking], bases=(Recipe,), frozen=True)
+
+
+def family_of(arguments: list[str]) -> str:
+    """The family that a command line, or else its recipe, names.
+
+    Raises:
+        ArgumentError: the command line names one that there is not.
+        ValueError: the recipe does; names the file.
+    """
+    given: dict[str, str] = {}
+    with suppress(ArgumentError):  # as below
+        for name, value in pairs(arguments):
+            given |= {name: value} if value is not None else {}
+    path = Path(given.get("recipe", ""))
+    family, place = given.get("family"), ""
+    if family is None and path.is_file():
+        with suppress(ValueError, OSError):  # `check_arguments` reports what is wrong with it
+            family, place = tomllib.loads(path.read_text(encoding="utf-8")).get("family"), f"{path}: "
+    family = family if isinstance(family, str) else "bert"
+    try:
+        get_family(family)
+    except ValueError as error:
+        raise ValueError(f"{place}{error}") if place else ArgumentError(None, str(error)) from None
+    return family
+
+
+def parser(recipe: type[Recipe]) -> ArgumentParser:
     """The command line of `pipeline.pretrain`: `--recipe FILE` and one option per field."""
     made = ArgumentParser(
         prog="pretrain",
@@ -96,7 +138,7 @@ def parser() -> ArgumentParser:
         description="Pre-train a model from a recipe. Options override the recipe's fields.",
     )
     made.add_argument("--recipe", action=ActionConfigFile, help="TOML file with the fields below as sections and keys.")
-    made.add_class_arguments(Recipe)
+    made.add_class_arguments(recipe)
     return made
 
 
@@ -108,12 +150,13 @@ def parse(arguments: list[str]) -> Recipe:
         ValueError: no such recipe; or it has an unknown or doubled key, a value of the wrong type or out of its range,
             or values that do not fit together.
     """
-    given = check_arguments(arguments, kinds_of(Recipe))
-    made = parser()
+    recipe = recipe_class(family_of(arguments))
+    given = check_arguments(arguments, kinds_of(recipe))
+    made = parser(recipe)
     try:
         values = made.instantiate(made.parse_args(arguments))
         values.pop("recipe", None)
-        return Recipe(**vars(values))
+        return recipe(**vars(values))
     except ArgumentError as error:
         text = " ".join(str(error).split())
         _, is_missing, names = text.partition("the following arguments are required: ")
@@ -128,5 +171,5 @@ def parse(arguments: list[str]) -> Recipe:
 
 def to_toml(recipe: Recipe) -> str:
     """The whole recipe as TOML text that `parse` reads back."""
-    made = parser()
+    made = parser(type(recipe))
     return str(made.dump(made.parse_object(asdict(recipe)), skip_unset=False))

@@ -25,6 +25,13 @@ ACTUAL_NEXT, RANDOM_NEXT = 0, 1
 IN_ORDER, SWAPPED = 0, 1
 """Values of the `label` column for sentence-order prediction, those of google-research/albert."""
 
+PAIR_SPECIAL_TOKENS = 3
+"""[CLS] A [SEP] B [SEP]: what `max_seq_length` leaves room for in samples of two segments."""
+SINGLE_SPECIAL_TOKENS = 2
+"""[CLS] A [SEP]: the same in samples of one segment."""
+LABELLED = ("nsp", "sop")
+"""Values of `segments` whose samples are pairs with a label; all others have label 0, and may be single segments."""
+
 _REBUILD = "the file is damaged or not ours: build the samples again"
 
 Record = TypeVar("Record")

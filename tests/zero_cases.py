@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from pipeline.optim.parameters import Parameters
+
 STEPS, GLOBAL_BATCH, WORDS, LENGTH, LR, CLIP = 10, 12, 37, 7, 2e-2, 1.0
 
 
@@ -48,6 +50,9 @@ def no_weight_decay(name):
 
 def stacked(name):
     return 29 if name == "hidden.weight" else 1  # (29, 11) taken for 29 tensors of 11, to have some cut by partitions
+
+
+PARAMETERS = Parameters(lambda name: not no_weight_decay(name), stacked)
 
 
 def samples(step):
@@ -137,8 +142,7 @@ def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=F
     with json_file(settings) as path:
         return build(
             toy(checkpointing),
-            no_weight_decay,
-            stacked,
+            PARAMETERS,
             OptimizerConfig(lr=LR, max_grad_norm=clip),
             read_settings(EngineConfig(deepspeed=path)),
             device=device,

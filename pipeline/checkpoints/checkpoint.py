@@ -104,8 +104,7 @@ def fragments(shards: list[Shard]) -> Iterator[tuple[str, Tensor]]:
     for number, shard in enumerate(shards):
         if shard.replicated and number % distributed.world_size() != distributed.rank():
             continue
-        state = shard.init_state()
-        for part, values in zip(PARTS, (shard.flat, state["exp_avg"], state["exp_avg_sq"]), strict=True):
+        for part, values in {"weight": shard.flat, **shard.moments}.items():
             for tensor, start, stop, offset in shard.fragments:
                 yield f"{part}|{shard.names[tensor]}|{offset}", values[start:stop]
 
@@ -256,13 +255,12 @@ def load(directory: Path, shards: list[Shard], moments: bool = True) -> dict[str
     check_shapes(directory, ours, reader.shapes)
     wanted = PARTS if moments and reader.has("exp_avg") else PARTS[:1]
     for shard in shards:
-        ours_state = shard.init_state()
-        for part in wanted:
-            target = shard.flat if part == "weight" else ours_state[part]
+        targets = {"weight": shard.flat, **shard.moments}
+        for part, target in targets.items() if len(wanted) > 1 else [("weight", shard.flat)]:
             for tensor, start, stop, offset in shard.fragments:
                 target[start:stop].copy_(reader.read(part, shard.names[tensor], offset, offset + stop - start))
-        if len(wanted) > 1:
-            ours_state["step"] = state["optimizer_step"]
+        if len(wanted) > 1 and not shard.frozen:
+            shard.state["step"] = state["optimizer_step"]
     return state
 
 

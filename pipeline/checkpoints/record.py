@@ -119,6 +119,10 @@ OPTIONAL: Mapping[str, Rule] = {
 }
 
 
+_SUMS_BEFORE_TERMS = {"pair_loss": "nsp_loss", "pair_correct": "nsp_correct"}
+"""Sums since the last log line in checkpoints that were written before terms had names -> their names today."""
+
+
 def read_manifest(directory: Path) -> dict[str, dict[str, Any]]:
     """Size and checksum of each file, by its name in the directory.
 
@@ -164,6 +168,8 @@ def read_state(directory: Path) -> dict[str, Any]:
         _check(path, state, key, rule)
     for key in OPTIONAL.keys() & state.keys():
         _check(path, state, key, OPTIONAL[key])
+    if "interval" in state:
+        state["interval"] = {_SUMS_BEFORE_TERMS.get(name, name): value for name, value in state["interval"].items()}
     named = step_in(directory.name)
     if named is not None and named != state["step"]:
         raise DamagedError(path, f"step = {state['step']}, but the directory is named {directory.name}: damaged")

@@ -26,7 +26,7 @@ def export_checkpoint(source: Path, out: Path) -> Path:
     family = get_family(state["family"])
     weights = dict(checkpoint.Reader(directory).tensors())
     out.parent.mkdir(parents=True, exist_ok=True)
-    config = checkpoint.model_config(directory, family.config_class, state)
+    config = checkpoint.model_config(directory, family.config, state)
     huggingface.export(family, weights, config, directory / "tokenizer", out, model_card(out.name, state))
     return directory
 

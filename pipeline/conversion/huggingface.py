@@ -19,6 +19,7 @@ import transformers
 from torch import Tensor
 
 from pipeline.checkpoints import model_files
+from pipeline.conversion.names import count_layers, from_huggingface, to_huggingface
 from pipeline.families.base import Family
 from pipeline.model.encoder import EncoderConfig
 from preprocessing.files import flush
@@ -37,7 +38,7 @@ class Pretrained(NamedTuple):
 
 
 def export(
-    family: Family,
+    family: Family[Any],
     state_dict: Mapping[str, Tensor],
     config: EncoderConfig,
     tokenizer_dir: Path,
@@ -72,8 +73,8 @@ def export(
             f"{tokenizer_dir} has {len(tokenizer)} tokens but the model's vocabulary has {vocab_size}: "
             "export the model with the tokenizer that its data was made with"
         )
-    fields = family.config_to_huggingface(config, vocab_size) | {"pad_token_id": tokenizer.pad_token_id}
-    model = _assemble(family, fields, family.to_huggingface(state_dict))
+    fields = family.export.config_to(config, vocab_size) | {"pad_token_id": tokenizer.pad_token_id}
+    model = _assemble(family, fields, to_huggingface(family, state_dict))
     with _atomic_directory(out_dir) as temporary:
         model.save_pretrained(temporary)
         copy_tokenizer(tokenizer_dir, temporary, config.max_position_embeddings)
@@ -97,7 +98,7 @@ def copy_tokenizer(source: Path, target: Path, max_length: int | None = None) ->
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def load(family: Family, directory: Path, allow_pickle: bool = False) -> Pretrained:
+def load(family: Family[Any], directory: Path, allow_pickle: bool = False) -> Pretrained:
     """Reads a model that `transformers` wrote, to go on training it here.
 
     Args:
@@ -113,10 +114,10 @@ def load(family: Family, directory: Path, allow_pickle: bool = False) -> Pretrai
             is missing, superfluous, of another shape than the configuration says, or not finite.
     """
     fields = model_files.read_config(directory)
-    default = getattr(transformers, family.huggingface_class).config_class().to_dict()
+    default = getattr(transformers, family.export.model_class).config_class().to_dict()
     files = model_files.weight_files(directory, allow_pickle)
     try:
-        config = family.config_from_huggingface(default | fields)
+        config = family.export.config_from(default | fields)
         outlines = _outlines(family, files)
         vocab_size = _vocab_size(family, outlines)
         if fields.get("vocab_size", vocab_size) != vocab_size:
@@ -124,24 +125,26 @@ def load(family: Family, directory: Path, allow_pickle: bool = False) -> Pretrai
                 f"config.json: vocab_size = {fields['vocab_size']!r}, but the weights hold {vocab_size} tokens"
             )
         _require_shapes(family, config, vocab_size, outlines)
-        state_dict = family.from_huggingface(model_files.values(files))
+        state_dict = from_huggingface(family, model_files.values(files))
     except ValueError as error:
         raise ValueError(f"{directory}: {error}") from None
     return Pretrained(state_dict, config, vocab_size)
 
 
-def _outlines(family: Family, files: list[Path]) -> dict[str, Tensor]:
+def _outlines(family: Family[Any], files: list[Path]) -> dict[str, Tensor]:
     """The parameters under our names, without memory."""
     outlines = model_files.outlines(files)
     try:
-        return family.from_huggingface(outlines)
+        return from_huggingface(family, outlines)
     except ValueError as error:
-        raise ValueError(f"{error}; training goes on from a {family.huggingface_class}, saved with its heads") from None
+        raise ValueError(
+            f"{error}; training goes on from a {family.export.model_class}, saved with its heads"
+        ) from None
 
 
-def _require_shapes(family: Family, config: EncoderConfig, vocab_size: int, found: Mapping[str, Tensor]) -> None:
+def _require_shapes(family: Family[Any], config: EncoderConfig, vocab_size: int, found: Mapping[str, Tensor]) -> None:
     """Raises ValueError unless the parameters are those of the configuration; no memory is taken for either."""
-    layers = family.count_layers(found)
+    layers = count_layers(family, found)
     if layers != config.num_hidden_layers:
         raise ValueError(
             f"config.json: num_hidden_layers = {config.num_hidden_layers}, but the weights hold {layers} layers"
@@ -191,7 +194,7 @@ def fill_masks(directory: Path, text: str, top: int = 5) -> list[list[tuple[str,
     ]
 
 
-def _vocab_size(family: Family, state_dict: Mapping[str, Tensor]) -> int:
+def _vocab_size(family: Family[Any], state_dict: Mapping[str, Tensor]) -> int:
     if family.word_embeddings not in state_dict:
         raise ValueError(f"the state dict lacks {family.word_embeddings}: it is no {family.name} model")
     return len(state_dict[family.word_embeddings])
@@ -244,10 +247,10 @@ def _longest_sequence(model: transformers.PreTrainedModel) -> int:
 
 
 def _assemble(
-    family: Family, fields: Mapping[str, Any], parameters: Mapping[str, Tensor]
+    family: Family[Any], fields: Mapping[str, Any], parameters: Mapping[str, Tensor]
 ) -> transformers.PreTrainedModel:
     """The family's `transformers` model around these parameters: none is copied, none is drawn at random."""
-    model_class = getattr(transformers, family.huggingface_class)
+    model_class = getattr(transformers, family.export.model_class)
     with torch.device("meta"):
         model = model_class(model_class.config_class(**fields))
     try:

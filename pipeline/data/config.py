@@ -1,7 +1,16 @@
-"""The recipe's sections `[data]` and `[masking]`."""
+"""The recipe's sections `[data]` and `[masking]`, and what `[masking]` is for every family.
+
+numpy is imported where it computes: a recipe is read, and help shown, without it.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from pipeline.data.masking import Corrupted, Draw, Int64Array
+    from pipeline.data.packing import Packed
+    from pipeline.data.special_tokens import SpecialTokens
 
 
 @dataclass(frozen=True)
@@ -15,8 +24,8 @@ class DataConfig:
     prefetch: int = 4
     """Micro-batches that each worker keeps ready."""
     token_multiple: int = 1
-    """Tokens of a micro-batch are rounded up to a multiple of this by a tail that nothing is learnt from: where kernels
-    are compiled for a shape, they then meet few shapes. 1: no tail."""
+    """The tokens of a micro-batch are padded to a multiple of this, which contributes no loss: where kernels are
+    compiled for a shape, they then meet few shapes. 1: no padding."""
 
     def __post_init__(self) -> None:
         if self.num_workers < 0:
@@ -24,7 +33,22 @@ class DataConfig:
         if self.prefetch < 1:
             raise ValueError(f"data.prefetch = {self.prefetch}: must be at least 1")
         if self.token_multiple < 1:
-            raise ValueError(f"data.token_multiple = {self.token_multiple}: must be at least 1, which adds no tail")
+            raise ValueError(f"data.token_multiple = {self.token_multiple}: must be at least 1, which adds no padding")
+
+
+class Corruption(Protocol):
+    """A family's `[masking]` section: how its samples are changed, and what the model must restore.
+
+    What it draws is a function of (seed, epoch, sample, position), as `Draw` gives it, and of nothing else.
+    """
+
+    def counts(self, lengths: "Int64Array", draw: "Draw") -> "Int64Array":
+        """(B,) tokens to restore in each sample, from its length (B,) and the draws alone: no token is read (law 3)."""
+        ...
+
+    def apply(self, packed: "Packed", counts: "Int64Array", draw: "Draw", special: "SpecialTokens") -> "Corrupted":
+        """The changed samples, with exactly `counts` (B,) tokens of each to restore."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -49,3 +73,15 @@ class MaskingConfig:
             raise ValueError(
                 f"masking.duplicates = {self.duplicates}: must be 0 (dynamic masking) or a number of masks"
             )
+
+    def counts(self, lengths: "Int64Array", draw: "Draw") -> "Int64Array":
+        """As `pipeline.data.masking.num_predictions`; nothing is drawn."""
+        from pipeline.data import masking
+
+        return masking.num_predictions(lengths, self)
+
+    def apply(self, packed: "Packed", counts: "Int64Array", draw: "Draw", special: "SpecialTokens") -> "Corrupted":
+        """As `pipeline.data.masking.mask_tokens`."""
+        from pipeline.data import masking
+
+        return masking.mask_tokens(packed, counts, draw, self, special)

@@ -10,20 +10,27 @@ every world size.
 import ctypes
 import signal
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from pipeline.data.batch import NUM_SPECIAL, Batch, make_batch
-from pipeline.data.config import DataConfig
-from pipeline.data.masking import Draw, Int64Array, MaskingConfig, num_predictions
+from pipeline.data import packing
+from pipeline.data.batch import Batch, count, has_empty_segment, make_batch
+from pipeline.data.config import Corruption, DataConfig, MaskingConfig
+from pipeline.data.masking import Draw, Int64Array
 from pipeline.data.order import deal, global_batch, permute
 from pipeline.data.special_tokens import SpecialTokens
+from pipeline.data.template import Template
 from pipeline.runtime.signals import STOP
 from preprocessing.shards import SampleDataset
+
+EVALUATION = MaskingConfig(probability=0.15, max_predictions=2**16)
+"""Masks of held-out samples: those of BERT without an upper bound."""
+EVALUATION_SEED = 0x5EED
+"""Chooses held-out samples and their masks in every run."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +87,7 @@ class _Step:
     epochs: Int64Array  # (B,)
     indices: Int64Array  # (B,)
     groups: Int64Array  # (G, B // G) positions in the batch
-    num_masked: int
+    totals: Mapping[str, int]
 
 
 class MicroBatches(Dataset[Batch]):
@@ -90,7 +97,8 @@ class MicroBatches(Dataset[Batch]):
         self,
         samples: SampleDataset,
         division: BatchDivision,
-        masking: MaskingConfig,
+        corruption: Corruption,
+        template: Template,
         seed: int,
         first_sample: int = 0,
         token_multiple: int = 1,
@@ -100,7 +108,8 @@ class MicroBatches(Dataset[Batch]):
         Args:
             samples: the training split.
             division: sizes of the batches, and this rank.
-            masking: the masking rule.
+            corruption: which tokens the model must restore.
+            template: the special tokens around segments.
             seed: the run's seed, which orders and masks the samples.
             first_sample: samples trained on before item 0, the sum of the global batches so far.
             token_multiple: as in DataConfig.
@@ -109,7 +118,8 @@ class MicroBatches(Dataset[Batch]):
             ValueError: the dataset is empty, or one of its samples lacks a segment.
         """
         check_samples(samples)
-        self.samples, self.division, self.masking = samples, division, masking
+        self.samples, self.division = samples, division
+        self.corruption, self.template = corruption, template
         self.seed, self.first_sample, self.token_multiple = seed, first_sample, token_multiple
         self.special = SpecialTokens.load(samples.tokenizer_dir)
         self._latest: _Step | None = None
@@ -122,10 +132,10 @@ class MicroBatches(Dataset[Batch]):
         return make_batch(
             self.samples,
             Draw(self.seed, step.epochs[rows], step.indices[rows]),
-            self.masking,
+            self.corruption,
+            self.template,
             self.special,
-            num_masked_global=step.num_masked,
-            num_samples_global=self.division.global_batch_size,
+            totals=step.totals,
             group=group,
             token_multiple=self.token_multiple,
         )
@@ -136,10 +146,20 @@ class MicroBatches(Dataset[Batch]):
             batch_size = self.division.global_batch_size
             consumed = self.first_sample + number * batch_size
             epochs, indices = global_batch(consumed, batch_size, len(self.samples), self.seed)
-            lengths = self.samples.lengths[indices] + NUM_SPECIAL
-            num_masked = int(num_predictions(lengths, self.masking).sum())
-            self._latest = _Step(number, epochs, indices, deal(lengths, self.division.num_groups), num_masked)
+            lengths = sample_lengths(self.samples, self.template, indices)
+            totals = count(lengths, self.corruption.counts(lengths, Draw(self.seed, epochs, indices)))
+            self._latest = _Step(number, epochs, indices, deal(lengths, self.division.num_groups), totals)
         return self._latest
+
+
+def sample_lengths(samples: SampleDataset, template: Template, indices: Int64Array) -> Int64Array:
+    """(B,) tokens of samples, special tokens counted.
+
+    Raises:
+        ValueError: a shard was cut short after it was verified.
+    """
+    samples.check_whole(indices)
+    return packing.lengths(template, samples.lengths[indices], samples.boundaries[indices])
 
 
 def check_samples(samples: SampleDataset) -> None:
@@ -151,11 +171,11 @@ def check_samples(samples: SampleDataset) -> None:
     place = f"{samples.directory}: split {samples.split!r}"
     if not len(samples):
         raise ValueError(f"{place} has no samples; build it from more text")
-    lacking = np.flatnonzero((samples.boundaries == 0) | (samples.boundaries >= samples.lengths))
+    lacking = np.flatnonzero(has_empty_segment(samples, samples.lengths, samples.boundaries))
     if lacking.size:
         raise ValueError(
             f"{place}: sample {lacking[0]} has {samples.lengths[lacking[0]]} tokens and boundary "
-            f"{samples.boundaries[lacking[0]]}, but both segments need a token; build the samples again"
+            f"{samples.boundaries[lacking[0]]}, but each segment needs a token; build the samples again"
         )
 
 
@@ -232,14 +252,15 @@ def _begin_worker(_number: int) -> None:
 
 def evaluation_batches(
     samples: SampleDataset,
-    masking: MaskingConfig,
-    seed: int,
+    template: Template,
     micro_batch_size: int,
     rank: int,
     world_size: int,
     max_samples: int,
 ) -> Iterator[Batch]:
     """This rank's batches of a held-out split: the same samples with the same masks each time, whatever the world size.
+
+    Masks are those of `EVALUATION` in every run, whatever its seed and its `[masking]`, so that losses can be compared.
 
     The batches are those of epoch 0; every rank gets the same number, because under ZeRO-3 all ranks must run equally
     many forward passes. A rank that would have one less repeats the first batch with weight 0. Losses summed over all
@@ -248,8 +269,7 @@ def evaluation_batches(
 
     Args:
         samples: the held-out split.
-        masking: the masking rule.
-        seed: the run's seed.
+        template: the special tokens around segments.
         micro_batch_size: samples of a batch; the last batch may have fewer.
         rank: number of this rank.
         world_size: number of ranks.
@@ -260,8 +280,9 @@ def evaluation_batches(
     """
     check_samples(samples)
     special = SpecialTokens.load(samples.tokenizer_dir)
-    indices = permute(np.arange(min(max_samples, len(samples))), 0, len(samples), seed)  # (N,)
-    num_masked = int(num_predictions(samples.lengths[indices] + NUM_SPECIAL, masking).sum())
+    indices = permute(np.arange(min(max_samples, len(samples))), 0, len(samples), EVALUATION_SEED)  # (N,)
+    lengths, draw = sample_lengths(samples, template, indices), Draw(EVALUATION_SEED, np.zeros_like(indices), indices)
+    totals = count(lengths, EVALUATION.counts(lengths, draw))
     num_batches = -(-len(indices) // micro_batch_size)
     for first in range(0, num_batches, world_size):
         counted = first + rank < num_batches
@@ -269,11 +290,11 @@ def evaluation_batches(
         rows = indices[number * micro_batch_size : (number + 1) * micro_batch_size]
         yield make_batch(
             samples,
-            Draw(seed, np.zeros_like(rows), rows),
-            masking,
+            Draw(EVALUATION_SEED, np.zeros_like(rows), rows),
+            EVALUATION,
+            template,
             special,
-            num_masked_global=num_masked,
-            num_samples_global=len(indices),
+            totals=totals,
             group=number,
             weight=int(counted),
         )

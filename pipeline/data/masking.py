@@ -13,6 +13,7 @@ exact, because the loss of a global batch is divided by a number that every rank
 Shapes: B samples, T tokens of all of them with special tokens, L tokens of the longest, M masked tokens.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -20,10 +21,9 @@ import numpy.typing as npt
 
 from pipeline.data.config import MaskingConfig
 from pipeline.data.hashing import Purpose, UInt64Array, below, fold, purpose_key
+from pipeline.data.packing import BoolArray, Int64Array, Packed
 from pipeline.data.special_tokens import SpecialTokens
 
-Int64Array = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 POSITION_BITS = np.uint64(0xFFFF)  # a sample has fewer than 2^16 tokens: `boundary` on disk is uint16
 
 
@@ -37,21 +37,19 @@ class Draw(NamedTuple):
     indices: Int64Array
     """(B,) row of each sample in the dataset."""
 
-    def keys(self, purpose: Purpose, config: MaskingConfig) -> UInt64Array:
-        """(B,) one key per sample, for draws of one purpose."""
-        epochs = self.epochs % config.duplicates if config.duplicates else self.epochs
+    def keys(self, purpose: Purpose, duplicates: int = 0) -> UInt64Array:
+        """(B,) one key per sample, for draws of one purpose; those of epoch e and e + `duplicates` are the same."""
+        epochs = self.epochs % duplicates if duplicates else self.epochs
         return fold(fold(purpose_key(self.seed, purpose), epochs), self.indices)
 
 
-class Masked(NamedTuple):
-    """A masked batch."""
+class Corrupted(NamedTuple):
+    """Changed samples, and what the model must restore."""
 
     input_ids: Int64Array
     """(T,) tokens with the masks applied."""
-    positions: Int64Array
-    """(M,) ascending indices into T of the masked tokens."""
-    labels: Int64Array
-    """(M,) the tokens that stood there."""
+    targets: Mapping[str, Int64Array]
+    """"positions" (M,): ascending indices into T of the masked tokens; "labels" (M,): the tokens that stood there."""
 
 
 def num_predictions(lengths: npt.NDArray[np.integer], config: MaskingConfig) -> Int64Array:
@@ -68,38 +66,96 @@ def num_predictions(lengths: npt.NDArray[np.integer], config: MaskingConfig) -> 
 
 
 def mask_tokens(
-    input_ids: Int64Array,
-    is_text: BoolArray,
-    cu_seqlens: npt.NDArray[np.integer],
-    draw: Draw,
-    config: MaskingConfig,
-    special: SpecialTokens,
-) -> Masked:
-    """Masks a packed batch: exactly `num_predictions` text tokens of each sample.
+    packed: Packed, counts: Int64Array, draw: Draw, config: MaskingConfig, special: SpecialTokens
+) -> Corrupted:
+    """Masks exactly `counts` text tokens of each sample.
 
     Args:
-        input_ids: (T,) tokens of all samples, one after another.
-        is_text: (T,) False at special tokens, which are never masked.
-        cu_seqlens: (B + 1,) where each sample starts; the last entry is T.
+        packed: the samples.
+        counts: (B,) from `num_predictions`.
         draw: seed, epochs and indices of the samples.
         config: the masking rule.
-        special: the id of [MASK], the vocabulary's size and its word continuations.
+        special: the id of the mask token, the vocabulary's size and its word continuations.
+    """
+    keys = draw.keys(Purpose.MASKED_POSITION, config.duplicates)
+    if config.whole_word:
+        sizes = _word_sizes(packed.input_ids, packed.is_text, special.is_continuation)
+        positions = choose_words(sizes, packed.cu_seqlens, counts, keys)
+    else:
+        positions = choose_tokens(packed.is_text, packed.cu_seqlens, counts, keys)
+    return replace_tokens(packed, positions, counts, draw, config.duplicates, special, np.arange(special.vocab_size))
+
+
+def choose_tokens(
+    candidates: BoolArray, cu_seqlens: npt.NDArray[np.integer], counts: Int64Array, keys: UInt64Array
+) -> Int64Array:
+    """Draws tokens of each sample without replacement.
+
+    Args:
+        candidates: (T,) which tokens may be drawn.
+        cu_seqlens: (B + 1,) where each sample starts; the last entry is T.
+        counts: (B,) tokens to draw from each sample.
+        keys: (B,) key of each sample's draws.
+
+    Returns:
+        (M,) ascending indices into T.
     """
     starts, lengths = cu_seqlens[:-1], np.diff(cu_seqlens)
-    counts = num_predictions(lengths, config)
-    num_text = np.add.reduceat(is_text, starts, dtype=np.int64)  # (B,)
-    assert (counts <= num_text).all(), "a sample has fewer text tokens than must be masked"
+    assert (counts <= np.add.reduceat(candidates, starts, dtype=np.int64)).all(), "a sample has too few candidates"
+    order, _ = _shuffle_units(candidates.astype(np.int64), lengths, keys)
+    rows, ranks = np.nonzero(np.arange(counts.max(initial=0)) < counts[:, None])
+    return np.sort(starts[rows] + order[rows, ranks])
 
-    sizes = _word_sizes(input_ids, is_text, special.is_continuation) if config.whole_word else is_text.astype(np.int64)
-    order, sizes = _shuffle_units(sizes, lengths, draw.keys(Purpose.MASKED_POSITION, config))
-    taken = _take_words(sizes, counts) if config.whole_word else _take_tokens(counts)
+
+def choose_words(
+    sizes: Int64Array, cu_seqlens: npt.NDArray[np.integer], counts: Int64Array, keys: UInt64Array
+) -> Int64Array:
+    """Draws words of each sample without replacement until they have `counts` (B,) tokens; see the top of the file.
+
+    Args:
+        sizes: (T,) tokens of the word that starts at each position, 0 where none does.
+        cu_seqlens, counts, keys: as in `choose_tokens`.
+
+    Returns:
+        (M,) ascending indices into T.
+    """
+    starts, lengths = cu_seqlens[:-1], np.diff(cu_seqlens)
+    assert (counts <= np.add.reduceat(sizes, starts)).all(), "a sample has fewer text tokens than must be masked"
+    order, sizes = _shuffle_units(sizes, lengths, keys)
+    taken = _take_words(sizes, counts)
     rows, ranks = np.nonzero(taken)
-    positions = np.sort(ranges(starts[rows] + order[rows, ranks], taken[rows, ranks]))  # (M,)
+    return np.sort(ranges(starts[rows] + order[rows, ranks], taken[rows, ranks]))
 
-    rows = np.repeat(np.arange(len(starts)), counts)  # (M,) sample of each masked position
-    replaced = input_ids.copy()
-    replaced[positions] = _replacements(input_ids[positions], rows, positions - starts[rows], draw, config, special)
-    return Masked(replaced, positions, input_ids[positions])
+
+def replace_tokens(
+    packed: Packed,
+    positions: Int64Array,
+    counts: Int64Array,
+    draw: Draw,
+    duplicates: int,
+    special: SpecialTokens,
+    random_tokens: Int64Array,
+) -> Corrupted:
+    """Replaces tokens as BERT does: 80 % by the mask token, 10 % by a random token, 10 % by themselves.
+
+    Args:
+        packed: the samples.
+        positions: (M,) ascending indices into T.
+        counts: (B,) how many of them are of each sample.
+        draw: seed, epochs and indices of the samples.
+        duplicates: number of fixed masks; 0 for new ones in every epoch.
+        special: the id of the mask token.
+        random_tokens: ids that a random token is drawn from, all equally likely.
+    """
+    rows = np.repeat(np.arange(len(counts)), counts)  # (M,) sample of each masked position
+    labels, within = packed.input_ids[positions], positions - packed.cu_seqlens[rows]
+    tenths = below(fold(draw.keys(Purpose.MASK_ACTION, duplicates)[rows], within), 10)
+    tokens = below(fold(draw.keys(Purpose.RANDOM_TOKEN, duplicates)[rows], within), len(random_tokens))
+    replaced = packed.input_ids.copy()
+    replaced[positions] = np.select(
+        [tenths < 8, tenths == 8], [special.ids["mask"], random_tokens[tokens.astype(np.int64)]], labels
+    )
+    return Corrupted(replaced, {"positions": positions, "labels": labels})
 
 
 def ranges(starts: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer]) -> Int64Array:
@@ -147,11 +203,6 @@ def _shuffle_units(
     return order, np.take_along_axis(padded, order, axis=1)
 
 
-def _take_tokens(counts: Int64Array) -> Int64Array:
-    """(B, max(counts)) what `_take_words` takes where every unit is a token: 1 from each of the first `counts`."""
-    return (np.arange(counts.max()) < counts[:, None]).astype(np.int64)
-
-
 def _take_words(sizes: Int64Array, counts: Int64Array) -> Int64Array:
     """How many tokens are taken from each word, the sum being exactly `counts`.
 
@@ -175,26 +226,3 @@ def _take_words(sizes: Int64Array, counts: Int64Array) -> Int64Array:
     first_skipped = ((sizes > 0) & (taken == 0)).argmax(axis=1)
     taken[np.arange(len(sizes)), first_skipped] += room
     return taken
-
-
-def _replacements(
-    labels: Int64Array,
-    rows: Int64Array,
-    positions: Int64Array,
-    draw: Draw,
-    config: MaskingConfig,
-    special: SpecialTokens,
-) -> Int64Array:
-    """(M,) what replaces the masked tokens: 80 % [MASK], 10 % any token of the vocabulary, 10 % the token itself.
-
-    Args:
-        labels: (M,) the masked tokens.
-        rows: (M,) sample of each.
-        positions: (M,) position of each within its sample.
-        draw: seed, epochs and indices of the samples.
-        config: the masking rule.
-        special: the id of [MASK] and the vocabulary's size.
-    """
-    tenths = below(fold(draw.keys(Purpose.MASK_ACTION, config)[rows], positions), 10)
-    tokens = below(fold(draw.keys(Purpose.RANDOM_TOKEN, config)[rows], positions), special.vocab_size)
-    return np.select([tenths < 8, tenths == 8], [special.mask_id, tokens.astype(np.int64)], labels)

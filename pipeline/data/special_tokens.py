@@ -3,6 +3,8 @@
 Read from `tokenizer/tokenizer.json` alone, the file whose checksum the manifest holds.
 """
 
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,21 +12,29 @@ import numpy as np
 import numpy.typing as npt
 from tokenizers import Tokenizer
 
-CONTINUATION_PREFIX = "##"  # WordPiece, as google-research/bert
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "cls": ("[CLS]", "<s>"),
+    "sep": ("[SEP]", "</s>"),
+    "mask": ("[MASK]", "<mask>"),
+    "pad": ("[PAD]", "<pad>"),
+}
+"""Names of the token of each role, in WordPiece vocabularies and in others."""
+CONTINUES: Mapping[str, Callable[[str], bool]] = {
+    "WordPiece": lambda piece: piece.startswith("##"),  # google-research/bert
+    "BPE": lambda piece: not piece.startswith("Ġ"),  # byte-level: a space before a word is part of its first piece
+    "Unigram": lambda piece: not piece.startswith("▁"),  # SentencePiece
+}
+"""Whether a piece continues a word, by the type of the tokenizer's model."""
 
 
 @dataclass(frozen=True, eq=False)
 class SpecialTokens:
-    """Ids of BERT's special tokens, and the word continuations of the vocabulary."""
+    """Ids of the special tokens, and the word continuations of the vocabulary."""
 
-    cls_id: int
-    """First token of every sample."""
-    sep_id: int
-    """Last token of every segment."""
-    mask_id: int
-    """Stands in place of a masked token."""
-    pad_id: int
-    """Unused in training, which has no padding; part of the exported model's configuration."""
+    ids: Mapping[str, int]
+    """Id of the token of each role: "cls" and "sep" around segments, "mask" in place of a token, "pad"."""
+    is_special: npt.NDArray[np.bool_] = field(repr=False)
+    """(V,) True for tokens that stand for no text."""
     is_continuation: npt.NDArray[np.bool_] = field(repr=False)
     """(V,) True for the pieces that continue a word."""
 
@@ -38,21 +48,22 @@ class SpecialTokens:
         """Reads `tokenizer.json` of the directory.
 
         Raises:
-            ValueError: the vocabulary lacks one of [CLS], [SEP], [MASK], [PAD].
+            ValueError: the vocabulary lacks the token of a role, or its model is of no known type.
         """
         path = tokenizer_dir / "tokenizer.json"
-        vocabulary = Tokenizer.from_file(str(path)).get_vocab(with_added_tokens=True)
-        missing = [token for token in ("[CLS]", "[SEP]", "[MASK]", "[PAD]") if token not in vocabulary]
-        if missing:
-            remedy = "build the samples with a BERT vocabulary"
+        tokenizer = Tokenizer.from_file(str(path))
+        vocabulary = tokenizer.get_vocab(with_added_tokens=True)
+        found = {role: [name for name in names if name in vocabulary] for role, names in ROLES.items()}
+        if missing := [" or ".join(ROLES[role]) for role, names in found.items() if not names]:
+            remedy = "build the samples with the vocabulary of a model of the BERT family"
             raise ValueError(f"{path}: the vocabulary lacks {', '.join(missing)}; {remedy}")
-        continuations = [number for token, number in vocabulary.items() if token.startswith(CONTINUATION_PREFIX)]
-        is_continuation = np.zeros(max(vocabulary.values()) + 1, np.bool_)
-        is_continuation[continuations] = True
-        return cls(
-            cls_id=vocabulary["[CLS]"],
-            sep_id=vocabulary["[SEP]"],
-            mask_id=vocabulary["[MASK]"],
-            pad_id=vocabulary["[PAD]"],
-            is_continuation=is_continuation,
-        )
+        model = json.loads(path.read_text(encoding="utf-8"))["model"]["type"]
+        if model not in CONTINUES:
+            raise ValueError(f"{path}: model.type = {model}: must be one of {', '.join(CONTINUES)}")
+        size = max(vocabulary.values()) + 1
+        is_special, is_continuation = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
+        for name, number in vocabulary.items():
+            is_continuation[number] = CONTINUES[model](name)
+        special = [number for number, token in tokenizer.get_added_tokens_decoder().items() if token.special]
+        is_special[special], is_continuation[special] = True, False
+        return cls({role: vocabulary[names[0]] for role, names in found.items()}, is_special, is_continuation)

@@ -79,7 +79,8 @@ def sum_beside(engine: Any) -> None:
             sums[id(parameter)], parameter.grad = total, None
 
     for parameter in engine.module.parameters():
-        parameter.register_post_accumulate_grad_hook(add)
+        if parameter.requires_grad:
+            parameter.register_post_accumulate_grad_hook(add)
 
 
 def updates_all_at_once(stage: int, precision: str) -> bool:

@@ -9,7 +9,6 @@ import logging
 import math
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -26,7 +25,8 @@ from pipeline.engine.partitions import Binding, bind
 from pipeline.engine.settings import Zero, find, load, require_monitors
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
-from pipeline.optim.shards import Parts, Shard
+from pipeline.optim.parameters import Parameters
+from pipeline.optim.shards import Shard
 from pipeline.runtime import distributed, launch
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -50,8 +50,8 @@ class Engine:
 
     @property
     def shards(self) -> list[Shard]:
-        """This rank's master weights and moments."""
-        return self.optimizer.shards
+        """This rank's master weights and moments, and what it holds of the weights that are not trained."""
+        return self.optimizer.shards + self.binding.frozen
 
     def forward(self, batch: Any) -> Any:
         """The model's output on one micro-batch."""
@@ -169,8 +169,7 @@ def _prepare_cpu() -> None:
 
 def build(
     model: nn.Module,
-    no_weight_decay: Callable[[str], bool],
-    parts: Parts,
+    parameters: Parameters,
     optimizer_config: OptimizerConfig,
     settings: dict[str, Any],
     *,
@@ -182,8 +181,8 @@ def build(
 
     Args:
         model: in fp32; DeepSpeed casts it.
-        no_weight_decay: parameter name -> True for biases and LayerNorm.
-        parts: parameter name -> number of tensors it holds to LAMB.
+        parameters: which take weight decay, and which hold several tensors to LAMB. Those that take no gradients are
+            not trained.
         optimizer_config: LAMB or AdamW, and clipping.
         settings: the DeepSpeed JSON, from `read_settings`.
         device: from `start`.
@@ -203,10 +202,10 @@ def build(
         "steps_per_print": 2**31,
     }
     model.to(device)
-    optimizer = ShardedOptimizer(parameter_groups(model, no_weight_decay), optimizer_config, clips=clips)
+    optimizer = ShardedOptimizer(parameter_groups(model, parameters), optimizer_config, clips=clips)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
     sum_in_fp32(engine, stage, precision)
-    binding = bind(engine, optimizer, distributed.all_reduce_sum_, parts)
+    binding = bind(engine, optimizer, distributed.all_reduce_sum_, parameters.stacks)
     return Engine(
         deepspeed=engine,
         optimizer=optimizer,
@@ -217,12 +216,13 @@ def build(
     )
 
 
-def parameter_groups(model: nn.Module, no_weight_decay: Callable[[str], bool]) -> list[dict[str, Any]]:
-    """Two groups: tensors with weight decay, and those without. Tied weights appear once."""
+def parameter_groups(model: nn.Module, parameters: Parameters) -> list[dict[str, Any]]:
+    """Two groups of what is trained: tensors with weight decay, and those without. Tied weights appear once."""
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for name, parameter in model.named_parameters():
-        groups[not no_weight_decay(name)].append(parameter)
-    return [{"params": parameters, "decayed": decayed} for decayed, parameters in groups.items() if parameters]
+        if parameter.requires_grad:
+            groups[parameters.decays(name)].append(parameter)
+    return [{"params": group, "decayed": decayed} for decayed, group in groups.items() if group]
 
 
 def read_settings(config: EngineConfig) -> dict[str, Any]:

@@ -6,7 +6,7 @@ own offsets, and `check` compares every fragment with the model's weights before
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import deepspeed
@@ -31,6 +31,8 @@ class Binding:
     """(name, fragment) -> the same elements of the model's own weight, on this rank, in the model's precision."""
     push: Callable[[], None]
     """Copy the master weights into the model's weights, on all ranks together."""
+    frozen: list[Shard] = field(default_factory=list)
+    """What this rank holds of the tensors that are not trained, in fp32."""
 
 
 def bind(
@@ -66,8 +68,33 @@ def bind(
             "are not known here; use ZeRO stage 0, 1, 2 or 3 in fp32, bf16 or fp16 without offload"
         )
     check(binding)
+    binding = with_frozen(binding, engine.module)
     optimizer.bind(binding.shards, all_reduce, parts)
     return binding
+
+
+def with_frozen(binding: Binding, module: Any) -> Binding:
+    """The binding with the parameters that take no gradients, which no parameter group holds."""
+    pairs: list[tuple[Shard, Tensor]] = []
+    for name, parameter in module.named_parameters():
+        if parameter.requires_grad:
+            continue
+        # ZeRO 3 cuts them like all others: equal chunks by rank, the last with padding.
+        is_cut = hasattr(parameter, "ds_tensor")
+        held, shape = (parameter.ds_tensor, parameter.ds_shape) if is_cut else (parameter, parameter.shape)
+        values = held.detach().view(-1)
+        offset = deepspeed.comm.get_rank(group=parameter.ds_process_group) * len(values) if is_cut else 0
+        values = values[: max(0, int(torch.Size(shape).numel()) - offset)]
+        fragments = [Fragment(0, 0, len(values), offset)] if len(values) else []
+        copy = values.float().clone()
+        pairs.append((Shard((name,), (tuple(shape),), copy, fragments, False, not is_cut, frozen=True), values))
+
+    def push() -> None:
+        for shard, values in pairs:
+            values.copy_(shard.flat)
+        binding.push()  # under ZeRO 3 also gathers the small parameters that every rank holds whole
+
+    return replace(binding, push=push, frozen=[shard for shard, _ in pairs]) if pairs else binding
 
 
 def refuse(engine: deepspeed.DeepSpeedEngine) -> None:

@@ -1,22 +1,28 @@
-"""The families, by the name that recipes use. To add one: write its file, name it here."""
+"""The families, by the name that recipes use: each is the module of its name, whose `FAMILY` it is."""
 
 import importlib
-from typing import TYPE_CHECKING
+import pkgutil
+from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:  # a recipe is read, and help shown, without torch
+from preprocessing.errors import did_you_mean
+
+if TYPE_CHECKING:
     from pipeline.families.base import Family
 
-FAMILIES = ("bert",)
-"""Each is the module of its name, whose FAMILY it is."""
+
+def family_names() -> list[str]:
+    """The families that there are, in alphabetical order."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in ("base", "encoders"))
 
 
-def get_family(name: str) -> "Family":
+def get_family(name: str) -> "Family[Any]":
     """The family of that name.
 
     Raises:
         ValueError: there is none; the message lists the names there are.
     """
-    if name not in FAMILIES:
-        raise ValueError(f"family={name!r} is unknown: choose one of {', '.join(FAMILIES)}")
-    family: Family = importlib.import_module(f"pipeline.families.{name}").FAMILY
+    if name not in family_names():
+        known = family_names()
+        raise ValueError(f"family = {name}: must be one of {', '.join(known)}{did_you_mean(name, known)}")
+    family: Family[Any] = importlib.import_module(f"{__name__}.{name}").FAMILY
     return family

@@ -1,55 +1,108 @@
-"""What every family provides, and what all of them use to meet Hugging Face's parameter names."""
+"""The seam of a family: everything that the rest of the pipeline asks about a model and its objective.
+
+A family is one file in this directory, found by its name, whose `FAMILY` is a `Family`. It declares and composes: the
+building blocks are in `pipeline.model`, `pipeline.data` and `pipeline.losses`. It is read wherever a recipe is, also
+for a help text, and therefore imports torch and numpy only inside of the functions that compute.
+"""
 
 from collections.abc import Callable, Container, Mapping
-from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-import torch
-from torch import Tensor, nn
+from pipeline.data.config import Corruption
+from pipeline.data.template import Template
+from pipeline.model.config import EncoderConfig
+from pipeline.optim.parameters import Parameters
+from pipeline.runlog.terms import Term
 
-from pipeline.model.encoder import EncoderConfig
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-# Our parameter's name -> Hugging Face's names of the tensors that, stacked along dimension 0, are ours.
 Names = Mapping[str, tuple[str, ...]]
-# A parameter's name -> the name of the parameter it shares its storage with.
+"""Our parameter's name -> Hugging Face's names of the tensors that, stacked along dimension 0, are ours."""
 Ties = Mapping[str, str]
+"""A parameter's name -> the name of the parameter that it shares its storage with."""
+Tensors = Mapping[str, "Tensor"]
+"""Parameters by name."""
 MAX_SIZE = 2**31 - 1
 """Largest number that a configuration read from a file may hold."""
 
+C = TypeVar("C", bound=EncoderConfig)
+
+
+def unchanged(tensors: Tensors) -> Tensors:
+    """The parameters as they are."""
+    return tensors
+
 
 @dataclass(frozen=True)
-class Family:
-    """A member of the BERT family: everything about it that the rest of the pipeline asks for."""
+class Export(Generic[C]):
+    """How a model corresponds to a class of `transformers` whose forward pass it equals."""
+
+    model_class: str
+    """Name of the class."""
+    names: Callable[[int], Names]
+    """Number of layers -> every parameter's name here and there."""
+    config_to: Callable[[C, int], dict[str, Any]]
+    """(config, vocab_size) -> arguments of the class's configuration."""
+    config_from: Callable[[Mapping[str, Any]], C]
+    """A complete `config.json` -> config; ValueError where it asks for what the family does not compute."""
+    ties: Ties = field(default_factory=dict)
+    """Parameters that share their storage here."""
+    class_ties: Ties = field(default_factory=dict)
+    """Parameters that share their storage there; a directory may hold them under either name or both."""
+    ignored: tuple[str, ...] = ()
+    """Ends of the names of buffers that older versions of `transformers` saved among the parameters."""
+    modern: Callable[[str], str] = lambda name: name
+    """A parameter's name in an older checkpoint -> its name today."""
+    leaving: Callable[[Tensors], Tensors] = unchanged
+    """The last change of the parameters under their names there, before they are saved."""
+    arriving: Callable[[Tensors], Tensors] = unchanged
+    """Its inverse: the first change of the parameters that were read."""
+
+
+@dataclass(frozen=True)
+class Family(Generic[C]):
+    """A member of the BERT family."""
 
     name: str
     """As recipes spell it."""
-    config_class: type[EncoderConfig]
+    config: type[C]
     """The recipe's `[model]` section."""
-    build: Callable[[Any, int], nn.Module]
-    """(config, vocab_size) -> model with fresh weights drawn from torch's default generator."""
-    no_weight_decay: Callable[[str], bool]
-    """Parameter name -> whether weight decay leaves it alone."""
-    stacked_tensors: Callable[[str], int]
-    """Parameter name -> how many tensors of the reference implementation it stacks; LAMB gives each its own ratio."""
-    training_flops: Callable[..., int]
-    """(config, vocab_size, num_tokens, sum_squared_lengths, num_masked, num_samples) -> forward and backward FLOPs."""
+    corruption: type[Corruption]
+    """The recipe's `[masking]` section."""
+    template: Template
+    """The special tokens around segments."""
+    samples: tuple[str, ...]
+    """Which `--segments` of the preprocessing it trains on; the first is the one to suggest."""
+    terms: tuple[Term, ...]
+    """The terms of its loss."""
+    build: Callable[[C, int], "nn.Module"]
+    """(config, vocab_size) -> model with fresh weights drawn from torch's default generator. Its forward pass takes a
+    `Batch` and gives an `Output` with the sums of the terms."""
+    parameters: Parameters
+    """What optimizers ask about its parameters."""
     word_embeddings: str
     """Our name of the input embedding, whose rows are the vocabulary."""
-    huggingface_class: str
-    """The class in `transformers` whose forward pass the model equals."""
-    config_to_huggingface: Callable[[Any, int], dict[str, Any]]
-    """(config, vocab_size) -> arguments of that class's configuration."""
-    config_from_huggingface: Callable[[Mapping[str, Any]], EncoderConfig]
-    """A `config.json` -> config; ValueError where it asks for what the family does not do."""
-    to_huggingface: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-    """Our state dict -> theirs."""
-    from_huggingface: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
-    """Their state dict -> ours; ValueError where a tensor is missing or has no place here."""
-    count_layers: Callable[[Mapping[str, Tensor]], int]
-    """Our state dict -> how many layers it holds."""
+    layer: str
+    """End of the name of a parameter that each layer has once."""
+    export: Export[C]
+    """Its class in `transformers`."""
 
 
-C = TypeVar("C", bound=EncoderConfig)
+def under(prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names within a module."""
+    return tuple(f"{prefix}.{name}" for name in names)
+
+
+def with_bias(ours: str, *theirs: str) -> Names:
+    """The weight and the bias of a module."""
+    return {f"{ours}.{kind}": under_all(theirs, kind) for kind in ("weight", "bias")}
+
+
+def under_all(modules: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """One name within each of some modules."""
+    return tuple(f"{module}.{name}" for module in modules)
 
 
 def config_from_fields(config_class: type[C], values: Mapping[str, Any], own: Container[str] = ()) -> C:
@@ -64,70 +117,28 @@ def config_from_fields(config_class: type[C], values: Mapping[str, Any], own: Co
         ValueError: a field is missing, or has another type or a value out of range; names it.
     """
     chosen: dict[str, Any] = {}
-    for field in fields(config_class):
-        if field.name in own:
+    for each in fields(config_class):
+        if each.name in own:
             continue
-        value: Any = values.get(field.name)
-        kind: Any = field.type if field.type in (int, float) else str
+        value: Any = values.get(each.name)
+        kind: Any = each.type if each.type in (int, float) else str
         if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
-            raise ValueError(f"config.json: {field.name} = {value!r}: must be of type {kind.__name__}")
+            raise ValueError(f"config.json: {each.name} = {value!r}: must be of type {kind.__name__}")
         if kind is not str and not abs(value) <= MAX_SIZE:
-            raise ValueError(f"config.json: {field.name} = {value!r}: must be a number of at most {MAX_SIZE:,}")
-        chosen[field.name] = value
+            raise ValueError(f"config.json: {each.name} = {value!r}: must be a number of at most {MAX_SIZE:,}")
+        chosen[each.name] = value
     try:
         return config_class(**chosen)
     except ValueError as error:
         raise ValueError(f"config.json: {error}") from None
 
 
-def rename_to_huggingface(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
-    """Our parameters under Hugging Face's names, stacked ones cut apart; views, no copies.
-
-    Args:
-        state: exactly the parameters that `names` lists.
-        names: our name -> their names.
+def require_fixed(family: str, values: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+    """Check the fields of a `config.json` that change what a model computes and that a family has one value for.
 
     Raises:
-        ValueError: a parameter is missing or unknown.
+        ValueError: a field has another value; names it.
     """
-    _require_same_names(state, set(names), "this model's state dict")
-    renamed: dict[str, Tensor] = {}
-    for ours, theirs in names.items():
-        renamed.update(zip(theirs, state[ours].chunk(len(theirs)), strict=True))
-    return renamed
-
-
-def rename_from_huggingface(state: Mapping[str, Tensor], names: Names) -> dict[str, Tensor]:
-    """The inverse of `rename_to_huggingface`.
-
-    Raises:
-        ValueError: a parameter is missing or unknown.
-    """
-    _require_same_names(state, {name for theirs in names.values() for name in theirs}, "the Hugging Face state dict")
-    parts = {ours: [state[name] for name in theirs] for ours, theirs in names.items()}
-    return {ours: torch.cat(tensors) if len(tensors) > 1 else tensors[0] for ours, tensors in parts.items()}
-
-
-def fill_ties(state: Mapping[str, Tensor], ties: Ties) -> dict[str, Tensor]:
-    """The state dict with shared parameters under all their names, whichever of them were saved."""
-    filled = dict(state)
-    for alias, source in ties.items():
-        if alias not in filled and source in filled:
-            filled[alias] = filled[source]
-    return filled
-
-
-def _require_same_names(state: Mapping[str, Tensor], expected: set[str], what: str) -> None:
-    missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
-    if missing or unknown:
-        raise ValueError(
-            f"{what} does not fit: missing {_first(missing)}; unknown {_first(unknown)}. "
-            "It comes from another family, another class or another number of layers"
-        )
-
-
-def _first(names: list[str], shown: int = 5) -> str:
-    """The first few names and how many more there are."""
-    if not names:
-        return "nothing"
-    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
+    for name, only in fixed.items():
+        if values.get(name, only) != only:
+            raise ValueError(f"config.json: {name} = {values[name]!r}: the {family} family computes only {only!r}")

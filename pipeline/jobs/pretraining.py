@@ -17,14 +17,15 @@ from pipeline.checkpoints.model_files import tokenizer_files
 from pipeline.checkpoints.saving import Saver
 from pipeline.config import Recipe, plain
 from pipeline.data.batch import Batch
-from pipeline.data.labels import IGNORED
 from pipeline.data.loader import BatchDivision, MicroBatches, evaluation_batches, make_loader
-from pipeline.data.masking import num_predictions
+from pipeline.data.masking import Draw
+from pipeline.data.packing import longest_sequence
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.engine import DTYPES, Engine, build, read_settings, start
 from pipeline.families import get_family
 from pipeline.jobs.restoring import Request, restore
 from pipeline.jobs.run_directory import open_run
+from pipeline.model.flops import training_flops
 from pipeline.optim.schedule import learning_rate_factor
 from pipeline.runlog.events import Events, job_id
 from pipeline.runlog.metrics import Writer, peak_flops
@@ -150,7 +151,8 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     faults.reach("starting")
     engine = build_engine(recipe, job.settings, job.division, job.train.manifest.vocab_size, job.device)
     supervisor.leave_if_asked()
-    request = Request(run, plain(recipe), job.init_from, job.train, samples_id(job.train))
+    family = get_family(recipe.family)
+    request = Request(run, plain(recipe), job.init_from, job.train, samples_id(job.train), family.terms)
     restored = restore(request, engine, events)
     names = [field.name for field in fields(TrainState) if field.name in restored.state]
     state = TrainState(**{name: restored.state[name] for name in names})
@@ -162,7 +164,8 @@ def train(job: Job, supervisor: Supervisor) -> bool:
         progress.say(f"{run} has finished: all {state.step} steps are done; nothing to do")
         progress.close()
         return False
-    events.write("start", **attempt(engine, restored.source), **events.reached)
+    terms = [asdict(term) for term in family.terms]
+    events.write("start", **attempt(engine, restored.source), terms=terms, **events.reached)
     progress.say(describe(recipe, engine, job.division, state, restored.source))
     warn_of_space(job, engine, progress)
     with distributed.together("open the metrics"):
@@ -180,8 +183,7 @@ def train(job: Job, supervisor: Supervisor) -> bool:
         heldout=partial(
             evaluation_batches,
             job.heldout,
-            recipe.masking,
-            recipe.seed,
+            family.template,
             job.division.micro_batch_size,
             job.division.rank,
             job.division.world_size,
@@ -216,21 +218,23 @@ def open_samples(recipe: Recipe, signals: StopSignals) -> tuple[SampleDataset, S
         ValueError: the samples are damaged, or do not fit the model or its objective.
     """
     train, heldout = (SampleDataset.open(recipe.data.samples, split) for split in ("train", "heldout"))
-    if train.manifest.segments != "nsp":
+    family = get_family(recipe.family)
+    if train.manifest.segments not in family.samples:
         raise ValueError(
             f"{recipe.data.samples}: holds {train.manifest.segments} samples, but family {recipe.family} trains on "
-            "pairs for next sentence prediction; build them with --segments nsp"
+            f"{' or '.join(family.samples)}; build them with --segments {family.samples[0]}"
         )
     tokenizer_files(train.tokenizer_dir)  # What every checkpoint copies: refused now, not at the first of them.
     for dataset in (train, heldout):
         for shard in range(distributed.rank(), len(dataset.shards), distributed.world_size()):
             if not signals.received:
                 dataset.verify([shard])
-    longest, positions = train.manifest.max_seq_length, recipe.model.max_position_embeddings
-    if longest > positions:
+    longest, first = longest_sequence(train.manifest, family.template), family.template.first_position
+    if longest + first > recipe.model.max_position_embeddings:
         raise ValueError(
-            f"{recipe.data.samples}: sequences of up to {longest} tokens, but model.max_position_embeddings is "
-            f"{positions}; raise it, or build shorter samples"
+            f"{recipe.data.samples}: sequences of up to {longest} tokens at positions from {first}, but "
+            f"model.max_position_embeddings is {recipe.model.max_position_embeddings}; raise it to {longest + first}, "
+            "or build shorter samples"
         )
     return train, heldout
 
@@ -243,8 +247,7 @@ def build_engine(
     torch.manual_seed(recipe.seed)
     return build(
         family.build(recipe.model, vocab_size),
-        family.no_weight_decay,
-        family.stacked_tensors,
+        family.parameters,
         recipe.optimizer,
         settings,
         device=device,
@@ -258,7 +261,13 @@ def training_batches(
 ) -> Generator[Batch, None, None]:
     """This rank's remaining micro-batches."""
     batches = MicroBatches(
-        train, division, recipe.masking, recipe.seed, state.consumed_samples, recipe.data.token_multiple
+        train,
+        division,
+        recipe.masking,
+        get_family(recipe.family).template,
+        recipe.seed,
+        state.consumed_samples,
+        recipe.data.token_multiple,
     )
     remaining = (recipe.schedule.total_steps - state.step) * division.accumulation
     return make_loader(batches, range(remaining), recipe.data, pin_memory=device.type == "cuda")
@@ -266,27 +275,29 @@ def training_batches(
 
 def plan(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Engine) -> Plan:
     """The loop's numbers."""
-    family, vocab_size, longest = get_family(recipe.family), samples.vocab_size, samples.max_seq_length
-
-    flops = partial(family.training_flops, recipe.model, vocab_size)
+    family = get_family(recipe.family)
+    flops = partial(training_flops, recipe.model, samples.vocab_size)
+    longest = np.array([longest_sequence(samples, family.template)])
+    masked = recipe.masking.counts(longest, Draw(recipe.seed, np.zeros(1, np.int64), np.zeros(1, np.int64)))
     nominal = flops(
-        num_tokens=longest,
-        sum_squared_lengths=longest**2,
-        num_masked=int(num_predictions(np.array([longest]), recipe.masking)[0]),
-        num_samples=1,
+        num_tokens=int(longest[0]), sum_squared_lengths=int(longest[0] ** 2), num_masked=int(masked[0]), num_samples=1
     )
 
-    def count(batch: Batch) -> list[float]:
-        masked, samples = int((batch.masked_labels != IGNORED).sum()), batch.num_samples
-        tokens, squares = int(batch.lengths.sum()), int(batch.lengths.square().sum())
-        real = flops(num_tokens=tokens, sum_squared_lengths=squares, num_masked=masked, num_samples=samples)
-        return [masked, samples, tokens, real, samples * nominal]
+    def count(batch: Batch) -> dict[str, float]:
+        real = flops(
+            num_tokens=batch.counts["tokens"],
+            sum_squared_lengths=int(batch.lengths.square().sum()),
+            num_masked=batch.counts["masked"],
+            num_samples=batch.counts["samples"],
+        )
+        return {**batch.counts, "flops": real, "nominal_flops": batch.num_samples * nominal}
 
     return Plan(
         total_steps=recipe.schedule.total_steps,
         accumulation_steps=division.accumulation,
         global_batch_size=division.global_batch_size,
         seed=recipe.seed,
+        terms=family.terms,
         learning_rate=lambda step: recipe.optimizer.lr * learning_rate_factor(step, recipe.schedule),
         count=count,
         peak_flops=peak_flops(engine.device, DTYPES[engine.precision], recipe.logging.peak_tflops),
@@ -300,6 +311,7 @@ def about(job: Job, engine: Engine) -> dict[str, Any]:
     """What a checkpoint says about itself, beside the trainer's state."""
     return {
         "family": job.recipe.family,
+        "terms": [asdict(term) for term in get_family(job.recipe.family).terms],
         "model": asdict(job.recipe.model),
         "vocab_size": job.train.manifest.vocab_size,
         "samples": samples_id(job.train),

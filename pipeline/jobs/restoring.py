@@ -18,9 +18,10 @@ from pipeline.engine.engine import Engine
 from pipeline.jobs.identity import check_same_model, check_same_recipe
 from pipeline.runlog import reader
 from pipeline.runlog.events import Events
-from pipeline.runlog.metrics import Totals
+from pipeline.runlog.terms import Term
 from pipeline.runtime import distributed
 from pipeline.runtime.logs import LOG
+from pipeline.training.totals import COUNTED, measured
 from preprocessing.shards import SampleDataset
 
 
@@ -38,6 +39,8 @@ class Request:
     """The training split."""
     samples_id: str
     """What identifies the samples, which the run's checkpoints were trained on."""
+    terms: tuple[Term, ...]
+    """The terms of the family's loss."""
 
 
 class Restored(NamedTuple):
@@ -120,7 +123,7 @@ def newest_sound(request: Request, events: Events) -> tuple[Path | None, dict[Pa
     found = distributed.gather_objects(found)[0]  # as the main rank sees the directory
     broken: dict[Path, str] = {}
     for path in found:
-        reason = what_is_wrong(path, request.recipe)
+        reason = what_is_wrong(path, request.recipe, measured(request.terms))
         if not reason:
             return path, broken
         broken[path] = reason
@@ -130,8 +133,13 @@ def newest_sound(request: Request, events: Events) -> tuple[Path | None, dict[Pa
     return None, broken
 
 
-def what_is_wrong(path: Path, recipe: Mapping[str, Any]) -> str:
+def what_is_wrong(path: Path, recipe: Mapping[str, Any], sums: Iterable[str]) -> str:
     """The first damage that any rank finds in its share of a checkpoint's files, empty if there is none.
+
+    Args:
+        path: the checkpoint.
+        recipe: of the run.
+        sums: names of what the model adds up.
 
     Raises:
         ValueError: the format is another version.
@@ -142,9 +150,8 @@ def what_is_wrong(path: Path, recipe: Mapping[str, Any]) -> str:
         try:
             checkpoint.verify(path, (distributed.rank(), distributed.world_size()))
             state = check_run_state(path, recipe["schedule"]["total_steps"], recipe["batch"]["global_batch_size"])
-            sums = state.get("interval")
-            lacking = [name for name in (*Totals.MEASURED, *Totals.COUNTED) if sums and name not in sums]
-            if lacking:
+            interval = state.get("interval")
+            if lacking := [name for name in (*sums, *COUNTED) if interval and name not in interval]:
                 raise DamagedError(path / "state.json", f"interval lacks {lacking[0]}: damaged")
         except DamagedError as error:
             damage = str(error)

@@ -22,8 +22,6 @@ class EncoderConfig:
     """Width of the feed-forward layer, in features."""
     max_position_embeddings: int = 512
     """Longest sequence the model can read, in tokens, special tokens included."""
-    type_vocab_size: int = 2
-    """Number of segment embeddings: one for A, one for B."""
     hidden_act: Activation = "gelu"
     """Activation of the feed-forward layers and heads: gelu (exact) or gelu_new (tanh approximation)."""
     hidden_dropout_prob: float = 0.1

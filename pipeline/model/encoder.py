@@ -32,18 +32,22 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Embeddings(nn.Module):
-    """Sum of word, position and segment embeddings, normalised."""
+    """Sum of word, position and, where there are any, segment embeddings, normalised."""
 
-    def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
+    def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int) -> None:
         super().__init__()
         self.word = Embedding(vocab_size, config.hidden_size)
         self.position = Embedding(config.max_position_embeddings, config.hidden_size)
-        self.token_type = Embedding(config.type_vocab_size, config.hidden_size)
+        if num_segments:
+            self.token_type = Embedding(num_segments, config.hidden_size)
+        self.num_segments = num_segments
         self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
-    def forward(self, input_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor) -> Tensor:
-        embedded = self.word(input_ids) + self.position(position_ids) + self.token_type(token_type_ids)  # (T, H)
+    def forward(self, input_ids: Tensor, segment_ids: Tensor | None, position_ids: Tensor) -> Tensor:
+        embedded = self.word(input_ids) + self.position(position_ids)  # (T, H)
+        if self.num_segments:
+            embedded = embedded + self.token_type(segment_ids)
         return self.dropout(self.layer_norm(embedded))
 
 
@@ -74,28 +78,39 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Embeddings and a stack of layers: tokens in, one hidden state per token out."""
+    """Embeddings and a stack of layers: tokens in, one hidden state per token out.
 
-    def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
+    Args:
+        config: shape and regularisation.
+        vocab_size: V.
+        num_segments: number of segment embeddings; 0: segment ids are not read.
+    """
+
+    def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int) -> None:
         super().__init__()
         self.checkpointed_layers = config.checkpointed_layers
-        self.embeddings = Embeddings(config, vocab_size)
+        self.embeddings = Embeddings(config, vocab_size, num_segments)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
 
     def forward(
-        self, input_ids: Tensor, token_type_ids: Tensor, position_ids: Tensor, cu_seqlens: Tensor, max_seqlen: int
+        self,
+        input_ids: Tensor,
+        segment_ids: Tensor | None,
+        position_ids: Tensor,
+        cu_seqlens: Tensor,
+        max_seqlen: int,
     ) -> Tensor:
         """Encodes sequences laid end to end.
 
         Args:
-            input_ids, token_type_ids, position_ids: (T,) integers; positions start at 0 in every sequence.
+            input_ids, segment_ids, position_ids: (T,) integers; positions count within each sequence.
             cu_seqlens: (B + 1,) int32, where sequences begin and end.
             max_seqlen: the longest sequence, in tokens.
 
         Returns:
             (T, H) hidden states of the last layer.
         """
-        hidden = self.embeddings(input_ids, token_type_ids, position_ids)  # (T, H)
+        hidden = self.embeddings(input_ids, segment_ids, position_ids)  # (T, H)
         for number, layer in enumerate(self.layers):
             if number < self.checkpointed_layers:
                 # The reentrant variant breaks under ZeRO 2 and 3 where a module runs twice in a step.
@@ -105,21 +120,22 @@ class Encoder(nn.Module):
         return hidden
 
 
-def initialize_weights(module: nn.Module, std: float) -> None:
-    """Draws a module's own weights as BERT does; meant for `nn.Module.apply`.
+def initialize_weights(module: nn.Module, std: float, cut: float = math.inf) -> None:
+    """Draws a module's own weights; meant for `nn.Module.apply`.
 
-    Linear and embedding weights come from a normal distribution cut at two standard deviations, biases are 0, layer
-    normalisation is the identity. Numbers come from torch's default generator, in module order, so that
+    Linear and embedding weights come from a normal distribution, biases are 0, layer normalisation is the identity.
+    Numbers come from torch's default generator, in module order, so that
     `torch.manual_seed` before the model is built decides every weight.
 
     Args:
         module: any module; others than linear, embedding and layer normalisation are left alone.
-        std: standard deviation before the cut (which leaves 0.88 of it).
+        std: standard deviation before the cut (a cut at two leaves 0.88 of it).
+        cut: largest magnitude in standard deviations; google-research/bert cuts at 2, fairseq nowhere.
 
     Source: google-research/bert, `truncated_normal_initializer`.
     """
     if isinstance(module, nn.Linear | nn.Embedding):
-        _cut_normal_(module.weight, std)
+        _cut_normal_(module.weight, std, cut)
     if isinstance(module, nn.LayerNorm):
         nn.init.ones_(module.weight)
     if isinstance(module, nn.Linear | nn.LayerNorm):
@@ -127,11 +143,14 @@ def initialize_weights(module: nn.Module, std: float) -> None:
 
 
 @torch.no_grad()
-def _cut_normal_(tensor: Tensor, std: float, cut: float = 2.0) -> None:
+def _cut_normal_(tensor: Tensor, std: float, cut: float) -> None:
     """Fills with a normal distribution cut at `cut` standard deviations, through its inverse distribution function.
 
     Nine times as fast as `nn.init.trunc_normal_`, which redraws everything until all fit: 2 s for BERT-large, not 20.
     """
+    if math.isinf(cut):
+        tensor.normal_(0, std)
+        return
     reach = math.erf(cut / math.sqrt(2))
     tensor.uniform_(-reach, reach).erfinv_().mul_(math.sqrt(2) * std).clamp_(-cut * std, cut * std)
 

@@ -45,6 +45,8 @@ class Shard:
     """Whether these tensors take weight decay: weights do, biases and LayerNorm do not."""
     replicated: bool = False
     """True when every rank holds the whole tensors (ZeRO stage 0): sums must not be added over ranks."""
+    frozen: bool = False
+    """Whether the tensors are not trained: they have no moments, and only checkpoints know them."""
     model: Tensor | None = None
     """(n,) the model's own bf16 or fp16 weights in the order of `flat`, written with each update; None where another
     copies them (DeepSpeed does)."""
@@ -68,10 +70,15 @@ class Shard:
         return runs
 
     def init_state(self) -> dict[str, Any]:
-        """Moments of zero at step 0, unless they exist already."""
-        if not self.state:
+        """Moments of zero at step 0, unless they exist already or the tensors are frozen."""
+        if not self.state and not self.frozen:
             self.state.update(exp_avg=torch.zeros_like(self.flat), exp_avg_sq=torch.zeros_like(self.flat), step=0)
         return self.state
+
+    @property
+    def moments(self) -> dict[str, Tensor]:
+        """exp_avg and exp_avg_sq, (n,) each; none of frozen tensors."""
+        return {name: values for name, values in self.init_state().items() if name != "step"}
 
 
 def fragments_of_partition(

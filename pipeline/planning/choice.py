@@ -14,17 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.config import Recipe
-from pipeline.data.batch import NUM_SPECIAL
-from pipeline.data.masking import num_predictions
+from pipeline.data.masking import Draw
 from pipeline.engine.engine import DTYPES
 from pipeline.engine.settings import Zero, find, load
-from pipeline.families import get_family
+from pipeline.model.flops import training_flops
 from pipeline.planning.activations import MicroBatch
 from pipeline.planning.cluster import Cluster, Device, Traffic, traffic
 from pipeline.planning.memory import Estimate, estimate
 from pipeline.planning.options import GIB, STAGES, usable
 from pipeline.planning.step_blocks import Parameters
-from preprocessing.schema import MANIFEST_NAME, Manifest
+from preprocessing.schema import MANIFEST_NAME, PAIR_SPECIAL_TOKENS, Manifest
 from preprocessing.shards import read_manifest
 
 BERT_VOCABULARY = 30_522
@@ -68,7 +67,7 @@ class Phase:
     def flops_per_sample(self) -> float:
         """Forward and backward, of a sample of the mean length."""
         tokens = round(self.samples.mean_tokens)
-        return get_family(self.recipe.family).training_flops(
+        return training_flops(
             self.recipe.model,
             self.samples.vocab_size,
             num_tokens=tokens,
@@ -84,7 +83,8 @@ class Phase:
 
     def masked(self, tokens: int) -> int:
         """Masked tokens of a sample."""
-        return int(num_predictions(np.array([tokens]), self.recipe.masking)[0])
+        draw = Draw(self.recipe.seed, np.zeros(1, np.int64), np.zeros(1, np.int64))
+        return int(self.recipe.masking.counts(np.array([tokens]), draw)[0])
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def read_samples(recipe: Recipe, seq_length: int | None, mean_tokens: float | No
         train = manifest.splits["train"]
         vocab_size, seq_length = vocab_size or manifest.vocab_size, seq_length or manifest.max_seq_length
         if mean_tokens is None and train.rows:
-            mean_tokens = train.tokens / train.rows + NUM_SPECIAL
+            mean_tokens = train.tokens / train.rows + PAIR_SPECIAL_TOKENS
     if seq_length is None:
         seq_length, source = length_by_name(directory, recipe.model.max_position_embeddings)
         assumed.append(f"up to {seq_length} tokens a sample ({source}; --seq_length)")

@@ -4,7 +4,6 @@ import json
 import math
 import resource
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,72 +58,6 @@ def peak_memory_gib(device: torch.device) -> float:
     else:
         used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return distributed.all_reduce_max(used / 2**30, device)
-
-
-class Totals:
-    """Sums over micro-batches. What the device computed stays there until `reduce`; nothing is copied to it."""
-
-    MEASURED = ("mlm_loss", "mlm_correct", "pair_loss", "pair_correct")
-    COUNTED = ("masked", "samples", "tokens", "flops", "nominal_flops")
-
-    def __init__(self, device: torch.device) -> None:
-        self._measured = torch.zeros(len(self.MEASURED), dtype=torch.float64, device=device)
-        self._counted = [0.0] * len(self.COUNTED)
-
-    def add(self, measured: Sequence[Tensor], counted: Sequence[float], weight: int = 1) -> None:
-        """Add one micro-batch's values, in the order of MEASURED and COUNTED."""
-        self._measured.add_(torch.stack([value.detach().double() for value in measured]), alpha=weight)
-        self._counted = [total + weight * value for total, value in zip(self._counted, counted, strict=True)]
-
-    def merge(self, other: "Totals") -> None:
-        """Add the sums of `other`, and empty it."""
-        self._measured.add_(other._measured)
-        self._counted = [mine + theirs for mine, theirs in zip(self._counted, other._counted, strict=True)]
-        other._clear()
-
-    def sums(self) -> dict[str, float]:
-        """Sums over all ranks so far; on all ranks together."""
-        together = torch.cat([self._measured, self._measured.new_tensor(self._counted)])
-        return dict(zip(self.MEASURED + self.COUNTED, distributed.all_reduce_sum_(together).tolist(), strict=True))
-
-    def restore(self, sums: dict[str, float]) -> None:
-        """Begin with what `sums` gave; on one rank."""
-        self._measured = self._measured.new_tensor([sums[name] for name in self.MEASURED])
-        self._counted = [sums[name] for name in self.COUNTED]
-
-    def reduce(self) -> dict[str, float]:
-        """Sums over all ranks since the last call."""
-        sums = self.sums()
-        self._clear()
-        return sums
-
-    def _clear(self) -> None:
-        self._measured.zero_()
-        self._counted = [0.0] * len(self.COUNTED)
-
-
-def averages(sums: dict[str, float]) -> dict[str, float]:
-    """Losses per masked token and per sample, accuracies, and the total that is minimised; NaN where nothing counts."""
-    masked, samples = sums["masked"] or math.nan, sums["samples"] or math.nan
-    mlm_loss, pair_loss = sums["mlm_loss"] / masked, sums["pair_loss"] / samples
-    return {
-        "loss": mlm_loss + pair_loss,
-        "mlm_loss": mlm_loss,
-        "mlm_accuracy": sums["mlm_correct"] / masked,
-        "nsp_loss": pair_loss,
-        "nsp_accuracy": sums["pair_correct"] / samples,
-    }
-
-
-def throughput(sums: dict[str, float], seconds: float, peak: float) -> dict[str, float]:
-    """Real tokens and sequences per second over all ranks; and the share of the peak that they use.
-
-    `mfu` counts the FLOPs of real tokens; `mfu_nominal` those that the same samples would take padded to the longest,
-    which published figures often count. It may exceed 1.
-    """
-    rates = {"tokens_per_second": sums["tokens"] / seconds, "sequences_per_second": sums["samples"] / seconds}
-    available = seconds * peak * distributed.world_size()
-    return rates | {"mfu": sums["flops"] / available, "mfu_nominal": sums["nominal_flops"] / available}
 
 
 class Writer:

@@ -148,7 +148,7 @@ def check_arguments(arguments: list[str], kinds: Kinds) -> set[str]:
         ValueError: a recipe file is missing or wrong (`check_file`).
     """
     given: set[str] = set()
-    for name, value in _pairs(arguments):
+    for name, value in pairs(arguments):
         if name.startswith(_LEFT_TO_THE_PARSER):
             return given
         if name not in {"recipe", *kinds, *sections_of(kinds)}:
@@ -168,7 +168,7 @@ def check_arguments(arguments: list[str], kinds: Kinds) -> set[str]:
     return given
 
 
-def _pairs(arguments: list[str]) -> Iterator[tuple[str, str | None]]:
+def pairs(arguments: list[str]) -> Iterator[tuple[str, str | None]]:
     """(name, value) of each option."""
     rest = iter(arguments)
     for argument in rest:

@@ -8,24 +8,24 @@ a step computes and acted upon after it.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from pipeline.checkpoints.saving import Saver
 from pipeline.data.batch import Batch
 from pipeline.engine.engine import Engine
-from pipeline.runlog.metrics import Totals, Writer, averages, peak_memory_gib, throughput
+from pipeline.runlog.metrics import Writer, peak_memory_gib
+from pipeline.runlog.terms import Term
 from pipeline.runtime import distributed, faults
 from pipeline.runtime.command import USER_ERRORS
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import InterruptedRunError
 from pipeline.training.skipped import Part, SkippedSteps
 from pipeline.training.supervision import Supervisor
+from pipeline.training.totals import Totals, averages, throughput
 
 
 @dataclass
@@ -56,8 +56,10 @@ class Plan:
     seed: int
     learning_rate: Callable[[int], float]
     """Optimizer step, from 1 -> learning rate."""
-    count: Callable[[Batch], list[float]]
-    """What a micro-batch adds to the counts of `Totals`, in their order."""
+    terms: tuple[Term, ...]
+    """The terms of the loss."""
+    count: Callable[[Batch], Mapping[str, float]]
+    """What a micro-batch adds to the counts of `Totals`."""
     peak_flops: float
     """FLOP/s of one device."""
     log_every: int
@@ -98,7 +100,7 @@ class Trainer:
         self.batches, self.heldout = batches, heldout
         self.writer, self.progress, self.saver = writer, progress, saver
         self.supervisor, self.skipped = supervisor, skipped
-        self.totals, self._step_totals = Totals(engine.device), Totals(engine.device)
+        self.totals, self._step_totals = Totals(plan.terms, engine.device), Totals(plan.terms, engine.device)
         self.latest: dict[str, dict[str, float]] = {}
         self._latest_batch: Batch | None = None
         self._broken = False  # whether `batches` has raised an error
@@ -160,7 +162,7 @@ class Trainer:
                 faults.reach("gradients added up")
                 self.saver.settle()
             self.engine.step(rate)
-            self._step_totals.add(measured(output), self.plan.count(batch))
+            self._step_totals.add(output.sums, self.plan.count(batch))
             parts.append(Part(batch, output.loss.detach()))
         self.state.consumed_samples += self.plan.global_batch_size
         faults.reach("step done")
@@ -180,7 +182,7 @@ class Trainer:
         """Count the step, or take note that it was skipped: then it has no part in the averages."""
         self.state.skipped_steps = self._skipped_before + self.engine.skipped_steps
         if was_skipped:
-            self._step_totals = Totals(self.engine.device)
+            self._step_totals.clear()
             self.skipped.note(self.state.step, parts)
         else:
             self.totals.merge(self._step_totals)
@@ -191,7 +193,7 @@ class Trainer:
         """Write the averages since the last line."""
         sums = self.totals.reduce()
         now = time.monotonic()
-        values = averages(sums) | throughput(sums, now - self._interval, self.plan.peak_flops)
+        values = averages(self.plan.terms, sums) | throughput(sums, now - self._interval, self.plan.peak_flops)
         waited = distributed.all_reduce_max(self._waited, self.engine.device)
         values["loader_wait_share"] = waited / (now - self._interval)
         self._interval, self._waited = now, 0.0
@@ -213,7 +215,7 @@ class Trainer:
         again when the run continues. What goes wrong on one rank, all ranks hear before they compute on.
         """
         begin = time.monotonic()
-        totals = Totals(self.engine.device)
+        totals = Totals(self.plan.terms, self.engine.device)
         self.engine.deepspeed.eval()
         batches = iter(self.heldout())
         while True:
@@ -227,10 +229,10 @@ class Trainer:
             if batch is None or stop:
                 break
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
-            totals.add(measured(output), self.plan.count(batch), weight=batch.weight)
+            totals.add(output.sums, self.plan.count(batch), weight=batch.weight)
         self.engine.deepspeed.train()
         if batch is None:
-            self._note_evaluation(averages(totals.reduce()))
+            self._note_evaluation(averages(self.plan.terms, totals.reduce()))
         self._interval += time.monotonic() - begin  # not training time
         return stop
 
@@ -272,10 +274,10 @@ class Trainer:
         latest = self.latest.get("train")
         if latest is None:
             return ""
-        return (
-            f"loss {latest['loss']:.3f}  mlm acc {latest['mlm_accuracy']:.3f}  nsp acc {latest['nsp_accuracy']:.3f}  "
-            f"{latest['tokens_per_second']:,.0f} tokens/s"
-        )
+        accuracies = [
+            f"{term.name} acc {latest[f'{term.name}_accuracy']:.3f}" for term in self.plan.terms if term.counted
+        ]
+        return "  ".join([f"loss {latest['loss']:.3f}", *accuracies, f"{latest['tokens_per_second']:,.0f} tokens/s"])
 
     def _due(self, every: int) -> bool:
         return bool(every) and (self.state.step % every == 0 or self.state.step == self.plan.total_steps)
@@ -294,11 +296,6 @@ class Trainer:
         assert self._latest_batch is not None, "the first batch is there, or has raised"
         self._waited += time.perf_counter() - begin
         return self._latest_batch
-
-
-def measured(output: Any) -> list[Tensor]:
-    """What a forward pass adds to the measured sums of `Totals`, in their order."""
-    return [output.mlm_loss_sum, output.mlm_correct, output.pair_loss_sum, output.pair_correct]
 
 
 def dropout_seed(seed: int, step: int, group: int) -> int:

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from preprocessing.errors import DataError
-from preprocessing.schema import Manifest
-from preprocessing.segments.layout import SINGLE_SPECIAL_TOKENS
+from preprocessing.schema import SINGLE_SPECIAL_TOKENS, Manifest
 from preprocessing.segments.registry import strategy
 from preprocessing.shards import SampleDataset
 

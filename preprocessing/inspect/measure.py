@@ -13,8 +13,16 @@ from preprocessing.inspect.counting import Counts, ShardTask, count_shard
 from preprocessing.inspect.decoding import Example, example
 from preprocessing.inspect.figures import Repeated, SamplesFigures, SplitFigures
 from preprocessing.progress import progress
-from preprocessing.schema import HELDOUT, TOKENIZER_DIRECTORY, TRAIN, Manifest, Shard, Split
-from preprocessing.segments.layout import PAIR_SPECIAL_TOKENS, SINGLE_SPECIAL_TOKENS
+from preprocessing.schema import (
+    HELDOUT,
+    PAIR_SPECIAL_TOKENS,
+    SINGLE_SPECIAL_TOKENS,
+    TOKENIZER_DIRECTORY,
+    TRAIN,
+    Manifest,
+    Shard,
+    Split,
+)
 from preprocessing.segments.registry import strategy
 from preprocessing.shards import SampleDataset
 from preprocessing.tokenizer.registry import kind_of

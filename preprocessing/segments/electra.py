@@ -8,9 +8,8 @@ Source: build_pretraining_dataset.py of google-research/electra.
 
 from random import Random
 
+from preprocessing.schema import PAIR_SPECIAL_TOKENS, SINGLE_SPECIAL_TOKENS
 from preprocessing.segments.layout import (
-    PAIR_SPECIAL_TOKENS,
-    SINGLE_SPECIAL_TOKENS,
     Layout,
     Range,
     Sample,

@@ -15,11 +15,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-PAIR_SPECIAL_TOKENS = 3
-"""[CLS] A [SEP] B [SEP]."""
-SINGLE_SPECIAL_TOKENS = 2
-"""[CLS] A [SEP]."""
-
 Range = tuple[int, int]
 """Start and stop of consecutive tokens, or of consecutive sentences."""
 Samples = npt.NDArray[np.int64]

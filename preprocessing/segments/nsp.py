@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from random import Random
 
 from preprocessing.errors import DataError
-from preprocessing.schema import ACTUAL_NEXT, RANDOM_NEXT
-from preprocessing.segments.layout import PAIR_SPECIAL_TOKENS, Layout, Range, Sample, Samples, as_array, draw
+from preprocessing.schema import ACTUAL_NEXT, PAIR_SPECIAL_TOKENS, RANDOM_NEXT
+from preprocessing.segments.layout import Layout, Range, Sample, Samples, as_array, draw
 from preprocessing.segments.pairs import target_length, truncate
 
 

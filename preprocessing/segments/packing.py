@@ -11,7 +11,8 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-from preprocessing.segments.layout import SINGLE_SPECIAL_TOKENS, Layout, Samples
+from preprocessing.schema import SINGLE_SPECIAL_TOKENS
+from preprocessing.segments.layout import Layout, Samples
 
 Positions = npt.NDArray[np.int64]
 """(P + 1,) where each of P consecutive pieces starts in the tokens; the last is the number of tokens."""

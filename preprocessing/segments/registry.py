@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from random import Random
 
 from preprocessing.errors import check_name
+from preprocessing.schema import PAIR_SPECIAL_TOKENS, SINGLE_SPECIAL_TOKENS
 from preprocessing.segments.electra import segment_pairs
-from preprocessing.segments.layout import PAIR_SPECIAL_TOKENS, SINGLE_SPECIAL_TOKENS, Layout, Samples
+from preprocessing.segments.layout import Layout, Samples
 from preprocessing.segments.nsp import next_sentence_pairs
 from preprocessing.segments.packing import blocks, chunks, doc_sentences, full_sentences
 from preprocessing.segments.sop import sentence_order_pairs

@@ -10,8 +10,8 @@ Source: create_pretraining_data.py of google-research/albert; https://arxiv.org/
 from collections.abc import Iterator
 from random import Random
 
-from preprocessing.schema import IN_ORDER, SWAPPED
-from preprocessing.segments.layout import PAIR_SPECIAL_TOKENS, Layout, Range, Sample, Samples, as_array, draw
+from preprocessing.schema import IN_ORDER, PAIR_SPECIAL_TOKENS, SWAPPED
+from preprocessing.segments.layout import Layout, Range, Sample, Samples, as_array, draw
 from preprocessing.segments.pairs import target_length, truncate
 
 

@@ -13,7 +13,7 @@ from tokenizers import BertWordPieceTokenizer
 
 from pipeline.conversion import huggingface
 from pipeline.conversion.huggingface import export, fill_masks, load
-from pipeline.families.bert import FAMILY, BertConfig, BertForPreTraining
+from pipeline.families.bert import FAMILY, BertConfig, build
 
 CONFIG = BertConfig(
     hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=24, hidden_act="gelu_new"
@@ -35,7 +35,7 @@ def tokenizer_dir(tmp_path):
 def model():
     """A small BERT in which no parameter is at its initial constant."""
     torch.manual_seed(0)
-    model = BertForPreTraining(CONFIG, len(VOCABULARY))
+    model = build(CONFIG, len(VOCABULARY))
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return model.eval()
@@ -107,7 +107,7 @@ def test_an_export_holds_what_a_hub_page_needs(exported, tokenizer_dir):
 def test_the_longest_text_is_the_models(tokenizer_dir, tmp_path):
     """A text beyond the model's positions is cut by the exported tokenizer, whatever the tokenizer stated before."""
     short = BertConfig(**{**asdict(CONFIG), "max_position_embeddings": 16})
-    state = BertForPreTraining(short, len(VOCABULARY)).state_dict()
+    state = build(short, len(VOCABULARY)).state_dict()
     settings = json.loads((tokenizer_dir / "tokenizer_config.json").read_text())
     export(FAMILY, state, short, tokenizer_dir, tmp_path / "out", "")
     written = json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())
@@ -194,7 +194,7 @@ def test_an_existing_directory_is_never_overwritten(exported, tokenizer_dir, mod
 
 def test_a_tokenizer_of_another_size_is_refused(tokenizer_dir, tmp_path):
     """Model and tokenizer must have the same vocabulary; the error gives both sizes."""
-    larger = BertForPreTraining(CONFIG, len(VOCABULARY) + 1)
+    larger = build(CONFIG, len(VOCABULARY) + 1)
     with pytest.raises(ValueError, match="has 9 tokens but the model's vocabulary has 10"):
         export(FAMILY, larger.state_dict(), CONFIG, tokenizer_dir, tmp_path / "out", "")
 

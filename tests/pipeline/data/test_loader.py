@@ -12,6 +12,7 @@ import torch
 from pipeline.data.batch import Batch
 from pipeline.data.loader import BatchDivision, DataConfig, MicroBatches, evaluation_batches, make_loader
 from pipeline.data.masking import MaskingConfig
+from pipeline.data.template import Template
 
 MASKING = MaskingConfig(whole_word=True)
 NUM_SAMPLES, GLOBAL_BATCH, MICRO_BATCH = 50, 24, 2
@@ -27,12 +28,15 @@ def samples(write_samples):
 def micro_batches(samples, rank=0, world_size=1, micro_batch_size=MICRO_BATCH, **options):
     """The micro-batches of a rank with the sizes of these tests."""
     division = BatchDivision(GLOBAL_BATCH, micro_batch_size, rank, world_size)
-    return MicroBatches(samples, division, MASKING, **({"seed": 7} | options))
+    return MicroBatches(samples, division, MASKING, Template(), **({"seed": 7} | options))
 
 
 def same(left, right):
     """Whether two batches agree in every field, bit for bit."""
-    return all(np.array_equal(getattr(left, field.name), getattr(right, field.name)) for field in fields(Batch))
+    pairs = [(getattr(left, field.name), getattr(right, field.name)) for field in fields(Batch)]
+    return all(np.array_equal(a, b) for a, b in pairs if not isinstance(a, dict)) and all(
+        np.array_equal(a[key], b[key]) for a, b in pairs if isinstance(a, dict) for key in a.keys() | b.keys()
+    )
 
 
 def step_of(samples, step, world_size, **options):
@@ -51,14 +55,14 @@ def samples_of(batches):
     """(epoch, row) -> tokens with masks, segments, positions, masks, labels and pair label of each sample."""
     found = {}
     for batch in batches:
-        masked = torch.zeros_like(batch.input_ids).index_fill(0, batch.masked_positions, 1)
-        labels = batch.input_ids.index_copy(0, batch.masked_positions, batch.masked_labels)
+        masked = torch.zeros_like(batch.input_ids).index_fill(0, batch.targets["positions"], 1)
+        labels = batch.input_ids.index_copy(0, batch.targets["positions"], batch.targets["labels"])
         bounds = batch.cu_seqlens.tolist()
         for number, key in enumerate(zip(batch.epochs.tolist(), batch.sample_ids.tolist(), strict=True)):
             rows = slice(bounds[number], bounds[number + 1])
             assert key not in found, f"sample {key} comes twice"
-            columns = (batch.input_ids, batch.token_type_ids, batch.position_ids, masked, labels)
-            found[key] = ([column[rows].tolist() for column in columns], int(batch.pair_labels[number]))
+            columns = (batch.input_ids, batch.segment_ids, batch.position_ids, masked, labels)
+            found[key] = ([column[rows].tolist() for column in columns], int(batch.targets["pair"][number]))
     return found
 
 
@@ -108,8 +112,8 @@ def test_the_denominators_count_the_global_batch(samples, world_size):
     """Law 3: every micro-batch states the masked tokens and samples of its whole step."""
     for step in range(STEPS):
         batches = step_of(samples, step, world_size).values()
-        assert {batch.num_masked_global for batch in batches} == {sum(len(b.masked_positions) for b in batches)}
-        assert {batch.num_samples_global for batch in batches} == {GLOBAL_BATCH}
+        assert {batch.totals["masked"] for batch in batches} == {sum(len(b.targets["positions"]) for b in batches)}
+        assert {batch.totals["samples"] for batch in batches} == {GLOBAL_BATCH}
 
 
 @pytest.mark.parametrize("num_workers", [1, 2])
@@ -174,7 +178,7 @@ def test_a_pickled_dataset_is_small_and_the_same(samples):
 def evaluate(samples, world_size, max_samples=NUM_SAMPLES, micro_batch_size=8):
     """Each rank's evaluation batches."""
     return [
-        list(evaluation_batches(samples, MASKING, 7, micro_batch_size, rank, world_size, max_samples))
+        list(evaluation_batches(samples, Template(), micro_batch_size, rank, world_size, max_samples))
         for rank in range(world_size)
     ]
 
@@ -195,15 +199,15 @@ def test_evaluation_counts_every_sample_once(samples):
     (batches,) = evaluate(samples, 1)
     assert sorted(samples_of(batches)) == [(0, row) for row in range(NUM_SAMPLES)]
     assert [len(batch.sample_ids) for batch in batches] == [8] * 6 + [2]
-    assert {batch.num_masked_global for batch in batches} == {sum(len(batch.masked_positions) for batch in batches)}
-    assert {batch.num_samples_global for batch in batches} == {NUM_SAMPLES}
+    assert {batch.totals["masked"] for batch in batches} == {sum(len(batch.targets["positions"]) for batch in batches)}
+    assert {batch.totals["samples"] for batch in batches} == {NUM_SAMPLES}
 
 
 def test_evaluation_of_a_part_is_a_part_of_the_whole(samples):
     """With max_samples the first samples of the same order are evaluated with the same masks."""
     (part,), (whole,) = evaluate(samples, 1, max_samples=16), evaluate(samples, 1)
     assert samples_of(part) == samples_of(whole[:2])
-    assert {batch.num_samples_global for batch in part} == {16}
+    assert {batch.totals["samples"] for batch in part} == {16}
 
 
 @pytest.mark.parametrize(
@@ -242,7 +246,7 @@ def test_an_empty_dataset_is_refused(write_samples):
 def test_a_sample_without_a_segment_is_refused(write_samples, boundary):
     """A boundary at either end of the tokens is an error that names the sample."""
     broken = write_samples([[5, 6], [7, 8, 9]], [1, boundary])
-    with pytest.raises(ValueError, match=f"sample 1 has 3 tokens and boundary {boundary}, but both segments need"):
+    with pytest.raises(ValueError, match=f"sample 1 has 3 tokens and boundary {boundary}, but each segment needs"):
         micro_batches(broken)
 
 

@@ -1,6 +1,7 @@
 """Laws of pipeline/data/masking.py."""
 
 from itertools import pairwise
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.hashing import Purpose
-from pipeline.data.masking import Draw, MaskingConfig, mask_tokens, num_predictions, ranges
+from pipeline.data.masking import Draw, MaskingConfig, num_predictions, ranges
+from pipeline.data.packing import Packed
 from pipeline.data.special_tokens import SpecialTokens
 
 CLS, SEP, MASK, VOCAB_SIZE = 2, 3, 4, 60
-SPECIAL = SpecialTokens(CLS, SEP, MASK, 0, np.arange(VOCAB_SIZE) % 3 == 0)
+SPECIAL = SpecialTokens(
+    {"cls": CLS, "sep": SEP, "mask": MASK, "pad": 0}, np.arange(VOCAB_SIZE) < 5, np.arange(VOCAB_SIZE) % 3 == 0
+)
 DEFAULT = MaskingConfig()
 
 SAMPLES = st.lists(
@@ -34,6 +38,14 @@ def pack(samples):
     rows = [[CLS, *tokens[:at], SEP, *tokens[at:], SEP] for tokens, at in samples]
     input_ids = np.concatenate(rows)
     return input_ids, input_ids >= 5, np.cumsum([0] + [len(row) for row in rows])
+
+
+def mask_tokens(input_ids, is_text, cu_seqlens, draw, config, special):
+    """The masks of packed samples: input_ids, positions, labels."""
+    nowhere = np.zeros_like(input_ids)
+    packed = Packed(input_ids, nowhere, nowhere, cu_seqlens, is_text)
+    corrupted = config.apply(packed, config.counts(np.diff(cu_seqlens), draw), draw, special)
+    return SimpleNamespace(input_ids=corrupted.input_ids, **corrupted.targets)
 
 
 def random_text(random, length, count=1):
@@ -88,7 +100,7 @@ def test_the_positions_equal_a_slow_reference(samples, config, seed, epoch):
     samples = [(tokens, min(at, len(tokens) - 1)) for tokens, at in samples]
     input_ids, is_text, cu_seqlens = pack(samples)
     draw = draw_of(len(samples), seed, epoch)
-    keys = draw.keys(Purpose.MASKED_POSITION, config).tolist()
+    keys = draw.keys(Purpose.MASKED_POSITION, config.duplicates).tolist()
     expected = [
         start + position
         for start, end, key in zip(cu_seqlens[:-1].tolist(), cu_seqlens[1:].tolist(), keys, strict=True)
@@ -224,7 +236,7 @@ def test_ranges_are_concatenated():
 
 def test_a_sample_without_enough_text_is_our_mistake():
     """What the loader has refused cannot be masked."""
-    with pytest.raises(AssertionError, match="fewer text tokens"):
+    with pytest.raises(AssertionError, match="too few candidates"):
         mask_tokens(np.array([CLS, SEP, SEP]), np.zeros(3, bool), np.array([0, 3]), draw_of(1), DEFAULT, SPECIAL)
 
 

@@ -10,8 +10,12 @@ def test_ids_and_continuations_are_those_of_the_tokenizer(tmp_path, write_tokeni
     """Ids are looked up by name, and the table marks exactly the pieces that start with ##."""
     pieces = ["#", "#1", *vocabulary[::-1]]
     special = SpecialTokens.load(write_tokenizer(tmp_path, pieces).parent)
-    assert [pieces[number] for number in (special.cls_id, special.sep_id)] == ["[CLS]", "[SEP]"]
-    assert [pieces[number] for number in (special.mask_id, special.pad_id)] == ["[MASK]", "[PAD]"]
+    assert {role: pieces[number] for role, number in special.ids.items()} == {
+        "cls": "[CLS]",
+        "sep": "[SEP]",
+        "mask": "[MASK]",
+        "pad": "[PAD]",
+    }
     assert special.vocab_size == len(pieces)
     assert np.flatnonzero(special.is_continuation).tolist() == [
         number for number, piece in enumerate(pieces) if piece.startswith("##")
@@ -21,5 +25,7 @@ def test_ids_and_continuations_are_those_of_the_tokenizer(tmp_path, write_tokeni
 def test_missing_special_tokens_are_named(tmp_path, write_tokenizer):
     """A vocabulary without [MASK] and [CLS] is refused with the file and both names."""
     path = write_tokenizer(tmp_path, ["[PAD]", "[UNK]", "[SEP]", "a"])
-    with pytest.raises(ValueError, match=r"tokenizer\.json: the vocabulary lacks \[CLS\], \[MASK\]; build the samples"):
+    with pytest.raises(
+        ValueError, match=r"tokenizer\.json: the vocabulary lacks \[CLS\] or <s>, \[MASK\] or <mask>; build the samples"
+    ):
         SpecialTokens.load(path.parent)

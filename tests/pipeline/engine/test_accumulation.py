@@ -164,13 +164,14 @@ def norms_of_many(settings_of):
     """The norm that each engine reports, the share to which it scales the gradient, and the exact norm."""
     from pipeline.engine.engine import EngineConfig, build, start
     from pipeline.optim.lamb import OptimizerConfig
+    from pipeline.optim.parameters import Parameters
 
     device, results = start(EngineConfig()), {}
     for name, (dtype, settings) in settings_of.items():
         config = OptimizerConfig(name="adamw", max_grad_norm=1.0)
         settings = {"zero_allow_untested_optimizer": True} | settings
         numbers = {"device": device, "micro_batch_size": 1, "accumulation_steps": 1}
-        engine = build(Many(), lambda name: True, lambda name: 1, config, settings, **numbers)
+        engine = build(Many(), Parameters(lambda name: False), config, settings, **numbers)
         gradients = record_after_clipping(engine)
         engine.backward(engine.forward(None))
         engine.step(0.0)

@@ -8,20 +8,12 @@ import torch
 import transformers
 from torch.nn import functional
 
-from pipeline.data.batch import Batch, with_tail
-from pipeline.families.bert import (
-    OUR_OWN_FIELDS,
-    BertConfig,
-    BertForPreTraining,
-    config_from_huggingface,
-    config_to_huggingface,
-    from_huggingface,
-    no_weight_decay,
-    parameter_names,
-    stacked_tensors,
-    to_huggingface,
-    training_flops,
-)
+from pipeline.conversion.names import from_huggingface, to_huggingface
+from pipeline.data.batch import Batch, padded
+from pipeline.families.bert import FAMILY, BertConfig, config_from, config_to, names
+from pipeline.families.bert import build as build_model
+from pipeline.families.encoders import OUR_OWN_FIELDS, PARAMETERS
+from pipeline.model.flops import training_flops
 
 VOCAB_SIZE = 97
 CONFIG = BertConfig(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80)
@@ -35,18 +27,21 @@ def make_batch(lengths=LENGTHS, seed=0):
     num_tokens = sum(lengths)
     masked = np.sort(rng.choice(num_tokens, max(1, num_tokens // 6), replace=False))
     starts = [0, *np.cumsum(lengths)]
+    counts = {"samples": len(lengths), "tokens": num_tokens, "masked": len(masked)}
     # Token 0 is [PAD], which never occurs in text and gets no gradient in Hugging Face's embedding.
     return Batch(
         input_ids=torch.from_numpy(rng.integers(1, VOCAB_SIZE, num_tokens)),
-        token_type_ids=torch.from_numpy(rng.integers(0, 2, num_tokens)),
+        segment_ids=torch.from_numpy(rng.integers(0, 2, num_tokens)),
         position_ids=torch.cat([torch.arange(length) for length in lengths]),
         cu_seqlens=torch.tensor(starts, dtype=torch.int32),
         max_seqlen=max(lengths),
-        masked_positions=torch.from_numpy(masked),
-        masked_labels=torch.from_numpy(rng.integers(0, VOCAB_SIZE, len(masked))),
-        pair_labels=torch.from_numpy(rng.integers(0, 2, len(lengths))),
-        num_masked_global=len(masked),
-        num_samples_global=len(lengths),
+        targets={
+            "positions": torch.from_numpy(masked),
+            "labels": torch.from_numpy(rng.integers(0, VOCAB_SIZE, len(masked))),
+            "pair": torch.from_numpy(rng.integers(0, 2, len(lengths))),
+        },
+        counts=counts,
+        totals=counts,
         sample_ids=np.arange(len(lengths)),
         epochs=np.zeros(len(lengths), np.int64),
         group=0,
@@ -63,24 +58,30 @@ def with_large_weights(model):
 
 
 def build(config=CONFIG):
-    return with_large_weights(BertForPreTraining(config, VOCAB_SIZE))
+    return with_large_weights(build_model(config, VOCAB_SIZE))
 
 
 def build_huggingface(config=CONFIG):
-    settings = transformers.BertConfig(**config_to_huggingface(config, VOCAB_SIZE))
+    settings = transformers.BertConfig(**config_to(config, VOCAB_SIZE))
     return with_large_weights(transformers.BertForPreTraining(settings))
 
 
 def huggingface_logits(model, batch):
     """Padded logits in Hugging Face, gathered to our layout: (T, V) and (B, 2)."""
     lengths = batch.cu_seqlens.diff().tolist()
-    padded = {
-        name: torch.nn.utils.rnn.pad_sequence(getattr(batch, name).split(lengths), batch_first=True)
-        for name in ("input_ids", "token_type_ids")
+    inputs = {"input_ids": batch.input_ids, "token_type_ids": batch.segment_ids}
+    inputs = {
+        name: torch.nn.utils.rnn.pad_sequence(values.split(lengths), batch_first=True)
+        for name, values in inputs.items()
     }
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    out = model(**padded, attention_mask=mask.long())
+    out = model(**inputs, attention_mask=mask.long())
     return out.prediction_logits[mask], out.seq_relationship_logits
+
+
+def both_logits(model, batch, rows):
+    """Logits over the vocabulary and of the pairs."""
+    return model.logits(batch, rows), model.pair_logits(model.hidden(batch), batch)
 
 
 def all_rows(batch):
@@ -93,9 +94,9 @@ def test_logits_equal_hugging_face_after_export(hidden_act):
     config, batch = replace(CONFIG, hidden_act=hidden_act), make_batch()
     ours = build(config)
     theirs = build_huggingface(config)
-    theirs.load_state_dict(to_huggingface(ours.state_dict()), strict=True)
+    theirs.load_state_dict(to_huggingface(FAMILY, ours.state_dict()), strict=True)
     with torch.no_grad():
-        pairs = zip(ours.logits(batch, all_rows(batch)), huggingface_logits(theirs, batch), strict=True)
+        pairs = zip(both_logits(ours, batch, all_rows(batch)), huggingface_logits(theirs, batch), strict=True)
         for actual, expected in pairs:
             assert expected.std() > 0.3, "logits too small for the comparison to mean anything"
             assert (actual - expected).abs().max() <= TOLERANCE
@@ -106,10 +107,10 @@ def test_logits_equal_hugging_face_after_import(hidden_act):
     """A random Hugging Face model's logits are those of its import."""
     config, batch = replace(CONFIG, hidden_act=hidden_act), make_batch()
     theirs = build_huggingface(config)
-    ours = build(config_from_huggingface(theirs.config.to_dict()))
-    ours.load_state_dict(from_huggingface(theirs.state_dict()), strict=True)
+    ours = build(config_from(theirs.config.to_dict()))
+    ours.load_state_dict(from_huggingface(FAMILY, theirs.state_dict()), strict=True)
     with torch.no_grad():
-        pairs = zip(ours.logits(batch, all_rows(batch)), huggingface_logits(theirs, batch), strict=True)
+        pairs = zip(both_logits(ours, batch, all_rows(batch)), huggingface_logits(theirs, batch), strict=True)
         for actual, expected in pairs:
             assert (actual - expected).abs().max() <= TOLERANCE
 
@@ -119,7 +120,7 @@ def test_the_two_activations_differ():
     batch = make_batch()
     with torch.no_grad():
         erf, tanh = (
-            build(replace(CONFIG, hidden_act=act)).logits(batch, all_rows(batch))[0] for act in ("gelu", "gelu_new")
+            build(replace(CONFIG, hidden_act=act)).logits(batch, all_rows(batch)) for act in ("gelu", "gelu_new")
         )
     assert (erf - tanh).abs().max() > 10 * TOLERANCE
 
@@ -128,26 +129,27 @@ def test_loss_and_gradients_equal_hugging_face():
     """The loss is Hugging Face's (mean over masked tokens plus mean over pairs), and so are all its gradients."""
     batch, ours = make_batch(), build()
     theirs = build_huggingface()
-    theirs.load_state_dict(to_huggingface(ours.state_dict()))
+    theirs.load_state_dict(to_huggingface(FAMILY, ours.state_dict()))
     prediction, pair = huggingface_logits(theirs, batch)
-    expected = functional.cross_entropy(prediction[batch.masked_positions], batch.masked_labels)
-    expected = expected + functional.cross_entropy(pair, batch.pair_labels)
+    expected = functional.cross_entropy(prediction[batch.targets["positions"]], batch.targets["labels"])
+    expected = expected + functional.cross_entropy(pair, batch.targets["pair"])
     expected.backward()
     loss = ours(batch).loss
     loss.backward()
     torch.testing.assert_close(loss, expected)
-    gradients = to_huggingface({name: parameter.grad for name, parameter in ours.named_parameters()})
+    gradients = to_huggingface(FAMILY, {name: parameter.grad for name, parameter in ours.named_parameters()})
     for name, parameter in theirs.named_parameters():
         torch.testing.assert_close(
             gradients[name], parameter.grad, rtol=1e-4, atol=1e-6, msg=lambda m, n=name: f"{n}: {m}"
         )
 
 
-def test_a_tail_changes_only_rounding():
-    """Loss, sums and gradients are those of the batch without its tail of padding (law 3)."""
+def test_padding_changes_only_rounding():
+    """Loss, sums and gradients are those of the batch without padding (law 3)."""
     batch, plain, tailed = make_batch(), build(), build()
-    expected, found = plain(batch), tailed(with_tail(batch, 512, pad_id=0))
-    torch.testing.assert_close(tuple(found), tuple(expected))
+    expected, found = plain(batch), tailed(padded(batch, 512, pad_id=0))
+    torch.testing.assert_close(found.loss, expected.loss)
+    torch.testing.assert_close(dict(found.sums), dict(expected.sums))
     expected.loss.backward()
     found.loss.backward()
     gradients = {name: parameter.grad for name, parameter in plain.named_parameters()}
@@ -160,17 +162,17 @@ def test_a_tail_changes_only_rounding():
 def test_sums_are_those_of_the_logits():
     """The reported sums and counts are those of cross entropy and argmax on the logits, and carry no gradient."""
     batch, model = make_batch(), build()
-    mlm, pair = model.logits(batch, batch.masked_positions)
+    mlm, pair = both_logits(model, batch, batch.targets["positions"])
     out = model(batch)
     torch.testing.assert_close(
-        out.mlm_loss_sum, functional.cross_entropy(mlm, batch.masked_labels, reduction="sum").detach()
+        out.sums["mlm_loss"], functional.cross_entropy(mlm, batch.targets["labels"], reduction="sum").detach()
     )
     torch.testing.assert_close(
-        out.pair_loss_sum, functional.cross_entropy(pair, batch.pair_labels, reduction="sum").detach()
+        out.sums["nsp_loss"], functional.cross_entropy(pair, batch.targets["pair"], reduction="sum").detach()
     )
-    assert out.mlm_correct == (mlm.argmax(1) == batch.masked_labels).sum()
-    assert out.pair_correct == (pair.argmax(1) == batch.pair_labels).sum()
-    assert [value.requires_grad for value in out] == [True, False, False, False, False]
+    assert out.sums["mlm_correct"] == (mlm.argmax(1) == batch.targets["labels"]).sum()
+    assert out.sums["nsp_correct"] == (pair.argmax(1) == batch.targets["pair"]).sum()
+    assert out.loss.requires_grad and not any(value.requires_grad for value in out.sums.values())
 
 
 def test_shares_of_the_loss_add_up_to_that_of_the_global_batch():
@@ -184,9 +186,7 @@ def test_shares_of_the_loss_add_up_to_that_of_the_global_batch():
     model.zero_grad()
     total = 0.0
     for part in parts:
-        share = model(
-            replace(part, num_masked_global=whole.num_masked_global, num_samples_global=whole.num_samples_global)
-        ).loss
+        share = model(replace(part, totals=whole.totals)).loss
         share.backward()
         total += share.detach()
     torch.testing.assert_close(total, expected.detach())
@@ -197,56 +197,61 @@ def test_shares_of_the_loss_add_up_to_that_of_the_global_batch():
 def join(parts):
     """Micro-batches as one."""
     offsets = np.cumsum([0] + [len(part.input_ids) for part in parts]).tolist()
-    joined = {
+    columns = {
         name: torch.cat([getattr(part, name) for part in parts])
-        for name in ("input_ids", "token_type_ids", "position_ids", "masked_labels", "pair_labels")
+        for name in ("input_ids", "segment_ids", "position_ids")
     }
-    moved = {
-        name: torch.cat([getattr(part, name) + offset for part, offset in zip(parts, offsets, strict=False)])
-        for name in ("masked_positions", "cu_seqlens")
-    }
-    moved["cu_seqlens"] = moved["cu_seqlens"].unique()  # the end of one is the start of the next
+    targets = {name: torch.cat([part.targets[name] for part in parts]) for name in ("labels", "pair")}
+    moved = zip(parts, offsets, strict=False)
+    targets["positions"] = torch.cat([part.targets["positions"] + offset for part, offset in moved])
+    bounds = torch.cat([part.cu_seqlens + offset for part, offset in zip(parts, offsets, strict=False)])
+    counts = {name: sum(part.counts[name] for part in parts) for name in parts[0].counts}
     return replace(
         parts[0],
-        **joined,
-        **moved,
+        **columns,
+        targets=targets,
+        cu_seqlens=bounds.unique(),  # the end of one is the start of the next
         max_seqlen=max(part.max_seqlen for part in parts),
-        num_masked_global=len(joined["masked_labels"]),
-        num_samples_global=len(joined["pair_labels"]),
+        sample_ids=np.arange(counts["samples"]),
+        counts=counts,
+        totals=counts,
     )
 
 
 def test_a_batch_without_masked_tokens_trains_on_pairs_alone():
     """No masked token means a masked-token loss of 0, not a division by zero or an error."""
     batch, none = make_batch([5]), torch.zeros(0, dtype=torch.long)
-    out = build()(replace(batch, masked_positions=none, masked_labels=none))
-    assert out.mlm_loss_sum == 0 and out.loss == out.pair_loss_sum
+    out = build()(replace(batch, targets=batch.targets | {"positions": none, "labels": none}))
+    assert out.sums["mlm_loss"] == 0 and out.loss == out.sums["nsp_loss"]
 
 
 def test_names_form_a_bijection():
     """To Hugging Face and back every tensor comes home, and every parameter of both sides is named once."""
     state = build().state_dict()
-    theirs = to_huggingface(state)
-    back = from_huggingface(theirs)
+    theirs = to_huggingface(FAMILY, state)
+    back = from_huggingface(FAMILY, theirs)
     assert back.keys() == state.keys()
     assert all(torch.equal(back[name], state[name]) for name in state)
     assert theirs.keys() == build_huggingface().state_dict().keys()
-    named = [name for names in parameter_names(CONFIG.num_hidden_layers).values() for name in names]
+    named = [name for parts in names(CONFIG.num_hidden_layers).values() for name in parts]
     assert len(named) == len(set(named))
 
 
 def test_a_stack_counts_the_tensors_that_hugging_face_keeps_apart():
-    """`stacked_tensors` says of every parameter how many parameters it is in the reference implementation."""
-    assert all(stacked_tensors(ours) == len(theirs) for ours, theirs in parameter_names(2).items())
+    """`stacks` says of every parameter how many parameters it is in the reference implementation."""
+    assert all(PARAMETERS.stacks(ours) == len(theirs) for ours, theirs in names(2).items())
 
 
 def test_shared_tensors_may_be_saved_under_one_name():
     """A state dict that lists a shared tensor once, as optimizers and safetensors do, is complete."""
     model = build()
-    assert to_huggingface(dict(model.named_parameters())).keys() == to_huggingface(model.state_dict()).keys()
+    assert (
+        to_huggingface(FAMILY, dict(model.named_parameters())).keys()
+        == to_huggingface(FAMILY, model.state_dict()).keys()
+    )
     once = dict(build_huggingface().named_parameters())
     assert "cls.predictions.decoder.weight" not in once
-    assert from_huggingface(once).keys() == model.state_dict().keys()
+    assert from_huggingface(FAMILY, once).keys() == model.state_dict().keys()
 
 
 def test_a_foreign_state_dict_is_refused():
@@ -254,9 +259,9 @@ def test_a_foreign_state_dict_is_refused():
     state = dict(build().state_dict())
     del state["pooler.dense.weight"]
     with pytest.raises(ValueError, match=r"missing bert\.pooler\.dense\.weight|missing pooler\.dense\.weight"):
-        to_huggingface(state)
+        to_huggingface(FAMILY, state)
     with pytest.raises(ValueError, match=r"unknown classifier\.weight"):
-        from_huggingface({**build_huggingface().state_dict(), "classifier.weight": torch.zeros(1)})
+        from_huggingface(FAMILY, {**build_huggingface().state_dict(), "classifier.weight": torch.zeros(1)})
 
 
 def test_the_configuration_survives_the_round_trip():
@@ -277,8 +282,8 @@ def test_the_configuration_survives_the_round_trip():
     default = BertConfig(hidden_size=1, num_hidden_layers=1, num_attention_heads=1, intermediate_size=1)
     unchanged = [f.name for f in fields(config) if getattr(config, f.name) == getattr(default, f.name)]
     assert set(unchanged) == OUR_OWN_FIELDS, "give the new field another value here"
-    settings = transformers.BertConfig(**config_to_huggingface(config, VOCAB_SIZE))
-    assert config_from_huggingface(settings.to_dict()) == config
+    settings = transformers.BertConfig(**config_to(config, VOCAB_SIZE))
+    assert config_from(settings.to_dict()) == config
     assert settings.vocab_size == VOCAB_SIZE
 
 
@@ -293,23 +298,23 @@ def test_the_configuration_survives_the_round_trip():
 )
 def test_what_the_family_does_not_compute_is_refused(field, value):
     """A Hugging Face configuration that changes the computation is an error, not a silently different model."""
-    settings = transformers.BertConfig(**config_to_huggingface(CONFIG, VOCAB_SIZE)).to_dict()
+    settings = transformers.BertConfig(**config_to(CONFIG, VOCAB_SIZE)).to_dict()
     with pytest.raises(ValueError, match=f"{field} = {value!r}"):
-        config_from_huggingface({**settings, field: value})
+        config_from({**settings, field: value})
 
 
 def test_weight_decay_spares_biases_and_normalisation():
     """Exactly the one-dimensional parameters are spared."""
-    for name, parameter in BertForPreTraining(CONFIG, VOCAB_SIZE).named_parameters():
-        assert no_weight_decay(name) == (parameter.dim() == 1), name
+    for name, parameter in build_model(CONFIG, VOCAB_SIZE).named_parameters():
+        assert PARAMETERS.decays(name) == (parameter.dim() > 1), name
 
 
 def test_parameters_of_bert_large_number_336_million():
     """BERT-large with the released vocabulary has the parameters of the released model, heads included."""
     large = BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
     with torch.device("meta"):
-        model = BertForPreTraining(large, 30522)
-        reference = transformers.BertForPreTraining(transformers.BertConfig(**config_to_huggingface(large, 30522)))
+        model = build_model(large, 30522)
+        reference = transformers.BertForPreTraining(transformers.BertConfig(**config_to(large, 30522)))
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in reference.parameters()) == 336_226_108
 
 

@@ -15,7 +15,7 @@ LENGTHS = [7, 40, 3, 12]
 
 def build(config=CONFIG, seed=0):
     torch.manual_seed(seed)
-    encoder = Encoder(config, VOCAB_SIZE)
+    encoder = Encoder(config, VOCAB_SIZE, 2)
     return encoder.apply(lambda module: initialize_weights(module, 0.2))  # large, so that differences show
 
 
@@ -105,8 +105,8 @@ def test_recomputation_of_activations_repeats_the_dropout_masks():
 
 def test_weights_are_drawn_as_in_bert():
     """Weights are normal, cut at two standard deviations; biases are 0, normalisation is the identity."""
-    encoder = Encoder(replace(CONFIG, hidden_size=240), VOCAB_SIZE)
-    encoder.apply(lambda module: initialize_weights(module, 0.02))
+    encoder = Encoder(replace(CONFIG, hidden_size=240), VOCAB_SIZE, 2)
+    encoder.apply(lambda module: initialize_weights(module, 0.02, cut=2.0))
     weights = [p.detach().flatten() for name, p in encoder.named_parameters() if p.dim() == 2]
     everything = torch.cat(weights)
     assert everything.abs().max() <= 0.04

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from benchmarks.batches import make_batch
-from pipeline.families.bert import BertConfig, BertForPreTraining
+from pipeline.families.bert import BertConfig, build
 from pipeline.kernels.attention import backend
 from pipeline.model.encoder import Layer
 from pipeline.planning.activations import ATTENTION, INDEX, MicroBatch, activations
@@ -72,8 +72,8 @@ def check_layer(config, lengths, dtype):
 def test_model_equals_what_autograd_saves(lengths, dropout):
     """Embeddings, layers, heads, logits and the batch itself, to the byte."""
     config = replace(CONFIG, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
-    model, batch = BertForPreTraining(config, VOCAB).train(), make_batch(lengths, VOCAB, 0)
-    kept = activations(config, VOCAB, MicroBatch.of(lengths, len(batch.masked_labels), "cpu"), torch.float32, CPU)
+    model, batch = build(config, VOCAB).train(), make_batch(lengths, VOCAB, 0)
+    kept = activations(config, VOCAB, MicroBatch.of(lengths, len(batch.targets["labels"]), "cpu"), torch.float32, CPU)
     formula = kept.embeddings + config.num_hidden_layers * kept.layer + kept.head + kept.logits.kept
     assert saved_bytes(lambda: model(batch), model.parameters()) == formula
 
@@ -83,7 +83,7 @@ def test_logits_equal_what_autograd_saves(kernels, mib):
     """Kept once where they fit and not at all where they do not; to the byte."""
     vocab = 1000 * 512  # 2 MB a row
     config = replace(CONFIG, num_hidden_layers=1, kernels=kernels, max_logits_mib=mib)
-    model, batch = BertForPreTraining(config, vocab).train(), make_batch([8, 8], vocab, 0)
+    model, batch = build(config, vocab).train(), make_batch([8, 8], vocab, 0)
     kept = activations(config, vocab, MicroBatch.uniform(2, 8, 1), torch.float32, CPU)
     formula = kept.embeddings + kept.layer + kept.head + kept.logits.kept
     assert saved_bytes(lambda: model(batch), model.parameters()) == formula
@@ -93,13 +93,15 @@ def test_logits_equal_what_autograd_saves(kernels, mib):
 def test_checkpointing_keeps_each_layers_input():
     """The allocator counts what checkpointing holds outside autograd; only the generator's state is left out."""
     config = replace(CONFIG, num_hidden_layers=6, activation_checkpointing=True)
-    model, batch = BertForPreTraining(config, VOCAB).train(), make_batch([128] * 16, VOCAB, 0)
-    kept = activations(config, VOCAB, MicroBatch.uniform(16, 128, len(batch.masked_labels) // 16), torch.float32, CPU)
+    model, batch = build(config, VOCAB).train(), make_batch([128] * 16, VOCAB, 0)
+    kept = activations(
+        config, VOCAB, MicroBatch.uniform(16, 128, len(batch.targets["labels"]) // 16), torch.float32, CPU
+    )
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
         output = model(batch)
     events = profile.profiler.kineto_results.events()
     allocated = sum(event.nbytes() for event in events if event.name() == "[memory]")
-    outside = sum(t.nbytes for t in (batch.input_ids, batch.token_type_ids, batch.position_ids))
+    outside = sum(t.nbytes for t in (batch.input_ids, batch.segment_ids, batch.position_ids))
     formula = kept.embeddings - outside + 6 * kept.layer_input + kept.head + kept.logits.kept
     assert allocated == pytest.approx(formula, rel=0.01)
     assert output.loss.requires_grad

@@ -1,17 +1,12 @@
-"""Averages are over the global batch, and what was logged survives a resume."""
+"""What was logged survives a resume."""
 
 import json
 
 import pytest
 import torch
 
-from pipeline.runlog.metrics import LoggingConfig, Totals, Writer, averages, peak_flops, throughput
+from pipeline.runlog.metrics import LoggingConfig, Writer, peak_flops
 from pipeline.runlog.reader import read_lines
-
-
-def tensors(*values):
-    """As the device gives them: losses in fp32, counts as integers."""
-    return [torch.tensor(value) for value in values]
 
 
 def test_a_measured_peak_is_that_of_products():
@@ -19,22 +14,6 @@ def test_a_measured_peak_is_that_of_products():
     cpu = torch.device("cpu")
     assert peak_flops(cpu, torch.float32, 2.5) == 2.5e12
     assert 1e8 < peak_flops(cpu, torch.float32) < 1e14
-
-
-def test_averages_are_sums_over_sums():
-    """Two micro-batches of unlike size: the mean over all masked tokens, not the mean of means."""
-    totals = Totals(torch.device("cpu"))
-    totals.add(tensors(30.0, 3, 4.0, 1), [10, 4, 100, 7e9, 9e9])
-    totals.add(tensors(2.0, 1, 1.0, 1), [2, 1, 20, 1e9, 3e9])
-    totals.add(tensors(99.0, 9, 99.0, 9), [9, 9, 9, 9, 9], weight=0)
-    sums = totals.reduce()
-    assert averages(sums) == pytest.approx(
-        {"loss": 32 / 12 + 1.0, "mlm_loss": 32 / 12, "mlm_accuracy": 4 / 12, "nsp_loss": 1.0, "nsp_accuracy": 0.4}
-    )
-    assert throughput(sums, 2.0, peak=16e9) == pytest.approx(
-        {"tokens_per_second": 60, "sequences_per_second": 2.5, "mfu": 8e9 / 2 / 16e9, "mfu_nominal": 12e9 / 2 / 16e9}
-    )
-    assert totals.reduce()["tokens"] == 0
 
 
 def test_resumed_run_drops_what_it_will_train_again(tmp_path):
@@ -62,17 +41,6 @@ def test_lines_that_cannot_be_read_are_dropped_and_counted(tmp_path):
     assert writer.damaged_lines == 5
     lines, damaged = read_lines(tmp_path / "metrics.jsonl")
     assert [line["step"] for line in lines] == [1, 2] and damaged == 0
-
-
-def test_sums_go_through_a_checkpoint(tmp_path):
-    """What `sums` gave and `restore` took is what was there; merging empties the other."""
-    totals, step = Totals(torch.device("cpu")), Totals(torch.device("cpu"))
-    step.add(tensors(30.0, 3, 4.0, 1), [10, 4, 100, 7e9, 9e9])
-    totals.merge(step)
-    assert step.sums()["tokens"] == 0 and totals.sums()["tokens"] == 100
-    again = Totals(torch.device("cpu"))
-    again.restore(json.loads(json.dumps(totals.sums())))
-    assert again.reduce() == totals.reduce()
 
 
 def test_not_a_number_is_valid_json(tmp_path):

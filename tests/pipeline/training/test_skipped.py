@@ -10,6 +10,7 @@ from samples import make_samples
 
 from pipeline.data.loader import BatchDivision, MicroBatches
 from pipeline.data.masking import MaskingConfig
+from pipeline.data.template import Template
 from preprocessing.shards import SampleDataset
 
 
@@ -61,7 +62,8 @@ def test_a_bad_step_is_skipped_and_its_samples_are_named(tmp_path, samples, stag
     assert on_ranks(spoiled, 2, write_recipe(tmp_path, samples), [3], options) == [None, None]
     report = json.loads((tmp_path / "run" / "skipped" / "step-00000003.json").read_text())
     (part,) = report["micro_batches"]
-    batches = MicroBatches(SampleDataset.open(samples, "train"), BatchDivision(24, 4, 1, 2), MaskingConfig(), 12345, 48)
+    dataset, division = SampleDataset.open(samples, "train"), BatchDivision(24, 4, 1, 2)
+    batches = MicroBatches(dataset, division, MaskingConfig(), Template(), 12345, 48)
     assert part["loss"] == "nan" and part["group"] == batches[1].group
     assert part["samples"] == batches[1].sample_ids.tolist() and part["epochs"] == batches[1].epochs.tolist()
     (event,) = [line for line in lines(tmp_path / "run" / "events.jsonl") if line["kind"] == "skipped_step"]

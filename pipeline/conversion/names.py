@@ -1,0 +1,95 @@
+"""A model's parameters under our names and under Hugging Face's, as the family's `Export` says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pipeline.families.base import Export, Family, Ties
+
+
+def count_layers(family: Family[Any], state: Mapping[str, Tensor]) -> int:
+    """How many layers a state dict under our names holds."""
+    return sum(name.endswith(family.layer) for name in state)
+
+
+def to_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of the family's class in `transformers` that computes the same; views, no copies.
+
+    Raises:
+        ValueError: `state` is not that of the family's model.
+    """
+    export, filled = family.export, _fill_ties(state, family.export.ties)
+    names = export.names(count_layers(family, state))
+    _require_same_names(filled, set(names), "this model's state dict")
+    renamed: dict[str, Tensor] = {}
+    for ours, theirs in names.items():
+        renamed.update(zip(theirs, filled[ours].chunk(len(theirs)), strict=True))
+    return _fill_ties(export.leaving(renamed), export.class_ties)
+
+
+def from_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The inverse of `to_huggingface`. Shared tensors may be present under one of their names only.
+
+    Raises:
+        ValueError: `state` is not that of the family's class, or two tensors that the model shares differ.
+    """
+    export = family.export
+    filled = {export.modern(name): value for name, value in state.items()}
+    filled = {name: value for name, value in filled.items() if not name.endswith(export.ignored)}
+    for alias, source in export.class_ties.items():
+        _require_equal(family, filled, alias, source)
+    filled = _fill_ties(
+        _fill_ties(filled, export.class_ties), {source: alias for alias, source in export.class_ties.items()}
+    )
+    # How many layers there are is known by their names here, which the number of layers gives.
+    layers = 0
+    while any(name in filled for name in _of_layer(export, layers)):
+        layers += 1
+    names = export.names(layers)
+    theirs = {name for parts in names.values() for name in parts}
+    arrived = export.arriving({name: filled[name] for name in filled if name not in set(export.class_ties) - theirs})
+    _require_same_names(arrived, theirs, "the Hugging Face state dict")
+    parts = {ours: [arrived[name] for name in names[ours]] for ours in names}
+    return {ours: torch.cat(tensors) if len(tensors) > 1 else tensors[0] for ours, tensors in parts.items()}
+
+
+def _of_layer(export: Export[Any], number: int) -> set[str]:
+    """Names in `transformers` of the parameters that layer `number` adds."""
+    more, fewer = export.names(number + 1), export.names(number)
+    return {name for ours in more.keys() - fewer.keys() for name in more[ours]}
+
+
+def _fill_ties(state: Mapping[str, Tensor], ties: Ties) -> dict[str, Tensor]:
+    """The state dict with shared parameters under all their names, whichever of them were saved."""
+    filled = dict(state)
+    for alias, source in ties.items():
+        if alias not in filled and source in filled:
+            filled[alias] = filled[source]
+    return filled
+
+
+def _require_equal(family: Family[Any], state: Mapping[str, Tensor], alias: str, source: str) -> None:
+    """Raises ValueError where two tensors that the model shares have different shapes or values."""
+    one, other = state.get(alias), state.get(source)
+    if one is None or other is None or one is other:
+        return
+    if one.shape != other.shape or not (one.is_meta or torch.equal(one, other)):
+        raise ValueError(f"{alias} differs from {source}, but the {family.name} family has one tensor for both")
+
+
+def _require_same_names(state: Mapping[str, Tensor], expected: set[str], what: str) -> None:
+    missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
+    if missing or unknown:
+        raise ValueError(
+            f"{what} does not fit: missing {_first(missing)}; unknown {_first(unknown)}. "
+            "It comes from another family, another class or another number of layers"
+        )
+
+
+def _first(names: list[str], shown: int = 5) -> str:
+    """The first few names and how many more there are."""
+    if not names:
+        return "nothing"
+    return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

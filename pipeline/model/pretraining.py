@@ -1,0 +1,79 @@
+"""The model that BERT and RoBERTa train: an encoder, a head for masked tokens and, for pairs, a classifier.
+
+Shapes: T tokens, B sequences, M masked tokens, R rows, H hidden_size, V vocab_size.
+"""
+
+import math
+from functools import partial
+
+from torch import Tensor, nn
+
+from pipeline.data.batch import Batch
+from pipeline.losses.cross_entropy import RowSum, cross_entropy_sum
+from pipeline.model.config import EncoderConfig
+from pipeline.model.encoder import Encoder, initialize_weights
+from pipeline.model.heads import MaskedLMHead, Pooler
+from pipeline.model.output import Output, combined
+from pipeline.runlog.terms import Term
+
+
+class MaskedLanguageModel(nn.Module):
+    """Encoder, masked-token head and, where there is a term for pairs, pooler and classifier of pairs.
+
+    Args:
+        config: shape and regularisation.
+        vocab_size: V, number of tokens in the tokenizer.
+        masked: the term of masked tokens.
+        pair: the term of pairs of segments; None where samples have no label.
+        num_segments: number of segment embeddings; 0: the model reads no segment ids.
+        cut: initial weights are drawn from a normal distribution cut at this many standard deviations.
+    """
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        vocab_size: int,
+        masked: Term,
+        pair: Term | None = None,
+        num_segments: int = 0,
+        cut: float = math.inf,
+    ) -> None:
+        super().__init__()
+        self.kernels = config.kernels
+        self.masked, self.pair = masked, pair
+        self.encoder = Encoder(config, vocab_size, num_segments)
+        if pair is not None:
+            self.pooler = Pooler(config.hidden_size)
+        self.mlm_head = MaskedLMHead(config, self.encoder.embeddings.word)
+        if pair is not None:
+            self.pair_head = nn.Linear(config.hidden_size, 2)
+        self.apply(partial(initialize_weights, std=config.initializer_range, cut=cut))
+
+    def forward(self, batch: Batch) -> Output:
+        """Losses of one micro-batch."""
+        hidden = self.hidden(batch)
+        rows = hidden.index_select(0, batch.targets["positions"])  # (M, H)
+        found: dict[str, RowSum] = {self.masked.name: self.mlm_head(rows, batch.targets["labels"])}
+        terms = [self.masked]
+        if self.pair is not None:
+            logits = self.pair_logits(hidden, batch)
+            found[self.pair.name] = cross_entropy_sum(logits, batch.targets["pair"], self.kernels)
+            terms.append(self.pair)
+        return combined(terms, found, batch.totals)
+
+    def logits(self, batch: Batch, rows: Tensor) -> Tensor:
+        """Logits over the vocabulary (R, V) for chosen tokens (R,)."""
+        out: Tensor = self.mlm_head(self.hidden(batch).index_select(0, rows))
+        return out
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Hidden states (T, H) of the last layer."""
+        out: Tensor = self.encoder(
+            batch.input_ids, batch.segment_ids, batch.position_ids, batch.cu_seqlens, batch.max_seqlen
+        )
+        return out
+
+    def pair_logits(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """Logits of the pairs of segments (B, 2) from hidden states (T, H)."""
+        logits: Tensor = self.pair_head(self.pooler(hidden, batch.cu_seqlens[: batch.num_samples]))
+        return logits

@@ -1,0 +1,72 @@
+"""Renaming of parameters, as a family's export says."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from pipeline.conversion.names import from_huggingface, to_huggingface
+from pipeline.families.base import Export
+
+
+def family(**options):
+    """A family whose layers have one stacked parameter each, and a head that is tied to an embedding."""
+
+    def names(layers):
+        stacked = {f"layers.{n}.stack": (f"layer.{n}.top", f"layer.{n}.bottom") for n in range(layers)}
+        return {**stacked, "word": ("embedding",), "head": ("decoder",)}
+
+    export = Export(
+        "Model", names, config_to=None, config_from=None, ties={"head": "word"}, class_ties={"decoder": "embedding"}
+    )
+    return SimpleNamespace(name="toy", layer=".stack", export=SimpleNamespace(**(vars(export) | options)))
+
+
+def state():
+    word = torch.ones(3)
+    stacks = {f"layers.{n}.stack": torch.arange(8.0).view(4, 2) + n for n in range(2)}
+    return {**stacks, "word": word, "head": word}
+
+
+def test_renaming_cuts_and_stacks():
+    """A stacked parameter is cut along its first dimension, and stacked again in the same order."""
+    renamed = to_huggingface(family(), state())
+    assert torch.equal(renamed["layer.1.bottom"], state()["layers.1.stack"][2:])
+    back = from_huggingface(family(), renamed)
+    assert back.keys() == state().keys() and all(torch.equal(back[name], state()[name]) for name in back)
+
+
+@pytest.mark.parametrize("absent", ["embedding", "decoder"])
+def test_a_shared_tensor_may_have_either_name(absent):
+    """Whichever of its names was saved, both parameters are there."""
+    renamed = to_huggingface(family(), state())
+    del renamed[absent]
+    assert from_huggingface(family(), renamed).keys() == state().keys()
+
+
+def test_shared_tensors_that_differ_are_refused():
+    """One tensor of ours cannot hold two."""
+    renamed = to_huggingface(family(), state()) | {"decoder": torch.zeros(3)}
+    with pytest.raises(ValueError, match="decoder differs from embedding, but the toy family has one tensor for both"):
+        from_huggingface(family(), renamed)
+
+
+def test_renaming_names_the_first_strangers():
+    """An error lists a few names and how many more there are."""
+    strangers = {f"x{i}": torch.zeros(1) for i in range(7)}
+    with pytest.raises(ValueError, match="missing head, word; unknown x0, x1, x2, x3, x4 and 2 more"):
+        to_huggingface(family(), strangers)
+
+
+def test_names_and_values_may_change_on_the_way():
+    """Older names are read as today's, buffers are left out, and a tensor that only one side has comes and goes."""
+    changed = family(
+        modern=lambda name: name.replace("gamma", "embedding"),
+        ignored=("position_ids",),
+        leaving=lambda tensors: {**tensors, "extra": torch.zeros(1)},
+        arriving=lambda tensors: {name: value for name, value in tensors.items() if name != "extra"},
+    )
+    renamed = to_huggingface(changed, state())
+    assert "extra" in renamed
+    old = {name.replace("embedding", "gamma"): value for name, value in renamed.items()}
+    assert from_huggingface(changed, old | {"position_ids": torch.zeros(4)}).keys() == state().keys()

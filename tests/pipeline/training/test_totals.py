@@ -1,0 +1,54 @@
+"""Averages are over the global batch, and sums survive a resume."""
+
+import json
+import math
+
+import pytest
+import torch
+
+from pipeline.runlog.terms import BEFORE_TERMS, Term
+from pipeline.training.totals import COUNTED, Totals, averages, measured, throughput
+
+
+def tensors(*values):
+    """As the device gives them: losses in fp32, counts as integers."""
+    return dict(zip(measured(BEFORE_TERMS), map(torch.tensor, values), strict=True))
+
+
+def counts(*values):
+    return dict(zip(COUNTED, values, strict=True))
+
+
+def test_averages_are_sums_over_sums():
+    """Two micro-batches of unlike size: the mean over all masked tokens, not the mean of means."""
+    totals = Totals(BEFORE_TERMS, torch.device("cpu"))
+    totals.add(tensors(30.0, 3, 4.0, 1), counts(10, 4, 100, 7e9, 9e9))
+    totals.add(tensors(2.0, 1, 1.0, 1), counts(2, 1, 20, 1e9, 3e9))
+    totals.add(tensors(99.0, 9, 99.0, 9), counts(9, 9, 9, 9, 9), weight=0)
+    sums = totals.reduce()
+    assert averages(BEFORE_TERMS, sums) == pytest.approx(
+        {"loss": 32 / 12 + 1.0, "mlm_loss": 32 / 12, "mlm_accuracy": 4 / 12, "nsp_loss": 1.0, "nsp_accuracy": 0.4}
+    )
+    assert throughput(sums, 2.0, peak=16e9) == pytest.approx(
+        {"tokens_per_second": 60, "sequences_per_second": 2.5, "mfu": 8e9 / 2 / 16e9, "mfu_nominal": 12e9 / 2 / 16e9}
+    )
+    assert totals.reduce()["tokens"] == 0
+
+
+def test_sums_go_through_a_checkpoint(tmp_path):
+    """What `sums` gave and `restore` took is what was there; merging empties the other."""
+    totals, step = Totals(BEFORE_TERMS, torch.device("cpu")), Totals(BEFORE_TERMS, torch.device("cpu"))
+    step.add(tensors(30.0, 3, 4.0, 1), counts(10, 4, 100, 7e9, 9e9))
+    totals.merge(step)
+    assert step.sums()["tokens"] == 0 and totals.sums()["tokens"] == 100
+    again = Totals(BEFORE_TERMS, torch.device("cpu"))
+    again.restore(json.loads(json.dumps(totals.sums())))
+    assert again.reduce() == totals.reduce()
+
+
+def test_the_total_weighs_its_terms():
+    """As the loss does; a term that counts nothing has no accuracy, and one without rows is no number."""
+    terms = (Term("rtd", "replaced tokens", "tokens", weight=50.0, counted=False), Term("mlm", "masked", "masked"))
+    sums = {"rtd_loss": 8.0, "mlm_loss": 6.0, "mlm_correct": 1.0, "tokens": 4.0, "masked": 2.0}
+    assert averages(terms, sums) == {"loss": 103.0, "rtd_loss": 2.0, "mlm_loss": 3.0, "mlm_accuracy": 0.5}
+    assert math.isnan(averages(terms, sums | {"masked": 0.0})["loss"])
