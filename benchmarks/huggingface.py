@@ -77,6 +77,7 @@ def padded(batch: Batch, values: Tensor, fill: int, width: int) -> Tensor:
 
 def inputs(batch: Batch, width: int) -> dict[str, Tensor]:
     """What `BertModel` reads."""
+    assert batch.segment_ids is not None, "BERT's batches have segments"
     return {
         "input_ids": padded(batch, batch.input_ids, 0, width),
         "token_type_ids": padded(batch, batch.segment_ids, 0, width),

@@ -100,6 +100,7 @@ def reference_loss(model: torch.nn.Module, batch: Batch) -> Tensor:
     def padded(values: Tensor, fill: int) -> Tensor:
         return torch.nn.utils.rnn.pad_sequence(values.split(lengths), batch_first=True, padding_value=fill)
 
+    assert batch.segment_ids is not None, "BERT's batches have segments"
     labels = torch.full_like(batch.input_ids, -100)
     labels[batch.targets["positions"]] = batch.targets["labels"]
     output = model(

@@ -87,7 +87,9 @@ def summary(run: Run) -> str:
     rows = [f"{printable(run.name)}, {run.last_step} steps"]
     if heldout:
         rows.append(f"  held out          step {heldout[0]['step']:<7} step {heldout[-1]['step']}")
-        for key in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy"):
+        for key in (f"{term.name}_{figure}" for term in run.terms for figure in ("loss", "accuracy")):
+            if key not in heldout[-1]:  # a term that counts nothing has no accuracy
+                continue
             first, last = (
                 f"{line[key]:.4f}" if is_number(line.get(key)) else "not finite" for line in (heldout[0], heldout[-1])
             )

@@ -3,15 +3,14 @@
 import json
 from typing import Any
 
+from pipeline.runlog.terms import terms_of
+
 
 def model_card(name: str, state: dict[str, Any]) -> str:
     """README.md of an exported model: what it is, how it was trained, its numbers, how to use it."""
-    metrics = state["metrics"]
-    rows = "\n".join(
-        f"| {key.replace('_', ' ')} | {metrics.get('heldout', {}).get(key, float('nan')):.4f} |"
-        for key in ("mlm_loss", "mlm_accuracy", "nsp_loss", "nsp_accuracy")
-        if key in metrics.get("heldout", {})
-    )
+    heldout = state["metrics"].get("heldout", {})
+    keys = [f"{term.name}_{figure}" for term in terms_of([state]) for figure in ("loss", "accuracy")]
+    rows = "\n".join(f"| {key.replace('_', ' ')} | {heldout[key]:.4f} |" for key in keys if key in heldout)
     return f"""---
 library_name: transformers
 tags: [{state["family"]}, fill-mask]

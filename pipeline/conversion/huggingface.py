@@ -77,8 +77,13 @@ def export(
     model = _assemble(family, fields, to_huggingface(family, state_dict))
     with _atomic_directory(out_dir) as temporary:
         model.save_pretrained(temporary)
-        copy_tokenizer(tokenizer_dir, temporary, config.max_position_embeddings)
+        copy_tokenizer(tokenizer_dir, temporary, longest_sequence(family, config))
         (temporary / "README.md").write_text(card, encoding="utf-8")
+
+
+def longest_sequence(family: Family[Any], config: EncoderConfig) -> int:
+    """Tokens of the longest sequence that a model reads."""
+    return config.max_position_embeddings - family.template.first_position
 
 
 def copy_tokenizer(source: Path, target: Path, max_length: int | None = None) -> None:

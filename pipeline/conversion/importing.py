@@ -34,7 +34,8 @@ def import_pretrained(model: Path, out: Path, family: str, allow_pickle: bool) -
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
     try:
         (temporary / ".tokenizer").mkdir(parents=True)
-        huggingface.copy_tokenizer(model, temporary / ".tokenizer", pretrained.config.max_position_embeddings)
+        longest = huggingface.longest_sequence(get_family(family), pretrained.config)
+        huggingface.copy_tokenizer(model, temporary / ".tokenizer", longest)
         write_imported(pretrained, temporary, out, family)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -29,6 +29,7 @@ class Purpose(IntEnum):
     MASKED_POSITION = 1
     MASK_ACTION = 2
     RANDOM_TOKEN = 3
+    MASK_COUNT = 4
 
 
 @np.errstate(over="ignore")  # arithmetic modulo 2^64 is meant

@@ -121,7 +121,7 @@ class MicroBatches(Dataset[Batch]):
         self.samples, self.division = samples, division
         self.corruption, self.template = corruption, template
         self.seed, self.first_sample, self.token_multiple = seed, first_sample, token_multiple
-        self.special = SpecialTokens.load(samples.tokenizer_dir)
+        self.special = special_tokens(samples, template)
         self._latest: _Step | None = None
 
     def __getitem__(self, item: int) -> Batch:
@@ -150,6 +150,21 @@ class MicroBatches(Dataset[Batch]):
             totals = count(lengths, self.corruption.counts(lengths, Draw(self.seed, epochs, indices)))
             self._latest = _Step(number, epochs, indices, deal(lengths, self.division.num_groups), totals)
         return self._latest
+
+
+def special_tokens(samples: SampleDataset, template: Template) -> SpecialTokens:
+    """The special tokens of the samples' vocabulary.
+
+    Raises:
+        ValueError: the vocabulary lacks one, or its padding token has another id than the family's.
+    """
+    special = SpecialTokens.load(samples.tokenizer_dir)
+    if template.pad_id not in (None, special.ids["pad"]):
+        raise ValueError(
+            f"{samples.tokenizer_dir}: the padding token has id {special.ids['pad']}, but the family's positions begin "
+            f"behind id {template.pad_id}; build the samples with a vocabulary of that family"
+        )
+    return special
 
 
 def sample_lengths(samples: SampleDataset, template: Template, indices: Int64Array) -> Int64Array:
@@ -279,7 +294,7 @@ def evaluation_batches(
         ValueError: the split is empty, or one of its samples lacks a segment.
     """
     check_samples(samples)
-    special = SpecialTokens.load(samples.tokenizer_dir)
+    special = special_tokens(samples, template)
     indices = permute(np.arange(min(max_samples, len(samples))), 0, len(samples), EVALUATION_SEED)  # (N,)
     lengths, draw = sample_lengths(samples, template, indices), Draw(EVALUATION_SEED, np.zeros_like(indices), indices)
     totals = count(lengths, EVALUATION.counts(lengths, draw))

@@ -21,6 +21,8 @@ class Template:
     """Whether the model reads segment ids."""
     first_position: int = 0
     """Position of a sample's first token."""
+    pad_id: int | None = None
+    """Id that the padding token must have, where the model's class in `transformers` counts positions from it."""
 
     def __post_init__(self) -> None:
         if self.single.count(FIRST) != 1 or SECOND in self.single:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 TEMPLATE = Template()
-MASKED = Term("mlm", "masked tokens", "masked")
-PAIR = Term("nsp", "next sentence", "samples")
+MASKED = Term("mlm", "masked-token", "masked")
+PAIR = Term("nsp", "next-sentence", "samples", classes=2)
 
 
 @dataclass(frozen=True)

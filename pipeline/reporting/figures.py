@@ -7,7 +7,7 @@ are drawn as they are: matplotlib would read dollar signs as mathematics, so tha
 import io
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from pipeline.runlog.attempts import History, printable
 from pipeline.runlog.reader import Run, is_number
+from pipeline.runlog.terms import Term
 
 COLORS = ("#2f6fb5", "#d2691e", "#2e8b57", "#8a4fb0", "#b03a48", "#7a6a2f", "#3aa0a8", "#d17ba5", "#5d6878", "#1c2430")
 """Of the runs, in their order; from the eleventh on they are dashed."""
@@ -85,16 +86,10 @@ class Curve:
     """Whether a long line is smoothed."""
 
 
-CURVES = {
-    "loss": (
-        Curve("loss", "Loss", "What is minimised: masked tokens and sentence pairs together.", unit="nats"),
-        Curve("mlm_loss", "Masked-token loss", "Held out far above training: the model learns by heart.", unit="nats"),
-        Curve("nsp_loss", "Next-sentence loss", "0.693 is guessing.", unit="nats"),
-    ),
-    "accuracy": (
-        Curve("mlm_accuracy", "Masked-token accuracy", "Of the words that were masked.", 100, "%"),
-        Curve("nsp_accuracy", "Next-sentence accuracy", "50 % is guessing.", 100, "%"),
-    ),
+OVERFITTING = "A held-out loss far above that of training shows overfitting."
+CURVES: Mapping[str, tuple[Curve, ...]] = {
+    "loss": (Curve("loss", "Loss", "The weighted sum of all terms, which is minimised.", unit="nats"),),
+    "accuracy": (),
     "steps": (
         Curve("learning_rate", "Learning rate", "Warm-up, then decay.", noisy=False),
         Curve("grad_norm", "Gradient norm", "Before clipping. Peaks that grow come before a divergence."),
@@ -142,12 +137,25 @@ def paint(plot: Callable[[Axes], None], title: str, size: tuple[float, float] = 
 
 
 def curves(runs: Sequence[Run], group: str) -> list[Picture]:
-    """The panels of a group of `CURVES` for which any run has figures."""
-    there = [
-        c for c in CURVES[group] if any(run.series(kind, c.key)[0] for run in runs for kind in ("train", "heldout"))
-    ]
+    """The panels of a group of `CURVES`, and of the terms of the losses, for which any run has figures."""
+    chosen = [*CURVES[group], *(_curve_of(term, group) for term in terms(runs) if group in ("loss", "accuracy"))]
+    there = [c for c in chosen if any(run.series(kind, c.key)[0] for run in runs for kind in ("train", "heldout"))]
     size = _size(len(runs))
     return [Picture(c.key.replace("_", "-"), c.title, c.caption, paint(_curve(runs, c), c.title, size)) for c in there]
+
+
+def terms(runs: Sequence[Run]) -> list[Term]:
+    """The terms of the losses of all runs, each once."""
+    return list({term.name: term for run in runs for term in run.terms}.values())
+
+
+def _curve_of(term: Term, group: str) -> Curve:
+    title, classes = f"{term.title.capitalize()} {group}", term.classes
+    if group == "loss":
+        caption = f"A guess among {classes} classes has a loss of {math.log(classes):.3f}." if classes else OVERFITTING
+        return Curve(f"{term.name}_loss", title, caption, unit="nats")
+    caption = f"A guess among {classes} classes is right in {100 / classes:.0f} % of all cases." if classes else ""
+    return Curve(f"{term.name}_accuracy", title, caption or "Share of the right predictions.", 100, "%")
 
 
 def _size(names: int) -> tuple[float, float]:
@@ -256,21 +264,18 @@ def checkpoints(runs: Sequence[Run], histories: Sequence[History]) -> list[Pictu
     return [Picture("checkpoints", "Checkpoints", caption, paint(plot, "Checkpoints", size))]
 
 
-PANELS = (
-    ("mlm_loss", "masked-token loss (nats)"),
-    ("mlm_accuracy", "masked-token accuracy"),
-    ("nsp_loss", "next-sentence loss (nats)"),
-    ("nsp_accuracy", "next-sentence accuracy"),
-    ("learning_rate", "learning rate"),
-    ("tokens_per_second", "tokens/s, all ranks"),
-)
-
-
 def draw(runs: Sequence[Run], out: Path) -> None:
-    """One picture of six panels, for a README: training as a thin line, held out as dots."""
+    """One picture for a README: losses and accuracies of all terms, rate and speed; held-out figures are dots."""
+    panels = [("learning_rate", "learning rate"), ("tokens_per_second", "tokens/s, all ranks")]
+    for term in reversed(terms(runs)):
+        panels[:0] = [
+            (f"{term.name}_loss", f"{term.title} loss (nats)"),
+            (f"{term.name}_accuracy", f"{term.title} accuracy"),
+        ]
     with plt.rc_context({"text.parse_math": False}):
-        figure, axes = plt.subplots(3, 2, figsize=(11, 10), sharex=True, layout="constrained")
-        for axis, (key, title) in zip(axes.flat, PANELS, strict=True):
+        rows = len(panels) // 2
+        figure, axes = plt.subplots(rows, 2, figsize=(11, 1 + 3 * rows), sharex=True, layout="constrained")
+        for axis, (key, title) in zip(axes.flat, panels, strict=True):
             for number, run in enumerate(runs):
                 for kind, style in (("train", {"linewidth": 1.0}), ("heldout", {"marker": "o", "linestyle": "--"})):
                     points = run.series(kind, key)

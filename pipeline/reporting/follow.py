@@ -16,6 +16,7 @@ from rich.text import Text
 from pipeline.reporting.watch import View, Watch
 from pipeline.runlog.attempts import describe, duration, printable
 from pipeline.runlog.reader import is_number
+from pipeline.runlog.terms import Term
 from pipeline.runtime.progress import SECONDS_BETWEEN_LINES
 
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -24,9 +25,6 @@ _BLOCKS = "▁▂▃▄▅▆▇█"
 _STYLES = {"finished": "bold green", "interrupted": "bold yellow", "failed": "bold red"}
 _FIGURES = (
     ("loss", "loss", 1, "{:.4f}"),
-    ("mlm_loss", "masked-token loss", 1, "{:.4f}"),
-    ("mlm_accuracy", "masked-token accuracy", 100, "{:.1f} %"),
-    ("nsp_accuracy", "next-sentence accuracy", 100, "{:.1f} %"),
     ("learning_rate", "learning rate", 1, "{:.3g}"),
     ("grad_norm", "gradient norm", 1, "{:.3g}"),
     ("tokens_per_second", "tokens/s", 1, "{:,.0f}"),
@@ -96,7 +94,8 @@ def line(view: View) -> str:
     """A view in one line."""
     parts = [f"{printable(view.state)}  step {view.step}" + (f"/{view.total}" if view.total else "")]
     if view.train is not None:
-        parts += [f"{name} {text}" for name, text in figures(view.train, ("loss", "mlm_accuracy", "tokens_per_second"))]
+        keys = ("loss", f"{view.terms[0].name}_accuracy", "tokens_per_second")
+        parts += [f"{name} {text}" for name, text in figures(view.train, view.terms, keys)]
     if view.silent:
         parts.append(warning(view))
     elif view.seconds_left is not None and not view.ended:
@@ -109,10 +108,18 @@ def warning(view: View) -> str:
     return f"no sign of life for {round((view.silent_for or 0) // 60)} min"
 
 
-def figures(values: dict[str, object], keys: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """(name, value) of those figures that are there."""
+def figures(values: dict[str, object], terms: Sequence[Term], keys: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """(name, value) of those figures that are there: the total loss, those of its terms, and all others."""
+    of_terms = [
+        entry
+        for term in terms
+        for entry in (
+            (f"{term.name}_loss", f"{term.title} loss", 1, "{:.4f}"),
+            (f"{term.name}_accuracy", f"{term.title} accuracy", 100, "{:.1f} %"),
+        )
+    ]
     found = []
-    for key, name, scale, form in _FIGURES:
+    for key, name, scale, form in (_FIGURES[0], *of_terms, *_FIGURES[1:]):
         value = values.get(key)
         if (key in keys or not keys) and key in values:
             text = form.format(value * scale) if is_number(value) else "not finite"  # type: ignore[operator]
@@ -178,13 +185,13 @@ def _bar(view: View, width: int) -> RenderableType:
 
 def _table(view: View) -> RenderableType:
     train, heldout = view.train or {}, view.heldout or {}
-    known = dict(figures(heldout))
+    known = dict(figures(heldout, view.terms))
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
     table.add_column("", style="dim")
     table.add_column(f"step {train['step']:,}", justify="right")
     if heldout:
         table.add_column(f"held out, step {heldout['step']:,}", justify="right")
-    for name, text in figures(train):
+    for name, text in figures(train, view.terms):
         table.add_row(name, text, *([known.get(name, "")] if heldout else []))
     return table
 

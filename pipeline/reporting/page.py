@@ -10,7 +10,7 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from pipeline.reporting.figures import COLORS, Picture, checkpoints, curves
+from pipeline.reporting.figures import COLORS, Picture, checkpoints, curves, terms
 from pipeline.reporting.ratios import trust_ratios
 from pipeline.reporting.timeline import timeline
 from pipeline.runlog.attempts import KILLED, SILENT, Attempt, History, describe, duration, gib, history, printable
@@ -221,8 +221,19 @@ def recipe_rows(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
 def glance(report: Report) -> list[Row]:
     """The figures that one asks for first; rows without any are left out."""
     both = list(zip(report.runs, report.histories, strict=True))
-    rows = [Row(name, [tell(run, past) for run, past in both]) for name, tell in _GLANCE.items()]
+    rows = [Row(name, [tell(run, past) for run, past in both]) for name, tell in _rows(report.runs).items()]
     return [row for row in rows if any(cell != _ABSENT for cell in row.cells)]
+
+
+def _rows(runs: Sequence[Run]) -> dict[str, Callable[[Run, History], str]]:
+    """`_GLANCE` with a row for each loss and accuracy of the runs' terms after the total loss."""
+    of_terms: dict[str, Callable[[Run, History], str]] = {}
+    for term in terms(runs):
+        of_terms[f"{term.title} loss, held out"] = _last("heldout", f"{term.name}_loss", 1, "{:.3f}")
+        of_terms[f"{term.title} accuracy, held out"] = _last("heldout", f"{term.name}_accuracy", 100, "{:.1f} %")
+    total = "loss, held out"
+    first = list(_GLANCE)[: list(_GLANCE).index(total) + 1]
+    return {name: _GLANCE[name] for name in first} | of_terms | _GLANCE
 
 
 def _steps(run: Run, past: History) -> str:
@@ -266,9 +277,6 @@ _GLANCE: dict[str, Callable[[Run, History], str]] = {
     "steps": _steps,
     "state": _of_attempts(lambda past: ending(past.attempts[-1])[:60]),
     "loss, held out": _last("heldout", "loss", 1, "{:.3f}"),
-    "masked-token loss, held out": _last("heldout", "mlm_loss", 1, "{:.3f}"),
-    "masked-token accuracy, held out": _last("heldout", "mlm_accuracy", 100, "{:.1f} %"),
-    "next-sentence accuracy, held out": _last("heldout", "nsp_accuracy", 100, "{:.1f} %"),
     "loss, last of training": _last("train", "loss", 1, "{:.3f}"),
     "tokens/s, median": _median("tokens_per_second", 1, "{:,.0f}"),
     "sequences/s, median": _median("sequences_per_second", 1, "{:,.0f}"),

@@ -16,6 +16,7 @@ from pipeline.runlog.reader import (
     read_heartbeat,
     read_recipe,
 )
+from pipeline.runlog.terms import Term, terms_of
 
 _RATE_LINES = 20
 """Training lines, the last ones, that the rate of steps is taken from."""
@@ -39,6 +40,8 @@ class View:
     losses: list[float]
     """Training losses from the start."""
     events: list[Line]
+    terms: tuple[Term, ...]
+    """The terms of the loss."""
     host: str
     job: str
     """Empty outside of Slurm."""
@@ -103,6 +106,7 @@ class Watch:
             heldout=heldout[-1] if heldout else None,
             losses=[line["loss"] for line in train if is_number(line.get("loss"))],
             events=events,
+            terms=terms_of(events),
             host=str(beat.get("host") or start.get("host") or ""),
             job=str(beat.get("job") or start.get("job") or ""),
         )

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.runlog.terms import Term, terms_of
+
 Line = dict[str, Any]
 
 METRICS, EVENTS, HEARTBEAT, RECIPE = "metrics.jsonl", "events.jsonl", "heartbeat.json", "recipe.toml"
@@ -153,6 +155,11 @@ class Run:
         """(steps, values) of a figure, where it is there and finite."""
         points = [(line["step"], line[key]) for line in self.of(kind) if is_number(line.get(key))]
         return [step for step, _ in points], [value for _, value in points]
+
+    @property
+    def terms(self) -> tuple[Term, ...]:
+        """The terms of the loss."""
+        return terms_of(self.events)
 
     @property
     def last_step(self) -> int:

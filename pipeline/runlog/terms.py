@@ -12,13 +12,15 @@ class Term:
     name: str
     """As in the metrics, which are `NAME_loss` and `NAME_accuracy`."""
     title: str
-    """For readers, as in "masked tokens"."""
+    """For readers, before the words "loss" and "accuracy"."""
     per: str
     """The count that the sum is divided by, a key of `Batch.totals`: "masked", "samples" or "tokens"."""
     weight: float = 1.0
     """Factor of the term in the loss."""
     counted: bool = True
     """Whether right predictions are counted, which gives an accuracy."""
+    classes: int = 0
+    """How many classes it decides between, where they are few and equally frequent: what a guess achieves is known."""
 
     @property
     def sums(self) -> tuple[str, ...]:
@@ -26,14 +28,18 @@ class Term:
         return (f"{self.name}_loss", f"{self.name}_correct") if self.counted else (f"{self.name}_loss",)
 
 
-BEFORE_TERMS = (Term("mlm", "masked tokens", "masked"), Term("nsp", "next sentence", "samples"))
+BEFORE_TERMS = (Term("mlm", "masked-token", "masked"), Term("nsp", "next-sentence", "samples", classes=2))
 """The terms of runs whose events do not name them: all of them trained BERT."""
 
 
-def read_terms(values: Iterable[Mapping[str, Any]]) -> tuple[Term, ...]:
-    """The terms as an event or a checkpoint holds them.
+def terms_of(events: Iterable[Mapping[str, Any]]) -> tuple[Term, ...]:
+    """The terms of a run's loss, from the newest of its events that names them.
 
-    Raises:
-        TypeError: a key is missing or unknown.
+    Also those of a checkpoint, whose state holds them as an event does. Values that are no terms are left out: reports
+    read whatever they can.
     """
-    return tuple(Term(**value) for value in values)
+    named = [event["terms"] for event in events if isinstance(event.get("terms"), list)]
+    try:
+        return tuple(Term(**value) for value in named[-1]) if named else BEFORE_TERMS
+    except TypeError:
+        return BEFORE_TERMS

@@ -10,6 +10,7 @@ from rich.console import Console
 from pipeline.reporting import follow as module
 from pipeline.reporting.follow import figures, follow, line, panel, sparkline
 from pipeline.reporting.watch import Watch
+from pipeline.runlog.terms import BEFORE_TERMS
 from tests.made_runs import BEGIN, event, make_run, saved, start, training
 
 
@@ -95,7 +96,7 @@ def test_line_warns(tmp_path):
 
 def test_figures_and_sparkline():
     """What is not finite is said; many values share a column."""
-    assert ("loss", "not finite") in figures(training(1) | {"loss": None})
+    assert ("loss", "not finite") in figures(training(1) | {"loss": None}, BEFORE_TERMS)
     assert sparkline([8, 4, 1], 60) == "█▄▁"
     assert len(sparkline(list(range(1000)), 40)) == 40
     assert sparkline([3, 3], 10) == "▁▁" and sparkline([], 10) == ""
