@@ -1,0 +1,175 @@
+"""RoBERTa: masked tokens of single segments, a byte-level vocabulary (Liu et al. 2019, https://arxiv.org/abs/1907.11692).
+
+Equals `transformers.RobertaForMaskedLM` in what it computes; objective and initial weights are those of fairseq.
+Positions begin at 2, behind the id of the padding token, so a model of 514 positions reads 512 tokens.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from pipeline.data.template import Template
+from pipeline.families.base import Export, Family, Names, Tensors, config_from_fields, require_fixed, with_bias
+from pipeline.families.encoders import LAYER, OUR_OWN_FIELDS, PARAMETERS, WORD_EMBEDDINGS, encoder_names
+from pipeline.model.config import EncoderConfig
+from pipeline.runlog.terms import Term
+
+if TYPE_CHECKING:  # imported where they compute: a recipe is read, and help shown, without them
+    from torch import nn
+
+    from pipeline.data.masking import Corrupted, Draw
+    from pipeline.data.packing import Int64Array, Packed
+    from pipeline.data.special_tokens import SpecialTokens
+
+PAD_ID = 1
+TEMPLATE = Template(
+    pair=("cls", "A", "sep", "sep", "B", "sep"), segments=False, first_position=PAD_ID + 1, pad_id=PAD_ID
+)
+MASKED = Term("mlm", "masked-token", "masked")
+
+
+@dataclass(frozen=True)
+class RobertaConfig(EncoderConfig):
+    """Shape and regularisation of the encoder. The vocabulary's size is no field: it comes with the data."""
+
+    max_position_embeddings: int = 514
+    """Longest sequence the model can read, in tokens, special tokens included, and 2 more: positions begin at 2."""
+    layer_norm_eps: float = 1e-5
+    """Added to the variance in layer normalisation."""
+
+
+@dataclass(frozen=True)
+class RobertaMasking:
+    """How many tokens are masked. Source: mask_tokens_dataset.py of fairseq."""
+
+    probability: float = 0.15
+    """Expected share of a sample's tokens, special tokens counted, that are masked; above 0, at most 0.5."""
+    duplicates: int = 0
+    """Static masking: number of fixed masks that the epochs take in turn; 0 draws new masks in every epoch."""
+
+    def __post_init__(self) -> None:
+        if not 0 < self.probability <= 0.5:
+            raise ValueError(
+                f"masking.probability = {self.probability}: must be above 0 and at most 0.5 (RoBERTa: 0.15)"
+            )
+        if self.duplicates < 0:
+            raise ValueError(
+                f"masking.duplicates = {self.duplicates}: must be 0 (dynamic masking) or a number of masks"
+            )
+
+    def counts(self, lengths: "Int64Array", draw: "Draw") -> "Int64Array":
+        """(B,) floor(length * probability + u) for a uniform u of each sample, so that the expectation is exact."""
+        import numpy as np
+
+        from pipeline.data.hashing import Purpose
+
+        uniform = (draw.keys(Purpose.MASK_COUNT, self.duplicates) >> np.uint64(11)) * 2.0**-53  # (B,) in [0, 1)
+        return np.floor(lengths * self.probability + uniform).astype(np.int64)
+
+    def apply(self, packed: "Packed", counts: "Int64Array", draw: "Draw", special: "SpecialTokens") -> "Corrupted":
+        """Masks tokens of the whole sample, special tokens among them; a random token is never a special one."""
+        import numpy as np
+
+        from pipeline.data.hashing import Purpose
+        from pipeline.data.masking import choose_tokens, replace_tokens
+
+        everywhere = np.ones_like(packed.is_text)
+        keys = draw.keys(Purpose.MASKED_POSITION, self.duplicates)
+        positions = choose_tokens(everywhere, packed.cu_seqlens, counts, keys)
+        words = np.flatnonzero(~special.is_special)
+        return replace_tokens(packed, positions, counts, draw, self.duplicates, special, words)
+
+
+def build(config: RobertaConfig, vocab_size: int) -> "nn.Module":
+    """The model with weights from a normal distribution, as fairseq."""
+    from pipeline.model.pretraining import MaskedLanguageModel
+
+    return MaskedLanguageModel(config, vocab_size, MASKED)
+
+
+HEAD_NAMES: Names = {
+    **with_bias("mlm_head.dense", "lm_head.dense"),
+    **with_bias("mlm_head.layer_norm", "lm_head.layer_norm"),
+    **with_bias("mlm_head.decoder", "lm_head.decoder"),
+}
+POSITIONS = "roberta.embeddings.position_embeddings.weight"
+SEGMENTS = "roberta.embeddings.token_type_embeddings.weight"
+FIXED = {
+    "model_type": "roberta",
+    "tie_word_embeddings": True,
+    "is_decoder": False,
+    "position_embedding_type": "absolute",
+    "type_vocab_size": 1,
+    "pad_token_id": PAD_ID,
+    "hidden_act": "gelu",  # the head has no other
+}
+
+
+def names(num_layers: int) -> Names:
+    """Every parameter's name here -> its name, or the names of its parts, in `transformers.RobertaForMaskedLM`."""
+    return {**encoder_names("roberta", num_layers), **HEAD_NAMES}
+
+
+def modern(name: str) -> str:
+    """A parameter's name with the prefix that a bare encoder lacks."""
+    return f"roberta.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
+
+
+def leaving(tensors: Tensors) -> Tensors:
+    """Adds the one segment embedding of the class, which fairseq does not have: zeros."""
+    positions = tensors[POSITIONS]
+    return {**tensors, SEGMENTS: positions.new_zeros(1, positions.shape[1])}
+
+
+def arriving(tensors: Tensors) -> Tensors:
+    """Adds the one segment embedding, which every token gets, to the embeddings of all positions."""
+    kept = {name: value for name, value in tensors.items() if name != SEGMENTS}
+    if SEGMENTS in tensors and POSITIONS in kept:
+        kept[POSITIONS] = kept[POSITIONS] + tensors[SEGMENTS][:1]
+    return kept
+
+
+def config_to(config: RobertaConfig, vocab_size: int) -> dict[str, Any]:
+    """Arguments of `transformers.RobertaConfig`; the field names are the same."""
+    shared = {name: value for name, value in asdict(config).items() if name not in OUR_OWN_FIELDS}
+    return shared | {"vocab_size": vocab_size, "type_vocab_size": 1}
+
+
+def config_from(values: Mapping[str, Any]) -> RobertaConfig:
+    """The configuration that a complete `transformers.RobertaConfig` dictionary describes.
+
+    Raises:
+        ValueError: a field asks for something this family does not compute.
+    """
+    require_fixed("roberta", values, FIXED)
+    return config_from_fields(RobertaConfig, values, OUR_OWN_FIELDS)
+
+
+FAMILY = Family(
+    name="roberta",
+    config=RobertaConfig,
+    corruption=RobertaMasking,
+    template=TEMPLATE,
+    samples=("full_sentences", "doc_sentences"),
+    terms=(MASKED,),
+    build=build,
+    parameters=PARAMETERS,
+    word_embeddings=WORD_EMBEDDINGS,
+    layer=LAYER,
+    export=Export(
+        model_class="RobertaForMaskedLM",
+        names=names,
+        config_to=config_to,
+        config_from=config_from,
+        ties={"mlm_head.decoder.weight": WORD_EMBEDDINGS},
+        class_ties={
+            "lm_head.decoder.weight": "roberta.embeddings.word_embeddings.weight",
+            "lm_head.bias": "lm_head.decoder.bias",
+        },
+        # Buffers, and the pooler, which RoBERTa does not pre-train.
+        ignored=("embeddings.position_ids", "embeddings.token_type_ids", "pooler.dense.weight", "pooler.dense.bias"),
+        modern=modern,
+        leaving=leaving,
+        arriving=arriving,
+    ),
+)
