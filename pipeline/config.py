@@ -8,7 +8,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, set_parsing_settings
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from pipeline.checkpoints.config import CheckpointConfig
 from pipeline.data.config import DataConfig, MaskingConfig
@@ -17,7 +17,9 @@ from pipeline.families.bert_config import BertConfig
 from pipeline.optim.config import OptimizerConfig
 from pipeline.optim.schedule import ScheduleConfig
 from pipeline.runlog.config import LoggingConfig
+from pipeline.runtime.command import program
 from pipeline.runtime.options import check_arguments, kinds_of
+from pipeline.runtime.recipes import RECIPE_HELP, RecipeFile
 from pipeline.training.config import EvaluationConfig
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -90,12 +92,12 @@ def plain(recipe: Recipe) -> dict[str, Any]:
 def parser() -> ArgumentParser:
     """The command line of `pipeline.pretrain`: `--recipe FILE` and one option per field."""
     made = ArgumentParser(
-        prog="pretrain",
+        prog=program("pipeline.pretrain"),
         parser_mode="toml",
         exit_on_error=False,
         description="Pre-train a model from a recipe. Options override the recipe's fields.",
     )
-    made.add_argument("--recipe", action=ActionConfigFile, help="TOML file with the fields below as sections and keys.")
+    made.add_argument("--recipe", action=RecipeFile, help=RECIPE_HELP)
     made.add_class_arguments(Recipe)
     return made
 

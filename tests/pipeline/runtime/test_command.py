@@ -15,8 +15,8 @@ def enter_with(arguments):
 GOOD = ["--recipe", "pipeline/recipes/demo.toml"]
 CASES = {
     "on all ranks": ([["--nonsense", "1"]] * 2, 2, "nonsense"),
-    "on rank 1 alone": ([GOOD, ["--recipe", "/nowhere.toml"]], 1, "--recipe /nowhere.toml: no such file"),
-    "on rank 0 alone": ([["--recipe", "/nowhere.toml"], GOOD], 1, "--recipe /nowhere.toml: no such file"),
+    "on rank 1 alone": ([GOOD, ["--recipe", "/nowhere.toml"]], 1, "recipe /nowhere.toml: no such file"),
+    "on rank 0 alone": ([["--recipe", "/nowhere.toml"], GOOD], 1, "recipe /nowhere.toml: no such file"),
     "a monitor": ([[*GOOD, "--engine.deepspeed", "wandb.json"]] * 2, 1, "engine.deepspeed = wandb.json"),
 }
 
