@@ -6,7 +6,7 @@ from pipeline.config import parse
 from pipeline.runtime.recipes import SHIPPED, find
 
 
-@pytest.mark.parametrize("path", SHIPPED.glob("*.toml"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
 def test_a_shipped_recipe_is_found_by_its_name_in_any_directory(tmp_path, monkeypatch, path):
     """Dots in the name included, and beside a directory of this name."""
     monkeypatch.chdir(tmp_path)
