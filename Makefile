@@ -28,16 +28,16 @@ setup: $(READY)
 tools: $(TOOLS)
 
 # torch before the rest and no build isolation: DeepSpeed's setup imports the torch that is installed.
-$(READY): requirements.txt
+$(READY): requirements.txt slurm/mpi.txt
 	@command -v g++ >/dev/null || { echo "error: g++ is missing; on Debian: apt-get install g++"; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed; make PYTHON=/path/to/python3.11"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -q --disable-pip-version-check $(shell grep -E '^(torch|numpy|setuptools|wheel|ninja)==' requirements.txt)
-	DS_BUILD_OPS=0 $(VENV)/bin/pip install -q --disable-pip-version-check --no-build-isolation -r requirements.txt
+	DS_BUILD_OPS=0 $(VENV)/bin/pip install -q --disable-pip-version-check --no-build-isolation -r requirements.txt -r slurm/mpi.txt
 	@touch $(READY)
 
-$(TOOLS): $(READY) tests/requirements.txt tests/oracles.txt
-	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt
+$(TOOLS): $(READY) tests/requirements.txt tests/lint.txt tests/oracles.txt
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt -r tests/lint.txt
 	$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps -r tests/oracles.txt
 	@touch $(TOOLS)
 

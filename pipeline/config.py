@@ -9,10 +9,9 @@ import tomllib
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, make_dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, set_parsing_settings
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 
 from pipeline.checkpoints.config import CheckpointConfig
 from pipeline.data.config import Corruption, DataConfig, MaskingConfig
@@ -22,7 +21,9 @@ from pipeline.model.config import EncoderConfig
 from pipeline.optim.config import OptimizerConfig
 from pipeline.optim.schedule import ScheduleConfig
 from pipeline.runlog.config import LoggingConfig
+from pipeline.runtime.command import program
 from pipeline.runtime.options import check_arguments, kinds_of, pairs
+from pipeline.runtime.recipes import RECIPE_HELP, RecipeFile, find
 from pipeline.training.config import EvaluationConfig
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
@@ -116,10 +117,10 @@ def family_of(arguments: list[str]) -> str:
     with suppress(ArgumentError):  # as below
         for name, value in pairs(arguments):
             given |= {name: value} if value is not None else {}
-    path = Path(given.get("recipe", ""))
     family, place = given.get("family"), ""
-    if family is None and path.is_file():
+    if family is None and "recipe" in given:
         with suppress(ValueError, OSError):  # `check_arguments` reports what is wrong with it
+            path = find(given["recipe"])
             family, place = tomllib.loads(path.read_text(encoding="utf-8")).get("family"), f"{path}: "
     family = family if isinstance(family, str) else "bert"
     try:
@@ -132,12 +133,12 @@ def family_of(arguments: list[str]) -> str:
 def parser(recipe: type[Recipe]) -> ArgumentParser:
     """The command line of `pipeline.pretrain`: `--recipe FILE` and one option per field."""
     made = ArgumentParser(
-        prog="pretrain",
+        prog=program("pipeline.pretrain"),
         parser_mode="toml",
         exit_on_error=False,
         description="Pre-train a model from a recipe. Options override the recipe's fields.",
     )
-    made.add_argument("--recipe", action=ActionConfigFile, help="TOML file with the fields below as sections and keys.")
+    made.add_argument("--recipe", action=RecipeFile, help=RECIPE_HELP)
     made.add_class_arguments(recipe)
     return made
 

@@ -18,7 +18,9 @@ from pipeline.runtime import command
 def convert(arguments: list[str]) -> None:
     """Parse and run one of the three."""
     parser = ArgumentParser(
-        prog="convert", description="Between checkpoints and Hugging Face models.", exit_on_error=False
+        prog=command.program("pipeline.convert"),
+        description="Between checkpoints and Hugging Face models.",
+        exit_on_error=False,
     )
     commands = parser.add_subcommands()
     for name, function in COMMANDS.items():
@@ -82,5 +84,11 @@ def fill(model: Path, texts: list[str], top: int = 5) -> None:
 
 COMMANDS: dict[str, Callable[..., None]] = {"export": export, "import": import_model, "fill": fill}
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """The installed command `bert-convert`."""
     command.main(convert)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,21 +3,24 @@
 Several recipes are the phases of one training. Nothing is measured: memory is estimated (`pipeline.planning.memory`),
 time rests on an assumed MFU."""
 
-from pathlib import Path
-
 from jsonargparse import ArgumentParser
 
 from pipeline.planning.options import Options
 from pipeline.runtime import command
+from pipeline.runtime.recipes import RECIPE_HELP, find
 
 
 def plan(arguments: list[str]) -> None:
     """Parse, plan, print."""
-    parser = ArgumentParser(prog="plan", description="Plan a training: memory, time, cost.", exit_on_error=False)
-    parser.add_argument("recipes", nargs="+", type=Path, help="Recipes, the phases of one training.")
+    parser = ArgumentParser(
+        prog=command.program("pipeline.plan"),
+        description="Plan a training: memory, time, cost.",
+        exit_on_error=False,
+    )
+    parser.add_argument("recipes", nargs="+", type=str, help=f"The phases of one training, each a {RECIPE_HELP}")
     parser.add_class_arguments(Options)
     chosen = parser.instantiate(parser.parse_args(arguments))
-    recipes = chosen.pop("recipes")
+    recipes = [find(recipe) for recipe in chosen.pop("recipes")]
     options = Options(**vars(chosen))
     # Imported here: a help text and a wrong option need no torch.
     from pipeline.planning.phases import print_plan
@@ -25,5 +28,10 @@ def plan(arguments: list[str]) -> None:
     print_plan(recipes, options)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The installed command `bert-plan`."""
     command.main(plan)
+
+
+if __name__ == "__main__":
+    main()

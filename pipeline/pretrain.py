@@ -43,5 +43,10 @@ def read(arguments: list[str]) -> tuple[Recipe | None, Exception | None]:
         return None, error
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The installed command `bert-pretrain`."""
     command.main(pretrain)
+
+
+if __name__ == "__main__":
+    main()

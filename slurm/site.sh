@@ -11,7 +11,7 @@
 # without a number, Slurm gives a rank one core. Divide a node's cores by its GPUs. Empty: Slurm's default.
 : "${SITE_CPUS_PER_RANK=4}"
 
-# Software: venv, pyxis (an image with Enroot: srun --container-image) or apptainer. An image holds requirements.txt.
+# Software: venv, pyxis (an image with Enroot: srun --container-image) or apptainer. An image holds requirements.txt, mpi.txt.
 : "${SITE_RUNTIME:=venv}"
 : "${SITE_MODULES:=}" # loaded first, in this order: "gcc/12 cuda/12.8"
 : "${SITE_VENV:=$PROJECT/.venv}"

@@ -16,12 +16,12 @@ def recipe(target):
 
 def test_the_demo_installs_what_it_runs_with_and_no_tools():
     """A user who tries it needs neither tests nor lint, some of which are not built for every system."""
-    assert "-r requirements.txt" in recipe("demo") and "-r tests/" not in recipe("demo")
+    assert "-r requirements.txt -r slurm/mpi.txt" in recipe("demo") and "-r tests/" not in recipe("demo")
     assert not any(line.startswith(TOOLS) for line in (ROOT / "requirements.txt").read_text().splitlines())
 
 
 @pytest.mark.parametrize("target", ["test", "test-long", "check"])
 def test_tests_and_lint_install_their_tools(target):
     """Beside what runs."""
-    for file in ("requirements.txt", "tests/requirements.txt", "tests/oracles.txt"):
+    for file in ("requirements.txt", "tests/requirements.txt", "tests/lint.txt", "tests/oracles.txt"):
         assert f"-r {file}" in recipe(target)

@@ -9,7 +9,7 @@ class EngineConfig:
     """How DeepSpeed runs the model."""
 
     deepspeed: str = "ds_configs/zero2_{precision}.json"
-    """DeepSpeed JSON, relative to the working directory or the repository; `{precision}` is filled in."""
+    """DeepSpeed JSON: a path, or one that comes with the package, ds_configs/NAME.json; `{precision}` is filled in."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Which JSON is taken for `{precision}`; auto is bf16 where the device computes it natively, else fp32."""
     tf32: bool = False

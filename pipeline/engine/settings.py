@@ -6,7 +6,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[1]
+SHIPPED = "ds_configs"
+"""Directory of the package with the files that come with it; in a checkout a link to the one of the repository."""
 
 RECIPE_OWNS = {
     "train_batch_size": "batch.global_batch_size",
@@ -85,16 +87,18 @@ class Zero:
 
 
 def find(name: str) -> Path:
-    """The DeepSpeed JSON under the working directory or, failing that, in the repository.
+    """The DeepSpeed JSON under the working directory or, failing that, in the package.
 
     Raises:
         ValueError: neither has it.
     """
-    for path in (Path(name), REPOSITORY / name):
+    for path in (Path(name), PACKAGE / name):
         if path.is_file():
             return path
+    shipped = ", ".join(sorted(f"{SHIPPED}/{path.name}" for path in (PACKAGE / SHIPPED).glob("*.json")))
     raise ValueError(
-        f"engine.deepspeed = {name}: no such file here or in {REPOSITORY}; see ds_configs/ for those at hand"
+        f"engine.deepspeed = {name}: no such file, and none that comes with the package; give the path of a JSON file, "
+        f"or one of {shipped}"
     )
 
 

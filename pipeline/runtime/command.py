@@ -5,6 +5,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 
 from jsonargparse import ArgumentError
@@ -13,6 +14,12 @@ from pipeline.runtime.errors import ERROR, FAULT, INTERRUPTED, SUCCESS, USAGE, P
 from pipeline.runtime.signals import InterruptedRunError
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
+
+
+def program(module: str) -> str:
+    """The command as it was called, for help and errors: the name of the installed one, else `python -m MODULE`."""
+    called = Path(sys.argv[0]).name
+    return called if called.startswith("bert-") else f"python -m {module}"
 
 
 def main(run: Callable[[list[str]], None]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentError
 
+from pipeline.runtime import recipes
 from preprocessing.files import readable
 
 Kinds = Mapping[str, Any]
@@ -156,12 +157,7 @@ def check_arguments(arguments: list[str], kinds: Kinds) -> set[str]:
         if value is None:
             raise _usage(f"--{name}: needs a value")
         if name == "recipe":
-            path = Path(value)
-            if not path.is_file():
-                raise ValueError(
-                    f"--recipe {value}: no such file; pipeline/recipes/ holds those that come with the project"
-                )
-            check_file(path, kinds)
+            check_file(recipes.find(value), kinds)
         elif name in kinds and not fits_text(value, kinds[name]):
             raise _usage(f"{name} = {value}: must be {described(kinds[name])}")
         given.add(name)

@@ -48,3 +48,11 @@ def test_an_error_is_one_line(tmp_path, monkeypatch, capsys, arguments, message)
     shown = capsys.readouterr()
     assert status == 2 and shown.out == "" and not list(tmp_path.iterdir())
     assert shown.err.startswith("error: ") and shown.err.count("\n") == 1 and message.split("=7")[0] in shown.err
+
+
+def test_the_installed_command_calls_itself_by_its_name(monkeypatch, capsys):
+    """As it was typed, which `python -m preprocessing` was not."""
+    monkeypatch.setattr("sys.argv", ["/usr/bin/bert-preprocess"])
+    with pytest.raises(SystemExit):
+        main(["verify", "out", "--colour"])
+    assert "(see bert-preprocess verify --help)" in capsys.readouterr().err

@@ -104,6 +104,13 @@ def test_mpi_without_mpirun_is_an_error(corpus, tmp_path):
     assert result.stderr.startswith("error: executor is mpi, but this job has 1 rank")
 
 
+def test_mpi_without_mpi4py_is_an_error(corpus, tmp_path, monkeypatch, capsys):
+    """It is an extra of the package; the message says how to get it."""
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    assert main(command(corpus, tmp_path / "out", "--executor", "mpi")) == 1
+    assert "error: executor is mpi, but mpi4py cannot be imported" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("files_written", [0, 1, 4, 16, 20, 26, 31, 36])
 def test_a_killed_run_is_continued(reference, tmp_path, files_written):
     """Law 6: killed before the n-th file, whichever stage that is in, and run again: the same bytes, nothing else."""

@@ -58,9 +58,19 @@ def test_wrong_json_is_refused(tmp_path, text, message):
 
 
 def test_missing_json_is_named():
-    """The path as given, and where it was looked for."""
-    with pytest.raises(ValueError, match=r"engine.deepspeed = ds_configs/none.json: no such file"):
+    """The path as given, and those that come with the package."""
+    with pytest.raises(ValueError, match=r"= ds_configs/none.json: no such file, .*ds_configs/zero3_fp32.json$"):
         find("ds_configs/none.json")
+
+
+def test_a_shipped_json_is_found_in_any_directory_after_a_file_there(tmp_path, monkeypatch):
+    """`ds_configs/NAME.json` is the package's where the working directory has none."""
+    monkeypatch.chdir(tmp_path)
+    name = f"ds_configs/{SHIPPED[0].name}"
+    assert find(name).resolve() == SHIPPED[0]
+    (tmp_path / "ds_configs").mkdir()
+    (tmp_path / name).write_text("{}")
+    assert find(name).read_text() == "{}"
 
 
 @pytest.mark.parametrize(("dotted", "exact"), [(dotted, exact) for dotted, exact, _ in UNSUPPORTED])

@@ -6,6 +6,8 @@ import pytest
 from attempts import enter
 from ranks import ended, start_ranks
 
+from pipeline.runtime.command import program
+
 
 def enter_with(arguments):
     """The entry point of training, with other arguments on each rank."""
@@ -15,8 +17,8 @@ def enter_with(arguments):
 GOOD = ["--recipe", "pipeline/recipes/demo.toml"]
 CASES = {
     "on all ranks": ([["--nonsense", "1"]] * 2, 2, "nonsense"),
-    "on rank 1 alone": ([GOOD, ["--recipe", "/nowhere.toml"]], 1, "--recipe /nowhere.toml: no such file"),
-    "on rank 0 alone": ([["--recipe", "/nowhere.toml"], GOOD], 1, "--recipe /nowhere.toml: no such file"),
+    "on rank 1 alone": ([GOOD, ["--recipe", "/nowhere.toml"]], 1, "recipe /nowhere.toml: no such file"),
+    "on rank 0 alone": ([["--recipe", "/nowhere.toml"], GOOD], 1, "recipe /nowhere.toml: no such file"),
     "a monitor": ([[*GOOD, "--engine.deepspeed", "wandb.json"]] * 2, 1, "engine.deepspeed = wandb.json"),
 }
 
@@ -29,3 +31,13 @@ def test_a_mistake_is_told_once_whichever_rank_meets_it(tmp_path, name):
     assert ended(processes, 120) == [status, status]
     said = "".join((tmp_path / f"{rank}.log").read_text() for rank in (0, 1))
     assert said.count("error: ") == said.count("\n") == 1 and message in said, said
+
+
+@pytest.mark.parametrize(
+    ("called", "name"),
+    [("/usr/bin/bert-plan", "bert-plan"), ("/src/pipeline/plan.py", "python -m pipeline.plan")],
+)
+def test_a_command_is_named_as_it_was_called(monkeypatch, called, name):
+    """By the installed command's name, or by the module's."""
+    monkeypatch.setattr("sys.argv", [called])
+    assert program("pipeline.plan") == name
