@@ -7,9 +7,9 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from pipeline.runlog import reader
-from pipeline.runlog.attempts import printable
 from pipeline.runlog.reader import Run, is_number
 from pipeline.runtime import command
+from pipeline.runtime.formatting import printable
 from preprocessing.files import write_text
 
 

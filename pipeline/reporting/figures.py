@@ -21,8 +21,9 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from pipeline.runlog.attempts import History, printable
+from pipeline.runlog.attempts import History
 from pipeline.runlog.reader import Run, is_number
+from pipeline.runtime.formatting import printable
 
 COLORS = ("#2f6fb5", "#d2691e", "#2e8b57", "#8a4fb0", "#b03a48", "#7a6a2f", "#3aa0a8", "#d17ba5", "#5d6878", "#1c2430")
 """Of the runs, in their order; from the eleventh on they are dashed."""

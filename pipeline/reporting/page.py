@@ -13,8 +13,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pipeline.reporting.figures import COLORS, Picture, checkpoints, curves
 from pipeline.reporting.ratios import trust_ratios
 from pipeline.reporting.timeline import timeline
-from pipeline.runlog.attempts import KILLED, SILENT, Attempt, History, describe, duration, gib, history, printable
+from pipeline.runlog.attempts import KILLED, SILENT, Attempt, History, history
+from pipeline.runlog.event_text import event_text
 from pipeline.runlog.reader import EVENTS, Run, is_number
+from pipeline.runtime.formatting import binary_size, duration, printable
 
 _TEMPLATE = "page.html"
 _FAULTS = ("broken_checkpoint", "skipped_step", "failed")
@@ -135,7 +137,7 @@ def page(report: Report) -> str:
 
 def _columns_of(report: Report, number: int) -> dict[str, Any]:
     run, past = report.runs[number], report.histories[number]
-    told = [(_when(e["at"]), describe(e)) for a in past.attempts for e in a.events if e["kind"] in _FAULTS]
+    told = [(_when(e["at"]), event_text(e)) for a in past.attempts for e in a.events if e["kind"] in _FAULTS]
     return {
         "name": run.name,
         "color": COLORS[number % len(COLORS)],
@@ -282,5 +284,5 @@ _GLANCE: dict[str, Callable[[Run, History], str]] = {
     "checkpoints": _of_attempts(lambda past: str(len(past.events("checkpoint")))),
     "checkpoint, median": _saved("seconds", duration),
     "training waits for it, median": _saved("stall_seconds", duration),
-    "its size": _saved("bytes", gib),
+    "its size": _saved("bytes", binary_size),
 }

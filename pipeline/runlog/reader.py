@@ -96,6 +96,28 @@ def read_lines(path: Path) -> tuple[list[Line], int]:
     return tail.lines, tail.damaged
 
 
+def read_events(run: Path) -> tuple[list[Line], int]:
+    """The events of a run, each with the number of its attempt, and how many lines cannot be read."""
+    lines, damaged = read_lines(run / EVENTS)
+    return numbered(lines), damaged
+
+
+def numbered(events: Sequence[Line]) -> list[Line]:
+    """Events with "attempt", the number of the attempt, from 1.
+
+    Events of earlier versions lack it: their attempts begin with a start, or with the broken checkpoints before it.
+    """
+    number, before, found = 1, "", []
+    for event in events:
+        if is_step(event.get("attempt")):
+            number = event["attempt"]
+        elif before and event["kind"] in ("start", "broken_checkpoint") and before != "broken_checkpoint":
+            number += 1
+        before = event["kind"]
+        found.append(event | {"attempt": number})
+    return found
+
+
 def is_number(value: Any) -> bool:
     """Whether it is a finite number: metrics hold null for what is not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -139,7 +161,7 @@ class Run:
     lines: Sequence[Line]
     """Of metrics.jsonl, in the order of their steps."""
     events: Sequence[Line] = ()
-    """Of events.jsonl, in the order in which they were written; empty in runs of older versions."""
+    """Of events.jsonl, in the order in which they were written, as `numbered` gives them; empty if there is no file."""
     heartbeat: Line | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     damaged: int = 0
@@ -175,15 +197,14 @@ def load(directory: Path, name: str) -> Run:
     path = directory / METRICS
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the run_dir of a recipe that has been trained")
-    metrics, events = Tail(path), Tail(directory / EVENTS)
-    for tail in (metrics, events):
-        tail.poll()
-    if not any(line["kind"] == "train" for line in metrics.lines):
+    lines, damaged_metrics = read_lines(path)
+    if not any(line["kind"] == "train" for line in lines):
         raise ValueError(f"{path}: no training step yet; look again after logging.every steps, or give --follow")
+    events, damaged_events = read_events(directory)
     recipe = read_recipe(directory)
-    damaged = metrics.damaged + events.damaged + (recipe is None)
-    lines = sorted(metrics.lines, key=lambda line: line["step"])
-    return Run(name, directory, lines, events.lines, read_heartbeat(directory), recipe or {}, damaged)
+    damaged = damaged_metrics + damaged_events + (recipe is None)
+    lines.sort(key=lambda line: line["step"])
+    return Run(name, directory, lines, events, read_heartbeat(directory), recipe or {}, damaged)
 
 
 def load_all(directories: Sequence[Path]) -> list[Run]:

@@ -2,10 +2,10 @@
 
 import sys
 import time
-from datetime import timedelta
 
 from tqdm import tqdm
 
+from pipeline.runtime.formatting import duration
 from pipeline.runtime.logs import LOG
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -37,7 +37,7 @@ class Progress:
         elif self._lines and (now - self._last > SECONDS_BETWEEN_LINES or self.done == self.total):
             self._last = now
             seconds_left = (now - self._start) / (self.done - self._first) * (self.total - self.done)
-            left = timedelta(seconds=round(seconds_left))
+            left = duration(round(seconds_left))
             print(f"{self.label} {self.done}/{self.total}  {values}  remaining {left}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.runlog.reader import Tail, load, load_all, read_heartbeat, read_recipe
+from pipeline.runlog.reader import Tail, load, load_all, numbered, read_heartbeat, read_recipe
 from tests.made_runs import event, make_run, training, write_lines
 
 
@@ -71,6 +71,14 @@ def test_load(tmp_path):
     assert one.series("train", "loss")[0] == [1, 2, 3, 4, 5]
     assert one.recipe["schedule.total_steps"] == one.total_steps == 5
     assert one.events == [] and one.heartbeat is None
+
+
+def test_events_of_earlier_versions_are_numbered():
+    """An attempt begins with its start, or with the broken checkpoints before it; a number that is there counts."""
+    kinds = ["start", "checkpoint", "start", "failed", "broken_checkpoint", "broken_checkpoint", "start", "finished"]
+    events = [event(kind, 0) for kind in kinds] + [event("start", 0) | {"attempt": 7}, event("failed", 0)]
+    assert [line["attempt"] for line in numbered(events)] == [1, 1, 2, 2, 3, 3, 3, 3, 7, 7]
+    assert numbered([event("failed", 0) | {"attempt": "x"}])[0]["attempt"] == 1
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
