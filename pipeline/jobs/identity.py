@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.runtime.options import flatten
+
 MAY_CHANGE = (
     "engine",
     "evaluation",
@@ -37,14 +39,6 @@ NOT_OF_THE_WEIGHTS = frozenset(
     }
 )
 """Fields of a model section that a new run may choose anew when it starts from trained weights."""
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by dotted name."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.runtime.options import flatten
+
 Line = dict[str, Any]
 
 METRICS, EVENTS, HEARTBEAT, RECIPE = "metrics.jsonl", "events.jsonl", "heartbeat.json", "recipe.toml"
@@ -140,15 +142,11 @@ def read_heartbeat(run: Path) -> Line | None:
 def read_recipe(run: Path) -> dict[str, Any] | None:
     """The fields of the recipe that the run used, as section.field; empty if it left none, None if it is damaged."""
     try:
-        sections = tomllib.loads((run / RECIPE).read_text(encoding="utf-8"))
+        return flatten(tomllib.loads((run / RECIPE).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError):
         return None
-    fields: dict[str, Any] = {}
-    for name, value in sections.items():
-        fields |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
-    return fields
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ A launcher that gets SIGKILL, or `deepspeed`, which passes SIGTERM on to nobody,
 parent-death signal would not do: between `deepspeed` and its ranks is a second process, which stays.
 """
 
-import logging
 import os
 import re
 import signal
@@ -13,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import psutil
+
+from pipeline.runtime.logger import LOG
 
 SECONDS_BETWEEN_LOOKS = 1.0
 
@@ -71,7 +72,7 @@ def _own_launchers() -> list[psutil.Process]:
 def _watch(watched: list[psutil.Process], over: threading.Event) -> None:
     while watched and not over.wait(SECONDS_BETWEEN_LOOKS):
         if gone := [process.pid for process in watched if not _alive(process)]:
-            logging.getLogger("pipeline").warning(f"the launcher, process {gone[0]}, has ended; the run saves and ends")
+            LOG.warning(f"the launcher, process {gone[0]}, has ended; the run saves and ends")
             os.kill(os.getpid(), signal.SIGTERM)
             return
 

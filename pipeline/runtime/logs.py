@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.runtime import distributed
+from pipeline.runtime.logger import LOG
 
-LOG = logging.getLogger("pipeline")
-LOG.setLevel(logging.INFO)
-LOG.propagate = False
-_HEARD = ("pipeline", "preprocessing", "DeepSpeed", "torch", "py.warnings")
+_HEARD = (LOG.name, "preprocessing", "DeepSpeed", "torch", "py.warnings")
 
 
 def open_log(run: Path) -> TextIO:

@@ -29,6 +29,14 @@ def kinds_of(cls: type, prefix: str = "") -> dict[str, Any]:
     return kinds
 
 
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted name, as in `optimizer.lr`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
 def sections_of(kinds: Kinds) -> set[str]:
     """The names before the dots."""
     return {name.partition(".")[0] for name in kinds if "." in name}

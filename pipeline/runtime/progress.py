@@ -6,7 +6,7 @@ import time
 from tqdm import tqdm
 
 from pipeline.runtime.formatting import duration
-from pipeline.runtime.logs import LOG
+from pipeline.runtime.logger import LOG
 
 SECONDS_BETWEEN_LINES = 10.0
 
