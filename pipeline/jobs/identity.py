@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.runtime.options import flatten
+from pipeline.runtime.options import RENAMED, flatten
 
 MAY_CHANGE = (
     "engine",
@@ -44,13 +44,15 @@ NOT_OF_THE_WEIGHTS = frozenset(
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Fields, as `name: old -> new`, in which a resumed run would not be the run that was begun.
 
-    A field that only one of the two has was added or removed by another version, and is not compared.
+    A field that only one of the two has was added or removed by another version, and is not compared. Values that an
+    earlier version called otherwise are compared by their present names.
 
     Args:
         old: the recipe that the run was begun with, as nested values.
         new: the recipe that is asked for.
     """
     before, after = flatten(old), flatten(new)
+    before |= {name: now.get(str(before[name]), before[name]) for name, now in RENAMED.items() if name in before}
     return [
         f"{name}: {before[name]} -> {after[name]}"
         for name in before

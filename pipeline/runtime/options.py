@@ -16,6 +16,9 @@ from preprocessing.files import readable
 
 Kinds = Mapping[str, Any]
 """Types of values by dotted name, as in `optimizer.lr`."""
+RENAMED = {"optimizer.variant": {"nvlamb": "nvidia"}}
+"""Present names of values that earlier versions called otherwise, by field. A recipe that is given must use the present
+name; the recipe that a run or a checkpoint has recorded may hold the former one (`pipeline.jobs.identity`)."""
 _LEFT_TO_THE_PARSER = ("help", "print_config", "print_shtab")
 
 
@@ -49,10 +52,20 @@ def check_file(path: Path, kinds: Kinds) -> None:
         ValueError: it is no TOML, has an unknown or doubled key, or a value of the wrong type; names file and key.
         OSError: it cannot be read.
     """
+    check_values(path, read_toml(path), kinds)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises:
+        ValueError: it is no TOML; names file, line and column.
+        OSError: it cannot be read.
+    """
     with readable(path):
         content = path.read_bytes()
     try:
-        values = tomllib.loads(content.decode())
+        return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is no UTF-8 text ({error}); write it again, or restore it") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -60,6 +73,14 @@ def check_file(path: Path, kinds: Kinds) -> None:
         where = f"{path}:{place[1]}:{place[2]}" if place else f"{path}"
         what = str(error)[: place.start()] if place else str(error)
         raise ValueError(f"{where}: not valid TOML ({what}); correct it there") from None
+
+
+def check_values(path: Path, values: Mapping[str, Any], kinds: Kinds) -> None:
+    """Look through the values of a recipe file.
+
+    Raises:
+        ValueError: an unknown key, or a value of the wrong type; names file and key.
+    """
     for name, value in values.items():
         if name in sections_of(kinds):
             if not isinstance(value, dict):
@@ -107,7 +128,14 @@ def suggestion(name: str, kinds: Kinds, prefix: str = "") -> str:
 def _check_value(path: Path, name: str, value: Any, kind: Any) -> None:
     if not fits(value, kind):
         shown = str(value).lower() if isinstance(value, bool) else repr(value)
-        raise ValueError(f"{path}: {name} = {shown}: must be {described(kind)}")
+        raise ValueError(f"{path}: {name} = {shown}: {_rule(name, value, kind)}")
+
+
+def _rule(name: str, value: Any, kind: Any) -> str:
+    """The rule that a value of a field breaks."""
+    if now := RENAMED.get(name, {}).get(str(value)):
+        return f"is called {now} now; write {now}"
+    return f"must be {described(kind)}"
 
 
 def fits(value: Any, kind: Any) -> bool:
@@ -171,7 +199,7 @@ def check_arguments(arguments: list[str], kinds: Kinds) -> set[str]:
                 )
             check_file(path, kinds)
         elif name in kinds and not fits_text(value, kinds[name]):
-            raise _usage(f"{name} = {value}: must be {described(kinds[name])}")
+            raise _usage(f"{name} = {value}: {_rule(name, value, kinds[name])}")
         given.add(name)
     return given
 
