@@ -56,6 +56,22 @@ SOLE_IMPORTERS = {
 
 SHARD_FORMAT = {"preprocessing.faults", "preprocessing.files", "preprocessing.schema", "preprocessing.shards"}
 
+TESTED = tuple(
+    f"pipeline/{name}"
+    for name in ("checkpoints", "engine", "kernels", "losses", "optim", "reporting", "runlog", "runtime", "training")
+)
+"""Packages in which each file has a test file of the same name."""
+
+UNTESTED = {
+    "pipeline/kernels/config.py",  # types alone
+    "pipeline/kernels/triton/cross_entropy.py",  # tests of the operation run each Triton kernel beside plain torch
+    "pipeline/kernels/triton/dropout.py",
+    "pipeline/kernels/triton/gelu.py",
+    "pipeline/kernels/triton/residual_norm.py",
+    "pipeline/training/trainer.py",
+}
+"""Files of these packages that have none of their own."""
+
 FILES = sorted(path for top in (*FLOORS, "benchmarks") for path in (ROOT / top).rglob("*.py"))
 
 
@@ -107,6 +123,17 @@ def test_sole_importers(path):
             assert ".".join(imported.split(".")[:2]) in SHARD_FORMAT, f"{place} imports {imported}"
         if place.startswith("preprocessing/"):
             assert library not in {"pipeline", "benchmarks"}, f"{place} imports {imported}"
+
+
+def test_every_file_has_a_test_of_its_name():
+    """In the same place below tests/; an exception that has got its test is one no more."""
+    files = [path.relative_to(ROOT) for package in TESTED for path in (ROOT / package).rglob("*.py")]
+    lacking = {
+        str(path)
+        for path in files
+        if path.name != "__init__.py" and not (ROOT / "tests" / path.with_name(f"test_{path.name}")).exists()
+    }
+    assert lacking == UNTESTED, "write tests/.../test_NAME.py for a new file; remove from UNTESTED what has its test"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
