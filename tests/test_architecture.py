@@ -1,4 +1,4 @@
-"""The house: a file imports only from floors below its own, and some libraries have a sole importer."""
+"""The architecture: a file imports only from levels below its own, and some libraries have a sole importer."""
 
 import ast
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FLOORS = {
+LEVELS = {
     "preprocessing": [
         {"errors", "faults"},
         {"commandline", "files", "inputs", "languages", "schema", "progress", "textfiles", "workers"},
@@ -72,7 +72,7 @@ UNTESTED = {
 }
 """Files of these packages that have none of their own."""
 
-FILES = sorted(path for top in (*FLOORS, "benchmarks") for path in (ROOT / top).rglob("*.py"))
+FILES = sorted(path for top in (*LEVELS, "benchmarks") for path in (ROOT / top).rglob("*.py"))
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -85,22 +85,24 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def floor_of(package: str, name: str) -> int:
-    found = [number for number, rooms in enumerate(FLOORS[package]) if name in rooms]
-    assert found, f"{package}.{name} stands on no floor; give it one in tests/test_architecture.py and docs/design.md"
+def level_of(package: str, name: str) -> int:
+    """The number of a module's level, from the lowest of `preprocessing` or `pipeline`."""
+    found = [number for number, modules in enumerate(LEVELS[package]) if name in modules]
+    assert found, f"{package}.{name} has no level; give it one in tests/test_architecture.py and docs/design.md"
     return found[0]
 
 
-def room(path: Path) -> tuple[str, str]:
+def module_of(path: Path) -> tuple[str, str]:
+    """The top package of a file, and the module or package directly below it."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return parts[0], parts[1] if len(parts) > 1 else "__init__"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_down(path):
-    """No file imports from its own floor (but its own room) or above."""
-    package, name = room(path)
-    if package not in FLOORS or name == "__init__":
+    """No file imports from above its level, nor from another module of the same level."""
+    package, name = module_of(path)
+    if package not in LEVELS or name == "__init__":
         return
     for imported in imports(path):
         parts = imported.split(".")
@@ -108,7 +110,9 @@ def test_imports_go_down(path):
             continue
         target = parts[1]
         if target != name:
-            assert floor_of(package, target) < floor_of(package, name), f"{path.name} imports {imported} from above"
+            assert level_of(package, target) < level_of(package, name), (
+                f"{path.name} imports {imported}, which is not below it"
+            )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
