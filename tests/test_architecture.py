@@ -45,7 +45,7 @@ SOLE_IMPORTERS = {
     "matplotlib": (
         "pipeline/reporting/figures.py",
         "pipeline/reporting/ratios.py",
-        "pipeline/reporting/timeline.py",
+        "pipeline/reporting/attempts.py",
         "pipeline/planning/picture.py",
         "preprocessing/inspect/plots.py",
         "benchmarks",

@@ -267,7 +267,7 @@ PANELS = (
 )
 
 
-def draw(runs: Sequence[Run], out: Path) -> None:
+def save_curves(runs: Sequence[Run], out: Path) -> None:
     """One picture of six panels, for a README: training as a thin line, held out as dots."""
     with plt.rc_context({"text.parse_math": False}):
         figure, axes = plt.subplots(3, 2, figsize=(11, 10), sharex=True, layout="constrained")

@@ -10,9 +10,9 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipeline.reporting.attempts import attempts_picture
 from pipeline.reporting.figures import COLORS, Picture, checkpoints, curves
 from pipeline.reporting.ratios import trust_ratios
-from pipeline.reporting.timeline import timeline
 from pipeline.runlog.attempts import KILLED, SILENT, Attempt, History, history
 from pipeline.runlog.event_text import event_text
 from pipeline.runlog.reader import EVENTS, Run, is_number
@@ -51,14 +51,14 @@ class Report:
     runs: Sequence[Run]
     histories: Sequence[History]
     sections: Sequence[Section]
-    timelines: Sequence[Sequence[Picture]]
+    attempt_pictures: Sequence[Sequence[Picture]]
     """Of each run."""
     now: float
 
     @property
     def pictures(self) -> list[Picture]:
         """All of them."""
-        return [picture for part in (*(s.pictures for s in self.sections), *self.timelines) for picture in part]
+        return [picture for part in (*(s.pictures for s in self.sections), *self.attempt_pictures) for picture in part]
 
 
 def make(runs: Sequence[Run], now: float) -> Report:
@@ -69,8 +69,10 @@ def make(runs: Sequence[Run], now: float) -> Report:
         now: unix seconds: when the page is made.
     """
     pasts, among = [history(run, now) for run in runs], len(runs)
-    timelines = [timeline(run, past, number, among) for number, (run, past) in enumerate(zip(runs, pasts, strict=True))]
-    return Report(runs, pasts, _sections(runs, pasts), timelines, now)
+    attempt_pictures = [
+        attempts_picture(run, past, number, among) for number, (run, past) in enumerate(zip(runs, pasts, strict=True))
+    ]
+    return Report(runs, pasts, _sections(runs, pasts), attempt_pictures, now)
 
 
 def _sections(runs: Sequence[Run], pasts: Sequence[History]) -> list[Section]:
@@ -141,7 +143,7 @@ def _columns_of(report: Report, number: int) -> dict[str, Any]:
     return {
         "name": run.name,
         "color": COLORS[number % len(COLORS)],
-        "timeline": report.timelines[number],
+        "attempts_picture": report.attempt_pictures[number],
         "attempts": [_attempt(attempt) for attempt in past.attempts],
         "faults": told,
     }

@@ -186,7 +186,7 @@ class Run:
         return total if isinstance(total, int) and total > 0 else None
 
 
-def load(directory: Path, name: str) -> Run:
+def read_run(directory: Path, name: str) -> Run:
     """Everything in a run directory.
 
     Raises:
@@ -205,7 +205,7 @@ def load(directory: Path, name: str) -> Run:
     return Run(name, directory, lines, events, read_heartbeat(directory), recipe or {}, damaged)
 
 
-def load_all(directories: Sequence[Path]) -> list[Run]:
+def read_runs(directories: Sequence[Path]) -> list[Run]:
     """Several runs, each with as much of its path for a name as tells it from the others.
 
     Raises:
@@ -218,4 +218,4 @@ def load_all(directories: Sequence[Path]) -> list[Run]:
     length = 1
     while len({path[-length:] for path in parts}) < len(parts):
         length += 1
-    return [load(d, str(Path(*path[-length:]))) for d, path in zip(directories, parts, strict=True)]
+    return [read_run(d, str(Path(*path[-length:]))) for d, path in zip(directories, parts, strict=True)]

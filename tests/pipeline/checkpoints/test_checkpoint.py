@@ -58,7 +58,7 @@ def test_reader_joins_pieces_of_several_files(run, tmp_path):
     names = [checkpoint.rank_file(rank) for rank in range(3)]
     for rank, name in enumerate(names):
         checkpoint.write_tensors(directory / name, dict(checkpoint.fragments([make_shard(rank, 3)])))
-    files = {name: checkpoint.describe(directory / name) for name in ("state.json", *names)}
+    files = {name: checkpoint.manifest_entry(directory / name) for name in ("state.json", *names)}
     write_json(directory / "manifest.json", {"format_version": 1, "files": files})
     tensors = dict(checkpoint.Reader(directory).tensors())
     assert torch.equal(tensors["a"], torch.arange(6.0).view(2, 3))
@@ -161,7 +161,7 @@ def damage(directory, kind):
     elif kind == "state":
         write_json(directory / "state.json", {})
         manifest = json.loads((directory / "manifest.json").read_text())
-        manifest["files"]["state.json"] = checkpoint.describe(directory / "state.json")
+        manifest["files"]["state.json"] = checkpoint.manifest_entry(directory / "state.json")
         write_json(directory / "manifest.json", manifest)
     elif kind == "version":
         manifest = json.loads((directory / "manifest.json").read_text())

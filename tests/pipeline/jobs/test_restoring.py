@@ -57,7 +57,7 @@ def rewrite_state(directory, **values):
     path, manifest = directory / "state.json", directory / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
     content = json.loads(manifest.read_text())
-    content["files"]["state.json"] = checkpoint.describe(path)
+    content["files"]["state.json"] = checkpoint.manifest_entry(path)
     manifest.write_text(json.dumps(content))
 
 
@@ -80,7 +80,7 @@ def rename_token(samples, old, new):
     path = samples / "tokenizer" / "tokenizer.json"
     path.write_text(path.read_text().replace(f'"{old}"', f'"{new}"'))
     manifest = json.loads((samples / "manifest.json").read_text())
-    manifest["tokenizer_sha256"] = checkpoint.describe(path)["sha256"]
+    manifest["tokenizer_sha256"] = checkpoint.manifest_entry(path)["sha256"]
     (samples / "manifest.json").write_text(json.dumps(manifest))
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from pipeline.runlog.attempts import history
-from pipeline.runlog.reader import load
+from pipeline.runlog.reader import read_run
 from tests.made_runs import BEGIN, event, make_run, saved, start
 
 
@@ -13,7 +13,7 @@ def past(tmp_path):
 
     def of(*attempts, now=BEGIN + 1000, **run):
         events = [event | {"attempt": number} for number, own in enumerate(attempts, start=1) for event in own]
-        return history(load(make_run(tmp_path / "run", events=events, **run), "run"), now)
+        return history(read_run(make_run(tmp_path / "run", events=events, **run), "run"), now)
 
     return of
 

@@ -32,7 +32,7 @@ _MARKS: dict[str, tuple[str, str, str, float]] = {
 """Marker, colour, legend and size of what happens on the way."""
 
 
-def timeline(run: Run, past: History, number: int, among: int) -> list[Picture]:
+def attempts_picture(run: Run, past: History, number: int, among: int) -> list[Picture]:
     """Bands against wall-clock time; nothing if the run left no events.
 
     Args:
