@@ -23,7 +23,7 @@ _LEFT_TO_THE_PARSER = ("help", "print_config", "print_shtab")
 
 
 def kinds_of(cls: type, prefix: str = "") -> dict[str, Any]:
-    """The fields of a dataclass and of the dataclasses in it, by dotted name."""
+    """Types of the fields of a dataclass and of the dataclasses in it, by dotted name."""
     kinds: dict[str, Any] = {}
     hints = get_type_hints(cls)
     for field in fields(cls):
@@ -41,12 +41,12 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def sections_of(kinds: Kinds) -> set[str]:
-    """The names before the dots."""
+    """Names of the sections: the parts before the dots."""
     return {name.partition(".")[0] for name in kinds if "." in name}
 
 
 def check_file(path: Path, kinds: Kinds) -> None:
-    """Look through a recipe file.
+    """Check a recipe file.
 
     Raises:
         ValueError: it is no TOML, has an unknown or doubled key, or a value of the wrong type; names file and key.
@@ -76,7 +76,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def check_values(path: Path, values: Mapping[str, Any], kinds: Kinds) -> None:
-    """Look through the values of a recipe file.
+    """Check the values of a recipe file.
 
     Raises:
         ValueError: an unknown key, or a value of the wrong type; names file and key.
@@ -102,7 +102,7 @@ def _check_section(path: Path, section: str, values: Mapping[str, Any], kinds: K
 
 
 def suggestion(name: str, kinds: Kinds, prefix: str = "") -> str:
-    """What was probably meant by an unknown name; where that is not clear, what there is.
+    """A remedy for an unknown name: the name that was probably meant or, if none is similar, the known names.
 
     Args:
         name: of a key, `section.key`, or of a section.
@@ -177,7 +177,7 @@ def described(kind: Any) -> str:
 
 
 def check_arguments(arguments: list[str], kinds: Kinds) -> set[str]:
-    """Look through a command line; returns the names that it sets.
+    """Check a command line and return the names that it sets.
 
     Raises:
         ArgumentError: an unknown option, one without its value, or a value of the wrong type.

@@ -28,7 +28,7 @@ class Progress:
         self._first, self._start, self._last = done, time.monotonic(), 0.0
 
     def advance(self, values: str) -> None:
-        """One more step is done; `values` are the latest figures to show."""
+        """Count one more step and show `values`, the latest figures."""
         self.done += 1
         now = time.monotonic()
         if self._bar is not None:
@@ -41,7 +41,7 @@ class Progress:
             print(f"{self.label} {self.done}/{self.total}  {values}  remaining {left}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """A line above the bar, also in the log."""
+        """Print a line above the bar, and log it."""
         LOG.info(text)
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
@@ -49,6 +49,6 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """End the bar."""
+        """Close the progress bar."""
         if self._bar is not None:
             self._bar.close()
