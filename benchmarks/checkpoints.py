@@ -13,16 +13,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import auto_cli
 
+from pipeline.runlog.reader import EVENTS, METRICS, read_lines
+
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def lines(path: Path, kind: str) -> list[dict[str, Any]]:
-    """Lines of one kind."""
-    return [line for line in map(json.loads, path.read_text().splitlines()) if line["kind"] == kind]
 
 
 def train(run: Path, recipe: Path, samples: Path, ranks: int, steps: int, every: int, options: list[str]) -> None:
@@ -44,12 +40,13 @@ def train(run: Path, recipe: Path, samples: Path, ranks: int, steps: int, every:
 
 def figures(run: Path, every: int) -> dict[str, float]:
     """Medians over the run: seconds of a step, of one beside the writing, of the wait, of the whole checkpoint."""
-    metrics = lines(run / "metrics.jsonl", "train")
+    metrics = [line for line in read_lines(run / METRICS)[0] if line["kind"] == "train"]
     seconds = {line["step"]: 1 / line["sequences_per_second"] for line in metrics}  # per sequence
     batch = metrics[0]["consumed_samples"]
     beside = [batch * value for step, value in seconds.items() if step > every and step % every == 1]
     free = [batch * value for step, value in seconds.items() if step > every and step % every not in (0, 1)]
-    events = lines(run / "events.jsonl", "checkpoint")[:-1]  # the last one is waited for: nothing follows it
+    events = [line for line in read_lines(run / EVENTS)[0] if line["kind"] == "checkpoint"]
+    events.pop()  # the last one is waited for: nothing follows it
     step, stall = statistics.median(free), statistics.median(event["stall_seconds"] for event in events)
     return {
         "step_seconds": step,

@@ -29,7 +29,7 @@ from pipeline.checkpoints.checkpoint import fragments
 from pipeline.checkpoints.saving import Copies
 from pipeline.families.bert import BertConfig
 from pipeline.kernels.attention import attention, backend
-from pipeline.kernels.lamb.backends import load
+from pipeline.kernels.lamb.backends import make_kernel
 from pipeline.kernels.lamb.interface import Coefficients, LambKernel, State, UnavailableError
 from pipeline.kernels.lamb.plain import PlainKernel
 from pipeline.losses.cross_entropy import cross_entropy_sum
@@ -134,7 +134,7 @@ def lamb_errors(device: torch.device) -> dict[str, float]:
     errors: dict[str, float] = {}
     for name in ("plain", "cpu") if device.type == "cpu" else ("plain", "cuda", "apex"):
         try:
-            kernel = load(name)
+            kernel = make_kernel(name)
         except UnavailableError:
             continue
         errors |= {f"lamb {name} fp32 {what}": error for what, error in check_lamb(kernel, device).items()}

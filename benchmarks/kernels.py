@@ -19,7 +19,7 @@ from torch.nn import functional
 from benchmarks.measuring import bytes_per_second, relative_error, seconds
 from pipeline.data.labels import IGNORED
 from pipeline.kernels import gelu
-from pipeline.kernels.backends import Backend, load
+from pipeline.kernels.backends import Backend, triton_kernels
 from pipeline.kernels.residual_norm import residual_norm
 from pipeline.losses.cross_entropy import cross_entropy_sum
 from pipeline.losses.projection import projected_cross_entropy_sum
@@ -227,4 +227,4 @@ def time_of(function: Callable[..., Tensor], inputs: list[Tensor], device: torch
 
 def chosen(device: torch.device) -> str:
     """What `auto` is here."""
-    return "plain" if load("gelu", "auto", device.type) is None else "triton"
+    return "plain" if triton_kernels("gelu", "auto", device.type) is None else "triton"

@@ -1,6 +1,5 @@
 """How benchmarks take times and errors."""
 
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -9,6 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+
+from pipeline.runlog.reader import METRICS, read_lines
 
 
 def relative_error(value: Tensor, expected: Tensor) -> float:
@@ -33,7 +34,7 @@ def seconds(function: Callable[[], Any], device: torch.device, rounds: int) -> f
 
 def train_losses(run: Path) -> list[float]:
     """The loss of each line that a run of `pipeline.pretrain` logged while training."""
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    lines, _ = read_lines(run / METRICS)
     return [line["loss"] for line in lines if line["kind"] == "train"]
 
 

@@ -24,6 +24,8 @@ import matplotlib.pyplot as plt
 import psutil
 from jsonargparse import auto_cli
 
+from pipeline.runlog.reader import EVENTS, METRICS, read_lines
+
 ROOT = Path(__file__).resolve().parent.parent
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
 MOST_SECONDS_TO_END = 120
@@ -89,10 +91,7 @@ class Run:
 
     def lines(self) -> list[dict[str, Any]]:
         """What the run has logged so far, but for trust ratios."""
-        path = self.directory / "metrics.jsonl"
-        text = path.read_text() if path.exists() else ""
-        whole = (json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n"))
-        return [line for line in whole if "loss" in line]
+        return [line for line in read_lines(self.directory / METRICS)[0] if "loss" in line]
 
     def step(self) -> int:
         """The last step that it logged."""
@@ -226,7 +225,7 @@ def main(
     longest = {
         name: round(max(a.seconds_to_end for a in attempts if a.disturbance == name), 1) for name in sorted(set(names))
     }
-    events = [json.loads(line) for line in (run.directory / "events.jsonl").read_text().splitlines()]
+    events, _ = read_lines(run.directory / EVENTS)
     result = {
         "disturbances": {name: names.count(name) for name in sorted(set(names))},
         "starts_at_ranks": {str(n): sum(a.ranks == n for a in attempts) for n in ranks},

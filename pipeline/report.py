@@ -7,9 +7,9 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 
 from pipeline.runlog import reader
-from pipeline.runlog.attempts import printable
 from pipeline.runlog.reader import Run, is_number
 from pipeline.runtime import command
+from pipeline.runtime.formatting import printable
 from preprocessing.files import write_text
 
 
@@ -31,14 +31,14 @@ def report(arguments: list[str]) -> None:
         return
     if chosen.out.suffix not in (".html", ".png"):
         raise ValueError(f"--out {chosen.out}: must end in .html for a page or in .png for a picture of the curves")
-    runs = reader.load_all(chosen.runs)
+    runs = reader.read_runs(chosen.runs)
     for run in runs:
         print(summary(run))
     if chosen.out.suffix == ".png":
-        from pipeline.reporting.figures import draw
+        from pipeline.reporting.figures import save_curves
 
         _directory(chosen.out.parent, "--out")
-        draw(runs, chosen.out)
+        save_curves(runs, chosen.out)
     if chosen.out.suffix == ".html" or chosen.png:
         _page(runs, chosen.out, chosen.png)
     print(chosen.out)

@@ -1,6 +1,5 @@
 """Runs of `python -m pipeline.pretrain` on real ranks that tests disturb."""
 
-import json
 import os
 import sys
 import time
@@ -11,6 +10,8 @@ from typing import Any
 import torch
 from ranks import ended, start_ranks
 from recipes import tensors, write_recipe
+
+from pipeline.runlog.reader import METRICS, read_lines
 
 SECONDS_TO_END = 300.0
 """Longest that ranks may take to end once something is wrong; the machine may be busy."""
@@ -79,12 +80,9 @@ class Attempt:
         """What the ranks printed."""
         return "\n".join(path.read_text() for path in sorted(self._folder.glob("*.log")))
 
-    def lines(self, name: str = "metrics.jsonl", **wanted: Any) -> list[dict[str, Any]]:
+    def lines(self, name: str = METRICS, **wanted: Any) -> list[dict[str, Any]]:
         """Lines of a file of the run that have these values."""
-        path = self.run / name
-        text = path.read_text() if path.exists() else ""
-        found = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-        return [line for line in found if wanted.items() <= line.items()]
+        return [line for line in read_lines(self.run / name)[0] if wanted.items() <= line.items()]
 
 
 def finished(*args: Any, **keywords: Any) -> Attempt:

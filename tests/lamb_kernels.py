@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.kernels.lamb.backends import load
+from pipeline.kernels.lamb.backends import make_kernel
 from pipeline.kernels.lamb.interface import Coefficients, Partition, Piece, State, UnavailableError
 
 DEVICES = {"plain": "cpu", "cpu": "cpu", "cuda": "cuda" if torch.cuda.is_available() else "cpu", "apex": "cuda"}
@@ -20,7 +20,7 @@ def make(name):
     if DEVICES[name] == "cuda" and not torch.cuda.is_available():
         pytest.skip(f"{name} needs a GPU")
     try:
-        return load(name)
+        return make_kernel(name)
     except UnavailableError as error:
         pytest.skip(f"{name}: {error}")
 

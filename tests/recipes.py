@@ -1,9 +1,10 @@
 """A recipe that trains in seconds, and what a run left behind."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
+
+from pipeline.runlog.reader import METRICS, read_lines
 
 RECIPE = """
 run_dir = "{run}"
@@ -56,10 +57,9 @@ def write_recipe(folder: Path, samples: Path, name: str = "run", **replacements:
     return path
 
 
-def curve(run: Path) -> list[float]:
-    """The training loss of each step."""
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line["loss"] for line in lines if line["kind"] == "train"]
+def curve(run: Path, kind: str = "train") -> list[float]:
+    """The loss of each line of a kind."""
+    return [line["loss"] for line in read_lines(run / METRICS)[0] if line["kind"] == kind]
 
 
 def tensors(run: Path, step: int) -> dict[tuple[str, str], Any]:

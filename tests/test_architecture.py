@@ -1,4 +1,4 @@
-"""The house: a file imports only from floors below its own, and some libraries have a sole importer."""
+"""The architecture: a file imports only from levels below its own, and some libraries have a sole importer."""
 
 import ast
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-FLOORS = {
+LEVELS = {
     "preprocessing": [
         {"errors", "faults"},
         {"commandline", "files", "inputs", "languages", "schema", "progress", "textfiles", "workers"},
@@ -45,7 +45,7 @@ SOLE_IMPORTERS = {
     "matplotlib": (
         "pipeline/reporting/figures.py",
         "pipeline/reporting/ratios.py",
-        "pipeline/reporting/timeline.py",
+        "pipeline/reporting/attempts.py",
         "pipeline/planning/picture.py",
         "preprocessing/inspect/plots.py",
         "benchmarks",
@@ -56,7 +56,23 @@ SOLE_IMPORTERS = {
 
 SHARD_FORMAT = {"preprocessing.faults", "preprocessing.files", "preprocessing.schema", "preprocessing.shards"}
 
-FILES = sorted(path for top in (*FLOORS, "benchmarks") for path in (ROOT / top).rglob("*.py"))
+TESTED = tuple(
+    f"pipeline/{name}"
+    for name in ("checkpoints", "engine", "kernels", "losses", "optim", "reporting", "runlog", "runtime", "training")
+)
+"""Packages in which each file has a test file of the same name."""
+
+UNTESTED = {
+    "pipeline/kernels/config.py",  # types alone
+    "pipeline/kernels/triton/cross_entropy.py",  # tests of the operation run each Triton kernel beside plain torch
+    "pipeline/kernels/triton/dropout.py",
+    "pipeline/kernels/triton/gelu.py",
+    "pipeline/kernels/triton/residual_norm.py",
+    "pipeline/training/trainer.py",
+}
+"""Files of these packages that have none of their own."""
+
+FILES = sorted(path for top in (*LEVELS, "benchmarks") for path in (ROOT / top).rglob("*.py"))
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -69,22 +85,24 @@ def imports(path: Path) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def floor_of(package: str, name: str) -> int:
-    found = [number for number, rooms in enumerate(FLOORS[package]) if name in rooms]
-    assert found, f"{package}.{name} stands on no floor; give it one in tests/test_architecture.py and docs/design.md"
+def level_of(package: str, name: str) -> int:
+    """The number of a module's level, from the lowest of `preprocessing` or `pipeline`."""
+    found = [number for number, modules in enumerate(LEVELS[package]) if name in modules]
+    assert found, f"{package}.{name} has no level; give it one in tests/test_architecture.py and docs/design.md"
     return found[0]
 
 
-def room(path: Path) -> tuple[str, str]:
+def module_of(path: Path) -> tuple[str, str]:
+    """The top package of a file, and the module or package directly below it."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return parts[0], parts[1] if len(parts) > 1 else "__init__"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_down(path):
-    """No file imports from its own floor (but its own room) or above."""
-    package, name = room(path)
-    if package not in FLOORS or name == "__init__":
+    """No file imports from above its level, nor from another module of the same level."""
+    package, name = module_of(path)
+    if package not in LEVELS or name == "__init__":
         return
     for imported in imports(path):
         parts = imported.split(".")
@@ -92,7 +110,9 @@ def test_imports_go_down(path):
             continue
         target = parts[1]
         if target != name:
-            assert floor_of(package, target) < floor_of(package, name), f"{path.name} imports {imported} from above"
+            assert level_of(package, target) < level_of(package, name), (
+                f"{path.name} imports {imported}, which is not below it"
+            )
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -107,6 +127,17 @@ def test_sole_importers(path):
             assert ".".join(imported.split(".")[:2]) in SHARD_FORMAT, f"{place} imports {imported}"
         if place.startswith("preprocessing/"):
             assert library not in {"pipeline", "benchmarks"}, f"{place} imports {imported}"
+
+
+def test_every_file_has_a_test_of_its_name():
+    """In the same place below tests/; an exception that has got its test is one no more."""
+    files = [path.relative_to(ROOT) for package in TESTED for path in (ROOT / package).rglob("*.py")]
+    lacking = {
+        str(path)
+        for path in files
+        if path.name != "__init__.py" and not (ROOT / "tests" / path.with_name(f"test_{path.name}")).exists()
+    }
+    assert lacking == UNTESTED, "write tests/.../test_NAME.py for a new file; remove from UNTESTED what has its test"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -66,7 +66,7 @@ def publish(temporary: Path, final: Path, state: dict[str, Any], entries: dict[s
     faults.reach("state written")
     copy_files(tokenizer_files(tokenizer), temporary / "tokenizer")
     for path in (temporary / "state.json", *sorted((temporary / "tokenizer").iterdir())):
-        entries = entries | {str(path.relative_to(temporary)): describe(path)}
+        entries = entries | {str(path.relative_to(temporary)): manifest_entry(path)}
     write_json(temporary / "manifest.json", {"format_version": FORMAT_VERSION, "files": entries})
     faults.reach("manifest written")
     if final.exists():  # a step trained again after an older checkpoint was chosen
@@ -124,10 +124,10 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
         remedy = "put that right and start the run again: it continues from its last checkpoint"
         raise OSError(f"{path}: {error}; {remedy}") from None
     flush(path)
-    return describe(path)
+    return manifest_entry(path)
 
 
-def describe(path: Path) -> dict[str, Any]:
+def manifest_entry(path: Path) -> dict[str, Any]:
     """Size in bytes and checksum of a file, as the manifest holds them."""
     return {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
 

@@ -50,7 +50,7 @@ class Saver:
         self._state: dict[str, Any] = {}
         self._entry: dict[str, Any] = {}
         self._begun = self.stall_seconds = 0.0
-        self._write, self._publish = Task(), Task()
+        self._write, self._publish = Background(), Background()
         self._copied = threading.Event()
         self._copies = Copies(shards)
 
@@ -154,7 +154,7 @@ class Saver:
         faults.reach("checkpoints pruned")
 
 
-class Task:
+class Background:
     """A function at work in a thread, and how it ended."""
 
     def __init__(self) -> None:

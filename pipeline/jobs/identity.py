@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.runtime.options import RENAMED, flatten
+
 MAY_CHANGE = (
     "engine",
     "evaluation",
@@ -39,24 +41,18 @@ NOT_OF_THE_WEIGHTS = frozenset(
 """Fields of a model section that a new run may choose anew when it starts from trained weights."""
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested values by dotted name."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
-
-
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Fields, as `name: old -> new`, in which a resumed run would not be the run that was begun.
 
-    A field that only one of the two has was added or removed by another version, and is not compared.
+    A field that only one of the two has was added or removed by another version, and is not compared. Values that an
+    earlier version called otherwise are compared by their present names.
 
     Args:
         old: the recipe that the run was begun with, as nested values.
         new: the recipe that is asked for.
     """
     before, after = flatten(old), flatten(new)
+    before |= {name: now.get(str(before[name]), before[name]) for name, now in RENAMED.items() if name in before}
     return [
         f"{name}: {before[name]} -> {after[name]}"
         for name in before

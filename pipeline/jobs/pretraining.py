@@ -32,7 +32,8 @@ from pipeline.runlog.metrics import Writer, peak_flops
 from pipeline.runlog.reader import EVENTS, METRICS
 from pipeline.runtime import distributed, faults
 from pipeline.runtime.command import USER_ERRORS
-from pipeline.runtime.logs import LOG, close_log, open_log
+from pipeline.runtime.logger import LOG
+from pipeline.runtime.logs import close_log, open_log
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import InterruptedRunError, StopSignals
 from pipeline.runtime.watchdog import Watchdog

@@ -20,7 +20,7 @@ from pipeline.runlog import reader
 from pipeline.runlog.events import Events
 from pipeline.runlog.terms import Term
 from pipeline.runtime import distributed
-from pipeline.runtime.logs import LOG
+from pipeline.runtime.logger import LOG
 from pipeline.training.totals import COUNTED, measured
 from preprocessing.shards import SampleDataset
 

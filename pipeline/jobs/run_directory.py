@@ -4,12 +4,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError
-
 from pipeline.checkpoints.record import complete, read_state
-from pipeline.config import Recipe, parse, plain, to_toml
+from pipeline.config import Recipe, plain, to_toml
 from pipeline.jobs.identity import differences
 from pipeline.runlog.reader import RECIPE
+from pipeline.runtime.options import RENAMED, check_values, kinds_of, read_toml
 from preprocessing.files import is_temporary, write_text
 
 
@@ -49,9 +48,9 @@ def recorded_recipe(run: Path) -> dict[str, Any] | None:
     if not saved.is_file():
         return read_state(found[0]).get("recipe") if found else None
     try:
-        return plain(parse(["--recipe", str(saved)]))
-    except (ValueError, ArgumentError) as error:
-        # The message of a recipe that cannot be parsed names the file.
-        where = "" if str(saved) in str(error) else f"{saved}: "
+        values = read_toml(saved)
+        check_values(saved, values, kinds_of(Recipe) | dict.fromkeys(RENAMED, str))
+    except ValueError as error:
         remedy = "remove it: the checkpoints hold the recipe, too" if found else "choose another run_dir"
-        raise ValueError(f"{where}{error}; restore the file that the run wrote, or {remedy}") from None
+        raise ValueError(f"{error}; restore the file that the run wrote, or {remedy}") from None
+    return values

@@ -13,7 +13,7 @@ from pipeline.runtime import distributed
 
 
 @cache
-def load(name: str, backend: Backend, device_type: str) -> ModuleType | None:
+def triton_kernels(name: str, backend: Backend, device_type: str) -> ModuleType | None:
     """The module of `pipeline.kernels.triton` that serves, or None where plain torch does.
 
     `auto` is Triton on CUDA and plain torch elsewhere. Where Triton is missing, that is said once and plain torch

@@ -84,7 +84,7 @@ class _GeluProduct(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, *kept = ctx.saved_tensors
-        fused = backends.load("gelu", ctx.backend, x.device.type)
+        fused = backends.triton_kernels("gelu", ctx.backend, x.device.type)
         gradient = grad @ weight.to(grad.dtype)  # of gelu(x), until the next line
         again, port_grad = (fused.backward_ if fused else backward_)(gradient, x, ctx.approximate, not kept)
         weight_grad = grad.t() @ (again if again is not None else kept[0])
@@ -101,7 +101,7 @@ class FirstProduct(nn.Linear):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
         """Takes (T, H), returns (T, I) and the port of the bias, None where `SecondProduct` has no need of it."""
-        if self.recompute or backends.load("gelu", self.backend, x.device.type) is not None:
+        if self.recompute or backends.triton_kernels("gelu", self.backend, x.device.type) is not None:
             product, port = _Product.apply(x, self.weight, self.bias)
             return product, port
         return super().forward(x), None

@@ -44,7 +44,7 @@ def residual_norm(
     Returns:
         (T, H), in the type of layer normalisation's output.
     """
-    fused = backends.load("residual_norm", backend, x.device.type)
+    fused = backends.triton_kernels("residual_norm", backend, x.device.type)
     if fused is not None:
         out: Tensor = fused.ResidualNorm.apply(x, residual, weight, bias, eps, dropout_p)
         return out

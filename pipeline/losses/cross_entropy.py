@@ -108,7 +108,7 @@ def backward(
 
 
 def _load(logits: Tensor, backend: Backend) -> Any:
-    return backends.load("cross_entropy", backend, logits.device.type)
+    return backends.triton_kernels("cross_entropy", backend, logits.device.type)
 
 
 def _chunk_rows(logits: Tensor) -> int:

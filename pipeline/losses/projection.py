@@ -43,7 +43,7 @@ def projected_cross_entropy_sum(
         The sums; only `loss` carries gradients.
     """
     chunk_rows = max(1, max_bytes // (len(bias) * backends.compute_dtype(rows).itemsize))
-    fused = backends.load("cross_entropy", backend, rows.device.type)
+    fused = backends.triton_kernels("cross_entropy", backend, rows.device.type)
     if fused is None and len(rows) <= chunk_rows:
         return cross_entropy.cross_entropy_sum(functional.linear(rows, weight, bias), labels, backend)
     return RowSum(*_Projected.apply(rows, weight, bias, labels, chunk_rows, backend))

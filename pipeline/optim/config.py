@@ -26,7 +26,7 @@ class OptimizerConfig:
     """Whether moments are divided by 1 - beta**step; google-research's optimizers do not."""
     max_grad_norm: float = 1.0
     """Global gradient norm above which gradients are scaled down; 0 turns clipping off."""
-    variant: Literal["nvlamb", "paper"] = "nvlamb"
+    variant: Literal["nvidia", "paper"] = "nvidia"
     """Which tensors take a trust ratio: those with weight decay (NVIDIA apex) or all outside the exclusion list."""
     backend: LambBackend = "auto"
     """Who computes the update: auto (the device's fused kernel), plain torch, cpu (C++), cuda (Triton), NVIDIA apex."""
@@ -44,5 +44,5 @@ class OptimizerConfig:
             if not value >= 0 or (high is not None and value >= high):
                 bound = "at least 0" + (f" and below {high:g}" if high is not None else "")
                 raise ValueError(f"optimizer.{name} = {value}: must be {bound}")
-        if self.name == "adamw" and self.variant != "nvlamb":
+        if self.name == "adamw" and self.variant != "nvidia":
             raise ValueError(f"optimizer.variant = {self.variant}: a variant of lamb, but optimizer.name is adamw")

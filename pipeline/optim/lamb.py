@@ -10,7 +10,7 @@ https://arxiv.org/abs/1904.00962, Algorithm 2) for one tensor w with gradient g 
 
 Two published variants differ in the tensors that take the ratio:
 
-* `nvlamb`, NVIDIA apex `FusedLAMB` (the recipe behind the published BERT-large figures): only tensors with
+* `nvidia`, NVIDIA apex `FusedLAMB` (the recipe behind the published BERT-large figures): only tensors with
   weight decay; biases and LayerNorm take plain Adam steps. The global gradient is clipped first.
 * `paper`, tensorflow_addons `LAMB` (the code the paper links): every tensor outside the exclusion list,
   also when lambda = 0.

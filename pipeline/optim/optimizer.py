@@ -18,7 +18,7 @@ from pipeline.optim.lamb import OptimizerConfig, coefficients, takes_ratio, trus
 from pipeline.optim.norms import sum_of_squares
 from pipeline.optim.shards import Parts, Shard, cut_at_parts
 
-Task = tuple[Shard, State, Partition, Coefficients]
+ShardUpdate = tuple[Shard, State, Partition, Coefficients]
 """One shard's update: what the kernel is given."""
 CLIP_EPS = 1e-6
 """Added to the norm that gradients are divided by, as DeepSpeed and torch do."""
@@ -108,21 +108,21 @@ class ShardedOptimizer(Optimizer):
         """
         if self._all_reduce is None or (self.clips and not self._clip()):
             return
-        scaled: list[Task] = []
+        scaled: list[ShardUpdate] = []
         for group in self.param_groups:
             for param in group["params"]:
-                task = self._task(param, group["lr"])
-                if takes_ratio(self.config, task[0].decayed):
-                    scaled.append(task)
+                update = self._update_of(param, group["lr"])
+                if takes_ratio(self.config, update[0].decayed):
+                    scaled.append(update)
                 else:
-                    self._kernel.adam(*task[1:])
+                    self._kernel.adam(*update[1:])
         if not scaled:
             return
-        sums = self._reduce([self._kernel.moments(*task[1:]) for task in scaled], scaled[0][0].replicated)
-        for task, sums_of_shard in zip(scaled, sums, strict=True):
+        sums = self._reduce([self._kernel.moments(*update[1:]) for update in scaled], scaled[0][0].replicated)
+        for update, sums_of_shard in zip(scaled, sums, strict=True):
             ratios = trust_ratios(*sums_of_shard.unbind(1))
-            self._ratios[id(task[0])] = ratios
-            self._kernel.apply(*task[1:], ratios)
+            self._ratios[id(update[0])] = ratios
+            self._kernel.apply(*update[1:], ratios)
 
     def _clip(self) -> bool:
         """Scale all gradients down to the largest norm allowed; False where a gradient is infinite or NaN."""
@@ -139,7 +139,7 @@ class ShardedOptimizer(Optimizer):
             torch._foreach_mul_(gradients, most / (self.grad_norm + CLIP_EPS))
         return not self.overflow
 
-    def _task(self, param: Tensor, lr: float) -> Task:
+    def _update_of(self, param: Tensor, lr: float) -> ShardUpdate:
         shard = self._by_param[id(param)]
         state = shard.state
         tensors = State(shard.flat, _gradient(shard).reshape(-1), state["exp_avg"], state["exp_avg_sq"], shard.model)

@@ -19,10 +19,11 @@ from pipeline.engine.engine import DTYPES
 from pipeline.engine.settings import Zero, find, load
 from pipeline.model.flops import training_flops
 from pipeline.planning.activations import MicroBatch
-from pipeline.planning.cluster import Cluster, Device, Traffic, traffic
+from pipeline.planning.cluster import Cluster, Traffic, traffic
 from pipeline.planning.memory import Estimate, estimate
 from pipeline.planning.options import GIB, STAGES, usable
 from pipeline.planning.step_blocks import Parameters
+from pipeline.runtime.devices import Device
 from preprocessing.schema import MANIFEST_NAME, PAIR_SPECIAL_TOKENS, Manifest
 from preprocessing.shards import read_manifest
 

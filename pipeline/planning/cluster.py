@@ -1,4 +1,4 @@
-"""GPUs, the links between them, and how long a step's communication takes.
+"""The links between GPUs, and how long a step's communication takes.
 
 Volumes follow Rajbhandari et al. 2019 (ZeRO, https://arxiv.org/abs/1910.02054, section 7) with one difference: stages 1
 and 2 there reduce each gradient to the rank that owns it, P elements, and gather the weights, P more. DeepSpeed 0.19.8
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from math import ceil, log2
 
 from pipeline.engine.settings import Zero
-from pipeline.runtime.devices import PEAK_TFLOPS
+from pipeline.runtime.devices import Device
 
 LINK_EFFICIENCY = 0.8
 """Share of a link's rate that large collectives reach; an assumption."""
@@ -18,36 +18,6 @@ LATENCY_S = 2e-5
 """Seconds that a collective takes however little it moves, for each doubling of the ranks; an assumption."""
 GRADIENT_BYTES = 4
 """Of each gradient that is sent: fp32 in every precision (`pipeline.engine.accumulation`)."""
-
-
-@dataclass(frozen=True)
-class Device:
-    """A GPU and what connects it. Source: NVIDIA's data sheets of it and of the DGX that holds it."""
-
-    name: str
-    """As `PEAK_TFLOPS` names it."""
-    memory_gib: float
-    """Memory, as the data sheet has it."""
-    nvlink_gb_s: float
-    """To the GPUs of the same node, in GB/s of one direction; PCI Express where there is no NVLink."""
-    network_gb_s: float
-    """To other nodes, in GB/s of one direction and GPU: DGX's adapters over its GPUs."""
-
-    @property
-    def peak_flops(self) -> float:
-        """FLOP/s, dense, 16 bit."""
-        return PEAK_TFLOPS[self.name] * 1e12
-
-
-DEVICES = {
-    "v100": Device("V100", 32, 150, 6.25),
-    "a100-40gb": Device("A100", 40, 300, 25),
-    "a100": Device("A100", 80, 300, 25),
-    "h100-pcie": Device("H100 PCIe", 80, 64, 25),
-    "h100": Device("H100", 80, 450, 50),
-    "h200": Device("H200", 141, 450, 50),
-    "b200": Device("B200", 180, 900, 50),
-}
 
 
 @dataclass(frozen=True)

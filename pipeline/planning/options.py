@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pipeline.planning.cluster import DEVICES, Cluster, Device
+from pipeline.planning.cluster import Cluster
+from pipeline.runtime.devices import DEVICES, Device
 
 GIB = 2**30
 STAGES = (0, 1, 2, 3)

@@ -9,11 +9,12 @@ from typing import Any
 from pipeline.config import parse
 from pipeline.families import get_family
 from pipeline.planning.choice import Phase, choose, nearest_gpus, read_samples, remedy, timing
-from pipeline.planning.cluster import DEVICES, LINK_EFFICIENCY
+from pipeline.planning.cluster import LINK_EFFICIENCY
 from pipeline.planning.options import Options
 from pipeline.planning.picture import draw
 from pipeline.planning.step_blocks import Parameters
 from pipeline.planning.text import Row, advice, describe, memory_table, scaling_table, total_table
+from pipeline.runtime.devices import DEVICES
 
 NUMBERS_OF_GPUS = (1, 8, 64, 512, 4096, 10_000)
 

@@ -11,8 +11,9 @@ import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from pipeline.planning.choice import GIB, STAGES, Choice, Phase, Timing, memory
-from pipeline.planning.cluster import Cluster, Device
+from pipeline.planning.cluster import Cluster
 from pipeline.planning.memory import PARTS
+from pipeline.runtime.devices import Device
 
 COLORS = {
     "process": "#8c8c8c",

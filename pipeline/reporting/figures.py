@@ -21,9 +21,10 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from pipeline.runlog.attempts import History, printable
+from pipeline.runlog.attempts import History
 from pipeline.runlog.reader import Run, is_number
 from pipeline.runlog.terms import Term
+from pipeline.runtime.formatting import printable
 
 COLORS = ("#2f6fb5", "#d2691e", "#2e8b57", "#8a4fb0", "#b03a48", "#7a6a2f", "#3aa0a8", "#d17ba5", "#5d6878", "#1c2430")
 """Of the runs, in their order; from the eleventh on they are dashed."""
@@ -264,7 +265,7 @@ def checkpoints(runs: Sequence[Run], histories: Sequence[History]) -> list[Pictu
     return [Picture("checkpoints", "Checkpoints", caption, paint(plot, "Checkpoints", size))]
 
 
-def draw(runs: Sequence[Run], out: Path) -> None:
+def save_curves(runs: Sequence[Run], out: Path) -> None:
     """One picture for a README: losses and accuracies of all terms, rate and speed; held-out figures are dots."""
     panels = [("learning_rate", "learning rate"), ("tokens_per_second", "tokens/s, all ranks")]
     for term in reversed(terms(runs)):

@@ -14,9 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.reporting.watch import View, Watch
-from pipeline.runlog.attempts import describe, duration, printable
+from pipeline.runlog.event_text import event_text
 from pipeline.runlog.reader import is_number
 from pipeline.runlog.terms import Term
+from pipeline.runtime.formatting import duration, printable
 from pipeline.runtime.progress import SECONDS_BETWEEN_LINES
 
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -74,7 +75,7 @@ def _lines(console: Console, watch: Watch, every: float) -> None:
         # Of the past, what a terminal would show; an event file that has shrunk is another run's.
         told = max(0, len(view.events) - _EVENTS_SHOWN) if not last or told > len(view.events) else told
         for event in view.events[told:]:
-            _say(console, f"{_clock(event['time'])}  {describe(event)}")
+            _say(console, f"{_clock(event['time'])}  {event_text(event)}")
         told, text = len(view.events), line(view)
         if view.ended or (text != last and time.monotonic() - printed >= SECONDS_BETWEEN_LINES):
             _say(console, text)
@@ -160,7 +161,7 @@ def panel(view: View, name: str, width: int) -> RenderableType:
     if view.events:
         parts.append(Text())
     for event in view.events[-_EVENTS_SHOWN:]:
-        text = Text.assemble((_clock(event["time"]), "dim"), "  ", describe(event))
+        text = Text.assemble((_clock(event["time"]), "dim"), "  ", event_text(event))
         text.truncate(width, overflow="ellipsis")
         parts.append(text)
     return Group(*parts)

@@ -10,11 +10,13 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from pipeline.reporting.attempts import attempts_picture
 from pipeline.reporting.figures import COLORS, Picture, checkpoints, curves, terms
 from pipeline.reporting.ratios import trust_ratios
-from pipeline.reporting.timeline import timeline
-from pipeline.runlog.attempts import KILLED, SILENT, Attempt, History, describe, duration, gib, history, printable
+from pipeline.runlog.attempts import KILLED, SILENT, Attempt, History, history
+from pipeline.runlog.event_text import event_text
 from pipeline.runlog.reader import EVENTS, Run, is_number
+from pipeline.runtime.formatting import binary_size, duration, printable
 
 _TEMPLATE = "page.html"
 _FAULTS = ("broken_checkpoint", "skipped_step", "failed")
@@ -49,14 +51,14 @@ class Report:
     runs: Sequence[Run]
     histories: Sequence[History]
     sections: Sequence[Section]
-    timelines: Sequence[Sequence[Picture]]
+    attempt_pictures: Sequence[Sequence[Picture]]
     """Of each run."""
     now: float
 
     @property
     def pictures(self) -> list[Picture]:
         """All of them."""
-        return [picture for part in (*(s.pictures for s in self.sections), *self.timelines) for picture in part]
+        return [picture for part in (*(s.pictures for s in self.sections), *self.attempt_pictures) for picture in part]
 
 
 def make(runs: Sequence[Run], now: float) -> Report:
@@ -67,8 +69,10 @@ def make(runs: Sequence[Run], now: float) -> Report:
         now: unix seconds: when the page is made.
     """
     pasts, among = [history(run, now) for run in runs], len(runs)
-    timelines = [timeline(run, past, number, among) for number, (run, past) in enumerate(zip(runs, pasts, strict=True))]
-    return Report(runs, pasts, _sections(runs, pasts), timelines, now)
+    attempt_pictures = [
+        attempts_picture(run, past, number, among) for number, (run, past) in enumerate(zip(runs, pasts, strict=True))
+    ]
+    return Report(runs, pasts, _sections(runs, pasts), attempt_pictures, now)
 
 
 def _sections(runs: Sequence[Run], pasts: Sequence[History]) -> list[Section]:
@@ -135,11 +139,11 @@ def page(report: Report) -> str:
 
 def _columns_of(report: Report, number: int) -> dict[str, Any]:
     run, past = report.runs[number], report.histories[number]
-    told = [(_when(e["at"]), describe(e)) for a in past.attempts for e in a.events if e["kind"] in _FAULTS]
+    told = [(_when(e["at"]), event_text(e)) for a in past.attempts for e in a.events if e["kind"] in _FAULTS]
     return {
         "name": run.name,
         "color": COLORS[number % len(COLORS)],
-        "timeline": report.timelines[number],
+        "attempts_picture": report.attempt_pictures[number],
         "attempts": [_attempt(attempt) for attempt in past.attempts],
         "faults": told,
     }
@@ -290,5 +294,5 @@ _GLANCE: dict[str, Callable[[Run, History], str]] = {
     "checkpoints": _of_attempts(lambda past: str(len(past.events("checkpoint")))),
     "checkpoint, median": _saved("seconds", duration),
     "training waits for it, median": _saved("stall_seconds", duration),
-    "its size": _saved("bytes", gib),
+    "its size": _saved("bytes", binary_size),
 }

@@ -1,14 +1,13 @@
-"""How a run came about: which attempts there were, how each ended, and how many steps had to be trained again.
+"""The attempts of a run: how each ended, and how many steps had to be trained again.
 
-Worked out from the order of the events alone. Their times come from clocks that are set now and then, and differ
-between hosts: where one goes back, all that follows is moved forward by as much.
+Every event carries the number of its attempt. The times of events come from clocks that are set now and then, and
+differ between hosts: where one goes back, all later events are moved forward by as much.
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Any
+from itertools import groupby
 
 from pipeline.runlog.reader import ENDED, SILENT_SECONDS, Line, Run, is_number, is_time
 
@@ -80,16 +79,16 @@ def history(run: Run, now: float | None = None) -> History:
     """The attempts of a run, from its events; none if it left no events.
 
     Args:
-        run: what its directory says.
+        run: the contents of its directory.
         now: unix seconds, to tell a silent run from one that is at work.
     """
     events, set_back = _straightened(run.events)
-    attempts = [
-        Attempt(number, next((e for e in group if e["kind"] == "start"), group[0]), group)
-        for number, group in enumerate(_grouped(events), start=1)
-    ]
-    for attempt in attempts:
-        _complete(attempt, attempts[attempt.number :], run)
+    attempts = []
+    for number, group in groupby(events, key=lambda event: event["attempt"]):
+        own = list(group)
+        attempts.append(Attempt(number, next((event for event in own if event["kind"] == "start"), own[0]), own))
+    for position, attempt in enumerate(attempts, start=1):
+        _complete(attempt, attempts[position:], run)
     if attempts:
         _judge_last(attempts[-1], run, time.time() if now is None else now)
     return History(attempts, set_back)
@@ -105,38 +104,10 @@ def _straightened(events: Sequence[Line]) -> tuple[list[Line], float]:
     return straight, shift
 
 
-def _grouped(events: Sequence[Line]) -> Iterator[list[Line]]:
-    """Events by attempt: one begins with the search for a sound checkpoint, with a start, or with a second end."""
-    group: list[Line] = []
-    for event in events:
-        if group and _begins(event, group):
-            yield group
-            group = []
-        group.append(event)
-    if group:
-        yield group
-
-
-def _begins(event: Line, group: Sequence[Line]) -> bool:
-    """Whether an event is of another attempt than those before it."""
-    told = [before for before in group if before["kind"] != "broken_checkpoint"]
-    if event["kind"] in ("start", "broken_checkpoint"):
-        return bool(told)
-    if event["kind"] not in ENDED or not told:
-        return False
-    # One that fails before it starts says so as of step 0. A second signal is no other attempt.
-    behind = event["step"] < max(before["step"] for before in told)
-    ending = _ending(group)
-    return behind or (ending is not None and not event["kind"] == ending == "interrupted")
-
-
-def _ending(group: Sequence[Line]) -> str | None:
-    return next((event["kind"] for event in group if event["kind"] in ENDED), None)
-
-
 def _complete(attempt: Attempt, later: Sequence[Attempt], run: Run) -> None:
     """How far it came, how it ended and what it lost, as far as events and metrics tell."""
-    ending, final = _ending(attempt.events), attempt.events[-1]
+    ending = next((event["kind"] for event in attempt.events if event["kind"] in ENDED), None)
+    final = attempt.events[-1]
     attempt.ending = ending or (KILLED if later else RUNNING)
     attempt.last = final["at"]
     if not attempt.started:
@@ -174,9 +145,12 @@ def _lose(attempt: Attempt, resumed_by: Attempt | None) -> None:
 
 
 def _judge_last(last: Attempt, run: Run, now: float) -> None:
-    """Whether an attempt that has not ended is at work: its heartbeat tells, and how far it is."""
+    """Whether an attempt that has not ended is at work, and its step: from its heartbeat."""
     beat = run.heartbeat
     if last.ending != RUNNING:
+        return
+    if beat is not None and beat.get("attempt", last.number) != last.number:
+        last.ending, last.at_least = KILLED, True  # the heartbeat is of a later attempt, which has no event yet
         return
     if beat is not None:
         shift = last.events[-1]["at"] - last.events[-1]["time"]
@@ -189,57 +163,3 @@ def _judge_last(last: Attempt, run: Run, now: float) -> None:
         last.at_least = beat is None
     else:
         last.lost_steps = 0
-
-
-def printable(text: Any) -> str:
-    """Text of a run in one line, without what would steer a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in str(text))
-
-
-def duration(seconds: float) -> str:
-    """Seconds below a minute, otherwise 0:12:34 or 2 days, 0:12:34; never negative."""
-    seconds = max(0.0, seconds)
-    return f"{seconds:.3g} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
-
-
-def gib(size: float) -> str:
-    """Bytes for people."""
-    return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.1f} MiB"
-
-
-_START = {
-    "world_size": "",
-    "device": " x ",
-    "precision": ", ",
-    "zero_stage": ", ZeRO-",
-    "host": ", on ",
-    "job": ", job ",
-}
-"""What is told of a start, each with the words before it."""
-
-
-def describe(event: Line) -> str:
-    """One event in words."""
-    said = {key: printable(value) for key, value in event.items() if value is not None}
-    seconds = {key: duration(event[key]) for key in ("seconds", "stall_seconds") if is_number(event.get(key))}
-    match event["kind"]:
-        case "start":
-            text = f"started at step {said['step']}: "
-            text += "".join(word + said[key] for key, word in _START.items() if key in said)
-        case "checkpoint":
-            text = f"checkpoint of step {said['step']}"
-            text += f", {gib(event['bytes'])}" if is_number(event.get("bytes")) else ""
-            text += f", written in {seconds['seconds']}" if "seconds" in seconds else ""
-            text += f", training waited {seconds['stall_seconds']}" if "stall_seconds" in seconds else ""
-        case "broken_checkpoint":
-            text = f"broken checkpoint {said.get('path', '')}: {said.get('reason', 'no reason given')}"
-        case "skipped_step":
-            text = f"step {said['step']} skipped, {said.get('consecutive', '?')} in a row"
-            text += f"; its samples: {said['file']}" if "file" in said else ""
-        case "interrupted":
-            text = f"interrupted at step {said['step']} by {said.get('signal', 'a signal')}"
-        case "failed":
-            text = f"failed at step {said['step']}: {said.get('error', 'no error given')}"
-        case kind:
-            text = f"{printable(kind)} at step {said['step']}"
-    return text

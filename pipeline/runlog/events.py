@@ -1,9 +1,9 @@
 """What happened to a run besides training: `events.jsonl`, which restarts append to, and `heartbeat.json`.
 
-    {"kind": "start", "time": 1790000000.0, "step": 200, "world_size": 16, "from": "RUN/checkpoints/step-00000200", ...}
+    {"kind": "start", "time": 1790000000.0, "step": 200, "attempt": 3, "world_size": 16, ...}
 
-Kinds: start, checkpoint, broken_checkpoint, skipped_step, interrupted, finished, failed. A start that follows none of
-the last three means that the attempt before it was killed.
+Kinds: start, checkpoint, broken_checkpoint, skipped_step, interrupted, finished, failed. Each process that opens the
+run's events is an attempt, with a number of its own. One without any of the last three kinds was killed.
 """
 
 import json
@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.runlog.reader import EVENTS, HEARTBEAT, is_step, read_heartbeat, read_lines
+from pipeline.runlog.reader import EVENTS, HEARTBEAT, is_step, read_events, read_heartbeat
 from pipeline.runtime import distributed
 
 SECONDS_BETWEEN_BEATS = 5.0
@@ -32,17 +32,19 @@ class Events:
         self._beaten, self._state = 0.0, ""
         self.reached = last_beat(run)
         """Where the attempt before this one was when it was last heard of."""
-        lines, damaged = read_lines(run / EVENTS) if distributed.is_main() else ([], 0)
+        lines, damaged = read_events(run) if distributed.is_main() else ([], 0)
         self.damaged_lines = damaged
         """Lines of the attempts before this one that cannot be read; only the main rank looks."""
         self.last_kind = lines[-1]["kind"] if lines else ""
         """Kind of the last event that they wrote; only the main rank looks."""
+        self.attempt = lines[-1]["attempt"] + 1 if lines else 1
+        """Number of this attempt, from 1: one more than that of the last event; only on the main rank."""
         self._file = open_lines(run / EVENTS) if distributed.is_main() else None
 
     def write(self, kind: str, **values: Any) -> None:
-        """One line: kind, time, step and `values`."""
+        """One line: kind, time, step, attempt and `values`."""
         if self._file is not None:
-            line = {"kind": kind, "time": round(time.time(), 3), "step": self.step} | values
+            line = {"kind": kind, "time": round(time.time(), 3), "step": self.step, "attempt": self.attempt} | values
             self._file.write(json.dumps(line) + "\n")
 
     def beat(self, state: str) -> None:
@@ -58,6 +60,7 @@ class Events:
         values = {
             "time": round(time.time(), 3),
             "step": self.step,
+            "attempt": self.attempt,
             "total_steps": self._total_steps,
             "state": state,
             "host": socket.gethostname(),

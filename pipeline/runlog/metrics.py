@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from pipeline.runlog.config import LoggingConfig
 from pipeline.runlog.reader import METRICS, read_lines
 from pipeline.runtime import distributed, faults
-from pipeline.runtime.devices import PEAK_TFLOPS
+from pipeline.runtime.devices import find_device
 from preprocessing.files import write_text
 
 
@@ -23,9 +23,9 @@ def peak_flops(device: torch.device, dtype: torch.dtype, override_tflops: float 
     """FLOP/s of one device at its peak: as given, from the table, or measured."""
     if override_tflops:
         return override_tflops * 1e12
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    matches = [key for key in PEAK_TFLOPS if all(word in name for word in key.split())]
-    return PEAK_TFLOPS[max(matches, key=len)] * 1e12 if matches and dtype != torch.float32 else gemm_rate(device, dtype)
+    known = find_device(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
+    tflops = known.peak_tflops.get(str(dtype).removeprefix("torch.")) if known else None
+    return tflops * 1e12 if tflops else gemm_rate(device, dtype)
 
 
 def gemm_rate(device: torch.device, dtype: torch.dtype, rounds: int = 5, most_seconds: float = 0.3) -> float:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.runlog.terms import Term, terms_of
+from pipeline.runtime.options import flatten
 
 Line = dict[str, Any]
 
@@ -98,6 +99,28 @@ def read_lines(path: Path) -> tuple[list[Line], int]:
     return tail.lines, tail.damaged
 
 
+def read_events(run: Path) -> tuple[list[Line], int]:
+    """The events of a run, each with the number of its attempt, and how many lines cannot be read."""
+    lines, damaged = read_lines(run / EVENTS)
+    return numbered(lines), damaged
+
+
+def numbered(events: Sequence[Line]) -> list[Line]:
+    """Events with "attempt", the number of the attempt, from 1.
+
+    Events of earlier versions lack it: their attempts begin with a start, or with the broken checkpoints before it.
+    """
+    number, before, found = 1, "", []
+    for event in events:
+        if is_step(event.get("attempt")):
+            number = event["attempt"]
+        elif before and event["kind"] in ("start", "broken_checkpoint") and before != "broken_checkpoint":
+            number += 1
+        before = event["kind"]
+        found.append(event | {"attempt": number})
+    return found
+
+
 def is_number(value: Any) -> bool:
     """Whether it is a finite number: metrics hold null for what is not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
@@ -120,15 +143,11 @@ def read_heartbeat(run: Path) -> Line | None:
 def read_recipe(run: Path) -> dict[str, Any] | None:
     """The fields of the recipe that the run used, as section.field; empty if it left none, None if it is damaged."""
     try:
-        sections = tomllib.loads((run / RECIPE).read_text(encoding="utf-8"))
+        return flatten(tomllib.loads((run / RECIPE).read_text(encoding="utf-8")))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, RecursionError):
         return None
-    fields: dict[str, Any] = {}
-    for name, value in sections.items():
-        fields |= {f"{name}.{key}": inner for key, inner in value.items()} if isinstance(value, dict) else {name: value}
-    return fields
 
 
 @dataclass(frozen=True)
@@ -141,7 +160,7 @@ class Run:
     lines: Sequence[Line]
     """Of metrics.jsonl, in the order of their steps."""
     events: Sequence[Line] = ()
-    """Of events.jsonl, in the order in which they were written; empty in runs of older versions."""
+    """Of events.jsonl, in the order in which they were written, as `numbered` gives them; empty if there is no file."""
     heartbeat: Line | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     damaged: int = 0
@@ -173,7 +192,7 @@ class Run:
         return total if isinstance(total, int) and total > 0 else None
 
 
-def load(directory: Path, name: str) -> Run:
+def read_run(directory: Path, name: str) -> Run:
     """Everything in a run directory.
 
     Raises:
@@ -182,18 +201,17 @@ def load(directory: Path, name: str) -> Run:
     path = directory / METRICS
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give the run_dir of a recipe that has been trained")
-    metrics, events = Tail(path), Tail(directory / EVENTS)
-    for tail in (metrics, events):
-        tail.poll()
-    if not any(line["kind"] == "train" for line in metrics.lines):
+    lines, damaged_metrics = read_lines(path)
+    if not any(line["kind"] == "train" for line in lines):
         raise ValueError(f"{path}: no training step yet; look again after logging.every steps, or give --follow")
+    events, damaged_events = read_events(directory)
     recipe = read_recipe(directory)
-    damaged = metrics.damaged + events.damaged + (recipe is None)
-    lines = sorted(metrics.lines, key=lambda line: line["step"])
-    return Run(name, directory, lines, events.lines, read_heartbeat(directory), recipe or {}, damaged)
+    damaged = damaged_metrics + damaged_events + (recipe is None)
+    lines.sort(key=lambda line: line["step"])
+    return Run(name, directory, lines, events, read_heartbeat(directory), recipe or {}, damaged)
 
 
-def load_all(directories: Sequence[Path]) -> list[Run]:
+def read_runs(directories: Sequence[Path]) -> list[Run]:
     """Several runs, each with as much of its path for a name as tells it from the others.
 
     Raises:
@@ -206,4 +224,4 @@ def load_all(directories: Sequence[Path]) -> list[Run]:
     length = 1
     while len({path[-length:] for path in parts}) < len(parts):
         length += 1
-    return [load(d, str(Path(*path[-length:]))) for d, path in zip(directories, parts, strict=True)]
+    return [read_run(d, str(Path(*path[-length:]))) for d, path in zip(directories, parts, strict=True)]

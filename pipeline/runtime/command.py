@@ -1,4 +1,4 @@
-"""What the entry points share: user errors become one line and a non-zero exit, on every rank, without a hang."""
+"""Exit statuses and error messages of the entry points: a user error is one line on one rank, and no rank hangs."""
 
 import os
 import sys
@@ -25,18 +25,18 @@ def program(module: str) -> str:
 def main(run: Callable[[list[str]], None]) -> None:
     """Call `run` with the command line's arguments and exit.
 
-    Exit status 0 also after `--help`, 1 for what a user can put right (one line, `error: ...`), 2 for a wrong command
-    line, 75 for a run that was asked to stop and goes on when it is started again, 70 for faults: our own mistakes, and
-    lost ranks, with their traceback. An error that every rank meets alike is printed once.
+    The exit status is 0 after success and after `--help`, 1 after an error that a user can correct (one line,
+    `error: ...`), 2 after a wrong command line, 75 for a run that was asked to stop and resumes when it is restarted,
+    and 70 after a fault, a bug or a lost rank, with its traceback. An error that all ranks meet is printed once.
     """
     status = _status_of(run)
     distributed = _distributed()
-    if distributed and status != FAULT:  # among lost ranks, leaving in good order may take for ever
+    if distributed and status != FAULT:  # after the loss of a rank, shutdown may wait for ever
         distributed.shutdown()
     # Not sys.exit: gloo and DeepSpeed may leave threads behind whose destruction, as the interpreter ends, aborts the
     # process now and then; a finished run would be reported as failed. All files are closed by now.
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError):  # their reader may have gone
+        with suppress(OSError):  # their reader may be gone
             stream.flush()
     os._exit(status)
 

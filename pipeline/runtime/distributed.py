@@ -1,4 +1,4 @@
-"""Ranks and reductions that also work where there is no process group: one process is the plain case."""
+"""Ranks and reductions, also for a single process without a process group."""
 
 import ipaddress
 import os
@@ -23,9 +23,9 @@ _SECONDS_FOR_REASON = 20
 
 class _Control:
     group: Any = None
-    """Process group of what the ranks tell each other; None stands for the default group."""
+    """Process group for control messages; None stands for the default group."""
     store: Any = None
-    """Where the ranks find each other; None in a process that is alone."""
+    """The rendezvous store; None in a single process."""
 
 
 _control = _Control()
@@ -47,7 +47,7 @@ def world_size() -> int:
 
 
 def local_world_size() -> int:
-    """Number of processes on this machine, as the launcher said."""
+    """Number of processes on this machine, from the launcher's variables."""
     return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
 
 
@@ -59,8 +59,8 @@ def is_main() -> bool:
 def join(backend: str, timeout: timedelta) -> None:
     """Join the process group that the environment describes; without RANK there, one of this process alone.
 
-    What listens for other ranks listens on MASTER_ADDR only, and on the loopback address where all ranks are on one
-    machine; PyTorch's own rendezvous listens on all addresses of the machine. (Under torchrun the store is torchrun's.)
+    The rendezvous listens on MASTER_ADDR only, and on the loopback address where all ranks are on one machine;
+    PyTorch's own rendezvous listens on all addresses of the machine. (Under torchrun the store is torchrun's.)
 
     Args:
         backend: "nccl" or "gloo".
@@ -88,12 +88,12 @@ def join(backend: str, timeout: timedelta) -> None:
     else:
         _control.store = _store(number, size, timeout)
         dist.init_process_group(backend, store=_control.store, rank=number, world_size=size, timeout=timeout)
-    # The control group is over gloo, in host memory: what the ranks tell each other waits for no device.
+    # The control group uses gloo, in host memory, so that control messages wait for no device.
     _control.group = dist.new_group(backend="gloo", timeout=timeout)
 
 
 def _store(number: int, size: int, timeout: timedelta) -> dist.Store:
-    """Where the ranks find each other: rank 0 serves it."""
+    """The rendezvous store, which rank 0 serves."""
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     if number > 0:
         return dist.TCPStore(host, port, size, is_master=False, timeout=timeout, wait_for_workers=False)
@@ -137,7 +137,7 @@ def gather_objects(value: T) -> list[T]:
 
 
 class Votes:
-    """A few numbers of every rank, and the largest of each for all: agreed upon while the device computes.
+    """Element-wise maxima over the ranks of a few integers, reduced while the device computes.
 
     Between `cast` and `outcome` nothing else may use the control group (`gather_objects`, `together`).
     """
@@ -153,7 +153,7 @@ class Votes:
             self._pending = dist.all_reduce(self._values, op=dist.ReduceOp.MAX, group=_control.group, async_op=True)
 
     def outcome(self) -> list[int]:
-        """The largest values of all ranks, once they have all cast theirs."""
+        """The maxima over all ranks; waits until each has cast its vote."""
         if self._pending is not None:
             self._pending.wait()
             self._pending = None
@@ -168,16 +168,16 @@ def shutdown() -> None:
 
 
 def reason_is_told(status: int) -> None:
-    """Say that this rank has printed the error for which all ranks end with this exit status."""
+    """Tell the other ranks that this one has printed the error, and the exit status with which all of them end."""
     if _control.store is not None:
         with suppress(RuntimeError):  # rank 0, which serves the store, may be gone
             _control.store.set(_REASON, str(status))
 
 
 def wait_for_reason() -> int:
-    """The exit status, once another rank has printed its error.
+    """Wait until another rank has printed its error, and return the exit status that it gave.
 
-    A launcher kills all ranks as soon as the first one has ended, and it takes that one's status for the job's.
+    A launcher kills all ranks as soon as the first one has ended, and takes the status of that one for the job's.
     """
     if _control.store is not None:
         with suppress(RuntimeError):
@@ -190,11 +190,11 @@ def wait_for_reason() -> int:
 def together(action: str) -> Iterator[None]:
     """Run a block on every rank, and fail on all of them if it fails on any.
 
-    A rank that fails alone leaves the others waiting in their next collective until a timeout; here each tells the
-    others first. The block itself must not communicate.
+    If a rank failed alone, the others would wait in their next collective until its timeout; here every rank sends its
+    result to the others first. The block itself must not communicate.
 
     Args:
-        action: what is done, for the message: "load the checkpoint".
+        action: a verb phrase for the message: "load the checkpoint".
 
     Raises:
         Exception: the block's own, on the first rank that failed with this message.

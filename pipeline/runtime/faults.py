@@ -1,4 +1,4 @@
-"""Faults on demand: tests and `benchmarks.soak` make them happen at every place where they would hurt.
+"""Fault injection for tests and `benchmarks.soak`: a run can be made to fail at each of `POINTS`.
 
 `PIPELINE_FAULT="ACTION:POINT:RANK:NTH"` makes rank RANK, or every rank where it is `*`, do ACTION when it reaches POINT
 for the NTH time, counted from 1. Without the variable, `reach` does nothing.
@@ -24,13 +24,13 @@ POINTS = (
     "checkpoint renamed",
     "checkpoints pruned",
 )
-"""In the order in which a run meets them."""
+"""Names of the points, in the order in which a run reaches them."""
 
 _reached: Counter[str] = Counter()
 
 
 def reach(point: str) -> None:
-    """Note that `point` is reached, and do there what PIPELINE_FAULT asks for.
+    """Count that `point` is reached, and perform the action that PIPELINE_FAULT requests there.
 
     The actions are those of `preprocessing.faults.act`.
     """

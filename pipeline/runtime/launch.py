@@ -1,6 +1,6 @@
-"""What srun and mpirun call a process, as the variables that torch.distributed reads.
+"""Translate the environment variables of srun and mpirun into those that torch.distributed reads.
 
-torchrun and deepspeed set those themselves; then nothing is added.
+torchrun and deepspeed set the latter themselves; nothing is added then.
 """
 
 import re
@@ -10,7 +10,7 @@ FIRST_PORT, PORTS = 10000, 20000  # below those that systems give to outgoing co
 
 
 def variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """What to add to `environment`; nothing if another launcher did, or none started this process.
+    """The variables that `environment` lacks; none if the launcher has set them, or if there is no launcher.
 
     Raises:
         ValueError: mpirun on several hosts, and MASTER_ADDR is not given.
@@ -27,9 +27,9 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def world_size(environment: Mapping[str, str]) -> int:
-    """Number of processes that the launcher has started, 1 without one; before they have met.
+    """Number of processes that the launcher has started, 1 without a launcher; known before the rendezvous.
 
-    An address that is missing is no reason not to know it: meeting the others will say so.
+    It does not need MASTER_ADDR: the rendezvous reports a missing address.
     """
     for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"):
         if name in environment:
@@ -38,11 +38,11 @@ def world_size(environment: Mapping[str, str]) -> int:
 
 
 def visible_device(environment: Mapping[str, str], visible: int) -> int:
-    """Which of the GPUs that this process sees is its own.
+    """Index of this process's GPU among those that it sees.
 
     Args:
         environment: with LOCAL_RANK.
-        visible: how many it sees. One: where a site shows each task its own, they are all number 0.
+        visible: number of GPUs that it sees. Where a site shows each task its own GPU only, that one has index 0.
 
     Raises:
         ValueError: it sees several, but fewer than there are ranks here.
@@ -87,11 +87,11 @@ def _of_slurm(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _port(job: str) -> str:
-    """A port by the last number in a job's name, so that jobs that share a node do not meet."""
+    """A port derived from the last number in a job's name, so that jobs on the same node use different ones."""
     return str(FIRST_PORT + int((re.findall(r"\d+", job) or [0])[-1]) % PORTS)
 
 
 def _tasks_per_node(text: str) -> list[int]:
-    """`8(x2),4` as 8, 8, 4."""
+    """Parse Slurm's `8(x2),4` to [8, 8, 4]."""
     counts = (re.fullmatch(r"(\d+)(?:\(x(\d+)\))?", part) for part in text.split(","))
     return [int(count[1]) for count in counts if count for _ in range(int(count[2] or 1))]

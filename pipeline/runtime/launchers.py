@@ -1,10 +1,9 @@
-"""The launcher's end is the ranks' end: a rank whose launcher was killed saves and ends as after a SIGTERM.
+"""A rank whose launcher has been killed saves and ends, as after a SIGTERM.
 
-A launcher that gets SIGKILL, or `deepspeed`, which passes SIGTERM on to nobody, leaves its ranks training. The kernel's
-parent-death signal would not do: between `deepspeed` and its ranks is a second process, which stays.
+A launcher killed by SIGKILL, or `deepspeed`, which does not forward SIGTERM, leaves its ranks running. The kernel's
+parent-death signal does not help: between `deepspeed` and its ranks there is a second process, which survives.
 """
 
-import logging
 import os
 import re
 import signal
@@ -14,19 +13,21 @@ from contextlib import contextmanager
 
 import psutil
 
+from pipeline.runtime.logger import LOG
+
 SECONDS_BETWEEN_LOOKS = 1.0
 
 _OF_RANKS = re.compile(
     r"deepspeed\.launcher\.launch|torchrun|torch\.distributed\.(run|launch)|mpirun|mpiexec|prterun|prted|orted|"
     r"hydra_pmi_proxy|slurmstepd"
 )
-"""Launchers whose child a rank is."""
+"""Launchers that start ranks as their own children."""
 _SHELL = re.compile(r"(ba|da|k|z)?sh")
 _DEEPSPEED, _SSHD = re.compile(r"deepspeed(\.launcher\.runner)?"), re.compile(r"sshd(-session)?")
 
 
 def launchers(ancestors: Sequence[Sequence[str]]) -> list[int]:
-    """Which of a rank's ancestors are its launcher; not the shell or the login from which a person started it.
+    """Indices of those ancestors of a rank that belong to its launcher, without the shell or login above it.
 
     Args:
         ancestors: command lines, the parent's first.
@@ -71,13 +72,13 @@ def _own_launchers() -> list[psutil.Process]:
 def _watch(watched: list[psutil.Process], over: threading.Event) -> None:
     while watched and not over.wait(SECONDS_BETWEEN_LOOKS):
         if gone := [process.pid for process in watched if not _alive(process)]:
-            logging.getLogger("pipeline").warning(f"the launcher, process {gone[0]}, has ended; the run saves and ends")
+            LOG.warning(f"the launcher, process {gone[0]}, has ended; the run saves and ends")
             os.kill(os.getpid(), signal.SIGTERM)
             return
 
 
 def _alive(process: psutil.Process) -> bool:
-    """Whether it runs; one that has ended and that nobody waits for does not."""
+    """Whether a process runs; a zombie does not."""
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

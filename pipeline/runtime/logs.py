@@ -1,6 +1,6 @@
-"""Every rank logs to its own file, RUN/logs/rank-NNNNN.log; the terminal belongs to the main rank.
+"""Every rank logs to its own file, RUN/logs/rank-NNNNN.log; only the main rank writes to the terminal.
 
-Warnings and errors of the libraries go there too, and the stacks of a process that crashes in C code.
+The log also takes warnings and errors of the libraries, and the stacks of a process that crashes in C code.
 """
 
 import faulthandler
@@ -12,15 +12,13 @@ from pathlib import Path
 from typing import TextIO
 
 from pipeline.runtime import distributed
+from pipeline.runtime.logger import LOG
 
-LOG = logging.getLogger("pipeline")
-LOG.setLevel(logging.INFO)
-LOG.propagate = False
-_HEARD = ("pipeline", "preprocessing", "DeepSpeed", "torch", "py.warnings")
+_HEARD = (LOG.name, "preprocessing", "DeepSpeed", "torch", "py.warnings")
 
 
 def open_log(run: Path) -> TextIO:
-    """Begin to log to this rank's file, which restarts append to; returns it."""
+    """Open this rank's log file for appending, direct all loggers to it, and return it."""
     path = run / "logs" / f"rank-{distributed.rank():05d}.log"
     path.parent.mkdir(exist_ok=True)
     file = path.open("a", encoding="utf-8", buffering=1)
@@ -39,7 +37,7 @@ def open_log(run: Path) -> TextIO:
 
 
 def close_log(file: TextIO) -> None:
-    """Log no longer to `file`."""
+    """Detach the loggers from `file` and close it."""
     faulthandler.disable()
     logging.captureWarnings(False)
     for name in _HEARD:

@@ -17,11 +17,14 @@ from preprocessing.files import readable
 
 Kinds = Mapping[str, Any]
 """Types of values by dotted name, as in `optimizer.lr`."""
+RENAMED = {"optimizer.variant": {"nvlamb": "nvidia"}}
+"""Present names of values that earlier versions called otherwise, by field. A recipe that is given must use the present
+name; the recipe that a run or a checkpoint has recorded may hold the former one (`pipeline.jobs.identity`)."""
 _LEFT_TO_THE_PARSER = ("help", "print_config", "print_shtab")
 
 
 def kinds_of(cls: type, prefix: str = "") -> dict[str, Any]:
-    """The fields of a dataclass and of the dataclasses in it, by dotted name."""
+    """Types of the fields of a dataclass and of the dataclasses in it, by dotted name."""
     kinds: dict[str, Any] = {}
     hints = get_type_hints(cls)
     for field in fields(cls):
@@ -30,22 +33,40 @@ def kinds_of(cls: type, prefix: str = "") -> dict[str, Any]:
     return kinds
 
 
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested values by dotted name, as in `optimizer.lr`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
 def sections_of(kinds: Kinds) -> set[str]:
-    """The names before the dots."""
+    """Names of the sections: the parts before the dots."""
     return {name.partition(".")[0] for name in kinds if "." in name}
 
 
 def check_file(path: Path, kinds: Kinds) -> None:
-    """Look through a recipe file.
+    """Check a recipe file.
 
     Raises:
         ValueError: it is no TOML, has an unknown or doubled key, or a value of the wrong type; names file and key.
         OSError: it cannot be read.
     """
+    check_values(path, read_toml(path), kinds)
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a TOML file.
+
+    Raises:
+        ValueError: it is no TOML; names file, line and column.
+        OSError: it cannot be read.
+    """
     with readable(path):
         content = path.read_bytes()
     try:
-        values = tomllib.loads(content.decode())
+        return tomllib.loads(content.decode())
     except UnicodeDecodeError as error:
         raise ValueError(f"{path}: is no UTF-8 text ({error}); write it again, or restore it") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -53,6 +74,14 @@ def check_file(path: Path, kinds: Kinds) -> None:
         where = f"{path}:{place[1]}:{place[2]}" if place else f"{path}"
         what = str(error)[: place.start()] if place else str(error)
         raise ValueError(f"{where}: not valid TOML ({what}); correct it there") from None
+
+
+def check_values(path: Path, values: Mapping[str, Any], kinds: Kinds) -> None:
+    """Check the values of a recipe file.
+
+    Raises:
+        ValueError: an unknown key, or a value of the wrong type; names file and key.
+    """
     for name, value in values.items():
         if name in sections_of(kinds):
             if not isinstance(value, dict):
@@ -74,7 +103,7 @@ def _check_section(path: Path, section: str, values: Mapping[str, Any], kinds: K
 
 
 def suggestion(name: str, kinds: Kinds, prefix: str = "") -> str:
-    """What was probably meant by an unknown name; where that is not clear, what there is.
+    """A remedy for an unknown name: the name that was probably meant or, if none is similar, the known names.
 
     Args:
         name: of a key, `section.key`, or of a section.
@@ -100,7 +129,14 @@ def suggestion(name: str, kinds: Kinds, prefix: str = "") -> str:
 def _check_value(path: Path, name: str, value: Any, kind: Any) -> None:
     if not fits(value, kind):
         shown = str(value).lower() if isinstance(value, bool) else repr(value)
-        raise ValueError(f"{path}: {name} = {shown}: must be {described(kind)}")
+        raise ValueError(f"{path}: {name} = {shown}: {_rule(name, value, kind)}")
+
+
+def _rule(name: str, value: Any, kind: Any) -> str:
+    """The rule that a value of a field breaks."""
+    if now := RENAMED.get(name, {}).get(str(value)):
+        return f"is called {now} now; write {now}"
+    return f"must be {described(kind)}"
 
 
 def fits(value: Any, kind: Any) -> bool:
@@ -142,7 +178,7 @@ def described(kind: Any) -> str:
 
 
 def check_arguments(arguments: list[str], kinds: Kinds) -> set[str]:
-    """Look through a command line; returns the names that it sets.
+    """Check a command line and return the names that it sets.
 
     Raises:
         ArgumentError: an unknown option, one without its value, or a value of the wrong type.
@@ -159,7 +195,7 @@ def check_arguments(arguments: list[str], kinds: Kinds) -> set[str]:
         if name == "recipe":
             check_file(recipes.find(value), kinds)
         elif name in kinds and not fits_text(value, kinds[name]):
-            raise _usage(f"{name} = {value}: must be {described(kinds[name])}")
+            raise _usage(f"{name} = {value}: {_rule(name, value, kinds[name])}")
         given.add(name)
     return given
 

@@ -2,11 +2,11 @@
 
 import sys
 import time
-from datetime import timedelta
 
 from tqdm import tqdm
 
-from pipeline.runtime.logs import LOG
+from pipeline.runtime.formatting import duration
+from pipeline.runtime.logger import LOG
 
 SECONDS_BETWEEN_LINES = 10.0
 
@@ -28,7 +28,7 @@ class Progress:
         self._first, self._start, self._last = done, time.monotonic(), 0.0
 
     def advance(self, values: str) -> None:
-        """One more step is done; `values` are the latest figures to show."""
+        """Count one more step and show `values`, the latest figures."""
         self.done += 1
         now = time.monotonic()
         if self._bar is not None:
@@ -37,11 +37,11 @@ class Progress:
         elif self._lines and (now - self._last > SECONDS_BETWEEN_LINES or self.done == self.total):
             self._last = now
             seconds_left = (now - self._start) / (self.done - self._first) * (self.total - self.done)
-            left = timedelta(seconds=round(seconds_left))
+            left = duration(round(seconds_left))
             print(f"{self.label} {self.done}/{self.total}  {values}  remaining {left}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """A line above the bar, also in the log."""
+        """Print a line above the bar, and log it."""
         LOG.info(text)
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
@@ -49,6 +49,6 @@ class Progress:
             print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """End the bar."""
+        """Close the progress bar."""
         if self._bar is not None:
             self._bar.close()

@@ -1,4 +1,4 @@
-"""Requests to stop that a scheduler or a person sends: SIGTERM, SIGUSR1 (Slurm's `--signal`), SIGINT, SIGHUP."""
+"""Signals by which a scheduler or a user stops a run: SIGTERM, SIGUSR1 (Slurm's `--signal`), SIGINT, SIGHUP."""
 
 import os
 import signal
@@ -14,19 +14,19 @@ STOP = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 
 class InterruptedRunError(Exception):
-    """The run was asked to stop, has saved, and continues when it is started again."""
+    """The run was asked to stop and has saved a checkpoint; it resumes when restarted."""
 
 
 class StopSignals:
-    """Notes a request to stop; whoever trains looks at it between two steps."""
+    """Records a stop signal, which the training loop checks between two steps."""
 
     def __init__(self) -> None:
         self.received = 0
-        """Number of the first signal that asked, 0 as long as none did."""
+        """Number of the first stop signal, 0 while there is none."""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Take the signals while the block runs; not SIGHUP under nohup, which has it ignored."""
+        """Handle the signals while the block runs, except SIGHUP under nohup, which ignores it."""
         taken = [number for number in STOP if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN)]
         before = {number: signal.signal(number, self._note) for number in taken}
         try:
@@ -37,9 +37,10 @@ class StopSignals:
 
     @contextmanager
     def ending_at_once(self) -> Iterator[None]:
-        """Let a signal end the process with status 75 while the block runs, in which nothing is begun yet.
+        """Let a signal end the process with status 75 while the block runs, before training has begun.
 
-        A thread does so: the main thread may be importing, or waiting for other ranks in code that runs no handlers.
+        A thread ends it, because the main thread may be importing modules, or waiting for other ranks in code that runs
+        no signal handlers.
         """
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
@@ -49,13 +50,13 @@ class StopSignals:
         try:
             yield
         finally:
-            at_work.acquire()  # from here on the thread ends nothing any more
+            at_work.acquire()  # from here on the thread no longer ends the process
             signal.set_wakeup_fd(before)
             os.close(writer)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.received == signal.SIGINT:
-            raise KeyboardInterrupt  # a person who asks twice does not want to wait
+            raise KeyboardInterrupt  # a second Ctrl-C ends the process at once
         self.received = self.received or number
 
 

@@ -1,4 +1,4 @@
-"""Output of a long job: when its reader goes away, a lost connection or a killed `tee`, the job keeps running."""
+"""Output of a job that keeps running when the reader of its output ends: a lost connection, or a killed `tee`."""
 
 import errno
 import os
@@ -12,7 +12,7 @@ _READER_IS_GONE = (errno.EPIPE, errno.EIO)
 
 
 class _ToleratingStream:
-    """A text stream that discards its output from the first write on that nobody can read."""
+    """A text stream that discards all output after a write has failed because nothing reads it."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -46,7 +46,7 @@ class _ToleratingStream:
 
 @contextmanager
 def tolerating_closed_output() -> Iterator[None]:
-    """While the block runs, a write to stdout or stderr that fails because its reader has gone raises nothing."""
+    """Ignore errors of writes to stdout and stderr whose reader is gone, while the block runs."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast(TextIO, _ToleratingStream(stream)) for stream in before)
     try:

@@ -1,8 +1,8 @@
-"""Ends a process that makes no progress, after writing down where each of its threads stands.
+"""A watchdog ends a process that makes no progress, after it has logged the stacks of all threads.
 
-A rank that hangs holds up all others in their next collective; each rank's own watchdog then finds no progress, so
-every rank leaves its stacks in its log. A watcher that is a Python thread cannot run while C code holds the
-interpreter's lock; `faulthandler`, whose watcher needs no interpreter, is armed a little later for that case.
+When one rank hangs, all others wait for it in their next collective. The watchdog of each rank then finds no progress,
+so that every rank's log has its stacks. A Python thread cannot run while C code holds the interpreter's lock; for that
+case `faulthandler`, whose own thread needs no interpreter, has a deadline a minute later.
 """
 
 import faulthandler
@@ -16,12 +16,12 @@ from pipeline.runtime.errors import FAULT
 
 
 class Watchdog:
-    """Watches from `start` to `stop`."""
+    """Ends the process when `beat` has not been called for too long, between `start` and `stop`."""
 
     def __init__(self, minutes: float, log: TextIO) -> None:
         """Args:
         minutes: longest time between two calls of `beat`.
-        log: where the stacks go, beside the terminal's message.
+        log: file for the stacks.
         """
         self._seconds, self._log = 60 * minutes, log
         self._beaten = time.monotonic()
@@ -29,16 +29,16 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Begin to watch."""
+        """Start the thread that watches."""
         self.beat()
         self._thread.start()
 
     def beat(self) -> None:
-        """Say that there is progress; costs nothing."""
+        """Report progress; costs no more than reading a clock."""
         self._beaten = time.monotonic()
 
     def stop(self) -> None:
-        """Watch no longer."""
+        """Stop the thread that watches."""
         self._over.set()
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()

@@ -37,7 +37,9 @@ def trained(tmp_path):
     save_file({f"weight|{name}|0": value.reshape(-1).clone() for name, value in parameters.items()}, path)
     state = imported_state("bert", CONFIG, VOCAB_SIZE, parameters) | {"step": 5}
     directory = temporary.with_name("step-00000005")
-    checkpoint.publish(temporary, directory, state, {path.name: checkpoint.describe(path)}, tmp_path / "tokenizer")
+    checkpoint.publish(
+        temporary, directory, state, {path.name: checkpoint.manifest_entry(path)}, tmp_path / "tokenizer"
+    )
     return model, directory
 
 

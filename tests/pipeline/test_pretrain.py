@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from ranks import ROOT, on_ranks
-from recipes import tensors, write_recipe
+from recipes import curve, tensors, write_recipe
 from samples import make_samples
 
 
@@ -49,11 +49,6 @@ def runs(jobs):
     distributed.shutdown()
 
 
-def losses(run, kind="train"):
-    lines = [json.loads(line) for line in (Path(run) / "metrics.jsonl").read_text().splitlines()]
-    return [line["loss"] for line in lines if line["kind"] == kind]
-
-
 def assert_identical(one, other):
     first, second = tensors(one, 8), tensors(other, 8)
     assert first.keys() == second.keys()
@@ -75,8 +70,8 @@ def test_killed_and_resumed_run_is_the_run_that_was_not(tmp_path, samples, preci
         ],
     )
     assert_identical(tmp_path / "whole", tmp_path / "killed")
-    assert losses(tmp_path / "whole") == losses(tmp_path / "killed")
-    assert losses(tmp_path / "whole", "heldout") == losses(tmp_path / "killed", "heldout")
+    assert curve(tmp_path / "whole") == curve(tmp_path / "killed")
+    assert curve(tmp_path / "whole", "heldout") == curve(tmp_path / "killed", "heldout")
 
 
 def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
@@ -93,11 +88,11 @@ def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
             jobs.append(([*arguments, "--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"], None))
             curves[name] = tmp_path / name
         on_ranks(runs, world_size, jobs)
-    expected = losses(curves["2x2"])
+    expected = curve(curves["2x2"])
     assert len(expected) == 8
     for run in curves.values():
-        assert losses(run) == pytest.approx(expected, rel=1e-6)
-        assert losses(run, "heldout") == pytest.approx(losses(curves["2x2"], "heldout"), rel=1e-6)
+        assert curve(run) == pytest.approx(expected, rel=1e-6)
+        assert curve(run, "heldout") == pytest.approx(curve(curves["2x2"], "heldout"), rel=1e-6)
 
 
 def test_kernels_train_as_plain_torch_does(tmp_path, samples):
@@ -116,10 +111,10 @@ def test_kernels_train_as_plain_torch_does(tmp_path, samples):
         stages = ["--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"]
         jobs.append((["--recipe", recipe, *common, *stages, *options], None))
     on_ranks(runs, 2, jobs)
-    expected = losses(tmp_path / "plain")
+    expected = curve(tmp_path / "plain")
     assert len(expected) == 2
     for name in ways:
-        assert losses(tmp_path / name) == pytest.approx(expected, rel=1e-5)
+        assert curve(tmp_path / name) == pytest.approx(expected, rel=1e-5)
 
 
 def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, samples):
@@ -137,7 +132,7 @@ def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, sa
     on_ranks(runs, 3, [([*moved, "--engine.deepspeed", "ds_configs/zero3_{precision}.json"], 5)])
     on_ranks(runs, 1, [([*moved, "--engine.deepspeed", "ds_configs/zero0_{precision}.json"], 7)])
     on_ranks(runs, 2, [(moved, None)])
-    assert losses(tmp_path / "moved") == pytest.approx(losses(tmp_path / "whole"), rel=1e-6)
+    assert curve(tmp_path / "moved") == pytest.approx(curve(tmp_path / "whole"), rel=1e-6)
 
 
 def test_adamw_trains_through_the_same_machinery(tmp_path, samples):
@@ -150,8 +145,8 @@ def test_adamw_trains_through_the_same_machinery(tmp_path, samples):
         runs, 1, [(["--recipe", one, *options, *adamw, *stage0], None), (["--recipe", other, *options, *lamb], None)]
     )
     on_ranks(runs, 2, [(["--recipe", two, *options, *adamw], None)])
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), rel=1e-6)
-    assert losses(tmp_path / "other")[-1] != pytest.approx(losses(tmp_path / "one")[-1], rel=1e-4)
+    assert curve(tmp_path / "two") == pytest.approx(curve(tmp_path / "one"), rel=1e-6)
+    assert curve(tmp_path / "other")[-1] != pytest.approx(curve(tmp_path / "one")[-1], rel=1e-4)
 
 
 def command(*arguments, launcher=()):
@@ -172,7 +167,7 @@ def test_a_monitor_that_the_deepspeed_json_turns_on_gets_the_metrics(tmp_path, s
     path = recipe_file(tmp_path, samples)
     on_ranks(runs, 1, [(["--recipe", path, "--engine.deepspeed", str(tmp_path / "monitored.json")], None)])
     rows = (tmp_path / "csv" / "job" / "train_loss.csv").read_text().split()[-8:]
-    assert [float(row.partition(",")[2]) for row in rows] == pytest.approx(losses(tmp_path / "run"))
+    assert [float(row.partition(",")[2]) for row in rows] == pytest.approx(curve(tmp_path / "run"))
     assert (tmp_path / "csv" / "job" / "heldout_mlm_loss.csv").exists()
 
 
@@ -188,7 +183,7 @@ def test_init_from_takes_weights_and_starts_anew(tmp_path, samples):
             (["--recipe", second, "--init_from", str(tmp_path / "first"), "--seed", "12345"], None),
         ],
     )
-    assert losses(tmp_path / "second", "heldout")[0] == losses(tmp_path / "first", "heldout")[-1]
+    assert curve(tmp_path / "second", "heldout")[0] == curve(tmp_path / "first", "heldout")[-1]
 
 
 def test_errors_reach_the_user_as_one_line_on_every_launcher(tmp_path, samples):
@@ -210,10 +205,10 @@ def test_every_shipped_deepspeed_json_trains(tmp_path, samples):
             json_name = f"ds_configs/zero{stage}_{precision}.json"
             jobs.append((["--recipe", path, "--engine.deepspeed", json_name], None))
     on_ranks(runs, 2, jobs)
-    expected = losses(tmp_path / "fp320")
+    expected = curve(tmp_path / "fp320")
     for stage in range(4):
-        assert losses(tmp_path / f"fp32{stage}") == pytest.approx(expected, rel=1e-6)
-        assert losses(tmp_path / f"bf16{stage}") == pytest.approx(expected, rel=2e-2)
+        assert curve(tmp_path / f"fp32{stage}") == pytest.approx(expected, rel=1e-6)
+        assert curve(tmp_path / f"bf16{stage}") == pytest.approx(expected, rel=2e-2)
 
 
 @pytest.mark.slow
@@ -234,7 +229,7 @@ def test_deepspeed_launcher_runs_and_fails_as_a_whole(tmp_path, samples):
         )
 
     assert launched().returncode == 0
-    assert len(losses(tmp_path / "run")) == 8
+    assert len(curve(tmp_path / "run")) == 8
     refused = launched("--seed", "7")
     assert refused.returncode != 0
     assert refused.stderr.count("is a run with another recipe (seed: 12345 -> 7)") == 1

@@ -93,6 +93,8 @@ def test_values_after_an_equals_sign_and_words_in_quotes():
         ("run_dir = 'runs/a'  # ours", "", "runs/a"),
         ('run_dir="runs/a"', "--seed 3", "runs/a"),
         ('"run_dir" = """runs/a"""', "", "runs/a"),
+        (r'run_dir = "runs/\"a\" b\\c"', "", 'runs/"a" b\\c'),
+        ("run_dir = 'runs/a'\n[data]\nrun_dir = 'runs/b'", "", "runs/a"),
         ("run_dir = 'runs/a'", "--run_dir runs/b", "runs/b"),
         ("run_dir = 'runs/a'", "--run_dir='runs/b c'", "runs/b c"),
         ("[data]\nsamples = 'x'", "--run_dir runs/b", "runs/b"),
@@ -135,6 +137,16 @@ def test_a_recipe_without_a_run_cannot_be_exported(tmp_path):
     recipe.write_text("[data]\n")
     assert submit("--recipe", str(recipe))[2].startswith(f"error: {recipe} has no run_dir")
     assert submit("--recipe", str(recipe), "--no-export")[0] == 0
+    recipe.write_text("[data]\nrun_dir = 'runs/a'")
+    assert submit("--recipe", str(recipe))[2].startswith(f"error: {recipe} has no run_dir")
+
+
+def test_a_run_dir_that_is_no_text_is_refused(tmp_path):
+    """A section of this name, for example."""
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[run_dir]\n")
+    expected = f"error: {recipe}: run_dir = {{}}: must be text; write the directory in quotes\n"
+    assert submit("--recipe", str(recipe))[::2] == (2, expected)
 
 
 def test_cores_must_be_a_number():

@@ -36,7 +36,7 @@ def choose(backend: Backend, device: torch.device, *, bias_correction: bool = Tr
     if wanted == "apex" and not bias_correction:
         raise ValueError("optimizer.backend = apex: apex cannot leave bias correction away; use auto")
     try:
-        return load(wanted)
+        return make_kernel(wanted)
     except UnavailableError as error:
         if backend != "auto":
             raise ValueError(f"optimizer.backend = {backend}: {error}; use auto or plain") from None
@@ -49,7 +49,7 @@ def choose(backend: Backend, device: torch.device, *, bias_correction: bool = Tr
         return PlainKernel()
 
 
-def load(backend: str) -> LambKernel:
+def make_kernel(backend: str) -> LambKernel:
     """The kernel of a module of this package, whatever the device.
 
     Raises:

@@ -9,7 +9,7 @@ from samples import write_tokenizer
 
 from pipeline.checkpoints import checkpoint, saving
 from pipeline.checkpoints.checkpoint import CheckpointConfig
-from pipeline.checkpoints.saving import Saver, Task
+from pipeline.checkpoints.saving import Background, Saver
 from pipeline.runlog.events import Events
 
 
@@ -75,12 +75,12 @@ def test_an_error_in_the_background_is_seen_and_raised(tmp_path, saver, monkeypa
     assert [path for path in (tmp_path / "run" / "checkpoints").rglob("*") if path.is_file()] == []
 
 
-def test_a_task_keeps_the_error_of_its_last_run():
+def test_a_background_thread_keeps_the_error_of_its_last_run():
     """A new start forgets it."""
-    task = Task()
-    task.start(lambda: 1 / 0)
-    task.join()
-    assert isinstance(task.error, ZeroDivisionError) and not task.running
-    task.start(lambda: None)
-    task.join()
-    assert task.error is None
+    thread = Background()
+    thread.start(lambda: 1 / 0)
+    thread.join()
+    assert isinstance(thread.error, ZeroDivisionError) and not thread.running
+    thread.start(lambda: None)
+    thread.join()
+    assert thread.error is None

@@ -22,6 +22,13 @@ def test_what_a_resumed_run_may_change_is_no_difference():
     assert differences(RECIPE, other) == ["seed: 1 -> 2", "optimizer.lr: 0.1 -> 0.2"]
 
 
+def test_a_value_is_compared_by_its_present_name():
+    """A checkpoint of an earlier version calls NVIDIA's variant of LAMB nvlamb."""
+    old, new, other = (RECIPE | {"optimizer": {"variant": variant}} for variant in ("nvlamb", "nvidia", "paper"))
+    check_same_recipe(Path("step-1"), old, new)
+    assert differences(old, other) == differences(new, other) == ["optimizer.variant: nvidia -> paper"]
+
+
 def test_a_checkpoint_of_another_recipe_is_refused_by_field():
     """With the checkpoint's name and what to do."""
     check_same_recipe(Path("step-1"), RECIPE, RECIPE)

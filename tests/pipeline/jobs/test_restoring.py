@@ -14,6 +14,7 @@ from samples import make_samples
 
 from pipeline.checkpoints import checkpoint
 from pipeline.jobs.restoring import recorded_step
+from pipeline.runlog.reader import read_lines
 
 NULS = "\0" * 40 + "\n"
 
@@ -56,7 +57,7 @@ def rewrite_state(directory, **values):
     path, manifest = directory / "state.json", directory / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
     content = json.loads(manifest.read_text())
-    content["files"]["state.json"] = checkpoint.describe(path)
+    content["files"]["state.json"] = checkpoint.manifest_entry(path)
     manifest.write_text(json.dumps(content))
 
 
@@ -79,7 +80,7 @@ def rename_token(samples, old, new):
     path = samples / "tokenizer" / "tokenizer.json"
     path.write_text(path.read_text().replace(f'"{old}"', f'"{new}"'))
     manifest = json.loads((samples / "manifest.json").read_text())
-    manifest["tokenizer_sha256"] = checkpoint.describe(path)["sha256"]
+    manifest["tokenizer_sha256"] = checkpoint.manifest_entry(path)["sha256"]
     (samples / "manifest.json").write_text(json.dumps(manifest))
 
 
@@ -134,7 +135,7 @@ def test_a_newest_checkpoint_of_another_shape_gives_way(folder):
     runs.append(folder / "nomanifest")
     assert outcomes([arguments(folder, run.name) for run in runs]) == [("", "passed")] * 4
     for run in runs:
-        events = [json.loads(line) for line in lines(run, "events.jsonl")]
+        events, _ = read_lines(run / "events.jsonl")
         assert [line["step"] for line in events if line["kind"] == "broken_checkpoint"] == [2]
         assert [line["step"] for line in events if line["kind"] == "start"] == [0, 1]
         assert sorted(path.name for path in (run / "checkpoints").iterdir()) == [

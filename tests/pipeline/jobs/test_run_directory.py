@@ -1,6 +1,7 @@
 """A run's directory belongs to one recipe."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def test_run_is_continued_only_with_its_own_recipe(tmp_path):
     assert differences(plain(begun), plain(harmless)) == []
 
 
-@pytest.mark.parametrize("content", ["[schedule", 'run_dir = "x"\n[schedul]\n', "seed = -1"])
+@pytest.mark.parametrize("content", ["[schedule", 'run_dir = "x"\n[schedul]\n', "seed = 'x'"])
 def test_a_damaged_recipe_of_a_run_is_named(tmp_path, content):
     """By its place in the run's directory, and what to do."""
     recipe = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
@@ -33,6 +34,21 @@ def test_a_damaged_recipe_of_a_run_is_named(tmp_path, content):
     with pytest.raises(ValueError, match=rf"{saved}.*; restore the file that the run wrote, or choose another run_dir"):
         open_run(recipe)
     assert saved.read_text() == content
+
+
+def test_a_run_of_an_earlier_version_is_continued(tmp_path):
+    """Its recipe.toml calls a value otherwise, and lacks a field; the file then takes the present names."""
+    recipe = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
+    saved = open_run(recipe) / "recipe.toml"
+    present = saved.read_text()
+    former = present.replace('variant = "nvidia"', 'variant = "nvlamb"').replace("beta1 = 0.9\n", "")
+    assert former.count("nvlamb") == 1 and "beta1" not in former
+    saved.write_text(former)
+    open_run(recipe)
+    assert saved.read_text() == present
+    saved.write_text(former)
+    with pytest.raises(ValueError, match=r"another recipe \(optimizer.variant: nvidia -> paper\)"):
+        open_run(replace(recipe, optimizer=replace(recipe.optimizer, variant="paper")))
 
 
 def test_a_run_without_recipe_is_compared_with_its_checkpoint(tmp_path):

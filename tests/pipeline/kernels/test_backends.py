@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from pipeline.kernels.backends import load
+from pipeline.kernels.backends import triton_kernels
 
 NAMES = ["residual_norm", "gelu", "cross_entropy"]
 
@@ -13,30 +13,30 @@ NAMES = ["residual_norm", "gelu", "cross_entropy"]
 @pytest.fixture(autouse=True)
 def forget():
     """Choices are remembered; each test starts without."""
-    load.cache_clear()
+    triton_kernels.cache_clear()
     yield
-    load.cache_clear()
+    triton_kernels.cache_clear()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_auto_is_triton_on_cuda_only(name):
     """And plain is plain everywhere."""
-    assert load(name, "auto", "cuda").__name__ == f"pipeline.kernels.triton.{name}"
-    assert load(name, "auto", "cpu") is load(name, "plain", "cuda") is None
+    assert triton_kernels(name, "auto", "cuda").__name__ == f"pipeline.kernels.triton.{name}"
+    assert triton_kernels(name, "auto", "cpu") is triton_kernels(name, "plain", "cuda") is None
 
 
 def test_triton_on_a_cpu_is_refused_outside_the_interpreter(monkeypatch):
     """The error names the field and the device."""
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
     with pytest.raises(ValueError, match=r"model.kernels = triton: runs on cuda, the tensors are on cpu; use auto"):
-        load("gelu", "triton", "cpu")
+        triton_kernels("gelu", "triton", "cpu")
 
 
 def test_without_triton_auto_says_so_once(monkeypatch, caplog):
     """Plain torch goes on; Triton asked for by name is an error."""
     monkeypatch.setitem(sys.modules, "pipeline.kernels.triton.gelu", None)
     with caplog.at_level(logging.WARNING):
-        assert load("gelu", "auto", "cuda") is load("gelu", "auto", "cuda") is None
+        assert triton_kernels("gelu", "auto", "cuda") is triton_kernels("gelu", "auto", "cuda") is None
     assert len(caplog.records) == 1 and "plain torch computes gelu instead" in caplog.text
     with pytest.raises(ValueError, match=r"model.kernels = triton: Triton is not installed .*; use auto or plain"):
-        load("gelu", "triton", "cuda")
+        triton_kernels("gelu", "triton", "cuda")

@@ -21,12 +21,12 @@ def test_ratio_forgives_the_order_of_the_sums():
 @pytest.mark.parametrize(
     ("name", "variant", "weight_decay", "decayed", "expected"),
     [
-        ("lamb", "nvlamb", 0.01, True, True),
-        ("lamb", "nvlamb", 0.01, False, False),
-        ("lamb", "nvlamb", 0.0, True, False),
+        ("lamb", "nvidia", 0.01, True, True),
+        ("lamb", "nvidia", 0.01, False, False),
+        ("lamb", "nvidia", 0.0, True, False),
         ("lamb", "paper", 0.0, True, True),
         ("lamb", "paper", 0.01, False, False),
-        ("adamw", "nvlamb", 0.01, True, False),
+        ("adamw", "nvidia", 0.01, True, False),
     ],
 )
 def test_who_takes_a_ratio(name, variant, weight_decay, decayed, expected):

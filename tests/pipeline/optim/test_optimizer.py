@@ -89,7 +89,7 @@ def quotient(weight_norm, update_norm):
 
 RULES = {
     # apex multi_tensor_lamb_stage_2.cu: "if use_nvlamb or decay != 0", else the plain learning rate.
-    "nvlamb": lambda config: lambda name, w, u: quotient(w, u) if decayed(name) and config.weight_decay else 1.0,
+    "nvidia": lambda config: lambda name, w, u: quotient(w, u) if decayed(name) and config.weight_decay else 1.0,
     # tensorflow_addons lamb.py: _do_layer_adaptation(name), whatever the weight decay.
     "paper": lambda config: lambda name, w, u: quotient(w, u) if decayed(name) else 1.0,
 }
@@ -106,7 +106,7 @@ def assert_equal_to(history, expected, rtol=1e-5):
 @pytest.mark.parametrize("backend", ["plain", "cpu"])
 @pytest.mark.parametrize("bias_correction", [True, False])
 @pytest.mark.parametrize("weight_decay", [0.01, 0.0])
-@pytest.mark.parametrize("variant", ["nvlamb", "paper"])
+@pytest.mark.parametrize("variant", ["nvidia", "paper"])
 def test_lamb_equals_its_equations_step_by_step(variant, weight_decay, bias_correction, backend):
     """Each variant against an independent float64 evaluation, with a learning rate that changes."""
     config = OptimizerConfig(
@@ -115,7 +115,7 @@ def test_lamb_equals_its_equations_step_by_step(variant, weight_decay, bias_corr
     assert_equal_to(run(config), reference(config, lambda t: 0.05 / t, RULES[variant](config)))
 
 
-@pytest.mark.parametrize("variant", ["nvlamb", "paper"])
+@pytest.mark.parametrize("variant", ["nvidia", "paper"])
 def test_lamb_equals_timm(variant):
     """timm's Lamb is apex's semantics; always_adapt is the paper's for tensors without weight decay."""
     config = OptimizerConfig(lr=0.05, weight_decay=0.0 if variant == "paper" else 0.01, variant=variant)
@@ -154,7 +154,7 @@ def test_adamw_is_torch_adamw():
 
 def test_variants_coincide_on_bert():
     """With weight decay, and biases and LayerNorm on the exclusion list, the two are the same to the last bit."""
-    histories = [run(OptimizerConfig(lr=0.05, variant=variant)) for variant in ("nvlamb", "paper")]
+    histories = [run(OptimizerConfig(lr=0.05, variant=variant)) for variant in ("nvidia", "paper")]
     assert all(torch.equal(a[name], b[name]) for a, b in zip(*histories, strict=True) for name in SHAPES)
 
 

@@ -7,7 +7,8 @@ import pytest
 from pipeline.config import parse
 from pipeline.families import get_family
 from pipeline.planning.choice import GIB, Parameters, Phase, Samples, choose, divisors, memory, nearest_gpus, timing
-from pipeline.planning.cluster import DEVICES, Cluster
+from pipeline.planning.cluster import Cluster
+from pipeline.runtime.devices import DEVICES
 
 RECIPES = Path(__file__).parents[3] / "pipeline" / "recipes"
 

@@ -1,20 +1,22 @@
 """Volumes of communication and how long they take."""
 
 from dataclasses import replace
+from typing import get_args, get_type_hints
 
 import pytest
 
 from pipeline.planning.choice import zero_settings
-from pipeline.planning.cluster import DEVICES, LATENCY_S, LINK_EFFICIENCY, Cluster, traffic
-from pipeline.runlog.metrics import PEAK_TFLOPS
+from pipeline.planning.cluster import LATENCY_S, LINK_EFFICIENCY, Cluster, traffic
+from pipeline.planning.options import Options
+from pipeline.runtime.devices import DEVICES
 
 P = 336_232_258
 NODE = Cluster(DEVICES["h100"], 8, 8, 50)
 
 
-def test_every_device_has_a_peak():
-    """`PEAK_TFLOPS` is its one home."""
-    assert {device.name for device in DEVICES.values()} <= set(PEAK_TFLOPS)
+def test_the_option_offers_every_device():
+    """The names of `--gpu` are those of the table of devices."""
+    assert set(get_args(get_type_hints(Options)["gpu"])) == set(DEVICES)
 
 
 @pytest.mark.parametrize(("stage", "accumulation", "times"), [(0, 4, 4), (1, 4, 5), (2, 1, 5), (2, 4, 17), (3, 4, 12)])

@@ -10,14 +10,14 @@ from PIL import Image
 from pipeline.reporting.figures import CURVES, checkpoints, curves, label
 from pipeline.reporting.figures import _smoothed as smoothed
 from pipeline.runlog.attempts import history
-from pipeline.runlog.reader import load_all
+from pipeline.runlog.reader import read_runs
 from tests.made_runs import event, make_run, saved, start, training
 
 
 @pytest.mark.parametrize("steps", [1, 300])
 def test_all_groups(tmp_path, steps):
     """One step, or so many that lines are smoothed; pictures are small enough for a page, and all figures closed."""
-    runs = load_all([make_run(tmp_path / "one", steps), make_run(tmp_path / "other", 5)])
+    runs = read_runs([make_run(tmp_path / "one", steps), make_run(tmp_path / "other", 5)])
     pictures = [picture for group in CURVES for picture in curves(runs, group)]
     assert len({picture.slug for picture in pictures}) == len(pictures) == 11
     for picture in pictures:
@@ -32,7 +32,7 @@ def test_what_is_not_there_is_not_drawn(tmp_path):
     lines = [training(step) | values | {"tokens_per_second": 10.0**step} for step in (1, 2, 3, 4)]
     run = make_run(tmp_path / "run", 0, lines=lines)
     (run / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text().split("\n", 1)[1])
-    runs = load_all([run])
+    runs = read_runs([run])
     assert [p.slug for p in curves(runs, "steps")] == ["learning-rate"]
     assert [p.slug for p in curves(runs, "speed")] == ["tokens-per-second", "loader-wait-share", "peak-memory-gib"]
     assert "loss" not in [p.slug for p in curves(runs, "loss")]
@@ -41,7 +41,7 @@ def test_what_is_not_there_is_not_drawn(tmp_path):
 def test_checkpoints(tmp_path):
     """Only where a run tells of one; seconds that a clock made negative are no time."""
     told = [start(0), saved(10), saved(20) | {"seconds": -5.0, "stall_seconds": None}, event("checkpoint", 30)]
-    runs = load_all([make_run(tmp_path / "one", events=told), make_run(tmp_path / "other")])
+    runs = read_runs([make_run(tmp_path / "one", events=told), make_run(tmp_path / "other")])
     assert [p.slug for p in checkpoints(runs, [history(run) for run in runs])] == ["checkpoints"]
     assert checkpoints(runs[1:], [history(runs[1])]) == []
 

@@ -5,11 +5,11 @@ from html.parser import HTMLParser
 
 import pytest
 
+from pipeline.reporting import attempts as report_attempts
 from pipeline.reporting import figures as report_figures
 from pipeline.reporting import ratios as report_ratios
-from pipeline.reporting import timeline as report_timeline
 from pipeline.reporting.page import make, page
-from pipeline.runlog.reader import load_all
+from pipeline.runlog.reader import read_runs
 from tests.made_runs import BEGIN, event, make_run, ratios, saved, start
 
 EVENTS = [
@@ -28,7 +28,7 @@ SECTIONS = ["loss", "accuracy", "steps", "ratios", "speed", "checkpoints", "atte
 @pytest.fixture
 def unpainted(monkeypatch):
     """Pictures are not drawn, which takes seconds; other tests do."""
-    for module in (report_figures, report_ratios, report_timeline):
+    for module in (report_figures, report_ratios, report_attempts):
         monkeypatch.setattr(module, "paint", lambda *_: b"PNG")
 
 
@@ -53,7 +53,7 @@ class Outline(HTMLParser):
 
 
 def page_of(*directories):
-    return page(make(load_all(directories), BEGIN + 2000))
+    return page(make(read_runs(directories), BEGIN + 2000))
 
 
 def test_page_needs_nothing_else(tmp_path):

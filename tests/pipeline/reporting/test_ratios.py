@@ -8,7 +8,7 @@ from PIL import Image
 from pipeline.families import get_family
 from pipeline.families.bert import BertConfig
 from pipeline.reporting.ratios import layer, ratios_of, trust_ratios
-from pipeline.runlog.reader import load
+from pipeline.runlog.reader import read_run
 from tests.made_runs import event, make_run, ratios
 
 
@@ -23,7 +23,7 @@ def test_every_tensor_of_a_model_has_its_row():
 @pytest.mark.parametrize("lines", [[ratios(5)], [ratios(5), ratios(10)], [ratios(s, 24) for s in range(500)]])
 def test_pictures(tmp_path, lines):
     """Of one step, of two, and of more than there are columns; higher with more layers."""
-    pictures = trust_ratios(load(make_run(tmp_path / "run", 1, lines=lines), "run"), 0, 1)
+    pictures = trust_ratios(read_run(make_run(tmp_path / "run", 1, lines=lines), "run"), 0, 1)
     assert [p.slug for p in pictures] == ["trust-ratio-layers", "trust-ratio-spread"]
     height = Image.open(io.BytesIO(pictures[0].png)).height
     assert (height > 900) == (len(lines) > 2)
@@ -35,5 +35,5 @@ def test_ratios_that_cannot_be_drawn(tmp_path):
     assert ratios_of({"ratios": [1.0]}) == ratios_of({}) == {}
     alike = [event("trust_ratio", step, ratios={"encoder.layers.0.output.weight": 1.0}) for step in (1, 2)]
     empty = [event("trust_ratio", 3, ratios={})]
-    assert len(trust_ratios(load(make_run(tmp_path / "alike", 1, lines=alike + empty), "$"), 1, 2)) == 2
-    assert trust_ratios(load(make_run(tmp_path / "none", 1, lines=empty), "none"), 0, 1) == []
+    assert len(trust_ratios(read_run(make_run(tmp_path / "alike", 1, lines=alike + empty), "$"), 1, 2)) == 2
+    assert trust_ratios(read_run(make_run(tmp_path / "none", 1, lines=empty), "none"), 0, 1) == []

@@ -25,8 +25,8 @@ def test_a_restart_appends_after_the_last_whole_line(tmp_path):
     second.close()
     found = [{key: value for key, value in line.items() if key != "time"} for line in read(tmp_path / "events.jsonl")]
     assert found == [
-        {"kind": "start", "step": 3, "world_size": 2},
-        {"kind": "checkpoint", "step": 2, "seconds": 1.5},
+        {"kind": "start", "step": 3, "attempt": 1, "world_size": 2},
+        {"kind": "checkpoint", "step": 2, "attempt": 2, "seconds": 1.5},
     ]
 
 
@@ -50,6 +50,19 @@ def test_the_heartbeat_comes_now_and_then_and_with_each_state(tmp_path, monkeypa
     ]
     assert seen[0]["pid"] == os.getpid() and seen[0]["total_steps"] == 10
     assert sorted(os.listdir(tmp_path)) == ["events.jsonl", "heartbeat.json"]
+
+
+def test_an_attempt_has_the_number_after_the_last_one(tmp_path):
+    """In its events and its heartbeat; a run that an earlier version began is counted on."""
+    lines = [{"kind": "start", "time": 1.0, "step": step} for step in (0, 4)]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for number in (3, 4):
+        made = Events(tmp_path, 10, step=4)
+        made.write("start")
+        made.beat("training")
+        made.close()
+        assert made.attempt == read(tmp_path / "events.jsonl")[-1]["attempt"] == number
+        assert json.loads((tmp_path / "heartbeat.json").read_text())["attempt"] == number
 
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"step": 1}'])

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from pipeline.runlog import metrics
 from pipeline.runlog.metrics import LoggingConfig, Writer, peak_flops
 from pipeline.runlog.reader import read_lines
 
@@ -14,6 +15,26 @@ def test_a_measured_peak_is_that_of_products():
     cpu = torch.device("cpu")
     assert peak_flops(cpu, torch.float32, 2.5) == 2.5e12
     assert 1e8 < peak_flops(cpu, torch.float32) < 1e14
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "expected"),
+    [("NVIDIA H100 80GB HBM3", torch.bfloat16, 989e12), ("NVIDIA A100-SXM4-80GB", torch.float16, 312e12)],
+)
+def test_the_peak_of_a_known_gpu_is_that_of_the_table(monkeypatch, name, dtype, expected):
+    """By CUDA's name of it; nothing is measured."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+    assert peak_flops(torch.device("cuda"), dtype) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"), [("NVIDIA H100", torch.float32), ("Tesla V100", torch.bfloat16), ("Other", torch.bfloat16)]
+)
+def test_a_peak_that_is_not_in_the_table_is_measured(monkeypatch, name, dtype):
+    """fp32, bf16 on a V100, and other GPUs."""
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
+    monkeypatch.setattr(metrics, "gemm_rate", lambda *_: 7.0)
+    assert peak_flops(torch.device("cuda"), dtype) == 7.0
 
 
 def test_resumed_run_drops_what_it_will_train_again(tmp_path):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.runlog.reader import Tail, load, load_all, read_heartbeat, read_recipe
+from pipeline.runlog.reader import Tail, numbered, read_heartbeat, read_recipe, read_run, read_runs
 from tests.made_runs import event, make_run, training, write_lines
 
 
@@ -66,26 +66,34 @@ def test_load(tmp_path):
     """Series leave out what is not finite; the recipe is flat; the name is as short as it can be."""
     make_run(tmp_path / "a" / "run", 5, lines=[training(6) | {"loss": None}])
     make_run(tmp_path / "b" / "run", 5)
-    one, other = load_all([tmp_path / "a" / "run", tmp_path / "b" / "run"])
+    one, other = read_runs([tmp_path / "a" / "run", tmp_path / "b" / "run"])
     assert (one.name, other.name) == ("a/run", "b/run")
     assert one.series("train", "loss")[0] == [1, 2, 3, 4, 5]
     assert one.recipe["schedule.total_steps"] == one.total_steps == 5
     assert one.events == [] and one.heartbeat is None
 
 
+def test_events_of_earlier_versions_are_numbered():
+    """An attempt begins with its start, or with the broken checkpoints before it; a number that is there counts."""
+    kinds = ["start", "checkpoint", "start", "failed", "broken_checkpoint", "broken_checkpoint", "start", "finished"]
+    events = [event(kind, 0) for kind in kinds] + [event("start", 0) | {"attempt": 7}, event("failed", 0)]
+    assert [line["attempt"] for line in numbered(events)] == [1, 1, 2, 2, 3, 3, 3, 3, 7, 7]
+    assert numbered([event("failed", 0) | {"attempt": "x"}])[0]["attempt"] == 1
+
+
 def test_what_cannot_be_read_is_named(tmp_path):
     """The file and what to do about it."""
     run = make_run(tmp_path / "run", 1)
     with pytest.raises(ValueError, match="given twice"):
-        load_all([run, tmp_path / "run" / ".." / "run"])
+        read_runs([run, tmp_path / "run" / ".." / "run"])
     (run / "recipe.toml").write_text("a = ")
-    damaged = load(run, "run")
+    damaged = read_run(run, "run")
     assert damaged.recipe == {} and damaged.damaged == 1, "a by-product that cannot be read stops nothing"
     (run / "metrics.jsonl").write_text("")
     with pytest.raises(ValueError, match="no training step yet"):
-        load(run, "run")
+        read_run(run, "run")
     with pytest.raises(ValueError, match="no such file; give the run_dir"):
-        load(tmp_path, "run")
+        read_run(tmp_path, "run")
 
 
 def test_heartbeat_and_recipe_may_be_absent_or_half_written(tmp_path):

@@ -3,7 +3,8 @@
 import logging
 import warnings
 
-from pipeline.runtime.logs import LOG, close_log, open_log
+from pipeline.runtime.logger import LOG
+from pipeline.runtime.logs import close_log, open_log
 
 
 def test_a_log_takes_ours_and_the_libraries_and_is_appended_to(tmp_path, capfd):

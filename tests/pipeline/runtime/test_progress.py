@@ -11,7 +11,7 @@ def test_lines_without_a_terminal(capsys):
     progress.close()
     lines = capsys.readouterr().err.splitlines()
     assert [line.split("  ")[0] for line in lines] == ["run 21/50", "run 50/50"]
-    assert lines[-1].endswith("loss 1.0  remaining 0:00:00")
+    assert lines[-1].endswith("loss 1.0  remaining 0 s")
 
 
 def test_other_ranks_are_silent(capsys):

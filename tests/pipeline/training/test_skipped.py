@@ -11,6 +11,7 @@ from samples import make_samples
 from pipeline.data.loader import BatchDivision, MicroBatches
 from pipeline.data.masking import MaskingConfig
 from pipeline.data.template import Template
+from pipeline.runlog.reader import EVENTS, METRICS, read_lines
 from preprocessing.shards import SampleDataset
 
 
@@ -49,10 +50,6 @@ def spoiled(recipe, steps, options):
         distributed.shutdown()
 
 
-def lines(path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
 @pytest.mark.parametrize(
     "stage", [0, pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(3, marks=pytest.mark.slow)]
 )
@@ -66,9 +63,9 @@ def test_a_bad_step_is_skipped_and_its_samples_are_named(tmp_path, samples, stag
     batches = MicroBatches(dataset, division, MaskingConfig(), Template(), 12345, 48)
     assert part["loss"] == "nan" and part["group"] == batches[1].group
     assert part["samples"] == batches[1].sample_ids.tolist() and part["epochs"] == batches[1].epochs.tolist()
-    (event,) = [line for line in lines(tmp_path / "run" / "events.jsonl") if line["kind"] == "skipped_step"]
+    (event,) = [line for line in read_lines(tmp_path / "run" / EVENTS)[0] if line["kind"] == "skipped_step"]
     assert event["step"] == 3 and event["consecutive"] == 1
-    train = [line for line in lines(tmp_path / "run" / "metrics.jsonl") if line["kind"] == "train"]
+    train = [line for line in read_lines(tmp_path / "run" / METRICS)[0] if line["kind"] == "train"]
     assert [line["skipped_steps"] for line in train] == [0, 0, 1, 1, 1, 1, 1, 1]
     assert [line["step"] for line in train if line["loss"] is None] == [3], "a skipped step has no part in averages"
 

@@ -5,15 +5,15 @@ from itertools import chain
 
 from PIL import Image
 
-from pipeline.reporting.timeline import timeline
+from pipeline.reporting.attempts import attempts_picture
 from pipeline.runlog.attempts import history
-from pipeline.runlog.reader import load
+from pipeline.runlog.reader import read_run
 from tests.made_runs import BEGIN, event, make_run, saved, start
 
 
 def pictures(directory, events, **run):
-    made = load(make_run(directory, events=events, **run), "$run")
-    return timeline(made, history(made, BEGIN + 10), 0, 2)
+    made = read_run(make_run(directory, events=events, **run), "$run")
+    return attempts_picture(made, history(made, BEGIN + 10), 0, 2)
 
 
 def test_every_kind_of_event_and_end(tmp_path):

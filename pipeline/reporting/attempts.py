@@ -32,7 +32,7 @@ _MARKS: dict[str, tuple[str, str, str, float]] = {
 """Marker, colour, legend and size of what happens on the way."""
 
 
-def timeline(run: Run, past: History, number: int, among: int) -> list[Picture]:
+def attempts_picture(run: Run, past: History, number: int, among: int) -> list[Picture]:
     """Bands against wall-clock time; nothing if the run left no events.
 
     Args:
@@ -77,7 +77,7 @@ def _frame(axes: Axes, past: History) -> None:
     last = max(attempt.last for attempt in past.attempts) / _DAY
     margin = max(0.02 * (last - first), 5 / _DAY)
     axes.set_xlim(first - margin, last + margin)
-    axes.set_ylim(len(past.attempts) + 0.6, 0.4)
+    axes.set_ylim(past.attempts[-1].number + 0.6, past.attempts[0].number - 0.6)
     every = 1 + len(past.attempts) // 30
     axes.set_yticks([a.number for a in past.attempts if a.number % every == 0 or every == 1])
     axes.set_ylabel("attempt")

@@ -1,0 +1,41 @@
+"""Events as text for people: one line each, also where an event lacks fields."""
+
+from pipeline.runlog.reader import Line, is_number
+from pipeline.runtime.formatting import binary_size, duration, printable
+
+_START = {
+    "world_size": "",
+    "device": " x ",
+    "precision": ", ",
+    "zero_stage": ", ZeRO-",
+    "host": ", on ",
+    "job": ", job ",
+}
+"""Fields of a start that are shown, each with the words before it."""
+
+
+def event_text(event: Line) -> str:
+    """One event in one line, without its time."""
+    said = {key: printable(value) for key, value in event.items() if value is not None}
+    seconds = {key: duration(event[key]) for key in ("seconds", "stall_seconds") if is_number(event.get(key))}
+    match event["kind"]:
+        case "start":
+            text = f"started at step {said['step']}: "
+            text += "".join(word + said[key] for key, word in _START.items() if key in said)
+        case "checkpoint":
+            text = f"checkpoint of step {said['step']}"
+            text += f", {binary_size(event['bytes'])}" if is_number(event.get("bytes")) else ""
+            text += f", written in {seconds['seconds']}" if "seconds" in seconds else ""
+            text += f", training waited {seconds['stall_seconds']}" if "stall_seconds" in seconds else ""
+        case "broken_checkpoint":
+            text = f"broken checkpoint {said.get('path', '')}: {said.get('reason', 'no reason given')}"
+        case "skipped_step":
+            text = f"step {said['step']} skipped, {said.get('consecutive', '?')} in a row"
+            text += f"; its samples: {said['file']}" if "file" in said else ""
+        case "interrupted":
+            text = f"interrupted at step {said['step']} by {said.get('signal', 'a signal')}"
+        case "failed":
+            text = f"failed at step {said['step']}: {said.get('error', 'no error given')}"
+        case kind:
+            text = f"{printable(kind)} at step {said['step']}"
+    return text

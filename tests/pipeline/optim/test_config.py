@@ -1,0 +1,29 @@
+"""Values of `[optimizer]` out of their range, or that contradict each other, are errors that name the field."""
+
+import math
+
+import pytest
+
+from pipeline.optim.config import OptimizerConfig
+
+
+@pytest.mark.parametrize("field", ["lr", "beta1", "beta2", "eps", "weight_decay", "max_grad_norm"])
+@pytest.mark.parametrize("wrong", [-1e-9, math.nan])
+def test_no_number_is_negative(field, wrong):
+    """Zero is accepted, NaN is not."""
+    OptimizerConfig(**{field: 0.0})
+    with pytest.raises(ValueError, match=rf"^optimizer.{field} = .*: must be at least 0"):
+        OptimizerConfig(**{field: wrong})
+
+
+@pytest.mark.parametrize("field", ["beta1", "beta2"])
+def test_decays_are_below_one(field):
+    """The bias correction divides by 1 - beta**step."""
+    with pytest.raises(ValueError, match=rf"^optimizer.{field} = 1.0: must be at least 0 and below 1"):
+        OptimizerConfig(**{field: 1.0})
+
+
+def test_a_variant_of_lamb_needs_lamb():
+    """AdamW has none."""
+    with pytest.raises(ValueError, match=r"^optimizer.variant = paper: .* but optimizer.name is adamw"):
+        OptimizerConfig(name="adamw", variant="paper")

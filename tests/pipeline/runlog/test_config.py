@@ -1,0 +1,13 @@
+"""Values of `[logging]` out of their range are errors that name the field."""
+
+import pytest
+
+from pipeline.runlog.config import LoggingConfig
+
+
+@pytest.mark.parametrize(("field", "wrong", "least"), [("every", 0, 1), ("peak_tflops", -0.5, 0.0)])
+def test_least_values(field, wrong, least):
+    """The least value is accepted, one below it is not."""
+    LoggingConfig(**{field: least})
+    with pytest.raises(ValueError, match=rf"^logging.{field} = {wrong}: must be "):
+        LoggingConfig(**{field: wrong})

@@ -1,0 +1,24 @@
+"""Times, sizes and texts for people."""
+
+import pytest
+
+from pipeline.runtime.formatting import binary_size, duration, printable
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-3, "0 s"), (0.5, "0.5 s"), (59, "59 s"), (60, "0:01:00"), (3661, "1:01:01"), (2 * 86400 + 1, "2 days, 0:00:01")],
+)
+def test_durations(seconds, text):
+    """A clock that was set back gives no negative ones."""
+    assert duration(seconds) == text
+
+
+def test_sizes():
+    """MiB below half a GiB."""
+    assert (binary_size(2**29), binary_size(2**28)) == ("0.5 GiB", "256.0 MiB")
+
+
+def test_control_characters_do_not_reach_the_terminal():
+    """Escape sequences and line ends."""
+    assert printable("a\x1b[31m\nb") == "a [31m b"

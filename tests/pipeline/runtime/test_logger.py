@@ -1,0 +1,17 @@
+"""The logger is the pipeline's own."""
+
+import subprocess
+import sys
+
+from pipeline.runtime.logger import LOG
+
+
+def test_messages_do_not_reach_the_root_logger():
+    """A library that configures logging must not print the log of each rank on the terminal."""
+    assert LOG.name == "pipeline" and not LOG.propagate
+
+
+def test_it_loads_no_torch():
+    """It is imported before a command line is read."""
+    code = "import sys, pipeline.runtime.logger; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

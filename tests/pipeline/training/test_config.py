@@ -1,0 +1,13 @@
+"""Values of `[evaluation]` out of their range are errors that name the field."""
+
+import pytest
+
+from pipeline.training.config import EvaluationConfig
+
+
+@pytest.mark.parametrize(("field", "wrong", "least"), [("every", -1, 0), ("samples", 0, 1)])
+def test_least_values(field, wrong, least):
+    """No evaluation at all is accepted, one of no samples is not."""
+    EvaluationConfig(**{field: least})
+    with pytest.raises(ValueError, match=rf"^evaluation.{field} = {wrong}: must be at least {least}"):
+        EvaluationConfig(**{field: wrong})
