@@ -12,8 +12,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from preprocessing.documents import Document
 from preprocessing.sources.books import plan_books
+from preprocessing.sources.documents import Document
 
 WORD = re.compile(r"[^\W\d_]{2,}")
 TITLE = re.compile(

@@ -174,10 +174,10 @@ def run_stages(out: Path, configs: dict[type, Any], executor: Executor) -> None:
     Raises:
         DataError: what is wrong with the input, the options or what `out` holds, or another run works there.
     """
+    from preprocessing.stage_directory import STAGE_NAME, check_vacant
     from preprocessing.stages.build import build
-    from preprocessing.stages.directory import STAGE_NAME, check_vacant
     from preprocessing.stages.extract import extract
-    from preprocessing.stages.vocabulary import prepare_tokenizer
+    from preprocessing.stages.tokenizer import prepare_tokenizer
 
     if not any(out.glob(f"*/{STAGE_NAME}")):
         check_vacant(out)

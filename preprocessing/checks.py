@@ -36,7 +36,7 @@ def check_vocabulary(configs: Mapping[type, Any]) -> None:
     tokenizer = configs.get(TokenizerConfig)
     if tokenizer and tokenizer.vocab is not None:
         # Imported here because it brings what makes tokenizers, which wrong options do without.
-        from preprocessing.stages.vocabulary import read_vocabulary
+        from preprocessing.stages.tokenizer import read_vocabulary
 
         for note in read_vocabulary(tokenizer).notes:
             LOG.warning(note)

@@ -8,16 +8,16 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from preprocessing.corpus.corpus import Corpus
+from preprocessing.corpus.report import Tally
 from preprocessing.errors import DataError
 from preprocessing.files import read_json
 from preprocessing.inspect.figures import SamplesFigures
 from preprocessing.inspect.measure import measure
 from preprocessing.inspect.texts import TextFigures, measure_texts
 from preprocessing.schema import MANIFEST_NAME, TRAIN
-from preprocessing.stages.corpus import Corpus
-from preprocessing.stages.directory import STAGE_NAME, stage_config
+from preprocessing.stage_directory import STAGE_NAME, stage_config
 from preprocessing.stages.extract import REPORT_NAME
-from preprocessing.stages.report import Tally
 from preprocessing.tokenizer import review as tokenizer_report
 from preprocessing.tokenizer.normalization import Settings, Unreachable, settings_of, unreachable
 from preprocessing.tokenizer.registry import size_of

@@ -12,8 +12,8 @@ import numpy as np
 import py3langid
 from tokenizers import Tokenizer
 
-from preprocessing.stages.corpus import Corpus
-from preprocessing.stages.language import strangers
+from preprocessing.corpus.corpus import Corpus
+from preprocessing.corpus.language import strangers
 from preprocessing.tokenizer.normalization import Removal, removal
 
 DOCUMENTS_READ = 2000

@@ -17,7 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from preprocessing.documents import (
+from preprocessing.errors import DataError
+from preprocessing.inputs import ArchiveFiles, FileCounts, FoundFile
+from preprocessing.sources.booktext import BadBookError, decode_book, paragraphs
+from preprocessing.sources.compressed import COMPRESSIONS, PACKING_DAMAGE, open_text, without_compression
+from preprocessing.sources.content import foreign_content, html_fault, is_html
+from preprocessing.sources.documents import (
     BOOK_TOO_LARGE,
     CONTRADICTORY_MARKERS,
     DAMAGED_ARCHIVE,
@@ -28,11 +33,6 @@ from preprocessing.documents import (
     BadRecord,
     Document,
 )
-from preprocessing.errors import DataError
-from preprocessing.inputs import ArchiveFiles, FileCounts, FoundFile
-from preprocessing.sources.booktext import BadBookError, decode_book, paragraphs
-from preprocessing.sources.compressed import COMPRESSIONS, PACKING_DAMAGE, open_text, without_compression
-from preprocessing.sources.content import foreign_content, html_fault, is_html
 from preprocessing.sources.epub import ZIP_DAMAGE, epub_to_text
 from preprocessing.sources.filenames import companion, other_form, suffix_of
 from preprocessing.sources.gutenberg import strip_boilerplate

@@ -13,8 +13,8 @@ BookCorpus as one file of many books without boundaries (`books_large_p1.txt`) i
 import re
 from collections.abc import Iterable, Iterator
 
-from preprocessing.documents import NOT_UTF8
 from preprocessing.sources.contents import drop_contents
+from preprocessing.sources.documents import NOT_UTF8
 from preprocessing.sources.layout import blocks_of
 from preprocessing.sources.pages import drop_page_furniture, split_heading
 from preprocessing.sources.verse import drop_verse_numbers

@@ -15,9 +15,9 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from preprocessing.documents import BadRecord, Document
 from preprocessing.errors import DataError
 from preprocessing.files import reading
+from preprocessing.sources.documents import BadRecord, Document
 from preprocessing.sources.records import group
 from preprocessing.sources.search import FileSearch, Form
 from preprocessing.sources.textcolumn import column_of, texts

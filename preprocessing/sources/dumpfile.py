@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from preprocessing.documents import MISSING_END
 from preprocessing.sources.compressed import COMPRESSIONS, PACKING_DAMAGE, compression_of, is_compressed, open_text
+from preprocessing.sources.documents import MISSING_END
 
 _PACKED_RATIO = 4
 """XML shrinks to about a quarter; sizes splits, partitions and progress bars."""

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocessing.documents import Document
 from preprocessing.errors import DataError
+from preprocessing.sources.documents import Document
 from preprocessing.sources.listing import walk
 from preprocessing.sources.records import group_files
 

@@ -14,8 +14,8 @@ from lzma import LZMAError
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from preprocessing.documents import BOOK_TOO_LARGE, DAMAGED_EPUB, ENCRYPTED_EPUB
 from preprocessing.sources.booktext import BadBookError
+from preprocessing.sources.documents import BOOK_TOO_LARGE, DAMAGED_EPUB, ENCRYPTED_EPUB
 from preprocessing.sources.xhtml import NO_PROSE, xhtml_to_text
 from preprocessing.textfiles import decode_text, marked_encoding
 

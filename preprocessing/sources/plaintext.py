@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from preprocessing.documents import DAMAGED_DUMP, OTHER_CONTENT, BadRecord, Document
 from preprocessing.sources.compressed import text_bytes
 from preprocessing.sources.content import not_text
+from preprocessing.sources.documents import DAMAGED_DUMP, OTHER_CONTENT, BadRecord, Document
 from preprocessing.sources.records import (
     CHUNK_BYTES,
     MAX_DOCUMENT_BYTES,

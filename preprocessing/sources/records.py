@@ -14,7 +14,11 @@ from itertools import islice, takewhile
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from preprocessing.documents import (
+from preprocessing.errors import DataError
+from preprocessing.files import reading
+from preprocessing.sources.compressed import is_compressed, open_text, text_bytes
+from preprocessing.sources.content import not_text
+from preprocessing.sources.documents import (
     BROKEN_JSON,
     DOCUMENT_TOO_LARGE,
     MISSING_END,
@@ -24,10 +28,6 @@ from preprocessing.documents import (
     BadRecord,
     Document,
 )
-from preprocessing.errors import DataError
-from preprocessing.files import reading
-from preprocessing.sources.compressed import is_compressed, open_text, text_bytes
-from preprocessing.sources.content import not_text
 from preprocessing.sources.jsonarray import ArrayReader, BrokenArrayError, is_array_of_objects
 from preprocessing.sources.search import HEAD_BYTES, FileSearch, Form, read_head
 from preprocessing.sources.textkey import NoTextError, find_text

@@ -11,11 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from preprocessing.documents import Split
 from preprocessing.errors import DataError
 from preprocessing.inputs import FileCounts, LeftOutError
 from preprocessing.sources.books import BOOKS, plan_books
 from preprocessing.sources.columns import ARROW, PARQUET, plan_arrow, plan_parquet
+from preprocessing.sources.documents import Split
 from preprocessing.sources.dumpnames import WIKIPEDIA
 from preprocessing.sources.embedded import plan_embedded
 from preprocessing.sources.filenames import companion, suffix_of

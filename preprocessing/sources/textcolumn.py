@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from preprocessing.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
+from preprocessing.sources.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
 from preprocessing.sources.records import decode
 from preprocessing.sources.textkey import NoTextError, find_text, nearest
 from preprocessing.textfiles import MARK

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
 from preprocessing.sources.disambiguation import is_disambiguation
+from preprocessing.sources.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
 from preprocessing.sources.dumpfile import can_be_entered, chunks, missing_end, xml_bytes
 from preprocessing.sources.dumpnames import WIKIPEDIA, check_distinct, warn_of_gaps
 from preprocessing.sources.namespaces import MEDIA_NAMESPACE

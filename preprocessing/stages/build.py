@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
+from preprocessing.corpus.corpus import Corpus
+from preprocessing.corpus.mixing import occurrences
 from preprocessing.errors import DataError
 from preprocessing.files import atomic_path, sha256_file, write_text
 from preprocessing.options import BuildConfig, check_weights
@@ -19,9 +21,7 @@ from preprocessing.schema import HELDOUT, MANIFEST_NAME, TOKENIZER_DIRECTORY, TR
 from preprocessing.segments.layout import Layout, Samples, random_numbers
 from preprocessing.segments.registry import strategy
 from preprocessing.shards import read_manifest, sample_batch, write_shard
-from preprocessing.stages.corpus import Corpus
-from preprocessing.stages.directory import complete_stage, finish_part, open_stage, stage_config
-from preprocessing.stages.mixing import occurrences
+from preprocessing.stage_directory import complete_stage, finish_part, open_stage, stage_config
 from preprocessing.tokenizer.encoding import encode
 from preprocessing.tokenizer.registry import size_of
 from preprocessing.tokenizer.saving import load_tokenizer, tokenizer_files

@@ -10,7 +10,19 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.documents import (
+from preprocessing.corpus.corpus import Corpus, DocumentFile, Stored, write_documents
+from preprocessing.corpus.deduplicate import find_duplicates, signature
+from preprocessing.corpus.language import documents_by_language, is_known, language_of, told, unlike_text
+from preprocessing.corpus.partitioning import Partitioning, key_of
+from preprocessing.corpus.report import Tally
+from preprocessing.errors import DataError
+from preprocessing.files import atomic_path, read_json, reading, write_json
+from preprocessing.filters import collect_ngrams, load_ngrams, normalize, reason_to_drop
+from preprocessing.inputs import ArchiveFiles
+from preprocessing.options import ExtractConfig, FilterConfig
+from preprocessing.progress import LOG, progress
+from preprocessing.sentences import split_sentences
+from preprocessing.sources.documents import (
     LONG_SENTENCE,
     NO_SENTENCES,
     NOT_UTF8,
@@ -20,19 +32,8 @@ from preprocessing.documents import (
     LeftOut,
     Split,
 )
-from preprocessing.errors import DataError
-from preprocessing.files import atomic_path, read_json, reading, write_json
-from preprocessing.filters import collect_ngrams, load_ngrams, normalize, reason_to_drop
-from preprocessing.inputs import ArchiveFiles
-from preprocessing.options import ExtractConfig, FilterConfig
-from preprocessing.progress import LOG, progress
-from preprocessing.sentences import split_sentences
 from preprocessing.sources.registry import Planned, plan_sources
-from preprocessing.stages.corpus import Corpus, DocumentFile, Partitioning, Stored, key_of, write_documents
-from preprocessing.stages.deduplicate import find_duplicates, signature
-from preprocessing.stages.directory import UNREADABLE_INPUT, complete_stage, finish_part, open_stage
-from preprocessing.stages.language import documents_by_language, is_known, language_of, told, unlike_text
-from preprocessing.stages.report import Tally
+from preprocessing.stage_directory import UNREADABLE_INPUT, complete_stage, finish_part, open_stage
 from preprocessing.workers import run_tasks
 
 REPORT_NAME = "report.json"

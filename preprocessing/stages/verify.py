@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.errors import DataError
 from preprocessing.files import read_json
 from preprocessing.shards import SampleDataset, read_manifest
-from preprocessing.stages.corpus import Corpus
-from preprocessing.stages.directory import STAGE_NAME
+from preprocessing.stage_directory import STAGE_NAME
 
 
 def verify(directory: Path) -> str:

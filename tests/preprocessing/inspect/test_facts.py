@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from preprocessing.corpus.report import Tally
 from preprocessing.inspect.facts import facts_of_documents, facts_of_samples, facts_of_sources, length_bins
 from preprocessing.inspect.overview import DocumentsFigures, SourceFigures
-from preprocessing.stages.report import Tally
 
 
 def values(facts):

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from preprocessing.corpus.report import Tally
 from preprocessing.inspect.overview import DocumentsFigures, Overview, SourceFigures, TokenizerFigures
 from preprocessing.inspect.suspicions import suspicions
-from preprocessing.stages.report import Tally
 from preprocessing.tokenizer.normalization import Settings, Unreachable
 
 

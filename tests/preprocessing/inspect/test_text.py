@@ -4,11 +4,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from preprocessing.corpus.report import Tally
 from preprocessing.inputs import FileCounts, FoundFile
 from preprocessing.inspect.overview import DocumentsFigures, Overview, SourceFigures, TokenizerFigures
 from preprocessing.inspect.text import printable, render
 from preprocessing.inspect.texts import figures_of as texts_of
-from preprocessing.stages.report import Tally
 from preprocessing.tokenizer.normalization import Settings, Unreachable
 
 

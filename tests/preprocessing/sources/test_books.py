@@ -13,7 +13,11 @@ from random import Random
 
 import pytest
 
-from preprocessing.documents import (
+from preprocessing.errors import DataError
+from preprocessing.inputs import ArchiveFiles
+from preprocessing.sources import books
+from preprocessing.sources.books import plan_books
+from preprocessing.sources.documents import (
     BOOK_TOO_LARGE,
     CONTRADICTORY_MARKERS,
     DAMAGED_ARCHIVE,
@@ -23,10 +27,6 @@ from preprocessing.documents import (
     BadRecord,
     Document,
 )
-from preprocessing.errors import DataError
-from preprocessing.inputs import ArchiveFiles
-from preprocessing.sources import books
-from preprocessing.sources.books import plan_books
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "books"
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord
 from preprocessing.errors import DataError
 from preprocessing.sources.columns import plan_arrow, plan_parquet
+from preprocessing.sources.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord
 
 ROOT = Path(__file__).parents[3]
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.documents import DAMAGED_DUMP, DOCUMENT_TOO_LARGE, NOT_UTF8, Document
 from preprocessing.sources import plaintext
+from preprocessing.sources.documents import DAMAGED_DUMP, DOCUMENT_TOO_LARGE, NOT_UTF8, Document
 from preprocessing.sources.plaintext import plan_text
 
 

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.documents import (
+from preprocessing.errors import DataError
+from preprocessing.sources import jsonarray, plaintext, records
+from preprocessing.sources.compressed import zstd
+from preprocessing.sources.documents import (
     BROKEN_JSON,
     DOCUMENT_TOO_LARGE,
     NO_TEXT_KEY,
@@ -19,9 +22,6 @@ from preprocessing.documents import (
     BadRecord,
     Document,
 )
-from preprocessing.errors import DataError
-from preprocessing.sources import jsonarray, plaintext, records
-from preprocessing.sources.compressed import zstd
 from preprocessing.sources.plaintext import plan_text
 from preprocessing.sources.records import join_lines, plan_files, plan_jsonl
 

@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from preprocessing.corpus.partitioning import Partitioning
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
 from preprocessing.schema import MANIFEST_NAME
 from preprocessing.sources.compressed import zstd
 from preprocessing.sources.help import KIND_HELP, SOURCES_HELP
 from preprocessing.sources.registry import KINDS, plan_sources
+from preprocessing.stage_directory import STAGE_NAME
 from preprocessing.stages.build import BuildConfig, build
-from preprocessing.stages.corpus import Partitioning
-from preprocessing.stages.directory import STAGE_NAME
 from preprocessing.stages.extract import ExtractConfig, extract
-from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
+from preprocessing.stages.tokenizer import TokenizerConfig, prepare_tokenizer
 from preprocessing.workers import SerialExecutor
 
 

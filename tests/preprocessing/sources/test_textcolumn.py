@@ -4,9 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from preprocessing.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord
 from preprocessing.errors import DataError
 from preprocessing.sources.columns import plan_arrow, plan_parquet
+from preprocessing.sources.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord
 from preprocessing.sources.textcolumn import column_of, texts
 
 TEXTS = ["One.", None, "Zwei über.", "One.", ""]

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
 from preprocessing.errors import DataError
 from preprocessing.sources import dumpfile, wikipedia
 from preprocessing.sources.compressed import zstd
+from preprocessing.sources.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
 from preprocessing.sources.siteinfo import SiteInfo
 from preprocessing.sources.wikipedia import DISAMBIGUATION, NO_PROSE, plan_wikipedia
 

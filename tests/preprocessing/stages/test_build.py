@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from preprocessing.corpus import corpus as corpora
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
 from preprocessing.segments.defaults import SHORT_SEQ_PROBS
 from preprocessing.shards import SampleDataset
-from preprocessing.stages import corpus as corpora
 from preprocessing.stages.build import BuildConfig, build, join_small, layout_of
-from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
-from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
+from preprocessing.stages.tokenizer import TokenizerConfig, prepare_tokenizer
 from preprocessing.tokenizer.encoding import encode
 from preprocessing.tokenizer.saving import load_tokenizer
 from preprocessing.workers import SerialExecutor

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
-from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.workers import SerialExecutor
 

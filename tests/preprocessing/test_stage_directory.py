@@ -1,10 +1,10 @@
-"""Laws of preprocessing/stages/directory.py."""
+"""Laws of preprocessing/stage_directory.py."""
 
 import pytest
 
 from preprocessing.errors import DataError
 from preprocessing.files import sha256_file, write_json
-from preprocessing.stages.directory import UNREADABLE_INPUT, complete_stage, finish_part, open_stage, stage_config
+from preprocessing.stage_directory import UNREADABLE_INPUT, complete_stage, finish_part, open_stage, stage_config
 
 CONFIG = {"seed": 1, "sources": ("a", "b"), "nested": {"x": 1}}
 INPUTS = {"a.txt": "10 bytes"}

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from preprocessing.documents import BadRecord, Split
 from preprocessing.errors import DataError
 from preprocessing.inputs import FileCounts
+from preprocessing.sources.documents import BadRecord, Split
 
 _PLACES_SHOWN = 5
 _DETAIL_CHARS = 300

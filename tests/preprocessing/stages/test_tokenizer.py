@@ -1,4 +1,4 @@
-"""Laws of preprocessing/stages/vocabulary.py."""
+"""Laws of preprocessing/stages/tokenizer.py."""
 
 import json
 
@@ -8,7 +8,7 @@ from preprocessing.errors import DataError
 from preprocessing.files import read_json, sha256_file
 from preprocessing.filters import FilterConfig
 from preprocessing.stages.extract import ExtractConfig, extract
-from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
+from preprocessing.stages.tokenizer import TokenizerConfig, prepare_tokenizer
 from preprocessing.tokenizer.normalization import settings_of
 from preprocessing.tokenizer.registry import KINDS, special_id
 from preprocessing.tokenizer.saving import load_tokenizer, tokenizer_files

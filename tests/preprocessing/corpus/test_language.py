@@ -1,15 +1,15 @@
-"""Laws of preprocessing/stages/language.py, and of the language in extraction."""
+"""Laws of preprocessing/corpus/language.py, and of the language in extraction."""
 
 import bz2
 import json
 
 import pytest
 
+from preprocessing.corpus.corpus import Corpus
+from preprocessing.corpus.language import other_language, strangers
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
-from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
-from preprocessing.stages.language import other_language, strangers
 from preprocessing.workers import SerialExecutor
 
 GERMAN = (

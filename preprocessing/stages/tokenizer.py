@@ -6,13 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 from tokenizers import Tokenizer
 
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.errors import DataError
 from preprocessing.files import sha256_file, write_json
 from preprocessing.options import TokenizerConfig
 from preprocessing.progress import LOG
 from preprocessing.schema import MANIFEST_NAME, TRAIN
-from preprocessing.stages.corpus import Corpus
-from preprocessing.stages.directory import complete_stage, open_stage
+from preprocessing.stage_directory import complete_stage, open_stage
 from preprocessing.tokenizer.given import Given, identity, read_given
 from preprocessing.tokenizer.normalization import MAX_MARKS, count_characters, settings_of, share_of_marks
 from preprocessing.tokenizer.registry import KINDS, kind_of, size_of

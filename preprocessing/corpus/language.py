@@ -12,10 +12,10 @@ from itertools import islice
 
 import py3langid
 
-from preprocessing.documents import Split
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.languages import alike, same_language
+from preprocessing.sources.documents import Split
 from preprocessing.sources.wikipedia import Dump
-from preprocessing.stages.corpus import Corpus
 
 DEFAULT_LANGUAGE = "en"
 EMBEDDED_SOURCE = "embedded"

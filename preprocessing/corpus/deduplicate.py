@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 import rensa
 
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.filters import DUPLICATE, NEAR_DUPLICATE
-from preprocessing.stages.corpus import Corpus
 
 PERMUTATIONS = 128
 BANDS = 16

@@ -1,14 +1,14 @@
-"""Laws of preprocessing/stages/report.py."""
+"""Laws of preprocessing/corpus/report.py."""
 
 from dataclasses import asdict
 
 import pytest
 
-from preprocessing.documents import BROKEN_JSON, DAMAGED_DUMP, NOT_UTF8, BadRecord
+from preprocessing.corpus.report import Tally
 from preprocessing.errors import DataError
 from preprocessing.inputs import FileCounts, FoundFile
+from preprocessing.sources.documents import BROKEN_JSON, DAMAGED_DUMP, NOT_UTF8, BadRecord
 from preprocessing.sources.records import plan_jsonl
-from preprocessing.stages.report import Tally
 
 
 def tally_of(records, documents, bad):

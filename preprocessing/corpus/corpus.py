@@ -6,7 +6,6 @@ own batches only and its memory is bounded by the partition. Documents are lists
 samples of the corpus, and equal documents share one: none is both in `train` and in `heldout`.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -18,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from preprocessing.corpus.partitioning import Partitioning
 from preprocessing.errors import DataError
 from preprocessing.files import atomic_path, read_json, sha256_file, write_json
-from preprocessing.schema import FORMAT_VERSION, HELDOUT, MANIFEST_NAME, TRAIN
+from preprocessing.schema import FORMAT_VERSION, MANIFEST_NAME
 from preprocessing.shards import check_size, check_sum
 
 _DOCUMENT = pa.list_(pa.field("item", pa.string(), nullable=False))
@@ -40,45 +40,6 @@ class Stored(NamedTuple):
     """16 bytes that equal texts share and no others."""
     signature: bytes = b""
     """Its MinHash, where near-duplicates are looked for."""
-
-
-def key_of(text: bytes) -> bytes:
-    """The key of a document with this text."""
-    return hashlib.blake2b(text, digest_size=16).digest()
-
-
-@dataclass(frozen=True)
-class Partitioning:
-    """How documents are dealt to partitions: numbers 0 .. train - 1 for training, then those held out."""
-
-    train: int
-    """Number of training partitions."""
-    heldout: int
-    """Number of held-out partitions; 0: nothing is held out."""
-    heldout_share: float
-    """Share of the documents that is held out."""
-
-    @staticmethod
-    def of(num_bytes: int, partition_bytes: int, heldout_share: float) -> "Partitioning":
-        """Partitions of about `partition_bytes` bytes of text each, for a corpus of about `num_bytes`."""
-        heldout_bytes = num_bytes * heldout_share
-        train = max(1, round((num_bytes - heldout_bytes) / partition_bytes))
-        heldout = max(1, round(heldout_bytes / partition_bytes)) if heldout_share else 0
-        return Partitioning(train, heldout, heldout_share)
-
-    def __len__(self) -> int:
-        return self.train + self.heldout
-
-    def partition(self, key: bytes) -> int:
-        """The partition of the document with this key."""
-        number = int.from_bytes(key[8:])
-        if int.from_bytes(key[:8]) < self.heldout_share * 2**64:
-            return self.train + number % self.heldout
-        return number % self.train
-
-    def partitions(self, split: str) -> range:
-        """The partitions of `train` or of `heldout`."""
-        return {TRAIN: range(self.train), HELDOUT: range(self.train, len(self))}[split]
 
 
 @dataclass(frozen=True)
