@@ -14,7 +14,7 @@ import py3langid
 
 from preprocessing.corpus.corpus import Corpus
 from preprocessing.languages import alike, same_language
-from preprocessing.sources.documents import Split
+from preprocessing.sources.documents import InputSplit
 from preprocessing.sources.wikipedia import Dump
 
 DEFAULT_LANGUAGE = "en"
@@ -27,17 +27,17 @@ _LEAST_CHARS = 2000
 """A sample with less text than this tells nothing."""
 
 
-def language_of(split: Split, given: str) -> str:
+def language_of(split: InputSplit, given: str) -> str:
     """The language of a split: as given, else of its dump, else English."""
     return given or dump_language(split) or DEFAULT_LANGUAGE
 
 
-def dump_language(split: Split) -> str:
+def dump_language(split: InputSplit) -> str:
     """What the split's dump says; empty if it is no dump or says nothing."""
     return split.language if isinstance(split, Dump) else ""
 
 
-def told(specification: str, splits: Sequence[Split], given: str) -> tuple[list[str], list[str]]:
+def told(specification: str, splits: Sequence[InputSplit], given: str) -> tuple[list[str], list[str]]:
     """What to tell before a source is read: languages taken from its dumps; warnings where they contradict the user."""
     found = sorted({dump_language(split) for split in splits} - {""})
     if not given:

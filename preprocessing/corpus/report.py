@@ -6,7 +6,7 @@ from typing import Any
 
 from preprocessing.errors import DataError
 from preprocessing.inputs import FileCounts
-from preprocessing.sources.documents import BadRecord, Split
+from preprocessing.sources.documents import BadRecord, InputSplit
 
 _PLACES_SHOWN = 5
 _DETAIL_CHARS = 300
@@ -75,7 +75,7 @@ class Tally:
         self.first[kind] = [*self.first.get(kind, []), *first][:_PLACES_SHOWN]
 
     @staticmethod
-    def of_splits(tallies: Iterable[dict[str, Any]], splits: Iterable[Split]) -> "Tally":
+    def of_splits(tallies: Iterable[dict[str, Any]], splits: Iterable[InputSplit]) -> "Tally":
         """The tallies of all splits together, positions turned into places."""
         total = Tally()
         for record, split in zip(tallies, splits, strict=True):

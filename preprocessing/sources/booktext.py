@@ -2,7 +2,7 @@
 
 Blank lines separate blocks: paragraphs, headings, stanzas. The lines of a block are joined, those of verse too, because
 sentences run on from line to line and BERT's tokenizer knows no lines. A chapter heading is a paragraph of its own.
-Left out: page numbers and running heads (sources/pages.py), tables of contents (sources/contents.py),
+Left out: page numbers and running heads (sources/page_furniture.py), tables of contents (sources/contents.py),
 numbers of verse lines (sources/verse.py), pictures and their captions, marks of notes and of emphasis, rules.
 Notes set into a sentence follow the paragraph.
 
@@ -13,10 +13,10 @@ BookCorpus as one file of many books without boundaries (`books_large_p1.txt`) i
 import re
 from collections.abc import Iterable, Iterator
 
+from preprocessing.sources.blocks import blocks_of
 from preprocessing.sources.contents import drop_contents
 from preprocessing.sources.documents import NOT_UTF8
-from preprocessing.sources.layout import blocks_of
-from preprocessing.sources.pages import drop_page_furniture, split_heading
+from preprocessing.sources.page_furniture import drop_page_furniture, split_heading
 from preprocessing.sources.verse import drop_verse_numbers
 from preprocessing.textfiles import decode_text
 

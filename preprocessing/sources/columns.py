@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 
 from preprocessing.errors import DataError
 from preprocessing.files import reading
-from preprocessing.sources.documents import BadRecord, Document
-from preprocessing.sources.records import group
+from preprocessing.sources.byteranges import group
+from preprocessing.sources.documents import BadRecord, Document, SingleFile
 from preprocessing.sources.search import FileSearch, Form
 from preprocessing.sources.textcolumn import column_of, texts
 
@@ -32,20 +32,14 @@ _BATCH_ROWS = 64
 
 
 @dataclass(frozen=True)
-class Rows:
+class Rows(SingleFile):
     """The rows of a file, a document each; its position is its row."""
 
-    path: Path
     num_bytes: int
     text_key: str
     column: str
     """The column that the key leads into."""
     format: ClassVar[str] = "Arrow"
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file."""
-        return (self.path,)
 
     def records(self) -> Iterator[Document | BadRecord]:
         """One record per row."""
@@ -135,7 +129,7 @@ ARROW = Form(
 )
 
 
-def plan_parquet(
+def split_parquet(
     path: Path, split_bytes: int, text_key: str, search: FileSearch | None = None
 ) -> Iterator[ParquetRows]:
     """Splits of a Parquet file, or of all in a directory: runs of row groups of about `split_bytes` of text together.
@@ -152,7 +146,7 @@ def plan_parquet(
             yield ParquetRows(file, sum(sizes[start:stop]), text_key, column, start, stop)
 
 
-def plan_arrow(
+def split_arrow(
     path: Path, split_bytes: int, text_key: str, search: FileSearch | None = None
 ) -> Iterator[ArrowFileRows | ArrowStreamRows]:
     """Splits of an Arrow IPC file, or of all in a directory.

@@ -4,11 +4,13 @@ Downloads end in error pages, archives and pointers that carry the name of the b
 the formats' specifications; HTML is told by its first tag, or by tags all over the text.
 """
 
+import codecs
 import json
 import re
 from typing import Any
 
-from preprocessing.textfiles import marked_encoding
+from preprocessing.sources.search import HEAD_BYTES
+from preprocessing.textfiles import MARK, marked_encoding
 
 _SIGNATURES = (
     (b"PK\x03\x04", "a zip file, as EPUB and Word files are"),
@@ -41,6 +43,9 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _JSON = "JSON, which jsonl: reads"
 _OBJECT = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*"(?:[^"\\]|\\.){0,200}"\s*:')
 """How JSON begins whose first line goes on behind what is looked at."""
+_OBJECT_LINE = re.compile(rb"\{[ \t]*[\"}]")
+_XML_TAG = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[?!a-zA-Z]")
+_CONTROL_CHARACTER = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _PREFIX = r"\s*(?:<\?xml\b[^>]{0,300}>\s*|<!--(?:[^-]|-(?!->)){0,5000}-->\s*)*"
 _HTML = re.compile(rf"{_PREFIX}<(?:!doctype\s+html|(?:html|head|body|title|script)\b)", re.IGNORECASE)
 _XML = re.compile(r"\s*<(?:\?xml\b|!doctype\b)", re.IGNORECASE)
@@ -142,3 +147,21 @@ def html_fault(html: str, text: str) -> str | None:
     if size < _MIN_BOOK:
         return f"an HTML page with {size:,} characters of text; fetch the book again"
     return None
+
+
+def is_json_lines(head: bytes) -> bool:
+    """Whether a file that begins so has an object in its first line."""
+    head = head.removeprefix(MARK.encode()).lstrip()
+    return bool(_OBJECT_LINE.match(head))
+
+
+def is_text(head: bytes) -> bool:
+    """Whether a file that begins so is plain text: UTF-8, or what a byte-order mark announces, and no JSON or XML."""
+    if not marked_encoding(head):
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD_BYTES)
+        except UnicodeDecodeError:
+            return False
+    if not marked_encoding(head) and _CONTROL_CHARACTER.search(head):
+        return False
+    return bool(head.strip()) and not is_json_lines(head) and not _XML_TAG.match(head)

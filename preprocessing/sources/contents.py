@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from preprocessing.sources.layout import ROMAN, Block, is_prose, key, roman_value
+from preprocessing.sources.blocks import ROMAN, Block, is_prose, key, roman_value
 
 _VOLUME = r"(?:vol(?:ume)?s?|parts?|books?|series)\b\W*\w{0,8}(?:\W+\w{1,12}){0,2}"
 _PICTURES = (

@@ -37,7 +37,7 @@ class Document:
     text: str
     """Paragraphs, one per line; no sentence crosses a line."""
     position: int
-    """Where in its split's input it starts; `Split.place` makes it readable."""
+    """Where in its split's input it starts; `InputSplit.place` makes it readable."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class BadRecord:
     """What is wrong, for the report."""
     lost_bytes: int = 0
     """About how many bytes of text are lost with it, where that may be far more than a document: the rest of a damaged
-    file. As `Split.num_bytes`."""
+    file. As `InputSplit.num_bytes`."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class LeftOut:
     """As `Document.position`."""
 
 
-class Split(Protocol):
+class InputSplit(Protocol):
     """A part of the input that one worker reads; a picklable value."""
 
     @property
@@ -81,3 +81,15 @@ class Split(Protocol):
 
     def place(self, position: int) -> str:
         """The position as `file:line`, or as the file and what its records are called by, for people."""
+
+
+@dataclass(frozen=True)
+class SingleFile:
+    """Base of the input splits that read from one file."""
+
+    path: Path
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file."""
+        return (self.path,)

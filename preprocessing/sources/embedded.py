@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from preprocessing.errors import DataError
+from preprocessing.sources.byteranges import group_files
 from preprocessing.sources.documents import Document
 from preprocessing.sources.listing import walk
-from preprocessing.sources.records import group_files
 
 _SKIPPED = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "site-packages", "dist-packages", "__pycache__"}
 _PROSE_SHARE = 0.1
@@ -47,7 +47,7 @@ class Modules:
         return f"{self.files[position]}:1"
 
 
-def plan_embedded() -> list[Modules]:
+def split_embedded() -> list[Modules]:
     """Splits of the running Python's standard library, in the order of their paths.
 
     Raises:

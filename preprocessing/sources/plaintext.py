@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from preprocessing.sources.compressed import text_bytes
-from preprocessing.sources.content import not_text
-from preprocessing.sources.documents import DAMAGED_DUMP, OTHER_CONTENT, BadRecord, Document
-from preprocessing.sources.records import (
+from preprocessing.sources.byteranges import (
     CHUNK_BYTES,
     MAX_DOCUMENT_BYTES,
     ByteRange,
+    TextFile,
     cut,
     decode,
-    is_text,
     skip_line,
     too_large,
 )
+from preprocessing.sources.content import is_text, not_text
+from preprocessing.sources.documents import DAMAGED_DUMP, OTHER_CONTENT, BadRecord, Document
 from preprocessing.sources.search import FileSearch, Form, read_head
 
 _PAGE = re.compile(rb'(?:\xef\xbb\xbf)?\s*<doc (?=[^>]*\bid=")')
@@ -77,22 +76,11 @@ class ExtractedPages(ByteRange):
 
 
 @dataclass(frozen=True)
-class ForeignFile:
+class ForeignFile(TextFile):
     """A file that has the name of text and holds something else."""
 
-    path: Path
     fault: str
     """What it holds, and the remedy."""
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file."""
-        return (self.path,)
-
-    @property
-    def num_bytes(self) -> int:
-        """Its size, estimated for compressed files."""
-        return text_bytes(self.path)
 
     def records(self) -> Iterator[BadRecord]:
         """One bad record, with all bytes of the file: it would have held many documents."""
@@ -138,7 +126,7 @@ TEXT = Form(
 )
 
 
-def plan_text(
+def split_text(
     path: Path, split_bytes: int, search: FileSearch | None = None
 ) -> list[TextDocuments | ExtractedPages | ForeignFile]:
     """Splits of a text file, or of all in a directory."""

@@ -13,18 +13,19 @@ from typing import NamedTuple
 
 from preprocessing.errors import DataError
 from preprocessing.inputs import FileCounts, LeftOutError
-from preprocessing.sources.books import BOOKS, plan_books
-from preprocessing.sources.columns import ARROW, PARQUET, plan_arrow, plan_parquet
-from preprocessing.sources.documents import Split
+from preprocessing.sources.books import BOOKS, split_books
+from preprocessing.sources.columns import ARROW, PARQUET, split_arrow, split_parquet
+from preprocessing.sources.documents import InputSplit
 from preprocessing.sources.dumpnames import WIKIPEDIA
-from preprocessing.sources.embedded import plan_embedded
+from preprocessing.sources.embedded import split_embedded
 from preprocessing.sources.filenames import companion, suffix_of
-from preprocessing.sources.plaintext import TEXT, plan_text
-from preprocessing.sources.records import FILES, JSONL, plan_files, plan_jsonl
+from preprocessing.sources.jsonl import JSONL, split_jsonl
+from preprocessing.sources.plaintext import TEXT, split_text
 from preprocessing.sources.search import FileSearch, Form, read_head
-from preprocessing.sources.wikipedia import plan_wikipedia
+from preprocessing.sources.wholefiles import FILES, split_files
+from preprocessing.sources.wikipedia import split_wikipedia
 
-Planner = Callable[[Path, int, str, FileSearch], Iterable[Split]]
+Splitter = Callable[[Path, int, str, FileSearch], Iterable[InputSplit]]
 """(path, split_bytes, text_key, search) -> splits."""
 
 
@@ -32,7 +33,7 @@ class Kind(NamedTuple):
     """A kind of input."""
 
     form: Form
-    plan: Planner
+    split: Splitter
     aliases: tuple[str, ...] = ()
     """What else people call it; a message names the kind."""
 
@@ -40,37 +41,37 @@ class Kind(NamedTuple):
 KINDS: dict[str, Kind] = {
     "wikipedia": Kind(
         WIKIPEDIA,
-        lambda path, split_bytes, _, search: plan_wikipedia(path, split_bytes, search),
+        lambda path, split_bytes, _, search: split_wikipedia(path, split_bytes, search),
         ("wiki", "xml", "dump", "mediawiki", "enwiki"),
     ),
     "books": Kind(
         BOOKS,
-        lambda path, split_bytes, _, search: plan_books(path, split_bytes, search),
+        lambda path, split_bytes, _, search: split_books(path, split_bytes, search),
         ("book", "epub", "gutenberg"),
     ),
-    "jsonl": Kind(JSONL, plan_jsonl, ("json", "ndjson", "jsonlines")),
-    "parquet": Kind(PARQUET, plan_parquet, ("pq",)),
-    "arrow": Kind(ARROW, plan_arrow, ("feather", "ipc", "dataset")),
-    "text": Kind(TEXT, lambda path, split_bytes, _, search: plan_text(path, split_bytes, search), ("txt", "plain")),
+    "jsonl": Kind(JSONL, split_jsonl, ("json", "ndjson", "jsonlines")),
+    "parquet": Kind(PARQUET, split_parquet, ("pq",)),
+    "arrow": Kind(ARROW, split_arrow, ("feather", "ipc", "dataset")),
+    "text": Kind(TEXT, lambda path, split_bytes, _, search: split_text(path, split_bytes, search), ("txt", "plain")),
     "file": Kind(
-        FILES, lambda path, split_bytes, _, search: plan_files(path, split_bytes, search), ("markdown", "md", "dir")
+        FILES, lambda path, split_bytes, _, search: split_files(path, split_bytes, search), ("markdown", "md", "dir")
     ),
 }
 _FILES_LOOKED_AT = 20
 
 
 @dataclass
-class Planned:
+class SourceSplits:
     """What is read of a source."""
 
-    splits: list[Split]
+    splits: list[InputSplit]
     files: FileCounts = field(default_factory=FileCounts)
     """The files that a search of a directory found; none where a file is named."""
 
 
-def plan_sources(
+def split_sources(
     specifications: Iterable[str], split_bytes: int, text_key: str, max_left_out_share: float = 0.5
-) -> list[Planned]:
+) -> list[SourceSplits]:
     """The splits of each source.
 
     Args:
@@ -82,26 +83,26 @@ def plan_sources(
     Raises:
         DataError: an unknown kind, a missing path, nothing to read, or too much that is not read.
     """
-    planned = [plan_source(source, split_bytes, text_key, max_left_out_share) for source in specifications]
+    planned = [split_source(source, split_bytes, text_key, max_left_out_share) for source in specifications]
     if not any(source.splits for source in planned):
         raise DataError("--sources: the files are empty; give at least one document")
     return planned
 
 
-def plan_source(specification: str, split_bytes: int, text_key: str, max_left_out_share: float = 0.5) -> Planned:
-    """What is read of one source; see `plan_sources`."""
+def split_source(specification: str, split_bytes: int, text_key: str, max_left_out_share: float = 0.5) -> SourceSplits:
+    """What is read of one source; see `split_sources`."""
     name, _, path = specification.partition(":")
     if specification == "embedded":
-        return Planned([*plan_embedded()])
+        return SourceSplits([*split_embedded()])
     if not path or name not in KINDS:
         raise DataError(f"--sources: {_unknown(specification)}")
     search = FileSearch()
     try:
-        splits = [*KINDS[name].plan(Path(path).expanduser(), split_bytes, text_key, search)]
+        splits = [*KINDS[name].split(Path(path).expanduser(), split_bytes, text_key, search)]
         search.check(max_left_out_share)
     except LeftOutError as error:
         raise DataError(f"{error}{_other_kinds(search.lost, name)}") from None
-    return Planned(splits, search.counts)
+    return SourceSplits(splits, search.counts)
 
 
 def _unknown(specification: str) -> str:

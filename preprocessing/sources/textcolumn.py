@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from preprocessing.errors import DataError
+from preprocessing.sources.byteranges import decode
 from preprocessing.sources.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
-from preprocessing.sources.records import decode
 from preprocessing.sources.textkey import NoTextError, find_text, nearest
 from preprocessing.textfiles import MARK
 

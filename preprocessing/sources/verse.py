@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from preprocessing.sources.layout import Block
+from preprocessing.sources.blocks import Block
 
 _NUMBERED_LINE = re.compile(r"(?P<text>.*\S)(?P<gap>\s+)(?P<open>[\[(])?(?P<number>[1-9]\d{0,4})(?(open)[\])])")
 _COLUMN_GAP = 2

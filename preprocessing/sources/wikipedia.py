@@ -19,7 +19,7 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from preprocessing.sources.disambiguation import is_disambiguation
-from preprocessing.sources.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
+from preprocessing.sources.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut, SingleFile
 from preprocessing.sources.dumpfile import can_be_entered, chunks, missing_end, xml_bytes
 from preprocessing.sources.dumpnames import WIKIPEDIA, check_distinct, warn_of_gaps
 from preprocessing.sources.namespaces import MEDIA_NAMESPACE
@@ -63,10 +63,9 @@ class _Piece(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Dump:
+class Dump(SingleFile):
     """The pages of a dump that start in the bytes [start, stop) of its file."""
 
-    path: Path
     start: int
     stop: int
     dropped_namespaces: tuple[str, ...]
@@ -75,11 +74,6 @@ class Dump:
     """Code of the language that the dump says it is in; empty if it says none."""
     media_namespaces: tuple[str, ...] = (MEDIA_NAMESPACE,)
     """Names of the namespace whose links to files are shown."""
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file."""
-        return (self.path,)
 
     @property
     def num_bytes(self) -> int:
@@ -197,7 +191,7 @@ def _before_damage(position: int, data: bytes, inside: bool, own: bool, damage: 
         yield _Piece(position, data)
 
 
-def plan_wikipedia(path: Path, split_bytes: int, search: FileSearch | None = None) -> list[Dump]:
+def split_wikipedia(path: Path, split_bytes: int, search: FileSearch | None = None) -> list[Dump]:
     """Splits of a dump, or of all in a directory, about `split_bytes` of XML each.
 
     Raises:

@@ -10,13 +10,14 @@ reading a dump takes five times as long, and its text needs all of the second ha
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
 from preprocessing.sources.inline import SEPARATOR, clean, finished, literal, protect, restore, without_stand_ins
 from preprocessing.sources.namespaces import MEDIA_NAMESPACE, is_interlanguage, namespace_key, namespace_keys
 from preprocessing.sources.templates import LOST, Fate, Templates, follows_words, precedes_words, templates_of
+from preprocessing.sources.wikitext_paragraphs import mark_bold_lines, paragraphs
 
 _OPAQUE = (
     "ref|references|nowiki|math|chem|ce|code|syntaxhighlight|source|pre|gallery|timeline|score|imagemap|hiero|graph|"
@@ -101,7 +102,7 @@ def to_prose(
         title,
         media_namespaces,
     ).text()
-    return restore("\n".join(_paragraphs(clean(_BOLD_LINE.sub(r"\n;\1", text)))))
+    return restore("\n".join(paragraphs(clean(mark_bold_lines(text)))))
 
 
 class _Scanner:
@@ -279,74 +280,3 @@ def _link_text(content: str) -> str:
         return finished(f"[{target.strip()}]")
     target = target.strip().removeprefix(":")
     return finished(target) if _NO_TARGET.search(target) else literal(target)
-
-
-_BOLD_LINE = re.compile(r"\n'''([^'\n]+)'''[ \t]*(?=\n|\Z)")
-"""A line in bold, which serves as a heading."""
-_TIDYING = [
-    *[
-        (re.compile(r"([(（])[ ,;:、]+"), r"\1"),
-        (re.compile(r"[ ,;:、](?<![ ,;:、]{2})[ ,;:、]*+([)）])"), r"\1"),
-        (re.compile(r"[(（][)）] ?|<>"), ""),
-    ]
-    * 2,
-    (re.compile(r"([,;])(?: ?[,;])+"), r"\1"),
-    (re.compile(r" +([,.;])(?=\s|\Z)"), r"\1"),
-    (re.compile(r"\A[,;:] "), ""),
-]
-"""What templates that went leave behind: in parentheses, up to two deep, around commas, and where a line begins."""
-_UNTIDY = re.compile(
-    r"[(（ ,;:、<](?:(?<=[(（])[ ,;:、)）]|(?<=[ ,;:、])[)）]|(?<=<)>|(?<=[,;]) ?[,;]|(?<= )[,.;](?=\s|\Z)"
-    r"|(?<=\A[,;:]) )"
-)
-"""Where one of them applies first: few lines need any."""
-
-
-_WORD = re.compile(r"[^\W_]")
-_RULE = "----"
-_TERM_LEVEL = 7
-"""A term, `;` or a bold line, is a heading to what follows it, below the six levels of headings."""
-
-
-def _paragraphs(text: str) -> list[str]:
-    """Paragraphs, list items and headings; headings with nothing below them, and lines without a word, go."""
-    blocks = [*_blocks(text)]
-    kept: list[tuple[int, str]] = []
-    for level, block in reversed(blocks):
-        line = _tidy(" ".join(block.split()))
-        is_empty_section = level and (not kept or 0 < kept[-1][0] <= level)
-        if not is_empty_section and _WORD.search(line):
-            kept.append((level, line))
-    return [line for _, line in reversed(kept)]
-
-
-def _tidy(line: str) -> str:
-    if _UNTIDY.search(line):
-        for pattern, replacement in _TIDYING:
-            line = pattern.sub(replacement, line)
-    return line
-
-
-def _blocks(text: str) -> Iterator[tuple[int, str]]:
-    """Level of heading, or 0, and text: lines up to a blank one, a list item or a heading are one paragraph."""
-    paragraph: list[str] = []
-    for line in (*text.split("\n"), ""):
-        line = line.strip()
-        if line[:1] == "|" or (line[:1] == "!" and ("|" in line or "!!" in line[1:].lstrip("!"))):
-            line = ""  # A cell of a table that a template opened.
-        if line and line[0] not in "*#:;=" and not line.startswith(_RULE):
-            paragraph.append(line)
-            continue
-        if paragraph:
-            yield 0, " ".join(paragraph)
-            paragraph = []
-        if line[:1] == "=" == line[-1:]:
-            yield len(line) - len(line.lstrip("=")), line.strip("= ")
-        elif line:
-            yield _TERM_LEVEL if line[0] == ";" else 0, _without_markers(line)
-
-
-def _without_markers(line: str) -> str:
-    """A list item or what follows a rule, without its markers; a hyphen may be one, but not that of a number."""
-    text = line.lstrip("*#:;")
-    return text if text[:1] == "-" and text[1:2].isdecimal() else text.lstrip("-")

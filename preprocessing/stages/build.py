@@ -59,7 +59,7 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
         raise DataError(f"{tokenizer}: no {MANIFEST_NAME}; run `python -m preprocessing tokenizer` to its end first")
     tokenizer_sha256 = sha256_file(tokenizer / "tokenizer.json")
     inputs = {"documents_sha256": corpus.sha256, "tokenizer_sha256": tokenizer_sha256}
-    tasks = plan_shards(corpus, directory, config)
+    tasks = shard_tasks(corpus, directory, config)
     options = asdict(config) | {"short_seq_prob": config.short_share}
     if not open_stage(directory, "build", options, inputs):
         _copy_tokenizer(tokenizer, directory / TOKENIZER_DIRECTORY)
@@ -83,7 +83,7 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
     return manifest
 
 
-def plan_shards(corpus: Corpus, directory: Path, config: BuildConfig) -> list[BuildTask]:
+def shard_tasks(corpus: Corpus, directory: Path, config: BuildConfig) -> list[BuildTask]:
     """A task per shard: a partition, or several consecutive ones where one alone has too few documents.
 
     Raises:

@@ -29,10 +29,10 @@ from preprocessing.sources.documents import (
     UNREADABLE,
     BadRecord,
     Document,
+    InputSplit,
     LeftOut,
-    Split,
 )
-from preprocessing.sources.registry import Planned, plan_sources
+from preprocessing.sources.registry import SourceSplits, split_sources
 from preprocessing.stage_directory import UNREADABLE_INPUT, complete_stage, finish_part, open_stage
 from preprocessing.workers import run_tasks
 
@@ -47,7 +47,7 @@ class ExtractTask:
 
     number: int
     source: int
-    split: Split
+    split: InputSplit
     language: str
     directory: Path
     partitioning: Partitioning
@@ -62,7 +62,7 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
     Raises:
         DataError: bad input, too much of it, or a directory that holds something else.
     """
-    planned = _plan(config)
+    planned = _split_sources(config)
     splits = [split for source in planned for split in source.splits]
     sources = [number for number, source in enumerate(planned) for _ in source.splits]
     languages = [language_of(split, config.language) for split in splits]
@@ -104,9 +104,11 @@ def _complete(corpus: Corpus, tally: Tally, config: ExtractConfig, filters: Filt
     return corpus
 
 
-def _plan(config: ExtractConfig) -> list[Planned]:
-    """What is read of each source; what is left out of a directory is told before the work begins."""
-    planned = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key, config.max_left_out_share)
+def _split_sources(config: ExtractConfig) -> list[SourceSplits]:
+    """Cuts each source into input splits, and logs which files of a directory are left out before the work begins."""
+    planned = split_sources(
+        config.sources, int(config.split_mb * _MEGABYTE), config.text_key, config.max_left_out_share
+    )
     for source, of_source in zip(config.sources, planned, strict=True):
         if lines := of_source.files.lines(source):
             LOG.log(WARNING if of_source.files.lost_bytes else INFO, "\n".join(lines))
@@ -176,7 +178,7 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
         yield block
 
 
-def _records(split: Split) -> Iterator[Document | BadRecord | LeftOut | ArchiveFiles]:
+def _records(split: InputSplit) -> Iterator[Document | BadRecord | LeftOut | ArchiveFiles]:
     with reading(*split.files):
         yield from split.records()
 
@@ -214,7 +216,7 @@ def _sentences(
 
 
 def _tell_languages(
-    config: ExtractConfig, planned: list[Planned], languages: list[str], filters: FilterConfig
+    config: ExtractConfig, planned: list[SourceSplits], languages: list[str], filters: FilterConfig
 ) -> list[str]:
     """Tells which languages are taken from dumps, and which contradict the user, which it returns.
 

@@ -8,7 +8,7 @@ from preprocessing.corpus.report import Tally
 from preprocessing.errors import DataError
 from preprocessing.inputs import FileCounts, FoundFile
 from preprocessing.sources.documents import BROKEN_JSON, DAMAGED_DUMP, NOT_UTF8, BadRecord
-from preprocessing.sources.records import plan_jsonl
+from preprocessing.sources.jsonl import split_jsonl
 
 
 def tally_of(records, documents, bad):
@@ -25,7 +25,7 @@ def test_splits_add_up_and_places_are_lines(tmp_path):
     """The sum of two splits has their counts, and the first five places of each kind as file:line."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"x" * 9 + b"\n" + b"y\n" * 10)
-    splits = plan_jsonl(path, 10, "text")
+    splits = split_jsonl(path, 10, "text")
     bad = [BadRecord(BROKEN_JSON, 10 + 2 * line, f"detail {line}") for line in range(6)]
     first = asdict(tally_of(3, 2, [BadRecord(NOT_UTF8, 0, "byte")]))
     second, third = asdict(tally_of(6, 0, bad[:2])), asdict(tally_of(6, 2, bad[2:]))

@@ -9,7 +9,7 @@ import zipfile
 
 import pytest
 
-from preprocessing.sources.books import read_book
+from preprocessing.sources.bookfile import read_book
 from preprocessing.sources.content import foreign_content
 from preprocessing.sources.documents import DAMAGED_EPUB, OTHER_CONTENT, BadRecord, Document
 

@@ -13,9 +13,10 @@ from preprocessing.sources.books import BOOKS
 from preprocessing.sources.columns import ARROW, PARQUET
 from preprocessing.sources.dumpnames import WIKIPEDIA
 from preprocessing.sources.filenames import HIDDEN, PACKED, README, UNFINISHED
+from preprocessing.sources.jsonl import JSONL
 from preprocessing.sources.plaintext import TEXT
-from preprocessing.sources.records import FILES, JSONL
 from preprocessing.sources.search import FileSearch
+from preprocessing.sources.wholefiles import FILES
 
 LINE, PROSE, XML = b'{"text": "One."}\n', b"One.\n\nTwo.\n", b"<mediawiki><siteinfo></siteinfo></mediawiki>"
 READ = {

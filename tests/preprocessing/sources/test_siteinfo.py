@@ -1,9 +1,8 @@
-"""Laws of preprocessing/sources/siteinfo.py and namespaces.py."""
+"""Laws of preprocessing/sources/siteinfo.py."""
 
 import pytest
 
 from preprocessing.errors import DataError
-from preprocessing.sources.namespaces import is_interlanguage, namespace_aliases, namespace_key
 from preprocessing.sources.siteinfo import read_siteinfo
 from preprocessing.sources.wikitext import to_prose
 
@@ -101,19 +100,6 @@ def test_a_link_to_a_file_itself_is_shown(tmp_path):
         text = f"A ({link}) b."
         assert to_prose(text, site.dropped_namespaces, "de", media_namespaces=site.media_namespaces) == "A (listen) b."
     assert to_prose("A [[Medium:x.ogg]] b.", (), media_namespaces=site.media_namespaces) == "A b."
-
-
-def test_names_of_namespaces_are_told_as_mediawiki_tells_them():
-    """By neither case nor underscores; a wiki without aliases has none."""
-    assert namespace_key(" _Tập__tin ") == namespace_key("tập TIN")
-    assert namespace_aliases("de") == {"Bild"} and namespace_aliases("") == namespace_aliases("xx") == set()
-
-
-@pytest.mark.parametrize("prefix", ["de", "DE ", "be-x-old", "zh-yue", "roa-tara", "simple", "map-bms"])
-def test_prefixes_of_languages_are_known(prefix):
-    """Old codes included; prefixes of other wikis are none."""
-    assert is_interlanguage(prefix)
-    assert not any(map(is_interlanguage, ("", "wikt", "s", "commons", "File", "doi")))
 
 
 def test_no_dump(tmp_path):

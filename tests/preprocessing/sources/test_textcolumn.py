@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from preprocessing.errors import DataError
-from preprocessing.sources.columns import plan_arrow, plan_parquet
+from preprocessing.sources.columns import split_arrow, split_parquet
 from preprocessing.sources.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord
 from preprocessing.sources.textcolumn import column_of, texts
 
@@ -92,7 +92,7 @@ def test_fields_of_structs_are_read(tmp_path, key, expected, form):
     else:
         with (pa.ipc.new_file if form == "arrow" else pa.ipc.new_stream)(str(path), table.schema) as writer:
             writer.write_table(table)
-    splits = (plan_parquet if form == "parquet" else plan_arrow)(path, 10**6, key)
+    splits = (split_parquet if form == "parquet" else split_arrow)(path, 10**6, key)
     assert [text_of(record) for split in splits for record in split.records()] == expected
 
 
@@ -100,7 +100,7 @@ def test_a_column_with_a_dot_in_its_name_wins(tmp_path):
     """Over the field that its name would lead to."""
     table = pa.table({"a": pa.array([{"b": "path"}]), "a.b": ["literal"]})
     pq.write_table(table, tmp_path / "a.parquet")
-    (split,) = plan_parquet(tmp_path / "a.parquet", 10**6, "a.b")
+    (split,) = split_parquet(tmp_path / "a.parquet", 10**6, "a.b")
     assert split.column == "a.b" and [record.text for record in split.records()] == ["literal"]
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from preprocessing.sources.blocks import blocks_of
 from preprocessing.sources.booktext import paragraphs
-from preprocessing.sources.layout import blocks_of
 from preprocessing.sources.verse import drop_verse_numbers
 
 WORDS = ["That stirs the deep", "And moves the sun", "Of all the night", "We saw them move", "The stars above"]

@@ -94,33 +94,6 @@ def test_text_is_kept(wikitext, prose):
     assert to_prose(wikitext, NAMESPACES) == prose
 
 
-def test_lines():
-    """Lines of a paragraph are joined; list items, terms and headings are lines of their own."""
-    wikitext = "a\nb\n\nc\n* d\n** e\n# f\n;g: h\n:i\n----\n== j ==\nk\n\n\n=== l ===\n* m"
-    assert to_prose(wikitext, NAMESPACES).split("\n") == ["a b", "c", "d", "e", "f", "g: h", "i", "j", "k", "l", "m"]
-
-
-def test_headings_with_nothing_below_go():
-    """So do those above them that have nothing else, bold lines among them, and lines without a word."""
-    wikitext = """Text.
-== Kept ==
-=== Gone ===
-{{a}}
-=== Kept too ===
-'''Gone'''
-'''Kept as well'''
-* [[b]]
-* {{c}}
-* ...
-== References ==
-{{reflist}}
-== External links ==
-* [http://example.org]
-=== Gone ===
-"""
-    assert to_prose(wikitext, NAMESPACES).split("\n") == ["Text.", "Kept", "Kept too", "Kept as well", "b"]
-
-
 UNCLOSED_TABLES = [
     "{| class=a\n! A !! B\n|-\n! C\n| d || e\nf\n* g\n",
     "{|\n|+ A\n! A !! B\n{| \n! C !! D\n| e\n|}\n| f {{b\n}}\n",

@@ -1,8 +1,8 @@
-"""Laws of preprocessing/sources/pages.py."""
+"""Laws of preprocessing/sources/page_furniture.py."""
 
 import pytest
 
-from preprocessing.sources.pages import drop_page_furniture, split_heading
+from preprocessing.sources.page_furniture import drop_page_furniture, split_heading
 
 PROSE = "It was the best of times."
 

@@ -7,7 +7,7 @@ book says so too. What is missed stays as a short line of its own; it cannot joi
 import re
 from collections import Counter
 
-from preprocessing.sources.layout import ROMAN
+from preprocessing.sources.blocks import ROMAN
 
 _NUMBER = rf"(?:\d{{1,4}}|{ROMAN})"
 _MARKED_PAGE = re.compile(
