@@ -1,6 +1,6 @@
-"""Books in a tar or zip file, read member by member.
+"""Input splits of books in a tar or zip file, read member by member.
 
-Nothing is unpacked to disk; paths in an archive are names for the report. A tar file is one input split, because a
+Nothing is unpacked to disk; paths in an archive only name members in the report. A tar file is one split, because a
 compressed one cannot be entered in the middle; a zip file is cut into runs of members.
 """
 
@@ -42,15 +42,15 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class BookTar(SingleFile):
-    """A tar file, compressed or not."""
+    """A tar file of books, compressed or not."""
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the archive, estimated where it is compressed."""
+        """Size of the archive in bytes; estimated for compressed ones."""
         return self._text_bytes(self.path.stat().st_size)
 
     def records(self) -> Iterator[Document | BadRecord | ArchiveFiles]:
-        """The books up to the end or the first damage, which is a record too; a position is the member's number."""
+        """The books up to the end or the first damage, which is a bad record. A position is the index of the member."""
         number, members = 0, FileCounts()
         with self.path.open("rb") as archive:
             try:
@@ -59,7 +59,7 @@ class BookTar(SingleFile):
                         members.add(_member(name, size))
                     if file and is_book(name):
                         yield from read_book(name, read_book_bytes(file, name), number)
-                    number += 1  # The next one, should its header be damaged.
+                    number += 1  # The next member, in case its header is damaged.
             except _TAR_DAMAGE as error:
                 _raise_if_of_disk(error)
                 size = self.path.stat().st_size
@@ -78,22 +78,22 @@ class BookTar(SingleFile):
         return f"{self.path}: after {position:,} members"
 
     def _text_bytes(self, num_bytes: int) -> int:
-        """About how many bytes of text so many bytes of the file hold."""
+        """Estimated bytes of text in this many bytes of the file."""
         return num_bytes * (1 if self.path.suffix.lower() == ".tar" else _COMPRESSED_RATIO)
 
     def _members(self, file: IO[bytes]) -> Iterator[tuple[str, IO[bytes] | None, int]]:
-        """Name, content (None of what is no file) and size of each member; the content before the next is asked for."""
+        """Name, content (None if it is no file) and size of each member; read the content before the next member."""
         stream = _OPENERS[tar_suffix(self.path.name)](file)
         with tarfile.open(fileobj=stream, mode="r|", tarinfo=_Header) as archive:
             while (member := archive.next()) is not None:
                 yield member.name, archive.extractfile(member) if member.isreg() else None, member.size
-                archive.members.clear()  # type: ignore[attr-defined]  # It would keep all headers.
-            while stream.read(_CHUNK):  # To the end, where the checksum is.
+                archive.members.clear()  # type: ignore[attr-defined]  # Otherwise it keeps all headers.
+            while stream.read(_CHUNK):  # Read to the end, where the checksum is.
                 pass
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header; what tarfile takes for the end of the archive, but for the mark of the end, is damage."""
+    """Header of a member. A bad header is damage; tarfile takes it for the end of the archive."""
 
     @classmethod
     def fromtarfile(cls, archive: tarfile.TarFile) -> "_Header":
@@ -108,15 +108,15 @@ class _Header(tarfile.TarInfo):
 
 @dataclass(frozen=True)
 class BookZip(SingleFile):
-    """Books [start, stop) of a zip file, by their number among its books."""
+    """Books [start, stop) of a zip file, by index among its books."""
 
     start: int
     stop: int
     num_bytes: int
-    """Bytes of these books, unpacked."""
+    """Uncompressed size of these books in bytes."""
 
     def records(self) -> Iterator[Document | BadRecord | ArchiveFiles]:
-        """The books; a damaged member is a bad record. A position is the book's number."""
+        """The books; a damaged member is a bad record. A position is the index of the book."""
         with zipfile.ZipFile(self.path) as archive:
             if self.start == 0 and (members := zip_members(archive)).left_out:
                 yield ArchiveFiles(str(self.path), members)
@@ -137,16 +137,16 @@ class BookZip(SingleFile):
 
 
 def _raise_if_of_disk(error: Exception) -> None:
-    """Raises an error of the disk again, which has a number: that is no damage of the archive.
+    """Raises an error of the disk again, which has an error number: it is no damage of the archive.
 
-    But for EINVAL: damaged zip files make zipfile seek to before the start.
+    EINVAL is damage: damaged zip files make zipfile seek to a position before the start.
     """
     if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
         raise error
 
 
 def _member(name: str, size: int) -> FoundFile:
-    """A member of an archive, with the reason if it is not read."""
+    """The counted file for a member of an archive, with the reason if it is not read."""
     if is_book(name):
         return FoundFile(name, size)
     reason = companion(name)
@@ -166,7 +166,11 @@ def is_archive(name: str) -> bool:
 
 
 def split_zip(path: Path, split_bytes: int) -> list[BookZip]:
-    """Runs of the books of a zip file; none if it has no book."""
+    """Cuts the books of a zip file into runs; empty if it has no book.
+
+    Raises:
+        DataError: the file is damaged.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             sizes = [member.file_size for member in _zip_books(archive)]
@@ -188,5 +192,5 @@ def _zip_books(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
 
 
 def tar_suffix(name: str) -> str:
-    """The suffix that names a tar file's compression; empty for other files."""
+    """The suffix of a tar file, with its compression; empty for other files."""
     return next((suffix for suffix in _OPENERS if name.lower().endswith(suffix)), "")

@@ -1,4 +1,4 @@
-"""One file that is a book, in plain text, Markdown, EPUB or HTML: its bytes to a document."""
+"""Makes a document from the bytes of one book in plain text, Markdown, EPUB or HTML."""
 
 from collections.abc import Iterator
 from typing import IO
@@ -24,7 +24,7 @@ KIND = "books"
 """Name of this kind of source in `--sources`."""
 SUFFIXES = (".txt", ".text", ".md", ".markdown", ".epub")
 MAX_TEXT_BYTES = 64 << 20
-"""Largest text of a book, that of an EPUB unpacked: War and Peace has 3.3 MB. Cleaning takes ten times the text."""
+"""Largest text of a book, for an EPUB uncompressed: War and Peace has 3.3 MB. Cleaning needs ten times its memory."""
 MAX_EPUB_BYTES = 256 << 20
 """Largest EPUB file, pictures included."""
 
@@ -33,7 +33,7 @@ _HEAD = 20_000
 
 
 def read_book(name: str, data: bytes, position: int) -> Iterator[Document | BadRecord]:
-    """The document in a file's bytes, and what is wrong with it, if anything."""
+    """Yields the document in a file's bytes, and a bad record if something is wrong with it."""
     try:
         text = _to_text(name, data)
     except BadBookError as error:
@@ -47,7 +47,11 @@ def read_book(name: str, data: bytes, position: int) -> Iterator[Document | BadR
 
 
 def _to_text(name: str, data: bytes) -> str:
-    """Text in which blank lines separate blocks."""
+    """The text of a book file, with blank lines between blocks.
+
+    Raises:
+        BadBookError: the file is too large, damaged, or no book.
+    """
     if len(data) > _max_bytes(name):
         remedy = "a corpus in one file is read with text: or jsonl:"
         raise BadBookError(BOOK_TOO_LARGE, f"more than {_max_bytes(name):,} bytes; {remedy}")
@@ -68,7 +72,7 @@ def _to_text(name: str, data: bytes) -> str:
 
 
 def _html_to_text(html: str) -> str:
-    """The text of a book that is HTML under another name.
+    """The text of a book in HTML under the suffix of another format.
 
     Raises:
         BadBookError: it is an error page, or has too little text to be a book.
@@ -80,7 +84,7 @@ def _html_to_text(html: str) -> str:
 
 
 def read_book_bytes(file: IO[bytes], name: str) -> bytes:
-    """A file's bytes, or of a larger one as many as show that it is too large."""
+    """The bytes of a file; at most one byte more than the largest size allowed."""
     return file.read(_max_bytes(name) + 1)
 
 
@@ -89,5 +93,5 @@ def _max_bytes(name: str) -> int:
 
 
 def is_book(name: str) -> bool:
-    """Whether a member of an archive with this name is read."""
+    """Whether a member of an archive is read as a book, by its name."""
     return not companion(name) and suffix_of(name) in SUFFIXES and without_compression(name) == name

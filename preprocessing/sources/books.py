@@ -1,7 +1,7 @@
-"""Books: plain text, Markdown and EPUB, in a directory, a tar or a zip file; one book is one document.
+"""Source of books: plain text, Markdown and EPUB, in a directory, a tar or a zip file; one book is one document.
 
-Files in a directory come in the order of their paths, members in that of the archive. An archive in a directory is read
-as well.
+Files of a directory are read in the order of their paths, members in the order of the archive. Archives in a directory
+are read as well.
 """
 
 import errno
@@ -20,22 +20,22 @@ from preprocessing.sources.documents import UNREADABLE, BadRecord, Document
 from preprocessing.sources.search import FileSearch, Form
 
 _OF_PROCESS = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
-"""Errors of opening and reading that say nothing about the file: any other one would fail as well."""
+"""Errors of the process, not of the file: reading any other file would fail as well."""
 
 
 @dataclass(frozen=True)
 class BookFiles:
-    """Files of one book each."""
+    """Files with one book each."""
 
     files: tuple[Path, ...]
 
     @property
     def num_bytes(self) -> int:
-        """Bytes of the files."""
+        """Total size of the files in bytes."""
         return sum(map(_file_bytes, self.files))
 
     def records(self) -> Iterator[Document | BadRecord]:
-        """The books; one that cannot be read is a bad record. A position is the file's number."""
+        """The books; a file that cannot be read is a bad record. A position is the index of the file."""
         for number, path in enumerate(self.files):
             try:
                 with open_text(path) as file:
@@ -56,10 +56,10 @@ BOOKS = Form(KIND, SUFFIXES, is_text, has_name=is_archive, any_suffix=False)
 
 
 def split_books(path: Path, split_bytes: int, search: FileSearch | None = None) -> list[BookFiles | BookTar | BookZip]:
-    """Splits of a directory of books and archives, a tar or zip file of them, or a single book.
+    """Cuts a directory of books and archives, an archive, or a single book into splits.
 
     Raises:
-        DataError: nothing is there, no file in it is a book, or a zip file has no list of its members.
+        DataError: the path does not exist, no file in it is a book, or a zip file has no central directory.
     """
     search = search or FileSearch()
     files = search.files(path, BOOKS)
@@ -80,7 +80,7 @@ def split_books(path: Path, split_bytes: int, search: FileSearch | None = None) 
 
 
 def _file_bytes(path: Path) -> int:
-    """Bytes of a file; 0 where that cannot be told, as of a link to nowhere, which is a bad record when it is read."""
+    """Size of a file; 0 if it cannot be determined, as for a broken link, which is a bad record when it is read."""
     try:
         return path.stat().st_size
     except OSError:

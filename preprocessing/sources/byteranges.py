@@ -1,7 +1,7 @@
-"""Byte ranges of text files, cut at line or document ends, so that many workers read one big file.
+"""Input splits that are byte ranges of text files, cut at line or document ends, so that many workers read one file.
 
-A compressed file cannot be entered in the middle: it is one input split. Line numbers are counted only for the places
-that a report names. Text is UTF-8, with or without a byte-order mark.
+A compressed file cannot be entered in the middle: it is one split. Line numbers are counted only for the positions
+that a report shows. Text is UTF-8, with or without a byte-order mark.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -17,7 +17,7 @@ from preprocessing.sources.documents import DOCUMENT_TOO_LARGE, NOT_UTF8, BadRec
 from preprocessing.textfiles import MARK, marked_encoding
 
 MAX_DOCUMENT_BYTES = 64 << 20
-"""Largest document, or line of JSON, that is kept in memory; a hole in a file reads as one endless line."""
+"""Largest document, or line of JSON, that is kept in memory; a hole in a sparse file reads as one endless line."""
 CHUNK_BYTES = 1 << 20
 
 Item = TypeVar("Item")
@@ -27,11 +27,11 @@ class Line(NamedTuple):
     """A line of a file."""
 
     start: int
-    """Position of its first byte in the file's text."""
+    """Offset of its first byte in the uncompressed text."""
     end: int
-    """Position behind its last byte."""
+    """Offset after its last byte."""
     data: bytes
-    """Its bytes; of one longer than MAX_DOCUMENT_BYTES so many that this shows."""
+    """Its bytes; at most one more than MAX_DOCUMENT_BYTES."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class TextFile(SingleFile):
 
 @dataclass(frozen=True)
 class ByteRange(TextFile):
-    """Bytes [start, stop) of a file's text, cut where a line ends; stop None: to the end."""
+    """Bytes [start, stop) of a file's text, cut at the end of a line; `stop` None: to the end of the file."""
 
     start: int
     stop: int | None
@@ -57,7 +57,7 @@ class ByteRange(TextFile):
         return self.stop - self.start if self.stop is not None else super().num_bytes
 
     def place(self, position: int) -> str:
-        """`file:line` of a byte."""
+        """`file:line` of a byte offset."""
         number = sum(1 for _ in takewhile(lambda line: line.start <= position, self._lines(0)))
         return f"{self.path}:{number}"
 
@@ -83,7 +83,7 @@ class ByteRange(TextFile):
 
 
 def too_large(position: int, size: int) -> BadRecord:
-    """What is wrong with a document of so many bytes."""
+    """The bad record for a document of `size` bytes."""
     detail = (
         f"{size:,} bytes without an end, at most {MAX_DOCUMENT_BYTES:,} are read as a document; cut it into several"
     )
@@ -91,7 +91,7 @@ def too_large(position: int, size: int) -> BadRecord:
 
 
 def decode(data: bytes, position: int) -> Document | BadRecord:
-    """A document of UTF-8 bytes, without a byte-order mark, or what is wrong with them."""
+    """The document in UTF-8 bytes, without a byte-order mark; a bad record if they are not UTF-8."""
     try:
         return Document(data.decode("utf-8").removeprefix(MARK), position)
     except UnicodeDecodeError as error:
@@ -99,12 +99,12 @@ def decode(data: bytes, position: int) -> Document | BadRecord:
 
 
 def group_files(files: list[Path], split_bytes: int) -> list[tuple[Path, ...]]:
-    """Consecutive runs of files, each closed once it holds `split_bytes`."""
+    """Consecutive runs of files, each closed once its size reaches `split_bytes`."""
     return group(files, lambda path: path.stat().st_size, split_bytes)
 
 
 def group(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> list[tuple[Item, ...]]:
-    """Consecutive runs of items, each closed once its sizes add up to `limit`."""
+    """Consecutive runs of items, each closed once the sizes of its items add up to `limit`."""
     groups: list[list[Item]] = []
     held = limit
     for item in items:
@@ -117,7 +117,11 @@ def group(items: Iterable[Item], size: Callable[[Item], int], limit: int) -> lis
 
 
 def cut(file: Path, split_bytes: int, skip: Callable[[BinaryIO], object]) -> Iterator[tuple[Path, int, int | None]]:
-    """Cuts a file about every `split_bytes` bytes, where `skip` stops after being put there."""
+    """Cuts a file about every `split_bytes` bytes, at the position to which `skip` reads on.
+
+    Yields:
+        (path, start, stop) of each range; `stop` None for a compressed file, which is not cut.
+    """
     if is_compressed(file):
         yield file, 0, None
         return
@@ -133,10 +137,10 @@ def cut(file: Path, split_bytes: int, skip: Callable[[BinaryIO], object]) -> Ite
 
 
 def _check_utf8(path: Path, file: Any) -> None:
-    """Checks that a file which is read by lines does not say that it is UTF-16 or UTF-32.
+    """Checks that a file that is read by lines has no byte-order mark of UTF-16 or UTF-32.
 
     Raises:
-        DataError: it does.
+        DataError: it has one.
     """
     encoding = marked_encoding(file.peek(4)[:4])
     if encoding not in ("", "UTF-8"):
@@ -147,7 +151,7 @@ def _check_utf8(path: Path, file: Any) -> None:
 
 
 def skip_line(file: BinaryIO) -> int:
-    """Reads to the end of the line, a megabyte at a time; the number of bytes."""
+    """Reads to the end of the line, a megabyte at a time, and returns the number of bytes."""
     size = 0
     while part := file.readline(CHUNK_BYTES):
         size += len(part)

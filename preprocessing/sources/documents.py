@@ -1,7 +1,7 @@
-"""What a source of text gives: documents, and the records that it could not make a document of.
+"""Interface of the sources: input splits, documents, and records that yield no document.
 
-A source divides its input into *splits*, small pickled descriptions (this file, from this byte to that), each of which
-some worker reads. Splits depend on the input and the configuration only, never on the number of workers.
+A source cuts its input into *input splits*: small picklable descriptions, such as a byte range of a file, each read by
+one worker. Splits depend on the input and the configuration only, never on the number of workers.
 """
 
 from collections.abc import Iterator
@@ -27,40 +27,40 @@ OTHER_CONTENT = "content of another kind"
 CONTRADICTORY_MARKERS = "contradictory Gutenberg markers"
 
 MISSING_END = 0.5
-"""Share of a file that counts as lost where the file stops before its end: how much was to come, nobody knows."""
+"""Share of a file that counts as lost if the file stops before its end, since the true size is unknown."""
 
 
 @dataclass(frozen=True)
 class Document:
-    """One document."""
+    """A document of the corpus."""
 
     text: str
     """Paragraphs, one per line; no sentence crosses a line."""
     position: int
-    """Where in its split's input it starts; `InputSplit.place` makes it readable."""
+    """Where the document starts in its input split; `InputSplit.place` makes it human-readable."""
 
 
 @dataclass(frozen=True)
 class BadRecord:
-    """A part of the input that is not, or not entirely, usable."""
+    """A part of the input that cannot be used, or not entirely."""
 
     kind: str
     """One of the kinds above."""
     position: int
     """As `Document.position`."""
     detail: str
-    """What is wrong, for the report."""
+    """Description of the problem, for the report."""
     lost_bytes: int = 0
-    """About how many bytes of text are lost with it, where that may be far more than a document: the rest of a damaged
-    file. As `InputSplit.num_bytes`."""
+    """Estimated bytes of text lost, if that may be far more than a document, as the rest of a damaged file is. Counted
+    as `InputSplit.num_bytes`."""
 
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A document that its source leaves out, which is no fault of the input: a page that only leads to others."""
+    """A document that its source leaves out without an error in the input, such as a disambiguation page."""
 
     reason: str
-    """Why, for the report."""
+    """Reason, for the report."""
     position: int
     """As `Document.position`."""
 
@@ -70,17 +70,17 @@ class InputSplit(Protocol):
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The input files it reads from."""
+        """The input files that the split reads."""
 
     @property
     def num_bytes(self) -> int:
-        """About how many bytes of text it holds."""
+        """Estimated bytes of text."""
 
     def records(self) -> Iterator[Document | BadRecord | LeftOut | ArchiveFiles]:
-        """Reads it, in order; an archive also tells what it holds, where not all of it is read."""
+        """Yields the records in order; for an archive of which members are left out, also their counts."""
 
     def place(self, position: int) -> str:
-        """The position as `file:line`, or as the file and what its records are called by, for people."""
+        """The human-readable position: `file:line`, or the file and the name of the record."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""JSON objects, one document each: a line each (JSON Lines), or the elements of one array."""
+"""Sources of JSON objects, each with one document: one object per line (JSON Lines), or an array of objects."""
 
 import json
 import re
@@ -26,14 +26,14 @@ from preprocessing.sources.textkey import NoTextError, find_text
 from preprocessing.textfiles import MARK
 
 _FIRST_RECORDS = 100
-"""How many records must all lack the key for a job not to begin."""
+"""Number of first records that are checked for the key before a job begins."""
 _ONE_VALUE = re.compile(rb"\s*(?:\[|\{\s*\n)")
-"""How JSON begins that is one value, and not an object per line."""
+"""Start of a file that is one JSON value instead of one object per line."""
 
 
 @dataclass(frozen=True)
 class JsonLines(ByteRange):
-    """Lines that are JSON objects, one document each, its text under `text_key`; blank lines are skipped."""
+    """Lines that are JSON objects, each with the text of one document under `text_key`; blank lines are skipped."""
 
     text_key: str
 
@@ -59,12 +59,13 @@ class JsonLines(ByteRange):
 
 @dataclass(frozen=True)
 class JsonObjects(TextFile):
-    """A file that is one JSON array of objects, one document each, its text under `text_key`. It is one split."""
+    """A file that is one JSON array of objects, each with the text of one document under `text_key`. It is one
+    split."""
 
     text_key: str
 
     def records(self) -> Iterator[Document | BadRecord]:
-        """One record per element, whose number is its position; nothing is read behind what is no JSON."""
+        """One record per element, whose index is its position; reading stops at the first error of syntax."""
         number = 0
         with open_text(self.path) as file:
             array = ArrayReader(file, MAX_DOCUMENT_BYTES)
@@ -83,7 +84,7 @@ class JsonObjects(TextFile):
 
 
 def _of_object(record: Any, text_key: str, position: int) -> Document | BadRecord:
-    """The document in an object."""
+    """The document in a JSON object; a bad record if it has none."""
     if not isinstance(record, dict):
         return BadRecord(BROKEN_JSON, position, f"expected an object, found {type(record).__name__}")
     try:
@@ -93,7 +94,8 @@ def _of_object(record: Any, text_key: str, position: int) -> Document | BadRecor
 
 
 def _not_objects(head: bytes) -> str:
-    """What is wrong with a file that begins so and holds no objects, one per line or in an array, and the remedy."""
+    """Error message for a file that begins with `head` and holds no objects, one per line or in an array; empty if it
+    may."""
     data = head.removeprefix(MARK.encode())
     if _ONE_VALUE.match(data) and not is_array_of_objects(data):
         return (
@@ -114,10 +116,10 @@ JSONL = Form(
 def split_jsonl(
     path: Path, split_bytes: int, text_key: str, search: FileSearch | None = None
 ) -> list[JsonLines | JsonObjects]:
-    """Splits of a file of JSON objects, or of all in a directory.
+    """Cuts a file of JSON objects, or all such files in a directory, into splits.
 
     Raises:
-        DataError: nothing is there, a file holds something else, or none of the first records has a text under the key.
+        DataError: there is no file, a file has other content, or none of the first records has text under the key.
     """
     splits: list[JsonLines | JsonObjects] = []
     for file in (search or FileSearch()).files(path, JSONL):
@@ -135,10 +137,10 @@ def split_jsonl(
 
 
 def _check_key(lines: JsonLines | JsonObjects) -> None:
-    """Checks the key before the work begins: most often a wrong one is wrong in every record.
+    """Checks the key on the first records before the work begins: a wrong key is usually wrong in every record.
 
     Raises:
-        DataError: none of the first records has a text under it.
+        DataError: none of the first records has text under it.
     """
     first = [*islice(lines.records(), _FIRST_RECORDS)]
     if first and all(isinstance(record, BadRecord) and record.kind == NO_TEXT_KEY for record in first):

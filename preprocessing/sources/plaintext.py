@@ -1,8 +1,8 @@
-"""Files of many documents in plain text: separated by blank lines, or as WikiExtractor writes them.
+"""Source of plain text files with many documents: separated by blank lines, or as WikiExtractor writes them.
 
-WikiExtractor (https://github.com/attardi/wikiextractor) leaves files such as `wiki_00`, in which each article stands
-between `<doc id=... title="...">` and `</doc>`, its first line being its title; `&`, `<` and `>` are escaped. The title
-is left out, as it is for dumps: it is no sentence.
+WikiExtractor (https://github.com/attardi/wikiextractor) writes files such as `wiki_00`, with each article between `<doc
+id=... title="...">` and `</doc>`, after its title on a line of its own; `&`, `<` and `>` are escaped. The title is left
+out, as it is for dumps: it is no sentence.
 """
 
 import html
@@ -53,10 +53,10 @@ class TextDocuments(ByteRange):
 
 @dataclass(frozen=True)
 class ExtractedPages(ByteRange):
-    """Articles that WikiExtractor took from a dump."""
+    """Articles in the format of WikiExtractor."""
 
     def records(self) -> Iterator[Document | BadRecord]:
-        """One record per article that has text; one that is not closed is bad."""
+        """One record per article that has text; an article without `</doc>` is a bad record."""
         lines: list[bytes] = []
         first = size = 0
         for start, end, line in self.lines():
@@ -77,13 +77,13 @@ class ExtractedPages(ByteRange):
 
 @dataclass(frozen=True)
 class ForeignFile(TextFile):
-    """A file that has the name of text and holds something else."""
+    """A file whose name is that of a text file, and whose content is not text."""
 
     fault: str
-    """What it holds, and the remedy."""
+    """Description of the content, and the remedy."""
 
     def records(self) -> Iterator[BadRecord]:
-        """One bad record, with all bytes of the file: it would have held many documents."""
+        """One bad record that counts all bytes of the file, since it would have held many documents."""
         yield BadRecord(OTHER_CONTENT, 0, self.fault, self.num_bytes)
 
     def place(self, position: int) -> str:
@@ -109,7 +109,7 @@ def _cut_off(position: int) -> BadRecord:
 
 
 def _document(lines: list[bytes], position: int, size: int) -> Document | BadRecord:
-    """The document of these lines, which have `size` bytes, or the first of them where that is too much."""
+    """The document of these lines, of `size` bytes; a bad record if that is too large."""
     return decode(b"".join(lines), position) if size <= MAX_DOCUMENT_BYTES else too_large(position, size)
 
 
@@ -129,7 +129,7 @@ TEXT = Form(
 def split_text(
     path: Path, split_bytes: int, search: FileSearch | None = None
 ) -> list[TextDocuments | ExtractedPages | ForeignFile]:
-    """Splits of a text file, or of all in a directory."""
+    """Cuts a text file, or all in a directory, into splits."""
     splits: list[TextDocuments | ExtractedPages | ForeignFile] = []
     for file in (search or FileSearch()).files(path, TEXT):
         head = read_head(file)

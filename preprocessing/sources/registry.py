@@ -1,6 +1,6 @@
-"""The kinds of input that `--sources` accepts.
+"""The kinds of sources that `--sources` accepts.
 
-A new kind is a new file beside this one, a line in `KINDS` and one in `KIND_HELP` of help.py.
+To add a kind, add a module to this package, a line to `KINDS` and a line to `KIND_HELP` of help.py.
 """
 
 import os
@@ -30,12 +30,12 @@ Splitter = Callable[[Path, int, str, FileSearch], Iterable[InputSplit]]
 
 
 class Kind(NamedTuple):
-    """A kind of input."""
+    """A kind of source."""
 
     form: Form
     split: Splitter
     aliases: tuple[str, ...] = ()
-    """What else people call it; a message names the kind."""
+    """Other names for the kind, for which error messages suggest it."""
 
 
 KINDS: dict[str, Kind] = {
@@ -62,26 +62,27 @@ _FILES_LOOKED_AT = 20
 
 @dataclass
 class SourceSplits:
-    """What is read of a source."""
+    """The input splits of a source."""
 
     splits: list[InputSplit]
     files: FileCounts = field(default_factory=FileCounts)
-    """The files that a search of a directory found; none where a file is named."""
+    """Counts of the files that a directory search found; empty if the source is a single file."""
 
 
 def split_sources(
     specifications: Iterable[str], split_bytes: int, text_key: str, max_left_out_share: float = 0.5
 ) -> list[SourceSplits]:
-    """The splits of each source.
+    """Cuts each source into input splits.
 
     Args:
         specifications: `KIND:PATH` for a kind in KINDS, or `embedded`.
-        split_bytes: about how many bytes of input make a split.
-        text_key: where JSON objects, or the rows of a table, hold their text.
-        max_left_out_share: share of a directory's bytes that may be in files that are not read.
+        split_bytes: approximate size of a split in bytes of input.
+        text_key: key or column of the text in JSON objects and tables.
+        max_left_out_share: largest share of a directory's bytes in files that are not read.
 
     Raises:
-        DataError: an unknown kind, a missing path, nothing to read, or too much that is not read.
+        DataError: a kind is unknown, a path is missing, there is nothing to read, or too much of a directory is left
+            out.
     """
     planned = [split_source(source, split_bytes, text_key, max_left_out_share) for source in specifications]
     if not any(source.splits for source in planned):
@@ -90,7 +91,7 @@ def split_sources(
 
 
 def split_source(specification: str, split_bytes: int, text_key: str, max_left_out_share: float = 0.5) -> SourceSplits:
-    """What is read of one source; see `split_sources`."""
+    """Cuts one source into input splits; see `split_sources`."""
     name, _, path = specification.partition(":")
     if specification == "embedded":
         return SourceSplits([*split_embedded()])
@@ -106,7 +107,7 @@ def split_source(specification: str, split_bytes: int, text_key: str, max_left_o
 
 
 def _unknown(specification: str) -> str:
-    """What is wrong with a source that names no kind, and what may be meant."""
+    """Error message for a source of an unknown kind, with what may be meant."""
     meant = _meant(specification)
     hint = f"; did you mean {_either(meant)}?" if meant else ""
     known = f"{', '.join(f'{kind}:PATH' for kind in KINDS)}, embedded"
@@ -114,7 +115,7 @@ def _unknown(specification: str) -> str:
 
 
 def _meant(specification: str) -> list[str]:
-    """The sources that may be meant: of a path without its kind, or of a kind by another name."""
+    """The sources that may be meant by a path without a kind, or by another name of a kind."""
     name, colon, rest = specification.partition(":")
     path = Path(specification).expanduser()
     if (path.exists() or not colon) and (kinds := _kinds_of(path)):
@@ -127,7 +128,7 @@ def _meant(specification: str) -> list[str]:
 
 
 def _kinds_of(path: Path) -> list[str]:
-    """The kinds that read a file, or most files of a directory, by name or content."""
+    """The kinds that read a file, or most of the first files of a directory, by name or content."""
     files = [*islice(_files_below(path), _FILES_LOOKED_AT)] if path.is_dir() else [path]
     found = {name: sum(_reads(kind.form, file) for file in files) for name, kind in KINDS.items()}
     most = max(found.values())
@@ -135,7 +136,7 @@ def _kinds_of(path: Path) -> list[str]:
 
 
 def _files_below(path: Path) -> Iterable[Path]:
-    """Files for a hint; what cannot be listed gives none."""
+    """Files of a directory, for a hint in an error message; directories that cannot be listed are skipped."""
     for folder, folders, names in os.walk(path):
         folders.sort()
         files = (Path(folder, name) for name in sorted(names))
@@ -148,7 +149,7 @@ def _reads(form: Form, file: Path) -> bool:
 
 
 def _other_kinds(lost: list[Path], asked: str) -> str:
-    """Which other kinds read the files that were left out."""
+    """Hint for an error message: the other kinds that read the files that were left out."""
     files = [file for file in lost if file.is_file()][:_FILES_LOOKED_AT]
     kinds = [name for name in KINDS if name != asked and any(_reads(KINDS[name].form, file) for file in files)]
     return f"; some of these files are read as {_either([f'{kind}:PATH' for kind in kinds])}" if kinds else ""

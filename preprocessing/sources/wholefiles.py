@@ -1,4 +1,4 @@
-"""Files of one document each: plain text and Markdown.
+"""Source of files with one document each: plain text and Markdown.
 
 Text is UTF-8, with or without a byte-order mark, or UTF-16 or UTF-32 with one.
 """
@@ -51,7 +51,7 @@ def _of_text(data: bytes, position: int) -> Document | BadRecord:
 
 
 def join_lines(text: str) -> str:
-    """Paragraphs that blank lines separate, put on one line each."""
+    """The text with one line per paragraph, where blank lines separated paragraphs."""
     paragraphs: list[list[str]] = [[]]
     for line in text.splitlines():
         if line.strip():
@@ -67,5 +67,5 @@ FILES = Form(
 
 
 def split_files(path: Path, split_bytes: int, search: FileSearch | None = None) -> list[WholeFiles]:
-    """Splits of a text or Markdown file, or of all in a directory: runs of files of about `split_bytes` together."""
+    """Groups a text or Markdown file, or all in a directory, into splits of about `split_bytes`."""
     return [WholeFiles(files) for files in group_files((search or FileSearch()).files(path, FILES), split_bytes)]

@@ -1,10 +1,13 @@
-"""Wikitext without templates, links and tags to paragraphs: headings, list items, and what removed templates leave."""
+"""Wikitext without templates, links and tags to paragraphs, headings and list items, one per line.
+
+Punctuation that removed templates leave behind is tidied up.
+"""
 
 import re
 from collections.abc import Iterator
 
 _BOLD_LINE = re.compile(r"\n'''([^'\n]+)'''[ \t]*(?=\n|\Z)")
-"""A line in bold, which serves as a heading."""
+"""A bold line, which serves as a heading."""
 _TIDYING = [
     *[
         (re.compile(r"([(（])[ ,;:、]+"), r"\1"),
@@ -16,18 +19,18 @@ _TIDYING = [
     (re.compile(r" +([,.;])(?=\s|\Z)"), r"\1"),
     (re.compile(r"\A[,;:] "), ""),
 ]
-"""What templates that went leave behind: in parentheses, up to two deep, around commas, and where a line begins."""
+"""Leftovers of removed templates: in parentheses, up to two deep, around commas, and at the start of a line."""
 _UNTIDY = re.compile(
     r"[(（ ,;:、<](?:(?<=[(（])[ ,;:、)）]|(?<=[ ,;:、])[)）]|(?<=<)>|(?<=[,;]) ?[,;]|(?<= )[,.;](?=\s|\Z)"
     r"|(?<=\A[,;:]) )"
 )
-"""Where one of them applies first: few lines need any."""
+"""Place where one of `_TIDYING` applies; most lines need none."""
 
 
 _WORD = re.compile(r"[^\W_]")
 _RULE = "----"
 _TERM_LEVEL = 7
-"""A term, `;` or a bold line, is a heading to what follows it, below the six levels of headings."""
+"""Level of a term (`;` or a bold line): a heading below the six levels of headings."""
 
 
 def mark_bold_lines(text: str) -> str:
@@ -36,7 +39,7 @@ def mark_bold_lines(text: str) -> str:
 
 
 def paragraphs(text: str) -> list[str]:
-    """Paragraphs, list items and headings; headings with nothing below them, and lines without a word, go."""
+    """Paragraphs, list items and headings, without empty sections and lines without a word."""
     blocks = [*_blocks(text)]
     kept: list[tuple[int, str]] = []
     for level, block in reversed(blocks):
@@ -55,7 +58,7 @@ def _tidy(line: str) -> str:
 
 
 def _blocks(text: str) -> Iterator[tuple[int, str]]:
-    """Level of heading, or 0, and text: lines up to a blank one, a list item or a heading are one paragraph."""
+    """Heading level (0 for other text) and text of each paragraph, list item and heading."""
     paragraph: list[str] = []
     for line in (*text.split("\n"), ""):
         line = line.strip()
@@ -74,6 +77,6 @@ def _blocks(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _without_markers(line: str) -> str:
-    """A list item or what follows a rule, without its markers; a hyphen may be one, but not that of a number."""
+    """A list item or the text after a rule, without markers; a hyphen is a marker unless a digit follows it."""
     text = line.lstrip("*#:;")
     return text if text[:1] == "-" and text[1:2].isdecimal() else text.lstrip("-")
