@@ -1,1 +1,1 @@
-"""Documents on disk: how they are stored, deduplicated, mixed, and which language they are in."""
+"""Documents on disk: storage by partition, deduplication, mixing, languages and the report of extraction."""

@@ -1,4 +1,4 @@
-"""The figures as people read them: a name, a value for each split, and what is normal."""
+"""Tables of the figures: a name, a formatted value for each split, and the normal range."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,18 +30,18 @@ _MEGABYTE = 10**6
 
 @dataclass(frozen=True)
 class Fact:
-    """One line of a table."""
+    """A row of a table."""
 
     name: str
-    """What was measured."""
+    """Name of the figure."""
     values: list[str]
-    """One per column: train and held out, or a single one."""
+    """Values of the columns: train and held out, or a single one."""
     normal: str = ""
-    """What it means and what to expect."""
+    """Explanation and normal range."""
 
 
 def facts_of_documents(figures: DocumentsFigures) -> list[Fact]:
-    """What extraction found and kept."""
+    """Table of the input records and the documents."""
     tally = figures.tally
     total = figures.train + figures.heldout
     return [
@@ -61,15 +61,15 @@ class FilesLeftOut:
     """Input files that were left out for one reason."""
 
     place: str
-    """The source or the archive."""
+    """Source or archive."""
     reason: str
-    """Why."""
+    """Reason for leaving them out."""
     count: str
-    """Number of files."""
+    """Number of files, formatted."""
     size: str
-    """Their size."""
+    """Total size of the files, formatted."""
     names: str
-    """The first of them."""
+    """Names of the first files."""
 
 
 def files_left_out(figures: DocumentsFigures) -> list[FilesLeftOut]:
@@ -88,12 +88,12 @@ def files_left_out(figures: DocumentsFigures) -> list[FilesLeftOut]:
 
 
 def size_of_files(num_bytes: int) -> str:
-    """Bytes, or megabytes where that is shorter to read."""
+    """Human-readable size in bytes or megabytes."""
     return f"{num_bytes:,} bytes" if num_bytes < _MEGABYTE else f"{num_bytes / _MEGABYTE:,.1f} MB"
 
 
 TEXT_COLUMNS = ["looked at", "markup", "tags", "table rules", "no letters", "very short", "language", "removed"]
-"""Names of the values of `facts_of_texts`."""
+"""Names of the columns of `facts_of_texts`."""
 _NORMAL_TEXT = [
     "",
     f"< {MAX_MARKUP:.0%}",
@@ -107,7 +107,7 @@ _NORMAL_TEXT = [
 
 
 def facts_of_texts(figures: DocumentsFigures) -> list[Fact]:
-    """What a sample of each source's text looks like, and at last what is normal."""
+    """Table of measurements of each source's text; the last row has the normal ranges."""
     texts = {source.name: source.text for source in figures.sources if source.text and source.text.documents}
     facts = [Fact(name, _text_values(text)) for name, text in texts.items()]
     return [*facts, Fact("normal", _NORMAL_TEXT)] if facts else []
@@ -126,7 +126,7 @@ def _text_values(text: TextFigures) -> list[str]:
 
 
 def facts_of_tokenizer(figures: TokenizerFigures) -> list[Fact]:
-    """Its size, what its normalizer does, and tokens that no text gives."""
+    """Table of the tokenizer: its size, its normalizer, and tokens that never occur."""
     settings, lost = figures.settings, figures.unreachable
     shown = ", ".join(map(repr, lost.changed[:3]))
     return [
@@ -145,12 +145,12 @@ def facts_of_tokenizer(figures: TokenizerFigures) -> list[Fact]:
 
 
 def facts_of_samples(figures: SamplesFigures) -> list[Fact]:
-    """Sizes, lengths, labels, tokens, repetitions."""
+    """Table of the samples: sizes, lengths, labels, tokens and repetitions."""
     return [*_sizes(figures), *_shapes(figures), *_labels(figures), *_contents(figures), *_repetitions(figures)]
 
 
 def facts_of_sources(figures: SamplesFigures) -> list[Fact]:
-    """Text tokens of the samples that begin in a document of each source."""
+    """Table of the text tokens of the samples that begin in a document of each source."""
     listed = [split.listed for split in figures.splits]
     names = dict.fromkeys(name for split in listed for name in split.tokens_by_source)
     counts = {name: [split.tokens_by_source.get(name, 0) for split in listed] for name in names}
@@ -177,7 +177,7 @@ def _sizes(figures: SamplesFigures) -> Iterator[Fact]:
 
 
 def _read(figures: SamplesFigures) -> str:
-    """Which samples the figures are from."""
+    """Description of the shards that were read."""
     parts = [
         f"{split.shards_read:,} of {len(split.listed.shards):,} shards of {split.name}, evenly spread"
         for split in figures.splits
@@ -214,7 +214,7 @@ def _labels(figures: SamplesFigures) -> Iterator[Fact]:
 
 
 def _label_shares(figures: SamplesFigures) -> list[np.ndarray]:
-    """The shares of the labels in each split, empty where it is."""
+    """The shares of the labels in each split; empty for an empty split."""
     return [split.label_shares if split.counts.samples else np.zeros(0) for split in figures.splits]
 
 
@@ -260,39 +260,39 @@ def _repetitions(figures: SamplesFigures) -> Iterator[Fact]:
 
 
 def _fact(figures: SamplesFigures, name: str, value: Callable[[SplitFigures], str], normal: str) -> Fact:
-    """What can be told of splits that have samples only."""
+    """A row whose values are empty for empty splits."""
     return Fact(name, [value(split) if split.counts.samples else "" for split in figures.splits], normal)
 
 
 def share(part: float, whole: float) -> str:
-    """`part` of `whole` in percent."""
+    """`part` as a percentage of `whole`; empty if `whole` is 0."""
     return f"{part / whole:.1%}" if whole else ""
 
 
 def ratio(number: float, per: float, digits: int = 1) -> str:
-    """`number` by `per`, or nothing where there are none."""
+    """`number` divided by `per`; empty if `per` is 0."""
     return f"{number / per:,.{digits}f}" if per else ""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """A bar of a histogram."""
+    """A bin of a histogram."""
 
     first: int
-    """Smallest value."""
+    """Smallest value in the bin."""
     last: int
-    """Largest value."""
+    """Largest value in the bin."""
     share: float
-    """Share of all that it holds."""
+    """Share of the values in the bin."""
 
 
 def length_bins(counts: np.ndarray, longest: int, num_bins: int) -> list[Bin]:
     """The histogram of lengths 1 .. `longest`, in at most `num_bins` bins of nearly equal width.
 
     Args:
-        counts: (L,) how many have length 0, 1, ...; some do.
+        counts: (L,) number of values of length 0, 1, ...; not all 0.
         longest: largest length.
-        num_bins: most bins.
+        num_bins: largest number of bins.
     """
     edges = np.unique(np.linspace(0, longest, num_bins + 1).astype(int)).tolist()
     total = counts.sum()

@@ -1,4 +1,4 @@
-"""What looks wrong: figures that ordinary text and ordinary options do not give."""
+"""Warnings about figures that are unusual for ordinary text and options."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -12,42 +12,42 @@ from preprocessing.tokenizer.given import MAX_UNREACHABLE
 from preprocessing.tokenizer.review import MAX_REMOVED
 
 MAX_UNKNOWN = 0.01
-"""Share of the tokens: BERT's vocabulary leaves about 0.05% of English Wikipedia unknown."""
+"""Share of unknown tokens: 0.05 % for BERT's vocabulary on English Wikipedia."""
 MAX_REPEATED = 0.05
 """Share of the samples that equal an earlier one."""
 MAX_IN_BOTH = 0.05
-"""Share of the held-out samples that training has too."""
+"""Share of the held-out samples that equal a training sample."""
 MAX_OF_ONE_TOKEN = 0.1
-"""Share of the tokens that are the same: in English prose the most frequent, a comma or "the", makes some 5%."""
+"""Share of the most frequent token: about 5 % in English prose, where it is a comma or "the"."""
 MIN_VOCABULARY = 0.25
-"""Share of the vocabulary that occurs."""
+"""Smallest share of the vocabulary that should occur."""
 TOKENS_PER_ENTRY = 100
-"""Tokens of text per token of the vocabulary from which on MIN_VOCABULARY is asked for."""
+"""Tokens of text per token of the vocabulary above which MIN_VOCABULARY is checked."""
 MAX_LEFT_OUT = 0.5
-"""Share of the documents that filters leave out."""
+"""Share of the documents that filters left out."""
 MAX_FILES_LOST = 0.1
-"""Share of a source's bytes in files that were not read although they may hold text."""
+"""Share of a source's bytes in files that were left out although they may contain text."""
 MAX_MARKUP = 0.03
-"""Share of the characters that are markup. Measured: 2.3 % in Wikipedia as text with drawn tables, 0.02 % in its dumps,
-0.01 % in books; 3.7 % in Markdown with tables, 12 % in an HTML page."""
+"""Share of markup characters. Measured: 2.3 % in Wikipedia as plain text with tables, 0.02 % in its dumps, 0.01 % in
+books; 3.7 % in Markdown with tables, 12 % in an HTML page."""
 MAX_TAGS = 0.02
 """Share of the lines with HTML tags or entities: 0.01 % in those corpora, 88 % in an HTML page."""
 MAX_RULES = 0.002
 """Share of the lines with the rule of a Markdown table: none in those corpora, 2 to 11 % in Markdown with tables."""
 MAX_LETTERLESS = 0.35
-"""Share of the lines without letters: 22 % in Wikipedia as text with drawn tables and references."""
+"""Share of the lines without letters: 22 % in Wikipedia as plain text with tables and references."""
 MAX_SHORT = 0.5
-"""Share of the lines of a dozen characters or fewer: 24 % there, 4 to 7 % in books and our reading of dumps."""
+"""Share of the very short lines: 24 % in Wikipedia as plain text, 4 to 7 % in books and extracted dumps."""
 MAX_FOREIGN = 0.2
-"""Share of the documents that seem to be in another language: 7 % of those of Wikipedia as text, mostly tables."""
+"""Share of the documents classified as another language: 7 % in Wikipedia as plain text, mostly tables."""
 _FEWEST_LINES = 20
-"""Lines from which on shares of them are judged."""
+"""Fewest lines for which shares of lines are checked."""
 DEVIATIONS = 4
-"""Standard deviations that the share of a label may lie off; chance does so once in 16,000 times."""
+"""Standard deviations by which the share of a label may differ; it differs by more once in 16,000 times."""
 
 
 def suspicions(overview: Overview) -> list[str]:
-    """What to look at first, each a sentence with the place, the figure and a likely reason; none if all is well."""
+    """Warnings with the place, the figure and a likely reason; empty if nothing is unusual."""
     found = [f"{path.name}: not finished; run the command that began it again" for path in overview.unfinished]
     if overview.documents:
         found += _of_documents(overview.documents)
@@ -82,7 +82,7 @@ def _of_documents(figures: DocumentsFigures) -> Iterator[str]:
 
 def _of_text(text: TextFigures) -> Iterator[str]:
     if text.foreign > MAX_FOREIGN * text.judged:
-        language, count = text.strangers[0]
+        language, count = text.unexpected_languages[0]
         yield (
             f"{count:,} of {text.judged:,} documents seem to be in language {language}, and sentences and wikitext "
             f"were read as {text.language}: is --language right?"
@@ -143,7 +143,7 @@ def _of_samples(figures: SamplesFigures) -> Iterator[str]:
         if not split.counts.samples:
             yield f"{name}, {split.name}: no samples, so there is nothing to {_PURPOSE[split.name]}"
     for check in (_unknown, _special, _repeated, _one_token, _vocabulary, _labels, _sources):
-        # What ails one split ails the other, as both are random parts of the text: it is told once.
+        # Both splits are random parts of the text, so a warning usually holds for both; it is given once.
         found = ((split, text) for split in figures.filled for text in check(split, figures))
         yield from (f"{name}, {split.name}: {text}" for split, text in islice(found, 1))
     if figures.heldout_in_train > MAX_IN_BOTH:
@@ -208,13 +208,13 @@ def _labels(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
 
 
 def _sources(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
-    if split.name != TRAIN:  # A small held-out part need not have all.
+    if split.name != TRAIN:  # A small held-out split need not have documents of all sources.
         return
     if silent := [source for source, tokens in split.listed.tokens_by_source.items() if not tokens]:
         yield f"no token comes from {', '.join(silent)}: is it empty, or its weight 0?"
 
 
 def usual_labels(figures: SamplesFigures) -> str:
-    """The usual share of label 1, for people."""
+    """The usual share of label 1, as text."""
     most = figures.kind.most_of_label_1
     return "50%" if most == 0.5 else f"50 to {most:.0%}"

@@ -1,4 +1,4 @@
-"""First stage: sources -> documents, cut into sentences, checked, and dealt to partitions."""
+"""First stage: sources -> documents, split into sentences, filtered, and assigned to partitions."""
 
 import os
 import stat
@@ -12,7 +12,13 @@ import numpy as np
 
 from preprocessing.corpus.corpus import Corpus, DocumentFile, Stored, write_documents
 from preprocessing.corpus.deduplicate import find_duplicates, signature
-from preprocessing.corpus.language import documents_by_language, is_known, language_of, told, unlike_text
+from preprocessing.corpus.language import (
+    documents_by_language,
+    is_known,
+    language_messages,
+    language_of,
+    language_warnings,
+)
 from preprocessing.corpus.partitioning import Partitioning, key_of
 from preprocessing.corpus.report import Tally
 from preprocessing.errors import DataError
@@ -33,7 +39,7 @@ from preprocessing.sources.documents import (
     LeftOut,
 )
 from preprocessing.sources.registry import SourceSplits, split_sources
-from preprocessing.stage_directory import UNREADABLE_INPUT, complete_stage, finish_part, open_stage
+from preprocessing.stage_directory import UNREADABLE_INPUT, complete_stage, finish_file, open_stage
 from preprocessing.workers import run_tasks
 
 REPORT_NAME = "report.json"
@@ -43,7 +49,7 @@ _CHECKS = ("max_bad_share", "max_left_out_share")
 
 @dataclass(frozen=True)
 class ExtractTask:
-    """One split to read; all that a worker needs."""
+    """Task of a worker: read one input split."""
 
     number: int
     source: int
@@ -57,10 +63,10 @@ class ExtractTask:
 
 
 def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, executor: Executor) -> Corpus:
-    """Reads the sources into `directory`; continues where an earlier run stopped.
+    """Reads the sources into `directory`; resumes an interrupted run.
 
     Raises:
-        DataError: bad input, too much of it, or a directory that holds something else.
+        DataError: the input has errors, or too many bad records, or the directory has other content.
     """
     planned = _split_sources(config)
     splits = [split for source in planned for split in source.splits]
@@ -87,12 +93,12 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
     stored = tuple(DocumentFile(**record) for record in records)
     corpus = Corpus(directory, tuple(config.sources), partitioning, stored)
     tally.languages = documents_by_language(corpus)
-    tally.warnings = [*warnings, *unlike_text(corpus, warnings)]
+    tally.warnings = [*warnings, *language_warnings(corpus, warnings)]
     return _complete(corpus, tally, config, filters)
 
 
 def _complete(corpus: Corpus, tally: Tally, config: ExtractConfig, filters: FilterConfig) -> Corpus:
-    """Drops duplicates, writes the report, and publishes the corpus if the report allows it."""
+    """Drops duplicates, writes the report, checks it, and publishes the corpus."""
     if filters.deduplicate != "no":
         dropped, reasons = find_duplicates(corpus, filters.near_threshold if filters.deduplicate == "near" else None)
         corpus = corpus.drop(dropped)
@@ -116,7 +122,7 @@ def _split_sources(config: ExtractConfig) -> list[SourceSplits]:
 
 
 def extract_split(task: ExtractTask) -> dict:
-    """Reads one split into one file, unless an earlier run did; the file's manifest entry and its `tally`."""
+    """Reads one input split into one file, unless an earlier run did; returns its manifest entry and `tally`."""
     name = f"split-{task.number:05d}"
 
     def make() -> dict:
@@ -125,11 +131,11 @@ def extract_split(task: ExtractTask) -> dict:
         file = write_documents(path, _blocks(task, tally), len(task.partitioning), task.source, task.language)
         return asdict(file) | {"tally": asdict(tally)}
 
-    return finish_part(task.directory, name, make, lambda record: UNREADABLE not in record["tally"]["bad"])
+    return finish_file(task.directory, name, make, lambda record: UNREADABLE not in record["tally"]["bad"])
 
 
 def _warn_of_unreadable(directory: Path) -> None:
-    """Says what is missing from a complete corpus because it could not be read when the corpus was made."""
+    """Logs a warning if files could not be read when a complete corpus was made."""
     tally = read_json(directory / REPORT_NAME) if (directory / REPORT_NAME).is_file() else {}
     if count := tally.get("bad", {}).get(UNREADABLE):
         place, detail = tally["first"][UNREADABLE][0]
@@ -140,7 +146,8 @@ def _warn_of_unreadable(directory: Path) -> None:
 
 
 def _save_ngrams(directory: Path, filters: FilterConfig) -> Path | None:
-    """The n-grams of the evaluation data, saved for the workers; None where there is none to keep out."""
+    """Saves the n-grams of the evaluation data for the workers; returns the file, None if no evaluation data is
+    given."""
     if not filters.decontaminate:
         return None
     path = directory / "contamination.npy"
@@ -151,7 +158,7 @@ def _save_ngrams(directory: Path, filters: FilterConfig) -> Path | None:
 
 
 def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
-    """The documents of a split by partition, handed on when they reach `split_mb`, as a compressed file's may."""
+    """Blocks of the documents of an input split by partition, each of about `split_mb`, since splits may be larger."""
     block: list[list[Stored]] = [[] for _ in range(len(task.partitioning))]
     size = 0
     for record in _records(task.split):
@@ -184,7 +191,7 @@ def _records(split: InputSplit) -> Iterator[Document | BadRecord | LeftOut | Arc
 
 
 def _keep(record: Document | BadRecord | LeftOut, task: ExtractTask, tally: Tally) -> Document | BadRecord | None:
-    """The record, its text normalised; None, and counted, where its source or a filter leaves the document out."""
+    """The record with normalised text; None if its source or a filter leaves the document out, which is counted."""
     if isinstance(record, LeftOut):
         tally.add_left_out({record.reason: 1})
         return None
@@ -201,12 +208,12 @@ def _keep(record: Document | BadRecord | LeftOut, task: ExtractTask, tally: Tall
 def _sentences(
     record: Document | BadRecord, config: ExtractConfig, language: str
 ) -> tuple[list[str], bytes, BadRecord | None]:
-    """A record's sentences, its text in UTF-8, and what is wrong with it, if anything."""
+    """The sentences of a record, its text in UTF-8, and a bad record if something is wrong with it."""
     if isinstance(record, BadRecord):
         return [], b"", record
     try:
         text = record.text.encode("utf-8")
-    except UnicodeEncodeError as error:  # JSON may name half of a surrogate pair: "\ud800".
+    except UnicodeEncodeError as error:  # JSON may contain half of a surrogate pair: "\ud800".
         return [], b"", BadRecord(NOT_UTF8, record.position, str(error))
     kept, dropped = split_sentences(record.text, language, config.max_sentence_chars)
     if dropped:
@@ -218,16 +225,16 @@ def _sentences(
 def _tell_languages(
     config: ExtractConfig, planned: list[SourceSplits], languages: list[str], filters: FilterConfig
 ) -> list[str]:
-    """Tells which languages are taken from dumps, and which contradict the user, which it returns.
+    """Logs the languages of dumps, and returns the warnings where they contradict the user.
 
     Raises:
-        DataError: documents are to be left out by their language, which nothing here can tell.
+        DataError: `check_language` is set and py3langid does not know a language.
     """
     if filters.check_language and (unknown := [language for language in languages if not is_known(language)]):
         raise DataError(f"--check_language: py3langid does not know the language {unknown[0]}; leave the option out")
     warnings = []
     for source, of_source in zip(config.sources, planned, strict=True):
-        lines, contradictions = told(source, of_source.splits, config.language)
+        lines, contradictions = language_messages(source, of_source.splits, config.language)
         for line in lines:
             LOG.info(line)
         for line in contradictions:
@@ -237,19 +244,20 @@ def _tell_languages(
 
 
 def _options(config: ExtractConfig, filters: FilterConfig, languages: list[str]) -> dict:
-    """What the documents are a function of: some options only decide whether they are published."""
+    """The options that determine the documents; others only determine whether they are published."""
     options = asdict(config) | asdict(filters) | {"decontaminate": [str(path) for path in filters.decontaminate]}
     options["language"] = ", ".join(sorted(set(languages)))
     return {name: value for name, value in options.items() if name not in _CHECKS}
 
 
 def _inputs(files: list[Path]) -> dict[str, str]:
-    """Size and time of change of each input file: reading them all for a checksum would take as long as the stage.
+    """Identity of each input file: size and modification time, as reading the files for checksums would be as slow as
+    the stage.
 
-    A file without permission to read it is told apart, for neither changes when the permission is given.
+    A file without read permission is marked, since neither value changes when permission is granted.
 
     Raises:
-        DataError: a file is not there, or is no file.
+        DataError: a file does not exist, or is not a regular file.
     """
     return {str(path): _identity(path) for path in files}
 

@@ -1,4 +1,4 @@
-"""Reads every byte that the stages wrote and compares it with the recorded checksums."""
+"""Verifies the checksums of all files that the stages wrote."""
 
 from pathlib import Path
 
@@ -13,10 +13,10 @@ def verify(directory: Path) -> str:
     """Checks a documents or samples directory, or all of them in an `--out` directory.
 
     Returns:
-        What was found whole, as text.
+        The verified directories, as text.
 
     Raises:
-        DataError: a file differs from its record, or there is nothing to check.
+        DataError: a checksum differs, or there is nothing to verify.
     """
     below = sorted(path for path in directory.iterdir() if path.is_dir()) if directory.is_dir() else []
     stages = [path for path in (directory, *below) if (path / STAGE_NAME).is_file()]

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from preprocessing.corpus.corpus import Corpus
-from preprocessing.corpus.language import other_language, strangers
+from preprocessing.corpus.language import other_language, unexpected_languages
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
 from preprocessing.stages.extract import ExtractConfig, extract
@@ -113,7 +113,7 @@ def test_a_sample_that_tells_nothing_gives_no_warning():
     assert other_language([GERMAN * 10] * 2 + [ENGLISH * 10] * 2, "en") is None
     assert other_language([GERMAN * 10] * 3 + [ENGLISH * 10], "en") == ("de", 0.75)
     assert other_language([GERMAN * 10] * 4, "als") is None
-    assert strangers({"sk": 5, "pl": 2, "en": 2}, ["cs", "als"]) == [("en", 2), ("pl", 2)]
+    assert unexpected_languages({"sk": 5, "pl": 2, "en": 2}, ["cs", "als"]) == [("en", 2), ("pl", 2)]
     assert (
         other_language(["Kirken står på torget i byen. Den ble bygget i det trettende århundre. " * 40], "nb") is None
     )

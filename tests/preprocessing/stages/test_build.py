@@ -63,11 +63,11 @@ def test_parts_are_a_matter_of_memory_alone(tmp_path, monkeypatch):
     """A partition that is read and encoded in many parts, without its dropped documents, gives the same shard."""
     shards, parts = [], []
     for size in (10**9, 100, 1):
-        monkeypatch.setattr(corpora, "_PART_BYTES", size)
+        monkeypatch.setattr(corpora, "_CHUNK_BYTES", size)
         _, samples = make(tmp_path / str(size), [*TEXTS[3:9], *TEXTS], BuildConfig(64), heldout_share=0)
         corpus = Corpus.open(tmp_path / str(size) / "documents")
         shards.append((samples / "train-00000.arrow").read_bytes())
-        parts.append([part.to_pylist() for part in corpus.parts(0)])
+        parts.append([part.to_pylist() for part in corpus.chunks(0)])
         assert [document for part in parts[-1] for document in part] == corpus.read(0).to_pylist()
         assert len(corpus.read(0)) == 20
     assert shards[0] == shards[1] == shards[2]
