@@ -198,7 +198,7 @@ def exit_status(command: Callable[[], int | None]) -> int:
     except (DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("interrupted: run the same command again, it continues where it stopped", file=sys.stderr)
+        print("interrupted: run the same command again to resume", file=sys.stderr)
         return 130  # As shells report SIGINT.
     except Exception:
         traceback.print_exc()

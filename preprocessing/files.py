@@ -46,7 +46,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        remedy = "make room and run the same command again: it continues where it stopped"
+        remedy = "free disk space and run the same command again to resume"
         raise DataError(f"{final}: {os.strerror(error.errno)}; {remedy}") from None
     finally:
         temporary.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ def unreadable(path: Path, error: OSError) -> OSError:
     """The error to raise if the system cannot read a file, which says nothing about the file's content."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     return OSError(
-        f"{path}: cannot be read ({reason}); its content may be sound: put permissions, disk or mount right and run "
+        f"{path}: cannot be read ({reason}); its content may be intact: correct permissions, disk or mount and run "
         "the same command again"
     )
 
@@ -161,10 +161,13 @@ def _locked(path: Path) -> TextIO:
     except BlockingIOError:
         file.seek(0)
         raise DataError(
-            f"{path.parent}: another run works here, {file.read()}; wait for its end, or choose another directory"
+            f"{path.parent}: another run uses this directory, {file.read()}; wait for its end, or give "
+            "another directory"
         ) from None
     except OSError as error:
-        LOG.warning(f"{path.parent}: this file system has no locks ({error}); see that no other run works here")
+        LOG.warning(
+            f"{path.parent}: this file system has no locks ({error}); make sure that no other run uses this directory"
+        )
     if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
         return _locked(path)  # Another run removed the file between opening and locking.
     file.truncate(0)

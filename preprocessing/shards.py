@@ -70,7 +70,7 @@ def read_manifest(directory: Path) -> Manifest:
     if text is None:
         raise DataError(
             f"{directory}: no {MANIFEST_NAME}, so this is not a finished samples directory; give one that "
-            "`python -m preprocessing` finished, or run it again: it continues where it stopped"
+            "`python -m preprocessing` finished, or run it again to resume"
         )
     return Manifest.from_json(text, path)
 
@@ -199,7 +199,7 @@ class SampleDataset:
                 raise unreadable(Path(path), error) from None
             if found < expected:
                 raise DataError(
-                    f"{path}: has {found} bytes, {expected} when it was opened: cut short since; {_REBUILD}"
+                    f"{path}: has {found} bytes, {expected} when it was opened: truncated since; {_REBUILD}"
                 )
 
     def _batches(self, indices: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def open_stage(directory: Path, stage: str, config: dict[str, Any], inputs: dict
         write_json(directory / STAGE_NAME, wanted)
     if (directory / MANIFEST_NAME).is_file():
         _remove_progress(directory)  # A run may be killed just after writing the manifest.
-        LOG.info(f"{directory}: complete already")
+        LOG.info(f"{directory}: is complete")
         return True
     (directory / _PROGRESS).mkdir(exist_ok=True)
     return False
@@ -135,7 +135,7 @@ def _start_again(directory: Path, wanted: dict[str, Any]) -> bool:
         return False
     if found | {"inputs": new} != wanted:
         return False
-    LOG.info(f"{directory}: starts again, for {min(changed)} could not be read before")
+    LOG.info(f"{directory}: restarts, because {min(changed)} could not be read before")
     for path in directory.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

@@ -147,8 +147,8 @@ def run_tasks(
     except BrokenProcessPool:
         fewer = "fewer --workers, or " * (getattr(executor, "_max_workers", 1) > 1)
         raise DataError(
-            "a worker process died, killed from outside or by lack of memory; run the same command again: it continues "
-            f"where it stopped. Less memory is needed with {fewer}a smaller --partition_mb in a new directory"
+            "a worker process was killed, possibly by lack of memory; run the same command again to resume. Less "
+            f"memory is needed with {fewer}a smaller --partition_mb in a new directory"
         ) from None
     finally:
         for future in futures:

@@ -42,9 +42,11 @@ def language_messages(specification: str, splits: Sequence[InputSplit], given: s
     user."""
     found = sorted({dump_language(split) for split in splits} - {""})
     if not given:
-        lines = [f"{specification}: language {', '.join(found)}, as the dump says"] if found else []
+        lines = [f"{specification}: language {', '.join(found)}, as stated by the dump"] if found else []
         if any(isinstance(split, Dump) and not split.language for split in splits):
-            lines.append(f"{specification}: a dump says no language, it is read as {DEFAULT_LANGUAGE}; give --language")
+            lines.append(
+                f"{specification}: a dump states no language and is read as {DEFAULT_LANGUAGE}; set --language"
+            )
         return lines, []
     return [], [
         f"{specification}: warning: --language is {given}, but the dump is in {other}: its sentences are split by the "
@@ -81,8 +83,8 @@ def language_warnings(corpus: Corpus, given_before: Sequence[str]) -> list[str]:
         if guess := other_language([text[:_DOCUMENT_CHARS] for text in sample], language):
             other, share = guess
             warnings.append(
-                f"{source}: warning: the text was read as {language}, but {share:.0%} of a sample looks like {other}; "
-                f"if it is, extract again with --language {other}"
+                f"{source}: warning: the text was read as {language}, but {share:.0%} of a sample is classified as "
+                f"{other}; if that is correct, extract again with --language {other}"
             )
     return warnings
 

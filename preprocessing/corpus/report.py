@@ -137,8 +137,8 @@ class Tally:
             )
         if self.lost_bytes > max_bad_share * self.total_bytes:
             raise DataError(
-                f"about {self.lost_bytes / self.total_bytes:.1%} of the input could not be read, {allowed}; fetch the "
-                f"damaged files again, or raise --max_bad_share to go on with what is readable\n{self.text()}"
+                f"about {self.lost_bytes / self.total_bytes:.1%} of the input could not be read, {allowed}; download "
+                f"the damaged files again, or raise --max_bad_share to continue with the readable ones\n{self.text()}"
             )
         for place, files in self.file_counts.items():
             files.check(place, max_left_out_share)

@@ -70,11 +70,15 @@ class Client:
             with error:
                 raise _refusal(url, error) from None
         except (InvalidURL, UnicodeError) as error:
-            raise DataError(f"{url}: {error}; check the address, letters beyond ASCII are written as %..") from None
+            raise DataError(
+                f"{url}: {error}; check the URL, in which letters beyond ASCII are written as %.."
+            ) from None
         except (OSError, HTTPException) as error:
             reason = error.reason if isinstance(error, URLError) else error
             if isinstance(reason, SSLCertVerificationError):
-                raise DataError(f"{url}: {reason}; this is not the server, or it needs a certificate here") from None
+                raise DataError(
+                    f"{url}: {reason}; this is not the right server, or its certificate is missing on this machine"
+                ) from None
             raise TransientError(f"{url}: {reason or type(reason).__name__}") from None
 
     def read(self, response: HTTPResponse) -> bytes:
@@ -125,7 +129,7 @@ class Client:
                 failures += 1
                 backoff = min(self.config.backoff_seconds * 2 ** (failures - 1), _LONGEST_WAIT_SECONDS)
                 if failures > self.config.retries or error.wait_seconds > _LONGEST_WAIT_SECONDS:
-                    raise DataError(f"{error}; run the same command again later: it continues") from None
+                    raise DataError(f"{error}; run the same command again later to resume") from None
                 wait = max(error.wait_seconds, backoff)
                 LOG.info(f"{error}; trying again in {wait:.0f} s")
                 self._stopped.wait(wait)
@@ -152,7 +156,7 @@ def check_url(url: str) -> None:
     except ValueError:
         right = False
     if not right:
-        raise DataError(f"{url}: not an address of the form https://host/path; check it")
+        raise DataError(f"{url}: not a URL of the form https://host/path; check it")
 
 
 class _Redirects(HTTPRedirectHandler):
@@ -173,7 +177,7 @@ def _refusal(url: str, error: HTTPError) -> Exception:
     message = f"{url}: the server answers {error.code} {error.reason}"
     if error.code in _TRANSIENT_STATUSES:
         return TransientError(message, _seconds(error.headers.get("Retry-After", "")))
-    remedy = "some servers ask who you are: --contact" if error.code == 403 else "check the address"
+    remedy = "some servers ask who you are: --contact" if error.code == 403 else "check the URL"
     return StatusError(f"{message}; {remedy}", error.code)
 
 

@@ -50,7 +50,7 @@ def fetch(files: Sequence[RemoteFile], out: Path, client: Client) -> None:
     for file in files:
         check_url(file.url)
         if names.count(file.name) > 1:
-            raise DataError(f"{file.url}: another file is also named {file.name}; fetch them into two directories")
+            raise DataError(f"{file.url}: another file is also named {file.name}; download them into two directories")
     out.mkdir(parents=True, exist_ok=True)
     transfers = [Transfer(file, out) for file in files]
     with (

@@ -56,7 +56,7 @@ class RemoteFile:
         """
         name = unquote(urlsplit(self.url).path.rsplit("/", 1)[-1])
         if not _NAME.fullmatch(name):
-            raise DataError(f"{self.url}: its last part, {name!r}, cannot name a file; give the address of a file")
+            raise DataError(f"{self.url}: its last part, {name!r}, is not a file name; give the URL of a file")
         return name
 
 
@@ -104,7 +104,7 @@ class Transfer:
         """
         if self.final.exists():
             self._verify(self.final)
-            LOG.info(f"{self.final}: there already")
+            LOG.info(f"{self.final}: exists")
             return
         client.retry(lambda: self._attempt(client, meter), lambda: self.held)
         self._verify(self._part)
@@ -143,8 +143,8 @@ class Transfer:
             except OSError as error:  # Of the disk; the client raises other errors for the network.
                 raise DataError(
                     f"{self._part}: cannot be written ({error.strerror}) after {self.held:,} bytes of "
-                    f"{'unknown' if size is None else format(size, ',')}; make room and run the same command again: "
-                    "it continues"
+                    f"{'unknown' if size is None else format(size, ',')}; free disk space and run the same command "
+                    "again to resume"
                 ) from None
         return size
 
@@ -157,8 +157,8 @@ class Transfer:
         size = None if response.length is None else start + response.length
         if size is None and not response.chunked and not self.file.checksum:
             raise DataError(
-                f"{self.file.url}: the server does not say how long the file is, so a lost end would go unnoticed; "
-                "give its --sha256, or another address"
+                f"{self.file.url}: the server does not state the size of the file, so that a lost end would not be "
+                "noticed; give its --sha256, or another URL"
             )
         if None not in (size, self.file.size) and size != self.file.size:
             raise DataError(
@@ -193,8 +193,8 @@ class Transfer:
             found = hashlib.file_digest(file, expected.algorithm).hexdigest()
         if found != expected.digest.lower():
             raise DataError(
-                f"{path}: {expected.algorithm} is {found}, but {expected.origin} says {expected.digest}; the file was "
-                "damaged on its way, or is another. Remove it and run the same command again"
+                f"{path}: {expected.algorithm} is {found}, but {expected.origin} says {expected.digest}; the file is "
+                "damaged or another one. Remove it and run the same command again"
             )
 
 

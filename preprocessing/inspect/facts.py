@@ -45,11 +45,11 @@ def facts_of_documents(figures: DocumentsFigures) -> list[Fact]:
     tally = figures.tally
     total = figures.train + figures.heldout
     return [
-        Fact("records read", [f"{tally.records:,}"], "good and bad, of all sources"),
+        Fact("records read", [f"{tally.records:,}"], "good and bad records of all sources"),
         Fact("bad records", [f"{tally.num_bad:,}"], "unusable, or not entirely usable"),
-        Fact("left out", [f"{sum(tally.left_out.values()):,}"], "duplicates, and what filters leave out"),
-        Fact("documents", [f"{total:,}"], "what remains"),
-        Fact("of them held out", [f"{figures.heldout:,}"], f"{share(figures.heldout, total)}, for evaluation"),
+        Fact("left out", [f"{sum(tally.left_out.values()):,}"], "duplicates and filtered documents"),
+        Fact("documents", [f"{total:,}"], "documents that remain"),
+        Fact("held out", [f"{figures.heldout:,}"], f"{share(figures.heldout, total)}, for evaluation"),
         Fact("sentences", [f"{tally.sentences:,}"], f"{ratio(tally.sentences, tally.documents)} per document"),
         Fact("characters", [f"{tally.characters:,}"], f"{ratio(tally.characters, tally.sentences)} per sentence"),
         Fact("files", [f"{figures.files:,}"], f"{figures.bytes / 1e6:,.1f} MB"),
@@ -136,11 +136,15 @@ def facts_of_tokenizer(figures: TokenizerFigures) -> list[Fact]:
         Fact(
             "unreachable tokens",
             [f"{len(lost.changed):,}"],
-            "the normalizer changes them"
+            "tokens that the normalizer changes"
             + f", such as {shown}" * bool(shown)
             + f"; normal: below {MAX_UNREACHABLE:.0%}",
         ),
-        Fact("tokens cut apart", [f"{len(lost.cut):,}"], "such as punctuation inside a word; published ones have some"),
+        Fact(
+            "split tokens",
+            [f"{len(lost.cut):,}"],
+            "tokens that the pre-tokenizer splits, such as punctuation inside a word; published vocabularies have some",
+        ),
     ]
 
 
@@ -172,7 +176,9 @@ def _sizes(figures: SamplesFigures) -> Iterator[Fact]:
         "2 for the token up to 65,536 ids, 4 above; the rest is boundary, label and document",
     )
     yield Fact(
-        "samples read", [f"{split.counts.samples:,}" for split in figures.splits], f"for what follows: {_read(figures)}"
+        "samples read",
+        [f"{split.counts.samples:,}" for split in figures.splits],
+        f"for the figures below: {_read(figures)}",
     )
 
 
@@ -188,7 +194,7 @@ def _read(figures: SamplesFigures) -> str:
 
 def _shapes(figures: SamplesFigures) -> Iterator[Fact]:
     longest = figures.manifest.max_seq_length
-    yield _fact(figures, "documents", lambda split: f"{split.counts.documents:,}", "that samples begin in")
+    yield _fact(figures, "documents", lambda split: f"{split.counts.documents:,}", "in which samples begin")
     yield _fact(
         figures, "samples per document", lambda split: ratio(split.counts.samples, split.counts.documents), "on average"
     )
@@ -200,9 +206,9 @@ def _shapes(figures: SamplesFigures) -> Iterator[Fact]:
     )
     yield _fact(
         figures,
-        "padding it would take",
+        "padding, if padded",
         lambda split: f"{split.padding:.1%}",
-        f"if all samples were laid out in {longest:,} tokens; training here computes no padding",
+        f"if all samples were padded to {longest:,} tokens; training here computes no padding",
     )
     yield _fact(figures, "single segments", lambda split: f"{split.single_share:.1%}", "samples without a B")
 
@@ -223,19 +229,19 @@ def _contents(figures: SamplesFigures) -> Iterator[Fact]:
         figures,
         "unknown tokens",
         lambda split: f"{split.unknown_share:.3%}",
-        f"normal: below 0.5%; above {MAX_UNKNOWN:.0%} the vocabulary is hardly the right one",
+        f"normal: below 0.5%; above {MAX_UNKNOWN:.0%} the vocabulary is probably not the right one",
     )
     yield _fact(
         figures,
         "most frequent token",
         lambda split: f"{split.frequent[0][1] / split.tokens:.1%}",
-        f"normal: about 5%, a comma or an article; above {MAX_OF_ONE_TOKEN:.0%} hints at tables or markup",
+        f"normal: about 5%, a comma or an article; above {MAX_OF_ONE_TOKEN:.0%} indicates tables or markup",
     )
     yield _fact(
         figures,
         "vocabulary that occurs",
         lambda split: f"{split.vocabulary_share:.1%}",
-        "grows with the text; some tokens never occur",
+        "share that grows with the text; some tokens never occur",
     )
 
 
@@ -244,13 +250,13 @@ def _repetitions(figures: SamplesFigures) -> Iterator[Fact]:
     yield Fact(
         "samples compared",
         [f"{split.compared:,}" for split in figures.splits],
-        "with each other: all" if is_all else "with each other, chosen by their hash so that equal ones come together",
+        "with each other: all" if is_all else "with each other, selected by hash so that equal ones are compared",
     )
     yield _fact(
         figures,
         "repeated samples",
         lambda split: f"{split.repeated_share:.2%}",
-        f"equal an earlier one; normal: below {MAX_REPEATED:.0%}, more where training passes over documents again",
+        f"equal an earlier one; normal: below {MAX_REPEATED:.0%}, more with several passes over the documents",
     )
     yield Fact(
         "held out and in train",

@@ -65,17 +65,17 @@ def _of_documents(figures: DocumentsFigures) -> Iterator[str]:
         reason = max(figures.tally.left_out, key=figures.tally.left_out.__getitem__)
         yield (
             f"documents: {left_out:,} of {seen:,} are left out ({left_out / seen:.0%}), most of them as '{reason}': "
-            "does the filter suit the text?"
+            "check the options of the filters"
         )
     for place, files in figures.tally.file_counts.items():
         if files.lost_share > MAX_FILES_LOST:
             yield (
                 f"documents, {place}: {files.lost_share:.0%} of the bytes are in files that were not read: "
-                f"{files.summary()}; is this the right kind of source?"
+                f"{files.summary()}; check the kind of source"
             )
     for source in figures.sources:
         if not source.documents:
-            yield f"documents: none comes from {source.name}: is it what it should be?"
+            yield f"documents: none comes from {source.name}: check the source"
         elif source.text:
             yield from (f"documents, {source.name}: {text}" for text in _of_text(source.text))
 
@@ -84,13 +84,13 @@ def _of_text(text: TextFigures) -> Iterator[str]:
     if text.foreign > MAX_FOREIGN * text.judged:
         language, count = text.unexpected_languages[0]
         yield (
-            f"{count:,} of {text.judged:,} documents seem to be in language {language}, and sentences and wikitext "
-            f"were read as {text.language}: is --language right?"
+            f"{count:,} of {text.judged:,} documents are classified as language {language}, but sentences and wikitext "
+            f"were read as {text.language}: check --language"
         )
     if text.html.count:
         yield (
             f"{text.html.count:,} of {text.documents:,} documents seem to be HTML, such as the one with the line "
-            f"{text.html.example!r}: are they error pages, or should tags be removed?"
+            f"{text.html.example!r}: check for error pages, or remove the tags"
         )
     elif text.tags.count > MAX_TAGS * text.lines >= MAX_TAGS * _FEWEST_LINES:
         yield f"{_share(text.tags, text.lines)} of the lines have HTML tags or entities, {_such(text.tags)}"
@@ -104,14 +104,14 @@ def _of_text(text: TextFigures) -> Iterator[str]:
     elif text.markup.count > MAX_MARKUP * text.characters:
         yield (
             f"{_share(text.markup, text.characters)} of the characters are markup, more than {MAX_MARKUP:.0%}, "
-            f"{_such(text.markup)}: is it source code, or text that another kind of source would free of it?"
+            f"{_such(text.markup)}: check for source code, or use a kind of source that removes markup"
         )
     if text.letterless.count > MAX_LETTERLESS * text.lines:
         yield f"{_share(text.letterless, text.lines)} of the lines have no letter, {_such(text.letterless)}"
     if text.short.count > MAX_SHORT * text.lines:
         yield (
-            f"{_share(text.short, text.lines)} of the lines are very short, {_such(text.short)}: are they sentences, "
-            "or lists and titles?"
+            f"{_share(text.short, text.lines)} of the lines are very short, {_such(text.short)}: check for lists "
+            "and titles"
         )
     if text.removed and text.removed.share > MAX_REMOVED:
         yield (
@@ -133,7 +133,7 @@ def _of_tokenizer(figures: TokenizerFigures) -> Iterator[str]:
     if lost.share > MAX_UNREACHABLE:
         yield (
             f"tokenizer: {len(lost.changed):,} of {lost.tokens:,} tokens never occur, as the normalizer changes them, "
-            f"such as {', '.join(map(repr, lost.changed[:3]))}: are lower_case and strip_accents right?"
+            f"such as {', '.join(map(repr, lost.changed[:3]))}: check --lower_case and --strip_accents"
         )
 
 
@@ -148,8 +148,8 @@ def _of_samples(figures: SamplesFigures) -> Iterator[str]:
         yield from (f"{name}, {split.name}: {text}" for split, text in islice(found, 1))
     if figures.heldout_in_train > MAX_IN_BOTH:
         yield (
-            f"{name}: {figures.heldout_in_train:.1%} of the held-out samples are in train too, so held-out losses "
-            "flatter: does the input repeat itself?"
+            f"{name}: {figures.heldout_in_train:.1%} of the held-out samples are also in train, so that held-out "
+            "losses are too low: check the input for repetitions"
         )
 
 
@@ -159,14 +159,17 @@ _PURPOSE = {"train": "train on", "heldout": "evaluate on (--heldout_share)"}
 def _unknown(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     if split.unknown_share > MAX_UNKNOWN:
         yield (
-            f"{split.unknown_share:.1%} of the tokens are unknown, {MAX_UNKNOWN:.0%} is much already: "
-            "is the vocabulary one for this language and case?"
+            f"{split.unknown_share:.1%} of the tokens are unknown, more than {MAX_UNKNOWN:.0%}: "
+            "check that the vocabulary is for this language and case"
         )
 
 
 def _special(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     if split.special:
-        yield f"{split.special:,} tokens are special ones such as [MASK], which text never has: build the samples again"
+        yield (
+            f"{split.special:,} tokens are special ones such as [MASK], which text does not contain: build the samples "
+            "again"
+        )
 
 
 def _repeated(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
@@ -174,7 +177,7 @@ def _repeated(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     if split.repeated_share > MAX_REPEATED and max(passes) <= 1:
         yield (
             f"{split.repeated_share:.1%} of the samples repeat an earlier one, more than {MAX_REPEATED:.0%}: "
-            "tables or boilerplate? See the most repeated ones"
+            "check the most repeated ones for tables and boilerplate"
         )
 
 
@@ -183,7 +186,7 @@ def _one_token(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     if count > MAX_OF_ONE_TOKEN * split.tokens:
         yield (
             f"the token {token!r} makes {count / split.tokens:.0%} of the text, more than {MAX_OF_ONE_TOKEN:.0%}: "
-            "rules of tables, or markup that is still in?"
+            "check for table rules and remaining markup"
         )
 
 
@@ -191,8 +194,8 @@ def _vocabulary(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     is_large = split.tokens > TOKENS_PER_ENTRY * figures.manifest.vocab_size
     if is_large and split.vocabulary_share < MIN_VOCABULARY:
         yield (
-            f"only {split.vocabulary_share:.0%} of the vocabulary occurs: is it one for this language? "
-            "Embeddings of tokens that never occur are not trained"
+            f"only {split.vocabulary_share:.0%} of the vocabulary occurs: check that it is for this language; "
+            "embeddings of tokens that never occur are not trained"
         )
 
 
@@ -203,7 +206,8 @@ def _labels(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     if not 0.5 - slack <= share <= figures.kind.most_of_label_1 + slack:
         yield (
             f"'{figures.kind.labels[1]}' holds for {share:.1%} of the samples, usual are "
-            f"{usual_labels(figures)}: are documents single sentences, or is max_seq_length about one sentence?"
+            f"{usual_labels(figures)}: check for documents of one sentence, and for a max_seq_length of "
+            "about one sentence"
         )
 
 
@@ -211,7 +215,7 @@ def _sources(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     if split.name != TRAIN:  # A small held-out split need not have documents of all sources.
         return
     if silent := [source for source, tokens in split.listed.tokens_by_source.items() if not tokens]:
-        yield f"no token comes from {', '.join(silent)}: is it empty, or its weight 0?"
+        yield f"no token comes from {', '.join(silent)}: check whether it is empty or has weight 0"
 
 
 def usual_labels(figures: SamplesFigures) -> str:

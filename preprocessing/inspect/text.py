@@ -62,15 +62,15 @@ def _heading(text: str) -> list[str]:
 def _suspicions(overview: Overview) -> list[str]:
     found = suspicions(overview)
     if not found:
-        return ["nothing looks suspicious"]
-    return ["look at this first:", *(line for text in found for line in _wrap(text, "  ! "))]
+        return ["no warnings"]
+    return ["warnings:", *(line for text in found for line in _wrap(text, "  ! "))]
 
 
 def _documents(figures: DocumentsFigures) -> Iterator[str]:
     yield from _table(facts_of_documents(figures), [])
     facts = [replace(fact, name=_shortened(fact.name)) for fact in facts_of_texts(figures)]
     if facts:
-        yield "  a sample of the text, by source: shares of characters (markup), lines and documents (language)"
+        yield "  text of each source, by a sample: shares of characters (markup), of lines, and of documents (language)"
         yield from _table(facts, TEXT_COLUMNS)
     stored = sum(source.documents for source in figures.sources)
     for source in figures.sources:

@@ -64,7 +64,7 @@ class BookTar(SingleFile):
                 _raise_if_of_disk(error)
                 size = self.path.stat().st_size
                 lost = size - archive.tell() or int(size * MISSING_END)
-                detail = f"{type(error).__name__}: {error}; what follows is not read, fetch the archive again"
+                detail = f"{type(error).__name__}: {error}; the rest is not read; download the archive again"
                 yield BadRecord(DAMAGED_ARCHIVE, number, detail, self._text_bytes(lost))
         if members.left_out:
             yield ArchiveFiles(str(self.path), members)
@@ -126,7 +126,7 @@ class BookZip(SingleFile):
                         data = read_book_bytes(file, member.filename)
                 except ZIP_DAMAGE as error:
                     _raise_if_of_disk(error)
-                    yield BadRecord(DAMAGED_ARCHIVE, number, f"{type(error).__name__}: {error}; fetch it again")
+                    yield BadRecord(DAMAGED_ARCHIVE, number, f"{type(error).__name__}: {error}; download it again")
                 else:
                     yield from read_book(member.filename, data, number)
 
@@ -176,7 +176,7 @@ def split_zip(path: Path, split_bytes: int) -> list[BookZip]:
             sizes = [member.file_size for member in _zip_books(archive)]
     except ZIP_DAMAGE as error:
         _raise_if_of_disk(error)
-        raise DataError(f"{path}: damaged zip file ({error}); fetch it again") from None
+        raise DataError(f"{path}: damaged zip file ({error}); download it again") from None
     splits: list[BookZip] = []
     start = size = 0
     for stop, member_size in enumerate(sizes, 1):

@@ -42,7 +42,7 @@ def read_book(name: str, data: bytes, position: int) -> Iterator[Document | BadR
     book = strip_boilerplate(text)
     yield Document("\n".join(paragraphs(text if book is None else book)), position)
     if book is None:
-        detail = "START and END do not tell where the book is; kept whole, with header and licence: correct the file"
+        detail = "START and END markers contradict each other; the file is kept with header and licence: correct it"
         yield BadRecord(CONTRADICTORY_MARKERS, position, detail)
 
 
@@ -59,11 +59,11 @@ def _to_text(name: str, data: bytes) -> str:
     if is_epub and data.startswith(_ZIP):
         return epub_to_text(data, MAX_TEXT_BYTES)
     if found := foreign_content(data):
-        raise BadBookError(OTHER_CONTENT, f"holds {found}; fetch the book itself, or give the file its true suffix")
+        raise BadBookError(OTHER_CONTENT, f"holds {found}; download the book itself, or give the file its true suffix")
     if is_epub and is_html(data[:_HEAD].decode("latin-1"), anywhere=False):
-        raise BadBookError(OTHER_CONTENT, "holds an HTML page, not an EPUB; fetch it again")
+        raise BadBookError(OTHER_CONTENT, "holds an HTML page, not an EPUB; download it again")
     if is_epub:
-        raise BadBookError(DAMAGED_EPUB, "is not a zip file, as an EPUB is; fetch it again")
+        raise BadBookError(DAMAGED_EPUB, "is not a zip file, as an EPUB is; download it again")
     text = decode_book(data)
     is_markdown = suffix_of(name) in (".md", ".markdown")
     if is_html(text, anywhere=not is_markdown):

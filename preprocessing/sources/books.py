@@ -43,7 +43,7 @@ class BookFiles:
             except OSError as error:
                 if error.errno in _OF_PROCESS:
                     raise
-                yield BadRecord(UNREADABLE, number, f"{error.strerror}; put it right, or remove the file")
+                yield BadRecord(UNREADABLE, number, f"{error.strerror}; correct it, or remove the file")
             else:
                 yield from read_book(path.name, data, number)
 

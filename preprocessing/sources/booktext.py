@@ -90,7 +90,7 @@ def decode_book(data: bytes) -> str:
         text = decode_text(data)
     except UnicodeDecodeError as error:
         if not _DECLARED.search(data, 0, _HEAD_BYTES):
-            detail = f"{error}; convert it, or let its head say `Character set encoding: ISO-8859-1`"
+            detail = f"{error}; convert it, or add a line `Character set encoding: ISO-8859-1` to its head"
             raise BadBookError(NOT_UTF8, detail) from None
         text = _decode_western(data)
     return _LINE_ENDS.sub("\n", text)

@@ -217,4 +217,4 @@ def _damage_named(path: Path, kind: str) -> Iterator[None]:
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: in the name of a column.
         if isinstance(error, OSError) and error.errno is not None:  # Of the disk; Arrow's errors have no number.
             raise
-        raise DataError(f"{path}: damaged {kind} file ({error}); fetch it again") from None
+        raise DataError(f"{path}: damaged {kind} file ({error}); download it again") from None

@@ -113,7 +113,7 @@ def open_text(path: Path) -> Iterator[BinaryIO]:
         except PACKING_DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:  # Of the disk; bz2 and gzip give no number.
                 raise
-            raise DataError(f"{path}: damaged {compression.name} file ({error}); fetch it again") from None
+            raise DataError(f"{path}: damaged {compression.name} file ({error}); download it again") from None
 
 
 class _Streams(io.RawIOBase):

@@ -126,7 +126,7 @@ def not_text(head: bytes) -> str:
         return ""
     titles = _titles(text)
     title = f" ({titles[0][:80]!r})" if titles else ""
-    return f"holds an HTML page{title}; fetch the file again, or put its text in its place"
+    return f"holds an HTML page{title}; download the file again, or put its text in its place"
 
 
 def _titles(html: str) -> list[str]:
@@ -143,9 +143,9 @@ def html_fault(html: str, text: str) -> str | None:
     error = next((title for title in _titles(html) if _ERROR.search(title)), None)
     size = sum(not character.isspace() for character in text)
     if error is not None and size < _MAX_ERROR:
-        return f"an HTML page, {error[:80]!r}; fetch the book again"
+        return f"an HTML page, {error[:80]!r}; download the book again"
     if size < _MIN_BOOK:
-        return f"an HTML page with {size:,} characters of text; fetch the book again"
+        return f"an HTML page with {size:,} characters of text; download the book again"
     return None
 
 

@@ -55,7 +55,7 @@ def epub_to_text(data: bytes, max_bytes: int) -> str:
                     raise BadBookError(ENCRYPTED_EPUB, f"{name} is encrypted; only books without DRM can be read")
                 texts.append(xhtml_to_text(_decode(members.read(name))))
     except (*ZIP_DAMAGE, ElementTree.ParseError) as error:
-        raise BadBookError(DAMAGED_EPUB, f"{type(error).__name__}: {error}; fetch it again") from None
+        raise BadBookError(DAMAGED_EPUB, f"{type(error).__name__}: {error}; download it again") from None
     return "\n\n".join(texts)
 
 
@@ -96,7 +96,7 @@ def _spine(members: _Members) -> Iterator[str]:
     """Names of the members with text, in reading order."""
     rootfile = ElementTree.fromstring(members.read(_CONTAINER)).find(".//{*}rootfile")
     if rootfile is None:
-        raise BadBookError(DAMAGED_EPUB, f"{_CONTAINER} names no package document; fetch it again")
+        raise BadBookError(DAMAGED_EPUB, f"{_CONTAINER} names no package document; download it again")
     package = rootfile.get("full-path", "")
     root = ElementTree.fromstring(members.read(package))
     folder = posixpath.dirname(package)

@@ -76,7 +76,7 @@ class JsonObjects(TextFile):
             except BrokenArrayError as error:
                 size = self.num_bytes
                 lost = int(size * MISSING_END) if array.ended else max(0, size - array.consumed)
-                yield BadRecord(BROKEN_JSON, number, f"{error}; what follows is not read", lost)
+                yield BadRecord(BROKEN_JSON, number, f"{error}; the rest is not read", lost)
 
     def place(self, position: int) -> str:
         """`file: element N`."""

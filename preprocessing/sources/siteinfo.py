@@ -45,7 +45,7 @@ def read_siteinfo(path: Path) -> SiteInfo:
     if b"<mediawiki" not in head or HEAD_END not in head:
         raise DataError(
             f"{path}: not a MediaWiki dump ({damage or 'no <mediawiki> with its <siteinfo> at the start'}); give a "
-            "pages-articles file of export version 0.9 to 0.11, .xml or .xml.bz2, or fetch it again"
+            "pages-articles file of export version 0.9 to 0.11, .xml or .xml.bz2, or download it again"
         )
     return _siteinfo(head.partition(HEAD_END)[0].decode("utf-8", errors="replace"))
 

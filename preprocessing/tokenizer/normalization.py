@@ -103,7 +103,7 @@ class Removal:
         """Advice to the user."""
         if 2 * self.marks > self.removed:
             return "--strip_accents false keeps accents and marks"
-        return "they are control characters, unassigned ones and the like: are they meant to be in the text?"
+        return "they are control characters, unassigned characters and the like: check the text"
 
     @property
     def text(self) -> str:

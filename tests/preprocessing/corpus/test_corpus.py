@@ -85,7 +85,7 @@ def test_a_file_of_a_manifest_stands_in_its_directory(corpus):
 
 @pytest.mark.parametrize("count", [1, 3, 1000])
 def test_documents_are_spread_over_a_source(tmp_path, count):
-    """Those of one source, dropped ones left out; all of them where there are no more; always the same."""
+    """`spread` gives documents of one source without dropped ones, at most `count`, the same on every call."""
     texts = {source: [[f"{source} {number}"] for number in range(40)] for source in (0, 1)}
     files = []
     for source, documents in texts.items():

@@ -50,7 +50,7 @@ def test_equal_documents_are_read_once(tmp_path):
 
 
 def test_keeping_duplicates_keeps_all(tmp_path):
-    """deduplicate = no."""
+    """With deduplicate = no every document is kept."""
     corpus, left_out = extracted(tmp_path, TEXTS * 2, deduplicate="no")
     assert documents(corpus) == sorted(TEXTS * 2) and left_out == {}
 

@@ -59,7 +59,7 @@ def test_one_bad_record_of_many_is_no_error():
 
 
 def test_a_higher_limit_is_only_advised_where_it_helps():
-    """Where every record is bad, no limit below 1 lets the job pass."""
+    """If every record is bad, the job fails for every max_bad_share below 1."""
     with pytest.raises(DataError, match="correct the input, or raise --max_bad_share"):
         tally_of(10, 5, [BadRecord(NOT_UTF8, 0, "x")] * 5).check(0.01)
     with pytest.raises(DataError, match=r"correct the input\n"):
@@ -71,7 +71,7 @@ def test_text_lost_to_damage_counts_by_its_bytes():
     tally = tally_of(1000, 999, [BadRecord(DAMAGED_DUMP, 0, "cut", lost_bytes=500_000)])
     tally.total_bytes = 1_000_000
     tally.check(0.5)
-    remedy = "fetch the damaged files again, or raise --max_bad_share to go on with what is readable"
+    remedy = "download the damaged files again, or raise --max_bad_share to continue with the readable ones"
     with pytest.raises(DataError, match=rf"about 50\.0% of the input could not be read, .* = 0\.4 allows; {remedy}"):
         tally.check(0.4)
     assert "about 0.5 of 1.0 MB could not be read" in tally.text()

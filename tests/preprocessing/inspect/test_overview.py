@@ -69,7 +69,7 @@ def test_what_lies_in_a_stage_s_directory_is_not_looked_at(out, tmp_path):
 
 
 def test_options_are_told_once(out):
-    """Those of stages that lie beside the samples are not repeated for each, but are there for samples alone."""
+    """Options of stages are not repeated for each samples directory, but are listed if it is inspected by itself."""
     assert list(measure_directory(out, 1, SerialExecutor()).configurations) == [
         "extract",
         "tokenizer",

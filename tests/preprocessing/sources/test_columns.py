@@ -57,7 +57,7 @@ def read(splits):
 
 
 def texts_of(splits):
-    """The texts alone."""
+    """The texts of the records."""
     return [record.text for record, _ in read(splits)]
 
 
@@ -168,7 +168,7 @@ def test_a_file_cut_short_is_named(tmp_path, form):
     data = (tmp_path / name).read_bytes()
     for stop in [*range(0, len(data) - 1, 61), *range(len(data) - 40, len(data)), *range(0, len(data) - 1, 64)]:
         (tmp_path / name).write_bytes(data[:stop])
-        with pytest.raises(DataError, match=rf"{name}: damaged (Arrow|Parquet) file .*; fetch it again"):
+        with pytest.raises(DataError, match=rf"{name}: damaged (Arrow|Parquet) file .*; download it again"):
             read(plan(tmp_path / name, 100, "text"))
 
 
@@ -228,7 +228,7 @@ def test_a_directory_is_searched_as_datasets_leaves_it(tmp_path):
 
 @forms
 def test_an_error_of_the_disk_is_not_called_damage(tmp_path, monkeypatch, form):
-    """What has an error number passes through."""
+    """An OSError with an error number is not turned into a DataError."""
 
     def fail(*arguments, **options):
         raise OSError(5, "Input/output error")

@@ -26,7 +26,7 @@ def test_the_ranges_of_a_bz2_file_share_its_streams(tmp_path, step):
 
 
 def test_the_ranges_of_a_plain_file_share_its_bytes(tmp_path):
-    """What follows a range is read on, but is not its own."""
+    """The bytes after a range are read, but do not belong to it."""
     path = tmp_path / "a.xml"
     path.write_bytes(b"".join(PARTS))
     assert own(path, 100, 300) == path.read_bytes()[100:300]
@@ -34,7 +34,7 @@ def test_the_ranges_of_a_plain_file_share_its_bytes(tmp_path):
 
 
 def test_damage_costs_one_stream(tmp_path):
-    """The chunk that tells it names the stream; the streams after it are read."""
+    """The chunk that reports damage names the stream; the streams after it are read."""
     path = tmp_path / "a.bz2"
     damaged = STREAMS[3][:20] + b"\0" * 8 + STREAMS[3][28:]
     path.write_bytes(b"".join([*STREAMS[:3], damaged, *STREAMS[4:]]))

@@ -86,7 +86,7 @@ def test_a_broken_array_tells_what_is_lost(tmp_path, monkeypatch, data, detail, 
     (tmp_path / "a.json").write_bytes(data)
     one, bad = read(split_jsonl(tmp_path / "a.json", 10**6, "text"))
     assert one.text == "One." and (bad.kind, bad.position) == (BROKEN_JSON, 1)
-    assert bad.detail == f"{detail}; what follows is not read"
+    assert bad.detail == f"{detail}; the rest is not read"
     assert lost is None or bad.lost_bytes / len(data) == pytest.approx(lost, abs=0.03)
 
 

@@ -82,7 +82,7 @@ def test_an_unknown_source_names_what_may_be_meant(tmp_path, monkeypatch, specif
 
 
 def test_what_is_left_out_names_the_kinds_that_read_it(tmp_path):
-    """In one line."""
+    """The error is one line."""
     (tmp_path / "a.jsonl").write_text('{"text": "One."}\n')
     (tmp_path / "b.parquet").write_bytes(b"PAR1" * 100)
     for kind, others in (("jsonl", "parquet:PATH"), ("text", "jsonl:PATH or parquet:PATH")):

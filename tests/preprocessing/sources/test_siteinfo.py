@@ -21,7 +21,7 @@ HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="
 
 
 def siteinfo(tmp_path, tag=None, database=None, file="Datei"):
-    """What a head with these says."""
+    """The siteinfo of a head with these values."""
     path = tmp_path / "a.xml"
     tag = "" if tag is None else f' xml:lang="{tag}"'
     path.write_text(HEAD.format(tag=tag, database=f"<dbname>{database}</dbname>" if database else "", file=file))
@@ -53,7 +53,7 @@ def test_the_language_is_that_of_the_dump(tmp_path, tag, database, language):
 
 
 def test_namespaces_are_those_of_the_dump_and_the_aliases_of_its_wiki(tmp_path):
-    """Those of the database count too: Alsatian pages have `[[Bild:...]]`, whatever the code of their language."""
+    """Aliases of the database are included: Alsatian pages have `[[Bild:...]]`, whatever their language code."""
     assert siteinfo(tmp_path, "de", "dewiki").dropped_namespaces == (
         "Bild",
         "Category",

@@ -53,7 +53,7 @@ def test_every_type_of_text_is_read(kind):
 
 @pytest.mark.parametrize("kind", NESTED)
 def test_lists_are_paragraphs(kind):
-    """Whatever holds their strings."""
+    """The strings of a list are paragraphs for every list type."""
     assert column_of(pa.schema([("text", NESTED[kind].type)]), "text") == "text"
     assert [text_of(record) for record in texts(NESTED[kind], "text", "text", 0)] == ["One.\nTwo.", None, "", "Three."]
 

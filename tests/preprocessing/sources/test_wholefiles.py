@@ -29,7 +29,7 @@ def read(splits):
 
 
 def test_a_file_too_large_for_a_document_is_told(tmp_path, monkeypatch):
-    """It is not read to its end."""
+    """A file that is too large is a bad record, and is not read to its end."""
     monkeypatch.setattr(wholefiles, "MAX_DOCUMENT_BYTES", 10)
     for name, text in (("a.txt", "Ten bytes."), ("b.txt", "Eleven byte")):
         (tmp_path / name).write_text(text)
@@ -39,7 +39,7 @@ def test_a_file_too_large_for_a_document_is_told(tmp_path, monkeypatch):
 
 OTHER = {
     "404.txt": (b"<!DOCTYPE html>\n<html><head><title>404 Not Found</title>", "holds an HTML page ('404 Not Found')"),
-    "page.md": (b"\n<html><body><p>Text.", "holds an HTML page; fetch the file again, or put its text in its place"),
+    "page.md": (b"\n<html><body><p>Text.", "holds an HTML page; download the file again, or put its text in its place"),
     "utf16.txt": ("<html><h1>Error</h1>".encode("utf-16"), "holds an HTML page ('Error')"),
     "paper.txt": (b"%PDF-1.4\n" + PROSE.encode(), "holds a PDF file; put its text in its place, or remove it"),
     "packed.txt": (gzip.compress(PROSE.encode()), "holds a gzip file"),
@@ -103,7 +103,7 @@ def test_a_file_that_is_not_utf8_is_a_bad_record(tmp_path):
 
 
 def test_files_are_read_in_the_order_of_their_paths(tmp_path):
-    """Whatever order the file system lists them in."""
+    """The order of the file system makes no difference."""
     names = [f"{number * 7 % 50:02d}.txt" for number in range(50)]
     for name in names:
         (tmp_path / name).write_text(name)
@@ -114,11 +114,11 @@ def test_files_are_read_in_the_order_of_their_paths(tmp_path):
     ("name", "message"), [("none", "no such file or directory"), ("", "no file below it is read as file .*it is empty")]
 )
 def test_nothing_to_read_is_an_error(tmp_path, name, message):
-    """A wrong path and an empty directory are told apart."""
+    """A wrong path and an empty directory have different errors."""
     with pytest.raises(DataError, match=message):
         split_files(tmp_path / name, 100)
 
 
 def test_paragraphs_are_what_blank_lines_separate():
-    """Lines of a paragraph are joined by a space, white space at their ends goes."""
+    """Lines of a paragraph are joined by a space, without white space at their ends."""
     assert join_lines("\n a \nb\n \n\nc\n") == "a b\nc"

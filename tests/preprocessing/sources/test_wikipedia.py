@@ -68,7 +68,7 @@ def texts(path, split_bytes=10**6):
 
 
 def left_out(path):
-    """Why pages of a dump are left out."""
+    """The reasons why pages of a dump are left out."""
     return [record.reason for record in read(split_wikipedia(path, 10**6)) if isinstance(record, LeftOut)]
 
 
@@ -151,7 +151,7 @@ def test_a_page_of_another_content_model_is_no_article(tmp_path):
 
 @pytest.mark.parametrize("name", ["a_" * 50_000, " " * 100_000, "a b " * 25_000, "{{" * 50_000, "{{ " * 30_000])
 def test_time_is_linear(tmp_path, name):
-    """A template's name of any length and kind is told from a disambiguation's in time linear in its length."""
+    """Recognising a disambiguation template takes time linear in the length of any template name."""
     (tmp_path / "a.xml").write_bytes(dump(page("A", f"Text.\n\n{{{{{name}!")))
     start = time.process_time()
     assert texts(tmp_path / "a.xml")[0].startswith("Text.")
@@ -167,7 +167,7 @@ def test_templates_are_read_in_the_language_of_the_dump(tmp_path):
 
 
 def test_namespaces_are_those_of_the_dump(tmp_path):
-    """A link to a category goes by its name in the dump's language; a namespace that is none of it is text."""
+    """A link to a category is removed by its name in the dump's language; a link with another prefix is text."""
     path = tmp_path / "a.xml"
     path.write_bytes(dump(page("A", "Zahl. [[Kategorie:Zahl]] [[Catégorie:Nombre]]")))
     assert texts(path) == ["Zahl. Catégorie:Nombre"]
@@ -249,7 +249,7 @@ def test_a_bz2_file_cut_in_a_stream_is_told(tmp_path, split_bytes):
 
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".XZ", lzma.compress), (".zst", zstd.compress)])
 def test_dumps_of_other_compressions_are_read_whole(tmp_path, suffix, pack):
-    """As one split, which a cut file loses half of, and which damage tells."""
+    """A dump of another compression is one split; half of it counts as lost if it is truncated or damaged."""
     path = tmp_path / f"a.xml-p1p9{suffix}"
     path.write_bytes(pack(dump(page("A", "One."), page("B", "Two."))))
     assert len(split_wikipedia(path, 10)) == 1 and texts(path, 10) == ["One.", "Two."]
@@ -304,7 +304,7 @@ def test_a_damaged_stream_counts_by_its_bytes(tmp_path, split_bytes):
 
 
 def test_an_endless_page_is_not_kept_in_memory(tmp_path, monkeypatch):
-    """It is told, and reading goes on behind it."""
+    """A page that is too long is a bad record, and reading continues after it."""
     monkeypatch.setattr(wikipedia, "_MAX_PAGE_BYTES", 1000)
     monkeypatch.setattr(dumpfile, "_CHUNK", 500)
     monkeypatch.setattr(wikipedia, "read_siteinfo", lambda path: SiteInfo("", ("File",)))

@@ -55,7 +55,7 @@ GONE = [
 
 @pytest.mark.parametrize("markup", GONE)
 def test_markup_goes_with_what_it_holds(markup):
-    """Nothing of it is left in a sentence."""
+    """The markup leaves nothing behind in a sentence."""
     assert to_prose(f"One {markup} two.", NAMESPACES).split() == ["One", "two."]
 
 
@@ -106,13 +106,13 @@ UNCLOSED_TABLES = [
 @pytest.mark.parametrize("table", UNCLOSED_TABLES)
 @pytest.mark.parametrize("end", ["\n", "\n== Life ==\n"])
 def test_cells_of_a_table_without_end_go(table, end):
-    """Each to the next blank line or heading; what follows is text."""
+    """Each cell ends at the next blank line or heading; the text after it is kept."""
     prose = to_prose(f"{table}{end}'''A''' was.\n\nB.", NAMESPACES).split("\n")
     assert [line for line in prose if line != "Life"] == ["A was.", "B."]
 
 
 def test_a_line_may_begin_with_an_exclamation_mark():
-    """As names do."""
+    """Names such as "!Kung" are text."""
     for text in ("!Kung is.", "!!! is a band."):
         assert to_prose(text, NAMESPACES) == text
 

@@ -139,7 +139,7 @@ def test_a_missed_size_is_told_and_reported(tmp_path, caplog):
 
 
 def test_a_given_vocabulary_is_tried_on_the_documents(tmp_path, caplog):
-    """What its normalizer removes is told as soon as there is text."""
+    """The characters that its normalizer removes are reported if there is text."""
     documents = extracted(tmp_path, ["がががが あ. Good."] * 3)
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, "か", "あ"]) + "\n")
     prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "vocab.txt"), documents)
