@@ -12,8 +12,8 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from preprocessing.documents import Document
-from preprocessing.sources.books import plan_books
+from preprocessing.sources.books import split_books
+from preprocessing.sources.documents import Document
 
 WORD = re.compile(r"[^\W\d_]{2,}")
 TITLE = re.compile(
@@ -95,7 +95,7 @@ def read(folder: Path) -> list[tuple[str, list[str]]]:
     """Place and paragraphs of each book that can be read."""
     return [
         (split.place(record.position), record.text.split("\n"))
-        for split in plan_books(folder, 10**12)
+        for split in split_books(folder, 10**12)
         for record in split.records()
         if isinstance(record, Document)
     ]

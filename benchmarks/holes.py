@@ -17,7 +17,7 @@ from jsonargparse import ArgumentParser
 
 from preprocessing.sentences import split_sentences
 from preprocessing.sources.templates import LOST, Fate, Templates, template_name
-from preprocessing.sources.wikipedia import Article, plan_wikipedia
+from preprocessing.sources.wikipedia import Article, split_wikipedia
 from preprocessing.sources.wikitext import to_prose
 
 HOLE, GUESS = "\ue000", "\ue001"
@@ -84,7 +84,7 @@ def articles(file: Path) -> Iterator[tuple[str, str]]:
         with file.open(encoding="utf-8") as lines:
             yield from ((record.get("title", ""), record["text"]) for record in map(json.loads, lines))
         return
-    for split in plan_wikipedia(file, 10**12):
+    for split in split_wikipedia(file, 10**12):
         yield from ((page.title, page.wikitext) for page in split.articles() if isinstance(page, Article))
 
 
@@ -92,7 +92,7 @@ def dump_language(file: Path) -> str:
     """The language that a dump names, or English."""
     if file.suffix == ".jsonl":
         return "en"
-    found = re.match(r"[a-z-]+", html.unescape(plan_wikipedia(file, 10**12)[0].language))
+    found = re.match(r"[a-z-]+", html.unescape(split_wikipedia(file, 10**12)[0].language))
     return found[0] if found else "en"
 
 

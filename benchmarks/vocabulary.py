@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 from jsonargparse import auto_cli
 from tokenizers import Tokenizer
 
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.filters import FilterConfig
 from preprocessing.schema import HELDOUT, TRAIN
-from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.tokenizer.encoding import encode
 from preprocessing.tokenizer.given import read_tokenizer

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
-from preprocessing.sources.wikipedia import Article, Dump, plan_wikipedia
+from preprocessing.sources.wikipedia import Article, Dump, split_wikipedia
 from preprocessing.sources.wikitext import to_prose
 
 REMNANTS = ("[[", "{{", "|-", "thumb|", "</ref>", "'''", "http://", "https://")
@@ -30,7 +30,7 @@ def main(dumps: list[Path]) -> None:
     Args:
         dumps: MediaWiki dumps, `.xml` or `.xml.bz2`.
     """
-    splits = [split for path in dumps for split in plan_wikipedia(path, 10**12)]
+    splits = [split for path in dumps for split in split_wikipedia(path, 10**12)]
     start = time.process_time()
     articles = read_articles(splits)
     reading = time.process_time() - start

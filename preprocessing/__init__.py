@@ -1,1 +1,1 @@
-"""Raw corpora to memory-mapped shards of sentence-pair samples, offline: `python -m preprocessing --help`."""
+"""Offline preprocessing of raw corpora to memory-mapped shards of samples: `python -m preprocessing --help`."""

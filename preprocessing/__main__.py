@@ -1,10 +1,10 @@
 """Command line: `python -m preprocessing download|run|extract|tokenizer|build|inspect|verify`.
 
-Options are the fields of the stages' dataclasses, `--help` shows their docstrings. The stages of a corpus share one
+Options are the fields of the stages' dataclasses; `--help` shows their docstrings. The stages of a corpus share one
 directory OUT: OUT/documents, OUT/tokenizer and OUT/samples<max_seq_length>[-<segments>].
 
-What a command needs is imported when it runs: Arrow and the tokenizers take longer than a person waits for a help text,
-and each worker process, which imports this file first, needs only what its own stage brings.
+The implementation of a command is imported when it runs: Arrow and the tokenizers are too slow to load for a help text,
+and each worker process, which imports this file first, needs only the imports of its own stage.
 """
 
 import logging
@@ -39,20 +39,20 @@ Config = TypeVar("Config")
 
 STAGES: dict[str, tuple[str, tuple[type, ...]]] = {
     "run": (
-        "The three stages; what is done already is kept.",
+        "Run the three stages; finished work of earlier runs is kept.",
         (ExtractConfig, FilterConfig, TokenizerConfig, BuildConfig),
     ),
     "extract": ("First stage: sources -> OUT/documents.", (ExtractConfig, FilterConfig)),
     "tokenizer": (
-        "Second stage: a vocabulary, given or trained on the documents -> OUT/tokenizer.",
+        "Second stage: a given vocabulary, or one trained on the documents -> OUT/tokenizer.",
         (TokenizerConfig,),
     ),
     "build": ("Third stage: samples -> OUT/samples<max_seq_length>[-<segments>].", (BuildConfig,)),
 }
 
 DOWNLOADS: dict[str, tuple[str, type]] = {
-    "wikipedia": ("The newest articles of a Wikipedia, as XML, and their index.", WikipediaConfig),
-    "url": ("Any files.", UrlConfig),
+    "wikipedia": ("Download the articles of a Wikipedia, as XML, and their index.", WikipediaConfig),
+    "url": ("Download files from URLs.", UrlConfig),
 }
 
 
@@ -69,7 +69,7 @@ def main(arguments: list[str] | None = None) -> int:
     if command == "download":
         return run_download(options.what, options[options.what])
     try:
-        configs: dict[type, Any] = {kind: take(kind, options) for kind in (*STAGES[command][1], WorkersConfig)}
+        configs: dict[type, Any] = {kind: make_config(kind, options) for kind in (*STAGES[command][1], WorkersConfig)}
         check_options(options.out, configs)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -82,13 +82,13 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def make_parser() -> Parser:
-    """The command line, with an option for each field of the configurations."""
-    parser = Parser(prog=program("preprocessing"), description="Raw text to samples for BERT pre-training.")
+    """The parser, with an option for each field of the configurations."""
+    parser = Parser(prog=program("preprocessing"), description="Turn raw text into samples for BERT pre-training.")
     commands = parser.add_subcommands(dest="command")
     add_download(commands)
     for name, (text, configs) in STAGES.items():
         stage = Parser(description=text)
-        stage.add_argument("--out", type=Path, required=True, help="Directory that all stages of a corpus share.")
+        stage.add_argument("--out", type=Path, required=True, help="Output directory of all stages of a corpus.")
         if ExtractConfig in configs:
             stage.add_argument("--sources", type=str, nargs="+", required=True, help=SOURCES_HELP)
             stage.add_argument("--decontaminate", type=Path, nargs="*", default=[], help=DECONTAMINATE_HELP)
@@ -97,27 +97,27 @@ def make_parser() -> Parser:
         for config in (*configs, WorkersConfig):
             stage.add_class_arguments(config, skip={"sources", "decontaminate", "weights"})
         commands.add_subcommand(name, stage, help=text)
-    show = Parser(description="Show what was made: figures, decoded samples, and what looks suspicious.")
+    show = Parser(description="Show figures, decoded samples and warnings for the output of the stages.")
     show.add_argument("directory", type=Path, help="OUT, or one of the directories in it.")
     for kind in (InspectConfig, WorkersConfig):
         show.add_class_arguments(kind)
-    commands.add_subcommand("inspect", show, help="Show what was made, and what looks suspicious.")
-    check = Parser(description="Compare all files with their checksums.")
+    commands.add_subcommand("inspect", show, help="Show figures, samples and warnings.")
+    check = Parser(description="Verify the checksums of all files.")
     check.add_argument("directory", type=Path, help="OUT, or one of the directories in it.")
-    commands.add_subcommand("verify", check, help="Compare all files with their checksums.")
+    commands.add_subcommand("verify", check, help="Verify the checksums of all files.")
     return parser
 
 
 def add_download(commands: Any) -> None:
     """Adds the command `download` and its own subcommands."""
-    parser = Parser(description="Fetch raw text. Run again, it continues where it stopped.")
-    commands.add_subcommand("download", parser, help="Fetch raw text.")
+    parser = Parser(description="Download raw text. An interrupted download resumes when restarted.")
+    commands.add_subcommand("download", parser, help="Download raw text.")
     kinds = parser.add_subcommands(dest="what")
     for name, (text, config) in DOWNLOADS.items():
         kind = Parser(description=text)
         kind.add_argument("--out", type=Path, required=True, help="Directory for the files.")
         if config is UrlConfig:
-            kind.add_argument("urls", type=str, nargs="+", help="Addresses; the last part of each names the file.")
+            kind.add_argument("urls", type=str, nargs="+", help="URLs; the last part of each names the file.")
             kind.add_argument("--sha256", type=str, nargs="+", default=[], help="SHA-256 of each, in the same order.")
         for options in (config, ClientConfig):
             kind.add_class_arguments(options, skip={"urls", "sha256"})
@@ -128,8 +128,8 @@ def run_download(what: str, options: Namespace) -> int:
     """Runs one of `DOWNLOADS` and returns its exit status."""
     _, kind = DOWNLOADS[what]
     try:
-        config: Any = take(kind, options)
-        client = take(ClientConfig, options)
+        config: Any = make_config(kind, options)
+        client = make_config(ClientConfig, options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -141,16 +141,16 @@ def run_download(what: str, options: Namespace) -> int:
 
 
 def run_verify(directory: Path) -> int:
-    """Compares files with their checksums and returns the exit status."""
+    """Runs the command `verify` and returns its exit status."""
     from preprocessing.stages.verify import verify
 
     return exit_status(lambda: print(verify(directory)))
 
 
 def run_inspect(options: Namespace) -> int:
-    """Shows what a directory holds and returns the exit status."""
+    """Runs the command `inspect` and returns its exit status."""
     try:
-        config, workers = take(InspectConfig, options), take(WorkersConfig, options)
+        config, workers = make_config(InspectConfig, options), make_config(WorkersConfig, options)
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -163,8 +163,8 @@ def run_inspect(options: Namespace) -> int:
     return exit_status(lambda: run_job(workers, job))
 
 
-def take(kind: type[Config], options: Namespace) -> Config:
-    """The configuration of this kind that the options describe."""
+def make_config(kind: type[Config], options: Namespace) -> Config:
+    """The configuration of this class with the values of the options."""
     return kind(**{field.name: options[field.name] for field in fields(kind)})  # type: ignore[arg-type]
 
 
@@ -172,12 +172,12 @@ def run_stages(out: Path, configs: dict[type, Any], executor: Executor) -> None:
     """Runs the stages that have a configuration, in order.
 
     Raises:
-        DataError: what is wrong with the input, the options or what `out` holds, or another run works there.
+        DataError: the input, the options or the content of `out` is wrong, or another run works there.
     """
+    from preprocessing.stage_directory import STAGE_NAME, check_vacant
     from preprocessing.stages.build import build
-    from preprocessing.stages.directory import STAGE_NAME, check_vacant
     from preprocessing.stages.extract import extract
-    from preprocessing.stages.vocabulary import prepare_tokenizer
+    from preprocessing.stages.tokenizer import prepare_tokenizer
 
     if not any(out.glob(f"*/{STAGE_NAME}")):
         check_vacant(out)
@@ -192,13 +192,13 @@ def run_stages(out: Path, configs: dict[type, Any], executor: Executor) -> None:
 
 
 def exit_status(command: Callable[[], int | None]) -> int:
-    """Runs a command: its status (0 if it has none), or 1 after printing its error; our own mistakes with a trace."""
+    """Runs a command and returns its exit status: 0 if it has none, 1 after printing an error, 130 if interrupted."""
     try:
         return command() or 0
     except (DataError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("interrupted: run the same command again, it continues where it stopped", file=sys.stderr)
+        print("interrupted: run the same command again to resume", file=sys.stderr)
         return 130  # As shells report SIGINT.
     except Exception:
         traceback.print_exc()

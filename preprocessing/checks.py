@@ -1,4 +1,4 @@
-"""Options checked against each other and against the files that they name, before any work begins."""
+"""Checks of options against each other and against the files that they name, before any work begins."""
 
 import os
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from preprocessing.progress import LOG
 
 
 def check_options(out: Path, configs: Mapping[type, Any]) -> None:
-    """Checks what a stage would only find when the stages before it have done their work.
+    """Checks early what a stage would only find after earlier stages have finished.
 
     Args:
         out: directory of the corpus.
@@ -28,32 +28,32 @@ def check_options(out: Path, configs: Mapping[type, Any]) -> None:
 
 
 def check_vocabulary(configs: Mapping[type, Any]) -> None:
-    """Reads the vocabulary that is given, if one is, and says what its user should know.
+    """Reads the given vocabulary, if there is one, and logs its notes.
 
     Raises:
-        DataError: it cannot be used.
+        DataError: the vocabulary cannot be used.
     """
     tokenizer = configs.get(TokenizerConfig)
     if tokenizer and tokenizer.vocab is not None:
-        # Imported here because it brings what makes tokenizers, which wrong options do without.
-        from preprocessing.stages.vocabulary import read_vocabulary
+        # Imported here because it loads the tokenizer libraries, which are not needed if no vocabulary is given.
+        from preprocessing.stages.tokenizer import read_vocabulary
 
         for note in read_vocabulary(tokenizer).notes:
             LOG.warning(note)
 
 
 def _check_places(out: Path, sources: list[str], filters: FilterConfig) -> None:
-    """Checks that `out` lies in no input: the next run would read what this one wrote."""
+    """Checks that `out` is in no input directory: the next run would read the output of this one."""
     paths = [Path(path).expanduser() for _, colon, path in (source.partition(":") for source in sources) if colon]
     place = Path(os.path.realpath(out))
     for path in [*paths, *filters.decontaminate]:
-        # Unlike pathlib's, these raise nothing for what cannot be read, which is told when it is opened.
+        # Unlike pathlib's, these functions do not raise on unreadable paths, which are reported on opening them.
         if os.path.isdir(path) and Path(os.path.realpath(path)) in (place, *place.parents):
-            raise ValueError(f"--out = {out}: lies in the input {path}, which is searched; give a directory elsewhere")
+            raise ValueError(f"--out = {out}: is inside the input {path}; give a directory elsewhere")
 
 
 def _check_filters(filters: FilterConfig) -> None:
-    """Checks that no option is given that another one makes void."""
+    """Checks that no option is given that has no effect because of another one."""
     if filters.ngram_words != FilterConfig.ngram_words and not filters.decontaminate:
         raise ValueError(
             f"ngram_words is {filters.ngram_words}, but no file of evaluation data is given: leave it out, or give "

@@ -1,4 +1,4 @@
-"""A parser of the command line whose errors take one line: option, value, rule, and the closest known name."""
+"""Parser of the command line with one-line errors: option, value, rule, and the most similar known name."""
 
 import re
 import sys
@@ -21,10 +21,10 @@ def program(module: str) -> str:
 
 
 class Parser(ArgumentParser):
-    """The parser of jsonargparse without its page of usage before each error."""
+    """Parser of jsonargparse that prints errors without the usage text."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Prints one line and exits with status 2."""
+        """Prints an error of one line and exits with status 2."""
         lines = " ".join(message.split())
         for pattern, explain in _EXPLANATIONS.items():
             if match := re.match(pattern, lines):
@@ -34,7 +34,7 @@ class Parser(ArgumentParser):
         sys.exit(2)
 
     def options(self) -> list[str]:
-        """All options, such as `--out`."""
+        """Names of all options, such as `--out`."""
         return [name for name in self._option_string_actions if name.startswith("--")]
 
 
@@ -52,17 +52,17 @@ def _wrong_value(parser: Parser, key: str, rest: str) -> str:
     if value is None or hint is None:
         return f"--{key}: {rest}"
     names = [str(choice) for choice in _choices(hint)]
-    return f"--{key} = {value[1]}: must be {_told(hint)}{did_you_mean(value[1], names)}"
+    return f"--{key} = {value[1]}: must be {_allowed_values(hint)}{did_you_mean(value[1], names)}"
 
 
-def _told(hint: Any) -> str:
-    """What a type allows, for people."""
+def _allowed_values(hint: Any) -> str:
+    """Description of the values that a type allows."""
     if choices := _choices(hint):
         names = [str(choice) or '""' for choice in choices]
         return ", ".join(names[:-1]) + f" or {names[-1]}"
     parts = [part for part in get_args(hint) if part is not NoneType]
     if get_origin(hint) in (Union, UnionType, list) and len(parts) == 1:
-        return _told(parts[0])
+        return _allowed_values(parts[0])
     return _KINDS.get(hint, getattr(hint, "__name__", str(hint)))
 
 
@@ -80,7 +80,7 @@ def _missing(parser: Parser, names: str) -> str:
 
 
 def _option(parser: ArgumentParser, path: list[str]) -> str:
-    """The last name of a path of sub-commands, with its hyphens if it is an option."""
+    """The last name of a path of subcommands, with hyphens if it is an option."""
     for name in path[:-1]:
         parser = _subcommands(parser)[name]
     return f"--{path[-1]}" if f"--{path[-1]}" in parser._option_string_actions else path[-1]
@@ -103,4 +103,4 @@ _EXPLANATIONS: dict[str, Callable[..., str]] = {
     r"the following arguments are required: (.*)$": _missing,
     r'expected "([\w.]+)" to be one of \{': _no_command,
 }
-"""What jsonargparse and argparse say, and what is said instead."""
+"""Replacements for the error messages of jsonargparse and argparse, by pattern."""

@@ -1,7 +1,7 @@
-"""The one error class for what a user can put right: input, options, files on disk.
+"""The exception for errors that a user can correct: in the input, the options, or files on disk.
 
-`python -m preprocessing` prints its message and exits 1; any other exception is our own mistake and keeps its
-traceback.
+`python -m preprocessing` prints its message and exits with status 1. Any other exception is a bug and is printed with
+its traceback.
 """
 
 from collections.abc import Iterable
@@ -13,16 +13,16 @@ class DataError(ValueError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`; did you mean 'nsp'?` where one of the known names is close to this one; otherwise nothing."""
+    """`; did you mean 'nsp'?` if a known name is similar to `name`, otherwise an empty string."""
     close = get_close_matches(name, list(known), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def check_name(option: str, name: str, known: Iterable[str]) -> None:
-    """Checks that an option names something known.
+    """Checks that the value of an option is one of the known names.
 
     Raises:
-        DataError: it does not; the message has the closest name.
+        DataError: it is not; the message suggests the most similar name.
     """
     names = list(known)
     if name not in names:

@@ -1,8 +1,8 @@
-"""Faults on demand, for tests: something happens at a chosen file, whichever process comes to write it.
+"""Fault injection for tests: a fault occurs when a chosen file is written, by whichever process writes it.
 
-`PREPROCESSING_FAULT="ACTION:POINT:FILE"` does ACTION when a file whose path ends in FILE reaches POINT: `written`, with
-its content complete under its temporary name, or `published`, under its final name. Which process writes a file, and
-when, is the scheduler's choice; that it is written is not. Without the variable, `reach` does nothing.
+`PREPROCESSING_FAULT="ACTION:POINT:FILE"` performs ACTION when a file whose path ends in FILE reaches POINT: `written`,
+complete under its temporary name, or `published`, under its final name. Scheduling determines which process writes a
+file, and when, but not that it is written. Without the variable, `reach` does nothing.
 """
 
 import errno
@@ -14,16 +14,16 @@ from pathlib import Path
 
 VARIABLE = "PREPROCESSING_FAULT"
 POINTS = ("written", "published")
-"""In the order in which a file meets them."""
+"""Points in the order in which a file reaches them."""
 ACTIONS = "kill, kill-group, hang, full, or the name of a signal such as SIGTERM"
 
 
 def reach(point: str, path: Path) -> None:
-    """Note that a file has reached a point, and do there what PREPROCESSING_FAULT asks for.
+    """Performs the action of PREPROCESSING_FAULT if it is for this point and file.
 
     Raises:
-        ValueError: it names no point or no action.
-        OSError: it asks for a full disk.
+        ValueError: the variable names an unknown point or action.
+        OSError: the action is `full`.
     """
     wanted = os.environ.get(VARIABLE)
     if wanted is None:
@@ -36,16 +36,16 @@ def reach(point: str, path: Path) -> None:
 
 
 def act(action: str, source: str) -> None:
-    """Make a fault happen.
+    """Performs a fault.
 
     Args:
-        action: `kill` (SIGKILL to this process), `kill-group` (to its process group), `hang` (never go on), `full` (as
-            if the disk were full), or a signal's name (to this process).
-        source: what asked for it, for errors.
+        action: `kill` (SIGKILL to this process), `kill-group` (SIGKILL to its process group), `hang` (sleep forever),
+            `full` (an error as on a full disk), or the name of a signal to send to this process.
+        source: the setting that requests the action, for error messages.
 
     Raises:
         ValueError: there is no such action.
-        OSError: `full`.
+        OSError: the action is `full`.
     """
     if action == "kill-group":
         os.killpg(os.getpgrp(), signal.SIGKILL)

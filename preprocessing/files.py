@@ -1,7 +1,7 @@
-"""Files that appear whole or not at all, and their checksums.
+"""Atomic writing of files, their checksums, and the lock of an output directory.
 
-A file is written under a temporary name in its own directory, flushed to disk, renamed, and the directory is flushed:
-after a crash at any moment the final name holds the old content or the new one (POSIX rename(2) is atomic).
+A file is written under a temporary name in its own directory, flushed to disk and renamed, and the directory is
+flushed: after a crash at any moment the file has either the old or the new content (POSIX rename(2) is atomic).
 """
 
 import errno
@@ -23,18 +23,18 @@ from preprocessing.errors import DataError
 LOG = logging.getLogger("preprocessing")
 _TEMPORARY_SUFFIX = ".tmp"
 _LOCK_NAME = ".lock.tmp"
-"""A temporary file: what a killed run leaves of it blocks nothing."""
+"""A temporary file: if a killed run leaves it behind, it does not block other runs."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def atomic_path(final: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `final`; what was written there becomes `final` when the block ends without error.
+    """Yields a temporary path beside `final`; a file written there is renamed to `final` at the end of the block.
 
-    On an error the temporary file is removed and `final` stays as it was.
+    On an error the temporary file is removed and `final` is not changed.
 
     Raises:
-        DataError: the disk is full, or the quota, or the process's limit on file sizes.
+        DataError: the disk is full, or the quota or the limit on file sizes is exceeded.
     """
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}{_TEMPORARY_SUFFIX}")
     try:
@@ -46,7 +46,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        remedy = "make room and run the same command again: it continues where it stopped"
+        remedy = "free disk space and run the same command again to resume"
         raise DataError(f"{final}: {os.strerror(error.errno)}; {remedy}") from None
     finally:
         temporary.unlink(missing_ok=True)
@@ -55,7 +55,7 @@ def atomic_path(final: Path) -> Iterator[Path]:
 
 @contextmanager
 def reading(*paths: Path) -> Iterator[None]:
-    """Names the files in an error that comes while they are read; one of opening a file names it by itself."""
+    """Adds the names of the files to an OSError that occurs while they are read and does not name a file."""
     try:
         yield
     except OSError as error:
@@ -65,17 +65,17 @@ def reading(*paths: Path) -> Iterator[None]:
 
 
 def unreadable(path: Path, error: OSError) -> OSError:
-    """The error to raise where the system does not let us read a file: that says nothing about the file's content."""
+    """The error to raise if the system cannot read a file, which says nothing about the file's content."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     return OSError(
-        f"{path}: cannot be read ({reason}); its content may be sound: put permissions, disk or mount right and run "
+        f"{path}: cannot be read ({reason}); its content may be intact: correct permissions, disk or mount and run "
         "the same command again"
     )
 
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Turns what the system says while `path` is read into `unreadable`."""
+    """Turns an OSError while `path` is read into `unreadable`."""
     try:
         yield
     except OSError as error:
@@ -83,7 +83,7 @@ def readable(path: Path) -> Iterator[None]:
 
 
 def is_temporary(path: Path) -> bool:
-    """Whether `path` has a name that `atomic_path` gives: what a killed process may leave behind."""
+    """Whether `path` is a temporary file of `atomic_path`, which a killed process may leave behind."""
     return path.name.startswith(".") and path.suffix == _TEMPORARY_SUFFIX
 
 
@@ -113,9 +113,7 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError:
-        raise DataError(
-            f"{path}: nests too deeply to be ours; the file is damaged, restore it or make it again"
-        ) from None
+        raise DataError(f"{path}: nested too deeply; the file is damaged, restore it or make it again") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not valid JSON ({error}); the file is damaged, restore it or make it again") from None
     if not isinstance(value, dict):
@@ -134,13 +132,13 @@ def flush(path: Path) -> None:
 
 @contextmanager
 def sole_run(out: Path) -> Iterator[None]:
-    """Keeps other runs out of `out`, which is made if need be, while the block runs.
+    """Locks `out`, which is created if necessary, against other runs while the block runs.
 
-    The kernel holds the lock (flock(2)) and lets it go when the process ends, however that happens. It also works
-    between machines on NFS, and on Lustre mounted with `flock`. Nothing of it is left behind, but by a kill.
+    The kernel holds the lock (flock(2)) and releases it when the process ends for any reason. It also works between
+    machines on NFS, and on Lustre mounted with `flock`. The lock file is removed, except by a killed run.
 
     Raises:
-        DataError: another run works in `out`.
+        DataError: another run has locked `out`.
     """
     is_new = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
@@ -151,25 +149,28 @@ def sole_run(out: Path) -> Iterator[None]:
         finally:
             path.unlink()
             if is_new:
-                with suppress(OSError):  # Not empty, unless an error came first.
+                with suppress(OSError):  # Not empty, unless an error occurred.
                     out.rmdir()
 
 
 def _locked(path: Path) -> TextIO:
-    """The file, opened and locked, with the name of its process in it."""
+    """Opens and locks the file, and writes the name of this process into it."""
     file = path.open("a+")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         file.seek(0)
         raise DataError(
-            f"{path.parent}: another run works here, {file.read()}; wait for its end, or choose another directory"
+            f"{path.parent}: another run uses this directory, {file.read()}; wait for its end, or give "
+            "another directory"
         ) from None
     except OSError as error:
-        LOG.warning(f"{path.parent}: this file system has no locks ({error}); see that no other run works here")
+        LOG.warning(
+            f"{path.parent}: this file system has no locks ({error}); make sure that no other run uses this directory"
+        )
     if not path.exists() or not os.path.samestat(path.stat(), os.fstat(file.fileno())):
-        return _locked(path)  # A run that ended removed it between our opening and our locking it.
+        return _locked(path)  # Another run removed the file between opening and locking.
     file.truncate(0)
-    with suppress(OSError):  # The disk may be full; the name only helps people.
+    with suppress(OSError):  # The disk may be full; the name is only informative.
         os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
     return file

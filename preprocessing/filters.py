@@ -1,7 +1,7 @@
-"""Which documents are left out before anything is built on them, and why.
+"""Filters of documents: by length, language, and overlap with evaluation data.
 
-A document that is left out is not a bad record: it is counted by its reason in the report and does not stop the job.
-Each decision depends on the document and the configuration alone, so filters run wherever the document is read.
+A filtered document is not a bad record: it is counted by reason in the report and does not stop the job. Each decision
+depends on the document and the configuration only, so filters run in the worker that reads the document.
 """
 
 import unicodedata
@@ -26,24 +26,24 @@ DUPLICATE = "duplicate"
 NEAR_DUPLICATE = "near-duplicate"
 
 _LANGUAGE_CHARS = 2000
-"""A language shows in the first lines; py3langid reads some 3 MB/s."""
+"""Number of first characters that are classified; py3langid reads some 3 MB/s."""
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
-"""Odd, so that multiplying by it modulo 2^64 loses nothing: the golden ratio's bits."""
+"""2^64 / golden ratio. It is odd, so that multiplication by it modulo 2^64 is invertible."""
 
 
 def normalize(text: str, config: FilterConfig) -> str:
-    """The text in the wanted Unicode form."""
+    """The text in the configured Unicode normal form."""
     return unicodedata.normalize(config.unicode_form, text) if config.unicode_form else text
 
 
 def reason_to_drop(text: str, language: str, config: FilterConfig, contamination: np.ndarray) -> str | None:
-    """Why a document is left out, or None.
+    """The reason why a document is left out; None if it is kept.
 
     Args:
-        text: of the document, normalised.
-        language: code of the language that it should be in.
-        config: the rules.
-        contamination: from `load_ngrams`.
+        text: normalised text of the document.
+        language: expected language code.
+        config: rules of the filters.
+        contamination: n-gram hashes of the evaluation data, from `load_ngrams`.
     """
     if len(text) < config.min_chars:
         return TOO_SHORT
@@ -57,7 +57,7 @@ def reason_to_drop(text: str, language: str, config: FilterConfig, contamination
 
 
 def words_of(text: str) -> list[str]:
-    """Lower-cased runs of letters and digits."""
+    """The lower-cased runs of letters and digits of a text."""
     return "".join(character if character.isalnum() else " " for character in text.lower()).split()
 
 
@@ -73,7 +73,7 @@ def ngrams(text: str, length: int) -> np.ndarray:
     total = np.zeros(count, np.uint64)
     for place in range(length):
         total = (total + hashes[place : place + count]) * _MULTIPLIER
-        total ^= total >> np.uint64(29)  # else the product would forget the order of equal words
+        total ^= total >> np.uint64(29)  # Otherwise the product would not depend on the order of equal words.
     return total
 
 
@@ -87,7 +87,7 @@ def collect_ngrams(paths: Iterable[Path], length: int) -> np.ndarray:
     """Sorted distinct hashes of all n-grams within lines of these files.
 
     Raises:
-        DataError: a file cannot be read as UTF-8 text, or none of its lines has so many words.
+        DataError: a file cannot be read as UTF-8 text, or none of its lines has `length` words.
     """
     found = []
     for path in paths:
@@ -107,5 +107,5 @@ def collect_ngrams(paths: Iterable[Path], length: int) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def load_ngrams(path: Path | None) -> np.ndarray:
-    """The table that `collect_ngrams` made and `extract` saved; empty where there is none. Read once per process."""
+    """Reads the saved table of `collect_ngrams`, once per process; empty if `path` is None."""
     return np.empty(0, np.uint64) if path is None else np.load(path)

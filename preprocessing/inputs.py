@@ -1,4 +1,4 @@
-"""Which files of a directory, or members of an archive, are read, and which are left out and why."""
+"""Counts of the files of a directory, or members of an archive, that are read or left out."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -16,30 +16,30 @@ class FoundFile:
     path: str
     num_bytes: int
     reason: str = ""
-    """Why it is left out; empty: it is read."""
+    """Reason why the file is left out; empty if it is read."""
     lost: bool = False
-    """Whether a left-out file may hold text that was meant to be read, which a checksum or a licence does not."""
+    """Whether a file that is left out may contain text to be read, unlike a checksum or a licence."""
 
 
 @dataclass
 class FileCounts:
-    """The files that were found in one place; plain values, so that they can wait on disk."""
+    """Counts of the files in one directory or archive; plain values, so that they can be stored as JSON."""
 
     read: int = 0
     """Number of files that are read."""
     read_bytes: int = 0
-    """Their size."""
+    """Size of the files that are read, in bytes."""
     lost_bytes: int = 0
-    """Size of the files that are left out although they may hold text."""
+    """Size of the files that are left out although they may contain text, in bytes."""
     left_out: dict[str, int] = field(default_factory=dict)
     """Number of files that are left out, by reason."""
     first: dict[str, list[str]] = field(default_factory=dict)
-    """The first names for each reason."""
+    """Names of the first files that are left out, by reason."""
     left_out_bytes: dict[str, int] = field(default_factory=dict)
-    """Size of the files that are left out, by reason."""
+    """Size of the files that are left out in bytes, by reason."""
 
     def add(self, file: FoundFile) -> None:
-        """Counts a file."""
+        """Adds a file to the counts."""
         if not file.reason:
             self.read += 1
             self.read_bytes += file.num_bytes
@@ -62,7 +62,7 @@ class FileCounts:
 
     @property
     def lost_share(self) -> float:
-        """Share of the bytes that are in files which are left out although they may hold text."""
+        """Share of the bytes in files that are left out although they may contain text."""
         return self.lost_bytes / max(1, self.lost_bytes + self.read_bytes)
 
     def _leave_out(self, reason: str, number: int, names: list[str], num_bytes: int) -> None:
@@ -71,7 +71,7 @@ class FileCounts:
         self.first[reason] = [*self.first.get(reason, []), *names][:_NAMES_SHOWN]
 
     def lines(self, place: str) -> list[str]:
-        """What was left out, for people; nothing where every file was read."""
+        """The files that are left out, as lines of text; empty if every file is read."""
         if not self.left_out:
             return []
         total = sum(self.left_out.values())
@@ -79,7 +79,7 @@ class FileCounts:
         return [head, *(f"  {reason}: {self._count_and_names(reason)}" for reason in sorted(self.left_out))]
 
     def summary(self) -> str:
-        """What was left out, in one line."""
+        """The files that are left out, in one line."""
         reasons = sorted(self.left_out, key=lambda reason: (-self.left_out[reason], reason))
         shown = [f"{reason}: {self._count_and_names(reason, 2)}" for reason in reasons[:_REASONS_IN_ERRORS]]
         return "; ".join([*shown, *["..."] * (len(reasons) > _REASONS_IN_ERRORS)])
@@ -90,10 +90,10 @@ class FileCounts:
         return f"{self.left_out[reason]:,} ({', '.join(names)}{more})"
 
     def check(self, place: str, max_share: float) -> None:
-        """Checks that enough of a place is read.
+        """Checks that enough of a directory or archive is read.
 
         Raises:
-            LeftOutError: nothing is read, or more than `max_share` of the bytes are left out.
+            LeftOutError: no file is read, or more than `max_share` of the bytes are left out.
         """
         if not self.read:
             found = f"left out: {self.summary()}" if self.left_out else "the directory is empty"
@@ -108,7 +108,7 @@ class FileCounts:
 
 @dataclass(frozen=True)
 class ArchiveFiles:
-    """The members of an archive, where not all of them are read."""
+    """Counts of the members of an archive, if some of them are left out."""
 
     archive: str
     counts: FileCounts

@@ -1,6 +1,6 @@
-"""Codes of languages: which exist, what a user may have meant, and which language a wiki is in.
+"""Language codes: validation, suggestions for other spellings, and the language of a wiki.
 
-They are the codes of Wikimedia's wikis, which contain ISO 639-1; sentencex knows them and what each falls back to.
+The codes are those of Wikimedia's wikis, which include ISO 639-1; sentencex knows them and their fallbacks.
 """
 
 import re
@@ -23,7 +23,7 @@ tyv udm ug uk ur uz ve vec vep vi vls vo vro wa war wo wuu xal xh xmf yi yo yue 
 zh-min-nan zh-tw zh-yue zu
 """
 CODES = frozenset(_CODES.split())
-"""Codes of Wikimedia's languages, old ones among them; those of Wikipedias are also the prefixes of links to them."""
+"""Language codes of Wikimedia, including old ones; those of Wikipedias are also the prefixes of links to them."""
 
 _NAMES = """
 af afrikaans afr; am amharic; ar arabic ara; as assamese; az azerbaijani; be belarusian; bg bulgarian bul; bn
@@ -42,20 +42,20 @@ srp; sv swedish swe svenska; sw swahili swa; ta tamil tam; te telugu tel; th tha
 turkish tur turkce; tt tatar; ug uyghur; uk ukrainian ukr ua ; ur urdu urd; uz uzbek; vi vietnamese vie; xh
 xhosa; yi yiddish; yo yoruba; zh chinese mandarin zho chi cn; zu zulu
 """
-"""Names and other codes, each behind the code that they stand for."""
+"""Codes, each followed by names and other codes of the same language."""
 
 _RELATED = [{"no", "nb", "nn"}, {"sr", "hr", "bs", "sh"}, {"id", "ms"}, {"zh", "yue", "wuu", "gan", "cmn", "lzh"}]
-"""Languages that have several codes, or forms with codes of their own."""
+"""Groups of codes of one language or of its variants."""
 _ALIKE = [*_RELATED, {"no", "nb", "nn", "da"}, {"cs", "sk"}, {"hi", "mr", "ne"}]
-"""Languages that a guess from a few lines of text takes for each other."""
+"""Groups of languages that a classifier confuses on short texts."""
 _PROJECT = re.compile(r"(.+?)wik(?:i|ipedia|tionary|ibooks|inews|iquote|isource|iversity|ivoyage)")
 
 
 def check_language(code: str) -> None:
-    """Checks that a user's code is one.
+    """Checks that a user's language code exists.
 
     Raises:
-        ValueError: it is not; names what may be meant.
+        ValueError: it does not; the message suggests a code.
     """
     if code not in CODES:
         meant = meant_language(code)
@@ -64,7 +64,7 @@ def check_language(code: str) -> None:
 
 
 def meant_language(code: str) -> str:
-    """The code that may be meant by something else: capitals, a name, three letters, a region; empty if none."""
+    """The code meant by another spelling: capitals, a name, three letters, a region; empty if there is none."""
     plain = unicodedata.normalize("NFKD", code).encode("ascii", "ignore").decode().lower().replace("_", "-").strip()
     known = {name: entry.split()[0] for entry in _NAMES.split(";") for name in entry.split()}
     for name in (plain, re.split(r"[^a-z]", plain)[0]):
@@ -77,11 +77,11 @@ def meant_language(code: str) -> str:
 
 
 def language_of_wiki(tag: str, database: str) -> str:
-    """The language of a wiki; empty if neither says one.
+    """The language code of a wiki; empty if it is unknown.
 
     Args:
-        tag: what the dump's `xml:lang` says.
-        database: the wiki's name, such as `dewiki`.
+        tag: value of the dump's `xml:lang`.
+        database: name of the wiki's database, such as `dewiki`.
     """
     tag = tag.lower()
     for code in (tag, wiki_of_database(database), tag.partition("-")[0]):
@@ -91,18 +91,18 @@ def language_of_wiki(tag: str, database: str) -> str:
 
 
 def wiki_of_database(database: str) -> str:
-    """The subdomain of the wiki with this database: `de` of `dewiki`; empty if it is none of Wikimedia's."""
+    """The subdomain of a wiki by its database, such as `de` for `dewiki`; empty if it is none of Wikimedia's."""
     project = _PROJECT.fullmatch(database)
     return project[1].replace("_", "-") if project else ""
 
 
 def same_language(one: str, other: str) -> bool:
-    """Whether two codes are of one language, or of forms of one."""
+    """Whether two codes are of one language or of its variants."""
     return _is_in_one_group(one, other, _RELATED)
 
 
 def alike(one: str, other: str) -> bool:
-    """Whether a guess from a few lines of text may take one language for the other."""
+    """Whether a classifier may confuse two languages on short texts."""
     return _is_in_one_group(one, other, _ALIKE)
 
 

@@ -1,7 +1,7 @@
-"""The options of all stages and of `inspect`: dataclasses whose fields the command line shows, with their rules.
+"""Options of the stages and of `inspect`: dataclasses whose fields are command-line options, with their rules.
 
-Nothing is imported here that works on text (Arrow, tokenizers, numpy), so that a command line is read, and its help
-shown, without them. Each stage takes its own; `WorkersConfig` is in `workers.py`, those of downloads in their package.
+This module imports no library that processes text (Arrow, tokenizers, NumPy), so that the command line is parsed, and
+help is shown, without loading them. `WorkersConfig` is in `workers.py`, the options of downloads in their package.
 """
 
 from collections.abc import Sequence
@@ -16,44 +16,45 @@ from preprocessing.segments.defaults import SHORT_SEQ_PROBS
 from preprocessing.tokenizer.defaults import DEFAULTS, Defaults
 
 DECONTAMINATE_HELP = (
-    "Text files of evaluation data (GLUE's .tsv, SQuAD's .json, ...): a document that has ngram_words consecutive "
-    "words in common with a line of one is left out."
+    "Text files of evaluation data (GLUE's .tsv, SQuAD's .json, ...): documents that have ngram_words consecutive "
+    "words in common with a line of these files are left out."
 )
 WEIGHTS_HELP = (
-    "How often a pass over the training documents takes those of each source, one number per source in the order of "
-    "--sources: 2 twice, 0.5 a random half of them, and in the next of several passes (--duplicates) the other half; "
-    "each once by default. Held-out documents are always taken once."
+    "Number of times that a pass over the training documents takes those of each source, one number per source in the "
+    "order of --sources. With 2 each document is taken twice; with 0.5 a random half of them, and the other half in "
+    "the next pass (--duplicates). By default each is taken once. Held-out documents are always taken once."
 )
 _SMALLEST_MB, _LARGEST_MB = 0.0001, 1000
 _SHORTEST = 5
-"""Smallest max_seq_length: a token each for A and B with three special tokens."""
+"""Smallest max_seq_length: one token each for A and B, and three special tokens."""
 
 
 @dataclass(frozen=True)
 class ExtractConfig:
-    """What to read and how to cut it up."""
+    """Options of the stage `extract`: the sources, and how they are split."""
 
     sources: list[str]
-    """The input, in the form of SOURCES_HELP in sources/help.py."""
+    """The sources, in the form of SOURCES_HELP in sources/help.py."""
     text_key: str = "text"
-    """Key of a JSON Lines record, or column of a Parquet or Arrow file, that holds the text; a.b is key b inside the
-    object or struct a. The strings of a list are paragraphs."""
+    """Key of a JSON object, or column of a Parquet or Arrow file, with the text; a.b is key b inside the object or
+    struct a. The strings of a list are paragraphs."""
     language: str = ""
-    """Language of the text, for sentence splitting: a code such as en or de. Empty: that which a Wikipedia dump says
-    it is in, and en for other sources."""
+    """Language code of the text, such as en or de, for sentence splitting. Empty: the language that a Wikipedia dump
+    states, and en for other sources."""
     max_sentence_chars: int = 10_000
-    """Longest sentence in characters; longer ones (tables, lost line ends) are dropped and reported."""
+    """Longest sentence in characters; longer ones (tables, text without line ends) are dropped and reported."""
     heldout_share: float = 0.01
-    """Share of the documents, by a hash of their text, that is kept out of training for evaluation."""
+    """Share of the documents, selected by a hash of their text, that are held out from training for evaluation."""
     max_bad_share: float = 0.01
-    """Share of unusable input records above which the job fails; above 0 it allows one of 20 records or more."""
+    """Share of bad input records above which the job fails; if it is above 0, one bad record of 20 or more is
+    allowed."""
     max_left_out_share: float = 0.5
-    """Share of the bytes of a directory or archive, in files that are not read, above which the job fails."""
+    """Share of the bytes of a directory or archive in files that are not read, above which the job fails."""
     split_mb: float = 32
-    """Input per task in MB; bounds a worker's memory."""
+    """Size of the input of a task in MB; bounds the memory of a worker."""
     partition_mb: float = 64
-    """Text per partition in MB: random sentences are drawn within one, each becomes a shard, and building one takes
-    some ten times its size in memory."""
+    """Size of the text of a partition in MB. Each partition becomes a shard, random sentences are drawn from the same
+    partition, and building one takes some ten times its size in memory."""
 
     def __post_init__(self) -> None:
         if not self.sources:
@@ -82,24 +83,25 @@ class ExtractConfig:
 
 @dataclass(frozen=True)
 class FilterConfig:
-    """Which documents are left out; counted in the report by reason."""
+    """Options of the filters; the report counts filtered documents by reason."""
 
     unicode_form: Literal["", "NFC", "NFKC"] = ""
-    """Unicode normalisation of all text; empty: none. BERT's uncased tokenizer normalises for itself."""
+    """Unicode normal form of all text; empty: no normalisation. BERT's uncased tokenizer normalises text itself."""
     min_chars: int = 0
     """Shortest document kept, in characters."""
     max_chars: int = 0
     """Longest document kept, in characters; 0: any."""
     check_language: bool = False
-    """Whether documents that py3langid finds to be in another language than theirs (see `language`) are left out."""
+    """Whether documents are left out that py3langid classifies as another language than expected (see `language`)."""
     decontaminate: list[Path] = field(default_factory=list)
     """Files of evaluation data, in the form of DECONTAMINATE_HELP."""
     ngram_words: int = 13
-    """Words in a row that count as contamination; lower-cased, punctuation aside."""
+    """Number of consecutive words that count as contamination, compared without case and punctuation."""
     deduplicate: Literal["no", "exact", "near"] = "exact"
-    """Of documents with equal text the first stays; `near`: also of those that share most of their word 5-grams."""
+    """`exact`: of documents with equal text only the first is kept; `near`: also of documents that share most of their
+    word 5-grams."""
     near_threshold: float = 0.8
-    """Estimated share of common 5-grams (Jaccard, by MinHash) from which documents are near-duplicates."""
+    """Estimated share of common 5-grams (Jaccard similarity by MinHash) from which documents are near-duplicates."""
 
     def __post_init__(self) -> None:
         for name, least in (("min_chars", 0), ("max_chars", 0), ("ngram_words", 1)):
@@ -113,28 +115,29 @@ class FilterConfig:
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """Which vocabulary."""
+    """Options of the stage `tokenizer`."""
 
     vocab: Path | None = None
-    """A vocab.txt (BERT), a SentencePiece .model (ALBERT), or a directory with a tokenizer.json, or with RoBERTa's
-    vocab.json and merges.txt; without it a vocabulary is trained."""
+    """A given vocabulary: a vocab.txt (BERT), a SentencePiece .model (ALBERT), or a directory with a tokenizer.json, or
+    with RoBERTa's vocab.json and merges.txt. Without it a vocabulary is trained."""
     kind: str | None = None
-    """wordpiece (BERT), bytelevel_bpe (RoBERTa) or unigram (ALBERT); by default wordpiece, or what `vocab` is."""
+    """Kind of tokenizer: wordpiece (BERT), bytelevel_bpe (RoBERTa) or unigram (ALBERT); by default that of `vocab`,
+    otherwise wordpiece."""
     vocab_size: int | None = None
     """Number of tokens of a trained vocabulary, special tokens included; a small corpus may give fewer. By default that
-    of the published one: 30,522, 50,265 and 30,000."""
+    of the published vocabulary: 30,522 (wordpiece), 50,265 (bytelevel_bpe), 30,000 (unigram)."""
     character_coverage: float | None = None
     """Share of the characters of the text that get tokens in a trained vocabulary; words with rarer ones are unknown.
     By default 0.9995 for wordpiece and 0.99995 for unigram; bytelevel_bpe has tokens for all."""
     lower_case: bool | None = None
-    """Whether text is lower-cased; by default as the published one: not for bytelevel_bpe, which cannot. Of a given
-    vocabulary its files say it, or its tokens."""
+    """Whether text is lower-cased; by default true, except for bytelevel_bpe, which does not support it. For a given
+    vocabulary its files decide, or its tokens."""
     strip_accents: bool | None = None
-    """Whether text loses its accents and other combining marks. By default where text is lower-cased, as the published
-    ones do, but not where marks are part of the spelling, as in Hindi, Japanese, Korean, Arabic or Russian: the
-    text shows it, or the tokens of a given vocabulary."""
+    """Whether accents and other combining marks are removed. By default if text is lower-cased, as in the published
+    models, unless marks are part of the spelling, as in Hindi, Japanese, Korean, Arabic or Russian, which the text
+    or the tokens of a given vocabulary show."""
     train_mb: float = 128
-    """Text in MB that a vocabulary is trained on, from the first partitions, which are random samples."""
+    """Size of the text for training a vocabulary in MB, taken from the first partitions, which are random samples."""
 
     def __post_init__(self) -> None:
         if self.kind is not None:
@@ -162,44 +165,45 @@ class TokenizerConfig:
 
     @property
     def trained_kind(self) -> str:
-        """What is trained."""
+        """Kind of the tokenizer to train."""
         return self.kind or "wordpiece"
 
     @property
     def wanted(self) -> Defaults:
-        """The defaults of what is trained."""
+        """The defaults of `trained_kind`."""
         return DEFAULTS[self.trained_kind]
 
     @property
     def size(self) -> int:
-        """`vocab_size`, or the kind's own."""
+        """`vocab_size`, by default that of the kind."""
         return self.wanted.vocab_size if self.vocab_size is None else self.vocab_size
 
     @property
     def coverage(self) -> float | None:
-        """`character_coverage`, or the kind's own."""
+        """`character_coverage`, by default that of the kind."""
         return self.wanted.character_coverage if self.character_coverage is None else self.character_coverage
 
 
 @dataclass(frozen=True)
 class BuildConfig:
-    """How samples are made of sentences."""
+    """Options of the stage `build`, which makes samples of sentences."""
 
     max_seq_length: int = 128
     """Longest sample in tokens, special tokens included: [CLS], and [SEP] after each segment."""
     segments: str = "nsp"
-    """nsp: pairs for next sentence prediction (BERT); sop: for sentence-order prediction (ALBERT); electra: one or two
-    segments; full_sentences, doc_sentences: whole sentences until the next does not fit, across documents or not
-    (RoBERTa); blocks: full length whatever sentences they cut, within a document (SpanBERT); chunks: the same across
-    documents (DeBERTa). The samples directory's name ends in it unless it is nsp."""
+    """Strategy. nsp: pairs for next sentence prediction (BERT); sop: pairs for sentence-order prediction (ALBERT);
+    electra: one or two segments (ELECTRA); full_sentences: whole sentences until the next one does not fit, across
+    documents (RoBERTa); doc_sentences: the same within a document; blocks: text of full length within a document,
+    regardless of sentences (SpanBERT); chunks: the same across documents (DeBERTa). Unless it is nsp, the name of the
+    samples directory ends in it."""
     short_seq_prob: float | None = None
-    """Share of the documents (electra: of the samples) whose samples get a random shorter target length. By default
-    that of the source: 0.1 for nsp and sop, 0.05 for electra; the others have none."""
+    """Share of the documents (electra: of the samples) with a random shorter target length. By default that of the
+    released code: 0.1 for nsp and sop, 0.05 for electra; the other strategies have none."""
     duplicates: int = 1
-    """Passes over the training documents, each with other random samples (dupe_factor of google-research/bert, where
-    it also gave other masks; here masks are drawn in training); 1 for those without chance."""
+    """Number of passes over the training documents, each with other random samples (dupe_factor of
+    google-research/bert; masks are drawn in training). Must be 1 for strategies without random choices."""
     weights: list[float] = field(default_factory=list)
-    """Mixing of the sources, in the form of WEIGHTS_HELP."""
+    """Weights of the sources, in the form of WEIGHTS_HELP."""
     seed: int = 12345
     """Seed of all random choices."""
 
@@ -218,28 +222,28 @@ class BuildConfig:
         if SHORT_SEQ_PROBS[self.segments] is None and (self.short_share > 0 or self.duplicates > 1):
             raise ValueError(
                 f"short_seq_prob = {self.short_share}, duplicates = {self.duplicates}: segments "
-                f"{self.segments} leaves nothing to chance: must be 0 and 1, leave both out"
+                f"{self.segments} makes no random choice: must be 0 and 1, leave both out"
             )
 
     @property
     def short_share(self) -> float:
-        """`short_seq_prob`, or the strategy's own."""
+        """`short_seq_prob`, by default that of the strategy."""
         return (SHORT_SEQ_PROBS[self.segments] or 0.0) if self.short_seq_prob is None else self.short_seq_prob
 
     @property
     def directory_name(self) -> str:
-        """Name of the samples directory, so that those of several lengths and strategies lie side by side."""
+        """Name of the samples directory, which differs for each length and strategy."""
         return f"samples{self.max_seq_length}" + (f"-{self.segments}" if self.segments != "nsp" else "")
 
 
 @dataclass(frozen=True)
 class InspectConfig:
-    """What is shown."""
+    """Options of `inspect`."""
 
     samples: int = 3
-    """Decoded samples per split, evenly spread."""
+    """Number of decoded samples per split, evenly spread."""
     html: Path | None = None
-    """File for the same as one HTML page with plots, which needs neither network nor scripts; none by default."""
+    """File for the overview as an HTML page with plots, without scripts and external resources; by default none."""
 
     def __post_init__(self) -> None:
         if self.samples < 0:
@@ -247,10 +251,10 @@ class InspectConfig:
 
 
 def check_weights(weights: Sequence[float], sources: Sequence[str]) -> None:
-    """Checks that there is a weight for each source, or none at all.
+    """Checks that there is one weight per source, or none at all.
 
     Raises:
-        DataError: there are more or fewer.
+        DataError: the numbers of weights and sources differ.
     """
     if weights and len(weights) != len(sources):
         raise DataError(

@@ -1,4 +1,4 @@
-"""How far a stage is: a bar on a terminal, elsewhere (a log file, a batch job) a line every ten seconds."""
+"""Progress display of a stage: a bar on a terminal, otherwise (in a log file, a batch job) a line every ten seconds."""
 
 import logging
 import sys
@@ -15,15 +15,20 @@ _SECONDS_BETWEEN_LINES = 10.0
 
 
 class LogLines:
-    """The part of tqdm's interface that we use, as log lines."""
+    """Progress as log lines, with the part of tqdm's interface that is used here."""
 
     def __init__(self, total: int, label: str) -> None:
-        """Starts the clock; `total` is the amount of work in bytes."""
+        """Starts the clock.
+
+        Args:
+            total: amount of work in bytes.
+            label: start of each line.
+        """
         self.total, self.label, self.done = total, label, 0
         self.start = self.last = time.monotonic()
 
     def update(self, amount: int) -> None:
-        """Adds `amount` bytes of finished work and writes a line if the last one is ten seconds old."""
+        """Adds `amount` bytes of finished work, and logs a line if the last one is ten seconds old."""
         self.done += amount
         now = time.monotonic()
         if now - self.last >= _SECONDS_BETWEEN_LINES:
@@ -38,7 +43,7 @@ class LogLines:
 
 @contextmanager
 def progress(total: int, label: str) -> "Iterator[tqdm | LogLines]":
-    """Shows progress towards `total` bytes of text while the block runs; call `update(bytes)` on what it yields."""
+    """Displays progress towards `total` bytes while the block runs; call `update(bytes)` on the yielded object."""
     if sys.stderr.isatty():
         from tqdm import tqdm
 

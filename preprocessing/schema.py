@@ -1,8 +1,8 @@
-"""The shard format: what training may rely on. Arrow schema of a sample and the manifest beside the shards.
+"""The shard format, the interface to training: Arrow schema of a sample, and the manifest of a samples directory.
 
-One row is one sample: the text tokens of segment A followed by those of segment B, which may be empty. Special tokens,
-masks and padding are left to training, so that masking is dynamic and one dataset serves any of it. The manifest is
-JSON, written last: a directory that has one is complete.
+One row is one sample: the text tokens of segment A followed by those of segment B, which may be empty. Training adds
+special tokens, masks and padding, so that masking is dynamic and one dataset serves any kind of it. The manifest is
+JSON and is written last: a directory that has one is complete.
 """
 
 import json
@@ -32,7 +32,7 @@ SINGLE_SPECIAL_TOKENS = 2
 LABELLED = ("nsp", "sop")
 """Values of `segments` whose samples are pairs with a label; all others have label 0, and may be single segments."""
 
-_REBUILD = "the file is damaged or not ours: build the samples again"
+_REBUILD = "the file is damaged or not of this program: build the samples again"
 
 Record = TypeVar("Record")
 
@@ -43,12 +43,12 @@ def token_type(vocab_size: int) -> pa.DataType:
 
 
 def sample_schema(vocab_size: int) -> pa.Schema:
-    """Arrow schema of a shard; no column holds nulls.
+    """Arrow schema of a shard; no column has nulls.
 
-    `tokens`: A then B, without special tokens; `boundary`: index in `tokens` where B starts, the number of tokens if
+    `tokens`: A then B, without special tokens; `boundary`: index in `tokens` at which B starts, the number of tokens if
     the sample is a single segment; `label`: for `nsp` 0 actual next, 1 random next, for `sop` 0 in order, 1 swapped, 0
-    for all others; `document`: number, in the whole dataset, of the document that the first token comes from. A single
-    segment may go on into the documents that follow; where is not kept.
+    for all others; `document`: number, in the whole dataset, of the document of the first token. A single segment may
+    continue into the following documents; the position is not stored.
     """
     token = pa.field("item", token_type(vocab_size), nullable=False)
     columns = {"tokens": pa.list_(token), "boundary": pa.uint16(), "label": pa.uint8(), "document": pa.uint32()}
@@ -70,12 +70,12 @@ class Shard:
     sha256: str
     """SHA-256 of the file, in hexadecimal."""
     tokens_by_source: dict[str, int] = field(default_factory=dict)
-    """Text tokens of the samples that begin in a document of each source, by its name on the command line."""
+    """Number of text tokens of the samples that begin in a document of each source, by its name on the command line."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """The shards of one part of the data (`train`, `heldout`), in order; may be empty."""
+    """The shards of `train` or of `heldout`, in order; may be empty."""
 
     rows: int
     """Number of samples."""
@@ -86,12 +86,12 @@ class Split:
 
     @staticmethod
     def of(shards: list[Shard]) -> "Split":
-        """The split made of `shards`, with their totals."""
+        """The split of these shards, with their totals."""
         return Split(sum(shard.rows for shard in shards), sum(shard.tokens for shard in shards), tuple(shards))
 
     @property
     def tokens_by_source(self) -> dict[str, int]:
-        """Those of all shards."""
+        """Number of text tokens by source, of all shards."""
         total: Counter[str] = Counter()
         for shard in self.shards:
             total.update(shard.tokens_by_source)
@@ -100,19 +100,18 @@ class Split:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What `manifest.json` of a samples directory says."""
+    """Content of `manifest.json` of a samples directory."""
 
     vocab_size: int
     """Number of token ids, special tokens included."""
     max_seq_length: int
     """Longest sample in tokens once training has added [CLS] and a [SEP] after each segment: 3 to a pair, 2 to one."""
     segments: str
-    """How samples are made of sentences, a name of preprocessing/segments/registry.py; `nsp`: pairs for next sentence
-    prediction."""
+    """Name of the strategy that made the samples, from preprocessing/segments/registry.py."""
     tokenizer_sha256: str
     """SHA-256 of tokenizer/tokenizer.json."""
     config: dict
-    """The configuration that made the data."""
+    """Options of the stages that made the data."""
     splits: dict[str, Split]
     """Shards by name of the split."""
     format_version: int = FORMAT_VERSION
@@ -124,10 +123,11 @@ class Manifest:
 
     @staticmethod
     def from_json(text: str, source: Path) -> "Manifest":
-        """Reads what `to_json` wrote; `source` is the file to name in errors.
+        """The inverse of `to_json`; `source` is the file named in errors.
 
         Raises:
-            DataError: malformed JSON, another format version, a missing or unknown key, a value of the wrong type.
+            DataError: the JSON is malformed or of another format version, a key is missing or unknown, or a value has
+                the wrong type.
         """
         try:
             record = json.loads(text)
@@ -154,7 +154,7 @@ def _read_split(record: Any, place: str) -> Split:
 
 
 def _read(cls: type[Record], record: Any, place: str) -> Record:
-    """Builds dataclass `cls` from exactly the keys that it has, each of the type that JSON gives its annotation."""
+    """Builds dataclass `cls` from a JSON object with exactly its fields, each of the JSON type of its annotation."""
     kinds = {field.name: field.type for field in fields(cls)}  # type: ignore[arg-type]
     keys: Mapping = _typed(record, dict, place)
     for problem, names in (("missing", kinds.keys() - keys.keys()), ("unknown", keys.keys() - kinds.keys())):

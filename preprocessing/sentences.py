@@ -1,25 +1,25 @@
-"""Text to sentences, by the rules and abbreviations of sentencex (https://github.com/wikimedia/sentencex).
+"""Sentence splitting with sentencex (https://github.com/wikimedia/sentencex).
 
-Chosen because it is written in Rust (some 70 MB/s per core), needs no downloaded model, knows some 300 languages, and
-gives the same sentences on every machine.
+sentencex was chosen because it is fast (Rust, some 70 MB/s per core), needs no downloaded model, knows some 300
+languages, and gives the same sentences on every machine.
 """
 
 import sentencex
 
 
 def split_sentences(text: str, language: str, max_chars: int) -> tuple[list[str], list[int]]:
-    """The sentences of a text whose lines are paragraphs; none crosses a line.
+    """Splits a text whose lines are paragraphs into sentences; no sentence crosses a line.
 
-    Runs of white space, whatever its kind, become one space. BERT's tokenizer does not tell them apart, and sentencex
-    1.0.32 panics on an initial followed by a white-space character of several bytes ("J", U+00A0, ".").
+    Runs of white space of any kind become one space: BERT's tokenizer does not distinguish them, and sentencex 1.0.32
+    panics on an initial followed by a white-space character of several bytes ("J", U+00A0, ".").
 
     Args:
         text: paragraphs, one per line.
-        language: code of a language, as preprocessing/languages.py has it.
-        max_chars: longest sentence kept, in characters. Longer ones are no sentences but tables or lost line ends.
+        language: language code, one of preprocessing/languages.py.
+        max_chars: longest sentence kept, in characters. Longer ones are usually tables or text without line ends.
 
     Returns:
-        The sentences, none empty; and the lengths in characters of those dropped.
+        The sentences, none of them empty; and the lengths in characters of dropped sentences.
     """
     paragraphs = (" ".join(line.split()) for line in text.split("\n"))
     found = [sentence.strip() for line in paragraphs if line for sentence in sentencex.segment(language, line)]

@@ -32,10 +32,10 @@ def sample_batch(
 
     Args:
         tokens: (T,) text tokens of all samples, one after the other.
-        offsets: (N + 1,) where each sample starts in `tokens`; the last is T.
-        boundaries: (N,) where B starts, counted from the start of the sample; its length if there is no B.
+        offsets: (N + 1,) start of each sample in `tokens`; the last is T.
+        boundaries: (N,) index in the sample at which B starts; the length of the sample if there is no B.
         labels: (N,) as in `sample_schema`.
-        documents: (N,) number, in the dataset, of the document of the first token.
+        documents: (N,) number, in the dataset, of the document of each first token.
         vocab_size: number of token ids.
     """
     schema = sample_schema(vocab_size)
@@ -46,7 +46,7 @@ def sample_batch(
 
 
 def write_shard(path: Path, batches: Iterable[pa.RecordBatch], vocab_size: int) -> Shard:
-    """Writes one shard atomically, a record batch at a time, and returns its entry for the manifest."""
+    """Writes one shard atomically, batch by batch, and returns its manifest entry."""
     rows = num_tokens = 0
     with atomic_path(path) as temporary:
         with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, sample_schema(vocab_size)) as writer:
@@ -62,7 +62,7 @@ def read_manifest(directory: Path) -> Manifest:
     """The manifest of a samples directory.
 
     Raises:
-        DataError: the directory has none, or it is not one that this version reads.
+        DataError: the directory has no manifest, or one that this version does not read.
     """
     path = directory / MANIFEST_NAME
     with readable(path):
@@ -70,13 +70,13 @@ def read_manifest(directory: Path) -> Manifest:
     if text is None:
         raise DataError(
             f"{directory}: no {MANIFEST_NAME}, so this is not a finished samples directory; give one that "
-            "`python -m preprocessing` finished, or run it again: it continues where it stopped"
+            "`python -m preprocessing` finished, or run it again to resume"
         )
     return Manifest.from_json(text, path)
 
 
 def check_tokenizer(directory: Path, manifest: Manifest) -> None:
-    """Checks that the tokenizer beside the shards is the one that made them.
+    """Checks that the tokenizer of the directory is the one that made the shards.
 
     Raises:
         DataError: tokenizer/tokenizer.json is missing or has another checksum.
@@ -94,14 +94,14 @@ def check_tokenizer(directory: Path, manifest: Manifest) -> None:
 
 
 class SampleDataset:
-    """The samples of one split, memory-mapped. Make it with `open`; pickles as its path and reopens the maps."""
+    """The memory-mapped samples of one split. Create it with `open`; a pickle stores the path and reopens the maps."""
 
     manifest: Manifest
     directory: Path
     split: str
 
     def __init__(self, directory: Path, split: str, manifest: Manifest) -> None:
-        """Maps the shards of `split`, of which `open` has checked that they are there and whole."""
+        """Maps the shards of `split`, whose presence and sizes `open` has checked."""
         self.directory, self.split, self.manifest = directory, split, manifest
         self.shards = manifest.splits[split].shards
         maps = [_map_shard(directory / shard.path, shard, manifest) for shard in self.shards]
@@ -116,15 +116,15 @@ class SampleDataset:
 
     @classmethod
     def open(cls, directory: Path, split: str) -> "SampleDataset":
-        """Opens a split after cheap checks; `verify` reads the checksums too.
+        """Opens a split after cheap checks; `verify` also checks the checksums.
 
         Args:
-            directory: what `python -m preprocessing build` wrote.
+            directory: samples directory written by `python -m preprocessing build`.
             split: `train` or `heldout`.
 
         Raises:
-            DataError: manifest, format version, tokenizer, or a shard's presence, size, Arrow schema or number of rows
-                is not as it should be.
+            DataError: the manifest, the format version, the tokenizer, or the presence, size, Arrow schema or number of
+                rows of a shard is wrong.
         """
         directory = Path(directory)
         manifest = read_manifest(directory)
@@ -153,7 +153,7 @@ class SampleDataset:
 
     @cached_property
     def boundaries(self) -> np.ndarray:
-        """(N,) uint16, where B starts in the sample's tokens; their number if there is no B."""
+        """(N,) uint16, index in the tokens at which B starts; the number of tokens if there is no B."""
         return _concatenate(self._columns["boundary"], np.uint16)
 
     @cached_property
@@ -167,7 +167,7 @@ class SampleDataset:
         return _concatenate(self._columns["document"], np.uint32)
 
     def tokens(self, indices: np.ndarray) -> list[np.ndarray]:
-        """The tokens of the samples `indices` (B,): one read-only view of the memory map each, nothing is copied.
+        """The tokens of the samples `indices` (B,), each a read-only view of the memory map without a copy.
 
         Raises:
             IndexError: an index lies outside [0, N).
@@ -180,14 +180,14 @@ class SampleDataset:
         ]
 
     def check_whole(self, indices: np.ndarray) -> None:
-        """Looks whether the shards of the samples `indices` (B,) are as long as they were; call before reading them.
+        """Checks that the shards of the samples `indices` (B,) were not truncated; call before reading the samples.
 
-        Reading a memory map beyond the end of a file that was cut short ends the process without a word (SIGBUS). A
-        shard that was removed can still be read.
+        Reading a memory map beyond the end of a truncated file kills the process (SIGBUS). A shard that was removed can
+        still be read.
 
         Raises:
-            DataError: a shard was cut short after it was opened.
-            OSError: the system does not let us look.
+            DataError: a shard was truncated after it was opened.
+            OSError: the size of a shard cannot be read.
         """
         for number in set(self._shard_of_batch[self._batches(indices)].tolist()):
             path, expected = self._files[number]
@@ -199,7 +199,7 @@ class SampleDataset:
                 raise unreadable(Path(path), error) from None
             if found < expected:
                 raise DataError(
-                    f"{path}: has {found} bytes, {expected} when it was opened: cut short since; {_REBUILD}"
+                    f"{path}: has {found} bytes, {expected} when it was opened: truncated since; {_REBUILD}"
                 )
 
     def _batches(self, indices: np.ndarray) -> np.ndarray:
@@ -209,20 +209,20 @@ class SampleDataset:
         return np.searchsorted(self._first_rows, indices, side="right") - 1
 
     def verify(self, shard_numbers: Iterable[int] | None = None) -> None:
-        """Reads the shards with these numbers (all by default) and compares their checksums with the manifest.
+        """Compares the checksums of the shards with these numbers (by default all) with the manifest.
 
         Raises:
-            DataError: a shard differs; the message names it.
+            DataError: a checksum differs; the message names the shard.
         """
         for number in range(len(self.shards)) if shard_numbers is None else shard_numbers:
             check_sum(self.directory / self.shards[number].path, self.shards[number].sha256)
 
 
 def check_size(path: Path, expected: int) -> None:
-    """Checks that a file is there with this many bytes.
+    """Checks that a file exists with the expected size in bytes.
 
     Raises:
-        DataError: it is not.
+        DataError: it is missing or of another size.
     """
     with readable(path):
         found = path.stat().st_size if path.is_file() else None
@@ -233,10 +233,10 @@ def check_size(path: Path, expected: int) -> None:
 
 
 def check_sum(path: Path, expected: str) -> None:
-    """Reads a file and checks its SHA-256.
+    """Checks the SHA-256 of a file.
 
     Raises:
-        DataError: it differs.
+        DataError: it differs from the expected one.
     """
     with readable(path):
         found = sha256_file(path)
@@ -251,7 +251,7 @@ def _map_shard(path: Path, shard: Shard, manifest: Manifest) -> list[pa.RecordBa
         for batch in batches:
             batch.validate()
     except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # The system's; Arrow gives no number.
+        if isinstance(error, OSError) and error.errno is not None:  # Of the system; Arrow's errors have no number.
             raise unreadable(path, error) from None
         raise DataError(f"{path}: not a readable Arrow file ({error}); {_REBUILD}") from None
     if not reader.schema.equals(expected := sample_schema(manifest.vocab_size)):
@@ -266,5 +266,5 @@ def _view(array: pa.Array) -> np.ndarray:
 
 
 def _concatenate(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
-    """One array of all, without a copy where there is only one."""
+    """The concatenated arrays, without a copy if there is only one."""
     return arrays[0] if len(arrays) == 1 else np.concatenate([np.empty(0, dtype), *arrays])

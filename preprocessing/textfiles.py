@@ -1,6 +1,6 @@
-"""Text in bytes: UTF-8 with or without a byte-order mark, or the UTF-16 or UTF-32 that such a mark announces.
+"""Decoding of text files: UTF-8 with or without a byte-order mark, or UTF-16 or UTF-32 with one.
 
-Editors on Windows write the mark; nothing of it is part of the text.
+Editors on Windows write the mark, which is not part of the text.
 """
 
 import codecs
@@ -17,7 +17,7 @@ _MARKS = (
 
 
 def marked_encoding(head: bytes) -> str:
-    """The encoding that a byte-order mark at the start of these bytes announces; empty where there is none."""
+    """The encoding of the byte-order mark at the start of these bytes; empty if there is none."""
     return next((encoding for mark, encoding in _MARKS if head.startswith(mark)), "")
 
 
@@ -25,7 +25,7 @@ def decode_text(data: bytes) -> str:
     """The text of a whole file, without a byte-order mark.
 
     Raises:
-        UnicodeDecodeError: the bytes are not in the encoding that their mark announces, or without one not UTF-8.
+        UnicodeDecodeError: the bytes are not in the encoding of their byte-order mark, or not UTF-8 without one.
     """
     return data.decode(marked_encoding(data) or "UTF-8").removeprefix(MARK)
 
@@ -34,6 +34,6 @@ def read_text(path: Path) -> str:
     """The text of a file, without a byte-order mark; its line ends are `\\n`.
 
     Raises:
-        UnicodeDecodeError: as `decode_text`.
+        UnicodeDecodeError: as for `decode_text`.
     """
     return decode_text(path.read_bytes()).replace("\r\n", "\n").replace("\r", "\n")

@@ -1,7 +1,7 @@
-"""Where tasks run: in this process, in a pool of processes, or on the ranks of an MPI job.
+"""Executors of tasks: this process, a pool of processes, or the ranks of an MPI job.
 
-All three are `concurrent.futures.Executor`s, so the stages know of none of them. A task is a function of its argument
-alone and results come back in the order of the tasks: the output cannot depend on who computed it, or when.
+All three are `concurrent.futures.Executor`s, so that stages do not depend on any of them. The result of a task depends
+on its argument only, and results are in the order of the tasks, so that the output does not depend on the executor.
 """
 
 import multiprocessing
@@ -22,13 +22,14 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class WorkersConfig:
-    """Who computes; changes nothing in the output."""
+    """Options of the executor, which do not change the output."""
 
     executor: Literal["processes", "serial", "mpi"] = "processes"
-    """`processes` on this machine; `serial`: in this process; `mpi`: the ranks of `mpirun` or `srun`, of which the
-    first hands out the work."""
+    """`processes`: worker processes on this machine; `serial`: this process; `mpi`: the ranks of `mpirun` or `srun`, of
+    which rank 0 distributes the tasks."""
     workers: int = 0
-    """Number of worker processes for `processes`; 0: one per core that this process may use. Each uses one core."""
+    """Number of worker processes for `processes`, each of which uses one core; 0: one per core available to this
+    process."""
 
     def __post_init__(self) -> None:
         if self.workers < 0:
@@ -36,10 +37,10 @@ class WorkersConfig:
 
 
 class SerialExecutor(Executor):
-    """Runs each task when it is submitted."""
+    """Executor that runs each task on submission, in this process."""
 
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
-        """Runs `fn` and returns its finished future."""
+        """Runs `fn` and returns a finished future."""
         future: Future[Result] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
@@ -51,23 +52,23 @@ class SerialExecutor(Executor):
 def run_job(config: WorkersConfig, job: Callable[[Executor], int]) -> int:
     """Calls `job` with an executor and returns its exit status, the same on every rank.
 
-    Under MPI only rank 0 calls `job`; the others serve tasks until it returns. `job` turns its errors into a status.
+    Under MPI only rank 0 calls `job`; the others run tasks until it returns. `job` must turn errors into a status.
 
     Raises:
-        DataError: executor `mpi` in a job of fewer than two ranks.
+        DataError: the executor is `mpi` in a job with fewer than two ranks.
     """
     if config.executor == "serial":
         return job(SerialExecutor())
     if config.executor == "mpi":
         return _run_mpi_job(job)
-    # Not fork: the tokenizer's and Arrow's threads do not survive it.
+    # Not fork, which the threads of Arrow and of the tokenizers do not survive.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(config.workers or _num_cores(), context, initializer=_start_worker) as executor:
         return job(executor)
 
 
 def _run_mpi_job(job: Callable[[Executor], int]) -> int:
-    # Imported here because importing it starts MPI, which a run without MPI must neither need nor do.
+    # Imported here because the import starts MPI, which other executors do not need.
     try:
         from mpi4py import MPI
         from mpi4py.futures import MPICommExecutor
@@ -78,7 +79,7 @@ def _run_mpi_job(job: Callable[[Executor], int]) -> int:
         ) from None
 
     world = MPI.COMM_WORLD
-    expected = os.environ.get("MPI_RANKS", str(world.size))  # a batch job says how many ranks it started
+    expected = os.environ.get("MPI_RANKS", str(world.size))  # number of ranks that a batch job started
     if expected != str(world.size):
         raise DataError(
             f"{expected} ranks were started, but they form worlds of {world.size} that would each do all the work; "
@@ -90,36 +91,36 @@ def _run_mpi_job(job: Callable[[Executor], int]) -> int:
             "start it with `mpirun -n N` or `srun`, N at least 2, or use --executor processes"
         )
     status = None
-    with MPICommExecutor(world, root=0, initializer=_use_little) as executor:
+    with MPICommExecutor(world, root=0, initializer=_limit_resources) as executor:
         if executor is not None:
-            status = job(executor)  # type: ignore[arg-type]  # An MPIPoolExecutor, which its stubs do not say.
+            status = job(executor)  # type: ignore[arg-type]  # An MPIPoolExecutor, which the stubs do not state.
     return world.bcast(status, root=0)
 
 
 def _num_cores() -> int:
-    """Cores that this process may use: in a batch job fewer than the machine has, which macOS cannot tell."""
+    """Number of cores available to this process, which in a batch job are fewer than those of the machine."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _start_worker() -> None:
-    """Prepares a process of the pool."""
-    _use_little()
+    """Initializes a worker process of the pool."""
+    _limit_resources()
     Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _use_little() -> None:
-    """One core, where tokenizers would start a thread per core; and memory that is given back when it is free, where
-    Arrow's own allocator keeps it."""
-    import pyarrow as pa  # Not above: the command line asks this file for its options alone.
+def _limit_resources() -> None:
+    """Limits a worker to one core, since tokenizers start a thread per core, and makes it return freed memory to the
+    system, which Arrow's own allocator keeps."""
+    import pyarrow as pa  # Imported here because the command line only needs the options of this file.
 
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     pa.set_memory_pool(pa.system_memory_pool())
 
 
 def _end_with_parent() -> None:
-    """Ends a worker whose parent was killed: it would wait for its next task for ever."""
+    """Ends a worker whose parent was killed, which would otherwise wait for its next task forever."""
     parent = multiprocessing.parent_process()
-    assert parent is not None, "processes of the pool alone come here"
+    assert parent is not None, "only processes of the pool run this"
     parent.join()
     os._exit(1)
 
@@ -130,10 +131,10 @@ def run_tasks(
     tasks: Sequence[Task],
     finished: Callable[[int], None],
 ) -> list[Result]:
-    """Computes `function` of each task; results in the order of `tasks`.
+    """Computes `function` of each task; the results are in the order of `tasks`.
 
-    The first error cancels what has not started and is raised. `finished` is called with a task's number when it is
-    done, from any thread.
+    The first error is raised, and tasks that have not started are cancelled. `finished` is called with the index of
+    each finished task, from any thread.
 
     Raises:
         DataError: a worker process died.
@@ -144,7 +145,7 @@ def run_tasks(
             future = executor.submit(function, task)
             future.add_done_callback(partial(_report, finished, number))
             futures.append(future)
-            if future.done():  # A serial executor: an error ends the job here, not after all the other tasks.
+            if future.done():  # With a serial executor, an error ends the job here instead of after all tasks.
                 future.result()
         for future in wait(futures, return_when=FIRST_EXCEPTION).done:
             future.result()
@@ -152,8 +153,8 @@ def run_tasks(
     except BrokenProcessPool:
         fewer = "fewer --workers, or " * (getattr(executor, "_max_workers", 1) > 1)
         raise DataError(
-            "a worker process died, killed from outside or by lack of memory; run the same command again: it continues "
-            f"where it stopped. Less memory is needed with {fewer}a smaller --partition_mb in a new directory"
+            "a worker process was killed, possibly by lack of memory; run the same command again to resume. Less "
+            f"memory is needed with {fewer}a smaller --partition_mb in a new directory"
         ) from None
     finally:
         for future in futures:

@@ -12,12 +12,12 @@ LEVELS = {
     "preprocessing": [
         {"errors", "faults"},
         {"commandline", "files", "inputs", "languages", "schema", "progress", "textfiles", "workers"},
-        {"documents"},
         {"sources", "download"},
         {"sentences", "tokenizer", "segments"},
         {"options"},
-        {"filters", "shards"},
-        {"corpus", "stages"},
+        {"filters", "shards", "stage_directory"},
+        {"corpus"},
+        {"stages"},
         {"checks", "inspect"},
         {"__main__"},
     ],
@@ -149,3 +149,10 @@ def test_files_and_functions_stay_readable(path):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             size = (node.end_lineno or node.lineno) - node.lineno + 1
             assert size <= 60, f"{path.name}: {node.name} has {size} lines"
+
+
+def test_every_file_of_preprocessing_has_its_test_file():
+    """Of the same name, in the same place: preprocessing/a/b.py has tests/preprocessing/a/test_b.py."""
+    files = [path.relative_to(ROOT) for path in FILES if path.is_relative_to(ROOT / "preprocessing")]
+    tests = [path.parent / f"test_{path.stem.strip('_')}.py" for path in files if path.stem != "__init__"]
+    assert not [str(test) for test in tests if not (ROOT / "tests" / test).is_file()]

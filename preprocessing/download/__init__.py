@@ -1,1 +1,1 @@
-"""Downloads raw text."""
+"""Downloads raw text: dumps of Wikipedia, and any files."""

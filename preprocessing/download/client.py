@@ -1,7 +1,7 @@
-"""Requests as a polite client makes them: it says who it is, waits when it is told to, and gives up in the end.
+"""HTTP client that identifies itself, retries transient failures, and waits as long as servers ask.
 
-The standard library does the protocol. Failures fall in two: a `TransientError` may pass (a lost connection, a server
-that is overloaded) and is tried again; a `DataError` will not (no such file).
+The standard library implements the protocol. A `TransientError` (a lost connection, an overloaded server) is retried; a
+`DataError` (no such file) is final.
 """
 
 import threading
@@ -23,43 +23,43 @@ Result = TypeVar("Result")
 CHUNK_BYTES = 1 << 20
 _TRANSIENT_STATUSES = {408, 425, 429, 500, 502, 503, 504}
 _LONGEST_WAIT_SECONDS = 600
-"""A server that asks for more than that is better tried another time."""
+"""Longest wait that is accepted from a server; a longer one ends the command with an error."""
 
 
 class TransientError(Exception):
-    """What may go well another time."""
+    """A failure that may not occur on another attempt."""
 
     def __init__(self, message: str, wait_seconds: float = 0) -> None:
-        """`wait_seconds`: what the server asks for."""
+        """`wait_seconds`: the wait that the server asks for."""
         super().__init__(message)
         self.wait_seconds = wait_seconds
 
 
 class StatusError(DataError):
-    """The server's answer is no."""
+    """The server refused the request."""
 
     def __init__(self, message: str, status: int) -> None:
-        """`status`: of HTTP."""
+        """`status`: the HTTP status code."""
         super().__init__(message)
         self.status = status
 
 
 class Client:
-    """Makes requests, from several threads, until it is stopped."""
+    """HTTP client for several threads, usable until it is stopped."""
 
     def __init__(self, config: ClientConfig) -> None:
-        """Contacts nobody yet."""
+        """Creates a client without making a request."""
         self.config = config
         self._stopped = threading.Event()
         contact = f"; {config.contact}" if config.contact else ""
         self._headers = {"User-Agent": f"bert-pipeline (python -m preprocessing download{contact})"}
 
     def open(self, url: str, headers: dict[str, str] | None = None) -> HTTPResponse:
-        """Sends a GET request and returns the response, its body yet to be read.
+        """Sends a GET request and returns the response with its body unread.
 
         Raises:
-            DataError: not an address of HTTP, or the server refuses (`StatusError`).
-            TransientError: no connection, or the server has a problem.
+            DataError: the URL is not one of HTTP, or the server refuses (`StatusError`).
+            TransientError: there is no connection, or the server has a problem.
         """
         check_url(url)
         try:
@@ -70,18 +70,22 @@ class Client:
             with error:
                 raise _refusal(url, error) from None
         except (InvalidURL, UnicodeError) as error:
-            raise DataError(f"{url}: {error}; check the address, letters beyond ASCII are written as %..") from None
+            raise DataError(
+                f"{url}: {error}; check the URL, in which letters beyond ASCII are written as %.."
+            ) from None
         except (OSError, HTTPException) as error:
             reason = error.reason if isinstance(error, URLError) else error
             if isinstance(reason, SSLCertVerificationError):
-                raise DataError(f"{url}: {reason}; this is not the server, or it needs a certificate here") from None
+                raise DataError(
+                    f"{url}: {reason}; this is not the right server, or its certificate is missing on this machine"
+                ) from None
             raise TransientError(f"{url}: {reason or type(reason).__name__}") from None
 
     def read(self, response: HTTPResponse) -> bytes:
-        """The next bytes of a body, as many as are there; none at its end.
+        """The next available bytes of a body; empty at its end.
 
         Raises:
-            TransientError: the connection was lost, or stopped giving anything.
+            TransientError: the connection was lost or timed out.
         """
         self._check()
         try:
@@ -90,10 +94,10 @@ class Client:
             raise TransientError(f"{response.url}: {error or type(error).__name__}") from None
 
     def document(self, url: str) -> bytes:
-        """A whole small body, tried again as often as allowed.
+        """The whole body of a small document, with retries.
 
         Raises:
-            DataError: as `open`; or the server's problem lasts.
+            DataError: as for `open`, or all retries failed.
         """
 
         def attempt() -> bytes:
@@ -109,11 +113,11 @@ class Client:
         """Makes attempts until one succeeds.
 
         Args:
-            attempt: what to do.
-            achieved: how far the attempts have come together; if that is farther than ever, they are not in vain.
+            attempt: function to call.
+            achieved: progress of all attempts together; progress resets the number of retries.
 
         Raises:
-            DataError: a number of attempts in a row brought nothing.
+            DataError: more than `retries` attempts in a row failed without progress.
         """
         failures, most = 0, achieved()
         while True:
@@ -125,14 +129,14 @@ class Client:
                 failures += 1
                 backoff = min(self.config.backoff_seconds * 2 ** (failures - 1), _LONGEST_WAIT_SECONDS)
                 if failures > self.config.retries or error.wait_seconds > _LONGEST_WAIT_SECONDS:
-                    raise DataError(f"{error}; run the same command again later: it continues") from None
+                    raise DataError(f"{error}; run the same command again later to resume") from None
                 wait = max(error.wait_seconds, backoff)
                 LOG.info(f"{error}; trying again in {wait:.0f} s")
                 self._stopped.wait(wait)
                 self._check()
 
     def stop(self) -> None:
-        """Makes every thread that uses the client fail soon."""
+        """Makes requests of all threads fail as soon as possible."""
         self._stopped.set()
 
     def _check(self) -> None:
@@ -141,7 +145,7 @@ class Client:
 
 
 def check_url(url: str) -> None:
-    """Checks that an address is one of HTTP.
+    """Checks that a URL is one of HTTP or HTTPS.
 
     Raises:
         DataError: it is not.
@@ -152,11 +156,11 @@ def check_url(url: str) -> None:
     except ValueError:
         right = False
     if not right:
-        raise DataError(f"{url}: not an address of the form https://host/path; check it")
+        raise DataError(f"{url}: not a URL of the form https://host/path; check it")
 
 
 class _Redirects(HTTPRedirectHandler):
-    """The standard library follows redirects to ftp: also."""
+    """Redirect handler that refuses schemes other than HTTP; the standard library also follows ftp:."""
 
     def redirect_request(self, request, response, code, message, headers, url):  # type: ignore[no-untyped-def]
         try:
@@ -173,7 +177,7 @@ def _refusal(url: str, error: HTTPError) -> Exception:
     message = f"{url}: the server answers {error.code} {error.reason}"
     if error.code in _TRANSIENT_STATUSES:
         return TransientError(message, _seconds(error.headers.get("Retry-After", "")))
-    remedy = "some servers ask who you are: --contact" if error.code == 403 else "check the address"
+    remedy = "some servers ask who you are: --contact" if error.code == 403 else "check the URL"
     return StatusError(f"{message}; {remedy}", error.code)
 
 

@@ -1,4 +1,4 @@
-"""The commands: a dump of Wikipedia, or any files."""
+"""Implementation of the commands `download wikipedia` and `download url`."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,10 +15,10 @@ from preprocessing.workers import run_tasks
 
 
 def download_wikipedia(out: Path, config: WikipediaConfig, client_config: ClientConfig) -> None:
-    """Fetches the articles of a Wikipedia, and their index, into `out`; continues what was interrupted.
+    """Downloads the articles of a Wikipedia, and their index, into `out`; resumes an interrupted download.
 
     Raises:
-        DataError: no such dump, or it cannot be had.
+        DataError: there is no such dump, or it cannot be downloaded.
     """
     if not client_config.contact:
         LOG.info(
@@ -30,10 +30,10 @@ def download_wikipedia(out: Path, config: WikipediaConfig, client_config: Client
 
 
 def download_urls(out: Path, config: UrlConfig, client_config: ClientConfig) -> None:
-    """Fetches files into `out`; continues what was interrupted.
+    """Downloads files into `out`; resumes an interrupted download.
 
     Raises:
-        DataError: an address that names no file, or a file that cannot be had.
+        DataError: a URL names no file, or a file cannot be downloaded.
     """
     checksums = [Checksum("sha256", digest, "--sha256") for digest in config.sha256]
     files = [RemoteFile(url, checksum=checksum) for url, checksum in zip_longest(config.urls, checksums)]
@@ -41,16 +41,16 @@ def download_urls(out: Path, config: UrlConfig, client_config: ClientConfig) -> 
 
 
 def fetch(files: Sequence[RemoteFile], out: Path, client: Client) -> None:
-    """Fetches files, a few at a time; the first error stops all.
+    """Downloads files, `connections` at a time; the first error stops all.
 
     Raises:
-        DataError: one of them cannot be had, or two have the same name.
+        DataError: a file cannot be downloaded, or two files have the same name.
     """
     names = [file.name for file in files]
     for file in files:
         check_url(file.url)
         if names.count(file.name) > 1:
-            raise DataError(f"{file.url}: another file is also named {file.name}; fetch them into two directories")
+            raise DataError(f"{file.url}: another file is also named {file.name}; download them into two directories")
     out.mkdir(parents=True, exist_ok=True)
     transfers = [Transfer(file, out) for file in files]
     with (

@@ -1,4 +1,4 @@
-"""The options of the downloads, and their rules; as `preprocessing/options.py`, without what the work needs."""
+"""Options of the downloads and their rules; like `preprocessing/options.py`, without imports of the implementation."""
 
 import re
 from dataclasses import dataclass, field
@@ -11,14 +11,15 @@ DATE = r"\d{8}"
 
 @dataclass(frozen=True)
 class WikipediaConfig:
-    """Which dump."""
+    """Options of `download wikipedia`."""
 
     language: str
     """Subdomain of the Wikipedia: en, de, simple, zh-min-nan."""
     date: str = LATEST
-    """The dump's day, YYYYMMDD, as listed under MIRROR/enwiki/; latest: the newest whose articles are complete."""
+    """Date of the dump, YYYYMMDD, as listed under MIRROR/enwiki/; latest: the newest dump with complete articles."""
     mirror: str = "https://dumps.wikimedia.org"
-    """Where the dumps lie; mirrors are listed at https://meta.wikimedia.org/wiki/Mirroring_Wikimedia_project_XML_dumps."""
+    """Base URL of the dumps; mirrors are listed at
+    https://meta.wikimedia.org/wiki/Mirroring_Wikimedia_project_XML_dumps."""
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[a-z][a-z0-9-]*", self.language):
@@ -32,23 +33,23 @@ class WikipediaConfig:
 
     @property
     def wiki(self) -> str:
-        """Name of the database."""
+        """Name of the wiki's database, such as `dewiki`."""
         return self.language.replace("-", "_") + "wiki"
 
     @property
     def listing(self) -> str:
-        """Where the dumps of this Wikipedia are listed."""
+        """URL of the list of dumps of this Wikipedia."""
         return f"{self.mirror.rstrip('/')}/{self.wiki}/"
 
 
 @dataclass(frozen=True)
 class UrlConfig:
-    """Which files."""
+    """Options of `download url`."""
 
     urls: list[str]
-    """Their addresses, http: or https:. The last part of each names the file."""
+    """URLs of the files, http: or https:. The last part of each is the name of the file."""
     sha256: list[str] = field(default_factory=list)
-    """Their SHA-256 in hexadecimal, in the same order; without it only the size is checked."""
+    """SHA-256 of each file in hexadecimal, in the same order; without them only the sizes are checked."""
 
     def __post_init__(self) -> None:
         if self.sha256 and len(self.sha256) != len(self.urls):
@@ -60,19 +61,19 @@ class UrlConfig:
 
 @dataclass(frozen=True)
 class ClientConfig:
-    """How to behave towards servers."""
+    """Options of the HTTP client."""
 
     contact: str = ""
-    """An e-mail address or web page where the server's operators find you. Wikimedia asks for one, and may refuse
-    programs that name none (Wikimedia Foundation User-Agent Policy)."""
+    """An e-mail address or web page at which the server's operators can reach you. Wikimedia asks for one, and may
+    refuse programs that name none (Wikimedia Foundation User-Agent Policy)."""
     connections: int = 2
-    """Files fetched at a time: 1 or 2, as many as Wikimedia allows."""
+    """Number of files downloaded at a time: 1 or 2, the limit of Wikimedia."""
     timeout_seconds: float = 60
-    """Longest wait for a connection, and on one for the next bytes."""
+    """Timeout for a connection, and for the next bytes, in seconds."""
     retries: int = 8
-    """How often to try again after a lost connection or an overloaded server, without any progress in between."""
+    """Number of retries after a lost connection or an overloaded server without any progress in between."""
     backoff_seconds: float = 1
-    """Wait before the first of these; each further one waits twice as long, or as long as the server asks for."""
+    """Wait before the first retry in seconds; it doubles with each retry, or is as long as the server asks."""
 
     def __post_init__(self) -> None:
         if any(character in "()" or not character.isprintable() for character in self.contact):

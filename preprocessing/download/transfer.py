@@ -1,8 +1,8 @@
-"""One file, from a server to a directory, through any number of interruptions.
+"""Resumable download of one file to a directory.
 
-The bytes gather in NAME.part; NAME.part.json tells which version of which file they are of, so that a later attempt
-asks for the rest of that version and gets all of another (RFC 9110, sections 13.1.5 and 14). NAME appears when it is
-whole and its checksum right.
+The bytes are collected in NAME.part. NAME.part.json records the URL and version of the file, so that a later attempt
+requests the rest of that version, and the whole of any other (RFC 9110, sections 13.1.5 and 14). NAME appears when the
+file is complete and its checksum is correct.
 """
 
 import hashlib
@@ -28,83 +28,83 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-")
 
 @dataclass(frozen=True)
 class Checksum:
-    """What a file must hold."""
+    """Expected checksum of a file."""
 
     algorithm: str
-    """As hashlib calls it."""
+    """Name of the algorithm in hashlib."""
     digest: str
-    """In hexadecimal."""
+    """Expected digest in hexadecimal."""
     origin: str
-    """Who says so."""
+    """Where the digest comes from, for error messages."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to fetch."""
+    """A file to download."""
 
     url: str
     size: int | None = None
-    """In bytes, if it is known beforehand."""
+    """Size in bytes, if it is known beforehand."""
     checksum: Checksum | None = None
 
     @property
     def name(self) -> str:
-        """The last part of the address's path, which names the file on disk.
+        """Name of the file on disk: the last part of the URL's path.
 
         Raises:
-            DataError: it is no name, or one that leads out of a directory.
+            DataError: it is not a valid file name.
         """
         name = unquote(urlsplit(self.url).path.rsplit("/", 1)[-1])
         if not _NAME.fullmatch(name):
-            raise DataError(f"{self.url}: its last part, {name!r}, cannot name a file; give the address of a file")
+            raise DataError(f"{self.url}: its last part, {name!r}, is not a file name; give the URL of a file")
         return name
 
 
 class Meter:
-    """Bytes that several threads receive, and are still to receive, on one progress bar."""
+    """Thread-safe progress bar of the bytes received and expected by all threads."""
 
     def __init__(self, bar: tqdm | LogLines) -> None:
-        """The bar's total is what is expected so far."""
+        """`bar`: its total is the number of bytes expected so far."""
         self._bar = bar
         self._lock = threading.Lock()
 
     def expect(self, amount: int) -> None:
-        """So many more bytes are to come than was known."""
+        """Adds `amount` bytes to the expected total."""
         with self._lock:
             self._bar.total += amount
 
     def receive(self, amount: int) -> None:
-        """So many have come."""
+        """Adds `amount` received bytes."""
         with self._lock:
             self._bar.update(amount)
 
 
 class Transfer:
-    """One file on its way into a directory."""
+    """Download of one file into a directory."""
 
     def __init__(self, file: RemoteFile, directory: Path) -> None:
-        """Looks at what earlier attempts left."""
+        """Determines the state that earlier attempts left."""
         self.file = file
         self.final = directory / file.name
         self._part = directory / f"{file.name}.part"
         self._stamp = directory / f"{file.name}.part.json"
         self.due = 0 if file.size is None or self.final.exists() else max(0, file.size - self.held)
-        """Bytes that the meter expects of this file."""
+        """Number of bytes that the meter still expects of this file."""
 
     @property
     def held(self) -> int:
-        """Bytes that have come so far."""
+        """Number of bytes received so far."""
         return self._part.stat().st_size if self._part.exists() else 0
 
     def run(self, client: Client, meter: Meter) -> None:
-        """Fetches what is missing.
+        """Downloads the missing bytes and publishes the file.
 
         Raises:
-            DataError: the server refuses or fails for good, the disk is full, the checksum is wrong.
+            DataError: the server refuses or keeps failing, the disk is full, or the checksum is wrong.
         """
         if self.final.exists():
             self._verify(self.final)
-            LOG.info(f"{self.final}: there already")
+            LOG.info(f"{self.final}: exists")
             return
         client.retry(lambda: self._attempt(client, meter), lambda: self.held)
         self._verify(self._part)
@@ -127,7 +127,8 @@ class Transfer:
             )
 
     def _fetch(self, version: str, client: Client, meter: Meter) -> int | None:
-        """Gets the rest of a version, or all; the size of the whole file, None if the server does not know."""
+        """Downloads the rest of a version, or all, and returns the size of the file; None if the server does not state
+        it."""
         held = self.held if version else 0
         with client.open(self.file.url, {"Range": f"bytes={held}-", "If-Range": version} if held else {}) as response:
             start = held if response.status == HTTPStatus.PARTIAL_CONTENT else 0
@@ -139,16 +140,16 @@ class Transfer:
                 if not start:
                     self._begin(response, size)
                 self._receive(response, size, client, meter)
-            except OSError as error:  # The disk's; the client raises others for the network's.
+            except OSError as error:  # Of the disk; the client raises other errors for the network.
                 raise DataError(
                     f"{self._part}: cannot be written ({error.strerror}) after {self.held:,} bytes of "
-                    f"{'unknown' if size is None else format(size, ',')}; make room and run the same command again: "
-                    "it continues"
+                    f"{'unknown' if size is None else format(size, ',')}; free disk space and run the same command "
+                    "again to resume"
                 ) from None
         return size
 
     def _read_stamp(self) -> tuple[str, int | None]:
-        """Version and size of the file that the part is of; empty and None if it cannot be continued."""
+        """Version and size of the partly downloaded file; empty and None if it cannot be resumed."""
         record = read_json(self._stamp) if self._stamp.exists() and self._part.exists() else {}
         return (record["version"], record["bytes"]) if record.get("url") == self.file.url else ("", None)
 
@@ -156,8 +157,8 @@ class Transfer:
         size = None if response.length is None else start + response.length
         if size is None and not response.chunked and not self.file.checksum:
             raise DataError(
-                f"{self.file.url}: the server does not say how long the file is, so a lost end would go unnoticed; "
-                "give its --sha256, or another address"
+                f"{self.file.url}: the server does not state the size of the file, so that a lost end would not be "
+                "noticed; give its --sha256, or another URL"
             )
         if None not in (size, self.file.size) and size != self.file.size:
             raise DataError(
@@ -167,7 +168,7 @@ class Transfer:
         return size
 
     def _begin(self, response: HTTPResponse, size: int | None) -> None:
-        """Empties the part, then says what it will be of: a crash in between leaves nothing to continue."""
+        """Empties the partial file, then records its version: after a crash in between nothing is resumed."""
         self._part.write_bytes(b"")
         version = _version(response)
         if version and size is not None:
@@ -192,18 +193,18 @@ class Transfer:
             found = hashlib.file_digest(file, expected.algorithm).hexdigest()
         if found != expected.digest.lower():
             raise DataError(
-                f"{path}: {expected.algorithm} is {found}, but {expected.origin} says {expected.digest}; the file was "
-                "damaged on its way, or is another. Remove it and run the same command again"
+                f"{path}: {expected.algorithm} is {found}, but {expected.origin} says {expected.digest}; the file is "
+                "damaged or another one. Remove it and run the same command again"
             )
 
 
 def _version(response: HTTPResponse) -> str:
-    """What names this version of the file: a strong ETag, or when it was changed."""
+    """Identifier of this version of the file: a strong ETag, or the time of its last change; empty if there is none."""
     tag = response.headers.get("ETag", "")
     return tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
 
 
 def _continues(response: HTTPResponse, start: int, version: str) -> bool:
-    """Whether a partial response is of this version and starts there; some servers do not heed If-Range."""
+    """Whether a partial response is of this version and starts at `start`; some servers ignore If-Range."""
     found = _CONTENT_RANGE.match(response.headers.get("Content-Range", ""))
     return found is not None and int(found[1]) == start and _version(response) == version

@@ -1,7 +1,8 @@
-"""Which files a dump of a Wikipedia has: https://meta.wikimedia.org/wiki/Data_dumps.
+"""Files of a dump of a Wikipedia: https://meta.wikimedia.org/wiki/Data_dumps.
 
-A dump lies under MIRROR/enwiki/20251101/. Its dumpstatus.json tells which jobs are done, and names each file with size
-and SHA-1. Big Wikipedias come in parts, which a further job joins to one file; the parts are taken.
+A dump is under MIRROR/enwiki/20251101/. Its dumpstatus.json lists the state of its jobs, and each file with size and
+SHA-1. Dumps of big Wikipedias are published in parts, and joined to one file by a further job; the parts are
+downloaded.
 """
 
 import json
@@ -21,7 +22,7 @@ def dump_files(config: WikipediaConfig, client: Client) -> list[RemoteFile]:
     """The files of a dump's articles and of their index.
 
     Raises:
-        DataError: no such dump, or it is not complete.
+        DataError: there is no such dump, or it is not complete.
     """
     dates = _dates(config, client) if config.date == LATEST else [config.date]
     for date in dates:
@@ -29,7 +30,7 @@ def dump_files(config: WikipediaConfig, client: Client) -> list[RemoteFile]:
         try:
             status = client.document(url)
         except StatusError as error:
-            if config.date == LATEST and error.status == 404:  # A directory that was only just made.
+            if config.date == LATEST and error.status == 404:  # The directory is new and still empty.
                 continue
             raise DataError(f"{error}: {config.listing} lists the dates there are") from None
         if files := _files(status, url, re.compile(rf"{config.wiki}-{date}-pages-articles-multistream[\w.-]+")):
@@ -43,13 +44,13 @@ def dump_files(config: WikipediaConfig, client: Client) -> list[RemoteFile]:
 
 
 def _dates(config: WikipediaConfig, client: Client) -> list[str]:
-    """Days with a dump, newest first."""
+    """Dates with a dump, newest first."""
     listing = client.document(config.listing).decode("utf-8", "replace")
     return sorted(set(re.findall(rf'href="({DATE})/?"', listing)), reverse=True)
 
 
 def _files(status: bytes, url: str, names: re.Pattern) -> list[RemoteFile]:
-    """The files of a dump whose names match, in the order of their names; none if they are not complete."""
+    """The files of a dump whose names match, in the order of their names; empty if the job is not complete."""
     try:
         job = json.loads(status)["jobs"][_JOB]
         if job["status"] != "done":

@@ -1,1 +1,1 @@
-"""What the stages made, for people: measured (counting, figures, overview), judged (suspicions), shown (text, page)."""
+"""Measures the output of the stages, warns of unusual figures, and shows both as text or as an HTML page."""

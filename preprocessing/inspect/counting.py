@@ -1,4 +1,4 @@
-"""Counts of one shard of samples, which add up to those of a split."""
+"""Counts the contents of one shard of samples; the counts of shards add up to those of a split."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,53 +20,53 @@ _ROWS_AT_ONCE = 16_384
 
 @dataclass(frozen=True)
 class ShardTask:
-    """One shard to count; all that a worker needs."""
+    """Task of a worker: count one shard."""
 
     directory: Path
     """The samples directory."""
     split: str
     """Name of the split."""
     manifest: Manifest
-    """The directory's, with this shard alone."""
+    """Manifest of the directory, with this shard only."""
     one_in: int
-    """Which samples are compared with others: those whose hash this divides, so that equal ones come together."""
+    """Samples whose hash is divisible by this are compared with each other; equal samples are both included or not."""
 
     @property
     def path(self) -> Path:
-        """The shard's file."""
+        """Path of the shard."""
         return self.directory / self.manifest.splits[self.split].shards[0].path
 
     def open(self) -> SampleDataset:
-        """The shard as a dataset."""
+        """Opens the shard as a dataset."""
         return SampleDataset(self.directory, self.split, self.manifest)
 
 
 @dataclass(frozen=True)
 class Counts:
-    """What was counted in N samples of a dataset with V token ids and samples of at most L tokens."""
+    """Counts of N samples of a dataset with V token ids and samples of at most L tokens."""
 
     samples: int
-    """N."""
+    """Number of samples, N."""
     documents: int
-    """Documents that samples begin in."""
+    """Number of documents in which samples begin."""
     pairs: int
-    """Samples with a B."""
+    """Number of samples with a segment B."""
     lengths: np.ndarray
-    """(L + 1,) samples with 0 .. L text tokens."""
+    """(L + 1,) number of samples with 0 .. L text tokens."""
     labels: np.ndarray
-    """(2,) samples with each label."""
+    """(2,) number of samples with each label."""
     a_shares: np.ndarray
-    """(SHARE_BINS,) pairs by the share of A in their tokens, from 0 to 1."""
+    """(SHARE_BINS,) number of pairs by the share of A in their tokens, from 0 to 1."""
     tokens: np.ndarray
-    """(V,) occurrences of each token."""
+    """(V,) number of occurrences of each token."""
     hashes: np.ndarray
-    """(H,) uint64, of the tokens of each sample that `ShardTask.one_in` chooses."""
+    """(H,) uint64 hashes of the tokens of the samples that `ShardTask.one_in` selects."""
     rows: np.ndarray
-    """(H,) int64, the samples of `hashes`, counted from the first of these N."""
+    """(H,) int64 indices, from 0 to N - 1, of the samples of `hashes`."""
 
     @staticmethod
     def total(parts: Sequence["Counts"]) -> "Counts":
-        """The counts of all parts, one after the other; at least one."""
+        """The sum of at least one count, in the order of the samples."""
         starts = np.cumsum([0, *(part.samples for part in parts)])
         return Counts(
             samples=int(starts[-1]),
@@ -82,7 +82,7 @@ class Counts:
 
     @staticmethod
     def none(manifest: Manifest) -> "Counts":
-        """The counts of no samples."""
+        """The counts of an empty split."""
         return Counts(
             samples=0,
             documents=0,
@@ -97,10 +97,10 @@ class Counts:
 
 
 def count_shard(task: ShardTask) -> Counts:
-    """Reads one shard.
+    """Counts one shard.
 
     Raises:
-        DataError: a sample cannot be one of this dataset; the message names the shard and the row.
+        DataError: a sample is invalid by the manifest; the message names the shard and the row.
     """
     data = task.open()
     _check_rows(data, task.path)
@@ -122,7 +122,7 @@ def count_shard(task: ShardTask) -> Counts:
 
 
 def _read_tokens(data: SampleDataset, path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """(V,) occurrences of each token; (N,) uint64 hash of each sample's tokens, the same on every machine."""
+    """(V,) occurrences of each token; (N,) uint64 platform-independent hash of the tokens of each sample."""
     vocab_size = data.manifest.vocab_size
     counts, digests = np.zeros(vocab_size, np.int64), []
     for start in range(0, len(data), _ROWS_AT_ONCE):
@@ -138,7 +138,7 @@ def _read_tokens(data: SampleDataset, path: Path) -> tuple[np.ndarray, np.ndarra
 
 
 def _check_rows(data: SampleDataset, path: Path) -> None:
-    """Checks all that can be told without the tokens."""
+    """Checks lengths, boundaries and labels."""
     lengths, boundaries = data.lengths, data.boundaries
     longest = data.manifest.max_seq_length - SINGLE_SPECIAL_TOKENS - (boundaries < lengths)
     num_labels = max(1, len(strategy(data.manifest.segments).labels))
@@ -146,7 +146,11 @@ def _check_rows(data: SampleDataset, path: Path) -> None:
 
 
 def _check(valid: np.ndarray, first: int, path: Path) -> None:
-    """Checks that all of these rows, counted from row `first` of the shard, are valid."""
+    """Checks that all rows, counted from row `first` of the shard, are valid.
+
+    Raises:
+        DataError: a row is not.
+    """
     if not valid.all():
         raise DataError(
             f"{path}: row {first + int(np.argmin(valid))}: its length, boundary, label or a token is none that the "

@@ -1,4 +1,4 @@
-"""Samples as people read them: segments, and in them the text of each token."""
+"""Decodes samples for display: segments, with the text of each token."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -10,46 +10,47 @@ from preprocessing.segments.registry import Strategy
 from preprocessing.shards import SampleDataset
 
 _TOKENS_SHOWN = 512
-"""Most tokens of a segment that are shown; finding the text of each takes quadratic time."""
+"""Most tokens of a segment that are shown; decoding each of them takes quadratic time."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """One token in its place."""
+    """A token of a segment."""
 
     text: str
-    """Its part of the decoded segment, the blank before it included; empty where a character needs several tokens."""
+    """Its part of the decoded segment, including a preceding space; empty if it is an incomplete part of a
+    character."""
     token: str
-    """As the vocabulary has it."""
+    """The token as in the vocabulary."""
     id: int
-    """Its number in the vocabulary."""
+    """Its id in the vocabulary."""
 
 
 @dataclass(frozen=True)
 class Segment:
-    """A or B."""
+    """Segment A or B of a sample."""
 
     pieces: list[Piece]
-    """Its first tokens."""
+    """The first tokens of the segment."""
     omitted: int
-    """Number of tokens after these."""
+    """Number of further tokens."""
 
     @property
     def text(self) -> str:
-        """What it says, and how many tokens more there are."""
+        """The decoded text, followed by the number of omitted tokens."""
         return "".join(piece.text for piece in self.pieces) + f" ... {self.omitted:,} more tokens" * (self.omitted > 0)
 
 
 @dataclass(frozen=True)
 class Example:
-    """One sample."""
+    """A decoded sample."""
 
     index: int
-    """Its number in the split."""
+    """Index of the sample in the split."""
     document: int
-    """The document that it begins in."""
+    """Number of the document in which it begins."""
     label: str
-    """What its label means; empty where samples have none."""
+    """Meaning of its label; empty if samples have no labels."""
     a: Segment
     """Segment A."""
     b: Segment | None
@@ -57,9 +58,10 @@ class Example:
 
 
 def decode(tokenizer: Tokenizer, ids: list[int]) -> Segment:
-    """The segment with these tokens: its pieces put together are what the tokenizer decodes them to.
+    """Decodes a segment to pieces, which concatenated are the text that the tokenizer decodes.
 
-    A piece is what its token adds to the text that does not change any more, whatever the kind of tokenizer.
+    The piece of a token is the text that it adds to the part of the result that later tokens do not change, for any
+    kind of tokenizer.
     """
     shown = ids[:_TOKENS_SHOWN]
     text = tokenizer.decode(shown, skip_special_tokens=False)
@@ -75,14 +77,14 @@ def decode(tokenizer: Tokenizer, ids: list[int]) -> Segment:
 
 
 def _common(text: str, other: str) -> int:
-    """Number of characters that both begin with."""
+    """Length of the common prefix."""
     if text.startswith(other):
         return len(other)
     return next(place for place, character in enumerate(other) if text[place : place + 1] != character)
 
 
 def example(data: SampleDataset, row: int, index: int, tokenizer: Tokenizer, kind: Strategy) -> Example:
-    """Row `row` of `data`, which is sample `index` of its split."""
+    """Decodes row `row` of `data`, which is sample `index` of its split."""
     tokens, boundary = data.tokens(np.array([row]))[0].tolist(), int(data.boundaries[row])
     return Example(
         index=index,

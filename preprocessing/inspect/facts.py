@@ -1,4 +1,4 @@
-"""The figures as people read them: a name, a value for each split, and what is normal."""
+"""Tables of the figures: a name, a formatted value for each split, and the normal range."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,26 +30,26 @@ _MEGABYTE = 10**6
 
 @dataclass(frozen=True)
 class Fact:
-    """One line of a table."""
+    """A row of a table."""
 
     name: str
-    """What was measured."""
+    """Name of the figure."""
     values: list[str]
-    """One per column: train and held out, or a single one."""
+    """Values of the columns: train and held out, or a single one."""
     normal: str = ""
-    """What it means and what to expect."""
+    """Explanation and normal range."""
 
 
 def facts_of_documents(figures: DocumentsFigures) -> list[Fact]:
-    """What extraction found and kept."""
+    """Table of the input records and the documents."""
     tally = figures.tally
     total = figures.train + figures.heldout
     return [
-        Fact("records read", [f"{tally.records:,}"], "good and bad, of all sources"),
+        Fact("records read", [f"{tally.records:,}"], "good and bad records of all sources"),
         Fact("bad records", [f"{tally.num_bad:,}"], "unusable, or not entirely usable"),
-        Fact("left out", [f"{sum(tally.left_out.values()):,}"], "duplicates, and what filters leave out"),
-        Fact("documents", [f"{total:,}"], "what remains"),
-        Fact("of them held out", [f"{figures.heldout:,}"], f"{share(figures.heldout, total)}, for evaluation"),
+        Fact("left out", [f"{sum(tally.left_out.values()):,}"], "duplicates and filtered documents"),
+        Fact("documents", [f"{total:,}"], "documents that remain"),
+        Fact("held out", [f"{figures.heldout:,}"], f"{share(figures.heldout, total)}, for evaluation"),
         Fact("sentences", [f"{tally.sentences:,}"], f"{ratio(tally.sentences, tally.documents)} per document"),
         Fact("characters", [f"{tally.characters:,}"], f"{ratio(tally.characters, tally.sentences)} per sentence"),
         Fact("files", [f"{figures.files:,}"], f"{figures.bytes / 1e6:,.1f} MB"),
@@ -61,15 +61,15 @@ class FilesLeftOut:
     """Input files that were left out for one reason."""
 
     place: str
-    """The source or the archive."""
+    """Source or archive."""
     reason: str
-    """Why."""
+    """Reason for leaving them out."""
     count: str
-    """Number of files."""
+    """Number of files, formatted."""
     size: str
-    """Their size."""
+    """Total size of the files, formatted."""
     names: str
-    """The first of them."""
+    """Names of the first files."""
 
 
 def files_left_out(figures: DocumentsFigures) -> list[FilesLeftOut]:
@@ -88,12 +88,12 @@ def files_left_out(figures: DocumentsFigures) -> list[FilesLeftOut]:
 
 
 def size_of_files(num_bytes: int) -> str:
-    """Bytes, or megabytes where that is shorter to read."""
+    """Human-readable size in bytes or megabytes."""
     return f"{num_bytes:,} bytes" if num_bytes < _MEGABYTE else f"{num_bytes / _MEGABYTE:,.1f} MB"
 
 
 TEXT_COLUMNS = ["looked at", "markup", "tags", "table rules", "no letters", "very short", "language", "removed"]
-"""Names of the values of `facts_of_texts`."""
+"""Names of the columns of `facts_of_texts`."""
 _NORMAL_TEXT = [
     "",
     f"< {MAX_MARKUP:.0%}",
@@ -107,7 +107,7 @@ _NORMAL_TEXT = [
 
 
 def facts_of_texts(figures: DocumentsFigures) -> list[Fact]:
-    """What a sample of each source's text looks like, and at last what is normal."""
+    """Table of measurements of each source's text; the last row has the normal ranges."""
     texts = {source.name: source.text for source in figures.sources if source.text and source.text.documents}
     facts = [Fact(name, _text_values(text)) for name, text in texts.items()]
     return [*facts, Fact("normal", _NORMAL_TEXT)] if facts else []
@@ -126,7 +126,7 @@ def _text_values(text: TextFigures) -> list[str]:
 
 
 def facts_of_tokenizer(figures: TokenizerFigures) -> list[Fact]:
-    """Its size, what its normalizer does, and tokens that no text gives."""
+    """Table of the tokenizer: its size, its normalizer, and tokens that never occur."""
     settings, lost = figures.settings, figures.unreachable
     shown = ", ".join(map(repr, lost.changed[:3]))
     return [
@@ -136,21 +136,25 @@ def facts_of_tokenizer(figures: TokenizerFigures) -> list[Fact]:
         Fact(
             "unreachable tokens",
             [f"{len(lost.changed):,}"],
-            "the normalizer changes them"
+            "tokens that the normalizer changes"
             + f", such as {shown}" * bool(shown)
             + f"; normal: below {MAX_UNREACHABLE:.0%}",
         ),
-        Fact("tokens cut apart", [f"{len(lost.cut):,}"], "such as punctuation inside a word; published ones have some"),
+        Fact(
+            "split tokens",
+            [f"{len(lost.cut):,}"],
+            "tokens that the pre-tokenizer splits, such as punctuation inside a word; published vocabularies have some",
+        ),
     ]
 
 
 def facts_of_samples(figures: SamplesFigures) -> list[Fact]:
-    """Sizes, lengths, labels, tokens, repetitions."""
+    """Table of the samples: sizes, lengths, labels, tokens and repetitions."""
     return [*_sizes(figures), *_shapes(figures), *_labels(figures), *_contents(figures), *_repetitions(figures)]
 
 
 def facts_of_sources(figures: SamplesFigures) -> list[Fact]:
-    """Text tokens of the samples that begin in a document of each source."""
+    """Table of the text tokens of the samples that begin in a document of each source."""
     listed = [split.listed for split in figures.splits]
     names = dict.fromkeys(name for split in listed for name in split.tokens_by_source)
     counts = {name: [split.tokens_by_source.get(name, 0) for split in listed] for name in names}
@@ -172,12 +176,14 @@ def _sizes(figures: SamplesFigures) -> Iterator[Fact]:
         "2 for the token up to 65,536 ids, 4 above; the rest is boundary, label and document",
     )
     yield Fact(
-        "samples read", [f"{split.counts.samples:,}" for split in figures.splits], f"for what follows: {_read(figures)}"
+        "samples read",
+        [f"{split.counts.samples:,}" for split in figures.splits],
+        f"for the figures below: {_read(figures)}",
     )
 
 
 def _read(figures: SamplesFigures) -> str:
-    """Which samples the figures are from."""
+    """Description of the shards that were read."""
     parts = [
         f"{split.shards_read:,} of {len(split.listed.shards):,} shards of {split.name}, evenly spread"
         for split in figures.splits
@@ -188,7 +194,7 @@ def _read(figures: SamplesFigures) -> str:
 
 def _shapes(figures: SamplesFigures) -> Iterator[Fact]:
     longest = figures.manifest.max_seq_length
-    yield _fact(figures, "documents", lambda split: f"{split.counts.documents:,}", "that samples begin in")
+    yield _fact(figures, "documents", lambda split: f"{split.counts.documents:,}", "in which samples begin")
     yield _fact(
         figures, "samples per document", lambda split: ratio(split.counts.samples, split.counts.documents), "on average"
     )
@@ -200,9 +206,9 @@ def _shapes(figures: SamplesFigures) -> Iterator[Fact]:
     )
     yield _fact(
         figures,
-        "padding it would take",
+        "padding, if padded",
         lambda split: f"{split.padding:.1%}",
-        f"if all samples were laid out in {longest:,} tokens; training here computes no padding",
+        f"if all samples were padded to {longest:,} tokens; training here computes no padding",
     )
     yield _fact(figures, "single segments", lambda split: f"{split.single_share:.1%}", "samples without a B")
 
@@ -214,7 +220,7 @@ def _labels(figures: SamplesFigures) -> Iterator[Fact]:
 
 
 def _label_shares(figures: SamplesFigures) -> list[np.ndarray]:
-    """The shares of the labels in each split, empty where it is."""
+    """The shares of the labels in each split; empty for an empty split."""
     return [split.label_shares if split.counts.samples else np.zeros(0) for split in figures.splits]
 
 
@@ -223,19 +229,19 @@ def _contents(figures: SamplesFigures) -> Iterator[Fact]:
         figures,
         "unknown tokens",
         lambda split: f"{split.unknown_share:.3%}",
-        f"normal: below 0.5%; above {MAX_UNKNOWN:.0%} the vocabulary is hardly the right one",
+        f"normal: below 0.5%; above {MAX_UNKNOWN:.0%} the vocabulary is probably not the right one",
     )
     yield _fact(
         figures,
         "most frequent token",
         lambda split: f"{split.frequent[0][1] / split.tokens:.1%}",
-        f"normal: about 5%, a comma or an article; above {MAX_OF_ONE_TOKEN:.0%} hints at tables or markup",
+        f"normal: about 5%, a comma or an article; above {MAX_OF_ONE_TOKEN:.0%} indicates tables or markup",
     )
     yield _fact(
         figures,
         "vocabulary that occurs",
         lambda split: f"{split.vocabulary_share:.1%}",
-        "grows with the text; some tokens never occur",
+        "share that grows with the text; some tokens never occur",
     )
 
 
@@ -244,13 +250,13 @@ def _repetitions(figures: SamplesFigures) -> Iterator[Fact]:
     yield Fact(
         "samples compared",
         [f"{split.compared:,}" for split in figures.splits],
-        "with each other: all" if is_all else "with each other, chosen by their hash so that equal ones come together",
+        "with each other: all" if is_all else "with each other, selected by hash so that equal ones are compared",
     )
     yield _fact(
         figures,
         "repeated samples",
         lambda split: f"{split.repeated_share:.2%}",
-        f"equal an earlier one; normal: below {MAX_REPEATED:.0%}, more where training passes over documents again",
+        f"equal an earlier one; normal: below {MAX_REPEATED:.0%}, more with several passes over the documents",
     )
     yield Fact(
         "held out and in train",
@@ -260,39 +266,39 @@ def _repetitions(figures: SamplesFigures) -> Iterator[Fact]:
 
 
 def _fact(figures: SamplesFigures, name: str, value: Callable[[SplitFigures], str], normal: str) -> Fact:
-    """What can be told of splits that have samples only."""
+    """A row whose values are empty for empty splits."""
     return Fact(name, [value(split) if split.counts.samples else "" for split in figures.splits], normal)
 
 
 def share(part: float, whole: float) -> str:
-    """`part` of `whole` in percent."""
+    """`part` as a percentage of `whole`; empty if `whole` is 0."""
     return f"{part / whole:.1%}" if whole else ""
 
 
 def ratio(number: float, per: float, digits: int = 1) -> str:
-    """`number` by `per`, or nothing where there are none."""
+    """`number` divided by `per`; empty if `per` is 0."""
     return f"{number / per:,.{digits}f}" if per else ""
 
 
 @dataclass(frozen=True)
 class Bin:
-    """A bar of a histogram."""
+    """A bin of a histogram."""
 
     first: int
-    """Smallest value."""
+    """Smallest value in the bin."""
     last: int
-    """Largest value."""
+    """Largest value in the bin."""
     share: float
-    """Share of all that it holds."""
+    """Share of the values in the bin."""
 
 
 def length_bins(counts: np.ndarray, longest: int, num_bins: int) -> list[Bin]:
     """The histogram of lengths 1 .. `longest`, in at most `num_bins` bins of nearly equal width.
 
     Args:
-        counts: (L,) how many have length 0, 1, ...; some do.
+        counts: (L,) number of values of length 0, 1, ...; not all 0.
         longest: largest length.
-        num_bins: most bins.
+        num_bins: largest number of bins.
     """
     edges = np.unique(np.linspace(0, longest, num_bins + 1).astype(int)).tolist()
     total = counts.sum()

@@ -1,4 +1,4 @@
-"""What a samples directory holds, as numbers: everything that is judged or shown of it."""
+"""Figures of a samples directory, from which tables, plots and warnings are made."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,60 +17,60 @@ class Repeated:
     """A sample that occurs more than once."""
 
     count: int
-    """How often."""
+    """Number of occurrences."""
     example: Example
-    """The first of them."""
+    """The first occurrence."""
 
 
 @dataclass(frozen=True)
 class SplitFigures:
-    """One split."""
+    """Figures of one split."""
 
     name: str
     """`train` or `heldout`."""
     listed: Split
-    """What the manifest says of all its shards."""
+    """The split in the manifest."""
     shards_read: int
-    """Number of shards that `counts` is from."""
+    """Number of shards that were counted."""
     counts: Counts
-    """What was counted in them."""
+    """Counts of these shards."""
     unknown_id: int
     """Id of the unknown token."""
     special: int
-    """How many are another special token; text has none."""
+    """Number of occurrences of other special tokens, which text does not contain."""
     special_tokens: int
-    """How many special tokens training adds to the samples counted."""
+    """Number of special tokens that training adds to the counted samples."""
     frequent: list[tuple[str, int]]
-    """The most frequent tokens and how often they occur."""
+    """The most frequent tokens and their numbers of occurrences."""
     examples: list[Example]
-    """Evenly spread samples."""
+    """Decoded samples, evenly spread."""
     repeated: list[Repeated]
-    """The most frequent samples, if any occurs twice."""
+    """The most frequent samples that occur more than once."""
 
     @property
     def bytes(self) -> int:
-        """Size of all shards."""
+        """Size of all shards in bytes."""
         return sum(shard.bytes for shard in self.listed.shards)
 
     @property
     def tokens(self) -> int:
-        """Number of text tokens counted."""
+        """Number of counted text tokens."""
         return int(self.counts.tokens.sum())
 
     @property
     def mean_length(self) -> float:
-        """Text tokens per sample."""
+        """Mean number of text tokens per sample."""
         return self.tokens / self.counts.samples
 
     @property
     def padding(self) -> float:
-        """Share of padding if each sample took the whole of max_seq_length."""
+        """Share of padding if every sample were padded to max_seq_length."""
         longest = len(self.counts.lengths) - 1
         return 1 - (self.tokens + self.special_tokens) / (self.counts.samples * longest)
 
     @property
     def single_share(self) -> float:
-        """Share of the samples that have no B."""
+        """Share of the samples without a segment B."""
         return 1 - self.counts.pairs / self.counts.samples
 
     @property
@@ -85,7 +85,7 @@ class SplitFigures:
 
     @property
     def vocabulary_share(self) -> float:
-        """Share of the vocabulary that occurs at all."""
+        """Share of the vocabulary that occurs."""
         return float(np.mean(self.counts.tokens > 0))
 
     @property
@@ -101,18 +101,18 @@ class SplitFigures:
 
 @dataclass(frozen=True)
 class SamplesFigures:
-    """A samples directory."""
+    """Figures of a samples directory."""
 
     directory: Path
-    """Where it lies."""
+    """Path of the directory."""
     manifest: Manifest
-    """What it says of itself."""
+    """Its manifest."""
     kind: Strategy
-    """How its samples are made."""
+    """Strategy that made its samples."""
     splits: list[SplitFigures]
-    """Train, then held out."""
+    """Figures of train and held out, in this order."""
     heldout_in_train: float
-    """Share of the held-out samples compared that equal one of training."""
+    """Share of the compared held-out samples that equal a training sample."""
 
     @property
     def filled(self) -> list[SplitFigures]:

@@ -1,4 +1,4 @@
-"""Measures a samples directory: counts its shards, decodes some samples."""
+"""Measures a samples directory: counts its shards and decodes some samples."""
 
 from concurrent.futures import Executor
 from dataclasses import dataclass, replace
@@ -30,60 +30,60 @@ from preprocessing.tokenizer.saving import load_tokenizer
 from preprocessing.workers import SerialExecutor, run_tasks
 
 _TOKENS_READ = 2 * 10**9
-"""Most tokens that are read of a split, about a minute's work for one core. Of a larger one, evenly spread shards are:
+"""Most tokens read of a split, about a minute's work for one core. Of a larger split, evenly spread shards are read:
 partitions, and so shards, are random samples of the corpus."""
 _TOKENS_READ_HERE = 5 * 10**7
-"""Tokens of a directory up to which this process is done before others would have started."""
+"""Most tokens that are counted in this process, in less time than starting others takes."""
 _SAMPLES_COMPARED = 5 * 10**6
-"""About how many samples of a directory are compared with each other; 16 bytes each."""
+"""Approximate number of samples of a directory that are compared with each other; each needs 16 bytes."""
 _REPEATED_SHOWN = 5
 _FREQUENT_SHOWN = 20
 
 
 @dataclass(frozen=True)
-class Source:
-    """A split of a samples directory, and which of its shards are read."""
+class SplitReader:
+    """A split of a samples directory, and the selection of its shards that are read."""
 
     directory: Path
     """The samples directory."""
     manifest: Manifest
-    """What it says of itself."""
+    """Manifest of the directory."""
     split: str
     """Name of the split."""
     tokenizer: Tokenizer
-    """That of the directory."""
+    """Tokenizer of the directory."""
     max_tokens: int = _TOKENS_READ
-    """Most tokens to read, but at least one shard is."""
+    """Most tokens to read; at least one shard is read."""
 
     @cached_property
     def shards(self) -> tuple[Shard, ...]:
-        """All shards."""
+        """All shards of the split."""
         return self.manifest.splits[self.split].shards
 
     @cached_property
     def first_rows(self) -> np.ndarray:
-        """(S + 1,) number, in the split, of the first sample of each of all S shards, and the number of samples."""
+        """(S + 1,) index, in the split, of the first sample of each of the S shards, and the number of samples."""
         return np.cumsum([0, *(shard.rows for shard in self.shards)])
 
     @cached_property
     def chosen(self) -> np.ndarray:
-        """Numbers of the shards that are read."""
+        """Indices of the shards that are read."""
         tokens = self.manifest.splits[self.split].tokens
         return spread(len(self.shards), max(1, int(len(self.shards) * min(1, self.max_tokens / max(1, tokens)))))
 
     def task(self, number: int, one_in: int) -> ShardTask:
-        """What it takes to count shard `number`."""
+        """The task of counting shard `number`."""
         alone = replace(self.manifest, splits={self.split: Split.of([self.shards[number]])})
         return ShardTask(self.directory, self.split, alone, one_in)
 
     def example(self, index: int) -> Example:
-        """Sample `index` of the split."""
+        """Decodes sample `index` of the split."""
         number = int(np.searchsorted(self.first_rows, index, side="right")) - 1
         data, row = self.task(number, 1).open(), index - int(self.first_rows[number])
         return example(data, row, index, self.tokenizer, strategy(self.manifest.segments))
 
     def index(self, row: int) -> int:
-        """Number, in the split, of sample `row` of those that are read."""
+        """Index, in the split, of sample `row` of the shards that are read."""
         read = np.cumsum([0, *(self.shards[number].rows for number in self.chosen)])
         place = int(np.searchsorted(read, row, side="right")) - 1
         return int(self.first_rows[self.chosen[place]] + row - read[place])
@@ -93,17 +93,17 @@ def measure(directory: Path, num_examples: int, executor: Executor) -> SamplesFi
     """Measures a samples directory.
 
     Args:
-        directory: what `build` wrote.
+        directory: samples directory written by `build`.
         num_examples: number of decoded samples per split, evenly spread.
-        executor: counts the shards.
+        executor: executor of the tasks that count shards.
 
     Raises:
-        DataError: it is not a whole samples directory, or a shard holds what cannot be.
+        DataError: the directory is not a complete samples directory, or a shard has invalid content.
     """
     manifest = SampleDataset.open(directory, TRAIN).manifest
     SampleDataset.open(directory, HELDOUT)
     kind, tokenizer = strategy(manifest.segments), load_tokenizer(directory / TOKENIZER_DIRECTORY)
-    sources = [Source(directory, manifest, split, tokenizer) for split in (TRAIN, HELDOUT)]
+    sources = [SplitReader(directory, manifest, split, tokenizer) for split in (TRAIN, HELDOUT)]
     counts = _count(sources, executor)
     splits = [_figures(source, count, num_examples) for source, count in zip(sources, counts, strict=True)]
     train, heldout = (count.hashes for count in counts)
@@ -111,8 +111,8 @@ def measure(directory: Path, num_examples: int, executor: Executor) -> SamplesFi
     return SamplesFigures(directory, manifest, kind, splits, shared)
 
 
-def _count(sources: list[Source], executor: Executor) -> list[Counts]:
-    """The counts of each source."""
+def _count(sources: list[SplitReader], executor: Executor) -> list[Counts]:
+    """The counts of each split."""
     manifest = sources[0].manifest
     rows = sum(source.shards[number].rows for source in sources for number in source.chosen)
     tasks = [source.task(number, 1 + rows // _SAMPLES_COMPARED) for source in sources for number in source.chosen]
@@ -126,7 +126,7 @@ def _count(sources: list[Source], executor: Executor) -> list[Counts]:
     return [Counts.total([Counts.none(manifest), *parts[a:b]]) for a, b in pairwise(ends)]
 
 
-def _figures(source: Source, counts: Counts, num_examples: int) -> SplitFigures:
+def _figures(source: SplitReader, counts: Counts, num_examples: int) -> SplitFigures:
     special = special_ids(source.tokenizer)
     unknown = special["unk_token"]
     top = np.argsort(-counts.tokens, kind="stable")[:_FREQUENT_SHOWN]
@@ -147,8 +147,8 @@ def _figures(source: Source, counts: Counts, num_examples: int) -> SplitFigures:
     )
 
 
-def _repeated(source: Source, counts: Counts) -> list[Repeated]:
-    """The samples that occur most often; of equally frequent ones those that come first."""
+def _repeated(source: SplitReader, counts: Counts) -> list[Repeated]:
+    """The most frequent samples that occur more than once; of equally frequent ones the first."""
     _, first, occurrences = np.unique(counts.hashes, return_index=True, return_counts=True)
     order = np.lexsort((first, -occurrences))[:_REPEATED_SHOWN]
     return [
@@ -159,11 +159,11 @@ def _repeated(source: Source, counts: Counts) -> list[Repeated]:
 
 
 def special_ids(tokenizer: Tokenizer) -> dict[str, int]:
-    """Ids of the special tokens by the names that `transformers` gives them."""
+    """Ids of the special tokens by their names in `transformers`."""
     ids = {name: tokenizer.token_to_id(token) for name, token in kind_of(tokenizer).special_tokens.items()}
     return {name: number for name, number in ids.items() if number is not None}
 
 
 def spread(total: int, count: int) -> np.ndarray:
-    """At most `count` indices of [0, total), evenly spread."""
+    """At most `count` evenly spread indices of [0, total)."""
     return np.unique(np.linspace(0, total - 1, min(count, total)).astype(np.int64))

@@ -1,4 +1,4 @@
-"""What lies in a directory: documents, a tokenizer, samples, or an `--out` directory with all of them."""
+"""Overview of a directory of documents, a tokenizer or samples, or of an `--out` directory with all of them."""
 
 from collections import Counter
 from concurrent.futures import Executor
@@ -8,100 +8,100 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from preprocessing.corpus.corpus import Corpus
+from preprocessing.corpus.report import Tally
 from preprocessing.errors import DataError
 from preprocessing.files import read_json
 from preprocessing.inspect.figures import SamplesFigures
 from preprocessing.inspect.measure import measure
 from preprocessing.inspect.texts import TextFigures, measure_texts
 from preprocessing.schema import MANIFEST_NAME, TRAIN
-from preprocessing.stages.corpus import Corpus
-from preprocessing.stages.directory import STAGE_NAME, stage_config
+from preprocessing.stage_directory import STAGE_NAME, stage_config
 from preprocessing.stages.extract import REPORT_NAME
-from preprocessing.stages.report import Tally
 from preprocessing.tokenizer import review as tokenizer_report
 from preprocessing.tokenizer.normalization import Settings, Unreachable, settings_of, unreachable
 from preprocessing.tokenizer.registry import size_of
 from preprocessing.tokenizer.saving import load_tokenizer
 
 _UNFINISHED = ""
-"""In place of the stage that completed a directory."""
+"""Stage of a directory that no stage has completed."""
 
 
 @dataclass(frozen=True)
 class SourceFigures:
-    """One source of documents."""
+    """Figures of one source of documents."""
 
     name: str
-    """As on the command line."""
+    """The source as given on the command line."""
     documents: int
-    """Documents stored, duplicates among them."""
+    """Number of documents stored, including duplicates."""
     bytes: int
-    """Size of their files."""
+    """Size of their files in bytes."""
     text: TextFigures | None = None
-    """What a sample of them looks like; None: it was not looked at."""
+    """Figures of a sample of their text; None if it was not measured."""
 
 
 @dataclass(frozen=True)
 class DocumentsFigures:
-    """A documents directory."""
+    """Figures of a documents directory."""
 
     directory: Path
-    """Where it lies."""
+    """Path of the directory."""
     tally: Tally
-    """What extraction found in the input."""
+    """Report of the extraction."""
     files: int
     """Number of Arrow files of documents."""
     train: int
-    """Documents to train on."""
+    """Number of training documents."""
     heldout: int
-    """Documents held out."""
+    """Number of held-out documents."""
     sources: list[SourceFigures]
-    """In the order of the command line."""
+    """Figures of the sources, in the order of the command line."""
     config: dict[str, Any]
     """Options of the stage."""
 
     @property
     def bytes(self) -> int:
-        """Size of the files of documents."""
+        """Size of the files of documents in bytes."""
         return sum(source.bytes for source in self.sources)
 
 
 @dataclass(frozen=True)
 class TokenizerFigures:
-    """A tokenizer directory."""
+    """Figures of a tokenizer directory."""
 
     directory: Path
-    """Where it lies."""
+    """Path of the directory."""
     vocab_size: int
     """Number of tokens, special ones included."""
     config: dict[str, Any]
     """Options of the stage."""
     settings: Settings
-    """What its normalizer does."""
+    """Settings of its normalizer."""
     unreachable: Unreachable
-    """Its tokens that no text gives."""
+    """Its tokens that never occur."""
     notes: list[str]
-    """What the stage told when it made it."""
+    """Notes that the stage logged."""
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Everything that is in a directory."""
+    """Figures of everything in a directory."""
 
     directory: Path
-    """The directory."""
+    """Path of the directory."""
     documents: DocumentsFigures | None
-    """The documents, if they are here."""
+    """Figures of the documents; None if there are none."""
     tokenizer: TokenizerFigures | None
-    """The tokenizer, if it is here; samples directories have a copy of their own."""
+    """Figures of the tokenizer; None if there is none. Samples directories have copies of their own."""
     samples: list[SamplesFigures]
-    """By name."""
+    """Figures of the samples directories, ordered by name."""
     unfinished: list[Path]
-    """Directories that a stage has begun and not completed."""
+    """Directories that no stage has completed."""
 
     @property
     def configurations(self) -> dict[str, dict[str, Any]]:
-        """The options that made it all, by what they made, those of a stage that several share only once."""
+        """The options of each stage; samples directories are listed separately where their options differ."""
         here = {"extract": self.documents, "tokenizer": self.tokenizer}
         found = {stage: figures.config for stage, figures in here.items() if figures}
         for samples in self.samples:
@@ -111,16 +111,16 @@ class Overview:
         return found
 
 
-def look(directory: Path, num_examples: int, executor: Executor) -> Overview:
-    """Measures what is in `directory`, or in the directories right below it.
+def measure_directory(directory: Path, num_examples: int, executor: Executor) -> Overview:
+    """Measures a directory of a stage, or the directories of the stages right below it.
 
     Args:
         directory: OUT, or one of the directories in it.
         num_examples: number of decoded samples per split.
-        executor: counts shards.
+        executor: executor of the tasks that count shards.
 
     Raises:
-        DataError: there is nothing of ours, it is not complete, or it is damaged.
+        DataError: the directory has no output of this program, or it is incomplete or damaged.
     """
     stages = {place: _stage(place) for place in _places(directory)}
     if stages.get(directory) == _UNFINISHED:
@@ -140,7 +140,7 @@ def look(directory: Path, num_examples: int, executor: Executor) -> Overview:
 
 
 def _places(directory: Path) -> list[Path]:
-    """The directory itself if a stage made it, otherwise those in it that one did."""
+    """The directory itself if a stage made it, otherwise the directories of stages in it."""
     if not directory.is_dir():
         raise DataError(f"{directory}: no such directory; give the --out of an earlier run, or a directory in it")
     candidates = [directory, *sorted(path for path in directory.iterdir() if path.is_dir())]
@@ -155,7 +155,7 @@ def _places(directory: Path) -> list[Path]:
 
 
 def _stage(directory: Path) -> str:
-    """The stage that completed a directory, told by what its manifest has."""
+    """The stage that completed a directory, by the keys of its manifest."""
     if not (directory / MANIFEST_NAME).is_file():
         return _UNFINISHED
     keys = read_json(directory / MANIFEST_NAME).keys()

@@ -1,4 +1,4 @@
-"""An overview as one HTML page that needs nothing else: no network, no scripts, plots inside."""
+"""An overview as a self-contained HTML page with plots, without scripts and external resources."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +26,14 @@ _TEMPLATE = "page.html"
 
 @dataclass(frozen=True)
 class Plot:
-    """A picture and what to see in it."""
+    """A plot with its title and caption."""
 
     title: str
-    """What it shows."""
+    """Title of the plot."""
     svg: Markup
-    """The picture."""
+    """The plot as an `svg` element."""
     caption: str
-    """What is normal, and what is not."""
+    """How to read the plot, and what is normal."""
 
 
 def write_page(path: Path, overview: Overview) -> None:
@@ -49,7 +49,7 @@ def write_page(path: Path, overview: Overview) -> None:
 
 
 def page(overview: Overview) -> str:
-    """The page; whatever comes from the data is escaped."""
+    """The HTML of the page; all text from the data is escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -68,7 +68,7 @@ def page(overview: Overview) -> str:
         text_columns=TEXT_COLUMNS,
         plots_of=plots_of,
     )
-    return html.encode("utf-8", "replace").decode("utf-8")  # A file name may hold bytes that are no UTF-8.
+    return html.encode("utf-8", "replace").decode("utf-8")  # A file name may contain bytes that are not UTF-8.
 
 
 def plots_of(figures: SamplesFigures) -> list[Plot]:
@@ -86,7 +86,7 @@ def plots_of(figures: SamplesFigures) -> list[Plot]:
             "Token frequencies",
             Markup(plots.frequencies(figures)),
             "In natural language about a straight line that bends down at the end. A first point far above the rest "
-            "is a token that floods the text; a step is text that occurs many times over.",
+            "is a token that dominates the text; a step is text that is repeated many times.",
         ),
     ]
     if any(split.counts.pairs for split in figures.filled):

@@ -1,7 +1,7 @@
-"""Plots of a samples directory as SVG, to stand inside a page and take its colours, light or dark.
+"""Plots of a samples directory as SVG elements that use the colours of the page, light or dark.
 
-Text stays text, and each colour is a variable of the page's style sheet. No text of the data gets in here: matplotlib
-would read dollar signs as mathematics and lacks the letters of most scripts.
+Text is stored as text, and each colour is a variable of the page's style sheet. Plots contain no text of the data,
+because matplotlib reads dollar signs as mathematics and has no glyphs for most scripts.
 """
 
 import io
@@ -21,13 +21,13 @@ from preprocessing.inspect.facts import length_bins
 from preprocessing.inspect.figures import SamplesFigures, SplitFigures
 
 _VARIABLES = {"#010101": "ink", "#020202": "muted", "#030303": "line", "#040404": "train", "#050505": "heldout"}
-"""Colours that matplotlib is given, and the variables that take their place."""
+"""Placeholder colours for matplotlib, and the CSS variables that replace them."""
 _INK, _MUTED, _LINE, _TRAIN, _HELDOUT = _VARIABLES
 _COLORS = {"train": _TRAIN, "heldout": _HELDOUT}
 _NAMES = {"train": "training", "heldout": "held out"}
 _BINS = 32
 _METADATA = ("Creator", "Date", "Format", "Type")
-"""What matplotlib would write about itself; the date would differ from run to run."""
+"""Metadata that matplotlib would write; the date would differ from run to run."""
 _COUNT = FuncFormatter(lambda value, _: f"{value:,.0f}")
 _PERCENT = FuncFormatter(lambda value, _: f"{value * 100:.10f}".rstrip("0").rstrip(".") + "%")
 _STYLE: dict[Any, Any] = {
@@ -54,7 +54,7 @@ _STYLE: dict[Any, Any] = {
 
 
 def lengths(figures: SamplesFigures) -> str:
-    """How long the samples of each split are."""
+    """Histogram of the lengths of the samples of each split."""
     longest = figures.manifest.max_seq_length - figures.kind.num_special_tokens
 
     def plot(axes: Axes) -> None:
@@ -64,7 +64,7 @@ def lengths(figures: SamplesFigures) -> str:
             _stairs(axes, np.array([bin_.share for bin_ in bins]), np.array(edges), split)
         axes.set_xlabel("text tokens of a sample")
         axes.set_ylabel("share of the samples")
-        axes.set_yscale("log")  # The last bin may hold nearly all.
+        axes.set_yscale("log")  # The last bin may contain nearly all samples.
         axes.xaxis.set_major_formatter(_COUNT)
         axes.yaxis.set_major_formatter(_PERCENT)
 
@@ -72,7 +72,7 @@ def lengths(figures: SamplesFigures) -> str:
 
 
 def openings(figures: SamplesFigures) -> str:
-    """Which part of the pairs' tokens is A."""
+    """Histogram of the share of A in the tokens of a pair."""
 
     def plot(axes: Axes) -> None:
         for split in figures.filled:
@@ -88,12 +88,12 @@ def openings(figures: SamplesFigures) -> str:
 
 
 def frequencies(figures: SamplesFigures) -> str:
-    """How often the most frequent token occurs, the second, and so on: about a straight line in natural language."""
+    """Frequency of tokens by rank, which is about a straight line in natural language."""
 
     def plot(axes: Axes) -> None:
         for split in figures.filled:
             counts = np.sort(split.counts.tokens[split.counts.tokens > 0])[::-1]  # (U,)
-            ranks = np.unique(np.geomspace(1, len(counts), 200).astype(int))  # A point per pixel or so.
+            ranks = np.unique(np.geomspace(1, len(counts), 200).astype(int))  # About one point per pixel.
             shares = counts[ranks - 1] / split.tokens
             axes.loglog(ranks, shares, color=_COLORS[split.name], label=_NAMES[split.name])
         axes.set_xlabel("rank of the token, most frequent first")
@@ -106,7 +106,7 @@ def frequencies(figures: SamplesFigures) -> str:
 
 
 def _stairs(axes: Axes, shares: np.ndarray, edges: np.ndarray, split: SplitFigures) -> None:
-    """A histogram: training filled, held out as a line over it."""
+    """Draws a histogram: training as a filled area, held out as a line."""
     color, is_train = _COLORS[split.name], split.name == "train"
     alpha = 0.55 if is_train else 1
     axes.stairs(shares, edges, fill=is_train, color=color, label=_NAMES[split.name], linewidth=1.6, alpha=alpha)
@@ -115,9 +115,9 @@ def _stairs(axes: Axes, shares: np.ndarray, edges: np.ndarray, split: SplitFigur
 
 
 def _svg(plot: Callable[[Axes], None], title: str, name: str) -> str:
-    """What `plot` draws, as an `svg` element with a title for those who cannot see it.
+    """The output of `plot` as an `svg` element with an accessible title.
 
-    Its ids depend on title and name alone; matplotlib would draw them at random.
+    Its ids depend on title and name only; by default matplotlib chooses them at random.
     """
     with plt.rc_context({**_STYLE, "svg.hashsalt": f"{title}, {name}"}):
         figure, axes = plt.subplots()
@@ -126,7 +126,7 @@ def _svg(plot: Callable[[Axes], None], title: str, name: str) -> str:
         figure.savefig(file, format="svg", transparent=True, metadata=dict.fromkeys(_METADATA))
         plt.close(figure)
     text = file.getvalue()
-    text = re.sub(r' id="[a-z0-9.]+_\d+"', "", text[text.index("<svg") :])  # Every plot has these.
+    text = re.sub(r' id="[a-z0-9.]+_\d+"', "", text[text.index("<svg") :])  # Ids that all plots share.
     text = text.replace("<svg ", f'<svg role="img" aria-label="{title}" ', 1)
     for color, variable in _VARIABLES.items():
         text = text.replace(color, f"var(--{variable})")

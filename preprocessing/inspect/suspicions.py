@@ -1,4 +1,4 @@
-"""What looks wrong: figures that ordinary text and ordinary options do not give."""
+"""Warnings about figures that are unusual for ordinary text and options."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -12,42 +12,42 @@ from preprocessing.tokenizer.given import MAX_UNREACHABLE
 from preprocessing.tokenizer.review import MAX_REMOVED
 
 MAX_UNKNOWN = 0.01
-"""Share of the tokens: BERT's vocabulary leaves about 0.05% of English Wikipedia unknown."""
+"""Share of unknown tokens: 0.05 % for BERT's vocabulary on English Wikipedia."""
 MAX_REPEATED = 0.05
 """Share of the samples that equal an earlier one."""
 MAX_IN_BOTH = 0.05
-"""Share of the held-out samples that training has too."""
+"""Share of the held-out samples that equal a training sample."""
 MAX_OF_ONE_TOKEN = 0.1
-"""Share of the tokens that are the same: in English prose the most frequent, a comma or "the", makes some 5%."""
+"""Share of the most frequent token: about 5 % in English prose, where it is a comma or "the"."""
 MIN_VOCABULARY = 0.25
-"""Share of the vocabulary that occurs."""
+"""Smallest share of the vocabulary that should occur."""
 TOKENS_PER_ENTRY = 100
-"""Tokens of text per token of the vocabulary from which on MIN_VOCABULARY is asked for."""
+"""Tokens of text per token of the vocabulary above which MIN_VOCABULARY is checked."""
 MAX_LEFT_OUT = 0.5
-"""Share of the documents that filters leave out."""
+"""Share of the documents that filters left out."""
 MAX_FILES_LOST = 0.1
-"""Share of a source's bytes in files that were not read although they may hold text."""
+"""Share of a source's bytes in files that were left out although they may contain text."""
 MAX_MARKUP = 0.03
-"""Share of the characters that are markup. Measured: 2.3 % in Wikipedia as text with drawn tables, 0.02 % in its dumps,
-0.01 % in books; 3.7 % in Markdown with tables, 12 % in an HTML page."""
+"""Share of markup characters. Measured: 2.3 % in Wikipedia as plain text with tables, 0.02 % in its dumps, 0.01 % in
+books; 3.7 % in Markdown with tables, 12 % in an HTML page."""
 MAX_TAGS = 0.02
 """Share of the lines with HTML tags or entities: 0.01 % in those corpora, 88 % in an HTML page."""
 MAX_RULES = 0.002
 """Share of the lines with the rule of a Markdown table: none in those corpora, 2 to 11 % in Markdown with tables."""
 MAX_LETTERLESS = 0.35
-"""Share of the lines without letters: 22 % in Wikipedia as text with drawn tables and references."""
+"""Share of the lines without letters: 22 % in Wikipedia as plain text with tables and references."""
 MAX_SHORT = 0.5
-"""Share of the lines of a dozen characters or fewer: 24 % there, 4 to 7 % in books and our reading of dumps."""
+"""Share of the very short lines: 24 % in Wikipedia as plain text, 4 to 7 % in books and extracted dumps."""
 MAX_FOREIGN = 0.2
-"""Share of the documents that seem to be in another language: 7 % of those of Wikipedia as text, mostly tables."""
+"""Share of the documents classified as another language: 7 % in Wikipedia as plain text, mostly tables."""
 _FEWEST_LINES = 20
-"""Lines from which on shares of them are judged."""
+"""Fewest lines for which shares of lines are checked."""
 DEVIATIONS = 4
-"""Standard deviations that the share of a label may lie off; chance does so once in 16,000 times."""
+"""Standard deviations by which the share of a label may differ; it differs by more once in 16,000 times."""
 
 
 def suspicions(overview: Overview) -> list[str]:
-    """What to look at first, each a sentence with the place, the figure and a likely reason; none if all is well."""
+    """Warnings with the place, the figure and a likely reason; empty if nothing is unusual."""
     found = [f"{path.name}: not finished; run the command that began it again" for path in overview.unfinished]
     if overview.documents:
         found += _of_documents(overview.documents)
@@ -65,32 +65,32 @@ def _of_documents(figures: DocumentsFigures) -> Iterator[str]:
         reason = max(figures.tally.left_out, key=figures.tally.left_out.__getitem__)
         yield (
             f"documents: {left_out:,} of {seen:,} are left out ({left_out / seen:.0%}), most of them as '{reason}': "
-            "does the filter suit the text?"
+            "check the options of the filters"
         )
     for place, files in figures.tally.file_counts.items():
         if files.lost_share > MAX_FILES_LOST:
             yield (
                 f"documents, {place}: {files.lost_share:.0%} of the bytes are in files that were not read: "
-                f"{files.summary()}; is this the right kind of source?"
+                f"{files.summary()}; check the kind of source"
             )
     for source in figures.sources:
         if not source.documents:
-            yield f"documents: none comes from {source.name}: is it what it should be?"
+            yield f"documents: none comes from {source.name}: check the source"
         elif source.text:
             yield from (f"documents, {source.name}: {text}" for text in _of_text(source.text))
 
 
 def _of_text(text: TextFigures) -> Iterator[str]:
     if text.foreign > MAX_FOREIGN * text.judged:
-        language, count = text.strangers[0]
+        language, count = text.unexpected_languages[0]
         yield (
-            f"{count:,} of {text.judged:,} documents seem to be in language {language}, and sentences and wikitext "
-            f"were read as {text.language}: is --language right?"
+            f"{count:,} of {text.judged:,} documents are classified as language {language}, but sentences and wikitext "
+            f"were read as {text.language}: check --language"
         )
     if text.html.count:
         yield (
             f"{text.html.count:,} of {text.documents:,} documents seem to be HTML, such as the one with the line "
-            f"{text.html.example!r}: are they error pages, or should tags be removed?"
+            f"{text.html.example!r}: check for error pages, or remove the tags"
         )
     elif text.tags.count > MAX_TAGS * text.lines >= MAX_TAGS * _FEWEST_LINES:
         yield f"{_share(text.tags, text.lines)} of the lines have HTML tags or entities, {_such(text.tags)}"
@@ -104,14 +104,14 @@ def _of_text(text: TextFigures) -> Iterator[str]:
     elif text.markup.count > MAX_MARKUP * text.characters:
         yield (
             f"{_share(text.markup, text.characters)} of the characters are markup, more than {MAX_MARKUP:.0%}, "
-            f"{_such(text.markup)}: is it source code, or text that another kind of source would free of it?"
+            f"{_such(text.markup)}: check for source code, or use a kind of source that removes markup"
         )
     if text.letterless.count > MAX_LETTERLESS * text.lines:
         yield f"{_share(text.letterless, text.lines)} of the lines have no letter, {_such(text.letterless)}"
     if text.short.count > MAX_SHORT * text.lines:
         yield (
-            f"{_share(text.short, text.lines)} of the lines are very short, {_such(text.short)}: are they sentences, "
-            "or lists and titles?"
+            f"{_share(text.short, text.lines)} of the lines are very short, {_such(text.short)}: check for lists "
+            "and titles"
         )
     if text.removed and text.removed.share > MAX_REMOVED:
         yield (
@@ -133,7 +133,7 @@ def _of_tokenizer(figures: TokenizerFigures) -> Iterator[str]:
     if lost.share > MAX_UNREACHABLE:
         yield (
             f"tokenizer: {len(lost.changed):,} of {lost.tokens:,} tokens never occur, as the normalizer changes them, "
-            f"such as {', '.join(map(repr, lost.changed[:3]))}: are lower_case and strip_accents right?"
+            f"such as {', '.join(map(repr, lost.changed[:3]))}: check --lower_case and --strip_accents"
         )
 
 
@@ -143,13 +143,13 @@ def _of_samples(figures: SamplesFigures) -> Iterator[str]:
         if not split.counts.samples:
             yield f"{name}, {split.name}: no samples, so there is nothing to {_PURPOSE[split.name]}"
     for check in (_unknown, _special, _repeated, _one_token, _vocabulary, _labels, _sources):
-        # What ails one split ails the other, as both are random parts of the text: it is told once.
+        # Both splits are random parts of the text, so a warning usually holds for both; it is given once.
         found = ((split, text) for split in figures.filled for text in check(split, figures))
         yield from (f"{name}, {split.name}: {text}" for split, text in islice(found, 1))
     if figures.heldout_in_train > MAX_IN_BOTH:
         yield (
-            f"{name}: {figures.heldout_in_train:.1%} of the held-out samples are in train too, so held-out losses "
-            "flatter: does the input repeat itself?"
+            f"{name}: {figures.heldout_in_train:.1%} of the held-out samples are also in train, so that held-out "
+            "losses are too low: check the input for repetitions"
         )
 
 
@@ -159,14 +159,17 @@ _PURPOSE = {"train": "train on", "heldout": "evaluate on (--heldout_share)"}
 def _unknown(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     if split.unknown_share > MAX_UNKNOWN:
         yield (
-            f"{split.unknown_share:.1%} of the tokens are unknown, {MAX_UNKNOWN:.0%} is much already: "
-            "is the vocabulary one for this language and case?"
+            f"{split.unknown_share:.1%} of the tokens are unknown, more than {MAX_UNKNOWN:.0%}: "
+            "check that the vocabulary is for this language and case"
         )
 
 
 def _special(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     if split.special:
-        yield f"{split.special:,} tokens are special ones such as [MASK], which text never has: build the samples again"
+        yield (
+            f"{split.special:,} tokens are special ones such as [MASK], which text does not contain: build the samples "
+            "again"
+        )
 
 
 def _repeated(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
@@ -174,7 +177,7 @@ def _repeated(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     if split.repeated_share > MAX_REPEATED and max(passes) <= 1:
         yield (
             f"{split.repeated_share:.1%} of the samples repeat an earlier one, more than {MAX_REPEATED:.0%}: "
-            "tables or boilerplate? See the most repeated ones"
+            "check the most repeated ones for tables and boilerplate"
         )
 
 
@@ -183,7 +186,7 @@ def _one_token(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     if count > MAX_OF_ONE_TOKEN * split.tokens:
         yield (
             f"the token {token!r} makes {count / split.tokens:.0%} of the text, more than {MAX_OF_ONE_TOKEN:.0%}: "
-            "rules of tables, or markup that is still in?"
+            "check for table rules and remaining markup"
         )
 
 
@@ -191,8 +194,8 @@ def _vocabulary(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     is_large = split.tokens > TOKENS_PER_ENTRY * figures.manifest.vocab_size
     if is_large and split.vocabulary_share < MIN_VOCABULARY:
         yield (
-            f"only {split.vocabulary_share:.0%} of the vocabulary occurs: is it one for this language? "
-            "Embeddings of tokens that never occur are not trained"
+            f"only {split.vocabulary_share:.0%} of the vocabulary occurs: check that it is for this language; "
+            "embeddings of tokens that never occur are not trained"
         )
 
 
@@ -203,18 +206,19 @@ def _labels(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
     if not 0.5 - slack <= share <= figures.kind.most_of_label_1 + slack:
         yield (
             f"'{figures.kind.labels[1]}' holds for {share:.1%} of the samples, usual are "
-            f"{usual_labels(figures)}: are documents single sentences, or is max_seq_length about one sentence?"
+            f"{usual_labels(figures)}: check for documents of one sentence, and for a max_seq_length of "
+            "about one sentence"
         )
 
 
 def _sources(split: SplitFigures, figures: SamplesFigures) -> Iterator[str]:
-    if split.name != TRAIN:  # A small held-out part need not have all.
+    if split.name != TRAIN:  # A small held-out split need not have documents of all sources.
         return
     if silent := [source for source, tokens in split.listed.tokens_by_source.items() if not tokens]:
-        yield f"no token comes from {', '.join(silent)}: is it empty, or its weight 0?"
+        yield f"no token comes from {', '.join(silent)}: check whether it is empty or has weight 0"
 
 
 def usual_labels(figures: SamplesFigures) -> str:
-    """The usual share of label 1, for people."""
+    """The usual share of label 1, as text."""
     most = figures.kind.most_of_label_1
     return "50%" if most == 0.5 else f"50 to {most:.0%}"

@@ -32,7 +32,7 @@ _REPEATED_CHARS = 70
 
 
 def render(overview: Overview) -> str:
-    """The overview as text; what a terminal would act upon or cannot show is replaced."""
+    """The overview as text without control and other unprintable characters."""
     lines = [f"{overview.directory}", *_suspicions(overview)]
     if overview.documents:
         lines += ["", *_heading(f"{overview.documents.directory}: documents"), *_documents(overview.documents)]
@@ -46,12 +46,12 @@ def render(overview: Overview) -> str:
 
 
 def printable(text: str) -> str:
-    """The text with U+FFFD for control characters and for bytes of file names that are no UTF-8."""
+    """The text with U+FFFD in place of control characters and of bytes in file names that are not UTF-8."""
     return "".join(character if character.isprintable() else "\ufffd" for character in text)
 
 
 def _wrap(text: str, start: str) -> list[str]:
-    """Lines of bounded width; those after the first are indented as far as `start` goes."""
+    """Wraps text to lines of bounded width, indented to the width of `start`."""
     return textwrap.wrap(text, _WIDTH, initial_indent=start, subsequent_indent=" " * len(start)) or [start]
 
 
@@ -62,15 +62,15 @@ def _heading(text: str) -> list[str]:
 def _suspicions(overview: Overview) -> list[str]:
     found = suspicions(overview)
     if not found:
-        return ["nothing looks suspicious"]
-    return ["look at this first:", *(line for text in found for line in _wrap(text, "  ! "))]
+        return ["no warnings"]
+    return ["warnings:", *(line for text in found for line in _wrap(text, "  ! "))]
 
 
 def _documents(figures: DocumentsFigures) -> Iterator[str]:
     yield from _table(facts_of_documents(figures), [])
     facts = [replace(fact, name=_shortened(fact.name)) for fact in facts_of_texts(figures)]
     if facts:
-        yield "  a sample of the text, by source: shares of characters (markup), lines and documents (language)"
+        yield "  text of each source, by a sample: shares of characters (markup), of lines, and of documents (language)"
         yield from _table(facts, TEXT_COLUMNS)
     stored = sum(source.documents for source in figures.sources)
     for source in figures.sources:
@@ -99,7 +99,7 @@ def _tokenizer(figures: TokenizerFigures) -> Iterator[str]:
 
 
 def _shortened(name: str) -> str:
-    """The end of a long name."""
+    """The name, or the end of a long name."""
     return name if len(name) <= _NAME_WIDTH else "..." + name[3 - _NAME_WIDTH :]
 
 
@@ -117,7 +117,7 @@ def _samples(figures: SamplesFigures) -> Iterator[str]:
 
 
 def _table(facts: list[Fact], columns: list[str]) -> Iterator[str]:
-    """Names and notes to the left, values to the right."""
+    """Formats a table: left-aligned names, right-aligned values, notes."""
     name_width = max(len(fact.name) for fact in facts)
     widths = [max(map(len, column)) for column in zip(*(fact.values for fact in facts), strict=True)]
     widths = [max(pair) for pair in zip_longest(widths, map(len, columns), fillvalue=0)]
@@ -161,13 +161,13 @@ def _split(split: SplitFigures) -> Iterator[str]:
 
 
 def _one_line(example: Example) -> str:
-    """A and B on a line of bounded length."""
+    """The text of a sample on one line of bounded length."""
     text = example.a.text + (f" | {example.b.text}" if example.b else "")
     return text if len(text) <= _REPEATED_CHARS else text[:_REPEATED_CHARS] + " ..."
 
 
 def _options(options: dict[str, Any]) -> Iterator[str]:
-    """One option a line, each element of a list on a line of its own."""
+    """Formats options, one per line, and each element of a list on a line of its own."""
     width = max(map(len, options), default=0)
     for name, value in options.items():
         values = value if isinstance(value, list) and value else [value]

@@ -1,6 +1,6 @@
-"""Looks at the documents' text, source by source: markup that is still in, lines that are no sentences, the language.
+"""Measures the text of each source: remaining markup, lines that are no sentences, the language.
 
-A sample of bounded size is read, the same every time: some documents of each source, some places in each.
+A sample of bounded size is read, the same in every run: some documents of each source, and some places in each.
 """
 
 import re
@@ -12,22 +12,22 @@ import numpy as np
 import py3langid
 from tokenizers import Tokenizer
 
-from preprocessing.stages.corpus import Corpus
-from preprocessing.stages.language import strangers
+from preprocessing.corpus.corpus import Corpus
+from preprocessing.corpus.language import unexpected_languages
 from preprocessing.tokenizer.normalization import Removal, removal
 
 DOCUMENTS_READ = 2000
-"""Documents that are read of all sources together, some ten seconds' work at most."""
+"""Number of documents read of all sources together; takes at most about ten seconds."""
 _MOST, _FEWEST = 400, 20
-"""Documents of one source."""
+"""Largest and smallest number of documents read of one source."""
 _PLACES, _LINES = 4, 50
-"""Places of a document that are read, and lines at each."""
+"""Number of places of a document that are read, and of lines at each."""
 _JUDGED_CHARS, _FEWEST_CHARS = 2000, 200
-"""Characters whose language is guessed, and what a document must have for it."""
+"""Number of characters whose language is classified, and fewest characters of a document for it."""
 SHORT_CHARS = 12
-"""A line of at most so many characters is very short."""
+"""Longest line that counts as very short, in characters."""
 MARKED_LINES = 0.5
-"""Share of the lines with tags from which on a document counts as HTML."""
+"""Share of lines with tags above which a document counts as HTML."""
 _MARKUP = re.compile(r"[<>{}\[\]|=*_#\\^~`]")
 _TAG = re.compile(r"</?[A-Za-z][^<>]*>|<!(?:--|DOCTYPE)|&(?:[a-z]+|#\d+);", re.IGNORECASE)
 _RULE = re.compile(r"\|\s*:?-{3,}:?\s*\|")
@@ -37,15 +37,15 @@ _EXAMPLE_CHARS = 60
 
 @dataclass
 class Measure:
-    """How many of the lines have a property."""
+    """Number of lines, or of characters, with a property."""
 
     count: int = 0
-    """Number of them; of characters, where characters are counted."""
+    """Number of lines or characters."""
     example: str = ""
-    """A piece of the first one."""
+    """Excerpt of the first line with the property."""
 
     def add(self, number: int, line: str, place: int = 0) -> None:
-        """Counts a line, or the characters of it that count; `place` is where the property shows."""
+        """Adds `number` for a line; `place` is the position of the property in the line."""
         self.count += number
         if number and not self.example:
             start = max(0, place - _EXAMPLE_CHARS // 4)
@@ -54,18 +54,18 @@ class Measure:
 
 @dataclass
 class TextFigures:
-    """What was counted in a sample of a source's documents."""
+    """Counts of a sample of a source's documents."""
 
     language: str
-    """Language that the text should be in, or several with commas between them; empty: nobody said it."""
+    """Expected language of the text, or several separated by commas; empty if unknown."""
     documents: int = 0
-    """Documents that were looked at."""
+    """Number of documents read."""
     lines: int = 0
-    """Their lines that were looked at; a line is what extraction took for a sentence."""
+    """Number of lines read; a line is a sentence as extracted."""
     characters: int = 0
-    """Characters of these."""
+    """Number of characters of these lines."""
     markup: Measure = field(default_factory=Measure)
-    """Characters that prose hardly has: brackets, bars, stars, and the like."""
+    """Characters that are rare in prose: brackets, bars, asterisks and the like."""
     tags: Measure = field(default_factory=Measure)
     """Lines with HTML tags or entities."""
     rules: Measure = field(default_factory=Measure)
@@ -77,28 +77,28 @@ class TextFigures:
     html: Measure = field(default_factory=Measure)
     """Documents with tags in more than MARKED_LINES of their lines."""
     languages: Counter[str] = field(default_factory=Counter)
-    """Documents by the language that they seem to be in; short ones are not judged."""
+    """Number of documents by classified language; short ones are not classified."""
     removed: Removal | None = None
-    """What the tokenizer's normalizer removes; None: there is no tokenizer."""
+    """Characters that the tokenizer's normalizer removes; None if there is no tokenizer."""
 
     @property
     def judged(self) -> int:
-        """Documents whose language was guessed."""
+        """Number of documents whose language was classified."""
         return self.languages.total()
 
     @property
-    def strangers(self) -> list[tuple[str, int]]:
-        """The languages of those that seem to be in another one, most frequent first; none where the classifier does
-        not know the one expected."""
-        return strangers(self.languages, self.language.split(", "))
+    def unexpected_languages(self) -> list[tuple[str, int]]:
+        """Unexpected languages and their numbers of documents, most frequent first; empty if the classifier does not
+        know the expected language."""
+        return unexpected_languages(self.languages, self.language.split(", "))
 
     @property
     def foreign(self) -> int:
-        """Documents that seem to be in another language."""
-        return sum(count for _, count in self.strangers)
+        """Number of documents classified as an unexpected language."""
+        return sum(count for _, count in self.unexpected_languages)
 
     def add(self, document: list[str]) -> None:
-        """Counts a document."""
+        """Adds the counts of a document."""
         lines = [line for place in _places(len(document)) for line in document[place]]
         for line in lines:
             tag, rule = _TAG.search(line), _RULE.search(line)
@@ -122,8 +122,8 @@ def measure_texts(corpus: Corpus, language: str, tokenizer: Tokenizer | None) ->
 
     Args:
         corpus: the documents.
-        language: that the text should be in, where its files do not say it.
-        tokenizer: whose normalizer is tried on the text, if there is one.
+        language: expected language, if the files do not state it.
+        tokenizer: tokenizer whose normalizer is applied to the text, if there is one.
     """
     count = min(_MOST, max(_FEWEST, DOCUMENTS_READ // len(corpus.sources)))
     found = []
@@ -134,7 +134,7 @@ def measure_texts(corpus: Corpus, language: str, tokenizer: Tokenizer | None) ->
 
 
 def figures_of(documents: Iterable[list[str]], language: str, tokenizer: Tokenizer | None) -> TextFigures:
-    """The figures of some documents."""
+    """Measures some documents; see `measure_texts`."""
     figures = TextFigures(language)
     characters: Counter[str] = Counter()
     for document in documents:
@@ -150,7 +150,7 @@ def figures_of(documents: Iterable[list[str]], language: str, tokenizer: Tokeniz
 
 
 def _places(num_lines: int) -> Iterator[slice]:
-    """The parts of a document with so many lines that are read: all, or a few evenly spread ones."""
+    """The lines of a document that are read: all, or those at a few evenly spread places."""
     if num_lines <= _PLACES * _LINES:
         yield slice(0, num_lines)
         return
@@ -159,7 +159,7 @@ def _places(num_lines: int) -> Iterator[slice]:
 
 
 def _middle(document: list[str]) -> tuple[int, int]:
-    """First and last line of the text whose language is guessed: from the middle, as the beginning may be titles."""
+    """Range of the lines whose language is classified: the middle of the document, as its beginning may be titles."""
     start = stop = len(document) // 2
     size = 0
     while size < _JUDGED_CHARS and (start > 0 or stop < len(document)):

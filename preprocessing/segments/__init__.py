@@ -1,1 +1,1 @@
-"""Sentences to samples, one file per strategy: each is a pure function of sentence lengths and random numbers."""
+"""Strategies that make samples of sentences: each is a pure function of sentence lengths and random numbers."""

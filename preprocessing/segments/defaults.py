@@ -1,6 +1,6 @@
-"""What the options need to know of each strategy; `registry.py` has the rest.
+"""Defaults of the options for each strategy; `registry.py` has the strategies.
 
-Nothing is imported here, so that a help text does without numpy.
+This module imports nothing, so that help is shown without loading NumPy.
 """
 
 SHORT_SEQ_PROBS: dict[str, float | None] = {
@@ -12,5 +12,5 @@ SHORT_SEQ_PROBS: dict[str, float | None] = {
     "blocks": None,
     "chunks": None,
 }
-"""Share of short documents or samples in the source of each strategy; None: nothing is random, each pass gives the same
-samples."""
+"""Share of short documents or samples in the reference implementation of each strategy; None: the strategy makes no
+random choice, so that each pass gives the same samples."""

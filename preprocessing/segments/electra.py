@@ -1,8 +1,8 @@
-"""One or two segments of a document without a label, as ELECTRA has them.
+"""Samples of one or two segments of a document without a label, as for ELECTRA.
 
-Sentences are gathered until they hold the target; the first half becomes A, the rest B. One sample in ten has no B, as
-input has in classification. Where the released code lets a short sentence join A although a longer one before it went
-to B, here B goes on once it has begun: a segment is consecutive text.
+Sentences are gathered until they reach the target length; the first half becomes A, the rest B. One sample in ten has
+no B, like the input of classification tasks. The released code may put a short sentence in A after a longer one went to
+B; here every sentence after the start of B belongs to B, so that segments are consecutive text.
 Source: build_pretraining_dataset.py of google-research/electra.
 """
 
@@ -19,16 +19,16 @@ from preprocessing.segments.layout import (
 )
 
 SINGLE_PROB = 0.1
-"""Share of the samples that are one segment whatever their length."""
+"""Share of the samples that are a single segment, whatever their length."""
 SHORTEST = 5
-"""Smallest target of a short sample, special tokens included."""
+"""Smallest target length of a short sample, special tokens included."""
 
 
 def segment_pairs(layout: Layout, max_seq_length: int, short_seq_prob: float, random: Random) -> Samples:
     """The samples of one pass over a partition.
 
-    The source compares the target, which counts special tokens, with the text alone: a chunk is a little longer than
-    the sample, and cut.
+    The released code compares the target, which includes special tokens, with the length of the text alone: a chunk is
+    slightly longer than the sample, and is truncated.
 
     Args:
         layout: the partition.
@@ -52,7 +52,7 @@ def segment_pairs(layout: Layout, max_seq_length: int, short_seq_prob: float, ra
 
 
 def _middle(layout: Layout, sentences: Range, target: int, random: Random) -> int:
-    """Where B starts: the sentence that takes A to half of the target or beyond belongs to either by chance."""
+    """The first sentence of B. The sentence with which A reaches half of the target belongs to A or B at random."""
     start, stop = sentences
     if random.random() < SINGLE_PROB:
         return stop
@@ -65,7 +65,7 @@ def _middle(layout: Layout, sentences: Range, target: int, random: Random) -> in
 
 
 def _cut(a: Range, b: Range, max_seq_length: int) -> tuple[int, int, int, int]:
-    """A and B without the ends that do not fit: B's first."""
+    """A and B truncated at their ends to the longest sample, B first."""
     a_stop = min(a[1], a[0] + max_seq_length - SINGLE_SPECIAL_TOKENS)
     room = max(0, max_seq_length - PAIR_SPECIAL_TOKENS - (a_stop - a[0]))
     return a[0], a_stop, b[0], b[0] + min(room, b[1] - b[0])

@@ -1,7 +1,7 @@
-"""What every strategy reads, the layout of a partition, and what it gives, positions in the partition's tokens.
+"""Input and output of the strategies: the layout of a partition, and samples as positions in its tokens.
 
-All tokens of a partition lie in one flat array and consecutive sentences are one range of it, so a sample is four
-positions: no token is looked at here. Random numbers come from Python's Mersenne Twister by `random()` and
+All tokens of a partition are in one flat array, and consecutive sentences are one range of it, so a sample is four
+positions; strategies do not read tokens. Random numbers come from Python's Mersenne Twister by `random()` and
 `getrandbits()` alone, whose streams do not depend on the platform or on PYTHONHASHSEED.
 """
 
@@ -35,14 +35,14 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the sentences and documents of a partition lie. No sentence is empty; documents may be, or occur again."""
+    """Offsets of the sentences and documents of a partition. No sentence is empty; a document may be, or may recur."""
 
     sentences: Sequence[int]
     """(S + 1,) where each sentence starts in the tokens; the last is the number of tokens."""
     documents: Sequence[int]
     """(D + 1,) where each document starts in the sentences; the last is S."""
     numbers: Sequence[int]
-    """(D,) number of each document in the partition; one that occurs twice has the same number twice."""
+    """(D,) number of each document in the partition; a document that occurs twice has the same number twice."""
 
     def tokens(self, sentences: Range) -> Range:
         """The tokens of a range of sentences."""
@@ -53,12 +53,12 @@ class Layout:
         return bisect_left(self.sentences, self.sentences[start] + target, start + 1, end)
 
     def present(self) -> list[int]:
-        """The documents that have sentences."""
+        """Indices of the documents that have sentences."""
         return [d for d in range(len(self.documents) - 1) if self.documents[d] < self.documents[d + 1]]
 
 
 def as_array(samples: list[Sample]) -> Samples:
-    """The samples (N, 6), also where there are none."""
+    """The samples as an array (N, 6), also for N = 0."""
     return np.array(samples, np.int64).reshape(-1, len(Sample._fields))
 
 
@@ -68,5 +68,5 @@ def random_numbers(*key: int | str) -> Random:
 
 
 def draw(random: Random, count: int) -> int:
-    """One of 0 .. count - 1, all equally likely."""
+    """A uniformly distributed integer of 0 .. count - 1."""
     return int(random.random() * count)

@@ -3,10 +3,10 @@
 Source: create_pretraining_data.py of google-research/bert.
 
 B of a random pair is drawn from the partition, not from the corpus. A partition is a random sample of the documents, by
-a hash of their texts, so any two documents are as likely to meet as any others. What can differ is what a partition of
-D documents holds: of a kind of text with the share p of the corpus, p +- sqrt(p (1 - p) / D). 64 MB of Wikipedia are
-some 20,000 articles, and a kind of 1% scatters by 0.07 points; of books they are some 160, and it scatters by 0.8
-points. Some hundred documents are enough; where there are fewer, raise partition_mb.
+a hash of their texts, so that any two documents are equally likely to be paired. Only the composition of partitions
+varies: a kind of text with share p of the corpus has the share p +- sqrt(p (1 - p) / D) of a partition of D documents.
+64 MB of Wikipedia are some 20,000 articles, and a share of 1 % varies by 0.07 percentage points; 64 MB of books are
+some 160, and it varies by 0.8 points. A few hundred documents are enough; raise partition_mb if there are fewer.
 """
 
 from collections.abc import Iterator
@@ -24,11 +24,11 @@ def next_sentence_pairs(layout: Layout, max_seq_length: int, short_seq_prob: flo
     Args:
         layout: the partition.
         max_seq_length: tokens of a pair with its three special tokens.
-        short_seq_prob: share of the documents that get a random shorter target, so that training sees short input too.
-        random: source of random numbers.
+        short_seq_prob: share of the documents with a random shorter target length, so that training includes short
+            input. random: source of random numbers.
 
     Raises:
-        DataError: fewer than two documents have sentences, so that there is no other document to draw from.
+        DataError: fewer than two documents have sentences, so there is no other document to draw from.
     """
     present = layout.present()
     if (different := len({layout.numbers[document] for document in present})) < 2:
@@ -49,10 +49,10 @@ def next_sentence_pairs(layout: Layout, max_seq_length: int, short_seq_prob: flo
 def _document_pairs(
     layout: Layout, present: list[int], rank: int, target: int, random: Random
 ) -> Iterator[tuple[Range, Range, int]]:
-    """Sentences of A, of B, and the label, for each pair that starts in document `present[rank]`.
+    """Sentences of A and of B, and the label, for each pair that starts in document `present[rank]`.
 
-    Sentences are gathered until they hold `target` tokens, then cut at random into A and the rest. B is the rest, or,
-    half of the time and where there is no rest, sentences from another document; then the rest begins the next pair.
+    Sentences are gathered until they have `target` tokens, then cut at random into A and the rest. B is the rest or,
+    half of the time and if there is no rest, sentences of another document; then the rest begins the next pair.
     """
     start, end = layout.documents[present[rank]], layout.documents[present[rank] + 1]
     while start < end:
@@ -73,7 +73,7 @@ def _document_pairs(
 
 
 def _other(layout: Layout, present: list[int], rank: int, random: Random) -> int:
-    """A document that is not `present[rank]`, nor another occurrence of it."""
+    """A random document other than `present[rank]` and its other occurrences."""
     while True:
         other = present[(rank + 1 + draw(random, len(present) - 1)) % len(present)]
         if layout.numbers[other] != layout.numbers[present[rank]]:
@@ -81,7 +81,7 @@ def _other(layout: Layout, present: list[int], rank: int, random: Random) -> int
 
 
 def _random_range(layout: Layout, document: int, target: int, random: Random) -> Range:
-    """Sentences of `document` from a random one on, until they hold `target` tokens or the document ends."""
+    """Sentences of `document` from a random one on, until they have `target` tokens or the document ends."""
     first, end = layout.documents[document], layout.documents[document + 1]
     start = first + draw(random, end - first)
     return start, layout.fill(start, end, target)

@@ -1,9 +1,9 @@
-"""Single segments that fill the sample: every token of a partition is in one sample of a pass, and none is random.
+"""Samples of a single segment of full length. Every token of a partition is in one sample of a pass; nothing is random.
 
-A sentence or document that is longer than a sample is cut. Where a sample crosses from one document into the next, the
-place is not kept: fairseq puts </s> there, but shards hold no special tokens, and one `boundary` could not name several
-places. For samples that never cross there is `doc_sentences`, which the RoBERTa paper (table 2) found a little better.
-Nor does </s> stand between sentences, as it does in fairseq, so that a sample holds a little more text.
+A sentence or document that is longer than a sample is cut. If a sample crosses from one document into the next, the
+position is not stored: fairseq inserts </s> there, but shards contain no special tokens, and one `boundary` cannot
+store several positions. Samples of `doc_sentences` never cross, which the RoBERTa paper (table 2) found slightly
+better. Unlike fairseq, no </s> is inserted between sentences, so that a sample has slightly more text.
 """
 
 from random import Random
@@ -15,14 +15,14 @@ from preprocessing.schema import SINGLE_SPECIAL_TOKENS
 from preprocessing.segments.layout import Layout, Samples
 
 Positions = npt.NDArray[np.int64]
-"""(P + 1,) where each of P consecutive pieces starts in the tokens; the last is the number of tokens."""
+"""(P + 1,) start of each of P consecutive pieces in the tokens; the last is the number of tokens."""
 
 
 def full_sentences(layout: Layout, max_seq_length: int, short_seq_prob: float, random: Random) -> Samples:
-    """Sentences until the next does not fit, across documents: FULL-SENTENCES.
+    """FULL-SENTENCES: sentences until the next one does not fit, across documents.
 
-    The arguments of all functions here are those of every strategy: the partition, tokens of a sample with its two
-    special tokens, and two that are not used, as nothing is random and no sample is short by chance.
+    All strategies have the same arguments. Those here use `layout` and `max_seq_length` (with two special tokens), and
+    ignore `short_seq_prob` and `random`.
 
     Source: https://arxiv.org/abs/1907.11692, section 4.2; `complete` in token_block_utils_fast.pyx of fairseq.
     """
@@ -31,9 +31,9 @@ def full_sentences(layout: Layout, max_seq_length: int, short_seq_prob: float, r
 
 
 def doc_sentences(layout: Layout, max_seq_length: int, short_seq_prob: float, random: Random) -> Samples:
-    """Sentences until the next does not fit or the document ends: DOC-SENTENCES.
+    """DOC-SENTENCES: sentences until the next one does not fit or the document ends.
 
-    The released code of SpanBERT makes its single segments in this way too, but drops sentences that are too long.
+    The released code of SpanBERT makes its single segments in the same way, but drops sentences that are too long.
     Source: as `full_sentences`, `complete_doc`; no_nsp_span_bert_dataset.py of facebookresearch/SpanBERT.
     """
     limit = max_seq_length - SINGLE_SPECIAL_TOKENS
@@ -43,7 +43,7 @@ def doc_sentences(layout: Layout, max_seq_length: int, short_seq_prob: float, ra
 
 
 def blocks(layout: Layout, max_seq_length: int, short_seq_prob: float, random: Random) -> Samples:
-    """Blocks of the full length within each document, whatever sentences they cut; the last has the rest.
+    """Blocks of the full length within each document, regardless of sentences; the last block has the rest.
 
     Source: https://arxiv.org/abs/1907.10529, section 3.3: one contiguous segment of up to 512 tokens.
     """
@@ -51,7 +51,7 @@ def blocks(layout: Layout, max_seq_length: int, short_seq_prob: float, random: R
 
 
 def chunks(layout: Layout, max_seq_length: int, short_seq_prob: float, random: Random) -> Samples:
-    """Blocks of the full length of all documents of the partition in a row; only the partition's last is shorter.
+    """Blocks of the full length of the concatenated documents of the partition; only the last block is shorter.
 
     Source: experiments/language_model/prepare_data.py of microsoft/DeBERTa: 510 tokens for a length of 512.
     """
@@ -60,7 +60,7 @@ def chunks(layout: Layout, max_seq_length: int, short_seq_prob: float, random: R
 
 
 def cut(starts: Positions, limit: int) -> Positions:
-    """Cuts each piece into pieces of `limit` tokens, of which the last has the rest; no piece is empty."""
+    """Cuts each piece into pieces of `limit` tokens, the last of which has the rest; no piece is empty."""
     counts = -(-np.diff(starts) // limit)  # (P,)
     numbers = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
     return np.append(np.repeat(starts[:-1], counts) + limit * numbers, starts[-1])
@@ -71,10 +71,10 @@ def pack(pieces: Positions, limit: int, ends: npt.NDArray[np.int64] | None = Non
 
     Args:
         pieces: none longer than `limit`.
-        limit: most tokens.
-        ends: numbers of pieces, ascending, the last P: no result goes on past one of them.
+        limit: largest number of tokens.
+        ends: ascending indices of pieces, the last P, that no result crosses.
     """
-    stops = np.searchsorted(pieces, pieces[:-1] + limit, side="right") - 1  # (P,) where what begins at each piece ends
+    stops = np.searchsorted(pieces, pieces[:-1] + limit, side="right") - 1  # (P,) ends of results
     if ends is not None:
         stops = np.minimum(stops, ends[np.searchsorted(ends, np.arange(len(stops)), side="right")])
     following, chosen = stops.tolist(), [0]
@@ -88,7 +88,7 @@ def _sentences(layout: Layout) -> Positions:
 
 
 def _documents(layout: Layout) -> Positions:
-    """Where each document that has tokens starts in the tokens, and their number."""
+    """The starts of the documents that have tokens, and the number of tokens."""
     return np.unique(_sentences(layout)[np.asarray(layout.documents)])
 
 

@@ -1,6 +1,6 @@
-"""What the strategies that make pairs have in common: a target length and the cut to the longest sample.
+"""Common functions of the strategies for pairs: the target length, and truncation to the longest sample.
 
-Source: create_pretraining_data.py of google-research/bert; that of google-research/albert does the same.
+Source: create_pretraining_data.py of google-research/bert and of google-research/albert.
 """
 
 from random import Random
@@ -9,15 +9,15 @@ from preprocessing.segments.layout import Range, draw
 
 
 def target_length(limit: int, short_seq_prob: float, random: Random) -> int:
-    """Tokens that the pairs of a document aim at: `limit`, or with `short_seq_prob` any of 2 .. `limit`."""
+    """Target length of the pairs of a document: `limit`, or with `short_seq_prob` a random one of 2 .. `limit`."""
     return limit if random.random() >= short_seq_prob else 2 + draw(random, limit - 1)
 
 
 def truncate(a: Range, b: Range, limit: int, random: Random) -> tuple[int, int, int, int]:
-    """Shortens A and B to `limit` tokens together: always the longer one, each time at its front or back by chance.
+    """Truncates A and B to `limit` tokens together, one token at a time from a random end of the longer one.
 
-    The lengths that this leaves need no loop, and the number of tokens that n such chances take from the front is the
-    number of ones among n random bits.
+    The resulting lengths have a closed form, and the number of tokens removed from the front in n steps is the number
+    of ones among n random bits.
     """
     a_length, b_length = truncated_lengths(a[1] - a[0], b[1] - b[0], limit)
     a_start = a[0] + random.getrandbits(a[1] - a[0] - a_length).bit_count()
@@ -26,7 +26,7 @@ def truncate(a: Range, b: Range, limit: int, random: Random) -> tuple[int, int, 
 
 
 def truncated_lengths(a: int, b: int, limit: int) -> tuple[int, int]:
-    """What is left of `a` and `b` when one token at a time leaves the longer (B if equal) until `limit` remain."""
+    """The lengths after removing one token at a time from the longer (B if equal) until `limit` remain."""
     shorter = min(a, b)
     if a + b <= limit:
         return a, b

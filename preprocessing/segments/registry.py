@@ -1,4 +1,4 @@
-"""The strategies by name. A new one is a new file beside this one, a line in STRATEGIES and one in defaults.py."""
+"""The strategies by name. To add one, add a module to this package, a line to STRATEGIES and one to defaults.py."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,19 +15,19 @@ from preprocessing.segments.sop import sentence_order_pairs
 
 @dataclass(frozen=True)
 class Strategy:
-    """How samples are made of the sentences of a partition."""
+    """A strategy that makes samples of the sentences of a partition."""
 
     samples: Callable[[Layout, int, float, Random], Samples]
     """From the layout, max_seq_length, short_seq_prob and random numbers to the samples of one pass."""
     num_special_tokens: int = SINGLE_SPECIAL_TOKENS
-    """Fewest special tokens that training adds to a sample: text has max_seq_length less these at most."""
+    """Fewest special tokens that training adds to a sample: its text has at most max_seq_length less these."""
     min_documents: int = 1
-    """Fewest documents of a partition that it needs."""
+    """Fewest documents that a partition must have."""
     labels: tuple[str, ...] = ()
-    """What the values of the `label` column mean, for people; none: all labels are 0."""
+    """Human-readable meanings of the values of the `label` column; empty: all labels are 0."""
     most_of_label_1: float = 0.5
-    """Largest usual share of the samples with label 1, the smallest being half: pairs of nsp that hold one sentence are
-    random whatever chance says, measured 50 to 55 % of the samples at 128 tokens and more, 59 to 67 % at 64."""
+    """Largest usual share of the samples with label 1; the smallest is a half. For nsp, a chunk of one sentence always
+    gives a random pair: measured 50 to 55 % of the samples at 128 tokens and more, 59 to 67 % at 64."""
 
 
 STRATEGIES = {

@@ -1,10 +1,10 @@
 """Pairs for sentence-order prediction: two consecutive runs of sentences of one document, half of them swapped.
 
-Two things differ from the released code. There a chunk of one sentence is paired with another document and labelled as
-swapped: topic tells these pairs apart, which is what the paper (section 3.1) wants order prediction to be free of, so
-here every chunk has two sentences at least and only documents of a single sentence, which have no order, give no pair.
-And the last sentence of a document is never left alone: the chunk before hands it one of its own.
-Source: create_pretraining_data.py of google-research/albert; https://arxiv.org/abs/1909.11942.
+Two things differ from the released code. It pairs a chunk of one sentence with another document and labels the pair as
+swapped, so that the topic reveals the label, which the paper (section 3.1) wants to avoid. Here every chunk has at
+least two sentences, and only documents of a single sentence give no pair. A last single sentence of a document gets a
+second one from the chunk before. Source: create_pretraining_data.py of google-research/albert;
+https://arxiv.org/abs/1909.11942.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def sentence_order_pairs(layout: Layout, max_seq_length: int, short_seq_prob: fl
     Args:
         layout: the partition.
         max_seq_length: tokens of a pair with its three special tokens.
-        short_seq_prob: share of the documents that get a random shorter target.
+        short_seq_prob: share of the documents with a random shorter target length.
         random: source of random numbers.
     """
     limit = max_seq_length - PAIR_SPECIAL_TOKENS
@@ -38,7 +38,7 @@ def sentence_order_pairs(layout: Layout, max_seq_length: int, short_seq_prob: fl
 
 
 def _chunks(layout: Layout, document: int, target: int) -> Iterator[Range]:
-    """Runs of two sentences or more that tile the document, each with `target` tokens if the document goes on."""
+    """Consecutive runs of two sentences or more, each with at least `target` tokens unless the document ends."""
     start, end = layout.documents[document], layout.documents[document + 1]
     while end - start >= 2:
         stop = max(layout.fill(start, end, target), start + 2)

@@ -1,1 +1,1 @@
-"""Readers of raw corpora, one file per kind of input; each turns a path into splits that yield documents."""
+"""Readers of raw corpora: each kind of source cuts its input into splits, which yield documents."""

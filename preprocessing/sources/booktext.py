@@ -1,22 +1,22 @@
-"""The text of a book as paragraphs, one per line: what `Document.text` holds.
+"""Converts the text of a book to paragraphs, one per line, as `Document.text` holds them.
 
-Blank lines separate blocks: paragraphs, headings, stanzas. The lines of a block are joined, those of verse too, because
-sentences run on from line to line and BERT's tokenizer knows no lines. A chapter heading is a paragraph of its own.
-Left out: page numbers and running heads (sources/pages.py), tables of contents (sources/contents.py),
-numbers of verse lines (sources/verse.py), pictures and their captions, marks of notes and of emphasis, rules.
-Notes set into a sentence follow the paragraph.
+Blank lines separate blocks: paragraphs, headings, stanzas. The lines of a block are joined, also those of verse,
+because sentences continue from line to line and BERT's tokenizer ignores line ends. A chapter heading is a paragraph of
+its own. Removed are page numbers and running heads (sources/page_furniture.py), tables of contents
+(sources/contents.py), numbers of verse lines (sources/verse.py), pictures and their captions, marks of notes and of
+emphasis, and rules. Notes inside a sentence are moved behind the paragraph.
 
-In the form in which BookCorpus circulates each line is a sentence and blank lines are rare; there a line stays a line.
-BookCorpus as one file of many books without boundaries (`books_large_p1.txt`) is no book: the source `text:` reads it.
+In the common form of BookCorpus each line is a sentence and blank lines are rare; there each line stays a paragraph.
+BookCorpus as one file of many books without boundaries (`books_large_p1.txt`) is read by the source `text:`.
 """
 
 import re
 from collections.abc import Iterable, Iterator
 
-from preprocessing.documents import NOT_UTF8
+from preprocessing.sources.blocks import blocks_of
 from preprocessing.sources.contents import drop_contents
-from preprocessing.sources.layout import blocks_of
-from preprocessing.sources.pages import drop_page_furniture, split_heading
+from preprocessing.sources.documents import NOT_UTF8
+from preprocessing.sources.page_furniture import drop_page_furniture, split_heading
 from preprocessing.sources.verse import drop_verse_numbers
 from preprocessing.textfiles import decode_text
 
@@ -25,12 +25,12 @@ _DECLARED = re.compile(
     rb"character set encoding:\s*(?:iso[ -]?8859-1|(?:iso )?latin-?1|(?:cp|windows-)1252)\s", re.IGNORECASE
 )
 _HEAD_BYTES = 20_000
-"""Where Gutenberg's header declares the encoding."""
+"""First bytes of a file, in which Gutenberg's header declares the encoding."""
 
 _BLANK_SHARE, _ENDED_SHARE = 0.1, 0.6
 _CLOSERS, _SENTENCE_ENDS = "\"'”’)]`_* ", (".", "!", "?", "…", ":", ";")
 _RULE = re.compile(r"[\s*_=~#·•–—.-]*[*_=~#·•–—-][\s*_=~#·•–—.-]*|\+[-=+]{2,}\+|/\*(?: \w+)?|\*/")
-"""Rules, and the frames of quotations that Distributed Proofreaders forget: `/* NIND`."""
+"""Rules, and block markers of Distributed Proofreaders that were not removed: `/* NIND`."""
 
 _BRACKETED = (
     r"\[(?:Illustrations?|Picture|Frontispiece|Decoration|Image|Transcriber['’]?s?['’]? note)\b"
@@ -43,11 +43,11 @@ _NOTE_START = re.compile(
 )
 _NOTE = re.compile(rf"\s?\[(?:Foot|Side)?note ?{_LABEL}:\s*((?:[^\[\]]|\[[^\[\]]{{0,300}}\])*)(?:\]|$)", re.IGNORECASE)
 _MAX_NOTE = 30
-"""Most paragraphs of a note."""
+"""Largest number of paragraphs of a note."""
 _FILE = re.compile(r"[\w-]+\.(?:jpe?g|png|gif)(?: ?\(\d+ ?[KM]B?\))?", re.IGNORECASE)
 _BUTTON = re.compile(r"(?:Full|Original|Larger) (?:Size|Image)|Enlarge", re.IGNORECASE)
 _MIN_BUTTONS = 3
-"""Lines of a button from which it is one: HTML editions turned into text keep what was written below each picture."""
+"""Fewest lines such as "Enlarge" that are removed: HTML editions converted to text keep the buttons below pictures."""
 _MARKS = re.compile(
     r"\s?\[(?:\^[^\]\s]{1,20}|\d{1,3}|[*†‡]{1,3}|(?-i:[IVXLC]{1,6}[a-z]?\.\d{1,3}|\d{1,4}:[\dA-Z]{1,3}))\]:?"  # Notes.
     r"|(?<=[^\s\[(])\[(?-i:[A-Z])\](?!\w)"
@@ -70,34 +70,34 @@ _WORD = re.compile(r"[^\W\d_]+(?:-[^\W\d_]+)*")
 
 
 class BadBookError(Exception):
-    """A file that no document can be made of."""
+    """A file from which no document can be made."""
 
     def __init__(self, kind: str, detail: str) -> None:
         super().__init__(detail)
         self.kind = kind
-        """A kind of documents.py."""
+        """Kind of bad record, as in documents.py."""
         self.detail = detail
-        """What is wrong, for the report."""
+        """Description of the problem, for the report."""
 
 
 def decode_book(data: bytes) -> str:
     """The text of a file in UTF-8, or in Latin-1 or cp1252 as Gutenberg's header declares; line ends are `\\n`.
 
     Raises:
-        BadBookError: neither.
+        BadBookError: the file is neither.
     """
     try:
         text = decode_text(data)
     except UnicodeDecodeError as error:
         if not _DECLARED.search(data, 0, _HEAD_BYTES):
-            detail = f"{error}; convert it, or let its head say `Character set encoding: ISO-8859-1`"
+            detail = f"{error}; convert it, or add a line `Character set encoding: ISO-8859-1` to its head"
             raise BadBookError(NOT_UTF8, detail) from None
         text = _decode_western(data)
     return _LINE_ENDS.sub("\n", text)
 
 
 def _decode_western(data: bytes) -> str:
-    """Files that declare Latin-1 often are cp1252, which has quotation marks where Latin-1 has control characters."""
+    """The text of bytes declared as Latin-1, read as cp1252 if possible, since many such files are in fact cp1252."""
     try:
         return data.decode("cp1252")
     except UnicodeDecodeError:
@@ -118,7 +118,7 @@ def paragraphs(text: str) -> list[str]:
 
 
 def is_sentence_per_line(lines: list[str]) -> bool:
-    """Whether nearly no line is blank and most end as sentences do, which wrapped lines and verse do not."""
+    """Whether each line is a sentence: few lines are blank and most end with the end of a sentence."""
     filled = [line for line in lines if line]
     ended = sum(line.rstrip(_CLOSERS).endswith(_SENTENCE_ENDS) for line in filled)
     return len(lines) - len(filled) < _BLANK_SHARE * len(lines) and ended >= _ENDED_SHARE * len(filled)
@@ -129,7 +129,7 @@ def _without_rule(line: str) -> str:
 
 
 def _without_captions(lines: list[str]) -> list[str]:
-    """The lines without names of picture files, and without what stands on buttons below pictures."""
+    """The lines without names of picture files and without the buttons below pictures."""
     names = {line for line in lines if line[-1:].lower() in "gf)" and _FILE.fullmatch(line)}
     buttons = [line for line in lines if len(line) < 15 and _BUTTON.fullmatch(line)]
     if not names and len(buttons) < _MIN_BUTTONS:
@@ -139,7 +139,8 @@ def _without_captions(lines: list[str]) -> list[str]:
 
 
 def _whole_notes(paragraphs: Iterable[str]) -> Iterator[str]:
-    """The paragraphs; a note of several loses its brackets, and so does one whose catchword ends with a bracket.
+    """The paragraphs, without the brackets of notes that span several, and of notes whose catchword ends with a
+    bracket.
 
     "[Footnote I.3: _The King._] The watch-word.]" is "_The King._ The watch-word."
     """
@@ -159,7 +160,7 @@ def _whole_notes(paragraphs: Iterable[str]) -> Iterator[str]:
 
 
 def _without_unopened(text: str) -> tuple[str, int]:
-    """The text without the closing brackets that nothing opened, and how many those were."""
+    """The text without unmatched closing brackets, and the number of these."""
     kept: list[str] = []
     depth = unopened = 0
     for character in text:
@@ -173,14 +174,14 @@ def _without_unopened(text: str) -> tuple[str, int]:
 
 
 def _words(text: str) -> set[str]:
-    """The words of a book in lower case, but for those that line ends cut; empty where no line end cuts one."""
+    """The words of a book in lower case, except those hyphenated at line ends; empty if there are none of these."""
     if not _CUT.search(text):
         return set()
     return set(_WORD.findall(_BROKEN_WORD.sub(" ", text).lower()))
 
 
 def _join(lines: list[str], words: set[str]) -> str:
-    """The lines as one, words that were cut at line ends whole again."""
+    """The lines joined to one, with words that were hyphenated at line ends made whole."""
     pieces = lines[:1]
     for line in lines[1:]:
         pieces[-1], space = _end_of_line(pieces[-1], line, words)
@@ -189,10 +190,10 @@ def _join(lines: list[str], words: set[str]) -> str:
 
 
 def _end_of_line(line: str, following: str, words: set[str]) -> tuple[str, str]:
-    """A line as it continues with the following one, and what stands between the two.
+    """A line as it continues on the following one, and the separator between the two.
 
-    "exam-" and "ple" are one word if that word occurs elsewhere in the book or, where "exam-ple" does not, if not both
-    parts are words; else the hyphen stays.
+    "exam-" and "ple" are one word if it occurs elsewhere in the book, or if "exam-ple" does not occur and not both
+    parts are words; otherwise the hyphen stays.
     """
     left, right = line[-1] in _HYPHEN and _LEFT.search(line), _RIGHT.match(following)
     if not (left and right and left[1][-1].islower() and right[0][0].islower()):
@@ -205,7 +206,7 @@ def _end_of_line(line: str, following: str, words: set[str]) -> tuple[str, str]:
 
 
 def _without_marks(paragraph: str) -> Iterator[str]:
-    """The paragraph as plain text, if it has any, and after it the notes that stood within."""
+    """The paragraph as plain text, followed by the notes that it contained; empty texts are dropped."""
     texts = [paragraph]
     if "[" in paragraph:
         texts = [_NOTE.sub("", paragraph), *(note[1] for note in _NOTE.finditer(paragraph))]
@@ -216,7 +217,7 @@ def _without_marks(paragraph: str) -> Iterator[str]:
 
 
 def _plain(text: str) -> str:
-    """The text without marks; the patterns are slow where nothing is to be found."""
+    """The text without marks of notes and emphasis. The tests avoid patterns that are slow where nothing matches."""
     if "[" in text or "{" in text:
         text = _MARKS.sub("", text)
     if "_" in text or "*" in text or "=" in text:

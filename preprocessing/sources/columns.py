@@ -1,8 +1,8 @@
-"""Text in a column: Parquet, as the Hugging Face hub serves it, and Arrow IPC, as the library `datasets` saves it.
+"""Sources of tables with a text column: Parquet, as on the Hugging Face hub, and Arrow IPC, as `datasets` saves it.
 
-One row is one document. Only the text's column is read, through a memory map, a batch at a time. Row groups of Parquet
-and record batches of Arrow's file format can be entered anywhere, so a file has many splits. Arrow's streaming format,
-which `datasets` writes under the name .arrow, has to be read from its start: a file of it is one split.
+One row is one document. Only the text column is read, through a memory map, a batch at a time. Row groups of Parquet
+and record batches of Arrow's file format can be read by themselves, so a file has many splits. Arrow's streaming
+format, which `datasets` writes to .arrow files, has to be read from its start: such a file is one split.
 """
 
 from abc import abstractmethod
@@ -15,37 +15,31 @@ from typing import ClassVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from preprocessing.documents import BadRecord, Document
 from preprocessing.errors import DataError
 from preprocessing.files import reading
-from preprocessing.sources.records import group
+from preprocessing.sources.byteranges import group
+from preprocessing.sources.documents import BadRecord, Document, SingleFile
 from preprocessing.sources.search import FileSearch, Form
 from preprocessing.sources.textcolumn import column_of, texts
 
 _PARQUET_MAGIC, _FILE_MAGIC, _OLD_MAGIC = b"PAR1", b"ARROW1", b"FEA1"
 _STREAM_MAGIC = b"\xff\xff\xff\xff"
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-"""As in `IPC Streaming Format` of Arrow's columnar format, which lets a stream also just end; a lost tail would go
-unnoticed."""
+"""The end-of-stream marker. Arrow's specification makes it optional; here it is required, so that a lost end is
+noticed."""
 _BATCH_ROWS = 64
-"""Rows of Parquet decoded at a time: a book may have a megabyte."""
+"""Rows of Parquet decoded at a time; a row may hold a megabyte, such as a book."""
 
 
 @dataclass(frozen=True)
-class Rows:
-    """The rows of a file, a document each; its position is its row."""
+class Rows(SingleFile):
+    """Rows of a file, one document each; its position is the index of the row."""
 
-    path: Path
     num_bytes: int
     text_key: str
     column: str
-    """The column that the key leads into."""
+    """Name of the column that `text_key` leads to."""
     format: ClassVar[str] = "Arrow"
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file."""
-        return (self.path,)
 
     def records(self) -> Iterator[Document | BadRecord]:
         """One record per row."""
@@ -56,21 +50,21 @@ class Rows:
                 row += len(column)
 
     def place(self, position: int) -> str:
-        """`file:row N`, counted from 0 as `datasets` and pandas do."""
+        """`file:row N`, counted from 0 as in `datasets` and pandas."""
         return f"{self.path}:row {self._rows_before() + position}"
 
     @abstractmethod
     def _columns(self) -> Iterator[pa.Array]:
-        """The text's column, a part at a time."""
+        """Yields the text column, a run of rows at a time."""
 
     def _rows_before(self) -> int:
-        """Number of rows in the file that come before these."""
+        """Number of rows of the file before the first of these."""
         return 0
 
 
 @dataclass(frozen=True)
 class RowRange(Rows):
-    """The rows of the row groups or record batches [start, stop) of a file; positions count from the first of them."""
+    """Rows of the row groups or record batches [start, stop) of a file; positions count from the first of them."""
 
     start: int
     stop: int
@@ -135,13 +129,13 @@ ARROW = Form(
 )
 
 
-def plan_parquet(
+def split_parquet(
     path: Path, split_bytes: int, text_key: str, search: FileSearch | None = None
 ) -> Iterator[ParquetRows]:
-    """Splits of a Parquet file, or of all in a directory: runs of row groups of about `split_bytes` of text together.
+    """Cuts a Parquet file, or all in a directory, into splits: runs of row groups of about `split_bytes` of text.
 
     Raises:
-        DataError: nothing is there, a file is damaged or has no such column.
+        DataError: there is no file, or a file is damaged or has no such column.
     """
     for file in (search or FileSearch()).files(path, PARQUET):
         with _damage_named(file, ParquetRows.format), pq.ParquetFile(file, memory_map=True) as parquet:
@@ -152,15 +146,16 @@ def plan_parquet(
             yield ParquetRows(file, sum(sizes[start:stop]), text_key, column, start, stop)
 
 
-def plan_arrow(
+def split_arrow(
     path: Path, split_bytes: int, text_key: str, search: FileSearch | None = None
 ) -> Iterator[ArrowFileRows | ArrowStreamRows]:
-    """Splits of an Arrow IPC file, or of all in a directory.
+    """Cuts an Arrow IPC file, or all in a directory, into splits.
 
-    What `datasets` names cache-*.arrow is left out: results of `map` and `filter` on the files beside it.
+    Files named cache-*.arrow are left out: they are results of `map` and `filter` of `datasets` on the files beside
+    them.
 
     Raises:
-        DataError: nothing is there, a file is damaged or has no such column.
+        DataError: there is no file, or a file is damaged or has no such column.
     """
     for file in (search or FileSearch()).files(path, ARROW):
         size = file.stat().st_size
@@ -183,7 +178,7 @@ def _is_file_format(path: Path) -> bool:
 
 
 def _check_stream(path: Path, text_key: str) -> str:
-    """Checks that a stream is whole; the text's column."""
+    """Checks that a stream is complete, and returns the name of the text column."""
     with _damage_named(path, Rows.format), pa.memory_map(str(path)) as source:
         column = _column_of(path, pa.ipc.open_stream(source).schema, text_key)
         source.seek(max(0, source.size() - len(_END_OF_STREAM)))
@@ -204,7 +199,7 @@ def _read_only(column: str, schema: pa.Schema) -> pa.ipc.IpcReadOptions:
 
 
 def _text_sizes(metadata: pq.FileMetaData, column: str, text_key: str) -> list[int]:
-    """Uncompressed bytes of the text in each row group: of its leaf of a nested column, or of all that column."""
+    """Uncompressed bytes of text in each row group: of the text's leaf in a nested column, otherwise of the column."""
     paths = [metadata.schema.column(number).path for number in range(metadata.num_columns)]
     leaves = [number for number, path in enumerate(paths) if path == text_key]
     leaves = leaves or [number for number, path in enumerate(paths) if f"{path}.".startswith(f"{column}.")]
@@ -216,10 +211,10 @@ def _text_sizes(metadata: pq.FileMetaData, column: str, text_key: str) -> list[i
 
 @contextmanager
 def _damage_named(path: Path, kind: str) -> Iterator[None]:
-    """Turns what Arrow says of a file that it cannot read into a DataError."""
+    """Turns an error of Arrow about a file's content into a DataError that names the file."""
     try:
         yield
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # The last: a column's name.
-        if isinstance(error, OSError) and error.errno is not None:  # The disk's; Arrow gives no number.
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: in the name of a column.
+        if isinstance(error, OSError) and error.errno is not None:  # Of the disk; Arrow's errors have no number.
             raise
-        raise DataError(f"{path}: damaged {kind} file ({error}); fetch it again") from None
+        raise DataError(f"{path}: damaged {kind} file ({error}); download it again") from None

@@ -1,10 +1,10 @@
-"""Opens a file of text as what its name says: plain, .gz, .bz2, .xz or .zst, in upper or lower case.
+"""Opens a text file as its suffix says: plain, .gz, .bz2, .xz or .zst, in upper or lower case.
 
-A name that says neither, such as `part-00000`, is looked at: compressed files begin with a signature.
+If the suffix is none of these, as in `part-00000`, the signature at the start of the file decides.
 
-A compressed file cannot be entered in the middle. Several streams end to end, as pbzip2, pzstd and `cat` make them,
-read as one. If what follows the first stream cannot be read, the standard library's bz2 and lzma leave it out without a
-word; here it is damage, as it is for gzip.
+A compressed file cannot be entered in the middle. Concatenated streams, as pbzip2, pzstd and `cat` write them, are read
+as one. If the data after the first stream cannot be read, the standard library's bz2 and lzma ignore it silently; here
+it is damage, as it is for gzip.
 """
 
 import bz2
@@ -27,21 +27,21 @@ else:
     from backports import zstd
 
 PACKING_DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError, zstd.ZstdError)
-"""What reading a damaged compressed file raises."""
+"""Errors raised on reading a damaged compressed file."""
 _CHUNK_BYTES = 1 << 18
 _LONGEST_ZSTD_WINDOW = 31
-"""Logarithm of the 2 GiB that `zstd --long=31` asks for, as some big corpora do; others need a few MB."""
+"""Binary logarithm of the window of `zstd --long=31` (2 GiB), which some big corpora use; others need a few MB."""
 
 
 @dataclass(frozen=True)
 class Compression:
-    """One way of packing a file."""
+    """A compression format."""
 
     name: str
     ratio: float
-    """How many times smaller English text becomes, about; only sizes partitions and progress bars."""
+    """Estimated compression ratio of English text; only sizes partitions and progress bars."""
     open: Callable[[BinaryIO], Any]
-    """A binary stream of the text in a packed one."""
+    """From the compressed binary file to a stream of its content."""
 
 
 def _streams(make: Callable[[], Any]) -> Callable[[BinaryIO], BinaryIO]:
@@ -64,11 +64,12 @@ COMPRESSIONS = {
 
 _SIGNATURES = {b"\x1f\x8b": ".gz", b"BZh": ".bz2", b"\xfd7zXZ\0": ".xz", b"\x28\xb5\x2f\xfd": ".zst"}
 _PLAIN = {".txt", ".text", ".md", ".markdown", ".json", ".jsonl", ".ndjson", ".xml", ".epub"}
-"""Suffixes that say that a file is not compressed; it is not opened to see."""
+"""Suffixes of files that are not compressed, and so are not opened to look for a signature."""
 
 
 def compression_of(path: Path) -> Compression | None:
-    """How a file is compressed, by its suffix, or by its first bytes where the suffix does not tell."""
+    """The compression of a file, by its suffix, or by its first bytes if the suffix is inconclusive; None if it has
+    none."""
     suffix = path.suffix.lower()
     if suffix in COMPRESSIONS:
         return COMPRESSIONS[suffix]
@@ -80,12 +81,12 @@ def compression_of(path: Path) -> Compression | None:
 
 
 def is_compressed(path: Path) -> bool:
-    """Whether a file is compressed, as `compression_of` finds it."""
+    """Whether `compression_of` finds a file compressed."""
     return compression_of(path) is not None
 
 
 def without_compression(name: str) -> str:
-    """A file's name without the suffix of a compression."""
+    """A file name without the suffix of a compression."""
     return next((name[: -len(suffix)] for suffix in COMPRESSIONS if name.lower().endswith(suffix)), name)
 
 
@@ -97,10 +98,10 @@ def text_bytes(path: Path) -> int:
 
 @contextmanager
 def open_text(path: Path) -> Iterator[BinaryIO]:
-    """Yields the bytes of the text as a stream; only that of a plain file can seek.
+    """Yields the uncompressed bytes as a stream, which is seekable only for a plain file.
 
     Raises:
-        DataError: on reading, where a compressed file is damaged or cut short.
+        DataError: on reading, if a compressed file is damaged or cut short.
     """
     compression = compression_of(path)
     with path.open("rb") as file:
@@ -110,13 +111,13 @@ def open_text(path: Path) -> Iterator[BinaryIO]:
         try:
             yield compression.open(file)
         except PACKING_DAMAGE as error:
-            if isinstance(error, OSError) and error.errno is not None:  # The disk's; bz2 and gzip give no number.
+            if isinstance(error, OSError) and error.errno is not None:  # Of the disk; bz2 and gzip give no number.
                 raise
-            raise DataError(f"{path}: damaged {compression.name} file ({error}); fetch it again") from None
+            raise DataError(f"{path}: damaged {compression.name} file ({error}); download it again") from None
 
 
 class _Streams(io.RawIOBase):
-    """The text of compressed streams that follow each other."""
+    """Raw stream of the content of concatenated compressed streams."""
 
     def __init__(self, file: BinaryIO, make: Callable[[], Any]) -> None:
         self._file = file
@@ -138,7 +139,7 @@ class _Streams(io.RawIOBase):
         return len(text)
 
     def _next(self) -> bytes | None:
-        """What to decompress next, with a new decompressor where a stream begins; None: the end of the file."""
+        """The next compressed bytes, with a new decompressor at the start of a stream; None at the end of the file."""
         if self._ended:
             return None
         if self._decompressor.eof:
@@ -153,7 +154,7 @@ class _Streams(io.RawIOBase):
         return packed
 
     def _after_padding(self) -> bytes:
-        """What follows a stream, without the zeros that the xz format allows there, and that gzip skips, too."""
+        """The bytes after a stream, without the zeros that the xz format allows there and gzip skips as well."""
         packed = self._decompressor.unused_data or self._file.read(_CHUNK_BYTES)
         while packed and not packed.lstrip(b"\0"):
             packed = self._file.read(_CHUNK_BYTES)

@@ -1,14 +1,16 @@
-"""What a file's bytes are, whatever its name says: a book's text, HTML, or content that no book is made of.
+"""Recognition of a file's content by its bytes, whatever its name: text, JSON, HTML, or another format.
 
-Downloads end in error pages, archives and pointers that carry the name of the book asked for. Signatures are those of
-the formats' specifications; HTML is told by its first tag, or by tags all over the text.
+Downloads may be error pages, archives and pointers under the name of the wanted file. Signatures are those of the
+formats' specifications; HTML is recognised by its first tag, or by tags all over the text.
 """
 
+import codecs
 import json
 import re
 from typing import Any
 
-from preprocessing.textfiles import marked_encoding
+from preprocessing.sources.search import HEAD_BYTES
+from preprocessing.textfiles import MARK, marked_encoding
 
 _SIGNATURES = (
     (b"PK\x03\x04", "a zip file, as EPUB and Word files are"),
@@ -33,19 +35,22 @@ _SIGNATURES = (
 )
 _MOBI = slice(60, 68)
 _FEW, _BINARY_SHARE = 4, 1 / 200
-"""Number and share of control characters above which bytes are no text; a text may hold some, such as a final ^Z."""
+"""Number and share of control characters above which bytes are binary; text may contain some, such as a final ^Z."""
 _CONTROL = bytes({*range(32), 127} - set(b"\t\n\v\f\r\x1b"))
 _HEAD = 20_000
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 _JSON = "JSON, which jsonl: reads"
 _OBJECT = re.compile(rb'(?:\xef\xbb\xbf)?\s*(?:\[\s*)?\{\s*"(?:[^"\\]|\\.){0,200}"\s*:')
-"""How JSON begins whose first line goes on behind what is looked at."""
+"""Start of a JSON object whose first line is longer than the bytes examined."""
+_OBJECT_LINE = re.compile(rb"\{[ \t]*[\"}]")
+_XML_TAG = re.compile(rb"(?:\xef\xbb\xbf)?\s*<[?!a-zA-Z]")
+_CONTROL_CHARACTER = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _PREFIX = r"\s*(?:<\?xml\b[^>]{0,300}>\s*|<!--(?:[^-]|-(?!->)){0,5000}-->\s*)*"
 _HTML = re.compile(rf"{_PREFIX}<(?:!doctype\s+html|(?:html|head|body|title|script)\b)", re.IGNORECASE)
 _XML = re.compile(r"\s*<(?:\?xml\b|!doctype\b)", re.IGNORECASE)
 _TAG = re.compile(r"</(?:p|td|tr|li|div|h\d)>|<(?:br|hr|p|li|tr)\s*/?>", re.IGNORECASE)
-"""Tags of blocks; plain text has `<i>` in it at times."""
+"""Tags of blocks; plain text may contain inline tags such as `<i>`."""
 _TAGS, _TAG_SHARE = 10, 1 / 400
 _TITLE = re.compile(r"<(title|h1)\b[^>]{0,300}>(.{0,300}?)</\1", re.IGNORECASE | re.DOTALL)
 _ERROR = re.compile(
@@ -54,14 +59,14 @@ _ERROR = re.compile(
     re.IGNORECASE,
 )
 _MIN_BOOK, _MAX_ERROR = 2_000, 20_000
-"""Characters of the text of an HTML file: one with fewer is no book, and one with more is no error page."""
+"""Characters of text in an HTML file: a file with fewer is no book, a file with more is no error page."""
 
 
 def foreign_content(data: bytes) -> str | None:
-    """What bytes hold that are no text, for people; None where they may be text.
+    """Name of a format other than text, for messages; None if the bytes may be text.
 
     Args:
-        data: of a file that should be text.
+        data: content of a file that should be text.
     """
     for signature, name in _SIGNATURES:
         if data.startswith(signature):
@@ -77,7 +82,7 @@ def foreign_content(data: bytes) -> str | None:
 
 
 def _structured(data: bytes) -> str | None:
-    """`JSON` or `XML`, if that is what the bytes are."""
+    """`JSON` or `XML` if the bytes are one of them, otherwise None."""
     if data[:1] in (b"{", b"["):
         first = data.partition(b"\n")[0]
         return _JSON if _is_json(first, dict) or _is_json(data, dict | list) else None
@@ -96,8 +101,8 @@ def is_html(text: str, *, anywhere: bool) -> bool:
     """Whether a text is an HTML file.
 
     Args:
-        text: of the file.
-        anywhere: whether tags all over a text that begins otherwise make it one, too; Markdown may hold them.
+        text: content of the file.
+        anywhere: whether tags all over a text that does not begin as HTML also make it HTML; Markdown may contain them.
     """
     if _HTML.match(text[:_HEAD].lstrip("\ufeff")):
         return True
@@ -107,9 +112,9 @@ def is_html(text: str, *, anywhere: bool) -> bool:
 
 
 def not_text(head: bytes) -> str:
-    """What a file that begins so holds instead of plain text or Markdown, and the remedy; empty where it may be text.
+    """Error message for a file that begins with `head` and is neither plain text nor Markdown; empty if it may be text.
 
-    Only a page that begins as one is HTML: a text may hold any number of tags, as reviews of films hold `<br />`.
+    Only a file that begins as HTML is HTML: text may contain any number of tags, as film reviews contain `<br />`.
     """
     found = foreign_content(head)
     if not found and _OBJECT.match(head):
@@ -121,7 +126,7 @@ def not_text(head: bytes) -> str:
         return ""
     titles = _titles(text)
     title = f" ({titles[0][:80]!r})" if titles else ""
-    return f"holds an HTML page{title}; fetch the file again, or put its text in its place"
+    return f"holds an HTML page{title}; download the file again, or put its text in its place"
 
 
 def _titles(html: str) -> list[str]:
@@ -129,16 +134,35 @@ def _titles(html: str) -> list[str]:
 
 
 def html_fault(html: str, text: str) -> str | None:
-    """Why an HTML file is no book, for people; None for a book.
+    """Reason why an HTML file is no book, for messages; None for a book.
 
     Args:
-        html: the file.
-        text: what it shows.
+        html: content of the file.
+        text: its text without markup.
     """
     error = next((title for title in _titles(html) if _ERROR.search(title)), None)
     size = sum(not character.isspace() for character in text)
     if error is not None and size < _MAX_ERROR:
-        return f"an HTML page, {error[:80]!r}; fetch the book again"
+        return f"an HTML page, {error[:80]!r}; download the book again"
     if size < _MIN_BOOK:
-        return f"an HTML page with {size:,} characters of text; fetch the book again"
+        return f"an HTML page with {size:,} characters of text; download the book again"
     return None
+
+
+def is_json_lines(head: bytes) -> bool:
+    """Whether the first line of a file that begins with `head` is a JSON object."""
+    head = head.removeprefix(MARK.encode()).lstrip()
+    return bool(_OBJECT_LINE.match(head))
+
+
+def is_text(head: bytes) -> bool:
+    """Whether a file that begins with `head` is plain text: UTF-8 or as its byte-order mark says, and no JSON or
+    XML."""
+    if not marked_encoding(head):
+        try:
+            codecs.getincrementaldecoder("utf-8")().decode(head, final=len(head) < HEAD_BYTES)
+        except UnicodeDecodeError:
+            return False
+    if not marked_encoding(head) and _CONTROL_CHARACTER.search(head):
+        return False
+    return bool(head.strip()) and not is_json_lines(head) and not _XML_TAG.match(head)

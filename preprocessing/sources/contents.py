@@ -1,8 +1,8 @@
-"""Tables of contents and lists of illustrations, found by their title and the form of what follows.
+"""Removes tables of contents and lists of illustrations, found by their title and the form of the lines below it.
 
-A table goes only if it has a title and at least three entries. It ends before prose, before a block that repeats one
-of its entries (the heading itself), and after its last entry: what lies between entries without being one, such as
-"PART II", goes with them; what follows the last one stays.
+A table is removed only if it has a title and at least three entries. It ends before prose, before a block that repeats
+one of its entries (the heading itself), and after its last entry. Blocks between entries that are no entries, such as
+"PART II", are removed with them; blocks after the last entry stay.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from preprocessing.sources.layout import ROMAN, Block, is_prose, key, roman_value
+from preprocessing.sources.blocks import ROMAN, Block, is_prose, key, roman_value
 
 _VOLUME = r"(?:vol(?:ume)?s?|parts?|books?|series)\b\W*\w{0,8}(?:\W+\w{1,12}){0,2}"
 _PICTURES = (
@@ -48,15 +48,15 @@ _NUMBERED = re.compile(
 _DASH = re.compile(r"(?<![-—])(?:--|—)(?![-—])")
 _MIN_ENTRIES = 3
 _REPEATS = range(2, 7)
-"""Times that a heading stands in a book whose table of contents lists it; more often, it is another kind of line."""
+"""How often a heading occurs in a book whose table of contents lists it; more frequent lines are no headings."""
 _MAX_WEAK = 3
-"""Blocks in a row that are no entries, between entries: "PART II", "Inferno", "PAGE"."""
+"""Most consecutive blocks between entries that are no entries: "PART II", "Inferno", "PAGE"."""
 _SECTION_GAP = 3
-"""Blank lines that part sections in books of Project Gutenberg."""
+"""Blank lines between sections in books of Project Gutenberg."""
 _MAX_LINES = 15
-"""Lines of an entry that tells what a chapter is about."""
+"""Most lines of an entry that summarises a chapter."""
 _FRONT = 0.15
-"""Part of the blocks, from the first, where a list of pictures is recognised by its title alone."""
+"""Leading share of the blocks in which a list of pictures is recognised by its title alone."""
 
 
 def drop_contents(blocks: list[Block]) -> list[Block]:
@@ -77,42 +77,42 @@ def drop_contents(blocks: list[Block]) -> list[Block]:
 
 @dataclass(frozen=True)
 class _Book:
-    """What entries are compared with."""
+    """Statistics of a book, with which entries are compared."""
 
     blocks: list[Block]
 
     @cached_property
     def lines(self) -> Counter[str]:
-        """How often each line occurs."""
+        """Number of occurrences of each line, by `key`."""
         return Counter(key(line) for block in self.blocks for line in block.lines)
 
     @cached_property
     def heads(self) -> Counter[tuple[str, int]]:
-        """How often blocks begin with each number of a chapter."""
+        """Number of blocks that begin with each chapter number."""
         return Counter(number for block in self.blocks if (number := _number(block.lines[0])))
 
     @cached_property
     def has_gaps(self) -> bool:
-        """Whether blank lines tell sections from paragraphs."""
+        """Whether the number of blank lines distinguishes sections from paragraphs."""
         return any(block.gap >= _SECTION_GAP for block in self.blocks)
 
 
 @dataclass
 class _Table:
-    """The table that may start at a block."""
+    """A table of contents that may start at a block."""
 
     book: _Book
     start: int
     entries: int = 0
     first: str = ""
-    """The first line below the title, as `key`."""
+    """`key` of the first line below the title."""
     seen: set[str] = field(default_factory=set)
     numbers: dict[str, int] = field(default_factory=dict)
-    """The last number of each kind: chapter, part."""
+    """Last number of each kind, such as chapter or part."""
     pictures: bool = False
     """Whether any short block is an entry, as in a list of pictures at the front of the book."""
     crossed: bool = False
-    """Whether the last blocks were no entries and began a section."""
+    """Whether a section began after the last entry."""
     after_entry: bool = False
     """Whether the last block was an entry."""
     passed: int = 0
@@ -123,7 +123,7 @@ class _Table:
         self.pictures = bool(title and title["pictures"]) and self.start <= _FRONT * len(self.book.blocks)
 
     def end(self) -> int:
-        """Number of the block after the table; `start` if there is none."""
+        """Index of the block after the table; `start` if there is no table."""
         blocks, stop, weak = self.book.blocks, self.start, 0
         for position in range(self.start, len(blocks)):
             block = blocks[position]
@@ -150,9 +150,9 @@ class _Table:
         return stop if self.entries >= _MIN_ENTRIES else self.start
 
     def _found(self, block: Block) -> int:
-        """How many entries a block adds to the table.
+        """Number of entries that a block adds to the table.
 
-        Behind a gap as between sections a heading that stands in the table proves nothing: it may be the book's own.
+        After a gap between sections, a heading that the table lists is no evidence: it may be the heading itself.
         """
         is_section = self.entries >= _MIN_ENTRIES and block.gap >= _SECTION_GAP
         found = self._entries(block, by_repetition=not is_section and not self.crossed)
@@ -167,7 +167,7 @@ class _Table:
         return found
 
     def _ends(self, block: Block) -> bool:
-        """Whether the table ends before a block: at another title, or where the book begins."""
+        """Whether the table ends before a block: at another title, or at the first heading of the book."""
         line = block.lines[0]
         title = _TITLE.fullmatch(line)
         if title:
@@ -191,7 +191,7 @@ class _Table:
                 self.seen.add(key(line))
 
     def _entries(self, block: Block, *, by_repetition: bool) -> int:
-        """How many entries a block holds; 0 for what is no part of a table, or no entry."""
+        """Number of entries in a block; 0 if it holds none."""
         lines = block.lines
         head = _number(lines[0])
         counted = [self._counts(line) for line in lines]
@@ -211,7 +211,7 @@ class _Table:
         return 0
 
     def _counts(self, line: str) -> bool:
-        """Whether a line's number follows the last one of its kind."""
+        """Whether the number of a line is the successor of the last one of its kind."""
         number = _number(line)
         if number is None:
             return False
@@ -226,19 +226,19 @@ class _Table:
 
 
 def _is_lone_heading(block: Block) -> bool:
-    """Whether a block that ends a table is rather the heading of what follows: a line apart, without a page."""
+    """Whether the last block of a table is the heading of the next section: a separate line without a page number."""
     return len(block.lines) == 1 and block.gap >= _SECTION_GAP and not _COLUMN.fullmatch(block.lines[0])
 
 
 def _is_synopsis(block: Block) -> bool:
-    """Whether a block tells what a chapter is about: "The Storm--A Wreck--We are saved"."""
+    """Whether a block summarises a chapter: "The Storm--A Wreck--We are saved"."""
     text = " ".join(block.lines)
     dashes = len(_DASH.findall(text))
     return len(block.lines) <= _MAX_LINES and dashes >= 2 and dashes * 100 >= len(text)
 
 
 def _number(line: str) -> tuple[str, int] | None:
-    """Kind and value of the number that a line begins with: `("chapter", 4)`."""
+    """Kind and value of the number at the start of a line, such as `("chapter", 4)`; None if there is none."""
     match = _NUMBERED.match(line)
     if not match:
         return None

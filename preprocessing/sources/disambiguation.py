@@ -1,9 +1,9 @@
-"""Pages that only list what a word may mean, by the templates that mark them.
+"""Recognises disambiguation pages by the templates that mark them.
 
 Lists of surnames and set indexes are articles.
 
 Source of the names: the settings of the DBpedia extraction framework, which reads them from each Wikipedia's
-MediaWiki:Disambiguationspage; left out are those that other wikis use otherwise, and those of lists of people.
+MediaWiki:Disambiguationspage, except names with another meaning in other wikis, and names of lists of people.
 """
 
 import re
@@ -37,7 +37,7 @@ _TEMPLATE = re.compile(r"\{\{\s*+([^|{}\[\]<>\n]{4,60})[|}\n]")
 
 
 def is_disambiguation(wikitext: str) -> bool:
-    """Whether a page is marked as one of them."""
+    """Whether a page is marked as a disambiguation page."""
     if _FORMS.search(wikitext):
         return True
     names = map(str.lower, _TEMPLATE.findall(wikitext))

@@ -1,7 +1,7 @@
-"""The bytes of a MediaWiki dump, plain or compressed, from any place on; damage is told with what it costs.
+"""Reads the bytes of a MediaWiki dump, plain or compressed, from any position; reports damage and the bytes it costs.
 
-A `.bz2` file can be entered wherever one of its streams begins, which a signature of ten bytes tells. Files of other
-compressions are read from their start.
+A `.bz2` file can be entered wherever one of its streams begins: each begins with a signature of ten bytes. Files of
+other compressions are read from their start.
 """
 
 import bz2
@@ -11,37 +11,37 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from preprocessing.documents import MISSING_END
 from preprocessing.sources.compressed import COMPRESSIONS, PACKING_DAMAGE, compression_of, is_compressed, open_text
+from preprocessing.sources.documents import MISSING_END
 
 _PACKED_RATIO = 4
-"""XML shrinks to about a quarter; sizes splits, partitions and progress bars."""
+"""Estimated compression ratio of XML; only sizes splits, partitions and progress bars."""
 _CHUNK = 1 << 20
-"""Bytes of XML at a time."""
+"""Bytes of XML read at a time."""
 _BZ2_CHUNK = 1 << 16
-"""Bytes of compressed XML at a time."""
+"""Bytes of compressed XML read at a time."""
 _STREAM = re.compile(rb"BZh[1-9](?:1AY&SY|\x17rE8P\x90)")
 """Start of a bz2 stream: its header and the mark of its first block, or of its end."""
 
 
 class Chunk(NamedTuple):
-    """Bytes of XML as they come from the file."""
+    """A run of bytes of XML, in the order of the file."""
 
     data: bytes
     own: bool
-    """Whether they belong to the range, or to what follows it."""
+    """Whether the bytes belong to the range; otherwise they follow it."""
     damage: str = ""
-    """What is wrong with the bz2 data that should follow, if anything."""
+    """Description of damage in the compressed data that follows; empty if there is none."""
     lost: int = 0
-    """About how many bytes of XML that costs."""
+    """Estimated bytes of XML lost by this damage."""
 
 
 def chunks(path: Path, start: int, stop: int) -> Iterator[Chunk]:
     """The XML of a plain file's bytes from `start` on, or of the bz2 streams that start there or later, to the end.
 
-    Of another compression all, where `start` is 0.
+    A file of another compression is read whole, by the range that starts at 0.
     """
-    if path.stat().st_size == 0:  # Which cannot be mapped into memory.
+    if path.stat().st_size == 0:  # An empty file cannot be mapped into memory.
         return iter(())
     if is_bz2(path):
         return _bz2_chunks(path, start, stop)
@@ -49,7 +49,7 @@ def chunks(path: Path, start: int, stop: int) -> Iterator[Chunk]:
 
 
 def can_be_entered(path: Path) -> bool:
-    """Whether a dump can be read from other places than its start."""
+    """Whether a dump can be read from positions other than its start."""
     return is_bz2(path) or not is_compressed(path)
 
 
@@ -57,7 +57,7 @@ def _packed_chunks(path: Path) -> Iterator[Chunk]:
     with open_text(path) as file:
         reader: Any = file
         try:
-            while data := reader.read1(_CHUNK):  # What there is before damage, which read() would drop.
+            while data := reader.read1(_CHUNK):  # Also the bytes before damage, which read() would drop.
                 yield Chunk(data, own=True)
         except PACKING_DAMAGE as error:
             if isinstance(error, OSError) and error.errno is not None:
@@ -76,7 +76,7 @@ def _plain_chunks(path: Path, start: int, stop: int) -> Iterator[Chunk]:
 
 
 def _bz2_chunks(path: Path, start: int, stop: int) -> Iterator[Chunk]:
-    """The streams that start in [start, stop), then the others; damaged ones up to where they can be read."""
+    """The streams that start in [start, stop), then those that follow; a damaged one up to its damage."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         stream = _STREAM.search(data, start)
         while stream:
@@ -105,12 +105,12 @@ def _bz2_chunks(path: Path, start: int, stop: int) -> Iterator[Chunk]:
 
 
 def xml_bytes(path: Path, num_bytes: int) -> int:
-    """About how many bytes of XML so many bytes of the file hold."""
+    """Estimated bytes of XML in this many bytes of the file."""
     return num_bytes * (_PACKED_RATIO if is_compressed(path) else 1)
 
 
 def missing_end(path: Path) -> int:
-    """What counts as lost, in bytes of XML, where a dump stops before its end."""
+    """Bytes of XML counted as lost when a dump stops before its end."""
     return int(xml_bytes(path, path.stat().st_size) * MISSING_END)
 
 

@@ -1,6 +1,6 @@
-"""The files of Wikimedia's dumps by their names, and which of them hold the same articles.
+"""Names of the files of Wikimedia's dumps: recognises dumps, and files that hold the same articles.
 
-A dump of a big wiki comes whole and in parts, each as one stream and as many (`multistream`), all in one directory:
+A dump of a big wiki is published whole and in parts, each as one stream and as many (`multistream`), in one directory:
     enwiki-20251101-pages-articles.xml.bz2
     enwiki-20251101-pages-articles-multistream.xml.bz2
     enwiki-20251101-pages-articles1.xml-p1p41242.bz2
@@ -30,7 +30,7 @@ _SHOWN = 3
 
 
 class _Form(NamedTuple):
-    """Which dump of a wiki a file belongs to, and in which form."""
+    """The dump that a file belongs to, and its form."""
 
     wiki: str
     date: str
@@ -60,7 +60,7 @@ WIKIPEDIA = Form(
 
 
 def check_distinct(files: list[Path]) -> None:
-    """Checks that no article counts twice.
+    """Checks that no article would be read twice.
 
     Raises:
         DataError: the files hold a dump in two forms (whole and in parts, multistream and not), or two dumps of a wiki.
@@ -84,7 +84,7 @@ def check_distinct(files: list[Path]) -> None:
 
 
 def warn_of_gaps(files: list[Path]) -> None:
-    """Warns where parts of a dump are missing between others: their names tell the pages that they hold."""
+    """Logs a warning where parts of a dump are missing between others, by the page numbers in the names."""
     parts: dict[_Form, list[tuple[int, int]]] = {}
     for file in files:
         match = _ARTICLES.fullmatch(without_compression(file.name))
@@ -98,7 +98,7 @@ def warn_of_gaps(files: list[Path]) -> None:
             shown = ", ".join(f"{first:,} to {last:,}" for first, last in gaps[:_SHOWN])
             LOG.warning(
                 f"{form.wiki} of {form.date}: no file has the pages {shown}{', ...' * (len(gaps) > _SHOWN)}; parts of "
-                "the dump are missing, run the download again for all of it"
+                "the dump are missing; run the download again"
             )
 
 

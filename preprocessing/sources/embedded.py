@@ -1,7 +1,7 @@
-"""English that every Python brings along: the language reference of `pydoc` and the standard library's docstrings.
+"""Source of English text in every Python installation: the topics of `pydoc` and the standard library's docstrings.
 
-About 1.5 MB: enough to try the pipeline and to test it without downloading anything. Files are parsed, not imported.
-One module, or one topic of the reference, is one document. Licence of the text: PSF.
+It has about 1.5 MB, enough to try and test the pipeline without a download. Files are parsed, not imported. One module,
+or one topic, is one document. The licence of the text is that of Python (PSF).
 """
 
 import ast
@@ -12,14 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from preprocessing.documents import Document
 from preprocessing.errors import DataError
+from preprocessing.sources.byteranges import group_files
+from preprocessing.sources.documents import Document
 from preprocessing.sources.listing import walk
-from preprocessing.sources.records import group_files
 
 _SKIPPED = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "site-packages", "dist-packages", "__pycache__"}
 _PROSE_SHARE = 0.1
-"""About this part of a module's bytes is prose; only sizes partitions and progress bars."""
+"""Estimated share of prose in a module's bytes; only sizes partitions and progress bars."""
 _SPLIT_BYTES = 2 << 20
 """Source code per split: parsing it is slow, about 2 MB/s."""
 
@@ -32,11 +32,11 @@ class Modules:
 
     @property
     def num_bytes(self) -> int:
-        """About how many bytes of prose they hold."""
+        """Estimated bytes of prose."""
         return sum(int(path.stat().st_size * (1 if _is_topics(path) else _PROSE_SHARE)) for path in self.files)
 
     def records(self) -> Iterator[Document]:
-        """A document per module that has prose, and per topic; its position is the file's number."""
+        """A document per module that has prose, and per topic; its position is the index of the file."""
         for number, path in enumerate(self.files):
             tree = ast.parse(path.read_bytes())
             texts = _topics(tree) if _is_topics(path) else ["\n\n".join(_docstrings(tree))]
@@ -47,8 +47,8 @@ class Modules:
         return f"{self.files[position]}:1"
 
 
-def plan_embedded() -> list[Modules]:
-    """Splits of the running Python's standard library, in the order of their paths.
+def split_embedded() -> list[Modules]:
+    """Cuts the standard library of the running Python into splits, in the order of paths.
 
     Raises:
         DataError: this Python has no source files of its library.

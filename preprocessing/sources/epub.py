@@ -1,7 +1,7 @@
-"""EPUB to plain text: the XHTML files of the spine, in order, as blocks separated by blank lines.
+"""Converts EPUB to plain text: the XHTML files of the spine, in order, with blank lines between blocks.
 
-Read with the standard library: zipfile, and expat for the two small XML files, which stops entities that expand and
-fetches none. Source of the structure: EPUB 3.3, https://www.w3.org/TR/epub-33/, and OPF 2.0.1 for `guide`.
+Only the standard library is used: zipfile, and expat for the two small XML files, which limits the expansion of
+entities and fetches none. Source of the structure: EPUB 3.3, https://www.w3.org/TR/epub-33/, and OPF 2.0.1 for `guide`.
 """
 
 import io
@@ -14,8 +14,8 @@ from lzma import LZMAError
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
-from preprocessing.documents import BOOK_TOO_LARGE, DAMAGED_EPUB, ENCRYPTED_EPUB
 from preprocessing.sources.booktext import BadBookError
+from preprocessing.sources.documents import BOOK_TOO_LARGE, DAMAGED_EPUB, ENCRYPTED_EPUB
 from preprocessing.sources.xhtml import NO_PROSE, xhtml_to_text
 from preprocessing.textfiles import decode_text, marked_encoding
 
@@ -30,7 +30,7 @@ ZIP_DAMAGE = (
     ValueError,
     OverflowError,
 )
-"""What zipfile raises on damaged content; RuntimeError on a password and an unknown compression."""
+"""Errors that zipfile raises on damaged content; RuntimeError on a password or an unknown compression."""
 
 _CONTAINER, _ENCRYPTION = "META-INF/container.xml", "META-INF/encryption.xml"
 
@@ -39,11 +39,11 @@ def epub_to_text(data: bytes, max_bytes: int) -> str:
     """The text of an EPUB, without navigation, cover, copyright page and page numbers.
 
     Args:
-        data: the file.
-        max_bytes: most bytes that are unpacked, all members together.
+        data: content of the file.
+        max_bytes: largest uncompressed size of all members together.
 
     Raises:
-        BadBookError: damaged, encrypted, or larger than `max_bytes`.
+        BadBookError: the file is damaged, encrypted, or larger than `max_bytes`.
     """
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -55,12 +55,12 @@ def epub_to_text(data: bytes, max_bytes: int) -> str:
                     raise BadBookError(ENCRYPTED_EPUB, f"{name} is encrypted; only books without DRM can be read")
                 texts.append(xhtml_to_text(_decode(members.read(name))))
     except (*ZIP_DAMAGE, ElementTree.ParseError) as error:
-        raise BadBookError(DAMAGED_EPUB, f"{type(error).__name__}: {error}; fetch it again") from None
+        raise BadBookError(DAMAGED_EPUB, f"{type(error).__name__}: {error}; download it again") from None
     return "\n\n".join(texts)
 
 
 class _Members:
-    """The members of a zip file, unpacked up to a limit: a few kilobytes can unpack to gigabytes."""
+    """The members of a zip file, read up to a total limit: a few kilobytes can decompress to gigabytes."""
 
     def __init__(self, archive: zipfile.ZipFile, max_bytes: int) -> None:
         self._archive = archive
@@ -70,7 +70,11 @@ class _Members:
         return name in self._archive.NameToInfo
 
     def read(self, name: str) -> bytes:
-        """The bytes of a member."""
+        """The uncompressed bytes of a member.
+
+        Raises:
+            BadBookError: the member needs a password, or the members together exceed the limit.
+        """
         if self._archive.getinfo(name).flag_bits & 1:
             raise BadBookError(ENCRYPTED_EPUB, f"{name} needs a password; only books without DRM can be read")
         with self._archive.open(name) as file:
@@ -82,17 +86,17 @@ class _Members:
 
 
 def _encrypted(members: _Members) -> Iterator[str]:
-    """Names of the encrypted members; often only fonts, which nobody reads here."""
+    """Names of the encrypted members; often only fonts, which are not read."""
     if _ENCRYPTION in members:
         for reference in ElementTree.fromstring(members.read(_ENCRYPTION)).iterfind(".//{*}CipherReference"):
             yield unquote(reference.get("URI", ""))
 
 
 def _spine(members: _Members) -> Iterator[str]:
-    """Names of the members that hold text, in reading order."""
+    """Names of the members with text, in reading order."""
     rootfile = ElementTree.fromstring(members.read(_CONTAINER)).find(".//{*}rootfile")
     if rootfile is None:
-        raise BadBookError(DAMAGED_EPUB, f"{_CONTAINER} names no package document; fetch it again")
+        raise BadBookError(DAMAGED_EPUB, f"{_CONTAINER} names no package document; download it again")
     package = rootfile.get("full-path", "")
     root = ElementTree.fromstring(members.read(package))
     folder = posixpath.dirname(package)
@@ -111,7 +115,7 @@ def _spine(members: _Members) -> Iterator[str]:
 
 
 def _decode(data: bytes) -> str:
-    """XHTML as text: UTF-8 unless a byte-order mark or the XML declaration says otherwise."""
+    """Decodes XHTML: UTF-8 unless a byte-order mark or the XML declaration says otherwise."""
     if marked_encoding(data):
         return decode_text(data)
     declared = re.match(rb"""\s*<\?xml[^>]{0,200}encoding=["']([\w.-]{1,40})["']""", data)

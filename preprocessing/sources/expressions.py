@@ -1,4 +1,4 @@
-"""MediaWiki's arithmetic, as in {{#expr: (3 + 5) / 7 round 1}}; no language's code is ever run.
+"""Evaluates MediaWiki's arithmetic expressions, as in {{#expr: (3 + 5) / 7 round 1}}, without executing code.
 
 Source: https://www.mediawiki.org/wiki/Help:Extension:ParserFunctions##expr, with its precedence.
 """
@@ -8,21 +8,21 @@ import re
 from collections.abc import Callable
 
 _MAX_LENGTH = 200
-"""Longest expression that is worked out; articles' are much shorter."""
+"""Longest expression that is evaluated, in characters; those of articles are much shorter."""
 _MAX_DEPTH = 20
 _MAX_POWER = 64
 _TOKEN = re.compile(r"\s*(?:(\d+(?:\.\d*)?|\.\d+)|([a-z]+)|(<=|>=|<>|!=|[-+*/^()=<>−×÷]))", re.I)
 
 
 class ExpressionError(ValueError):
-    """Not an expression that can be worked out."""
+    """An expression that cannot be evaluated."""
 
 
 def evaluate(text: str) -> float:
-    """The expression's value.
+    """The value of an expression.
 
     Raises:
-        ExpressionError: it is malformed, too long, or divides by zero.
+        ExpressionError: it is malformed, too long, or undefined, such as a division by zero.
     """
     if len(text) > _MAX_LENGTH or text.count("(") > _MAX_DEPTH:
         raise ExpressionError("too long")
@@ -34,10 +34,10 @@ def evaluate(text: str) -> float:
 
 
 def shown(value: float) -> str:
-    """A number as MediaWiki shows it, without needless digits.
+    """A number as MediaWiki shows it, without trailing zeros.
 
     Raises:
-        ExpressionError: it is too large to be shown as digits.
+        ExpressionError: it is too large or too small to be shown without an exponent.
     """
     if not abs(value) < 1e14:
         raise ExpressionError("too large")
@@ -48,7 +48,7 @@ def shown(value: float) -> str:
 
 
 def _tokens(text: str) -> list[str]:
-    """Numbers, names and signs, the last one first."""
+    """The tokens of an expression (numbers, names and signs), in reverse order."""
     tokens, position, text = [], 0, text.strip()
     while position < len(text):
         match = _TOKEN.match(text, position)
@@ -72,7 +72,7 @@ def _power(first: float, second: float) -> float:
 
 
 def _round(first: float, second: float) -> float:
-    """To this number of decimals, halves away from zero as PHP does."""
+    """The number rounded to `second` decimals, halves away from zero, as in PHP."""
     scale = 10.0 ** max(-15, min(int(second), 15))
     return math.copysign(math.floor(abs(first) * scale + 0.5 + 1e-9), first) / scale
 
@@ -99,7 +99,7 @@ _BINARY: list[dict[str, Callable[[float, float], float]]] = [
     },
     {"^": _power},
 ]
-"""Operators from the loosest to the tightest."""
+"""Binary operators, from the lowest precedence to the highest."""
 _UNARY: dict[str, Callable[[float], float]] = {
     "-": lambda a: -a,
     "+": lambda a: a,
@@ -117,7 +117,7 @@ class _Parser:
         self.tokens = tokens
 
     def binary(self, level: int) -> float:
-        """What operators of this level and tighter ones combine."""
+        """The value of an expression of operators of this precedence level and above."""
         if level == len(_BINARY):
             return self.unary()
         value = self.binary(level + 1)
@@ -130,7 +130,7 @@ class _Parser:
         return value
 
     def unary(self) -> float:
-        """A number, one in parentheses, or one with a sign or a function before it."""
+        """The value of a number, a parenthesised expression, or a unary operator or function with its operand."""
         if not self.tokens:
             raise ExpressionError("ends too soon")
         token = self.tokens.pop()

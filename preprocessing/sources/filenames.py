@@ -1,6 +1,6 @@
-"""What the name of a file tells: its form, or that it only accompanies data.
+"""Recognition of files by name: their suffix, and files that only accompany data.
 
-Compressions, upper case and the suffix `.utf-8` say nothing about the form. Files that accompany data (hidden files,
+Suffixes of compressions, upper case and the suffix `.utf-8` are ignored. Files that accompany data (hidden files,
 checksums, licences, unfinished downloads) are the same for all sources.
 """
 
@@ -40,7 +40,7 @@ _NUMBERED = re.compile(r"\.\d+|\.\d+[-_]of[-_]\d+|\.part[-_]?\d+")
 
 
 def suffix_of(name: str) -> str:
-    """The suffix in lower case, without that of a compression, `.utf-8`, and what only numbers a part."""
+    """The suffix in lower case, ignoring suffixes of compressions, `.utf-8`, and suffixes that number a part."""
     stem, suffix = splitext(without_compression(basename(name)).lower())
     if suffix in (".utf-8", ".utf8"):
         stem, suffix = splitext(stem)
@@ -48,7 +48,8 @@ def suffix_of(name: str) -> str:
 
 
 def companion(name: str) -> str:
-    """Why the file of this path, from the directory or archive on, is no data of any kind; empty where it may be."""
+    """The reason why a file is no data of any kind, by its path in the directory or archive; empty if it may be
+    data."""
     *folders, last = name.lower().split("/")
     inner = [folder for folder in folders if folder not in (".", "..")]  # Some archives have such names.
     if (
@@ -66,7 +67,7 @@ def companion(name: str) -> str:
 
 
 def other_form(name: str, kind: str) -> str:
-    """Why a file is left out whose name is of another form than the kind of source reads."""
+    """The reason to leave out a file whose name is not that of a file of this kind of source."""
     suffix = suffix_of(name)
     if suffix in _PACKED_SUFFIXES or splitext(name.lower())[1] in _PACKED_SUFFIXES:
         return PACKED

@@ -1,19 +1,19 @@
-"""What Project Gutenberg puts around a book, taken off: header, licence, credits, transcriber's notes.
+"""Removes what Project Gutenberg adds to a book: header, licence, credits and transcriber's notes.
 
-Its files mark where the book starts and ends, in wordings that changed since the 1990s. Between a start and an end is
-the book; what lies elsewhere is dropped if the markers make sense together, and nothing is dropped otherwise. The
-wordings are those of the files themselves, https://www.gutenberg.org/policy/license.html shows today's.
+Its files mark the start and the end of the book, in wordings that changed since the 1990s. The book is the text between
+a start and an end. Other text is dropped only if the markers are consistent. The wordings are those of the files;
+https://www.gutenberg.org/policy/license.html shows the present one.
 """
 
 import re
 from dataclasses import dataclass
 
 _MAX_DROPPED = 60_000
-"""Most characters between markers that are no book: today's licence has 19,000, the small print of the 1990s 15,000."""
+"""Most characters dropped between markers: the present licence has 19,000, the small print of the 1990s 15,000."""
 _MAX_CREDITS = 8
 _MAX_NOTES = 30_000
 _MAX_NOTES_SHARE = 0.1
-"""Transcriber's notes at the end are looked for in the last characters of a book, so many and such a share of it."""
+"""Transcriber's notes at the end are searched for in the last `_MAX_NOTES` characters, or this share of the book."""
 
 _STARS = r"^[ \t]*\*{2,3} ?"
 _TITLE = r"(?:(?:[^*\n]|\n(?!\s*\n)){0,300}\*{3}|.*)"  # May be wrapped; without closing stars it ends with the line.
@@ -37,7 +37,7 @@ _CREDIT = re.compile(
 _NOTE_NAME = r"(?:original |e-?text )?transcri(?:ber|ption)['’]?s?['’]? ?(?:end)?(?:notes?|corrections?|amendments?)\b"
 _NOTES = re.compile(rf"^\W*(?:{_NOTE_NAME}|Typographical errors corrected\b.{{0,60}}$)", re.IGNORECASE | re.MULTILINE)
 _NOTES_ALONE = re.compile(rf"(?<=\n\n)[^\w\n]*{_NOTE_NAME}[^\w\n]*$", re.IGNORECASE | re.MULTILINE)
-"""Without Project Gutenberg's markers only a heading of its own starts notes: the words may be the author's."""
+"""Start of notes in text without markers: only a heading on a line of its own, as the words may be the author's."""
 _FRONT_NOTE = re.compile(
     r"(?:\A\s*|\n[ \t]*\n)[ \t]*(?:\+[-=+ ]*\n[ \t]*)?(?P<mark>[\[|]?)[^\w\n]*"
     rf"{_NOTE_NAME}(?P<rest>.*)",
@@ -45,17 +45,17 @@ _FRONT_NOTE = re.compile(
 )
 _BOX = re.compile(r"(?:\n[ \t]*[|+].*)+")
 _SECTION = re.compile(r"(?<=\S)[ \t]*(?:\n[ \t]*){4,}(?=\S|\Z)|\Z")
-"""Three blank lines or more: what Project Gutenberg puts between sections."""
+"""Gap between sections in Project Gutenberg's files: three blank lines or more."""
 _PARAGRAPH = re.compile(r"\n[ \t]*\n|\Z")
 _MAX_FRONT_NOTE = 4_000
 _FRONT, _FRONT_SHARE = 5_000, 0.1
-"""Notes before the text are looked for in the first characters of a book, so many or such a share of it."""
+"""Notes before the text are searched for in the first `_FRONT` characters of a book, or this share of it."""
 _OURS = re.compile(rf"[^\w*]*(?:{_NOTE_NAME}|Note: Project Gutenberg also has)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class _Mark:
-    """A marker in the text, at [start, stop)."""
+    """A start or end marker at [start, stop) of the text."""
 
     start: int
     stop: int
@@ -64,11 +64,11 @@ class _Mark:
 
 
 def strip_boilerplate(text: str) -> str | None:
-    """The book in a file of Project Gutenberg; any other text as it is.
+    """The book in a file of Project Gutenberg; other text unchanged.
 
     Returns:
-        The text without header, licence, credits and transcriber's notes; the text itself where nothing is marked;
-        None if the markers contradict each other, such as an end before the start.
+        The text without header, licence, credits and transcriber's notes; the text itself if it has no markers; None if
+        the markers contradict each other, such as an end before the start.
     """
     marks = _find_marks(text)
     if not marks:
@@ -81,7 +81,7 @@ def strip_boilerplate(text: str) -> str | None:
 
 
 def _find_marks(text: str) -> list[_Mark]:
-    """Markers in order; the small print opens the book below it, or closes the one above when nothing is below."""
+    """The markers in order; the small print starts the book below it, or ends the one above if nothing is below."""
     found = list(_MARKERS.finditer(text))
     closes = [match.lastgroup == "end" for match in found]
     if [match.lastgroup for match in found[-2:]] == ["print_start", "print_end"] and not text[
@@ -97,7 +97,7 @@ def _find_marks(text: str) -> list[_Mark]:
 
 
 def _between(text: str, marks: list[_Mark]) -> list[str] | None:
-    """The pieces of text that are book, or None."""
+    """The pieces of text that are the book; None if the markers contradict each other."""
     has_start = any(mark.opens for mark in marks)
     if has_start and not marks[0].opens:
         return None
@@ -115,7 +115,7 @@ def _between(text: str, marks: list[_Mark]) -> list[str] | None:
 
 
 def _without_credits(text: str) -> str:
-    """Without the credits that the text starts with, paragraphs on who made the file, and the notes among them."""
+    """The text without the leading paragraphs on who made the file, and the notes among them."""
     position = 0
     for _ in range(_MAX_CREDITS):
         credit = _CREDIT.match(text, position)
@@ -126,7 +126,7 @@ def _without_credits(text: str) -> str:
 
 
 def _without_front_notes(text: str) -> str:
-    """Without the transcriber's notes before the text: in brackets, in a box, or below a heading up to the next gap."""
+    """The text without leading transcriber's notes: in brackets, in a box, or below a heading up to the next gap."""
     stop = max(_FRONT, int(len(text) * _FRONT_SHARE))
     pieces, position = [], 0
     while note := _FRONT_NOTE.search(text, position, stop):
@@ -136,7 +136,7 @@ def _without_front_notes(text: str) -> str:
 
 
 def _note_end(text: str, note: re.Match[str]) -> int:
-    """Where a transcriber's note ends; without a sure sign after its first paragraph."""
+    """The end of a transcriber's note: its closing bracket, box or section, otherwise its first paragraph."""
     if note["mark"] == "[":
         depth = 0
         for bracket in re.finditer(r"[\[\]]", text[note.start() : note.start() + 3 * _MAX_FRONT_NOTE]):
@@ -146,7 +146,7 @@ def _note_end(text: str, note: re.Match[str]) -> int:
     elif note["mark"] == "|":
         box = _BOX.match(text, note.end())
         return box.end() if box else note.end()
-    is_heading = re.fullmatch(r"\W*|.*:\W*", note["rest"])  # The note is what follows, however far below.
+    is_heading = re.fullmatch(r"\W*|.*:\W*", note["rest"])  # The note follows, however far below.
     begin = len(text) - len(text[note.end() :].lstrip()) if is_heading else note.end()
     section = _SECTION.search(text, begin)
     if section and section.start() - note.start() <= _MAX_FRONT_NOTE:
@@ -156,7 +156,8 @@ def _note_end(text: str, note: re.Match[str]) -> int:
 
 
 def _without_notes(text: str, name: re.Pattern[str] = _NOTES) -> str:
-    """Without the transcriber's notes at the end: lists of corrected misprints, below a line like `name`."""
+    """The text without the transcriber's notes at the end (lists of corrected misprints), which a line like `name`
+    starts."""
     start = max(len(text) - _MAX_NOTES, int(len(text) * (1 - _MAX_NOTES_SHARE)))
     notes = name.search(text, start)
     return text[: notes.start()] if notes else text

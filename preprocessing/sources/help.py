@@ -1,12 +1,12 @@
-"""What the command line says of each kind of input; `registry.py` has the readers.
+"""Help text of the option `--sources`; `registry.py` has the readers of each kind.
 
-Nothing is imported here, so that a help text does without what reads text.
+This module imports nothing, so that help is shown without loading the readers.
 """
 
 KIND_HELP = {
     "wikipedia": ("MediaWiki pages-articles dumps, XML as Wikimedia names it; multistream ones are read in parallel"),
     "books": (
-        "each .txt, .md or .epub file is a book, freed of licence, page numbers and the like; PATH may also be a .zip, "
+        "each .txt, .md or .epub file is a book, without licence, page numbers and the like; PATH may also be a .zip, "
         ".tar, .tar.gz, .tar.bz2, .tar.xz or .tar.zst of them"
     ),
     "jsonl": "JSON Lines, or arrays of objects",
@@ -15,7 +15,7 @@ KIND_HELP = {
     "text": "blank lines between documents, a sentence or paragraph per line; or the files of WikiExtractor",
     "file": "each .txt or .md file is a document, blank lines between paragraphs",
 }
-"""By the names in `KINDS` of registry.py."""
+"""Descriptions of the kinds, by the names in `KINDS` of registry.py."""
 _EMBEDDED = "embedded (1.5 MB of Python's own documentation)"
 SOURCES_HELP = (
     f"One or more of: {', '.join(f'{name}:PATH ({text})' for name, text in KIND_HELP.items())}, {_EMBEDDED}. PATH is a "

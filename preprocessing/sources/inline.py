@@ -1,7 +1,8 @@
-"""Wikitext that does not nest: apostrophes, external links, tags, magic words, entities; and characters that are text.
+"""Wikitext that does not nest: apostrophes, external links, tags, magic words, entities; and protection of literal
+text.
 
-MediaWiki reads a page in passes and marks what a pass has finished, so that later passes leave it alone. This package
-does the same: a character of finished text that a later pass could read as markup is replaced by a stand-in
+MediaWiki parses a page in passes and marks finished text, so that later passes leave it alone. This module does the
+same: a character of finished text that a later pass could read as markup is replaced by a stand-in
 (`protect`), and put back at the very end (`restore`). Stand-ins are lone surrogates, which valid text cannot hold.
 """
 
@@ -13,31 +14,31 @@ from html.entities import html5
 _STAND_IN = 0xDC00
 """The stand-in of an ASCII character is the lone surrogate this far above it; 128 code points are reserved."""
 SEPARATOR = chr(_STAND_IN)
-"""Keeps apostrophes on both sides of something that ended there from forming one run; `clean` removes it."""
+"""Keeps apostrophes on both sides of an element from forming one run; `clean` removes it."""
 _STAND_INS = re.compile(f"[{chr(_STAND_IN)}-{chr(_STAND_IN + 0x7F)}]")
 _MARKUP = re.compile(r"['\[\]{}|<>&=]|_(?=_)|:(?=//)|\A[*#:;]+")
-"""What some pass reads as markup; list markers only where the text may come to begin a line."""
+"""Characters that a pass reads as markup; list markers only where the text may begin a line."""
 _SUSPECT = re.compile(r"['\[\]{}|<>&=_:*#;]")
-"""What `_MARKUP` begins with: text without these characters, most text of links, is finished as it is."""
+"""First characters of `_MARKUP`: text without any, such as most link labels, needs no protection."""
 
 
 def without_stand_ins(page: str) -> str:
-    """A page whose lone surrogates, which are no characters, are replaced by U+FFFD."""
+    """The page with lone surrogates, which are no characters, replaced by U+FFFD."""
     return page if _is_valid(page) else _STAND_INS.sub("\N{REPLACEMENT CHARACTER}", page)
 
 
 def protect(text: str) -> str:
-    """Text that no later pass reads as markup. Its lines stay lines: a list inside it stays a list."""
+    """The text with stand-ins for markup characters. Line ends are kept: a list inside it stays a list."""
     return _MARKUP.sub(lambda match: "".join(chr(_STAND_IN + ord(character)) for character in match[0]), text)
 
 
 def restore(text: str) -> str:
-    """The text that `protect` was given."""
+    """The inverse of `protect`."""
     return text if _is_valid(text) else _STAND_INS.sub(lambda match: chr(ord(match[0]) - _STAND_IN), text)
 
 
 def _is_valid(text: str) -> bool:
-    """Whether it holds no lone surrogate; encoding tells it ten times as fast as searching for one."""
+    """Whether the text has no lone surrogate; encoding it is ten times as fast as a search."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -46,12 +47,12 @@ def _is_valid(text: str) -> bool:
 
 
 def literal(text: str) -> str:
-    """Text that is not wikitext, such as the content of <nowiki>: only its entities are resolved."""
+    """Protected text that is not wikitext, such as the content of <nowiki>: only entities are resolved."""
     return protect(resolve_entities(text).replace("\n", " ")) if _SUSPECT.search(text) else text
 
 
 def finished(text: str) -> str:
-    """Text between the brackets of a link or a template, read to its end and protected."""
+    """The text of a link or a template, cleaned and protected."""
     return protect(clean(text)) if _SUSPECT.search(text) else text
 
 
@@ -104,10 +105,10 @@ def _line_without_apostrophes(line: str) -> str:
 
 
 def _rank_as_apostrophe(before: str) -> int:
-    """How unlikely a bold mark behind this text is to be an apostrophe and italics: least after a word of one letter,
-    most after a space.
+    """Rank of a bold mark after this text as an apostrophe with italics; the lowest rank is chosen.
 
-    MediaWiki counts bytes, so a letter outside ASCII is no word of one letter.
+    After a word of one letter 0, after a space 2, otherwise 1. MediaWiki counts bytes, so a letter outside ASCII is no
+    word of one letter.
     """
     if before.endswith(" "):
         return 2
@@ -119,9 +120,9 @@ _VARIANT_RULE = re.compile(r"\s*[a-z]{2,3}(?:-[a-z]+)*\s*:(.*)", re.S)
 
 
 def _variant_text(match: re.Match[str]) -> str:
-    """What a language variant reads as: the first of those it names, nothing where it only sets a title or a rule.
+    """The text of a language variant: the first one given; empty if the markup only sets a title or a rule.
 
-    Wikis with several scripts (Chinese, Serbian, ...) mark them so: `-{zh-hans:A; zh-hant:B}-`, `-{as it stands}-`.
+    Wikis with several scripts (Chinese, Serbian, ...) mark variants as `-{zh-hans:A; zh-hant:B}-`, `-{as it stands}-`.
     Source: https://www.mediawiki.org/wiki/Writing_systems/Syntax.
     """
     flags, content = match[1] or "", match[2]
@@ -132,7 +133,7 @@ def _variant_text(match: re.Match[str]) -> str:
 
 
 _Substitution = tuple[str, re.Pattern[str], str]
-"""What a text must hold, what is replaced, and by what."""
+"""(required substring, pattern, replacement)."""
 _LINKS: list[_Substitution] = [
     (
         "[",
@@ -141,14 +142,14 @@ _LINKS: list[_Substitution] = [
     ),
     ("://", re.compile(r"(?:https?|ftps?)://(?:[^\s<>|\[\]']|'(?!'))+"), ""),
 ]
-"""External links and bare URLs; two apostrophes end an address."""
+"""External links and bare URLs; two apostrophes end a URL."""
 _TAGS: list[_Substitution] = [
     ("<", re.compile(r"<br\b[^<>]*>", re.I), " "),
     ("<", re.compile(r"<sup>(?<=\d<sup>)(?=[-−–]?\d)", re.I), "^"),
     ("<", re.compile(r"</?[a-z][^<>]*>", re.I), ""),
     ("__", re.compile(r"__[^\W\d_]+(?:_[^\W\d_]+)*+__"), ""),
 ]
-"""Line breaks, powers, all other tags, magic words."""
+"""Line breaks, powers, all other tags, and magic words."""
 
 
 def _substitute(text: str, substitutions: list[_Substitution]) -> str:

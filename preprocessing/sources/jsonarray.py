@@ -1,6 +1,6 @@
-"""Reads the elements of a JSON array one after the other: a file of any size needs the memory of its largest element.
+"""Reads the elements of a JSON array one by one, in memory proportional to the largest element.
 
-`json.load` would hold all of it. The parser is that of the standard library; only what it is given is cut up.
+`json.load` would hold the whole file. The parser is that of the standard library, applied to pieces of the file.
 """
 
 import codecs
@@ -16,37 +16,37 @@ _DECODER = json.JSONDecoder()
 
 
 def is_array_of_objects(head: bytes) -> bool:
-    """Whether a file that begins so is an array of objects."""
+    """Whether a file that begins with `head` is an array of objects."""
     return bool(_BEGINNING.match(head))
 
 
 class BrokenArrayError(ValueError):
-    """The text is not that of an array, from some place on."""
+    """The text is not, or not to its end, a JSON array."""
 
 
 class ArrayReader:
-    """An array in a file."""
+    """Reader of the JSON array in a file."""
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
-        """Reads from the start of the array.
+        """Opens the reader at the start of the array.
 
         Args:
-            file: UTF-8, with or without a byte-order mark.
-            limit: most characters of an element.
+            file: binary file in UTF-8, with or without a byte-order mark.
+            limit: largest number of characters of an element.
         """
         self._file, self._limit = file, limit
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._text, self._at = "", 0
         self.consumed = 0
-        """About how many bytes the elements had so far."""
+        """Number of characters consumed so far."""
         self.ended = False
-        """Whether all of the file was read."""
+        """Whether the end of the file was reached."""
 
     def elements(self) -> Iterator[Any]:
-        """The elements.
+        """Yields the elements in order.
 
         Raises:
-            BrokenArrayError: what follows cannot be read.
+            BrokenArrayError: the rest of the array cannot be parsed.
         """
         self._take("[")
         while self._next() != "]":
@@ -61,7 +61,7 @@ class ArrayReader:
         while True:
             try:
                 value, end = _DECODER.raw_decode(self._text, self._at)
-                if end < len(self._text) or self.ended:  # Else a number may go on.
+                if end < len(self._text) or self.ended:  # Otherwise a number may continue.
                     self._move(end)
                     return value
                 problem = ""

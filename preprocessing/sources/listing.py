@@ -1,7 +1,7 @@
 """Lists the files below a directory, or those that match a pattern.
 
-What cannot be listed is an error that names it: the standard library's `glob` and `rglob` leave it out in silence, and
-`glob` follows links that lead back up until the system refuses, which gives the same files many times.
+A directory that cannot be listed is an error. The standard library's `glob` and `rglob` skip it silently, and `glob`
+follows links to parent directories until the system refuses, which yields the same files many times.
 """
 
 import errno
@@ -23,7 +23,7 @@ _NOT_THERE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
     """Each directory from this one down, with the names of its directories and of its other files.
 
-    Links to directories are among the former and are not followed. The caller may take names out of the first list.
+    Links to directories are among the former and are not followed. The caller may remove names from the first list.
 
     Raises:
         OSError: a directory cannot be listed.
@@ -37,10 +37,10 @@ def walk(root: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
 
 
 def matching(pattern: Path) -> list[Path]:
-    """What matches a pattern with `*`, `?`, `[...]` and `**`, which stands for any directories, none among them.
+    """Paths that match a pattern with `*`, `?`, `[...]` and `**`, which matches any number of directories.
 
-    As in a shell, they do not stand for a dot at the start of a name. `**` follows no links; it matches those that lead
-    to directories, so that the caller can tell of them.
+    As in a shell, wildcards do not match a dot at the start of a name. `**` follows no links, but matches links to
+    directories, so that the caller can report them.
 
     Raises:
         OSError: a directory that may hold matches cannot be listed.
@@ -71,7 +71,7 @@ def _matching_below(folder: Path, parts: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _names(folder: Path, pattern: str) -> list[str]:
-    """The names in a directory that match; none where it is no directory."""
+    """The names in a directory that match a pattern; empty if it is no directory."""
     try:
         if not has_magic(pattern):
             os.lstat(folder / pattern)
@@ -89,14 +89,14 @@ def check_there(path: Path) -> None:
     """Checks that a path leads to a file or a directory.
 
     Raises:
-        DataError: it does not; the message says what is near it.
+        DataError: it does not; the message suggests a path of similar name.
     """
     if not path.is_file() and not path.is_dir():
         raise DataError(f"{path}: {_missing(path)}")
 
 
 def no_match(pattern: Path) -> DataError:
-    """The error of a pattern that nothing matches."""
+    """The error for a pattern that matches no file."""
     return DataError(f"{pattern}: no file matches this pattern; check it, and the directory it starts from")
 
 

@@ -1,6 +1,6 @@
-"""Markdown to plain text: blocks separated by blank lines, without marks, images and links' targets.
+"""Converts Markdown to plain text: blocks separated by blank lines, without marks, images and link targets.
 
-Parsed by markdown-it-py as CommonMark says, but for indented code: in books that is verse, and is kept as text.
+markdown-it-py parses it as CommonMark, except indented code, which in books is verse and is kept as text.
 """
 
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def _blocks(tokens: list[Token]) -> Iterator[str]:
     number = ""
     for token in tokens:
         if token.type == "list_item_open" and token.info:
-            number = f"{token.info}{token.markup} "  # "1884. A year" is a list item to CommonMark.
+            number = f"{token.info}{token.markup} "  # CommonMark takes "1884. A year" for a list item.
         elif token.type == "inline":
             yield number + "".join(_inline(token.children or []))
             number = ""

@@ -10,9 +10,9 @@ from functools import cache
 from preprocessing.languages import CODES
 
 CANONICAL_NAMESPACES = ("File", "Image", "Category")
-"""Understood by every MediaWiki, whatever its language."""
+"""Names that every MediaWiki accepts, whatever its language."""
 MEDIA_NAMESPACE = "Media"
-"""The name, in every MediaWiki, of what leads to a file itself: a link that is shown, unlike one to File."""
+"""Name, in every MediaWiki, of the namespace of direct links to files, which are shown, unlike links to File."""
 
 _ALIASES = """
 ab: Изображение, Категория, Файл
@@ -154,10 +154,10 @@ yo: Àwòrán
 zh-yue: 分类, 分類, 图, 图像, 圖, 圖像, 文件, 档, 档案, 檔, 檔案, 类, 類
 zh: CAT, 分类, 分類, 图像, 图片, 圖像, 圖片, 文件, 档案, 檔案
 """
-"""Codes of Wikipedias, and further names of the namespaces of files and of categories there."""
+"""Codes of Wikipedias, and their further names of the namespaces of files and of categories."""
 
 _PREFIXES = CODES | {"sr-cyrl", "sr-latn", "zh-hans", "zh-hant"}
-"""Prefixes of links to other languages; articles use those of scripts as if they were such."""
+"""Prefixes of links to other languages; articles use codes of scripts in the same way."""
 
 
 def namespace_aliases(wiki: str) -> set[str]:
@@ -168,15 +168,15 @@ def namespace_aliases(wiki: str) -> set[str]:
 
 @cache
 def namespace_keys(names: tuple[str, ...]) -> frozenset[str]:
-    """The forms of these names that `namespace_key` gives."""
+    """The `namespace_key` of each name."""
     return frozenset(map(namespace_key, names))
 
 
 def namespace_key(name: str) -> str:
-    """What spellings of a namespace's name have in common: MediaWiki tells neither case nor `_` from a space."""
+    """A namespace's name in normal form: MediaWiki ignores case and treats `_` as a space."""
     return " ".join(name.replace("_", " ").split()).lower()
 
 
 def is_interlanguage(prefix: str) -> bool:
-    """Whether a link with this prefix leads to the same article in another language and is not shown in the text."""
+    """Whether a link with this prefix leads to the same article in another language, and so is not shown."""
     return namespace_key(prefix) in _PREFIXES

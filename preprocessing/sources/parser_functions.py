@@ -1,7 +1,8 @@
-"""MediaWiki's own functions and variables, such as {{formatnum:1234}}, {{#if:...}} and {{PAGENAME}}.
+"""MediaWiki's parser functions and variables, such as {{formatnum:1234}}, {{#if:...}} and {{PAGENAME}}.
 
-Sources: https://www.mediawiki.org/wiki/Help:Magic_words and https://www.mediawiki.org/wiki/Help:Extension:ParserFunctions.
-What only the wiki could tell (the time, other pages, modules) reads as nothing.
+Sources: https://www.mediawiki.org/wiki/Help:Magic_words and
+https://www.mediawiki.org/wiki/Help:Extension:ParserFunctions. Functions that depend on the live wiki (the time, other
+pages, modules) have empty text.
 """
 
 import html
@@ -13,7 +14,7 @@ from preprocessing.sources.template_numbers import NumberStyle, format_number, p
 
 
 class Context(NamedTuple):
-    """What functions and variables depend on besides their arguments."""
+    """Inputs of functions and variables besides their arguments."""
 
     language: str
     style: NumberStyle
@@ -21,7 +22,7 @@ class Context(NamedTuple):
 
 
 Function = Callable[[list[str], Context], str]
-"""From what stands between the bars, the first behind the colon, to text."""
+"""From the arguments, the first of which follows the colon, to text."""
 
 
 def _formatnum(values: list[str], context: Context) -> str:
@@ -38,7 +39,7 @@ _ONE_FORM = {"ja", "zh", "ko", "th", "vi", "id", "ms", "yue", "wuu", "lo", "my"}
 
 
 def _plural(values: list[str], context: Context) -> str:
-    """The form that goes with a number; of many forms where the language's rule is known here."""
+    """The plural form for a number, by the rule of the language if it is known here."""
     number, forms = parse_number(values[0].strip(), context.style), [value.strip() for value in values[1:]]
     exact = dict(form.split("=", 1) for form in forms if form.partition("=")[0].isdecimal() and "=" in form)
     forms = [form for form in forms if not (form.partition("=")[0].isdecimal() and "=" in form)]
@@ -79,7 +80,7 @@ def _ifeq(values: list[str], context: Context) -> str:
 
 
 def _switch(values: list[str], context: Context) -> str:
-    """The value of the case that equals the first argument; cases without a value share that of the next one."""
+    """The value of the case that equals the first argument; a case without a value has that of the next one."""
     sought, default, is_found = values[0].strip(), "", False
     for position, case in enumerate(values[1:], 2):
         name, equals, value = case.partition("=")
@@ -136,7 +137,7 @@ FUNCTIONS: dict[str, Function] = {
     "#formatdate": lambda values, context: values[0].strip(),
     "#dateformat": lambda values, context: values[0].strip(),
 }
-"""By the English name, in lower case; other languages' names for them stand in wikis/functions.toml."""
+"""Functions by their English name in lower case; wikis/functions.toml has their names in other languages."""
 
 VARIABLES: dict[str, Callable[[Context], str]] = {
     "!": lambda context: "|",
@@ -146,4 +147,4 @@ VARIABLES: dict[str, Callable[[Context], str]] = {
     "basepagename": lambda context: context.title,
     "subpagename": lambda context: context.title,
 }
-"""Variables that can be told; the others read as nothing, like all templates without arguments that are not known."""
+"""Variables whose value is known; others have empty text, like all unknown templates without arguments."""

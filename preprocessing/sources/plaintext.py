@@ -1,8 +1,8 @@
-"""Files of many documents in plain text: separated by blank lines, or as WikiExtractor writes them.
+"""Source of plain text files with many documents: separated by blank lines, or as WikiExtractor writes them.
 
-WikiExtractor (https://github.com/attardi/wikiextractor) leaves files such as `wiki_00`, in which each article stands
-between `<doc id=... title="...">` and `</doc>`, its first line being its title; `&`, `<` and `>` are escaped. The title
-is left out, as it is for dumps: it is no sentence.
+WikiExtractor (https://github.com/attardi/wikiextractor) writes files such as `wiki_00`, with each article between `<doc
+id=... title="...">` and `</doc>`, after its title on a line of its own; `&`, `<` and `>` are escaped. The title is left
+out, as it is for dumps: it is no sentence.
 """
 
 import html
@@ -12,19 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from preprocessing.documents import DAMAGED_DUMP, OTHER_CONTENT, BadRecord, Document
-from preprocessing.sources.compressed import text_bytes
-from preprocessing.sources.content import not_text
-from preprocessing.sources.records import (
+from preprocessing.sources.byteranges import (
     CHUNK_BYTES,
     MAX_DOCUMENT_BYTES,
     ByteRange,
+    TextFile,
     cut,
     decode,
-    is_text,
     skip_line,
     too_large,
 )
+from preprocessing.sources.content import is_text, not_text
+from preprocessing.sources.documents import DAMAGED_DUMP, OTHER_CONTENT, BadRecord, Document
 from preprocessing.sources.search import FileSearch, Form, read_head
 
 _PAGE = re.compile(rb'(?:\xef\xbb\xbf)?\s*<doc (?=[^>]*\bid=")')
@@ -54,10 +53,10 @@ class TextDocuments(ByteRange):
 
 @dataclass(frozen=True)
 class ExtractedPages(ByteRange):
-    """Articles that WikiExtractor took from a dump."""
+    """Articles in the format of WikiExtractor."""
 
     def records(self) -> Iterator[Document | BadRecord]:
-        """One record per article that has text; one that is not closed is bad."""
+        """One record per article that has text; an article without `</doc>` is a bad record."""
         lines: list[bytes] = []
         first = size = 0
         for start, end, line in self.lines():
@@ -77,25 +76,14 @@ class ExtractedPages(ByteRange):
 
 
 @dataclass(frozen=True)
-class ForeignFile:
-    """A file that has the name of text and holds something else."""
+class ForeignFile(TextFile):
+    """A file whose name is that of a text file, and whose content is not text."""
 
-    path: Path
     fault: str
-    """What it holds, and the remedy."""
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """The file."""
-        return (self.path,)
-
-    @property
-    def num_bytes(self) -> int:
-        """Its size, estimated for compressed files."""
-        return text_bytes(self.path)
+    """Description of the content, and the remedy."""
 
     def records(self) -> Iterator[BadRecord]:
-        """One bad record, with all bytes of the file: it would have held many documents."""
+        """One bad record that counts all bytes of the file, since it would have held many documents."""
         yield BadRecord(OTHER_CONTENT, 0, self.fault, self.num_bytes)
 
     def place(self, position: int) -> str:
@@ -121,7 +109,7 @@ def _cut_off(position: int) -> BadRecord:
 
 
 def _document(lines: list[bytes], position: int, size: int) -> Document | BadRecord:
-    """The document of these lines, which have `size` bytes, or the first of them where that is too much."""
+    """The document of these lines, of `size` bytes; a bad record if that is too large."""
     return decode(b"".join(lines), position) if size <= MAX_DOCUMENT_BYTES else too_large(position, size)
 
 
@@ -138,10 +126,10 @@ TEXT = Form(
 )
 
 
-def plan_text(
+def split_text(
     path: Path, split_bytes: int, search: FileSearch | None = None
 ) -> list[TextDocuments | ExtractedPages | ForeignFile]:
-    """Splits of a text file, or of all in a directory."""
+    """Cuts a text file, or all in a directory, into splits."""
     splits: list[TextDocuments | ExtractedPages | ForeignFile] = []
     for file in (search or FileSearch()).files(path, TEXT):
         head = read_head(file)

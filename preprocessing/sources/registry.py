@@ -1,6 +1,6 @@
-"""The kinds of input that `--sources` accepts.
+"""The kinds of sources that `--sources` accepts.
 
-A new kind is a new file beside this one, a line in `KINDS` and one in `KIND_HELP` of help.py.
+To add a kind, add a module to this package, a line to `KINDS` and a line to `KIND_HELP` of help.py.
 """
 
 import os
@@ -11,101 +11,103 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from preprocessing.documents import Split
 from preprocessing.errors import DataError
 from preprocessing.inputs import FileCounts, LeftOutError
-from preprocessing.sources.books import BOOKS, plan_books
-from preprocessing.sources.columns import ARROW, PARQUET, plan_arrow, plan_parquet
+from preprocessing.sources.books import BOOKS, split_books
+from preprocessing.sources.columns import ARROW, PARQUET, split_arrow, split_parquet
+from preprocessing.sources.documents import InputSplit
 from preprocessing.sources.dumpnames import WIKIPEDIA
-from preprocessing.sources.embedded import plan_embedded
+from preprocessing.sources.embedded import split_embedded
 from preprocessing.sources.filenames import companion, suffix_of
-from preprocessing.sources.plaintext import TEXT, plan_text
-from preprocessing.sources.records import FILES, JSONL, plan_files, plan_jsonl
+from preprocessing.sources.jsonl import JSONL, split_jsonl
+from preprocessing.sources.plaintext import TEXT, split_text
 from preprocessing.sources.search import FileSearch, Form, read_head
-from preprocessing.sources.wikipedia import plan_wikipedia
+from preprocessing.sources.wholefiles import FILES, split_files
+from preprocessing.sources.wikipedia import split_wikipedia
 
-Planner = Callable[[Path, int, str, FileSearch], Iterable[Split]]
+Splitter = Callable[[Path, int, str, FileSearch], Iterable[InputSplit]]
 """(path, split_bytes, text_key, search) -> splits."""
 
 
 class Kind(NamedTuple):
-    """A kind of input."""
+    """A kind of source."""
 
     form: Form
-    plan: Planner
+    split: Splitter
     aliases: tuple[str, ...] = ()
-    """What else people call it; a message names the kind."""
+    """Other names for the kind, for which error messages suggest it."""
 
 
 KINDS: dict[str, Kind] = {
     "wikipedia": Kind(
         WIKIPEDIA,
-        lambda path, split_bytes, _, search: plan_wikipedia(path, split_bytes, search),
+        lambda path, split_bytes, _, search: split_wikipedia(path, split_bytes, search),
         ("wiki", "xml", "dump", "mediawiki", "enwiki"),
     ),
     "books": Kind(
         BOOKS,
-        lambda path, split_bytes, _, search: plan_books(path, split_bytes, search),
+        lambda path, split_bytes, _, search: split_books(path, split_bytes, search),
         ("book", "epub", "gutenberg"),
     ),
-    "jsonl": Kind(JSONL, plan_jsonl, ("json", "ndjson", "jsonlines")),
-    "parquet": Kind(PARQUET, plan_parquet, ("pq",)),
-    "arrow": Kind(ARROW, plan_arrow, ("feather", "ipc", "dataset")),
-    "text": Kind(TEXT, lambda path, split_bytes, _, search: plan_text(path, split_bytes, search), ("txt", "plain")),
+    "jsonl": Kind(JSONL, split_jsonl, ("json", "ndjson", "jsonlines")),
+    "parquet": Kind(PARQUET, split_parquet, ("pq",)),
+    "arrow": Kind(ARROW, split_arrow, ("feather", "ipc", "dataset")),
+    "text": Kind(TEXT, lambda path, split_bytes, _, search: split_text(path, split_bytes, search), ("txt", "plain")),
     "file": Kind(
-        FILES, lambda path, split_bytes, _, search: plan_files(path, split_bytes, search), ("markdown", "md", "dir")
+        FILES, lambda path, split_bytes, _, search: split_files(path, split_bytes, search), ("markdown", "md", "dir")
     ),
 }
 _FILES_LOOKED_AT = 20
 
 
 @dataclass
-class Planned:
-    """What is read of a source."""
+class SourceSplits:
+    """The input splits of a source."""
 
-    splits: list[Split]
+    splits: list[InputSplit]
     files: FileCounts = field(default_factory=FileCounts)
-    """The files that a search of a directory found; none where a file is named."""
+    """Counts of the files that a directory search found; empty if the source is a single file."""
 
 
-def plan_sources(
+def split_sources(
     specifications: Iterable[str], split_bytes: int, text_key: str, max_left_out_share: float = 0.5
-) -> list[Planned]:
-    """The splits of each source.
+) -> list[SourceSplits]:
+    """Cuts each source into input splits.
 
     Args:
         specifications: `KIND:PATH` for a kind in KINDS, or `embedded`.
-        split_bytes: about how many bytes of input make a split.
-        text_key: where JSON objects, or the rows of a table, hold their text.
-        max_left_out_share: share of a directory's bytes that may be in files that are not read.
+        split_bytes: approximate size of a split in bytes of input.
+        text_key: key or column of the text in JSON objects and tables.
+        max_left_out_share: largest share of a directory's bytes in files that are not read.
 
     Raises:
-        DataError: an unknown kind, a missing path, nothing to read, or too much that is not read.
+        DataError: a kind is unknown, a path is missing, there is nothing to read, or too much of a directory is left
+            out.
     """
-    planned = [plan_source(source, split_bytes, text_key, max_left_out_share) for source in specifications]
+    planned = [split_source(source, split_bytes, text_key, max_left_out_share) for source in specifications]
     if not any(source.splits for source in planned):
         raise DataError("--sources: the files are empty; give at least one document")
     return planned
 
 
-def plan_source(specification: str, split_bytes: int, text_key: str, max_left_out_share: float = 0.5) -> Planned:
-    """What is read of one source; see `plan_sources`."""
+def split_source(specification: str, split_bytes: int, text_key: str, max_left_out_share: float = 0.5) -> SourceSplits:
+    """Cuts one source into input splits; see `split_sources`."""
     name, _, path = specification.partition(":")
     if specification == "embedded":
-        return Planned([*plan_embedded()])
+        return SourceSplits([*split_embedded()])
     if not path or name not in KINDS:
         raise DataError(f"--sources: {_unknown(specification)}")
     search = FileSearch()
     try:
-        splits = [*KINDS[name].plan(Path(path).expanduser(), split_bytes, text_key, search)]
+        splits = [*KINDS[name].split(Path(path).expanduser(), split_bytes, text_key, search)]
         search.check(max_left_out_share)
     except LeftOutError as error:
         raise DataError(f"{error}{_other_kinds(search.lost, name)}") from None
-    return Planned(splits, search.counts)
+    return SourceSplits(splits, search.counts)
 
 
 def _unknown(specification: str) -> str:
-    """What is wrong with a source that names no kind, and what may be meant."""
+    """Error message for a source of an unknown kind, with what may be meant."""
     meant = _meant(specification)
     hint = f"; did you mean {_either(meant)}?" if meant else ""
     known = f"{', '.join(f'{kind}:PATH' for kind in KINDS)}, embedded"
@@ -113,7 +115,7 @@ def _unknown(specification: str) -> str:
 
 
 def _meant(specification: str) -> list[str]:
-    """The sources that may be meant: of a path without its kind, or of a kind by another name."""
+    """The sources that may be meant by a path without a kind, or by another name of a kind."""
     name, colon, rest = specification.partition(":")
     path = Path(specification).expanduser()
     if (path.exists() or not colon) and (kinds := _kinds_of(path)):
@@ -126,7 +128,7 @@ def _meant(specification: str) -> list[str]:
 
 
 def _kinds_of(path: Path) -> list[str]:
-    """The kinds that read a file, or most files of a directory, by name or content."""
+    """The kinds that read a file, or most of the first files of a directory, by name or content."""
     files = [*islice(_files_below(path), _FILES_LOOKED_AT)] if path.is_dir() else [path]
     found = {name: sum(_reads(kind.form, file) for file in files) for name, kind in KINDS.items()}
     most = max(found.values())
@@ -134,7 +136,7 @@ def _kinds_of(path: Path) -> list[str]:
 
 
 def _files_below(path: Path) -> Iterable[Path]:
-    """Files for a hint; what cannot be listed gives none."""
+    """Files of a directory, for a hint in an error message; directories that cannot be listed are skipped."""
     for folder, folders, names in os.walk(path):
         folders.sort()
         files = (Path(folder, name) for name in sorted(names))
@@ -147,7 +149,7 @@ def _reads(form: Form, file: Path) -> bool:
 
 
 def _other_kinds(lost: list[Path], asked: str) -> str:
-    """Which other kinds read the files that were left out."""
+    """Hint for an error message: the other kinds that read the files that were left out."""
     files = [file for file in lost if file.is_file()][:_FILES_LOOKED_AT]
     kinds = [name for name in KINDS if name != asked and any(_reads(KINDS[name].form, file) for file in files)]
     return f"; some of these files are read as {_either([f'{kind}:PATH' for kind in kinds])}" if kinds else ""

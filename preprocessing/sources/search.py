@@ -1,7 +1,7 @@
-"""Finds the files of a source: the one that is named, those that match a pattern, or all of a kind in a directory.
+"""Finds the files of a source: the named file, the files that match a pattern, or those of its kind in a directory.
 
-A directory's files are told by their names, and where a name tells nothing (`part-00000`, `wiki_00`) by their content.
-Every other file is counted with the reason: nothing is left out in silence.
+Files of a directory are recognised by their names, and by content if the name is inconclusive (`part-00000`,
+`wiki_00`). Every other file is counted with the reason why it is left out.
 """
 
 import os
@@ -20,74 +20,74 @@ from preprocessing.sources.filenames import HIDDEN, PACKED, README, UNFINISHED, 
 from preprocessing.sources.listing import check_there, matching, no_match, walk
 
 HEAD_BYTES = 1 << 16
-"""How much of a file is looked at."""
+"""Number of first bytes by which the content of a file is recognised."""
 _POINTER = b"version https://git-lfs.github.com/spec/"
 _POINTER_BYTES = (100, 300)
-"""A pointer of Git LFS is longer than the one, and shorter than the other."""
+"""Exclusive bounds of the size of a Git LFS pointer file."""
 _POINTED = "pointer of Git LFS, not the file (run `git lfs pull`)"
 _STAGE_NAME, _OWN = "stage.json", "written by this program"
-"""A directory that holds such a file was made from sources, and is none."""
+"""A directory with a file of this name is output of this program, not a source."""
 _BROKEN = "broken link"
 _SIZE = re.compile(r"^size (\d+)$|/[A-Z0-9]+-s(\d+)-", re.MULTILINE)
 _PACKERS = {b"7z\xbc\xaf\x27\x1c": ("7-Zip", "7z x"), b"Rar!": ("RAR", "unrar x"), b"PK\3\4": ("zip", "unzip")}
 
 
 class _Walked(NamedTuple):
-    """A file that a search comes by."""
+    """A file found by a search."""
 
     root: Path
-    """The directory from which its name tells something."""
+    """The directory that was searched; names of files are relative to it."""
     path: Path
     own: bool
-    """Whether a run of this program wrote it."""
+    """Whether this program wrote the file."""
 
 
 @dataclass(frozen=True)
 class Form:
-    """How the files of a kind of source are recognised."""
+    """Rules by which the files of a kind of source are recognised."""
 
     kind: str
-    """The kind's name in `--sources`."""
+    """Name of the kind in `--sources`."""
     suffixes: tuple[str, ...]
-    """What names them, in lower case, without those of compressions."""
+    """Suffixes of its files, in lower case, without those of compressions."""
     has_content: Callable[[bytes], bool]
-    """Whether a file, unpacked, that starts with these bytes is one."""
+    """Whether a file whose uncompressed content starts with these bytes is of the kind."""
     has_name: Callable[[str], bool] = lambda name: False
-    """Whether a name without such a suffix is that of one."""
+    """Whether a file of this name is of the kind, whatever its suffix."""
     compressed: bool = True
-    """Whether compressed files are read."""
+    """Whether compressed files of the kind are read."""
     any_suffix: bool = True
-    """Whether content tells under any suffix, or only where there is none: that a file is text tells little."""
+    """Whether content is examined under any suffix, or only if there is none, as for plain text."""
     accompanies: Callable[[str], str] = lambda name: ""
-    """Why a file that only accompanies this kind is left out; empty for others."""
+    """Reason to leave out a file that only accompanies data of this kind; empty for others."""
     with_readmes: bool = False
-    """Whether a README.txt below the top of the directory is a document."""
+    """Whether a README.txt in a subdirectory is a document."""
     refuses: Callable[[bytes], str] = lambda head: ""
-    """What is wrong with a named file that starts with these bytes, and the remedy, if anything can be seen."""
+    """Error message for a named file that starts with these bytes; empty if nothing is wrong with it."""
 
     def names(self, name: str) -> bool:
-        """Whether a file of this name is read without a look at its content."""
+        """Whether a file of this name is read without examining its content."""
         is_plain = self.compressed or without_compression(name) == name
         return (is_plain and suffix_of(name) in self.suffixes) or self.has_name(name)
 
 
 class FileSearch:
-    """Finds files and counts what it leaves out; one for each source."""
+    """File search of one source, with counts of the files that are left out."""
 
     def __init__(self) -> None:
-        """Nothing was looked for."""
+        """Creates a search without results."""
         self.counts = FileCounts()
         self.lost: list[Path] = []
-        """Files that are left out although they may hold text."""
+        """Files that are left out although they may contain text."""
         self.place = ""
-        """The directory or pattern that was searched; empty where a file is named."""
+        """The directory or pattern that was searched; empty if a single file was named."""
 
     def files(self, path: Path, form: Form) -> list[Path]:
-        """The file itself, or the files of this form below a directory, or that match a pattern, sorted by path.
+        """The named file, or the files of this form below a directory or matching a pattern, sorted by path.
 
         Raises:
-            DataError: nothing is there, or no file of this form.
-            OSError: a directory or a file cannot be read; nothing is left out for that.
+            DataError: the path does not exist, or no file of this form is there.
+            OSError: a directory or a file cannot be read.
         """
         try:
             return self._files(path, form)
@@ -109,7 +109,7 @@ class FileSearch:
         return found
 
     def leave_out(self, path: Path, reason: str) -> None:
-        """Counts a file that was found as left out after all."""
+        """Counts a file as left out that was counted as read."""
         size = path.stat().st_size
         self.counts.read -= 1
         self.counts.read_bytes -= size
@@ -120,7 +120,7 @@ class FileSearch:
         """Checks that enough of a directory is read.
 
         Raises:
-            LeftOutError: not so.
+            LeftOutError: files that are left out have a larger share of the bytes than `max_share`.
         """
         if self.place:
             self.counts.check(self.place, max_share)
@@ -143,7 +143,7 @@ class FileSearch:
 
 
 def read_head(path: Path) -> bytes:
-    """The first bytes of a file, unpacked; none of one that is damaged there."""
+    """The first bytes of a file, uncompressed; empty if a compressed file is damaged there."""
     try:
         with reading(path), open_text(path) as file:
             return file.read(HEAD_BYTES)
@@ -152,7 +152,7 @@ def read_head(path: Path) -> bytes:
 
 
 def _walk(path: Path) -> Iterator[_Walked]:
-    """Each file below a directory, or that matches a pattern."""
+    """Each file below a directory or matching a pattern."""
     if path.is_dir():
         yield from _below(path)
         return
@@ -161,7 +161,7 @@ def _walk(path: Path) -> Iterator[_Walked]:
     if not (matches := matching(path)):
         raise no_match(path)
     for match in matches:
-        is_below = "**" in path.parts  # Which matches the files below, too.
+        is_below = "**" in path.parts  # "**" also matches the files below a directory.
         if not match.is_dir() or (is_below and match.is_symlink()):
             yield _Walked(match.parent, match, False)
         elif not is_below:
@@ -180,10 +180,10 @@ def _below(root: Path) -> Iterator[_Walked]:
 
 
 def _check_named(path: Path, form: Form) -> None:
-    """Checks that a file which the user named can be what it is read as.
+    """Checks that a file which the user named is not of another format.
 
     Raises:
-        DataError: it begins as something else.
+        DataError: it begins as a file of another format.
     """
     with path.open("rb") as file:
         packed = file.read(len(_POINTER))
@@ -199,7 +199,7 @@ def _check_named(path: Path, form: Form) -> None:
 
 
 def _reason(path: Path, name: str, form: Form) -> tuple[str, bool]:
-    """Why a file of a directory is left out, empty if it is read; and whether it may hold text."""
+    """The reason why a file of a directory is left out (empty if it is read), and whether it may contain text."""
     reason = companion(name) or form.accompanies(path.name)
     if reason and not (reason == README and form.with_readmes and os.sep in name):
         return reason, reason == UNFINISHED
@@ -219,7 +219,7 @@ def _reason(path: Path, name: str, form: Form) -> tuple[str, bool]:
 
 
 def _content(path: Path, form: Form) -> bytes:
-    """The first bytes of a file; none of a compressed one where the form has none."""
+    """The first bytes of a file; empty for a compressed file if the form has none."""
     return b"" if is_compressed(path) and not form.compressed else read_head(path)
 
 
@@ -230,16 +230,16 @@ def _special(path: Path) -> str:
 
 
 def _leads_to_nothing(path: Path) -> bool:
-    """Whether a path is a broken link, or one that leads back to itself.
+    """Whether a path is a broken link or a link to itself.
 
-    One of git-annex stands for a file that was not fetched. Any other with the name of a source's file is taken for a
-    file, so that it is an error or a bad record when it is read: what it leads to may be a disk that is not mounted.
+    A broken link of git-annex represents a file that was not fetched. Any other broken link whose name fits the source
+    counts as a file, so that reading it is an error or a bad record: its target may be on a disk that is not mounted.
     """
     return path.is_symlink() and not path.exists()
 
 
 def _is_empty(path: Path) -> bool:
-    """Whether a file of no bytes, as the system says, has none: those of /proc have some, and some cannot be read."""
+    """Whether a file of size 0 is empty: files in /proc have size 0 and content, and some cannot be read."""
     with reading(path), path.open("rb") as file:
         return not file.read(1)
 
@@ -249,17 +249,17 @@ def _bytes(path: Path) -> int:
 
 
 def _missing_bytes(path: Path) -> int:
-    """The size of the file that a pointer of Git LFS stands for, or a link of git-annex; 0 if it does not tell."""
+    """The size of the file that a Git LFS pointer or a git-annex link represents; 0 if it does not state it."""
     target = os.readlink(path) if path.is_symlink() else path.read_text(errors="replace")
     found = _SIZE.search(target)
     return int(found[1] or found[2]) if found else 0
 
 
 def _check_packed_once(files: list[Path]) -> None:
-    """Checks that no file is there both compressed and not, as `gzip --keep` leaves it.
+    """Checks that no file is present both compressed and uncompressed, as `gzip --keep` leaves it.
 
     Raises:
-        DataError: one is.
+        DataError: a file is.
     """
     known: dict[Path, Path] = {}
     for file in files:

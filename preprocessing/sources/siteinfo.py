@@ -1,4 +1,4 @@
-"""What the head of a dump, its <siteinfo>, says of the wiki: its language, its namespaces of files and categories."""
+"""Reads the head of a dump, its <siteinfo>: the language of the wiki, its namespaces of files and categories."""
 
 import html
 import re
@@ -20,21 +20,21 @@ _MEDIA = re.compile(r'<namespace key="-2"[^<>]*>([^<]+)</namespace>')
 
 
 class SiteInfo(NamedTuple):
-    """What is needed to read the pages."""
+    """Properties of the wiki that reading its pages requires."""
 
     language: str
-    """Code of the wiki's language; empty if the dump does not say it."""
+    """Language code of the wiki; empty if the dump does not state it."""
     dropped_namespaces: tuple[str, ...]
-    """Names, in the wiki's language and in English, of the namespaces whose links go with their text."""
+    """Names, in the wiki's language and in English, of the namespaces whose links are removed with their text."""
     media_namespaces: tuple[str, ...] = (MEDIA_NAMESPACE,)
-    """Names of the namespace whose links lead to files as they are, and are shown."""
+    """Names of the namespace of direct links to files, whose labels are shown."""
 
 
 def read_siteinfo(path: Path) -> SiteInfo:
     """Reads the head of a dump.
 
     Raises:
-        DataError: the file is no dump.
+        DataError: the file is not a MediaWiki dump.
     """
     head, damage = b"", ""
     for chunk in chunks(path, 0, 1):
@@ -45,7 +45,7 @@ def read_siteinfo(path: Path) -> SiteInfo:
     if b"<mediawiki" not in head or HEAD_END not in head:
         raise DataError(
             f"{path}: not a MediaWiki dump ({damage or 'no <mediawiki> with its <siteinfo> at the start'}); give a "
-            "pages-articles file of export version 0.9 to 0.11, .xml or .xml.bz2, or fetch it again"
+            "pages-articles file of export version 0.9 to 0.11, .xml or .xml.bz2, or download it again"
         )
     return _siteinfo(head.partition(HEAD_END)[0].decode("utf-8", errors="replace"))
 

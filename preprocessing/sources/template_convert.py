@@ -1,6 +1,6 @@
-"""{{convert}} of the English Wikipedia: the quantity that is converted, without its conversion.
+"""{{convert}} of the English Wikipedia: the quantity as given, without its conversion.
 
-Source: https://en.wikipedia.org/wiki/Template:Convert/doc. What is not understood reads as nothing.
+Source: https://en.wikipedia.org/wiki/Template:Convert/doc. The text is empty if the arguments are not understood.
 """
 
 import re
@@ -46,7 +46,7 @@ _UNITS = {
     "m3/s": "cubic metres per second",
 }
 _SYMBOLS = {"nmi": "nmi", "kn": "kn", "cuft/s": "cu ft/s", "m3/s": "m3/s", "LT": "long tons", "ST": "short tons"}
-"""Units that `abbr=on` shows otherwise."""
+"""Symbols of units that `abbr=on` selects."""
 _POWERS = {"2": "square", "3": "cubic", "sq": "square", "cu": "cubic"}
 _LENGTHS = {
     "km": "kilometres",
@@ -70,10 +70,10 @@ _SCALES = {"e3": "thousand", "e6": "million", "e9": "billion", "e12": "trillion"
 _SCALED = re.compile(r"(e3|e6|e9|e12)(\D.*)", re.I)
 _CHAINS = {("ft", "in"), ("lb", "oz"), ("st", "lb"), ("mi", "yd"), ("yd", "ft"), ("yd", "in"), ("mi", "ch")}
 _CHAINS |= {("foot", "in"), ("mi", "furlong"), ("mi", "ft"), ("LT", "cwt"), ("cwt", "lb"), ("impgal", "imppt")}
-"""Units of one quantity, such as 6 ft 2 in."""
+"""Pairs of units of one quantity, such as 6 ft 2 in."""
 _UNIT = re.compile(r"[^\W\d_/$°€£%][^|\n]*|[°/$€£%][^|\n]*")
 _HIDDEN = {"number", "out", "output only", "output number only", "unit", "unit2", "unit or text", "preunit"}
-"""Forms that show no more than the conversion or the unit."""
+"""Values of `disp` that show only the conversion or the unit."""
 
 
 def convert(arguments: Arguments) -> str:
@@ -99,7 +99,7 @@ def convert(arguments: Arguments) -> str:
 
 
 def _joined(number: str, unit: str, arguments: Arguments, words: list[str]) -> str:
-    """A number with its unit, and with the word that `adj=mid` or `adj=pre` sets behind or before the unit."""
+    """A number with its unit, and the word that `adj=mid` or `adj=pre` puts after or before the unit."""
     word = words[-1] if re.fullmatch(r"[-\s]?[^\W\d_].*", words[-1]) else ""
     if arguments.get("adj") == "mid" and word.startswith("-"):
         return f"{number} {unit}{word}"
@@ -109,7 +109,7 @@ def _joined(number: str, unit: str, arguments: Arguments, words: list[str]) -> s
 
 
 def _unit(code: str, number: str, is_short: bool) -> str:
-    """What a unit's code reads as."""
+    """The text of a unit code."""
     if scaled := _SCALED.fullmatch(code):
         return f"{_SCALES[scaled[1].lower()]} {_unit(scaled[2], '2', is_short)}"
     if is_short and code in _SYMBOLS:

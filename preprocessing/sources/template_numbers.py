@@ -1,6 +1,6 @@
-"""Numbers as the wikis write them, and the English templates of quantities: {{convert}}, {{val}}, {{as of}} and others.
+"""Formatting of numbers in each language, and English templates of quantities: {{val}}, {{frac}}, {{as of}} and others.
 
-Where arguments are not understood the text is empty: a number that is wrong is worse than a hole.
+The text is empty if the arguments are not understood: a wrong number is worse than a missing one.
 """
 
 import re
@@ -17,20 +17,20 @@ _FRACTION = re.compile(r"([-+−]?)(?:(\d+)(?:[+\s]|&nbsp;)\s*)?(\d+)\s*(?://?|�
 
 
 class NumberStyle(NamedTuple):
-    """How a language writes numbers."""
+    """Number format of a language."""
 
     group: str = ","
     decimal: str = "."
     minimum: int = 4
-    """Digits from which on a number is grouped."""
+    """Fewest digits of a number with group separators."""
     digits: str = ""
-    """The ten digits, if they are not 0 to 9."""
+    """The ten digits, if they are not 0 to 9; empty otherwise."""
     indian: bool = False
-    """Whether only the last three digits are one group, and those before them in twos."""
+    """Whether digits before the last three are grouped in twos."""
 
 
 def format_number(text: str, style: NumberStyle, grouped: bool = True) -> str | None:
-    """A number as `1234567.89` in the language's style; None if the text is no such number."""
+    """A number such as `1234567.89` in a language's format; None if the text is no such number."""
     match = _PLAIN.fullmatch(text.strip())
     if not match:
         return None
@@ -46,13 +46,14 @@ def format_number(text: str, style: NumberStyle, grouped: bool = True) -> str | 
 
 
 def parse_number(text: str, style: NumberStyle) -> str:
-    """The opposite of `format_number`, as {{formatnum:...|R}} gives it."""
+    """The inverse of `format_number`, as in {{formatnum:...|R}}."""
     plain = text.translate(str.maketrans(style.digits, "0123456789")) if style.digits else text
     return re.sub(r"[\s\xa0]", "", plain.replace(style.group, "").replace(style.decimal, ".")).replace("−", "-")
 
 
 def format_amount(text: str, style: NumberStyle) -> str | None:
-    """A number with or without what follows it, with either decimal sign: `24000 ports` -> `24 000 ports` in French."""
+    """A number with any decimal sign and an optional unit: `24000 ports` -> `24 000 ports` in French; None if it is
+    none."""
     match = _AMOUNT.fullmatch(text.strip())
     if not match:
         return None
@@ -62,7 +63,7 @@ def format_amount(text: str, style: NumberStyle) -> str | None:
 
 
 def roman(text: str) -> str | None:
-    """A number from 1 to 3999 in Roman digits."""
+    """The Roman numeral of a number from 1 to 3999; None for other text."""
     if not text.isdecimal() or not 0 < int(text) < 4000:
         return None
     number, digits = int(text), ""
@@ -77,7 +78,7 @@ def roman(text: str) -> str | None:
 
 
 def ordinal(text: str) -> str | None:
-    """An English ordinal number."""
+    """The English ordinal of a number; None for other text."""
     if not text.isdecimal():
         return None
     last = "" if text[-2:] in ("11", "12", "13") else text[-1]
@@ -85,7 +86,7 @@ def ordinal(text: str) -> str | None:
 
 
 def read_date(text: str, months: Mapping[str, str], days: Mapping[str, str]) -> str | None:
-    """A day, a month and a year, the month as a name: `1 1 1995` -> `1er janvier 1995` in French."""
+    """A date with the name of its month: `1 1 1995` -> `1er janvier 1995` in French; None if the text is no date."""
     words = text.split()
     if len(words) != 3 or not words[0].isdecimal() or not words[2].isdecimal():
         return None
@@ -106,7 +107,8 @@ def chemical_formula(text: str) -> str:
 
 
 def english_number(text: str, grouped: bool = True) -> str:
-    """A number with a sign, commas, a fraction or a power of ten as English templates show it; empty if it is none."""
+    """A number with a sign, commas, a fraction or a power of ten, as English templates show it; empty for other
+    text."""
     text = text.replace("&nbsp;", " ").strip()
     if fraction := _FRACTION.fullmatch(text):
         sign, whole, above, below = fraction.groups()
@@ -122,7 +124,7 @@ def english_number(text: str, grouped: bool = True) -> str:
 
 
 def fraction(arguments: Arguments) -> str:
-    """{{frac|12|1|2}} -> "12 1⁄2"; set off by a space, because {{frac|1|2}} also stands behind a whole number."""
+    """{{frac|12|1|2}} -> "12 1⁄2"; begins with a space, because {{frac|1|2}} may follow a whole number."""
     numbers = arguments.positional
     if not 1 <= len(numbers) <= 3 or not all(re.fullmatch(r"[\w+−-]+", number) for number in numbers):
         return ""
@@ -166,7 +168,7 @@ def val(arguments: Arguments) -> str:
 
 
 def _with_unit(text: str, arguments: Arguments) -> str:
-    """The number with the prefix, the unit and the suffix of {{val}}."""
+    """A number with the prefix, unit and suffix of {{val}}."""
     unit = next(filter(None, map(arguments.get, ("u", "ul", "unit"))), "").replace("*", "⋅")
     per = next(filter(None, map(arguments.get, ("up", "upl"))), "")
     unit += f"/{per}" if per else ""

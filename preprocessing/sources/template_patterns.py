@@ -1,18 +1,18 @@
-r"""Patterns of what a template reads as, such as `{1}[ {2}] siècle`, and the arguments they are filled with.
+r"""Patterns of the text of templates, such as `{1}[ {2}] siècle`, and the arguments that fill them.
 
-A pattern is text with fields. The template shows nothing where a field is empty, unless it stands in `[...]`, which
-then goes alone. ` || ` separates alternatives: the first whose fields are all filled is taken.
+A pattern is text with fields. If a field is empty, so is the whole text, unless the field is in `[...]`: then only the
+bracket is empty. ` || ` separates alternatives, of which the first with all fields filled is taken.
 
-| field | reads as |
+| field | text |
 |---|---|
-| `{1}`, `{-1}`, `{label}` | the first or the last argument without a name, or the one of that name |
-| `{label,2,1}` | the first of them that is not empty |
+| `{1}`, `{-1}`, `{label}` | the first or the last argument without a name, or the argument of that name |
+| `{label,2,1}` | the first of these arguments that is not empty |
 | `{2=e}` | the second argument, or `e` if it is empty |
-| `{2:month}` | the second argument as the filter or the map `month` has it; as it is where the map lacks it |
-| `{2:month!}` | the same, but empty where the map lacks it |
-| `{1+, }` | all arguments without a name from the first on, with `, ` between them |
-| `{*}` | what a wildcard of the template's name stands for, as it is written |
-| `{#2}` | nothing, but empty where there are more than two arguments without a name |
+| `{2:month}` | the second argument after the filter or map `month`; unchanged if the map lacks it |
+| `{2:month!}` | the same, but empty if the map lacks it |
+| `{1+, }` | all arguments without a name from the first on, joined by `, ` |
+| `{*}` | the part of the template's name that a wildcard matches, as written |
+| `{#2}` | no text; counts as empty if there are more than two arguments without a name |
 
 `\` before one of `[]{}` makes it text.
 """
@@ -22,10 +22,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 Filter = Callable[[str], str | None]
-"""The text that a filter makes of an argument; None if it is not one that the filter can read."""
+"""From an argument to its text; None if the filter does not accept the argument."""
 Reading = Callable[["Arguments"], str]
-"""What a template reads as, from its arguments; empty for nothing."""
-_Part = Callable[["Arguments"], str | None]
+"""From the arguments of a template to its text; empty if it has none."""
+_Piece = Callable[["Arguments"], str | None]
 
 _ARGUMENT_NAME = re.compile(r"[\w .'/-]+")
 _TOKEN = re.compile(
@@ -38,16 +38,16 @@ _REST = re.compile(r"(\d+)\+(.*)", re.S)
 
 @dataclass
 class Arguments:
-    """The arguments of a template as MediaWiki counts them."""
+    """The arguments of a template, numbered as in MediaWiki."""
 
     values: dict[str, str] = field(default_factory=dict)
-    """By name, or by number from 1 on; without the space around them."""
+    """Values by name, or by number from 1 on, without surrounding white space."""
     count: int = 0
     """Number of arguments without a name."""
     wildcard: str = ""
 
     def get(self, name: str) -> str:
-        """The argument of this name or number, -1 for the last one without a name; empty if there is none."""
+        """The argument of this name or number (-1: the last one without a name); empty if there is none."""
         return self.values.get(str(self.count) if name == "-1" else name, "")
 
     @property
@@ -57,7 +57,7 @@ class Arguments:
 
 
 def read_arguments(parts: list[str], wildcard: str = "") -> Arguments:
-    """The arguments from what stands between the vertical bars."""
+    """The arguments of a template, from its parts between vertical bars."""
     arguments = Arguments(wildcard=wildcard)
     for part in parts:
         name, equals, value = part.partition("=")
@@ -72,7 +72,7 @@ def read_arguments(parts: list[str], wildcard: str = "") -> Arguments:
 
 
 def compile_pattern(pattern: str, filters: Mapping[str, Filter]) -> Reading:
-    """A function from arguments to the pattern filled with them.
+    """Compiles a pattern to a function from arguments to text.
 
     Raises:
         ValueError: the pattern is malformed or names an unknown filter.
@@ -99,9 +99,9 @@ def _tokens(pattern: str) -> Iterator[re.Match[str]]:
         position = match.end()
 
 
-def _sequence(tokens: Iterator[re.Match[str]], filters: Mapping[str, Filter], inside: bool = False) -> _Part:
-    """The parts up to the end, or to the bracket that closes; empty as a whole where one of them is."""
-    parts: list[_Part] = []
+def _sequence(tokens: Iterator[re.Match[str]], filters: Mapping[str, Filter], inside: bool = False) -> _Piece:
+    """The sequence of pieces up to the end or the closing bracket; None as a whole if a piece is None."""
+    parts: list[_Piece] = []
     for token in tokens:
         if token["bracket"] == "]":
             if not inside:
@@ -126,15 +126,15 @@ def _sequence(tokens: Iterator[re.Match[str]], filters: Mapping[str, Filter], in
     return read
 
 
-def _constant(text: str) -> _Part:
+def _constant(text: str) -> _Piece:
     return lambda arguments: text
 
 
-def _optional(part: _Part) -> _Part:
+def _optional(part: _Piece) -> _Piece:
     return lambda arguments: part(arguments) or ""
 
 
-def _field(token: re.Match[str], filters: Mapping[str, Filter]) -> _Part:
+def _field(token: re.Match[str], filters: Mapping[str, Filter]) -> _Piece:
     names, default = token["names"], token["default"]
     if names.startswith("#"):
         limit = int(names[1:])
@@ -155,7 +155,7 @@ def _field(token: re.Match[str], filters: Mapping[str, Filter]) -> _Part:
 
 
 def _value(names: str) -> Reading:
-    """The argument that a field names."""
+    """The function that looks up the argument of a field."""
     if names == "*":
         return lambda arguments: arguments.wildcard
     if rest := _REST.fullmatch(names):

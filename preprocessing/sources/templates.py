@@ -1,11 +1,11 @@
-"""The templates that hold words of the sentence they stand in; boxes, notes, citations and the like go.
+"""Text of the templates that are part of a sentence; boxes, notes, citations and the like are removed.
 
-Wikipedia's templates are programs that a dump does not run. For those most frequent inside sentences the text can be
-told from the arguments: "The pass is {{convert|5|km}} long". The tables in `wikis/` say how, one per language and one
-for all; `template_patterns` describes their patterns. To extend a language, add names to its table: no code.
+Wikipedia's templates are programs, which a dump does not run. For those most frequent inside sentences the text follows
+from the arguments: "The pass is {{convert|5|km}} long". The tables in `wikis/` define it, one per language and one for
+all; `template_patterns` describes their patterns. To extend a language, add names to its table; no code is needed.
 
-A template that no table knows is text only inside a sentence (`follows_words`, `precedes_words`), and only if it has
-one argument that is text. A name with a slash is that of a part or of a list of figures, whose argument is a key.
+A template in no table is text only inside a sentence (`follows_words`, `precedes_words`), and only if it has a single
+argument that is text. A name with a slash is a subtemplate or a table of figures, whose argument is a key.
 """
 
 import re
@@ -24,15 +24,15 @@ from preprocessing.sources.template_patterns import Filter, Reading, compile_pat
 
 TABLES = Path(__file__).parent / "wikis"
 LOST = "\ud800"
-"""Stands inside a template for another one that could not be told; a lone surrogate, which no text holds."""
+"""Replaces an unreadable template inside another one; a lone surrogate, which valid text cannot contain."""
 
 
 class Fate(Enum):
-    """What becomes of a template."""
+    """Treatment of a template."""
 
     TEXT = "text"
     GONE = "gone"
-    """It shows nothing, or what is no part of a sentence."""
+    """Removed: it shows nothing, or nothing that is part of a sentence."""
     UNKNOWN = "unknown"
 
 
@@ -40,9 +40,9 @@ class _Entry(NamedTuple):
     fate: Fate
     reading: Reading | None = None
     is_exact: bool = False
-    """Whether nothing may be told where an argument is lost."""
+    """Whether the text is empty if an argument is lost."""
     wildcard: re.Pattern[str] | None = None
-    """The name, if it is one of many."""
+    """Pattern of the names, if the table gives the name with wildcards."""
 
 
 _GONE, _UNKNOWN = _Entry(Fate.GONE), _Entry(Fate.UNKNOWN)
@@ -53,7 +53,7 @@ _READINGS: dict[str, Reading] = {
     "@fraction": numbers.fraction,
     "@percentage": numbers.percentage,
 }
-"""What patterns cannot say."""
+"""Readings that patterns cannot express."""
 _WILDCARDS = {
     "*": "(.*)",
     "#": r"(\d+)",
@@ -61,13 +61,13 @@ _WILDCARDS = {
     "~": "([a-z]{2,3}(?:-[a-z]+)*)",
 }
 _NUM_NAMES = 1 << 14
-"""Names whose entry is kept at hand."""
+"""Number of names whose entries are cached."""
 _MAX_LONE_ARGUMENT = 200
-"""Longest argument of an unknown template that is taken for text of the sentence, in characters."""
+"""Longest argument of an unknown template that counts as text of the sentence, in characters."""
 _NO_TEXT = re.compile(
     r"(?-i:[a-z]{2,3})(?:[-\d].*)?|.*(?:://|\.(?:jpe?g|png|svg|gif|og[agv]|wav|mp3)\b).*|[#.:*].*", re.S | re.I
 )
-"""Arguments that are a code, an address or a file."""
+"""Arguments that are a code, a URL or a file name."""
 
 
 class Templates:
@@ -89,7 +89,7 @@ class Templates:
         self._entry = lru_cache(_NUM_NAMES)(self._find)
 
     def _add(self, table: dict[str, Any]) -> None:
-        """Adds what earlier tables do not have."""
+        """Adds the entries of a table that earlier tables do not have."""
         self._name(table.get("gone", []), _GONE)
         filters = _filters(table.get("maps", {}), self.context.style)
         for pattern, names in table.get("text", {}).items():
@@ -105,15 +105,15 @@ class Templates:
                 self._entries.setdefault(name, entry)
 
     def _fate_of(self, name: str) -> Fate:
-        """What becomes of a template of this name, as it stands behind the braces."""
+        """The treatment of a template, by its name as written after the braces."""
         return Fate.TEXT if self._function(name) else self._entry(template_name(name)).fate
 
     def text(self, content: str, title: str = "") -> str:
-        """What a template reads as, such as `lang|fr|mot juste` -> `mot juste`; empty if that cannot be told.
+        """The text of a template, such as `lang|fr|mot juste` -> `mot juste`; empty if it is unknown.
 
         Args:
-            content: what stands between its braces, templates and links in it resolved.
-            title: the title of the article.
+            content: the text between its braces, with templates and links in it resolved.
+            title: title of the article.
         """
         name, *parts = content.split("|")
         if function := self._function(name):
@@ -131,7 +131,7 @@ class Templates:
         return entry.reading(read_arguments(parts, match[1] if match else _spaced(name)))
 
     def _function(self, name: str) -> str:
-        """The English name of the function or the variable that is called so, if it is one."""
+        """The English name of the parser function or variable with this name; empty if it is none."""
         called, colon, _ = name.partition(":")
         found = self._functions.get(called.strip().lower(), "")
         return found if (found in FUNCTIONS and colon) or (found in VARIABLES and not colon) else ""
@@ -151,18 +151,18 @@ class Templates:
 
 @cache
 def templates_of(language: str) -> Templates:
-    """The templates of the Wikipedia in this language, `en` or `pt-br`; those of all where it has no table."""
+    """The templates of the Wikipedia in a language such as `en` or `pt-br`; the common ones if it has no table."""
     return Templates(language.lower())
 
 
 def _wildcard(name: str) -> re.Pattern[str]:
-    """What the names that a table writes with wildcards look like."""
+    """The pattern of a name with wildcards in a table."""
     signs = re.findall(r"\\?.", name)
     return re.compile("".join(_WILDCARDS.get(sign) or re.escape(sign[-1]) for sign in signs), re.I)
 
 
 def template_name(name: str) -> str:
-    """A template's name as the tables have it."""
+    """A template's name in the form of the tables."""
     return _spaced(name).lower()
 
 
@@ -171,7 +171,7 @@ def _spaced(name: str) -> str:
 
 
 def _tables(language: str) -> Iterator[dict[str, Any]]:
-    """The table of the language, or of the one it is written in, then that for all."""
+    """The table of the language, or of its base language, then the common table."""
     for name in (language, language.partition("-")[0], "en" if language == "simple" else ""):
         if name and (TABLES / f"{name}.toml").is_file():
             yield tomllib.loads((TABLES / f"{name}.toml").read_text(encoding="utf-8"))
@@ -187,7 +187,7 @@ def _number_style(language: str, table: dict[str, Any]) -> NumberStyle:
 
 
 def _filters(maps: dict[str, dict[str, str]], style: NumberStyle) -> dict[str, Filter]:
-    """The filters of patterns: those of this module, and the maps of a table."""
+    """The filters of patterns: the built-in ones and the maps of a table."""
 
     def look_up(entries: dict[str, str]) -> Filter:
         return lambda text: entries.get(text, entries.get(text.lstrip("0").lower()))
@@ -217,7 +217,7 @@ def _lone_argument(parts: list[str]) -> str:
 
 
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005\u3040-\u30ff\u3400-\u9fff\uff21-\uff5a"
-"""Letters of scripts without spaces between words."""
+"""Letters of scripts that are written without spaces between words."""
 _WORD = re.compile(r"[^\W_]")
 _BEFORE = re.compile(rf"(?:[\s(\[„“«‹‘'\"–—/:（「『《、，：{_UNSPACED}-]|&nbsp;)\Z")
 _AFTER = re.compile(r"[^\S\n]*(?![*#]|\[\[?(?:https?:|File:))[^\s]")
@@ -225,14 +225,14 @@ _REACH = 60
 
 
 def follows_words(source: str, position: int) -> bool:
-    """Whether there are words before this position on its line, and it is where another word may stand.
+    """Whether words precede this position on its line, and another word may follow there.
 
-    What directly follows a word or a full stop is taken for a mark, such as of a reference, not for a word.
+    A template directly after a word or a full stop counts as a mark, such as a reference, not as a word.
     """
     line = source[max(0, position - _REACH) : position].rpartition("\n")[2]
     return bool(_WORD.search(line) and _BEFORE.search(line))
 
 
 def precedes_words(source: str, position: int) -> bool:
-    """Whether the line goes on after this position with more than an image or an address."""
+    """Whether the line continues after this position with more than an image or a URL."""
     return bool(_AFTER.match(source, position, position + _REACH))

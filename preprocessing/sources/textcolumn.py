@@ -1,7 +1,7 @@
-"""The text's column of a table: which it is, and its values, whatever type of Arrow holds them.
+"""Finds the text column of an Arrow table and reads its values, whatever their Arrow type.
 
-Strings of every layout, bytes, dictionaries of them, lists of them (joined as paragraphs), and fields of structs
-(`article.body`) are text. A column of type null holds rows without text.
+Text is a string of any layout, bytes, a dictionary or list of them (joined as paragraphs), or a field of a struct
+(`article.body`). A column of type null holds rows without text.
 """
 
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from preprocessing.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
 from preprocessing.errors import DataError
-from preprocessing.sources.records import decode
+from preprocessing.sources.byteranges import decode
+from preprocessing.sources.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord, Document
 from preprocessing.sources.textkey import NoTextError, find_text, nearest
 from preprocessing.textfiles import MARK
 
@@ -21,15 +21,15 @@ _UNDECODED = {
     pa.large_string(): pa.large_binary(),
     pa.string_view(): pa.binary_view(),
 }
-"""Types of text, each with that of its bytes: a text that is not UTF-8 is a bad record, not a damaged file."""
+"""String types and the binary type of each: text that is not UTF-8 is a bad record, not a damaged file."""
 _MOST_COLUMNS = 20
 
 
 def column_of(schema: pa.Schema, key: str) -> str:
-    """The name of the column that a key leads into: of the key itself, or of what stands before one of its dots.
+    """The name of the column that a key leads to: the key itself, or the part of it before a dot.
 
     Raises:
-        DataError: no column, or one that holds no text; without the file's name.
+        DataError: there is no such column, or it holds no text; the message does not name the file.
     """
     starts = [key, *(key[:place] for place, character in enumerate(key) if character == ".")]
     found = ""
@@ -48,7 +48,7 @@ def column_of(schema: pa.Schema, key: str) -> str:
 
 
 def texts(column: pa.Array, name: str, key: str, first_row: int) -> Iterator[Document | BadRecord]:
-    """A record for each row of the column of this name.
+    """One record for each row of a column.
 
     Raises:
         pa.ArrowInvalid: the column is damaged.
@@ -76,7 +76,7 @@ def _nested(cell: pa.Scalar, name: str, key: str, row: int) -> Document | BadRec
 
 
 def _undecoded(column: pa.Array) -> pa.Array:
-    """The column with bytes where it has strings, out of a dictionary, run ends or an extension type."""
+    """The column with binary values in place of strings, without dictionary, run-end or extension encoding."""
     if isinstance(column, pa.ExtensionArray):
         return _undecoded(column.storage)
     if pt.is_null(column.type):
@@ -87,12 +87,12 @@ def _undecoded(column: pa.Array) -> pa.Array:
     column = column.view(_bytes_type(column.type))
     if not pt.is_dictionary(column.type):
         return column
-    column.validate(full=True)  # Before its numbers are followed.
+    column.validate(full=True)  # Before the indices are followed.
     return column.dictionary_decode()
 
 
 def _bytes_type(kind: pa.DataType) -> pa.DataType:
-    """A type with bytes where it has strings, at any depth of lists, structs and dictionaries."""
+    """The type with binary in place of string, at any depth of lists, structs and dictionaries."""
     if pt.is_dictionary(kind):
         return pa.dictionary(kind.index_type, _bytes_type(kind.value_type), kind.ordered)
     if pt.is_struct(kind):
@@ -122,7 +122,7 @@ def _is_bytes(kind: pa.DataType) -> bool:
 
 
 def _is_text(kind: pa.DataType) -> bool:
-    """Whether the values of a type are text, or lists of it."""
+    """Whether the values of a type are text, or lists of text."""
     if isinstance(kind, pa.BaseExtensionType):
         return _is_text(kind.storage_type)
     if _is_list(kind) or pt.is_dictionary(kind) or pt.is_run_end_encoded(kind):
@@ -131,7 +131,7 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _type_at(kind: pa.DataType, path: str) -> pa.DataType | None:
-    """The type that a path leads to inside a type; None if it leads nowhere."""
+    """The type at a path inside a type; None if there is none."""
     if not path:
         return kind
     if _is_list(kind):
@@ -146,7 +146,7 @@ def _type_at(kind: pa.DataType, path: str) -> pa.DataType | None:
 
 
 def _fields(name: str, kind: pa.DataType) -> Iterator[tuple[str, pa.DataType]]:
-    """The columns inside a column, by their paths."""
+    """The leaves of a column, by their paths."""
     inner = kind.value_type if _is_list(kind) else kind
     if pt.is_struct(inner) and inner.num_fields:
         for field in inner:

@@ -1,7 +1,7 @@
-"""The text of a record, found by its key: `text`, or `article.body` for a key inside an object.
+"""Finds the text of a record by its key: `text`, or `article.body` for a key inside an object.
 
-A key that holds a dot itself wins over the path that it would be. A list gives its strings as paragraphs; a path leads
-into each object of a list.
+A key that contains a dot takes precedence over the path of the same spelling. The strings of a list are paragraphs; a
+path is followed into each object of a list.
 """
 
 from collections.abc import Iterator, Mapping
@@ -9,20 +9,20 @@ from difflib import get_close_matches
 from typing import Any
 
 _DEEPEST = 4
-"""How far into objects keys are listed for a message."""
+"""Depth of objects to which a message lists keys."""
 _MOST_KEYS = 20
 _VALUE_CHARS = 60
 
 
 class NoTextError(Exception):
-    """A record has no text under the key; the message says what it has."""
+    """A record has no text under the key; the message lists the keys it has."""
 
 
 def find_text(record: Mapping[str, Any], key: str) -> str:
     """The text under a key, the strings of a list one per line; bytes are read as UTF-8.
 
     Raises:
-        NoTextError: no such key, or something else is there.
+        NoTextError: there is no such key, or its value is not text.
         UnicodeDecodeError: the bytes are not UTF-8.
     """
     try:
@@ -40,11 +40,11 @@ def find_text(record: Mapping[str, Any], key: str) -> str:
 
 
 def nearest(key: str, texts: Mapping[str, int]) -> str:
-    """The key that may be meant instead of one that is not there; empty where there is none.
+    """The existing key that is most likely meant by a missing one; empty if there is none.
 
     Args:
-        key: what was asked for.
-        texts: the keys that lead to text, each with the text's length.
+        key: the missing key.
+        texts: the keys of texts, with the length of each text.
     """
     inside = [name for name in texts if name.rpartition(".")[2] == key.rpartition(".")[2]]
     near = get_close_matches(key, [name for name in texts if name != key], 1)
@@ -53,10 +53,10 @@ def nearest(key: str, texts: Mapping[str, int]) -> str:
 
 
 def _lookup(value: Any, key: str) -> Any:
-    """What a key leads to.
+    """The value under a key.
 
     Raises:
-        KeyError: nothing.
+        KeyError: there is none.
     """
     if isinstance(value, list):
         return [_lookup(item, key) for item in value]
@@ -88,7 +88,7 @@ def _string(value: str | bytes) -> str:
 
 
 def _remedy(record: Mapping[str, Any], key: str) -> str:
-    """Which keys there are, and which to give."""
+    """The second half of an error message: available keys, and the key to give."""
     paths = dict(_paths(record, "", _DEEPEST))
     shown = [*paths][:_MOST_KEYS]
     more = ", ..." * (len(paths) > len(shown))
@@ -97,7 +97,7 @@ def _remedy(record: Mapping[str, Any], key: str) -> str:
 
 
 def _paths(value: Any, path: str, depth: int) -> Iterator[tuple[str, int]]:
-    """Keys as paths, each with the length of the text there; 0 where it is no text."""
+    """Paths of all keys, each with the length of its text; 0 if the value is not text."""
     if isinstance(value, Mapping) and value and depth:
         for key, inner in value.items():
             yield from _paths(inner, f"{path}.{key}" if path else str(key), depth - 1)

@@ -1,7 +1,7 @@
-"""Numbers of lines that printed verse has at the end of every fourth, fifth or tenth line.
+"""Removes line numbers of printed verse, at the end of every fourth, fifth or tenth line.
 
-A number goes only as part of a series: each is larger than the one before by a fixed step, and about as many lines lie
-between them. A number that a line of verse ends with otherwise is its own.
+A number is removed only as part of a series: each is larger than the one before by a fixed step, and about as many
+lines lie between them. Any other number at the end of a line belongs to the text.
 """
 
 import re
@@ -9,16 +9,16 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from preprocessing.sources.layout import Block
+from preprocessing.sources.blocks import Block
 
 _NUMBERED_LINE = re.compile(r"(?P<text>.*\S)(?P<gap>\s+)(?P<open>[\[(])?(?P<number>[1-9]\d{0,4})(?(open)[\])])")
 _COLUMN_GAP = 2
-"""Spaces before a number in a column of its own."""
+"""Fewest spaces before a number in a column of its own."""
 _STEPS = (4, 5, 8, 10, 20, 25, 50, 100)
 _YEARS = range(1000, 2100)
 _MIN_SERIES = 3
 _MIN_COMMON = 10
-"""Numbers in series of a step from which the step is the book's: then a poem of ten lines has its two as well."""
+"""Fewest numbers in series of a step that make it the step of the book, so that short poems lose their numbers too."""
 
 
 class _Number(NamedTuple):
@@ -27,7 +27,7 @@ class _Number(NamedTuple):
     block: int
     line: int
     place: int
-    """Lines of the book before."""
+    """Number of lines of the book before this one."""
     value: int
     in_column: bool
 
@@ -63,7 +63,7 @@ def _numbers(blocks: list[Block]) -> Iterator[_Number]:
 
 
 def _in_series(found: list[_Number]) -> list[_Number]:
-    """The numbers that belong to a series, and those in a column that continue the habit of the book."""
+    """The numbers that belong to a series, and numbers in a column that fit a common step of the book."""
     series: dict[_Number, int] = {}
     for step in _STEPS:
         for run in _runs([number for number in found if number.value % step == 0], step):
@@ -79,7 +79,7 @@ def _in_series(found: list[_Number]) -> list[_Number]:
 
 
 def _runs(found: list[_Number], step: int) -> Iterator[list[_Number]]:
-    """Numbers that rise by the step with about as many lines between them."""
+    """Runs of numbers that rise by the step, with about as many lines between them."""
     run: list[_Number] = []
     for number in found:
         if run and not _follows(run[-1], number, step):
@@ -91,6 +91,6 @@ def _runs(found: list[_Number], step: int) -> Iterator[list[_Number]]:
 
 
 def _follows(before: _Number, after: _Number, step: int) -> bool:
-    """Whether a number is the next one, or the next but one where one is missing."""
+    """Whether a number is the next in a series, or the one after it if one is missing."""
     lines, rise = after.place - before.place, after.value - before.value
     return rise in (step, 2 * step) and 0.6 * rise <= lines <= 2 * rise + 6

@@ -2,9 +2,9 @@
 
 A dump is cut into byte ranges without reading it. A range holds the pages whose `<page>` starts in it: `<` is escaped
 in all text, so the tag can be searched for. A `.bz2` dump is cut by compressed bytes, and can be entered wherever one
-of its streams begins, which a signature of ten bytes tells. Wikimedia's `multistream` dumps begin one every 100 pages;
-their index files are not needed. Any other `.bz2` is one stream: the first of its splits reads all of it, the others
-find nothing. Use multistream dumps. A dump of another compression is one split.
+of its streams begins. Wikimedia's `multistream` dumps begin one every 100 pages; their index files are not needed. Any
+other `.bz2` is one stream: the first of its splits reads all of it, the others find nothing. Use multistream dumps. A
+dump of another compression is one split.
 
 One article is one document. Its title is not part of the text: it is no sentence, and nearly every article's first
 sentence begins with it. Headings are lines of their own.
@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
 from preprocessing.sources.disambiguation import is_disambiguation
+from preprocessing.sources.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut, SingleFile
 from preprocessing.sources.dumpfile import can_be_entered, chunks, missing_end, xml_bytes
 from preprocessing.sources.dumpnames import WIKIPEDIA, check_distinct, warn_of_gaps
 from preprocessing.sources.namespaces import MEDIA_NAMESPACE
@@ -28,9 +28,9 @@ from preprocessing.sources.siteinfo import HEAD_END, read_siteinfo
 from preprocessing.sources.wikitext import to_prose
 
 _PROSE_SHARE = 0.5
-"""About this part of the XML is prose; only sizes partitions and progress bars."""
+"""Estimated share of prose in the XML; only sizes partitions and progress bars."""
 _MAX_PAGE_BYTES = 64 << 20
-"""Longest page kept in memory: 30 times MediaWiki's limit of 2 MiB of wikitext, for any escaping."""
+"""Longest page kept in memory: 30 times MediaWiki's limit of 2 MiB of wikitext, to allow for escaping."""
 _PAGE, _PAGE_END, _DUMP_END = b"<page>", b"</page>", b"</mediawiki>"
 _TITLE = re.compile(rb"<title>([^<]*)</title>")
 _WIKITEXT = "wikitext"
@@ -40,7 +40,7 @@ OTHER_MODEL = "page of content model {}, not wikitext"
 
 
 class Article(NamedTuple):
-    """An article's source."""
+    """The wikitext of an article."""
 
     position: int
     """As `Document.position`."""
@@ -52,42 +52,36 @@ class _Piece(NamedTuple):
     """The bytes from one `<page>` to the next, or those before the first."""
 
     position: int
-    """In the XML, counted from the start of the range."""
+    """Offset in the XML, counted from the start of the range."""
     data: bytes
     after: bytes = b""
-    """What stands between the page's end and the piece's."""
+    """Bytes expected between the end of the page and the end of the piece."""
     damage: str = ""
-    """Why the next page is not where this piece ends, if anything is wrong."""
+    """Reason why the next page does not begin where this piece ends; empty if it does."""
     lost: int = 0
-    """About how many bytes of XML are lost if it is bad, beyond its own."""
+    """Estimated bytes of XML lost beyond the piece itself, if it is damaged."""
 
 
 @dataclass(frozen=True)
-class Dump:
+class Dump(SingleFile):
     """The pages of a dump that start in the bytes [start, stop) of its file."""
 
-    path: Path
     start: int
     stop: int
     dropped_namespaces: tuple[str, ...]
-    """Names of the namespaces whose links go with their text: those of files and categories."""
+    """Names of the namespaces whose links are removed with their text: those of files and categories."""
     language: str = ""
-    """Code of the language that the dump says it is in; empty if it says none."""
+    """Language code that the dump states; empty if it states none."""
     media_namespaces: tuple[str, ...] = (MEDIA_NAMESPACE,)
     """Names of the namespace whose links to files are shown."""
 
     @property
-    def files(self) -> tuple[Path, ...]:
-        """The file."""
-        return (self.path,)
-
-    @property
     def num_bytes(self) -> int:
-        """About how many bytes of prose it holds."""
+        """Estimated bytes of prose."""
         return int(xml_bytes(self.path, self.stop - self.start) * _PROSE_SHARE)
 
     def records(self) -> Iterator[Document | BadRecord | LeftOut]:
-        """A document per article that has prose; the others, and bad records, as `articles` gives them."""
+        """A document per article that has prose; otherwise the record of why there is none."""
         for article in self.articles():
             if not isinstance(article, Article):
                 yield article
@@ -97,7 +91,7 @@ class Dump:
                 yield LeftOut(NO_PROSE, article.position)
 
     def prose(self, article: Article) -> str:
-        """An article's text; empty where it has none."""
+        """The prose of an article; empty if it has none."""
         return to_prose(
             article.wikitext,
             self.dropped_namespaces,
@@ -107,11 +101,11 @@ class Dump:
         )
 
     def articles(self) -> Iterator[Article | BadRecord | LeftOut]:
-        """The pages of the main namespace that are no redirects; left out are disambiguation pages and what is no
-        wikitext, such as the items of Wikidata.
+        """The pages of the main namespace that are no redirects.
 
-        A page that is cut off or no XML is a bad record; so is, once per place, damaged bz2 data, after which reading
-        goes on at the next stream.
+        Disambiguation pages and pages that hold no wikitext, such as Wikidata items, are given as `LeftOut`. A page
+        that is cut off or not well-formed is a bad record. Damaged bz2 data is one bad record; reading resumes at the
+        next stream.
         """
         for position, data, after, damage, lost in self._pieces():
             is_page = data.startswith(_PAGE)
@@ -128,17 +122,17 @@ class Dump:
                 yield BadRecord(DAMAGED_DUMP, position, damage, int(lost * _PROSE_SHARE))
 
     def place(self, position: int) -> str:
-        """The file and the title of a page; reads the range up to there."""
+        """The file and the title of a page; reads the range up to the page."""
         data = next((piece.data for piece in self._pieces() if piece.position == position), b"")
         title = _TITLE.search(data)
         page = f"page {html.unescape(title[1].decode(errors='replace'))!r}" if title else "page without a title"
         return f"{self.path}: {page}"
 
     def _pieces(self) -> Iterator[_Piece]:
-        """The pieces that start in the range, to their ends wherever these are; the file's head is the first."""
+        """The pieces that start in the range, each read to its end; the head of the file is the first."""
         held, position, searched = bytearray(), 0, 0
         limit = None  # Position at which the range ends, once it is known.
-        inside = self.start == 0  # Else the first bytes belong to a page that started before the range.
+        inside = self.start == 0  # Otherwise the first bytes belong to a page that started before the range.
         for chunk in chunks(self.path, self.start, self.stop):
             if not chunk.own and limit is None:
                 limit = position + len(held)
@@ -169,7 +163,7 @@ class Dump:
 
 
 def _article(position: int, page: bytes) -> Article | BadRecord | LeftOut | None:
-    """What a page is; None if it is in another namespace or a redirect."""
+    """A page as an article or the reason why it is none; None for a redirect or another namespace."""
     try:
         root = ElementTree.fromstring(page.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -190,18 +184,19 @@ def _article(position: int, page: bytes) -> Article | BadRecord | LeftOut | None
 
 
 def _before_damage(position: int, data: bytes, inside: bool, own: bool, damage: str, lost: int) -> Iterator[_Piece]:
-    """What is left of a piece before damage; of damage beyond the range the next one tells, if the page is whole."""
+    """The piece before damage. Damage beyond the range is reported by the next range, unless it cuts a page of this
+    one."""
     if own or (inside and _PAGE_END not in data):
         yield _Piece(position, data if inside else b"", damage=damage, lost=lost if own else 0)
     elif inside:
         yield _Piece(position, data)
 
 
-def plan_wikipedia(path: Path, split_bytes: int, search: FileSearch | None = None) -> list[Dump]:
-    """Splits of a dump, or of all in a directory, about `split_bytes` of XML each.
+def split_wikipedia(path: Path, split_bytes: int, search: FileSearch | None = None) -> list[Dump]:
+    """Cuts a dump, or all dumps in a directory, into splits of about `split_bytes` of XML.
 
     Raises:
-        DataError: no dump is there, a file is something else, or the directory holds a dump in two forms.
+        DataError: there is no dump, a file is not a dump, or the directory holds a dump in two forms.
     """
     files = (search or FileSearch()).files(path, WIKIPEDIA)
     check_distinct(files)

@@ -1,64 +1,65 @@
 """MediaWiki's markup to prose (https://www.mediawiki.org/wiki/Help:Formatting), in time linear in its length.
 
-One pass from left to right keeps a stack of what is open: templates, tables, links. What they hold is dropped or kept
-when they close; what never closes is text, as it is for MediaWiki. Regular expressions then take away what does not
-nest: tags, quotes, URLs. A page that is all open braces costs no more than any other.
+One pass from left to right keeps a stack of open templates, tables and links. Their content is dropped or kept when
+they close; an element that never closes is text, as it is for MediaWiki. Regular expressions then remove the markup
+that does not nest: tags, quotes, URLs. A page that consists of open braces costs no more than any other.
 
-Not a general parser, which builds a tree of every template only to drop it: with mwparserfromhell, the best kept one,
-reading a dump takes five times as long, and its text needs all of the second half below (benchmarks/wikipedia.py).
+No general parser is used, because it builds a tree of every template only to drop it: with mwparserfromhell, the best
+maintained one, reading a dump takes five times as long, and its text needs `wikitext_paragraphs` all the same
+(benchmarks/wikipedia.py).
 """
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache
 
 from preprocessing.sources.inline import SEPARATOR, clean, finished, literal, protect, restore, without_stand_ins
 from preprocessing.sources.namespaces import MEDIA_NAMESPACE, is_interlanguage, namespace_key, namespace_keys
 from preprocessing.sources.templates import LOST, Fate, Templates, follows_words, precedes_words, templates_of
+from preprocessing.sources.wikitext_paragraphs import mark_bold_lines, paragraphs
 
 _OPAQUE = (
     "ref|references|nowiki|math|chem|ce|code|syntaxhighlight|source|pre|gallery|timeline|score|imagemap|hiero|graph|"
     "mapframe|maplink|templatedata|templatestyles|inputbox|indicator|categorytree|section"
 )
-"""Tags whose content is not wikitext, or no prose; only that of `nowiki` is kept."""
+"""Tags whose content is not wikitext or not prose; only the content of `nowiki` is kept."""
 _MAX_NESTED_TEXT = 8
-"""Depth to which templates that hold text are looked into; the text of each is copied once per level."""
+"""Depth to which templates that hold text are read; the text of each is copied once per level."""
 _NAME = re.compile(r"\s{0,4}([^|{}\[\]<>\n]{0,60})")
 _PREFIX = re.compile(r"[ _]*+([^\[\]{}|<>\n:]{1,80}):")
-"""Name of a namespace, or of another wiki, before what a link leads to; a colon in front makes it a plain link."""
+"""Namespace or other wiki, before the target of a link; a colon in front makes it a plain link."""
 _MEDIA = re.compile(
     r"[^\[\]{}|<>\n]{1,300}\.(?:jpe?g|jpe|png|svg|gif|tiff?|xcf|webp|web[mp]|og[agvx]|opus|flac|mid|midi|pdf|djvu|"
     r"mp[34]|mpe?g|wav|stl)[ _]*(?=\||\]\])",
     re.I,
 )
-"""Target of a file link by its suffix, behind the namespace: names that neither the dump nor we know."""
+"""Target of a file link, recognised by its suffix where the namespace is unknown to the dump and to `namespaces`."""
 _ADDRESS = re.compile(r"\s*(?:(?:https?|ftps?):)?//")
 """Target of an external link between two brackets instead of one."""
 _NO_TARGET = re.compile(r"[<{]")
-"""What the title of a page cannot hold."""
+"""Characters that a page title cannot contain."""
 _LANGUAGE = re.compile(r"\s*[a-z]{2,3}(?:-[a-z]{2,6})*:\S")
-"""What a link to the same article in another language looks like, where it has no label and we do not know its prefix.
-"""
+"""Link without a label to the same article in a language whose prefix is unknown."""
 
 
 @dataclass(slots=True)
 class _Frame:
-    """Something open, and the text in it so far."""
+    """An open element and the text in it so far."""
 
     opener: str
     """`{{`, `{|`, `<table` or `[[`; empty at the bottom of the stack."""
     kept: bool
-    """Whether its text is wanted when it closes."""
+    """Whether its text is kept when it closes."""
     fate: Fate = Fate.GONE
-    """What becomes of it, if it is a template."""
+    """How a template is treated; of no meaning for other elements."""
     parts: list[str] = field(default_factory=list)
 
 
 _TEMPLATE, _TABLE, _HTML_TABLE, _LINK = "{{", "{|", "<table", "[["
 _CLOSERS = {"}": _TEMPLATE, "|}": _TABLE, "]": _LINK}
-"""What a token of the group `closer` closes; any other closes an HTML table."""
+"""Openers by the closing token; any other closing token ends an HTML table."""
 
 
 _TOKENS = re.compile(
@@ -70,9 +71,9 @@ _TOKENS = re.compile(
     rf"|(?<=<)(?:(?P<comment>!--)|(?P<tag>(?i:{_OPAQUE}))\b(?P<attributes>[^<>]*)>)"
     r")"
 )
-"""Where something opens or closes. No branch looks further than the end of its line or the next `<`.
+"""Tokens that open or close an element. No branch looks further than the end of its line or the next `<`.
 
-A set of first characters, then branches that look back at it: five times as fast as branches alone.
+A set of first characters, followed by branches that look back at it, is five times as fast as branches alone.
 """
 
 
@@ -84,14 +85,14 @@ def to_prose(
     templates: Templates | None = None,
     media_namespaces: tuple[str, ...] = (MEDIA_NAMESPACE,),
 ) -> str:
-    """The sentences, headings and list items of an article, one paragraph per line; empty where there are none.
+    """The prose of an article: sentences, headings and list items, one paragraph per line; empty if it has none.
 
     Args:
-        wikitext: the article's source.
-        dropped_namespaces: names of the namespaces, such as File and Category, whose links go with their text.
-        language: the wiki's language, which its templates are read in; empty if it is not known.
-        title: the article's title, which templates may show.
-        templates: what reads the templates, if not the tables of the language.
+        wikitext: the wikitext of the article.
+        dropped_namespaces: names of the namespaces, such as File and Category, whose links are removed with their text.
+        language: language code of the wiki, which selects the template tables; empty if unknown.
+        title: title of the article, which templates may show.
+        templates: reader of the templates; by default that of the language.
         media_namespaces: names of the namespace whose links to files are shown by their labels.
     """
     text = _Scanner(
@@ -101,11 +102,11 @@ def to_prose(
         title,
         media_namespaces,
     ).text()
-    return restore("\n".join(_paragraphs(clean(_BOLD_LINE.sub(r"\n;\1", text)))))
+    return restore("\n".join(paragraphs(clean(mark_bold_lines(text)))))
 
 
 class _Scanner:
-    """The pass over what nests."""
+    """The pass over nested elements."""
 
     def __init__(
         self,
@@ -122,7 +123,8 @@ class _Scanner:
         self.open: Counter[tuple[str, bool]] = Counter()
 
     def text(self) -> str:
-        """The source without comments, templates, tables, dropped tags and links; the text of other links."""
+        """The wikitext without comments, templates, tables, dropped tags and links; other links are replaced by their
+        text."""
         position = 0
         while match := _TOKENS.search(self.source, position):
             self._add(self.source[position : match.start()])
@@ -137,7 +139,7 @@ class _Scanner:
         return kept + _without_cells("".join(part for frame in self.stack[table:] for part in _of_unclosed(frame)))
 
     def _token(self, match: re.Match[str]) -> int:
-        """Opens, closes or skips what the token says; where the text goes on."""
+        """Handles a token and returns the position where the text continues."""
         position = match.end()
         match match.lastgroup:
             case "template":
@@ -158,14 +160,14 @@ class _Scanner:
         return position
 
     def _separate(self, position: int) -> None:
-        """Apostrophes that follow what ended here are not of one run with those before it."""
+        """Keeps apostrophes after an element from joining those before it."""
         if self.source.startswith("'", position):
             self._add(SEPARATOR)
 
     def _skip_tag(self, tag: str, attributes: str, position: int) -> int:
-        """Where the text goes on after this tag: behind its end, or here if it has none before it is opened again.
+        """The position after a tag's end, or `position` if the tag opens again before it ends.
 
-        Which also bounds the time: of many tags that never close only the last is searched for beyond the next.
+        This also bounds the time: of many tags that never close only the last is searched for beyond the next.
         """
         if attributes.endswith("/"):
             return position
@@ -177,7 +179,7 @@ class _Scanner:
         return end.end()
 
     def _open_template(self, position: int) -> None:
-        """Opens the template whose name is at this position; what is unknown may be text only among words."""
+        """Opens the template whose name is at this position; an unknown template may be text only among words."""
         name = _NAME.match(self.source, position)
         fate = self.templates.fate(name[1]) if name else Fate.UNKNOWN
         kept = fate is Fate.TEXT
@@ -187,7 +189,7 @@ class _Scanner:
         self._push(_TEMPLATE, kept and self.open[_TEMPLATE, True] < _MAX_NESTED_TEXT, fate)
 
     def _open_link(self, position: int) -> None:
-        """Opens a link to this target: a dropped one with all that its text holds, or one whose text is kept."""
+        """Opens the link whose target is at this position: either dropped with its content, or kept for its text."""
         if prefix := _PREFIX.match(self.source, position):
             key, file = namespace_key(prefix[1]), _MEDIA.match(self.source, prefix.end())
             is_label = key in self.media and self.source.startswith("|", file.end() if file else prefix.end())
@@ -201,7 +203,8 @@ class _Scanner:
         self._push(_LINK, True)
 
     def _close(self, opener: str, end: int) -> None:
-        """Closes the innermost such frame, and drops what is open in it; of links only one that is innermost."""
+        """Closes the innermost frame with this opener and drops the frames inside it; a link closes only if it is
+        innermost."""
         if opener == _LINK and self.stack[-1].opener != _LINK:
             return
         if not self.open[opener, True] + self.open[opener, False]:
@@ -214,8 +217,9 @@ class _Scanner:
             self._add(self._template_text(frame, end))
 
     def _template_text(self, frame: _Frame, end: int) -> str:
-        """What a template reads as that ends here; the markup in its arguments goes first, and its text is not read
-        again. A mark stands inside another template for one that cannot be told.
+        """The text of a template that ends here; `LOST` for an unreadable template inside another one.
+
+        Markup in its arguments is removed first, and the resulting text is not parsed again.
         """
         text = ""
         if frame.kept and (frame.fate is Fate.TEXT or precedes_words(self.source, end)):
@@ -243,7 +247,8 @@ def _tag_end(tag: str) -> re.Pattern[str]:
 
 
 def _of_unclosed(frame: _Frame) -> Iterable[str]:
-    """The text of a frame that never closed; if it is not wanted, without its first line: "Infobox person"."""
+    """The text of a frame that never closed; if the frame is dropped, without its first line, such as "Infobox
+    person"."""
     if frame.kept:
         return (part.replace(LOST, "") for part in frame.parts) if frame.opener == _TEMPLATE else frame.parts
     rest = iter(frame.parts)
@@ -256,7 +261,7 @@ _ROW = re.compile(r"[ \t:*#]*[|!]|[ \t]*</?(?:tr|t[dhr]|thead|tbody|caption)\b",
 
 
 def _without_cells(text: str) -> str:
-    """What follows a table that never closed: without its cells, each of which ends at a blank line or a heading."""
+    """The text after the start of an unclosed table, without cells; a cell ends at a blank line or a heading."""
     kept, in_cell = [], False
     for line in text.split("\n"):
         in_cell = bool(_ROW.match(line)) or (in_cell and line.strip() != "" and line[0] != "=")
@@ -266,12 +271,12 @@ def _without_cells(text: str) -> str:
 
 
 def _link_text(content: str) -> str:
-    """What a link reads as: its label or its target; nothing for the same article in other languages."""
+    """The text of a link: its label or its target; empty for links to the same article in other languages."""
     target, _, label = content.partition("|")
     prefix, colon, _ = target.partition(":")
     if colon and (is_interlanguage(prefix) or (not label and _LANGUAGE.match(target))):
         return ""
-    if "|" in label:  # Shown by MediaWiki; an attribute of a tag may hold one.
+    if "|" in label:  # MediaWiki shows it; an attribute of a tag may contain one.
         label = clean(label).rpartition("|")[2]
     if label:
         return finished(label)
@@ -279,74 +284,3 @@ def _link_text(content: str) -> str:
         return finished(f"[{target.strip()}]")
     target = target.strip().removeprefix(":")
     return finished(target) if _NO_TARGET.search(target) else literal(target)
-
-
-_BOLD_LINE = re.compile(r"\n'''([^'\n]+)'''[ \t]*(?=\n|\Z)")
-"""A line in bold, which serves as a heading."""
-_TIDYING = [
-    *[
-        (re.compile(r"([(（])[ ,;:、]+"), r"\1"),
-        (re.compile(r"[ ,;:、](?<![ ,;:、]{2})[ ,;:、]*+([)）])"), r"\1"),
-        (re.compile(r"[(（][)）] ?|<>"), ""),
-    ]
-    * 2,
-    (re.compile(r"([,;])(?: ?[,;])+"), r"\1"),
-    (re.compile(r" +([,.;])(?=\s|\Z)"), r"\1"),
-    (re.compile(r"\A[,;:] "), ""),
-]
-"""What templates that went leave behind: in parentheses, up to two deep, around commas, and where a line begins."""
-_UNTIDY = re.compile(
-    r"[(（ ,;:、<](?:(?<=[(（])[ ,;:、)）]|(?<=[ ,;:、])[)）]|(?<=<)>|(?<=[,;]) ?[,;]|(?<= )[,.;](?=\s|\Z)"
-    r"|(?<=\A[,;:]) )"
-)
-"""Where one of them applies first: few lines need any."""
-
-
-_WORD = re.compile(r"[^\W_]")
-_RULE = "----"
-_TERM_LEVEL = 7
-"""A term, `;` or a bold line, is a heading to what follows it, below the six levels of headings."""
-
-
-def _paragraphs(text: str) -> list[str]:
-    """Paragraphs, list items and headings; headings with nothing below them, and lines without a word, go."""
-    blocks = [*_blocks(text)]
-    kept: list[tuple[int, str]] = []
-    for level, block in reversed(blocks):
-        line = _tidy(" ".join(block.split()))
-        is_empty_section = level and (not kept or 0 < kept[-1][0] <= level)
-        if not is_empty_section and _WORD.search(line):
-            kept.append((level, line))
-    return [line for _, line in reversed(kept)]
-
-
-def _tidy(line: str) -> str:
-    if _UNTIDY.search(line):
-        for pattern, replacement in _TIDYING:
-            line = pattern.sub(replacement, line)
-    return line
-
-
-def _blocks(text: str) -> Iterator[tuple[int, str]]:
-    """Level of heading, or 0, and text: lines up to a blank one, a list item or a heading are one paragraph."""
-    paragraph: list[str] = []
-    for line in (*text.split("\n"), ""):
-        line = line.strip()
-        if line[:1] == "|" or (line[:1] == "!" and ("|" in line or "!!" in line[1:].lstrip("!"))):
-            line = ""  # A cell of a table that a template opened.
-        if line and line[0] not in "*#:;=" and not line.startswith(_RULE):
-            paragraph.append(line)
-            continue
-        if paragraph:
-            yield 0, " ".join(paragraph)
-            paragraph = []
-        if line[:1] == "=" == line[-1:]:
-            yield len(line) - len(line.lstrip("=")), line.strip("= ")
-        elif line:
-            yield _TERM_LEVEL if line[0] == ";" else 0, _without_markers(line)
-
-
-def _without_markers(line: str) -> str:
-    """A list item or what follows a rule, without its markers; a hyphen may be one, but not that of a number."""
-    text = line.lstrip("*#:;")
-    return text if text[:1] == "-" and text[1:2].isdecimal() else text.lstrip("-")

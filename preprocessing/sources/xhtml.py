@@ -1,6 +1,6 @@
-"""XHTML and HTML to plain text, as blocks separated by blank lines.
+"""Converts XHTML and HTML to plain text, with blank lines between blocks.
 
-Read with html.parser: it never fails on bad markup, and knows neither entities that expand nor external ones.
+The parser is html.parser, which never fails on bad markup and supports neither recursive nor external entities.
 """
 
 import re
@@ -21,7 +21,7 @@ NO_PROSE = {
 }
 """Values of `epub:type` and of a guide's `type` whose content is not prose."""
 _NO_PROSE_CLASSES = {"pagenum", "pageno", "pagebreak", "fnanchor", "noteref", "pg-boilerplate", "caption"}
-"""Classes of Project Gutenberg and of common converters."""
+"""Classes used by Project Gutenberg and by common converters."""
 _NO_PROSE_TAGS = {
     "head",
     "figcaption",
@@ -51,7 +51,7 @@ _UNCLOSED = re.compile(r"<(?![^<>]*>)")
 
 
 def xhtml_to_text(text: str) -> str:
-    """The text of an XHTML file: blank lines between blocks, line breaks as in `<br>` and `<pre>`."""
+    """The text of an XHTML file, with blank lines between blocks and the line breaks of `<br>` and `<pre>`."""
     parser = _Reader()
     parser.feed(_closed(text))
     parser.close()
@@ -59,30 +59,31 @@ def xhtml_to_text(text: str) -> str:
 
 
 def _closed(text: str) -> str:
-    """Without what stands before `<html>`, comments, and tags that do not end: each would take a search to the end."""
+    """The file without comments, unclosed tags and text before `<html>`: each would make the parser search to the
+    end."""
     text = text[max(0, text.find("<html")) :]
-    stop = text.rfind("-->") + 3  # Every comment before ends.
+    stop = text.rfind("-->") + 3  # Every comment before this position is closed.
     return _UNCLOSED.sub("&lt;", _COMMENT.sub("", text[:stop]) + text[stop:])
 
 
 class _Reader(HTMLParser):
-    """Collects text in `pieces`."""
+    """Parser that collects the text in `pieces`."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
         self._skipped: list[str] = []
-        """Open elements of the name of the one that is left out."""
+        """Open elements with the tag of the element that is left out."""
         self._preformatted = 0
         self._superscripts: list[int] = []
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """`<a/>` has no content, so nothing is left out."""
+        """Handles `<a/>`, which has no content to leave out."""
         if not self._skipped:
             self._break(tag)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Opens a block, or starts to leave out."""
+        """Opens a block, or starts leaving out an element."""
         if self._skipped:
             self._skipped += [tag] * (tag == self._skipped[0])
         elif tag not in _VOID and _is_no_prose(tag, dict(attrs)):
@@ -94,7 +95,7 @@ class _Reader(HTMLParser):
                 self._superscripts.append(len(self.pieces))
 
     def handle_endtag(self, tag: str) -> None:
-        """Closes a block; a superscript number turns out to be the mark of a note and goes."""
+        """Closes a block; removes a superscript that is the mark of a note."""
         if self._skipped:
             if tag == self._skipped[0]:
                 self._skipped.pop()
@@ -108,7 +109,7 @@ class _Reader(HTMLParser):
         self._break(tag)
 
     def handle_data(self, data: str) -> None:
-        """Text: white space is a space but in preformatted text."""
+        """Collects text; white space becomes one space except in preformatted text."""
         if not self._skipped:
             self.pieces.append(data if self._preformatted else re.sub(r"\s+", " ", data))
 

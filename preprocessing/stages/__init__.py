@@ -1,1 +1,1 @@
-"""The stages of the pipeline, each a function from directories to a directory: extract -> tokenizer -> build."""
+"""The stages extract, tokenizer and build, each a function from directories to a directory; and verify."""

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 from tokenizers import Tokenizer
 
+from preprocessing.corpus.corpus import Corpus
+from preprocessing.corpus.mixing import occurrences
 from preprocessing.errors import DataError
 from preprocessing.files import atomic_path, sha256_file, write_text
 from preprocessing.options import BuildConfig, check_weights
@@ -19,9 +21,7 @@ from preprocessing.schema import HELDOUT, MANIFEST_NAME, TOKENIZER_DIRECTORY, TR
 from preprocessing.segments.layout import Layout, Samples, random_numbers
 from preprocessing.segments.registry import strategy
 from preprocessing.shards import read_manifest, sample_batch, write_shard
-from preprocessing.stages.corpus import Corpus
-from preprocessing.stages.directory import complete_stage, finish_part, open_stage, stage_config
-from preprocessing.stages.mixing import occurrences
+from preprocessing.stage_directory import complete_stage, finish_file, open_stage, stage_config
 from preprocessing.tokenizer.encoding import encode
 from preprocessing.tokenizer.registry import size_of
 from preprocessing.tokenizer.saving import load_tokenizer, tokenizer_files
@@ -30,12 +30,12 @@ from preprocessing.workers import run_tasks
 SPLITS = (TRAIN, HELDOUT)
 
 _RANGES_AT_ONCE = 10_000
-"""A range of tokens as a Python object takes as much memory as its tokens, so only some live at a time."""
+"""Ranges per step: a range as a Python object takes as much memory as its tokens."""
 
 
 @dataclass(frozen=True)
 class BuildTask:
-    """One shard to make; all that a worker needs."""
+    """Task of a worker: make one shard."""
 
     documents: Path
     directory: Path
@@ -47,11 +47,11 @@ class BuildTask:
 
 
 def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path, executor: Executor) -> Manifest:
-    """Makes a samples directory of a documents and a tokenizer directory; continues where an earlier run stopped.
+    """Makes a samples directory from a documents and a tokenizer directory; resumes an interrupted run.
 
     Raises:
-        DataError: a stage before is not complete, a split has too few documents or gives no sample, or `directory`
-            holds something else.
+        DataError: an earlier stage is not complete, a split has too few documents or no sample, or `directory` has
+            other content.
     """
     corpus = Corpus.open(documents)
     check_weights(config.weights, corpus.sources)
@@ -59,7 +59,7 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
         raise DataError(f"{tokenizer}: no {MANIFEST_NAME}; run `python -m preprocessing tokenizer` to its end first")
     tokenizer_sha256 = sha256_file(tokenizer / "tokenizer.json")
     inputs = {"documents_sha256": corpus.sha256, "tokenizer_sha256": tokenizer_sha256}
-    tasks = plan_shards(corpus, directory, config)
+    tasks = shard_tasks(corpus, directory, config)
     options = asdict(config) | {"short_seq_prob": config.short_share}
     if not open_stage(directory, "build", options, inputs):
         _copy_tokenizer(tokenizer, directory / TOKENIZER_DIRECTORY)
@@ -83,11 +83,11 @@ def build(directory: Path, config: BuildConfig, documents: Path, tokenizer: Path
     return manifest
 
 
-def plan_shards(corpus: Corpus, directory: Path, config: BuildConfig) -> list[BuildTask]:
-    """A task per shard: a partition, or several consecutive ones where one alone has too few documents.
+def shard_tasks(corpus: Corpus, directory: Path, config: BuildConfig) -> list[BuildTask]:
+    """The tasks, one per shard: a partition, or several consecutive ones if one has too few documents.
 
     Raises:
-        DataError: a split has too few documents in all.
+        DataError: a split has too few documents.
     """
     tasks, needed = [], strategy(config.segments).min_documents
     first_documents = [0, *accumulate(corpus.counts)]
@@ -108,7 +108,7 @@ def plan_shards(corpus: Corpus, directory: Path, config: BuildConfig) -> list[Bu
 
 
 def _more_documents(split: str, corpus: Corpus, needed: int) -> str:
-    """How a split with fewer documents than `needed` may get more."""
+    """The remedy for a split with fewer than `needed` documents."""
     total, share = sum(corpus.counts), corpus.partitioning.heldout_share
     remedies = []
     if share and total >= 2 * needed:
@@ -121,13 +121,16 @@ def _more_documents(split: str, corpus: Corpus, needed: int) -> str:
 
 
 def join_small(counts: list[int], needed: int) -> list[list[int]]:
-    """Runs of consecutive partitions, each as short as possible with enough documents together.
+    """Groups consecutive partitions to the shortest runs with at least `needed` documents each.
 
-    Joining, not failing, because which partitions are too small is chance: it befalls corpora of few, long documents.
+    Small partitions occur by chance in corpora of few, long documents, so they are joined instead of being an error.
 
     Args:
-        counts: number of documents of each partition; at least `needed` in all, or no partitions.
+        counts: number of documents of each partition; at least `needed` in total, or no partitions.
         needed: fewest documents of a run, at least 1.
+
+    Returns:
+        Indices of the partitions of each run.
     """
     groups: list[list[int]] = []
     held = needed
@@ -144,7 +147,7 @@ def join_small(counts: list[int], needed: int) -> list[list[int]]:
 
 
 def build_shard(task: BuildTask) -> Shard:
-    """Makes one shard, unless an earlier run did."""
+    """Makes one shard, unless an earlier run finished it."""
     path = task.directory / f"{task.split}-{task.number:05d}.arrow"
 
     def make() -> dict:
@@ -154,19 +157,19 @@ def build_shard(task: BuildTask) -> Shard:
         shard = write_shard(path, _batches(task, corpus, tokenizer, tokens), size_of(tokenizer))
         return asdict(replace(shard, tokens_by_source=dict(zip(corpus.sources, tokens.tolist(), strict=True))))
 
-    return Shard(**finish_part(task.directory, path.stem, make))
+    return Shard(**finish_file(task.directory, path.stem, make))
 
 
 def _batches(
     task: BuildTask, corpus: Corpus, tokenizer: Tokenizer, tokens_by_source: np.ndarray
 ) -> Iterator[pa.RecordBatch]:
-    """The samples of each pass over the task's partitions, their tokens counted in `tokens_by_source`.
+    """The samples of each pass over the partitions of a task; counts their tokens in `tokens_by_source`.
 
-    Held-out data is passed over once, each document taken once.
+    For held-out data there is one pass, which takes each document once.
     """
     documents = _encode(corpus, task.partitions, tokenizer)
     sources = np.concatenate([corpus.sources_of(partition) for partition in task.partitions])  # (D,)
-    draw = strategy(task.config.segments).samples
+    make_samples = strategy(task.config.segments).samples
     for number in range(task.config.duplicates if task.split == TRAIN else 1):
         numbers, taken = np.arange(len(documents)), documents
         if task.config.weights and task.split == TRAIN:
@@ -175,22 +178,22 @@ def _batches(
             taken = documents.take(pa.array(numbers))
         random = random_numbers(task.config.seed, number, task.split, task.number)
         layout = layout_of(taken, numbers)
-        samples = draw(layout, task.config.max_seq_length, task.config.short_share, random)
+        samples = make_samples(layout, task.config.max_seq_length, task.config.short_share, random)
         samples[:, 5] = numbers[samples[:, 5]]
         np.add.at(tokens_by_source, sources[samples[:, 5]], _lengths(samples))
         yield gather(taken.values.values.to_numpy(), samples, task.first_document, size_of(tokenizer))
 
 
 def _encode(corpus: Corpus, partitions: list[int], tokenizer: Tokenizer) -> pa.ListArray:
-    """The documents of these partitions (D,) as lists of sentences of tokens; the text is in memory part by part."""
-    parts = (part for partition in partitions for part in corpus.parts(partition))
+    """The documents of these partitions (D,) as lists of sentences of token ids; the text is read chunk by chunk."""
+    chunks = (chunk for partition in partitions for chunk in corpus.chunks(partition))
     return pa.concat_arrays(
-        [pa.ListArray.from_arrays(part.offsets, encode(tokenizer, part.flatten())) for part in parts]
+        [pa.ListArray.from_arrays(chunk.offsets, encode(tokenizer, chunk.flatten())) for chunk in chunks]
     )
 
 
 def layout_of(documents: pa.ListArray, numbers: np.ndarray) -> Layout:
-    """The layout without the sentences that have no token, such as one of control characters.
+    """The layout of documents, without sentences that have no token, such as one of control characters.
 
     Args:
         documents: (D,) lists of sentences, which are lists of tokens.
@@ -207,8 +210,8 @@ def layout_of(documents: pa.ListArray, numbers: np.ndarray) -> Layout:
 
 
 def gather(tokens: np.ndarray, samples: Samples, first_document: int, vocab_size: int) -> pa.RecordBatch:
-    """The rows of a shard: `samples` (N, 6), cut out of the tokens (T,) of a partition."""
-    ranges = samples[:, :4].reshape(-1, 2)  # A and B by turns
+    """The rows of a shard: the samples (N, 6), with their tokens copied from those of the partition (T,)."""
+    ranges = samples[:, :4].reshape(-1, 2)  # A and B alternate
     blocks = np.split(ranges, range(_RANGES_AT_ONCE, len(ranges), _RANGES_AT_ONCE))
     return sample_batch(
         np.concatenate([_take(tokens, block) for block in blocks]),
@@ -221,13 +224,13 @@ def gather(tokens: np.ndarray, samples: Samples, first_document: int, vocab_size
 
 
 def _lengths(samples: Samples) -> np.ndarray:
-    """(N,) text tokens of each sample."""
+    """(N,) number of text tokens of each sample."""
     a_start, a_stop, b_start, b_stop = samples[:, :4].T
     return a_stop - a_start + b_stop - b_start
 
 
 def _take(tokens: np.ndarray, ranges: np.ndarray) -> np.ndarray:
-    """The tokens in the ranges (N, 2), one after the other."""
+    """The concatenated tokens of the ranges (N, 2)."""
     return np.concatenate([tokens[:0], *(tokens[start:stop] for start, stop in ranges.tolist())])
 
 

@@ -1,4 +1,4 @@
-"""First stage: sources -> documents, cut into sentences, checked, and dealt to partitions."""
+"""First stage: sources -> documents, split into sentences, filtered, and assigned to partitions."""
 
 import os
 import stat
@@ -10,16 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from preprocessing.documents import (
-    LONG_SENTENCE,
-    NO_SENTENCES,
-    NOT_UTF8,
-    UNREADABLE,
-    BadRecord,
-    Document,
-    LeftOut,
-    Split,
+from preprocessing.corpus.corpus import Corpus, DocumentFile, Stored, write_documents
+from preprocessing.corpus.deduplicate import find_duplicates, signature
+from preprocessing.corpus.language import (
+    documents_by_language,
+    is_known,
+    language_messages,
+    language_of,
+    language_warnings,
 )
+from preprocessing.corpus.partitioning import Partitioning, key_of
+from preprocessing.corpus.report import Tally
 from preprocessing.errors import DataError
 from preprocessing.files import atomic_path, read_json, reading, write_json
 from preprocessing.filters import collect_ngrams, load_ngrams, normalize, reason_to_drop
@@ -27,12 +28,18 @@ from preprocessing.inputs import ArchiveFiles
 from preprocessing.options import ExtractConfig, FilterConfig
 from preprocessing.progress import LOG, progress
 from preprocessing.sentences import split_sentences
-from preprocessing.sources.registry import Planned, plan_sources
-from preprocessing.stages.corpus import Corpus, DocumentFile, Partitioning, Stored, key_of, write_documents
-from preprocessing.stages.deduplicate import find_duplicates, signature
-from preprocessing.stages.directory import UNREADABLE_INPUT, complete_stage, finish_part, open_stage
-from preprocessing.stages.language import documents_by_language, is_known, language_of, told, unlike_text
-from preprocessing.stages.report import Tally
+from preprocessing.sources.documents import (
+    LONG_SENTENCE,
+    NO_SENTENCES,
+    NOT_UTF8,
+    UNREADABLE,
+    BadRecord,
+    Document,
+    InputSplit,
+    LeftOut,
+)
+from preprocessing.sources.registry import SourceSplits, split_sources
+from preprocessing.stage_directory import UNREADABLE_INPUT, complete_stage, finish_file, open_stage
 from preprocessing.workers import run_tasks
 
 REPORT_NAME = "report.json"
@@ -42,11 +49,11 @@ _CHECKS = ("max_bad_share", "max_left_out_share")
 
 @dataclass(frozen=True)
 class ExtractTask:
-    """One split to read; all that a worker needs."""
+    """Task of a worker: read one input split."""
 
     number: int
     source: int
-    split: Split
+    split: InputSplit
     language: str
     directory: Path
     partitioning: Partitioning
@@ -56,12 +63,12 @@ class ExtractTask:
 
 
 def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, executor: Executor) -> Corpus:
-    """Reads the sources into `directory`; continues where an earlier run stopped.
+    """Reads the sources into `directory`; resumes an interrupted run.
 
     Raises:
-        DataError: bad input, too much of it, or a directory that holds something else.
+        DataError: the input has errors, or too many bad records, or the directory has other content.
     """
-    planned = _plan(config)
+    planned = _split_sources(config)
     splits = [split for source in planned for split in source.splits]
     sources = [number for number, source in enumerate(planned) for _ in source.splits]
     languages = [language_of(split, config.language) for split in splits]
@@ -86,12 +93,12 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
     stored = tuple(DocumentFile(**record) for record in records)
     corpus = Corpus(directory, tuple(config.sources), partitioning, stored)
     tally.languages = documents_by_language(corpus)
-    tally.warnings = [*warnings, *unlike_text(corpus, warnings)]
+    tally.warnings = [*warnings, *language_warnings(corpus, warnings)]
     return _complete(corpus, tally, config, filters)
 
 
 def _complete(corpus: Corpus, tally: Tally, config: ExtractConfig, filters: FilterConfig) -> Corpus:
-    """Drops duplicates, writes the report, and publishes the corpus if the report allows it."""
+    """Drops duplicates, writes the report, checks it, and publishes the corpus."""
     if filters.deduplicate != "no":
         dropped, reasons = find_duplicates(corpus, filters.near_threshold if filters.deduplicate == "near" else None)
         corpus = corpus.drop(dropped)
@@ -103,9 +110,11 @@ def _complete(corpus: Corpus, tally: Tally, config: ExtractConfig, filters: Filt
     return corpus
 
 
-def _plan(config: ExtractConfig) -> list[Planned]:
-    """What is read of each source; what is left out of a directory is told before the work begins."""
-    planned = plan_sources(config.sources, int(config.split_mb * _MEGABYTE), config.text_key, config.max_left_out_share)
+def _split_sources(config: ExtractConfig) -> list[SourceSplits]:
+    """Cuts each source into input splits, and logs which files of a directory are left out before the work begins."""
+    planned = split_sources(
+        config.sources, int(config.split_mb * _MEGABYTE), config.text_key, config.max_left_out_share
+    )
     for source, of_source in zip(config.sources, planned, strict=True):
         if lines := of_source.files.lines(source):
             LOG.log(WARNING if of_source.files.lost_bytes else INFO, "\n".join(lines))
@@ -113,7 +122,7 @@ def _plan(config: ExtractConfig) -> list[Planned]:
 
 
 def extract_split(task: ExtractTask) -> dict:
-    """Reads one split into one file, unless an earlier run did; the file's manifest entry and its `tally`."""
+    """Reads one input split into one file, unless an earlier run did; returns its manifest entry and `tally`."""
     name = f"split-{task.number:05d}"
 
     def make() -> dict:
@@ -122,11 +131,11 @@ def extract_split(task: ExtractTask) -> dict:
         file = write_documents(path, _blocks(task, tally), len(task.partitioning), task.source, task.language)
         return asdict(file) | {"tally": asdict(tally)}
 
-    return finish_part(task.directory, name, make, lambda record: UNREADABLE not in record["tally"]["bad"])
+    return finish_file(task.directory, name, make, lambda record: UNREADABLE not in record["tally"]["bad"])
 
 
 def _warn_of_unreadable(directory: Path) -> None:
-    """Says what is missing from a complete corpus because it could not be read when the corpus was made."""
+    """Logs a warning if files could not be read when a complete corpus was made."""
     tally = read_json(directory / REPORT_NAME) if (directory / REPORT_NAME).is_file() else {}
     if count := tally.get("bad", {}).get(UNREADABLE):
         place, detail = tally["first"][UNREADABLE][0]
@@ -137,7 +146,8 @@ def _warn_of_unreadable(directory: Path) -> None:
 
 
 def _save_ngrams(directory: Path, filters: FilterConfig) -> Path | None:
-    """The n-grams of the evaluation data, saved for the workers; None where there is none to keep out."""
+    """Saves the n-grams of the evaluation data for the workers; returns the file, None if no evaluation data is
+    given."""
     if not filters.decontaminate:
         return None
     path = directory / "contamination.npy"
@@ -148,7 +158,7 @@ def _save_ngrams(directory: Path, filters: FilterConfig) -> Path | None:
 
 
 def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
-    """The documents of a split by partition, handed on when they reach `split_mb`, as a compressed file's may."""
+    """Blocks of the documents of an input split by partition, each of about `split_mb`, since splits may be larger."""
     block: list[list[Stored]] = [[] for _ in range(len(task.partitioning))]
     size = 0
     for record in _records(task.split):
@@ -175,13 +185,13 @@ def _blocks(task: ExtractTask, tally: Tally) -> Iterator[list[list[Stored]]]:
         yield block
 
 
-def _records(split: Split) -> Iterator[Document | BadRecord | LeftOut | ArchiveFiles]:
+def _records(split: InputSplit) -> Iterator[Document | BadRecord | LeftOut | ArchiveFiles]:
     with reading(*split.files):
         yield from split.records()
 
 
 def _keep(record: Document | BadRecord | LeftOut, task: ExtractTask, tally: Tally) -> Document | BadRecord | None:
-    """The record, its text normalised; None, and counted, where its source or a filter leaves the document out."""
+    """The record with normalised text; None if its source or a filter leaves the document out, which is counted."""
     if isinstance(record, LeftOut):
         tally.add_left_out({record.reason: 1})
         return None
@@ -198,12 +208,12 @@ def _keep(record: Document | BadRecord | LeftOut, task: ExtractTask, tally: Tall
 def _sentences(
     record: Document | BadRecord, config: ExtractConfig, language: str
 ) -> tuple[list[str], bytes, BadRecord | None]:
-    """A record's sentences, its text in UTF-8, and what is wrong with it, if anything."""
+    """The sentences of a record, its text in UTF-8, and a bad record if something is wrong with it."""
     if isinstance(record, BadRecord):
         return [], b"", record
     try:
         text = record.text.encode("utf-8")
-    except UnicodeEncodeError as error:  # JSON may name half of a surrogate pair: "\ud800".
+    except UnicodeEncodeError as error:  # JSON may contain half of a surrogate pair: "\ud800".
         return [], b"", BadRecord(NOT_UTF8, record.position, str(error))
     kept, dropped = split_sentences(record.text, language, config.max_sentence_chars)
     if dropped:
@@ -213,18 +223,18 @@ def _sentences(
 
 
 def _tell_languages(
-    config: ExtractConfig, planned: list[Planned], languages: list[str], filters: FilterConfig
+    config: ExtractConfig, planned: list[SourceSplits], languages: list[str], filters: FilterConfig
 ) -> list[str]:
-    """Tells which languages are taken from dumps, and which contradict the user, which it returns.
+    """Logs the languages of dumps, and returns the warnings where they contradict the user.
 
     Raises:
-        DataError: documents are to be left out by their language, which nothing here can tell.
+        DataError: `check_language` is set and py3langid does not know a language.
     """
     if filters.check_language and (unknown := [language for language in languages if not is_known(language)]):
         raise DataError(f"--check_language: py3langid does not know the language {unknown[0]}; leave the option out")
     warnings = []
     for source, of_source in zip(config.sources, planned, strict=True):
-        lines, contradictions = told(source, of_source.splits, config.language)
+        lines, contradictions = language_messages(source, of_source.splits, config.language)
         for line in lines:
             LOG.info(line)
         for line in contradictions:
@@ -234,19 +244,20 @@ def _tell_languages(
 
 
 def _options(config: ExtractConfig, filters: FilterConfig, languages: list[str]) -> dict:
-    """What the documents are a function of: some options only decide whether they are published."""
+    """The options that determine the documents; others only determine whether they are published."""
     options = asdict(config) | asdict(filters) | {"decontaminate": [str(path) for path in filters.decontaminate]}
     options["language"] = ", ".join(sorted(set(languages)))
     return {name: value for name, value in options.items() if name not in _CHECKS}
 
 
 def _inputs(files: list[Path]) -> dict[str, str]:
-    """Size and time of change of each input file: reading them all for a checksum would take as long as the stage.
+    """Identity of each input file: size and modification time, as reading the files for checksums would be as slow as
+    the stage.
 
-    A file without permission to read it is told apart, for neither changes when the permission is given.
+    A file without read permission is marked, since neither value changes when permission is granted.
 
     Raises:
-        DataError: a file is not there, or is no file.
+        DataError: a file does not exist, or is not a regular file.
     """
     return {str(path): _identity(path) for path in files}
 

@@ -1,22 +1,22 @@
-"""Reads every byte that the stages wrote and compares it with the recorded checksums."""
+"""Verifies the checksums of all files that the stages wrote."""
 
 from pathlib import Path
 
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.errors import DataError
 from preprocessing.files import read_json
 from preprocessing.shards import SampleDataset, read_manifest
-from preprocessing.stages.corpus import Corpus
-from preprocessing.stages.directory import STAGE_NAME
+from preprocessing.stage_directory import STAGE_NAME
 
 
 def verify(directory: Path) -> str:
     """Checks a documents or samples directory, or all of them in an `--out` directory.
 
     Returns:
-        What was found whole, as text.
+        The verified directories, as text.
 
     Raises:
-        DataError: a file differs from its record, or there is nothing to check.
+        DataError: a checksum differs, or there is nothing to verify.
     """
     below = sorted(path for path in directory.iterdir() if path.is_dir()) if directory.is_dir() else []
     stages = [path for path in (directory, *below) if (path / STAGE_NAME).is_file()]

@@ -1,1 +1,1 @@
-"""Tokenizers of the BERT family, given or trained, saved as `transformers` loads them, fast over whole partitions."""
+"""Tokenizers of the BERT family: trained or read from published files, saved in the format of `transformers`."""

@@ -1,4 +1,4 @@
-"""Byte-level BPE, as RoBERTa and DeBERTa v1 have it from GPT-2: any text is bytes, so none is unknown.
+"""Byte-level BPE, the tokenizer of GPT-2, RoBERTa and DeBERTa v1. It encodes any text without unknown tokens.
 
 Source: https://arxiv.org/abs/1907.11692, section 4.4; roberta in facebookresearch/fairseq.
 """
@@ -19,12 +19,12 @@ SPECIAL_TOKENS = {
     "unk_token": "<unk>",
     "mask_token": "<mask>",
 }
-"""By the names that `transformers` gives them; a trained vocabulary numbers them 0 .. 4 in this order."""
+"""Special tokens by their names in `transformers`; in a trained vocabulary their ids are 0 .. 4 in this order."""
 VOCAB_NAME, MERGES_NAME = "vocab.json", "merges.txt"
 
 
 def assemble(model: models.BPE) -> Tokenizer:
-    """RoBERTa's tokenizer around a model; a space before the first word, as before all others.
+    """RoBERTa's tokenizer with a given model; the first word is encoded with a space before it, like all others.
 
     Raises:
         ValueError: the model lacks a special token.
@@ -39,7 +39,7 @@ def assemble(model: models.BPE) -> Tokenizer:
     )
     mask = SPECIAL_TOKENS["mask_token"]
     plain = [token for token in SPECIAL_TOKENS.values() if token != mask]
-    # The mask takes the space before it along: "a <mask>" has the ids of "a" and the mask.
+    # The mask includes the space before it: "a <mask>" has the ids of "a" and the mask.
     tokenizer.add_special_tokens([*plain, AddedToken(mask, lstrip=True, special=True, normalized=False)])
     return tokenizer
 
@@ -51,10 +51,10 @@ def _end(tokenizer: Tokenizer, name: str) -> tuple[str, int]:
 
 
 def read_files(directory: Path) -> Tokenizer:
-    """The tokenizer of a `vocab.json` and a `merges.txt`, as GPT-2's and RoBERTa's are published.
+    """The tokenizer of a `vocab.json` and a `merges.txt`, the files of GPT-2 and RoBERTa.
 
     Raises:
-        DataError: the files are not such, do not fit together, or lack a special token.
+        DataError: the files are malformed, do not fit together, or lack a special token.
     """
     path = directory / VOCAB_NAME
     vocab = read_json(path)
@@ -68,7 +68,7 @@ def read_files(directory: Path) -> Tokenizer:
 
 
 def _read_merges(path: Path, vocab: dict[str, int]) -> list[tuple[str, str]]:
-    """The pairs, checked here: the library would abort on a piece that it does not know."""
+    """The merges, checked here because the library aborts on an unknown token."""
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -94,11 +94,12 @@ def train(
     strip_accents: bool | None = None,
     character_coverage: float | None = None,
 ) -> Tokenizer:
-    """Special tokens, the 256 bytes, then merges from the most to the least frequent; equal text, equal vocabulary.
+    """Trains a tokenizer: special tokens, the 256 bytes, then merges in order of frequency. Equal text gives equal
+    results.
 
     Args:
         batches: sentences.
-        vocab_size: number of tokens wanted, at least that of its `Defaults`; a small corpus may give fewer.
+        vocab_size: number of tokens, at least `Defaults.smallest`; a small corpus may give fewer.
         lower_case: must be False: bytes have no case.
         strip_accents: must not be True: bytes have no accents.
         character_coverage: must be None: 256 bytes spell every character.

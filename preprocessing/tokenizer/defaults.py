@@ -1,29 +1,29 @@
-"""What the options need to know of each kind of tokenizer; `registry.py` has the rest.
+"""Defaults of the options for each kind of tokenizer; `registry.py` has the kinds.
 
-Nothing is imported here that makes a tokenizer, so that a help text does without.
+This module imports no tokenizer library, so that help is shown without loading one.
 """
 
 from dataclasses import dataclass
 
 WORDPIECE_COVERAGE = 0.9995
-"""Share of the characters of the text that get tokens in a trained vocabulary, as SentencePiece has it for languages
-with many characters."""
+"""Share of the characters of the text that get tokens in a trained vocabulary: SentencePiece's value for languages with
+many characters."""
 UNIGRAM_COVERAGE = 0.99995
-"""Share of the characters of the text that get a piece; as ALBERT's."""
+"""Share of the characters of the text that get a piece: ALBERT's value."""
 
 
 @dataclass(frozen=True)
 class Defaults:
-    """What holds where nothing else is said."""
+    """Default options of a kind of tokenizer."""
 
     vocab_size: int
-    """Number of tokens of the published one, and of a trained one where nothing else is said."""
+    """Number of tokens of the published vocabulary; the default of a trained one."""
     smallest: int
-    """Fewest tokens that make sense."""
+    """Smallest allowed number of tokens."""
     character_coverage: float | None
-    """Share of the characters that get tokens where nothing else is said; None: all bytes have one."""
+    """Default share of the characters that get tokens; None: all bytes have one."""
     lower_case: bool
-    """Whether the published one lower-cases text; the default."""
+    """Whether the published tokenizer lower-cases text; the default of a trained one."""
 
 
 DEFAULTS = {
@@ -31,4 +31,4 @@ DEFAULTS = {
     "bytelevel_bpe": Defaults(50_265, 5 + 256, None, lower_case=False),  # Special tokens and bytes, without any merge.
     "unigram": Defaults(30_000, 100, UNIGRAM_COVERAGE, lower_case=True),
 }
-"""By the names in `KINDS` of registry.py."""
+"""Defaults by the names in `KINDS` of registry.py."""

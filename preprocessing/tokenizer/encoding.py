@@ -1,9 +1,9 @@
-"""Sentences to token ids, each distinct word tokenized once.
+"""Encodes sentences to token ids; each distinct word is tokenized once.
 
-Encoding is exact and several times faster than `encode_batch`: no tokenizer here looks across a space, so each distinct
-space-separated word is tokenized once and its ids are gathered where it occurs. BERT's pre-tokenizer splits at white
-space; GPT-2's binds the space to the word after it, and Metaspace puts its mark there, before the first word of a
-sentence as before any other. BERT's isolates punctuation too, so that most distinct words share their pieces.
+The result is exact, and several times faster than `encode_batch`: no tokenizer here looks across a space, so each
+distinct space-separated word is tokenized once and its ids are copied to every occurrence. BERT's pre-tokenizer splits
+at white space; GPT-2's attaches a space to the word after it, and Metaspace puts its mark there, also before the first
+word of a sentence. BERT's also isolates punctuation, so that most distinct words share their pieces.
 """
 
 from collections.abc import Callable
@@ -18,25 +18,25 @@ from preprocessing.schema import token_type
 from preprocessing.tokenizer.registry import kind_of, size_of, special_id
 
 _PUNCTUATION = r"[!-/:-@\[-`{-~\x{2010}-\x{2027}]"
-"""What BERT's pre-tokenizer isolates of ASCII and of dashes, quotes and the like; the rest of it is rarer."""
+"""ASCII and common typographic punctuation, which BERT's pre-tokenizer isolates; other punctuation is rarer."""
 _WORDS_AT_ONCE = 10_000
-"""An `Encoding` is some hundred times larger than its ids, so only a few live at a time."""
+"""Words per call: an `Encoding` is some hundred times larger than its ids, so few are kept in memory."""
 
 
 def encode(tokenizer: Tokenizer, sentences: pa.StringArray) -> pa.ListArray:
     """The token ids of each sentence (S,), without special tokens.
 
-    A special token's name in the text, such as `[MASK]`, is text like any other. Each sentence is encoded as if a space
-    stood before it, where the tokenizer tells the difference: the tokens of several in a row are those of the sentences
-    joined with spaces.
+    The name of a special token in the text, such as `[MASK]`, is encoded as ordinary text. Each sentence is encoded as
+    if a space preceded it, so that the concatenated ids of several sentences are those of the sentences joined by
+    spaces.
 
     Args:
         tokenizer: one of the kinds in registry.py.
-        sentences: with single spaces between words and none at their ends, as `split_sentences` gives them; BERT's does
-            not mind others.
+        sentences: with single spaces between words and none at their ends, as `split_sentences` returns them; BERT's
+            tokenizer also accepts other white space.
     """
     tokenizer.encode_special_tokens = True
-    # A token that somebody added may hold punctuation.
+    # A token added to the vocabulary may contain punctuation.
     has_added_tokens = any(not token.special for token in tokenizer.get_added_tokens_decoder().values())
     by_pieces = isinstance(tokenizer.model, models.WordPiece) and not has_added_tokens
     words = pc.split_pattern(sentences, " ")
@@ -44,21 +44,22 @@ def encode(tokenizer: Tokenizer, sentences: pa.StringArray) -> pa.ListArray:
 
 
 def _encode_once(lists: pa.ListArray, encode_distinct: Callable[[pa.StringArray], pa.ListArray]) -> pa.ListArray:
-    """The ids of each list (N,) of strings, for which each distinct string is encoded once."""
+    """The ids of each list (N,) of strings; each distinct string is encoded once."""
     occurrences = lists.values.dictionary_encode()  # (W,) indices of distinct strings
     ids = encode_distinct(occurrences.dictionary).take(occurrences.indices)  # (W,) lists of ids
     return pa.ListArray.from_arrays(ids.offsets.take(lists.offsets), ids.values)
 
 
 def _encode_by_pieces(tokenizer: Tokenizer, words: pa.StringArray) -> pa.ListArray:
-    """The ids of each word (N,). Most are another one in another case, or with punctuation: their pieces are shared."""
+    """The ids of each word (N,), by pieces that words share: most differ only in case and punctuation."""
     words = pc.ascii_lower(words) if tokenizer.normalizer.lowercase else words
     pieces = pc.split_pattern(pc.replace_substring_regex(words, _PUNCTUATION, r" \0 "), " ")
     return _encode_once(pieces, partial(_encode_pieces, tokenizer))
 
 
 def _encode_pieces(tokenizer: Tokenizer, pieces: pa.StringArray) -> pa.ListArray:
-    """The ids of each piece (N,), by the tokenizer's parts: calling them costs a fifth of calling it."""
+    """The ids of each piece (N,), by calling the components of the tokenizer, at a fifth of the cost of the
+    tokenizer."""
     normalizer, pre_tokenizer, model = tokenizer.normalizer, tokenizer.pre_tokenizer, tokenizer.model
 
     def ids(piece: str) -> list[int]:
@@ -71,7 +72,7 @@ def _encode_pieces(tokenizer: Tokenizer, pieces: pa.StringArray) -> pa.ListArray
 
 
 def _encode_whole(tokenizer: Tokenizer, words: pa.StringArray) -> pa.ListArray:
-    """The ids of each word (N,), by the tokenizer itself."""
+    """The ids of each word (N,), by calling the tokenizer itself."""
     list_type = pa.list_(token_type(size_of(tokenizer)))
     parts = [pa.array([], list_type)]
     for start in range(0, len(words), _WORDS_AT_ONCE):
@@ -83,8 +84,8 @@ def _encode_whole(tokenizer: Tokenizer, words: pa.StringArray) -> pa.ListArray:
 
 
 def _without_special(tokenizer: Tokenizer, ids: pa.ListArray) -> pa.ListArray:
-    """The unigram model finds any piece in a word, also one that only names a special token: to SentencePiece such text
-    is unknown."""
+    """The ids with those of special tokens replaced by the unknown token, as in SentencePiece: the unigram model also
+    finds pieces that are names of special tokens."""
     special = [special_id(tokenizer, name) for name in kind_of(tokenizer).special_tokens]
     values = ids.values.to_numpy()
     unknown = values.dtype.type(special_id(tokenizer, "unk_token"))

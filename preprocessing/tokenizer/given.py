@@ -1,7 +1,7 @@
-"""A vocabulary that somebody gives: which files it is made of, and how its text was normalized.
+"""Reads a given vocabulary: finds its files, and the normalization of text that suits it.
 
-A `vocab.txt` does not say whether it is cased. `tokenizer_config.json` beside it may; otherwise its tokens show it. An
-option of the user's wins over both, and what does not fit together is told.
+A `vocab.txt` does not state whether it is cased. `tokenizer_config.json` beside it may state it; otherwise the tokens
+decide. A user's option takes precedence over both, and contradictions are reported.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,27 +22,27 @@ CONFIG_NAME = "tokenizer_config.json"
 VOCAB_NAME = "vocab.txt"
 MODEL_SUFFIX = ".model"
 MIN_SHARE = 0.005
-"""Share of the tokens that must have a property, upper case or marks, for the vocabulary to have it: 29 % of
+"""Share of the tokens with upper case, or with marks, above which a vocabulary has that property. 29 % of the tokens of
 bert-base-cased have upper case, none of bert-base-uncased."""
 MAX_UNREACHABLE = 0.01
-"""Share of unreachable tokens from which on they are told."""
+"""Share of unreachable tokens above which they are reported."""
 _MIN_LOWER = 100
-"""Tokens with lower-case letters from which on a lack of upper case says something."""
+"""Fewest tokens with lower-case letters for which the absence of upper case is conclusive."""
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Given:
-    """A tokenizer that was read, and what its user should know."""
+    """A tokenizer read from files, and notes for its user."""
 
     tokenizer: Tokenizer
-    """The tokenizer."""
+    """The tokenizer with its normalization."""
     notes: list[str]
-    """A line each."""
+    """Messages of one line each."""
 
 
 def read_tokenizer(path: Path, lower_case: bool | None = None, strip_accents: bool | None = None) -> Tokenizer:
-    """The tokenizer that `read_given` finds."""
+    """The tokenizer of `read_given`, without its notes."""
     return read_given(path, lower_case, strip_accents).tokenizer
 
 
@@ -51,11 +51,11 @@ def read_given(path: Path, lower_case: bool | None = None, strip_accents: bool |
 
     Args:
         path: file or directory.
-        lower_case: whether text is lower-cased; None: what the files say, or their tokens.
-        strip_accents: whether text loses its combining marks; None: the same.
+        lower_case: whether text is lower-cased; None: as the files state, otherwise as the tokens show.
+        strip_accents: whether combining marks are removed; None: as for `lower_case`.
 
     Raises:
-        DataError: it is none, or says itself that it treats case or accents differently.
+        DataError: there is no vocabulary, or its files contradict `lower_case` or `strip_accents`.
     """
     file = _vocabulary_file(path)
     if file.name == JSON_NAME:
@@ -78,14 +78,14 @@ def read_given(path: Path, lower_case: bool | None = None, strip_accents: bool |
 
 
 def identity(path: Path) -> str:
-    """What identifies the content that `read_given` reads: checksums of the files."""
+    """Identity of the content that `read_given` reads: the checksums of its files."""
     file = _vocabulary_file(path)
     names = [file.name] + [bytelevel.MERGES_NAME] * (file.name == bytelevel.VOCAB_NAME)
     return " ".join(sha256_file(file.parent / name) for name in names)
 
 
 def _vocabulary_file(path: Path) -> Path:
-    """The file of the vocabulary: `path` itself, or the one that a directory has."""
+    """The vocabulary file: `path` itself, or the one in that directory."""
     if path.is_file():
         return path
     if not path.is_dir():
@@ -103,7 +103,8 @@ def _vocabulary_file(path: Path) -> Path:
 
 
 def _read_whole(path: Path, lower_case: bool | None, strip_accents: bool | None) -> Given:
-    """The tokenizer of a `tokenizer.json`; BertTokenizer of `transformers` follows the settings beside it."""
+    """The tokenizer of a `tokenizer.json`; for BERT with the settings of `tokenizer_config.json`, as in
+    `transformers`."""
     directory = path if path.is_dir() else path.parent
     tokenizer = load_tokenizer(directory)
     found = settings_of(tokenizer)
@@ -113,8 +114,8 @@ def _read_whole(path: Path, lower_case: bool | None, strip_accents: bool | None)
     fitting = [each for each in (found, said) if _fits(each, lower_case, strip_accents)]
     if len(fitting) == 2 and said != found:
         raise DataError(
-            f"{directory}: {JSON_NAME} has {_told(found)}, {CONFIG_NAME} beside it has {_told(said)}; make the two "
-            "agree, or give --lower_case and --strip_accents"
+            f"{directory}: {JSON_NAME} has {_settings_text(found)}, {CONFIG_NAME} beside it has "
+            f"{_settings_text(said)}; make the two agree, or give --lower_case and --strip_accents"
         )
     _check_option(path, found, lower_case, strip_accents, bool(fitting))
     if fitting[0] != found:
@@ -137,17 +138,17 @@ def _check_option(
         name, value = ("lower_case", lower_case)
         if lower_case in (None, found.lower_case):
             name, value = ("strip_accents", strip_accents)
-        raise DataError(f"{path}: has {_told(found)}, but {name} is {value}; leave the option out")
+        raise DataError(f"{path}: has {_settings_text(found)}, but {name} is {value}; leave the option out")
 
 
-def _told(settings: Settings) -> str:
-    """The settings for people."""
+def _settings_text(settings: Settings) -> str:
+    """The settings as text for messages."""
     text = f"lower_case {settings.lower_case}, strip_accents {settings.strip_accents}"
     return text if settings.chinese_characters else f"{text}, tokenize_chinese_chars False"
 
 
 def _read_config(directory: Path, default: Settings) -> Settings:
-    """The settings that `tokenizer_config.json` in the directory has, and those of `default` that it leaves out.
+    """The settings in `tokenizer_config.json` of the directory; those that it omits are taken from `default`.
 
     Raises:
         DataError: the file is damaged, or a setting is not true or false.
@@ -165,7 +166,7 @@ def _read_config(directory: Path, default: Settings) -> Settings:
 
 
 def read_config(directory: Path) -> dict[str, bool | None]:
-    """What `tokenizer_config.json` in the directory says of normalization; nothing where there is no such file.
+    """The normalization settings in `tokenizer_config.json` of the directory; empty if there is no such file.
 
     Raises:
         DataError: the file is damaged, or a setting is not true, false or null.
@@ -185,10 +186,10 @@ def read_config(directory: Path) -> dict[str, bool | None]:
 def _judge(
     file: Path, tokens: Iterable[str], lower_case: bool | None, strip_accents: bool | None
 ) -> tuple[Settings, list[str]]:
-    """The settings for a vocabulary that does not hold them itself, and how they came about where that is not obvious.
+    """The settings for a vocabulary file that does not contain them, and notes on how they were determined.
 
     Args:
-        file: of the vocabulary.
+        file: the vocabulary file.
         tokens: its tokens.
         lower_case: as in `read_given`.
         strip_accents: as in `read_given`.
@@ -210,12 +211,15 @@ def _judge(
     strips = judged.strip_accents if lower == judged.lower_case else lower and not marked
     settings = Settings(lower, strips if strip_accents is None else strip_accents, judged.chinese_characters)
     if said and not _fits(judged, lower_case, strip_accents):
-        notes.append(f"{file}: {CONFIG_NAME} beside it has {_told(judged)}; the options go before: {_told(settings)}")
+        notes.append(
+            f"{file}: {CONFIG_NAME} beside it has {_settings_text(judged)}; the options take precedence: "
+            f"{_settings_text(settings)}"
+        )
     return settings, notes
 
 
 def _having(texts: list[str], has: Callable[[str], bool]) -> list[str]:
-    """Those with a property, if they are not so few that they may be there by mistake."""
+    """The texts with a property; empty if they are so few that they may be accidental."""
     found = [text for text in texts if has(text)]
     return found if len(found) > MIN_SHARE * len(texts) else []
 
@@ -225,7 +229,7 @@ def _percent(texts: list[str], part: list[str]) -> str:
 
 
 def _repetitions(file: Path, tokens: list[str]) -> list[str]:
-    """A note on tokens that stand on several lines."""
+    """A note on tokens that occur on several lines; empty if there are none."""
     lines: dict[str, list[int]] = {}
     for number, token in enumerate(tokens, 1):
         lines.setdefault(token, []).append(number)
@@ -240,13 +244,13 @@ def _repetitions(file: Path, tokens: list[str]) -> list[str]:
 
 
 def _unfitting(path: Path, tokenizer: Tokenizer) -> list[str]:
-    """Notes on a normalizer that does not suit the tokens."""
+    """Notes on a normalizer that does not fit the tokens."""
     settings, found = settings_of(tokenizer), unreachable(tokenizer)
     if found.share > MAX_UNREACHABLE:
         shown = ", ".join(map(repr, found.changed[:_SHOWN]))
         return [
             f"{path}: {len(found.changed):,} of {found.tokens:,} tokens never occur, such as {shown}, as text has "
-            f"{_told(settings)}: see --lower_case and --strip_accents"
+            f"{_settings_text(settings)}: see --lower_case and --strip_accents"
         ]
     texts = [text_of(token) for token in tokenizer.get_vocab() if is_plain(token)]
     num_lower = sum(text.upper() != text and text.lower() == text for text in texts)

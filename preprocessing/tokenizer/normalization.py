@@ -1,4 +1,4 @@
-"""What a tokenizer's normalizer removes from text, and which tokens it makes unreachable."""
+"""Effects of a tokenizer's normalizer: the characters that it removes, and the tokens that it makes unreachable."""
 
 import unicodedata
 from collections import Counter
@@ -14,26 +14,26 @@ from preprocessing.tokenizer.registry import kind_of
 from preprocessing.tokenizer.wordpiece import CONTINUATION
 
 MAX_MARKS = 0.001
-"""Share of the characters with marks that are part of the spelling from which on accents are kept by default. Measured:
-English Wikipedia and books 0.003 %; Persian 0.9 %, Russian 1.8 %, Japanese 6 %, Hindi 18 %."""
+"""Share of characters whose marks are part of the spelling, above which accents are kept by default. Measured: English
+Wikipedia and books 0.003 %; Persian 0.9 %, Russian 1.8 %, Japanese 6 %, Hindi 18 %."""
 _STRIPPED_SCRIPTS = ("LATIN", "GREEK", "COMBINING")
-"""Beginnings of the Unicode names of characters whose accents the published uncased models remove. In other scripts a
-mark makes another letter (Russian, Japanese) or is a vowel (Hindi, Thai)."""
+"""Prefixes of the Unicode names of characters from which accents are removed by default. In other scripts a mark makes
+another letter (Russian, Japanese) or is a vowel (Hindi, Thai)."""
 _EXAMPLES = 5
 _SENTENCES_AT_ONCE = 10_000
-"""The code points of some MB of text, of eight bytes each, live at a time."""
+"""Sentences per step; bounds the memory for their code points."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a normalizer does."""
+    """Settings of a normalizer."""
 
     lower_case: bool
-    """Whether it lower-cases text."""
+    """Whether text is lower-cased."""
     strip_accents: bool
-    """Whether it removes combining marks, of precomposed characters too."""
+    """Whether combining marks are removed, including those of precomposed characters."""
     chinese_characters: bool = True
-    """Whether it makes each Chinese character a word of its own."""
+    """Whether each Chinese character is a word of its own."""
 
 
 def settings_of(tokenizer: Tokenizer) -> Settings:
@@ -49,7 +49,7 @@ def settings_of(tokenizer: Tokenizer) -> Settings:
 
 
 def count_characters(batches: Iterable[pa.StringArray]) -> dict[str, int]:
-    """How often each character occurs in the sentences, white space left out."""
+    """Number of occurrences of each character in the sentences, white space excluded."""
     counts = np.zeros(0x110000, np.int64)
     parts = (batch.slice(n, _SENTENCES_AT_ONCE) for batch in batches for n in range(0, len(batch), _SENTENCES_AT_ONCE))
     for part in parts:
@@ -59,13 +59,13 @@ def count_characters(batches: Iterable[pa.StringArray]) -> dict[str, int]:
 
 
 def marks_of(text: str) -> str:
-    """The combining marks of a text, those of precomposed characters among them."""
+    """The combining marks of a text, including those of precomposed characters."""
     return "".join(char for char in unicodedata.normalize("NFD", text) if unicodedata.category(char) == "Mn")
 
 
 def spells_with_marks(character: str) -> bool:
-    """Whether removing marks damages the character's spelling: it has one, in no script of _STRIPPED_SCRIPTS, or it is
-    a Hangul syllable, which would come apart into its letters."""
+    """Whether removing marks damages the spelling of a character: it has a mark and its script is not in
+    _STRIPPED_SCRIPTS, or it is a Hangul syllable, which would be decomposed into its letters."""
     if "\uac00" <= character <= "\ud7a3":
         return True
     if not marks_of(character):
@@ -75,44 +75,44 @@ def spells_with_marks(character: str) -> bool:
 
 
 def share_of_marks(counts: Mapping[str, int]) -> float:
-    """Share of the characters that `spells_with_marks` holds for."""
+    """Share of the characters for which `spells_with_marks` is true."""
     damaged = sum(count for character, count in counts.items() if spells_with_marks(character))
     return damaged / max(1, sum(counts.values()))
 
 
 @dataclass(frozen=True)
 class Removal:
-    """What a normalizer removes from a text."""
+    """Characters that a normalizer removes from a text, or from which it removes marks."""
 
     characters: int
-    """Characters of the text, white space left out."""
+    """Number of characters of the text, white space excluded."""
     removed: int
-    """Those of them that are removed, or lose a mark."""
+    """Number of characters that are removed or lose a mark."""
     marks: int
-    """Those of these that are marks, or had some."""
+    """Number of removed characters that are marks or had marks."""
     examples: list[tuple[str, str]]
-    """The most frequent of these, and what remains of each."""
+    """The most frequent removed characters, each with its normal form."""
 
     @property
     def share(self) -> float:
-        """Share of the characters."""
+        """Share of the characters that are removed or lose a mark."""
         return self.removed / max(1, self.characters)
 
     @property
     def remedy(self) -> str:
-        """What a user may do about it."""
+        """Advice to the user."""
         if 2 * self.marks > self.removed:
             return "--strip_accents false keeps accents and marks"
-        return "they are control characters, unassigned ones and the like: are they meant to be in the text?"
+        return "they are control characters, unassigned characters and the like: check the text"
 
     @property
     def text(self) -> str:
-        """The examples for people."""
+        """The examples as text for messages."""
         return ", ".join(f"{name_of(before)} -> {after or 'nothing'}" for before, after in self.examples)
 
 
 def removal(tokenizer: Tokenizer, counts: Mapping[str, int]) -> Removal:
-    """What the tokenizer's normalizer removes from a text with these characters."""
+    """The removals by a tokenizer's normalizer in a text with these character counts."""
     changed = {}
     if tokenizer.normalizer is not None:
         for character in counts:
@@ -127,20 +127,20 @@ def removal(tokenizer: Tokenizer, counts: Mapping[str, int]) -> Removal:
 
 @dataclass(frozen=True)
 class Alphabet:
-    """Which characters of a text a vocabulary has."""
+    """Coverage of the characters of a text by a vocabulary."""
 
     known: int
-    """Distinct characters that have a token."""
+    """Number of distinct characters that have a token."""
     distinct: int
-    """All distinct characters, as the normalizer leaves them."""
+    """Number of distinct characters after normalization."""
     share: float
-    """Share of the text's characters that are known; words with others are unknown."""
+    """Share of the text's characters that have a token; words with other characters are unknown."""
     missing: list[str]
-    """The most frequent of the others."""
+    """The most frequent characters without a token."""
 
 
 def alphabet(tokenizer: Tokenizer, counts: Mapping[str, int]) -> Alphabet:
-    """The alphabet of a vocabulary on a text with these characters; a byte-level one knows all."""
+    """The coverage of a text with these character counts; a byte-level vocabulary covers all characters."""
     after: Counter[str] = Counter()
     for character, count in counts.items():
         text = character if tokenizer.normalizer is None else tokenizer.normalizer.normalize_str(character)
@@ -160,20 +160,20 @@ def alphabet(tokenizer: Tokenizer, counts: Mapping[str, int]) -> Alphabet:
 
 
 def name_of(character: str) -> str:
-    """The character, or its number where it would not show."""
+    """The character, or its code point if it is not visible."""
     return character if character.isprintable() and marks_of(character) != character else f"U+{ord(character):04X}"
 
 
 @dataclass(frozen=True)
 class Unreachable:
-    """Tokens that no text gives, special and unused ones such as [unused7] left out."""
+    """Tokens that no text produces, except special and reserved ones such as [unused7]."""
 
     tokens: int
-    """Tokens that were looked at."""
+    """Number of tokens examined."""
     changed: list[str]
-    """Those that the normalizer changes: upper case under a normalizer that lower-cases, for instance."""
+    """Tokens that the normalizer changes, such as those with upper case under a lower-casing normalizer."""
     cut: list[str]
-    """Those that are cut before the vocabulary is asked: punctuation and Chinese characters inside a word."""
+    """Tokens that the pre-tokenizer splits: those with punctuation or Chinese characters inside a word."""
 
     @property
     def share(self) -> float:
@@ -182,9 +182,9 @@ class Unreachable:
 
 
 def unreachable(tokenizer: Tokenizer) -> Unreachable:
-    """Which tokens the normalizer, or the cutting into words, keeps from ever occurring."""
+    """The tokens that normalization or pre-tokenization prevents from occurring."""
     tokens = plain_tokens(tokenizer)
-    if tokenizer.normalizer is None:  # Bytes: any sequence of them is some text.
+    if tokenizer.normalizer is None:  # Byte-level: any sequence of bytes is some text.
         return Unreachable(len(tokens), [], [])
     changed, cut = [], []
     for token in tokens:
@@ -205,17 +205,17 @@ def _is_cut(tokenizer: Tokenizer, token: str, text: str) -> bool:
 
 
 def plain_tokens(tokenizer: Tokenizer) -> list[str]:
-    """The tokens by number, without special and unused ones."""
+    """The tokens in order of their ids, without special and reserved ones."""
     ids = tokenizer.get_vocab()
     special = set(kind_of(tokenizer).special_tokens.values())
     return [token for token in sorted(ids, key=ids.__getitem__) if is_plain(token) and token not in special]
 
 
 def is_plain(token: str) -> bool:
-    """Whether a token stands for text; those in brackets, such as [unused7], do not."""
+    """Whether a token represents text; tokens in brackets, such as [unused7], do not."""
     return not (len(token) > 2 and token[0] in "[<" and token[-1] in "]>")
 
 
 def text_of(token: str) -> str:
-    """The text that a token of WordPiece or a unigram model stands for."""
+    """The text that a token of WordPiece or a unigram model represents."""
     return token.removeprefix(CONTINUATION).removeprefix(unigram.MARK) or token

@@ -1,4 +1,4 @@
-"""The kinds of tokenizers by name. A new one is a new file beside this one, a line in KINDS and one in defaults.py."""
+"""The kinds of tokenizers by name. To add one, add a module to this package, a line to KINDS and one to defaults.py."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from preprocessing.tokenizer.defaults import DEFAULTS, Defaults
 
 @dataclass(frozen=True, kw_only=True)
 class Kind(Defaults):
-    """A way of cutting words into pieces."""
+    """A kind of tokenizer."""
 
     model: type
-    """Class of huggingface/tokenizers that does it."""
+    """Its model class in huggingface/tokenizers."""
     parts: tuple[str, str | None, str]
-    """Types of model, normalizer and pre_tokenizer in the `tokenizer.json` of a published one."""
+    """Types of model, normalizer and pre_tokenizer in the `tokenizer.json` of published tokenizers."""
     special_tokens: dict[str, str]
-    """By the names that `transformers` gives them."""
+    """Special tokens by their names in `transformers`."""
     train: Callable[..., Tokenizer]
-    """From sentences, vocab_size and lower_case; strip_accents and character_coverage may follow."""
+    """From sentences, vocab_size and lower_case, optionally strip_accents and character_coverage, to a tokenizer."""
     tokenizer_class: str
-    """What `transformers` loads it as: a class of its own only where that computes the same."""
+    """Class that `transformers` loads it as: a dedicated class only if it computes the same ids."""
     has_segments: bool
-    """Whether the model tells A from B by token_type_ids."""
+    """Whether the model distinguishes A from B by token_type_ids."""
 
 
 KINDS = {
@@ -64,12 +64,12 @@ def kind_of(tokenizer: Tokenizer) -> Kind:
 
 
 def size_of(tokenizer: Tokenizer) -> int:
-    """Number of ids: one more than the largest, as some may be no token's."""
+    """Number of ids: one more than the largest, as some ids may have no token."""
     return 1 + max(tokenizer.get_vocab().values())
 
 
 def special_id(tokenizer: Tokenizer, name: str) -> int:
-    """The id of a special token, by the name that `transformers` gives it, such as `unk_token`."""
+    """The id of a special token by its name in `transformers`, such as `unk_token`."""
     number = tokenizer.token_to_id(kind_of(tokenizer).special_tokens[name])
     assert number is not None, "making and loading check that it is there"
     return number

@@ -1,4 +1,4 @@
-"""What is to be known of a tokenizer and the text that it is for: its report, and the lines that a user should read."""
+"""Report of the tokenizer stage: how a tokenizer fits its text, and warnings for the user."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,43 +17,43 @@ from preprocessing.tokenizer.registry import size_of
 
 REPORT_NAME = "report.json"
 MAX_REMOVED = 0.01
-"""Share of the text's characters that may be removed without a word: of English 0.05 % are accents, of German 1.5 %, of
-French 3 %."""
+"""Share of removed characters above which a warning is logged. Accents are 0.05 % of the characters of English, 1.5 %
+of German, 3 % of French."""
 MIN_COVERED = 0.999
-"""Share of the text's characters that a vocabulary should know."""
+"""Share of the text's characters that should have tokens."""
 _SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Review:
-    """A tokenizer and a text."""
+    """Measurements of a tokenizer on a text."""
 
     vocab_size: int
-    """Number of ids, those of special tokens included."""
+    """Number of ids, including special tokens."""
     unreachable: int
-    """Tokens that the normalizer changes, so that no text has them."""
+    """Number of tokens that the normalizer changes, so that they never occur."""
     cut: int
-    """Tokens that are cut before the vocabulary is asked, such as punctuation inside a word."""
+    """Number of tokens that the pre-tokenizer splits, such as those with punctuation inside a word."""
     characters: int
-    """Characters of the text that was looked at; 0: there was none, and what follows says nothing."""
+    """Number of characters of the text; 0: there was no text, and the fields below are meaningless."""
     removed_share: float
-    """Share of them that the normalizer removes, or whose accents or marks it removes."""
+    """Share of the characters that the normalizer removes, or whose accents or marks it removes."""
     removed: str
-    """The most frequent of them, for people."""
+    """The most frequent removed characters, as text."""
     remedy: str
-    """What a user may do about it."""
+    """Advice on the removed characters."""
     known_characters: int
-    """Distinct characters of the text that have a token."""
+    """Number of distinct characters of the text that have a token."""
     distinct_characters: int
-    """Distinct characters of the text, as the normalizer leaves them."""
+    """Number of distinct characters of the normalized text."""
     covered_share: float
     """Share of the text's characters that have a token."""
     missing: str
-    """The most frequent of the others."""
+    """The most frequent characters without a token, as text."""
 
     @staticmethod
     def of(tokenizer: Tokenizer, counts: Mapping[str, int]) -> "Review":
-        """The review of a tokenizer on a text with these characters."""
+        """Reviews a tokenizer on a text with these character counts."""
         tokens, lost, known = unreachable(tokenizer), removal(tokenizer, counts), alphabet(tokenizer, counts)
         return Review(
             vocab_size=size_of(tokenizer),
@@ -70,11 +70,11 @@ class Review:
         )
 
     def shortfalls(self, vocab_size: int, coverage: float | None) -> list[str]:
-        """Lines on what a trained vocabulary is short of.
+        """Messages about a trained vocabulary that is smaller, or covers less, than requested.
 
         Args:
-            vocab_size: number of tokens that was asked for.
-            coverage: share of the characters that was asked for; None: all have tokens.
+            vocab_size: requested number of tokens.
+            coverage: requested share of the characters; None: all characters have tokens.
         """
         notes = []
         if self.vocab_size < vocab_size:
@@ -94,7 +94,7 @@ class Review:
         return notes
 
     def warnings(self) -> list[str]:
-        """Lines on what the tokenizer does to the text."""
+        """Messages about losses of text by the tokenizer."""
         notes = []
         if self.removed_share > MAX_REMOVED:
             notes.append(
@@ -105,7 +105,7 @@ class Review:
 
 
 def kept_marks(counts: Mapping[str, int]) -> str:
-    """Why accents are kept by default in a text with these characters."""
+    """The message that explains why accents are kept by default in a text with these character counts."""
     marked = sorted(filter(spells_with_marks, counts), key=lambda character: (-counts[character], character))
     return (
         f"accents and marks are kept: {share_of_marks(counts):.1%} of the characters have some that are part of the "

@@ -1,4 +1,4 @@
-"""Tokenizers on disk: read as they were saved, written as `transformers` loads them."""
+"""Reads and writes tokenizers in the format of `transformers`."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from preprocessing.tokenizer.registry import KINDS, kind_of
 from preprocessing.tokenizer.wordpiece import vocabulary_of
 
 MODEL_MAX_LENGTH = 512
-"""Position embeddings of the published models."""
+"""Number of position embeddings of the published models."""
 VOCAB_HELP = (
     "a vocab.txt, a SentencePiece .model, or a directory with one of them, a tokenizer.json, or a vocab.json and a "
     "merges.txt"
@@ -22,7 +22,7 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     """The tokenizer of a directory with a `tokenizer.json`, such as `save_tokenizer` writes.
 
     Raises:
-        DataError: there is none, or it is of no kind that this version knows, or lacks a special token.
+        DataError: the file is missing, of an unsupported kind, or lacks a special token.
     """
     path = directory / JSON_NAME
     if not path.is_file():
@@ -38,12 +38,12 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     tokenizer.no_padding()
     tokenizer.no_truncation()
     if isinstance(tokenizer.pre_tokenizer, pre_tokenizers.ByteLevel):
-        tokenizer.pre_tokenizer.add_prefix_space = True  # As `encode` promises; published ones have it off.
+        tokenizer.pre_tokenizer.add_prefix_space = True  # Required by `encode`; published files have it off.
     return tokenizer
 
 
 def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
-    """Writes what `transformers.AutoTokenizer` loads; for WordPiece also its vocab.txt."""
+    """Writes the files that `transformers.AutoTokenizer` loads; for WordPiece also vocab.txt."""
     kind = kind_of(tokenizer)
     inputs = ["input_ids", *(["token_type_ids"] if kind.has_segments else []), "attention_mask"]
     settings = {
@@ -65,6 +65,6 @@ def save_tokenizer(tokenizer: Tokenizer, directory: Path) -> None:
 
 
 def tokenizer_files(directory: Path) -> list[Path]:
-    """The files that `save_tokenizer` wrote there."""
+    """The files that `save_tokenizer` wrote to a directory."""
     names = (JSON_NAME, "tokenizer_config.json", "special_tokens_map.json", "vocab.txt")
     return [directory / name for name in names if (directory / name).is_file()]

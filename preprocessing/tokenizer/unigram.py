@@ -1,9 +1,10 @@
-"""SentencePiece's unigram model, as ALBERT has it.
+"""SentencePiece's unigram model, the tokenizer of ALBERT.
 
-Text is normalised, white space becomes a mark before each word, and a word is cut into the pieces that are likeliest
-together. The released code splits what ends in a digit and a comma ("9," is "9" and ","); a penalty on such pieces does
-the same. transformers' AlbertTokenizer differs from it: it cuts at the symbols of USER_SYMBOLS first and then marks the
-next piece as if a space stood before it ("(a" as "(" "▁a"). Here the ids are those of google-research/albert.
+Text is normalised, white space becomes a mark before each word, and a word is cut into the most probable sequence of
+pieces. The released code splits pieces that end in a digit and a comma ("9," becomes "9" and ","); here a penalty on
+such pieces has the same effect. AlbertTokenizer of `transformers` differs: it splits at USER_SYMBOLS first and then
+marks the next piece as if a space preceded it ("(a" becomes "(" "▁a"). The ids here are those of
+google-research/albert.
 Source: tokenization.py of google-research/albert; https://arxiv.org/abs/1804.10959.
 """
 
@@ -30,14 +31,14 @@ SPECIAL_TOKENS = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-"""By the names that `transformers` gives them; a trained vocabulary numbers them 0 .. 4 in this order."""
+"""Special tokens by their names in `transformers`; in a trained vocabulary their ids are 0 .. 4 in this order."""
 USER_SYMBOLS = ("(", ")", '"', "-", ".", "–", "£", "€")
-"""Always pieces of their own, as ALBERT's vocabulary has them."""
+"""Symbols that are always separate pieces, as in ALBERT's vocabulary."""
 MARK = "▁"
-"""Stands for the space before a word, at the beginning of its first piece."""
+"""Represents the space before a word, at the start of its first piece."""
 _PENALTY = 100.0
 _LONGEST_SENTENCE = 2**16
-"""In bytes; the trainer would leave out longer ones without a word."""
+"""Longest sentence for training in bytes; the trainer silently ignores longer ones."""
 
 
 def assemble(proto: Any, lower_case: bool, strip_accents: bool | None = None) -> Tokenizer:
@@ -46,10 +47,10 @@ def assemble(proto: Any, lower_case: bool, strip_accents: bool | None = None) ->
     Args:
         proto: a `ModelProto`.
         lower_case: whether text is lower-cased first.
-        strip_accents: whether text loses its combining marks first; None: if it is lower-cased.
+        strip_accents: whether combining marks are removed first; None: if text is lower-cased.
 
     Raises:
-        ValueError: it is no unigram model, or lacks a special token.
+        ValueError: the model is not a unigram model, or lacks a special token.
     """
     if proto.trainer_spec.model_type != formats.TrainerSpec.UNIGRAM:  # type: ignore[attr-defined]
         raise ValueError("is no unigram model")
@@ -70,7 +71,7 @@ def assemble(proto: Any, lower_case: bool, strip_accents: bool | None = None) ->
     )
     mask = SPECIAL_TOKENS["mask_token"]
     plain = [token for token in SPECIAL_TOKENS.values() if token != mask]
-    # The mask takes the space before it along: "a [MASK]" has the ids of "a" and the mask.
+    # The mask includes the space before it: "a [MASK]" has the ids of "a" and the mask.
     tokenizer.add_special_tokens([*plain, AddedToken(mask, lstrip=True, special=True, normalized=False)])
     return tokenizer
 
@@ -89,7 +90,7 @@ def read_model(path: Path, lower_case: bool, strip_accents: bool | None = None) 
     """The tokenizer of a SentencePiece `.model` file.
 
     Raises:
-        DataError: it is none, no unigram model, or lacks a special token.
+        DataError: the file is not a unigram model of SentencePiece, or lacks a special token.
     """
     try:
         return assemble(_parse(path.read_bytes()), lower_case, strip_accents)
@@ -106,19 +107,19 @@ def train(
     strip_accents: bool | None = None,
     character_coverage: float = UNIGRAM_COVERAGE,
 ) -> Tokenizer:
-    """A unigram model by SentencePiece's own trainer, on one thread: equal text gives the equal vocabulary.
+    """Trains a unigram model with SentencePiece's trainer on one thread, so that equal text gives an equal vocabulary.
 
-    The trainer of huggingface/tokenizers sums in the order of randomly seeded hash maps.
+    The trainer of huggingface/tokenizers is not used, because it sums in the order of randomly seeded hash maps.
 
     Args:
         batches: sentences.
-        vocab_size: number of pieces wanted; a small corpus may give fewer.
+        vocab_size: number of pieces; a small corpus may give fewer.
         lower_case: as in `assemble`.
         strip_accents: as in `assemble`.
         character_coverage: share of the text's characters that get pieces; rarer ones are unknown.
 
     Raises:
-        DataError: the text has more distinct characters than there are to be pieces.
+        DataError: the text has more distinct characters than `vocab_size` allows.
     """
     before = normalizers.Sequence(_first_steps(lower_case, strip_accents))
     model = io.BytesIO()
@@ -143,7 +144,7 @@ def train(
             num_threads=1,
             minloglevel=2,
         )
-    except RuntimeError as error:  # The library raises nothing more special.
+    except RuntimeError as error:  # The library raises no more specific error.
         if needed := re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error)):
             raise DataError(
                 f"vocab_size is {vocab_size:,}, but characters and special tokens alone are {int(needed[1]):,}: raise "
@@ -160,13 +161,13 @@ def _parse(data: bytes) -> Any:
 
 
 def _score(piece: str, score: float) -> float:
-    """The score in as few digits as float32 needs: tokenizer.json would not bring all of float64's back."""
+    """The score with the digits of a float32: a float64 would not survive being written to tokenizer.json."""
     ends_in_number_comma = len(piece) > 1 and piece[-1] == "," and piece[-2].isdigit()
     return float(str(np.float32(score - _PENALTY * ends_in_number_comma)))
 
 
 def _first_steps(lower_case: bool, strip_accents: bool | None) -> list[normalizers.Normalizer]:
-    """What ALBERT's code does before SentencePiece: quotes, and, uncased, accents and case."""
+    """The normalization that ALBERT's code applies before SentencePiece: quotes and, if uncased, accents and case."""
     steps: list[normalizers.Normalizer] = [normalizers.Replace("``", '"'), normalizers.Replace("''", '"')]
     if lower_case if strip_accents is None else strip_accents:
         steps += [normalizers.NFKD(), normalizers.StripAccents()]
@@ -174,7 +175,7 @@ def _first_steps(lower_case: bool, strip_accents: bool | None) -> list[normalize
 
 
 def _normalizer(charsmap: bytes, lower_case: bool, strip_accents: bool | None) -> normalizers.Normalizer:
-    """Those steps, then the model's own rules."""
+    """The steps of `_first_steps`, followed by the model's own rules."""
     own = [normalizers.Precompiled(charsmap)] if charsmap else []
     return normalizers.Sequence([*_first_steps(lower_case, strip_accents), *own])
 

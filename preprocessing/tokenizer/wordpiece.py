@@ -1,4 +1,4 @@
-"""WordPiece as BERT has it: read a vocabulary or train one.
+"""WordPiece, the tokenizer of BERT: reads or trains a vocabulary.
 
 Source: google-research/bert tokenization.py, as huggingface/tokenizers implements it.
 """
@@ -22,14 +22,14 @@ SPECIAL_TOKENS = {
     "sep_token": "[SEP]",
     "mask_token": "[MASK]",
 }
-"""By the names that `transformers` gives them; a trained vocabulary numbers them 0 .. 4 in this order."""
+"""Special tokens by their names in `transformers`; in a trained vocabulary their ids are 0 .. 4 in this order."""
 CONTINUATION = "##"
-"""Stands before a token that continues a word."""
+"""Prefix of a token that continues a word."""
 _ALPHABET_PART = 15
-"""A fifteenth of a vocabulary goes to characters even where the coverage needs fewer, as a rare character makes a word
-unknown: some 1,000 characters of 30,522 tokens, as many as the trainer of huggingface/tokenizers has for BERT."""
+"""Characters take up to 1/15 of a vocabulary even if the coverage needs fewer, because a rare character makes a word
+unknown: some 1,000 characters of 30,522 tokens, as many as the trainer of huggingface/tokenizers keeps for BERT."""
 _BLANKS = " \t\r\v\f\x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
-"""What huggingface/tokenizers cuts off at the end of a line of a vocab.txt: Unicode's White_Space."""
+"""Characters that huggingface/tokenizers strips from the end of a line of vocab.txt: Unicode's White_Space."""
 
 
 def make_tokenizer(
@@ -38,17 +38,17 @@ def make_tokenizer(
     """BERT's tokenizer with this vocabulary; token i is `vocabulary[i]`.
 
     Args:
-        vocabulary: tokens, the special ones among them. Of equal ones the last counts, as in `transformers`; the
-            numbers of the others are those of no token.
+        vocabulary: tokens, including the special ones. Of equal tokens the last counts, as in `transformers`; the ids
+            of the others have no token.
         lower_case: whether text is lower-cased first.
-        strip_accents: whether text loses its combining marks first; None: if it is lower-cased.
+        strip_accents: whether combining marks are removed first; None: if text is lower-cased.
         chinese_characters: whether each Chinese character is a word of its own.
     """
     ids = {token: number for number, token in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token=SPECIAL_TOKENS["unk_token"], max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(
         lowercase=lower_case,
-        strip_accents=None if strip_accents == lower_case else strip_accents,  # As the published ones have it.
+        strip_accents=None if strip_accents == lower_case else strip_accents,  # As in the published files.
         handle_chinese_chars=chinese_characters,
     )
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -64,7 +64,7 @@ def make_tokenizer(
 def read_vocabulary(path: Path) -> list[str]:
     """The tokens of a `vocab.txt`, one per line, as BertTokenizer of `transformers` reads them.
 
-    A line ends at a line feed alone, and loses the blanks at its end unless it has nothing else: U+2028, U+3000 and
+    Lines end at line feeds only. Trailing blanks are stripped unless the line has nothing else: U+2028, U+3000 and
     others are tokens of published vocabularies. A token may occur twice.
 
     Raises:
@@ -87,7 +87,7 @@ def read_vocabulary(path: Path) -> list[str]:
 
 
 def vocabulary_of(tokenizer: Tokenizer) -> list[str]:
-    """A token for each id; one that no text has, such as `[duplicate7]`, for an id that is no token's."""
+    """A token for each id; a placeholder such as `[duplicate7]` for an id without a token."""
     tokens = {number: token for token, number in tokenizer.get_vocab().items()}
     return [tokens.get(number) or _filler(tokenizer, number) for number in range(max(tokens) + 1)]
 
@@ -106,7 +106,7 @@ def train(
     strip_accents: bool | None = None,
     character_coverage: float = WORDPIECE_COVERAGE,
 ) -> Tokenizer:
-    """A tokenizer with the vocabulary that `train_vocabulary` finds."""
+    """Trains a tokenizer with the vocabulary of `train_vocabulary`."""
     tokens = train_vocabulary(batches, vocab_size, character_coverage, lower_case, strip_accents)
     return make_tokenizer(tokens, lower_case, strip_accents)
 
@@ -118,17 +118,17 @@ def train_vocabulary(
     lower_case: bool,
     strip_accents: bool | None = None,
 ) -> list[str]:
-    """A WordPiece vocabulary: special tokens, characters, then merges from the most to the least frequent.
+    """Trains a WordPiece vocabulary: special tokens, characters, then merges in order of frequency.
 
-    The trainer of huggingface/tokenizers numbers `##x` pieces in the order of a randomly seeded hash map, and which
-    of equally rare characters it keeps depends on that map too. Here it is handed the characters in a fixed order, so
-    equal text gives the equal vocabulary.
+    The trainer of huggingface/tokenizers numbers `##x` pieces, and selects among equally rare characters, in the order
+    of a randomly seeded hash map. Here it is given the characters in a fixed order, so that equal text gives an equal
+    vocabulary.
 
     Args:
         batches: sentences; read twice.
-        vocab_size: number of tokens wanted; a small corpus may give fewer.
-        character_coverage: share of the text's characters that get tokens, the most frequent ones; words with others
-            become [UNK]. There may be room for fewer; rarer ones get tokens too while all take up to
+        vocab_size: number of tokens; a small corpus may give fewer.
+        character_coverage: share of the text's characters that get tokens, the most frequent first; words with others
+            become [UNK]. There may be room for fewer; rarer ones also get tokens while all of them take up to
             1 / _ALPHABET_PART of the vocabulary.
         lower_case: as in `make_tokenizer`.
         strip_accents: as in `make_tokenizer`.
@@ -150,13 +150,13 @@ def train_vocabulary(
 def _characters(
     tokenizer: Tokenizer, batches: Iterable[pa.StringArray], room: int, coverage: float
 ) -> tuple[list[str], list[str]]:
-    """The characters that get tokens, sorted; and those of them that occur inside words, sorted.
+    """The characters that get tokens, and those of them that also occur inside words, both sorted.
 
     Args:
-        tokenizer: says what words are.
+        tokenizer: defines words.
         batches: sentences.
-        room: most tokens that characters may take: one alone, and one as a "##" piece if it occurs inside words.
-        coverage: share of the text's characters.
+        room: most tokens for characters: one each, and a second one ("##") if the character occurs inside words.
+        coverage: share of the text's characters that should get tokens.
     """
     counts: Counter[str] = Counter()
     inside: set[str] = set()

@@ -1,4 +1,4 @@
-"""Laws of preprocessing/checks.py: what does not fit together is told before any work begins."""
+"""Laws of preprocessing/checks.py: contradictory options are errors before any work begins."""
 
 import pytest
 

@@ -44,7 +44,7 @@ def test_half_a_file_is_no_single_bad_record(tmp_path, capsys, source, name, dat
     path.write_bytes(data[: len(data) // 2])
     assert main(arguments) == 1
     text = capsys.readouterr().err
-    assert "about 50.0% of the input could not be read, more than max_bad_share = 0.01 allows; fetch the" in text
+    assert "about 50.0% of the input could not be read, more than max_bad_share = 0.01 allows; download the" in text
     assert f": 1, first at\n    {path}: " in text
     assert main([*arguments, "--max_bad_share", "0.5"]) == 0
 

@@ -135,7 +135,7 @@ SPLIT = "documents/split-00003.arrow"
 
 
 def test_a_worker_that_dies_ends_the_run(reference, tmp_path):
-    """As the out-of-memory killer does it: a clear error in bounded time, no process left, and a rerun goes on."""
+    """As by the out-of-memory killer: a clear error in bounded time, no process left, and a rerun resumes."""
     corpus, files = reference
     out = tmp_path / "out"
     status, text = finish(command(corpus, out, *PARALLEL), fault=f"kill:written:{SPLIT}")
@@ -147,7 +147,7 @@ def test_a_worker_that_dies_ends_the_run(reference, tmp_path):
 
 @pytest.mark.skipif(not MPIRUN.exists(), reason="mpirun is not installed")
 def test_a_rank_that_dies_ends_the_job(reference, tmp_path):
-    """mpirun says which rank it was and ends the others; a rerun goes on."""
+    """mpirun names the rank and ends the others; a rerun resumes."""
     corpus, files = reference
     out = tmp_path / "out"
     status, text = finish(command(corpus, out, *RANKS), MPI, fault=f"kill:written:{SPLIT}")
@@ -199,7 +199,9 @@ def test_a_full_disk_names_the_file_and_a_rerun_goes_on(reference, small_disk, s
     for _ in range(2):
         status, text = finish(command(corpus, out, *PARALLEL))
         assert status == 1 and "Traceback" not in text
-        assert re.search(rf"error: {out}/\S+: No space left on device; make room and run the same command again", text)
+        assert re.search(
+            rf"error: {out}/\S+: No space left on device; free disk space and run the same command again", text
+        )
         made = {name: data for name, data in content(out).items() if "progress" not in name}
         assert all(files[name] == data for name, data in made.items() if name.endswith(".arrow"))
     small_disk("100m")
@@ -216,7 +218,7 @@ def test_a_limit_on_file_sizes_is_like_a_full_disk(reference, tmp_path):
     status, text = finish(
         command(corpus, out, *SERIAL), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     )
-    assert status == 1 and re.search(rf"error: {out}/documents/split-\d+\.arrow: File too large; make room", text)
+    assert status == 1 and re.search(rf"error: {out}/documents/split-\d+\.arrow: File too large; free disk space", text)
     assert finish(command(corpus, out, *SERIAL))[0] == 0
     assert content(out) == files
 
@@ -245,7 +247,7 @@ INPUT_NAMES |= {"arrow": "a.arrow", "wikipedia": "a.xml"}
 @pytest.mark.parametrize("kind", INPUT_NAMES)
 @pytest.mark.parametrize("fault", UNREADABLE)
 def test_an_unreadable_file_is_named(tmp_path, fault, kind):
-    """Whatever it was to be, a file in a directory is not left out silently."""
+    """An unreadable file in a directory is an error that names it, for every kind of source."""
     spoil, message = UNREADABLE[fault]
     path = tmp_path / "in" / INPUT_NAMES[kind]
     path.parent.mkdir()
@@ -300,7 +302,7 @@ def extract_library(library, out, *options):
 
 
 def test_one_unreadable_book_of_fifty_is_counted_and_named(library, tmp_path):
-    """The job goes on without it; once it may be read, the same command says what to do and keeps what there is."""
+    """The job continues without the file; once it is readable, the same command logs what to do and changes nothing."""
     out = tmp_path / "out"
     status, text = extract_library(library, out)
     assert status == 0 and "49 documents read" in text and "1 of 50 records are bad" in text
@@ -344,7 +346,7 @@ def test_an_output_directory_without_write_permission_is_named(reference, tmp_pa
 
 
 def test_an_input_that_changed_after_a_kill_is_refused(tmp_path, make_corpus):
-    """What is done belongs to the old file; it is named, and nothing is mixed."""
+    """Finished work belongs to the old file; the error names it, and nothing is mixed."""
     corpus, out = make_corpus(tmp_path), tmp_path / "out"
     fault = "kill-group:published:documents/progress/split-00003.json"
     assert finish(command(corpus, out, *PARALLEL), fault=fault)[0] == -signal.SIGKILL
@@ -358,7 +360,8 @@ def test_an_input_that_changed_after_a_kill_is_refused(tmp_path, make_corpus):
 
 
 def test_two_runs_do_not_work_in_one_directory(reference, tmp_path):
-    """The second is refused at once and names the first, which goes on; a lock that a kill left blocks nobody."""
+    """The second run fails at once and names the first, which continues; the lock file of a killed run blocks no
+    run."""
     corpus, files = reference
     out = tmp_path / "out"
     run = start(command(corpus, out, *PARALLEL), fault=f"SIGSTOP:written:{SPLIT}")

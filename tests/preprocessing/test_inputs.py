@@ -23,7 +23,7 @@ def counts_of(*files):
 
 
 def test_counts_add_up_and_pass_through_json():
-    """Those of parts of a directory are those of the whole; a checksum's bytes are not lost."""
+    """Counts of parts of a directory add up to those of the whole; the bytes of a checksum file are not lost text."""
     whole = counts_of(*FILES)
     assert (whole.read, whole.read_bytes, whole.lost_bytes) == (1, 100, 150)
     assert whole.left_out == {"PDF": 10, "checksum": 1} and len(whole.first["PDF"]) == 5

@@ -30,13 +30,13 @@ def test_an_unknown_code_is_an_error_that_says_what_may_be_meant(code, meant):
 
 @pytest.mark.parametrize("code", ["zz", "qq-x", "xyzzy", " ", "e"])
 def test_an_unknown_code_that_means_nothing_is_an_error(code):
-    """Without a guess."""
+    """The error suggests no code."""
     with pytest.raises(ValueError, match=r"such as en, de or zh$"):
         check_language(code)
 
 
 def test_every_code_is_taken():
-    """By us and by sentencex."""
+    """By the options and by sentencex."""
     assert len(CODES) > 300 and {"en", "nb", "als", "zh-min-nan", "ceb"} <= CODES
     for code in CODES:
         check_language(code)

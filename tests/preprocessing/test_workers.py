@@ -84,7 +84,7 @@ def test_a_dead_worker_is_an_error_that_says_to_rerun():
     """A killed process is reported as such, without a hang."""
 
     def job(executor):
-        with pytest.raises(DataError, match=r"a worker process died.* run the same command again: it continues"):
+        with pytest.raises(DataError, match=r"a worker process was killed.* run the same command again to resume"):
             run_tasks(executor, die, range(3), ignore)
         return 0
 

@@ -1,4 +1,4 @@
-"""A server on this machine that misbehaves as it is told."""
+"""An HTTP server on this machine with configurable faults."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from preprocessing.download.client import Client, ClientConfig
 
 @dataclass
 class Resource:
-    """What lies at an address; each entry of a list is for one request, in order."""
+    """Content of a URL; entry i of a list is for request i."""
 
     body: bytes = b""
     etag: str | None = '"v1"'
@@ -27,13 +27,13 @@ class Resource:
     chunked: bool = False
     location: str | None = None
     refusals: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    """Status and headers."""
+    """Sends the status and the headers."""
     cuts: list[int] = field(default_factory=list)
     """After how many bytes of the body to close the connection."""
     stalls: list[Callable[[], object]] = field(default_factory=list)
-    """What to wait for in the middle of the body."""
+    """Event to wait for in the middle of the body."""
     before: Callable[[], object] = lambda: None
-    """What to wait for before an answer."""
+    """Event to wait for before the response."""
 
 
 class Site:
@@ -97,7 +97,7 @@ def make_handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.send(resource, resource.body[start:])
 
         def start(self, resource: Resource) -> int:
-            """Where the body starts."""
+            """Offset at which the body starts."""
             wanted = self.headers.get("Range")
             same = self.headers.get("If-Range") in (resource.etag, resource.modified) or not resource.if_range
             return int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and resource.ranges and same else 0
@@ -124,7 +124,7 @@ def make_handler(site: Site) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, *arguments: object) -> None:
-            """Silent."""
+            """Logs nothing."""
 
         def handle(self) -> None:
             """A client that went away is nothing to report."""

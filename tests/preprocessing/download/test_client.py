@@ -32,7 +32,7 @@ def test_a_refusal_is_not_repeated(site, client, make_resource):
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_an_overloaded_server_is_asked_again(site, client, make_resource, status):
-    """Until it answers."""
+    """A request is repeated until the server responds."""
     site["/a"] = make_resource(b"text", refusals=[(status, {})] * 3)
     assert client.document(f"{site.base}/a") == b"text"
     assert len(site.requests) == 4
@@ -119,7 +119,7 @@ def test_a_server_that_falls_silent_is_given_up(site, make_resource):
 
 
 def test_no_server_is_an_error_in_the_end(client):
-    """Nobody listens there."""
+    """A refused connection is retried, then an error."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/a"
@@ -161,7 +161,7 @@ def test_an_address_must_be_one_of_http(client, url):
 
 
 def test_a_stopped_client_ends_its_threads(site, client, make_resource, monkeypatch):
-    """Also while waiting."""
+    """A stopped client also fails while it waits for a retry."""
     site["/a"] = make_resource(refusals=[(503, {"Retry-After": "60"})])
     wait, waited = client._stopped.wait, []
 

@@ -17,7 +17,7 @@ BODIES = {f"/{number}.txt": bytes([number]) * 100_000 for number in range(6)}
 
 
 def content(folder):
-    """Files by address."""
+    """The content of each file in a folder, by name."""
     return {f"/{path.name}": path.read_bytes() for path in folder.iterdir()}
 
 

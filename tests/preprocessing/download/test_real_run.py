@@ -66,7 +66,7 @@ def publish(site, date, whole=False):
 
 
 def described(body):
-    """What dumpstatus.json says of a file."""
+    """The entry of a file in dumpstatus.json."""
     digests = {name: hashlib.new(name, body).hexdigest() for name in ("md5", "sha1")}
     return {"size": len(body), **digests}
 
@@ -100,7 +100,7 @@ def test_from_download_to_verify_with_the_names_of_wikimedia(site, tmp_path):
 
 
 def test_without_contact_the_download_says_what_wikimedia_asks(site, tmp_path):
-    """It goes on: most mirrors ask for nothing."""
+    """The download continues, since most mirrors ask for no contact."""
     publish(site, "20251101")
     result = command(tmp_path, "download", "wikipedia", "--language", "en", "--out", "dumps", "--mirror", site.base)
     assert result.returncode == 0 and "no --contact: Wikimedia asks" in result.stderr

@@ -16,7 +16,7 @@ SHA256 = Checksum("sha256", hashlib.sha256(BODY).hexdigest(), "--sha256")
 
 @pytest.fixture
 def bar():
-    """What the meter moves."""
+    """A progress bar that records updates."""
     return LogLines(0, "download")
 
 
@@ -34,7 +34,7 @@ def fetch(site, client, tmp_path, bar):
 
 
 def names(folder):
-    """What lies there."""
+    """The files in the directory."""
     return sorted(path.name for path in folder.iterdir())
 
 
@@ -51,7 +51,7 @@ def test_a_lost_connection_is_taken_up_where_it_broke(site, fetch, make_resource
 
 
 def test_an_interrupted_command_is_continued(site, fetch, make_resource, tmp_path, bar):
-    """What another process left is kept; the bar shows what is missing."""
+    """The bytes of an earlier process are kept; the bar counts the missing ones."""
     site["/a"] = make_resource(BODY, cuts=[1_000_000] + [0] * 9)
     with pytest.raises(DataError, match=r"/a: the connection ended after 1,000,000 of 3,000,000 bytes; run the same"):
         fetch(size=len(BODY))
@@ -169,7 +169,9 @@ def test_a_full_disk_is_told(site, fetch, tmp_path):
     """With how far it came, and that it can be continued."""
     site["/a"] = BODY
     (tmp_path / "a.part").symlink_to("/dev/full")
-    with pytest.raises(DataError, match=r"a\.part: cannot be written \(No space left on device\) after .*; make room"):
+    with pytest.raises(
+        DataError, match=r"a\.part: cannot be written \(No space left on device\) after .*; free disk space"
+    ):
         fetch()
     assert len(site.requests) == 1
 
@@ -193,7 +195,7 @@ def test_an_empty_file_is_one(site, fetch):
     ("path", "name"), [("/x/a.jsonl.gz", "a.jsonl.gz"), ("/a%20b.txt?download=true", "a b.txt"), ("/c#part", "c")]
 )
 def test_the_address_names_the_file(path, name):
-    """Without its query."""
+    """The name of a file does not include the query of its URL."""
     assert RemoteFile(f"http://127.0.0.1{path}").name == name
 
 

@@ -88,7 +88,7 @@ def test_a_date_that_is_not_there_says_where_dates_are_listed(site, client):
 
 
 def test_languages_with_hyphens(site, client):
-    """Databases have underscores."""
+    """Hyphens in a subdomain are underscores in the database."""
     put(site, "20251101", wiki="zh_min_nanwiki")
     assert len(dump_files(config(site, "20251101", "zh-min-nan"), client)) == 2
 

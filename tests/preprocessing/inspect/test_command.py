@@ -33,6 +33,6 @@ def test_a_page_that_cannot_be_written_is_an_error_before_the_work(directory, tm
 
 
 def test_a_negative_number_of_samples_is_refused():
-    """Zero shows none."""
+    """The number must be at least 0; with 0 no sample is shown."""
     with pytest.raises(ValueError, match="samples = -1: must be at least 0"):
         InspectConfig(samples=-1)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from preprocessing.corpus.report import Tally
 from preprocessing.inspect.facts import facts_of_documents, facts_of_samples, facts_of_sources, length_bins
 from preprocessing.inspect.overview import DocumentsFigures, SourceFigures
-from preprocessing.stages.report import Tally
 
 
 def values(facts):
@@ -26,7 +26,7 @@ def test_samples_have_a_value_per_split(figures_of, make_random):
 
 
 def test_labels_have_their_meaning_or_are_not_shown(figures_of, make_random):
-    """What the strategy calls them."""
+    """Labels have the names of the strategy."""
     single = [(tokens, len(tokens), 0, document) for tokens, _, _, document in make_random(50)]
     facts = values(facts_of_samples(figures_of(single, single, segments="blocks")))
     assert "B is random" not in facts and facts["single segments"] == ["100.0%", "100.0%"]

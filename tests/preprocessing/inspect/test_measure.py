@@ -8,7 +8,7 @@ import pytest
 
 from preprocessing.errors import DataError
 from preprocessing.inspect import measure as module
-from preprocessing.inspect.measure import Source, measure, spread
+from preprocessing.inspect.measure import SplitReader, measure, spread
 from preprocessing.shards import SampleDataset, read_manifest
 from preprocessing.tokenizer.saving import load_tokenizer
 from preprocessing.workers import SerialExecutor
@@ -23,7 +23,9 @@ def directory(tmp_path, make_random, write_dataset):
 
 
 def source(directory, max_tokens):
-    return Source(directory, read_manifest(directory), "train", load_tokenizer(directory / "tokenizer"), max_tokens)
+    return SplitReader(
+        directory, read_manifest(directory), "train", load_tokenizer(directory / "tokenizer"), max_tokens
+    )
 
 
 def test_every_sample_is_counted(directory):

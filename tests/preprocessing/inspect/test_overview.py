@@ -8,7 +8,7 @@ import pytest
 from preprocessing.__main__ import main
 from preprocessing.errors import DataError
 from preprocessing.files import read_json, write_json
-from preprocessing.inspect.overview import look
+from preprocessing.inspect.overview import measure_directory
 from preprocessing.workers import SerialExecutor
 
 
@@ -34,7 +34,7 @@ def out(tmp_path_factory, make_corpus):
 
 def test_an_out_directory_has_everything(out):
     """Documents, the tokenizer, and every samples directory."""
-    overview = look(out, 1, SerialExecutor())
+    overview = measure_directory(out, 1, SerialExecutor())
     assert overview.documents.tally.bad == {"broken JSON line": 1}
     assert overview.documents.tally.left_out == {"duplicate": 1}
     assert overview.documents.train + overview.documents.heldout == 201
@@ -48,14 +48,14 @@ def test_an_out_directory_has_everything(out):
 
 def test_a_directory_in_it_has_itself(out):
     """Each alone gives what it gives among the others."""
-    whole = look(out, 1, SerialExecutor())
-    documents = look(out / "documents", 1, SerialExecutor()).documents
+    whole = measure_directory(out, 1, SerialExecutor())
+    documents = measure_directory(out / "documents", 1, SerialExecutor()).documents
     for source, text in zip(whole.documents.sources, [source.text for source in documents.sources], strict=True):
         assert text.removed is None and source.text.removed.characters > 0  # There is no tokenizer to try.
         assert replace(source.text, removed=None) == text
     assert replace(documents, sources=[]) == replace(whole.documents, sources=[])
-    assert look(out / "tokenizer", 1, SerialExecutor()).tokenizer == whole.tokenizer
-    alone = look(out / "samples32", 1, SerialExecutor())
+    assert measure_directory(out / "tokenizer", 1, SerialExecutor()).tokenizer == whole.tokenizer
+    alone = measure_directory(out / "samples32", 1, SerialExecutor())
     assert alone.documents is alone.tokenizer is None
     assert alone.samples[0].splits[0].examples == whole.samples[0].splits[0].examples
 
@@ -64,19 +64,19 @@ def test_what_lies_in_a_stage_s_directory_is_not_looked_at(out, tmp_path):
     """A copy that somebody put there is not part of it."""
     shutil.copytree(out / "samples32", tmp_path / "samples32")
     shutil.copytree(out / "samples32", tmp_path / "samples32" / "copy")
-    overview = look(tmp_path / "samples32", 0, SerialExecutor())
+    overview = measure_directory(tmp_path / "samples32", 0, SerialExecutor())
     assert [figures.directory for figures in overview.samples] == [tmp_path / "samples32"]
 
 
 def test_options_are_told_once(out):
-    """Those of stages that lie beside the samples are not repeated for each, but are there for samples alone."""
-    assert list(look(out, 1, SerialExecutor()).configurations) == [
+    """Options of stages are not repeated for each samples directory, but are listed if it is inspected by itself."""
+    assert list(measure_directory(out, 1, SerialExecutor()).configurations) == [
         "extract",
         "tokenizer",
         "build of samples32",
         "build of samples32-blocks",
     ]
-    assert sorted(look(out / "samples32", 1, SerialExecutor()).configurations) == [
+    assert sorted(measure_directory(out / "samples32", 1, SerialExecutor()).configurations) == [
         "build of samples32",
         "extract of samples32",
         "tokenizer of samples32",
@@ -87,9 +87,9 @@ def test_an_unfinished_directory_is_named_or_an_error(out, tmp_path):
     """Among others it is mentioned; alone there is nothing to show."""
     shutil.copytree(out, tmp_path / "out")
     (tmp_path / "out" / "samples32" / "manifest.json").unlink()
-    assert look(tmp_path / "out", 1, SerialExecutor()).unfinished == [tmp_path / "out" / "samples32"]
+    assert measure_directory(tmp_path / "out", 1, SerialExecutor()).unfinished == [tmp_path / "out" / "samples32"]
     with pytest.raises(DataError, match=r"samples32: no manifest\.json, so it is not finished"):
-        look(tmp_path / "out" / "samples32", 1, SerialExecutor())
+        measure_directory(tmp_path / "out" / "samples32", 1, SerialExecutor())
 
 
 def test_what_is_not_ours_is_an_error(tmp_path):
@@ -97,10 +97,10 @@ def test_what_is_not_ours_is_an_error(tmp_path):
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("x")
     with pytest.raises(DataError, match=r"thesis: no manifest\.json in it or in a directory right below it"):
-        look(tmp_path / "thesis", 1, SerialExecutor())
+        measure_directory(tmp_path / "thesis", 1, SerialExecutor())
     for path in (tmp_path / "thesis" / "thesis.tex", tmp_path / "nowhere"):
         with pytest.raises(DataError, match="no such directory"):
-            look(path, 1, SerialExecutor())
+            measure_directory(path, 1, SerialExecutor())
 
 
 def test_a_damaged_report_is_an_error(out, tmp_path):
@@ -109,10 +109,10 @@ def test_a_damaged_report_is_an_error(out, tmp_path):
     report = tmp_path / "documents" / "report.json"
     write_json(report, read_json(report) | {"colour": 1})
     with pytest.raises(DataError, match=r"report\.json: not the report of an extraction .*colour"):
-        look(tmp_path / "documents", 1, SerialExecutor())
+        measure_directory(tmp_path / "documents", 1, SerialExecutor())
     write_json(report, read_json(out / "documents" / "report.json") | {"files": {"a": {"colour": 1}}})
     with pytest.raises(DataError, match=r"report\.json: not the report of an extraction .*colour"):
-        look(tmp_path / "documents", 1, SerialExecutor())
+        measure_directory(tmp_path / "documents", 1, SerialExecutor())
     report.unlink()
     with pytest.raises(DataError, match=r"report\.json: not the report of an extraction"):
-        look(tmp_path / "documents", 1, SerialExecutor())
+        measure_directory(tmp_path / "documents", 1, SerialExecutor())

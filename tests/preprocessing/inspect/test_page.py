@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from preprocessing.corpus.report import Tally
 from preprocessing.errors import DataError
 from preprocessing.inspect.overview import DocumentsFigures, Overview, SourceFigures, TokenizerFigures
 from preprocessing.inspect.page import page, write_page
 from preprocessing.inspect.texts import figures_of as texts_of
-from preprocessing.stages.report import Tally
 from preprocessing.tokenizer.normalization import Settings, Unreachable
 
 NASTY = '<script>alert("x")</script> & \' $\\frac{1}{0}$ \ud800 {{ 7 * 7 }}'

@@ -4,11 +4,11 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from preprocessing.corpus.report import Tally
 from preprocessing.inputs import FileCounts, FoundFile
 from preprocessing.inspect.overview import DocumentsFigures, Overview, SourceFigures, TokenizerFigures
 from preprocessing.inspect.text import printable, render
 from preprocessing.inspect.texts import figures_of as texts_of
-from preprocessing.stages.report import Tally
 from preprocessing.tokenizer.normalization import Settings, Unreachable
 
 
@@ -20,7 +20,7 @@ def test_everything_is_there(figures_of, make_random):
     """Figures, histograms whose bars add up, frequent tokens, decoded samples, options."""
     samples = make_random(900)
     text = render(overview(figures_of(samples, make_random(60, 1), build={"seed": 7, "weights": [0.5, 2.0]})))
-    assert text.startswith("out\nnothing looks suspicious\n")
+    assert text.startswith("out\nno warnings\n")
     assert "samples: nsp, at most 32 tokens, vocabulary of 120" in text
     assert re.search(r"^  samples +900 +60$", text, re.MULTILINE)
     shares = [float(share) for share in re.findall(r"to +\d+ +([\d.]+)%", text)]
@@ -39,9 +39,9 @@ def test_lines_of_samples_are_bounded(figures_of):
 
 
 def test_suspicions_come_first(figures_of, make_random):
-    """Before any figure."""
+    """Warnings come before the figures."""
     lines = render(overview(figures_of(make_random(900), []))).splitlines()
-    assert lines[1] == "look at this first:" and lines[2].startswith("  ! samples, heldout: no samples")
+    assert lines[1] == "warnings:" and lines[2].startswith("  ! samples, heldout: no samples")
 
 
 def test_documents_show_reasons_and_places(figures_of, make_random):

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from preprocessing.corpus.report import Tally
 from preprocessing.inspect.overview import DocumentsFigures, Overview, SourceFigures
 from preprocessing.inspect.suspicions import suspicions
 from preprocessing.inspect.texts import figures_of
-from preprocessing.stages.report import Tally
 from preprocessing.tokenizer.wordpiece import SPECIAL_TOKENS, make_tokenizer
 
 ENGLISH = [

@@ -28,7 +28,7 @@ def test_every_sample_is_one_or_two_consecutive_segments(documents, max_seq_leng
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=6).filter(any), st.integers(0, 9))
 def test_short_documents_arrive_whole(sizes, seed):
-    """What fits is not cut: each document is one sample."""
+    """A document that fits is not cut: it is one sample."""
     layout = layout_of([[1] * size for size in sizes])
     samples = rows(segment_pairs(layout, 64, 0, random_numbers(seed)))
     assert [(s.a_start, s.a_stop + s.b_stop - s.b_start) for s in samples] == [

@@ -121,7 +121,7 @@ def test_random_documents_are_uniform():
 
 
 def test_a_pass_over_a_partition_draws_all_documents_alike():
-    """Whatever their lengths: how often B comes from each of 60 documents, and from the n-th after A's, is chance."""
+    """B comes from each of 60 documents, and from the n-th after A's, equally often, whatever their lengths."""
     lengths = Random(2)
     layout = layout_of([[5] * (20 + int(lengths.random() * 400)) for _ in range(60)])
     pairs = [pair for pair in sentence_pairs(layout, 64, 0.1, random_numbers(3)) if pair.label == RANDOM_NEXT]

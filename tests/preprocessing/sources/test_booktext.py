@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.documents import NOT_UTF8
 from preprocessing.sources.booktext import BadBookError, decode_book, is_sentence_per_line, paragraphs
+from preprocessing.sources.documents import NOT_UTF8
 
 
 def test_blocks_become_lines():

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord
 from preprocessing.errors import DataError
-from preprocessing.sources.columns import plan_arrow, plan_parquet
+from preprocessing.sources.columns import split_arrow, split_parquet
+from preprocessing.sources.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord
 
 ROOT = Path(__file__).parents[3]
 
@@ -37,9 +37,9 @@ def write_stream(path, table, rows=7, options=None):
 
 
 FORMS = {
-    "parquet": (write_parquet, "a.parquet", plan_parquet),
-    "file": (write_arrow, "a.arrow", plan_arrow),
-    "stream": (write_stream, "a.arrow", plan_arrow),
+    "parquet": (write_parquet, "a.parquet", split_parquet),
+    "file": (write_arrow, "a.arrow", split_arrow),
+    "stream": (write_stream, "a.arrow", split_arrow),
 }
 forms = pytest.mark.parametrize("form", FORMS)
 
@@ -57,7 +57,7 @@ def read(splits):
 
 
 def texts_of(splits):
-    """The texts alone."""
+    """The texts of the records."""
     return [record.text for record, _ in read(splits)]
 
 
@@ -93,7 +93,7 @@ def test_every_codec_of_parquet_is_read(tmp_path, codec, dictionary):
     """Also texts that repeat, which Parquet stores once."""
     texts = ["one", "two", None, "two"] * 50
     pq.write_table(make_table(texts), tmp_path / "a.parquet", compression=codec, use_dictionary=dictionary)
-    records = [record for record, _ in read(plan_parquet(tmp_path / "a.parquet", 100, "text"))]
+    records = [record for record, _ in read(split_parquet(tmp_path / "a.parquet", 100, "text"))]
     assert [getattr(record, "text", None) for record in records] == texts
 
 
@@ -102,14 +102,14 @@ def test_every_codec_of_parquet_is_read(tmp_path, codec, dictionary):
 def test_compressed_arrow_is_read(tmp_path, write, codec):
     """Buffers that are packed one by one."""
     write(tmp_path / "a.arrow", make_table(["one", "two"] * 50), 7, pa.ipc.IpcWriteOptions(compression=codec))
-    assert texts_of(plan_arrow(tmp_path / "a.arrow", 100, "text")) == ["one", "two"] * 50
+    assert texts_of(split_arrow(tmp_path / "a.arrow", 100, "text")) == ["one", "two"] * 50
 
 
 def test_parquet_splits_follow_the_size_of_the_text(tmp_path):
     """Row groups are joined up to `split_bytes` of text, however big the other columns are."""
     texts, other = ["x" * 1000 + str(number) for number in range(64)], [str(number) * 5000 for number in range(64)]
     write_parquet(tmp_path / "a.parquet", pa.table({"other": other, "text": texts}), 4)
-    splits = [*plan_parquet(tmp_path / "a.parquet", 8000, "text")]
+    splits = [*split_parquet(tmp_path / "a.parquet", 8000, "text")]
     assert [(split.start, split.stop) for split in splits] == [(number, number + 2) for number in range(0, 16, 2)]
     assert sum(split.num_bytes for split in splits) == pytest.approx(64 * 1002, rel=0.05)
     assert splits[0].files == (tmp_path / "a.parquet",)
@@ -120,12 +120,12 @@ def test_arrow_splits_are_equal_runs_of_batches(tmp_path):
     table = make_table(["x" * 1000] * 60)
     write_arrow(tmp_path / "a.arrow", table, 4)
     size = (tmp_path / "a.arrow").stat().st_size
-    splits = [*plan_arrow(tmp_path / "a.arrow", size // 4, "text")]
+    splits = [*split_arrow(tmp_path / "a.arrow", size // 4, "text")]
     assert [split.stop - split.start for split in splits] == [3] * 5
     assert sum(split.num_bytes for split in splits) == pytest.approx(size, abs=5)
-    assert len([*plan_arrow(tmp_path / "a.arrow", 1, "text")]) == 15
+    assert len([*split_arrow(tmp_path / "a.arrow", 1, "text")]) == 15
     write_stream(tmp_path / "a.arrow", table, 4)
-    assert len([*plan_arrow(tmp_path / "a.arrow", 1, "text")]) == 1
+    assert len([*split_arrow(tmp_path / "a.arrow", 1, "text")]) == 1
 
 
 @forms
@@ -168,7 +168,7 @@ def test_a_file_cut_short_is_named(tmp_path, form):
     data = (tmp_path / name).read_bytes()
     for stop in [*range(0, len(data) - 1, 61), *range(len(data) - 40, len(data)), *range(0, len(data) - 1, 64)]:
         (tmp_path / name).write_bytes(data[:stop])
-        with pytest.raises(DataError, match=rf"{name}: damaged (Arrow|Parquet) file .*; fetch it again"):
+        with pytest.raises(DataError, match=rf"{name}: damaged (Arrow|Parquet) file .*; download it again"):
             read(plan(tmp_path / name, 100, "text"))
 
 
@@ -201,14 +201,14 @@ def test_what_is_no_such_file_is_named(tmp_path):
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064}\nsize 12345\n"
     (tmp_path / "a.parquet").write_text(pointer)
     with pytest.raises(DataError, match=r"a\.parquet: is a pointer of Git LFS, not the file \(run `git lfs pull`\)"):
-        [*plan_parquet(tmp_path / "a.parquet", 100, "text")]
+        [*split_parquet(tmp_path / "a.parquet", 100, "text")]
     with pytest.raises(DataError, match=r"no file below it is read as parquet .*pointer of Git LFS.*1 \(a\.parquet\)"):
-        [*plan_parquet(tmp_path, 100, "text")]
+        [*split_parquet(tmp_path, 100, "text")]
     (tmp_path / "b.parquet").write_text("no table")
     with pytest.raises(DataError, match=r"b\.parquet: damaged Parquet file \(.*not a parquet file"):
-        [*plan_parquet(tmp_path / "b.parquet", 100, "text")]
+        [*split_parquet(tmp_path / "b.parquet", 100, "text")]
     with pytest.raises(DataError, match=r"no file below it is read as arrow .*; left out: .*\.parquet"):
-        [*plan_arrow(tmp_path, 100, "text")]
+        [*split_arrow(tmp_path, 100, "text")]
 
 
 def test_a_directory_is_searched_as_datasets_leaves_it(tmp_path):
@@ -222,13 +222,13 @@ def test_a_directory_is_searched_as_datasets_leaves_it(tmp_path):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         write_stream(tmp_path / f"{name}.arrow", make_table([name]))
     expected = ["test/data-00000-of-00001", "train/data-00000-of-00002", "train/data-00001-of-00002"]
-    assert texts_of(plan_arrow(tmp_path, 100, "text")) == expected
-    assert texts_of(plan_arrow(tmp_path / "train/cache-1b2c.arrow", 100, "text")) == ["train/cache-1b2c"]
+    assert texts_of(split_arrow(tmp_path, 100, "text")) == expected
+    assert texts_of(split_arrow(tmp_path / "train/cache-1b2c.arrow", 100, "text")) == ["train/cache-1b2c"]
 
 
 @forms
 def test_an_error_of_the_disk_is_not_called_damage(tmp_path, monkeypatch, form):
-    """What has an error number passes through."""
+    """An OSError with an error number is not turned into a DataError."""
 
     def fail(*arguments, **options):
         raise OSError(5, "Input/output error")

@@ -46,7 +46,7 @@ def test_every_compression_is_tested():
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=5), chunk=st.integers(1, 64))
 def test_streams_end_to_end_read_as_one(tmp_path_factory, suffix, parts, chunk):
-    """Whatever the streams hold, and wherever the blocks that are read from disk end, in a stream or between two."""
+    """Concatenated streams read as one, wherever the blocks read from disk end, in a stream or between two."""
     path = packed(tmp_path_factory.mktemp("x"), suffix, b"".join(map(PACK[suffix], parts)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compressed, "_CHUNK_BYTES", chunk)
@@ -73,7 +73,9 @@ def test_a_file_cut_short_is_named(tmp_path, suffix):
     """Wherever the download broke off, it is an error with the path, not half a corpus."""
     data = PACK[suffix](TEXT)
     for stop in [*range(1, 40), *range(40, len(data), 97), len(data) - 1]:
-        with pytest.raises(DataError, match=rf"a\.txt\{suffix}: damaged {COMPRESSIONS[suffix].name} file .*fetch it"):
+        with pytest.raises(
+            DataError, match=rf"a\.txt\{suffix}: damaged {COMPRESSIONS[suffix].name} file .*download it"
+        ):
             read(packed(tmp_path, suffix, data[:stop]))
 
 
@@ -107,7 +109,7 @@ def test_zstd_with_a_long_window_is_read(tmp_path):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_an_error_of_the_disk_is_not_called_damage(tmp_path, monkeypatch, suffix):
-    """What has an error number passes through."""
+    """An OSError with an error number is not turned into a DataError."""
 
     def fail(file):
         raise OSError(5, "Input/output error")

@@ -9,9 +9,9 @@ import zipfile
 
 import pytest
 
-from preprocessing.documents import DAMAGED_EPUB, OTHER_CONTENT, BadRecord, Document
-from preprocessing.sources.books import read_book
+from preprocessing.sources.bookfile import read_book
 from preprocessing.sources.content import foreign_content
+from preprocessing.sources.documents import DAMAGED_EPUB, OTHER_CONTENT, BadRecord, Document
 
 ERROR_PAGE = (
     '<!DOCTYPE HTML PUBLIC "-//IETF//DTD HTML 2.0//EN">\n<html><head>\n<title>404 Not Found</title>\n</head><body>\n'

@@ -2,8 +2,8 @@
 
 import pytest
 
+from preprocessing.sources.blocks import blocks_of
 from preprocessing.sources.contents import drop_contents
-from preprocessing.sources.layout import blocks_of
 
 # ruff: noqa: E501  # Samples in the form in which books have them.
 

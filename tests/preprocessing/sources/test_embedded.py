@@ -37,8 +37,8 @@ def test_prose_is_kept_and_code_is_not():
 def test_every_python_has_more_than_a_megabyte_that_is_parsed_not_imported():
     """The library gives hundreds of documents, none is empty, and reading it runs none of it."""
     program = (
-        "import sys; from preprocessing.sources.embedded import plan_embedded\n"
-        "documents = [document for split in plan_embedded() for document in split.records()]\n"
+        "import sys; from preprocessing.sources.embedded import split_embedded\n"
+        "documents = [document for split in split_embedded() for document in split.records()]\n"
         "assert not {'antigravity', 'turtle', 'pydoc_data.topics'} & set(sys.modules)\n"
         "assert len(documents) > 300\n"
         "assert sum(len(document.text) for document in documents) > 10**6\n"

@@ -6,8 +6,8 @@ from random import Random
 
 import pytest
 
-from preprocessing.documents import BOOK_TOO_LARGE, DAMAGED_EPUB, ENCRYPTED_EPUB
 from preprocessing.sources.booktext import BadBookError, paragraphs
+from preprocessing.sources.documents import BOOK_TOO_LARGE, DAMAGED_EPUB, ENCRYPTED_EPUB
 from preprocessing.sources.epub import epub_to_text
 
 CONTAINER = """<?xml version="1.0"?><container xmlns="urn:oasis:names:tc:opendocument:xmlns:container" version="1.0">

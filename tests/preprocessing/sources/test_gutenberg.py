@@ -114,7 +114,7 @@ def test_notes_before_the_text_go(note, marked):
 
 
 def test_a_note_without_a_clear_end_loses_one_paragraph():
-    """What follows may be the book."""
+    """The text after it may be the book."""
     text = "Transcriber's Note: Spelling is kept.\n\n" + "\n\n".join(["The long night went on as before."] * 200)
     assert (strip_boilerplate(text) or "").count("The long night") == 200
 

@@ -50,7 +50,7 @@ def test_only_apostrophes_go(parts):
 
 @given(st.text(st.one_of(st.sampled_from("'[]{}|<>&=_:*#;/-\n "), st.characters(codec="utf-8"))))
 def test_protected_text_comes_back(text):
-    """Whatever it holds, private characters included; and what is cleaned in between stays as it is."""
+    """`restore` is the inverse of `protect` for any text, and `clean` does not change protected text."""
     assert restore(protect(text)) == text
     assert restore(clean(protect(f"a{text}"))) == f"a{text}"
 

@@ -82,7 +82,7 @@ EXPRESSIONS = [
 
 @pytest.mark.parametrize(("text", "value"), EXPRESSIONS)
 def test_arithmetic(text, value):
-    """With MediaWiki's precedence."""
+    """Expressions have MediaWiki's operator precedence."""
     assert shown(evaluate(text)) == value
 
 

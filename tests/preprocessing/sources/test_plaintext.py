@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from preprocessing.documents import DAMAGED_DUMP, DOCUMENT_TOO_LARGE, NOT_UTF8, Document
 from preprocessing.sources import plaintext
-from preprocessing.sources.plaintext import plan_text
+from preprocessing.sources.documents import DAMAGED_DUMP, DOCUMENT_TOO_LARGE, NOT_UTF8, Document
+from preprocessing.sources.plaintext import split_text
 
 
 def page(number, *paragraphs):
@@ -20,7 +20,7 @@ def page(number, *paragraphs):
 
 def read(path, split_bytes=10**6):
     """All records of a file."""
-    return [record for split in plan_text(path, split_bytes) for record in split.records()]
+    return [record for split in split_text(path, split_bytes) for record in split.records()]
 
 
 @given(st.lists(st.lists(st.sampled_from(["One.", "Two &lt; three.", "Über."])), max_size=8), st.integers(1, 300))
@@ -50,7 +50,7 @@ def test_a_bad_article_is_told_and_its_neighbours_are_read(tmp_path, monkeypatch
     records = read(path)
     kinds = [record.text if isinstance(record, Document) else record.kind for record in records]
     assert kinds == ["One.\n", DAMAGED_DUMP, DOCUMENT_TOO_LARGE, NOT_UTF8, "Five.\n", DAMAGED_DUMP]
-    (split,) = plan_text(path, 10**6)
+    (split,) = split_text(path, 10**6)
     assert split.place(records[1].position) == f"{path}:7"
 
 

@@ -10,17 +10,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from preprocessing.corpus.partitioning import Partitioning
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
 from preprocessing.schema import MANIFEST_NAME
 from preprocessing.sources.compressed import zstd
 from preprocessing.sources.help import KIND_HELP, SOURCES_HELP
-from preprocessing.sources.registry import KINDS, plan_sources
+from preprocessing.sources.registry import KINDS, split_sources
+from preprocessing.stage_directory import STAGE_NAME
 from preprocessing.stages.build import BuildConfig, build
-from preprocessing.stages.corpus import Partitioning
-from preprocessing.stages.directory import STAGE_NAME
 from preprocessing.stages.extract import ExtractConfig, extract
-from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
+from preprocessing.stages.tokenizer import TokenizerConfig, prepare_tokenizer
 from preprocessing.workers import SerialExecutor
 
 
@@ -30,7 +30,7 @@ def test_sources_are_read_in_the_order_given(tmp_path):
     (tmp_path / "b.jsonl").write_text('{"body": "Three."}\n')
     paths = ["jsonl:b.jsonl", "text:a.txt", "file:a.txt", "books:a.txt"]
     specifications = [specification.replace(":", f":{tmp_path}/") for specification in paths]
-    splits = plan_sources(specifications, 10**6, "body")
+    splits = split_sources(specifications, 10**6, "body")
     texts = [record.text for source in splits for split in source.splits for record in split.records()]
     assert texts == ["Three.", "One.\n", "Two.\n", "One.\nTwo.", "One.\nTwo."]
 
@@ -45,7 +45,7 @@ def test_the_help_text_knows_every_kind():
 def test_an_unknown_source_lists_the_known(specification):
     """The message repeats what was given and what can be."""
     with pytest.raises(DataError, match=rf"'{specification}' is none of .*jsonl:PATH, .* embedded"):
-        plan_sources([specification], 10**6, "text")
+        split_sources([specification], 10**6, "text")
 
 
 MEANT = {
@@ -77,18 +77,18 @@ def test_an_unknown_source_names_what_may_be_meant(tmp_path, monkeypatch, specif
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_text(data)
     with pytest.raises(DataError) as error:
-        plan_sources([specification], 10**6, "text")
+        split_sources([specification], 10**6, "text")
     assert str(error.value).endswith(f"; did you mean {MEANT[specification]}?")
 
 
 def test_what_is_left_out_names_the_kinds_that_read_it(tmp_path):
-    """In one line."""
+    """The error is one line."""
     (tmp_path / "a.jsonl").write_text('{"text": "One."}\n')
     (tmp_path / "b.parquet").write_bytes(b"PAR1" * 100)
     for kind, others in (("jsonl", "parquet:PATH"), ("text", "jsonl:PATH or parquet:PATH")):
         with pytest.raises(DataError, match=f"; some of these files are read as {others}$"):
-            plan_sources([f"{kind}:{tmp_path}"], 10**6, "text")
-    (source,) = plan_sources([f"jsonl:{tmp_path}"], 10**6, "text", max_left_out_share=1)
+            split_sources([f"{kind}:{tmp_path}"], 10**6, "text")
+    (source,) = split_sources([f"jsonl:{tmp_path}"], 10**6, "text", max_left_out_share=1)
     assert len(source.splits) == 1 and source.files.lost_bytes == 400
 
 
@@ -96,7 +96,7 @@ def test_the_home_directory_is_found(tmp_path, monkeypatch):
     """A shell leaves the tilde after a colon to us."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.txt").write_text("One.")
-    (source,) = plan_sources(["text:~/a.txt"], 10**6, "text")
+    (source,) = split_sources(["text:~/a.txt"], 10**6, "text")
     assert source.splits[0].files == (tmp_path / "a.txt",)
 
 
@@ -104,7 +104,7 @@ def test_empty_files_are_no_corpus(tmp_path):
     """A file without bytes has no split."""
     (tmp_path / "a.jsonl").touch()
     with pytest.raises(DataError, match="--sources: the files are empty"):
-        plan_sources([f"jsonl:{tmp_path / 'a.jsonl'}"], 10**6, "text")
+        split_sources([f"jsonl:{tmp_path / 'a.jsonl'}"], 10**6, "text")
 
 
 def write_forms(folder, corpus):

@@ -13,9 +13,10 @@ from preprocessing.sources.books import BOOKS
 from preprocessing.sources.columns import ARROW, PARQUET
 from preprocessing.sources.dumpnames import WIKIPEDIA
 from preprocessing.sources.filenames import HIDDEN, PACKED, README, UNFINISHED
+from preprocessing.sources.jsonl import JSONL
 from preprocessing.sources.plaintext import TEXT
-from preprocessing.sources.records import FILES, JSONL
 from preprocessing.sources.search import FileSearch
+from preprocessing.sources.wholefiles import FILES
 
 LINE, PROSE, XML = b'{"text": "One."}\n', b"One.\n\nTwo.\n", b"<mediawiki><siteinfo></siteinfo></mediawiki>"
 READ = {
@@ -69,7 +70,7 @@ forms = pytest.mark.parametrize("form", READ, ids=lambda form: form.kind)
 
 @forms
 def test_names_mean_what_is_reasonable(tmp_path, form):
-    """Other suffixes of the form, upper case, and content where the name tells nothing: all of it is read."""
+    """Files with any suffix of the form, in upper case, or recognised by content are read."""
     search = FileSearch()
     found = search.files(write(tmp_path, READ[form]), form)
     assert found == sorted(tmp_path / name for name in READ[form])
@@ -132,7 +133,7 @@ def test_a_readme_in_a_tree_of_documents_is_one(tmp_path):
 
 
 def test_special_files_are_not_opened(tmp_path):
-    """A pipe would block for ever; links to directories and to nothing are told."""
+    """A pipe, which would block forever, is left out; so are links to directories and broken links, with the reason."""
     write(tmp_path, {"x/a.jsonl": LINE, "other/b.jsonl": LINE})
     os.mkfifo(tmp_path / "x/pipe.jsonl")
     (tmp_path / "x/folder").symlink_to(tmp_path / "other")
@@ -233,15 +234,23 @@ def test_a_missing_path_names_what_is_near(tmp_path, name, near):
         (TEXT, b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of Git LFS"),
         (JSONL, b'["One."]', r"one JSON value, and neither an object per line .*; convert it, as `jq -c '\.\[\]'`"),
         (JSONL, b'{\n"rows": [{"text": "One."}]}', r"one JSON value, .*, `jq -c '\.KEY\[\]'` for one under a key"),
-        (JSONL, b"<!DOCTYPE html><title>404 Not Found</title>", r"holds an HTML page \('404 Not Found'\); fetch the"),
+        (
+            JSONL,
+            b"<!DOCTYPE html><title>404 Not Found</title>",
+            r"holds an HTML page \('404 Not Found'\); download the",
+        ),
         (JSONL, b"%PDF-1.4", "holds a PDF file; put its text in its place, or remove it"),
-        (TEXT, b"<html><h1>Sign in</h1>", r"holds an HTML page \('Sign in'\); fetch the file again, or put its text"),
+        (
+            TEXT,
+            b"<html><h1>Sign in</h1>",
+            r"holds an HTML page \('Sign in'\); download the file again, or put its text",
+        ),
         (FILES, b"%PDF-1.4", "holds a PDF file; put its text in its place, or remove it"),
         (ARROW, b"FEA1", "Feather version 1, which is not read; write it again as version 2"),
     ],
 )
 def test_a_named_file_of_another_kind_is_refused(tmp_path, form, data, message):
-    """Where its first bytes tell what it is."""
+    """A named file of another format is an error, by its first bytes."""
     write(tmp_path, {"a.dat": data})
     with pytest.raises(DataError, match=rf"a\.dat: {message}"):
         FileSearch().files(tmp_path / "a.dat", form)

@@ -1,9 +1,8 @@
-"""Laws of preprocessing/sources/siteinfo.py and namespaces.py."""
+"""Laws of preprocessing/sources/siteinfo.py."""
 
 import pytest
 
 from preprocessing.errors import DataError
-from preprocessing.sources.namespaces import is_interlanguage, namespace_aliases, namespace_key
 from preprocessing.sources.siteinfo import read_siteinfo
 from preprocessing.sources.wikitext import to_prose
 
@@ -22,7 +21,7 @@ HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="
 
 
 def siteinfo(tmp_path, tag=None, database=None, file="Datei"):
-    """What a head with these says."""
+    """The siteinfo of a head with these values."""
     path = tmp_path / "a.xml"
     tag = "" if tag is None else f' xml:lang="{tag}"'
     path.write_text(HEAD.format(tag=tag, database=f"<dbname>{database}</dbname>" if database else "", file=file))
@@ -54,7 +53,7 @@ def test_the_language_is_that_of_the_dump(tmp_path, tag, database, language):
 
 
 def test_namespaces_are_those_of_the_dump_and_the_aliases_of_its_wiki(tmp_path):
-    """Those of the database count too: Alsatian pages have `[[Bild:...]]`, whatever the code of their language."""
+    """Aliases of the database are included: Alsatian pages have `[[Bild:...]]`, whatever their language code."""
     assert siteinfo(tmp_path, "de", "dewiki").dropped_namespaces == (
         "Bild",
         "Category",
@@ -101,19 +100,6 @@ def test_a_link_to_a_file_itself_is_shown(tmp_path):
         text = f"A ({link}) b."
         assert to_prose(text, site.dropped_namespaces, "de", media_namespaces=site.media_namespaces) == "A (listen) b."
     assert to_prose("A [[Medium:x.ogg]] b.", (), media_namespaces=site.media_namespaces) == "A b."
-
-
-def test_names_of_namespaces_are_told_as_mediawiki_tells_them():
-    """By neither case nor underscores; a wiki without aliases has none."""
-    assert namespace_key(" _Tập__tin ") == namespace_key("tập TIN")
-    assert namespace_aliases("de") == {"Bild"} and namespace_aliases("") == namespace_aliases("xx") == set()
-
-
-@pytest.mark.parametrize("prefix", ["de", "DE ", "be-x-old", "zh-yue", "roa-tara", "simple", "map-bms"])
-def test_prefixes_of_languages_are_known(prefix):
-    """Old codes included; prefixes of other wikis are none."""
-    assert is_interlanguage(prefix)
-    assert not any(map(is_interlanguage, ("", "wikt", "s", "commons", "File", "doi")))
 
 
 def test_no_dump(tmp_path):

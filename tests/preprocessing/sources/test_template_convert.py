@@ -33,7 +33,7 @@ QUANTITIES = [
 
 @pytest.mark.parametrize(("arguments", "text"), QUANTITIES)
 def test_the_quantity_that_is_converted(arguments, text):
-    """Without its conversion."""
+    """The text is the quantity without its conversion."""
     assert convert(read_arguments(arguments.split("|"))) == text
 
 

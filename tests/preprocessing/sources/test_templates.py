@@ -164,7 +164,7 @@ def test_an_unknown_template_is_text_only_inside_a_sentence(wikitext, prose):
 
 
 def test_a_template_that_is_lost_inside_another_leaves_no_mark():
-    """Numbers around it are not told, text is."""
+    """A lost argument makes numbers empty, but not text."""
     templates = templates_of("en")
     assert templates.text(f"nowrap|about {LOST}5") == "about 5"
     assert templates.text(f"convert|1{LOST}|km") == templates.text(f"formatnum:1{LOST}") == ""

@@ -4,9 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from preprocessing.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord
 from preprocessing.errors import DataError
-from preprocessing.sources.columns import plan_arrow, plan_parquet
+from preprocessing.sources.columns import split_arrow, split_parquet
+from preprocessing.sources.documents import NO_TEXT_KEY, NOT_UTF8, BadRecord
 from preprocessing.sources.textcolumn import column_of, texts
 
 TEXTS = ["One.", None, "Zwei über.", "One.", ""]
@@ -53,7 +53,7 @@ def test_every_type_of_text_is_read(kind):
 
 @pytest.mark.parametrize("kind", NESTED)
 def test_lists_are_paragraphs(kind):
-    """Whatever holds their strings."""
+    """The strings of a list are paragraphs for every list type."""
     assert column_of(pa.schema([("text", NESTED[kind].type)]), "text") == "text"
     assert [text_of(record) for record in texts(NESTED[kind], "text", "text", 0)] == ["One.\nTwo.", None, "", "Three."]
 
@@ -92,7 +92,7 @@ def test_fields_of_structs_are_read(tmp_path, key, expected, form):
     else:
         with (pa.ipc.new_file if form == "arrow" else pa.ipc.new_stream)(str(path), table.schema) as writer:
             writer.write_table(table)
-    splits = (plan_parquet if form == "parquet" else plan_arrow)(path, 10**6, key)
+    splits = (split_parquet if form == "parquet" else split_arrow)(path, 10**6, key)
     assert [text_of(record) for split in splits for record in split.records()] == expected
 
 
@@ -100,7 +100,7 @@ def test_a_column_with_a_dot_in_its_name_wins(tmp_path):
     """Over the field that its name would lead to."""
     table = pa.table({"a": pa.array([{"b": "path"}]), "a.b": ["literal"]})
     pq.write_table(table, tmp_path / "a.parquet")
-    (split,) = plan_parquet(tmp_path / "a.parquet", 10**6, "a.b")
+    (split,) = split_parquet(tmp_path / "a.parquet", 10**6, "a.b")
     assert split.column == "a.b" and [record.text for record in split.records()] == ["literal"]
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 
+from preprocessing.sources.blocks import blocks_of
 from preprocessing.sources.booktext import paragraphs
-from preprocessing.sources.layout import blocks_of
 from preprocessing.sources.verse import drop_verse_numbers
 
 WORDS = ["That stirs the deep", "And moves the sun", "Of all the night", "We saw them move", "The stars above"]
@@ -27,7 +27,7 @@ def without_numbers(lines):
 @pytest.mark.parametrize("step", [4, 5, 10, 20])
 @pytest.mark.parametrize("gap", ["      ", " "])
 def test_numbers_of_verse_lines_go(step, gap):
-    """Whatever their step and their distance from the line; no word goes."""
+    """Numbers of any step and distance from the line are removed, and no word is."""
     lines = verse(100, step, gap)
     assert without_numbers(lines) == [line.split(gap + "1")[0].rstrip(" 0123456789") for line in lines if line]
 

@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from preprocessing.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
 from preprocessing.errors import DataError
 from preprocessing.sources import dumpfile, wikipedia
 from preprocessing.sources.compressed import zstd
+from preprocessing.sources.documents import DAMAGED_DUMP, NOT_UTF8, BadRecord, Document, LeftOut
 from preprocessing.sources.siteinfo import SiteInfo
-from preprocessing.sources.wikipedia import DISAMBIGUATION, NO_PROSE, plan_wikipedia
+from preprocessing.sources.wikipedia import DISAMBIGUATION, NO_PROSE, split_wikipedia
 
 SHARED = Path(__file__).parents[3].parent / "shared" / "data" / "wikipedia_xml"
 HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-{0}/" version="{0}" xml:lang="de">
@@ -62,19 +62,19 @@ def read(splits):
 
 def texts(path, split_bytes=10**6):
     """The texts of a dump without bad records."""
-    records = read(plan_wikipedia(path, split_bytes))
+    records = read(split_wikipedia(path, split_bytes))
     assert all(isinstance(record, Document | LeftOut) for record in records)
     return [record.text for record in records if isinstance(record, Document)]
 
 
 def left_out(path):
-    """Why pages of a dump are left out."""
-    return [record.reason for record in read(plan_wikipedia(path, 10**6)) if isinstance(record, LeftOut)]
+    """The reasons why pages of a dump are left out."""
+    return [record.reason for record in read(split_wikipedia(path, 10**6)) if isinstance(record, LeftOut)]
 
 
 def bad(path, split_bytes=10**6):
     """Text or bad kind of each record, and the places of the bad ones."""
-    splits = plan_wikipedia(path, split_bytes)
+    splits = split_wikipedia(path, split_bytes)
     found = [(split, record) for split in splits for record in split.records()]
     places = [split.place(record.position) for split, record in found if isinstance(record, BadRecord)]
     return [getattr(record, "text", None) or record.kind for _, record in found], places
@@ -103,7 +103,7 @@ def test_packing_and_cutting_change_nothing(tmp_path_factory, words, split_bytes
     (folder / "pages-index.txt.bz2").write_bytes(bz2.compress(b"600:1:Title 0\n"))
     for name, data in packed.items():
         (folder / name).write_bytes(data)
-        splits = plan_wikipedia(folder / name, split_bytes)
+        splits = split_wikipedia(folder / name, split_bytes)
         assert [record.text for record in read(splits)] == [f"{word} {number}." for number, word in enumerate(words)]
         assert (splits[0].start, splits[-1].stop) == (0, len(data))
         assert all(before.stop == after.start for before, after in pairwise(splits))
@@ -151,7 +151,7 @@ def test_a_page_of_another_content_model_is_no_article(tmp_path):
 
 @pytest.mark.parametrize("name", ["a_" * 50_000, " " * 100_000, "a b " * 25_000, "{{" * 50_000, "{{ " * 30_000])
 def test_time_is_linear(tmp_path, name):
-    """A template's name of any length and kind is told from a disambiguation's in time linear in its length."""
+    """Recognising a disambiguation template takes time linear in the length of any template name."""
     (tmp_path / "a.xml").write_bytes(dump(page("A", f"Text.\n\n{{{{{name}!")))
     start = time.process_time()
     assert texts(tmp_path / "a.xml")[0].startswith("Text.")
@@ -162,12 +162,12 @@ def test_templates_are_read_in_the_language_of_the_dump(tmp_path):
     """And show the title of the page."""
     path = tmp_path / "pages.xml"
     path.write_bytes(dump(page("Berlin", "{{PAGENAME}} (''{{laS|Berolinum}}'') hat {{formatnum:3769495}} Einwohner.")))
-    (document,) = read(plan_wikipedia(path, 10**9))
+    (document,) = read(split_wikipedia(path, 10**9))
     assert document.text == "Berlin (lateinisch Berolinum) hat 3.769.495 Einwohner."
 
 
 def test_namespaces_are_those_of_the_dump(tmp_path):
-    """A link to a category goes by its name in the dump's language; a namespace that is none of it is text."""
+    """A link to a category is removed by its name in the dump's language; a link with another prefix is text."""
     path = tmp_path / "a.xml"
     path.write_bytes(dump(page("A", "Zahl. [[Kategorie:Zahl]] [[Catégorie:Nombre]]")))
     assert texts(path) == ["Zahl. Catégorie:Nombre"]
@@ -190,7 +190,7 @@ def test_a_dump_cut_between_pages_is_told(tmp_path):
     path = tmp_path / "a.xml"
     for data, expected in ((dump(page("A", "One.")), ["One."]), (dump(), [])):
         path.write_bytes(data.replace(TAIL.encode(), b""))
-        records = read(plan_wikipedia(path, 100))
+        records = read(split_wikipedia(path, 100))
         assert [record.text for record in records[:-1]] == expected
         assert records[-1].kind == DAMAGED_DUMP and "expected </mediawiki> after" in records[-1].detail
 
@@ -242,21 +242,21 @@ def test_a_bz2_file_cut_in_a_stream_is_told(tmp_path, split_bytes):
     path = tmp_path / "a.xml.bz2"
     parts = streams()
     path.write_bytes(b"".join(parts[:4]) + parts[4][:50])
-    records = read(plan_wikipedia(path, split_bytes))
+    records = read(split_wikipedia(path, split_bytes))
     assert [record.text for record in records[:-1]] == [f"Text {number}." for number in range(6)]
     assert records[-1].kind == DAMAGED_DUMP and "the file ends in the middle of a stream" in records[-1].detail
 
 
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".XZ", lzma.compress), (".zst", zstd.compress)])
 def test_dumps_of_other_compressions_are_read_whole(tmp_path, suffix, pack):
-    """As one split, which a cut file loses half of, and which damage tells."""
+    """A dump of another compression is one split; half of it counts as lost if it is truncated or damaged."""
     path = tmp_path / f"a.xml-p1p9{suffix}"
     path.write_bytes(pack(dump(page("A", "One."), page("B", "Two."))))
-    assert len(plan_wikipedia(path, 10)) == 1 and texts(path, 10) == ["One.", "Two."]
+    assert len(split_wikipedia(path, 10)) == 1 and texts(path, 10) == ["One.", "Two."]
     data = pack(large_dump())
     path.write_bytes(data[: len(data) // 2])
     assert lost_share(path, 10**6) == pytest.approx(0.5, abs=0.01)
-    assert "damaged compressed data" in read(plan_wikipedia(path, 10**6))[-1].detail
+    assert "damaged compressed data" in read(split_wikipedia(path, 10**6))[-1].detail
 
 
 def large_dump():
@@ -267,7 +267,7 @@ def large_dump():
 
 def lost_share(path, split_bytes):
     """The part of a dump's text that its bad records say is lost."""
-    splits = plan_wikipedia(path, split_bytes)
+    splits = split_wikipedia(path, split_bytes)
     bad = [record for record in read(splits) if isinstance(record, BadRecord)]
     return sum(record.lost_bytes for record in bad) / sum(split.num_bytes for split in splits)
 
@@ -304,7 +304,7 @@ def test_a_damaged_stream_counts_by_its_bytes(tmp_path, split_bytes):
 
 
 def test_an_endless_page_is_not_kept_in_memory(tmp_path, monkeypatch):
-    """It is told, and reading goes on behind it."""
+    """A page that is too long is a bad record, and reading continues after it."""
     monkeypatch.setattr(wikipedia, "_MAX_PAGE_BYTES", 1000)
     monkeypatch.setattr(dumpfile, "_CHUNK", 500)
     monkeypatch.setattr(wikipedia, "read_siteinfo", lambda path: SiteInfo("", ("File",)))
@@ -330,7 +330,7 @@ def test_a_file_that_is_no_dump_is_named(tmp_path, name, data):
     """Before anything is read."""
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=rf"{name}: not a MediaWiki dump .* give a pages-articles file"):
-        plan_wikipedia(tmp_path / name, 100)
+        split_wikipedia(tmp_path / name, 100)
 
 
 def test_a_directory_is_searched_for_parts(tmp_path):
@@ -343,14 +343,14 @@ def test_a_directory_is_searched_for_parts(tmp_path):
     assert texts(tmp_path) == ["Part 1.", "Part 2."]
     (tmp_path / "pages-articles-multistream1.xml-p1.xml.bz2").write_bytes(bz2.compress(dump(page("A", "Part 1."))))
     with pytest.raises(DataError, match=r"the same dump as .*pages-articles"):
-        plan_wikipedia(tmp_path, 100)
+        split_wikipedia(tmp_path, 100)
 
 
 def test_splits_travel_to_workers(tmp_path):
     """They are small values, and equal when planned again."""
     (tmp_path / "a.xml").write_bytes(dump(page("A", "One.")))
-    splits = plan_wikipedia(tmp_path, 100)
-    assert pickle.loads(pickle.dumps(splits)) == splits == plan_wikipedia(tmp_path, 100)
+    splits = split_wikipedia(tmp_path, 100)
+    assert pickle.loads(pickle.dumps(splits)) == splits == split_wikipedia(tmp_path, 100)
     assert max(len(pickle.dumps(split)) for split in splits) < 1000
     assert splits[0].files == (tmp_path / "a.xml",)
 
@@ -358,7 +358,7 @@ def test_splits_travel_to_workers(tmp_path):
 @pytest.mark.skipif(not SHARED.is_dir(), reason="real dumps are not here")
 def test_a_real_dump():
     """Real articles come without markup; the dump is truncated and says so."""
-    splits = plan_wikipedia(SHARED / "enwiki-2022-truncated.xml.bz2", 32 << 20)
+    splits = split_wikipedia(SHARED / "enwiki-2022-truncated.xml.bz2", 32 << 20)
     *records, truncated = read(splits)
     documents = [record for record in records if isinstance(record, Document)]
     assert all(isinstance(record, Document | LeftOut) for record in records)

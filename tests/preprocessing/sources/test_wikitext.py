@@ -55,7 +55,7 @@ GONE = [
 
 @pytest.mark.parametrize("markup", GONE)
 def test_markup_goes_with_what_it_holds(markup):
-    """Nothing of it is left in a sentence."""
+    """The markup leaves nothing behind in a sentence."""
     assert to_prose(f"One {markup} two.", NAMESPACES).split() == ["One", "two."]
 
 
@@ -94,33 +94,6 @@ def test_text_is_kept(wikitext, prose):
     assert to_prose(wikitext, NAMESPACES) == prose
 
 
-def test_lines():
-    """Lines of a paragraph are joined; list items, terms and headings are lines of their own."""
-    wikitext = "a\nb\n\nc\n* d\n** e\n# f\n;g: h\n:i\n----\n== j ==\nk\n\n\n=== l ===\n* m"
-    assert to_prose(wikitext, NAMESPACES).split("\n") == ["a b", "c", "d", "e", "f", "g: h", "i", "j", "k", "l", "m"]
-
-
-def test_headings_with_nothing_below_go():
-    """So do those above them that have nothing else, bold lines among them, and lines without a word."""
-    wikitext = """Text.
-== Kept ==
-=== Gone ===
-{{a}}
-=== Kept too ===
-'''Gone'''
-'''Kept as well'''
-* [[b]]
-* {{c}}
-* ...
-== References ==
-{{reflist}}
-== External links ==
-* [http://example.org]
-=== Gone ===
-"""
-    assert to_prose(wikitext, NAMESPACES).split("\n") == ["Text.", "Kept", "Kept too", "Kept as well", "b"]
-
-
 UNCLOSED_TABLES = [
     "{| class=a\n! A !! B\n|-\n! C\n| d || e\nf\n* g\n",
     "{|\n|+ A\n! A !! B\n{| \n! C !! D\n| e\n|}\n| f {{b\n}}\n",
@@ -133,13 +106,13 @@ UNCLOSED_TABLES = [
 @pytest.mark.parametrize("table", UNCLOSED_TABLES)
 @pytest.mark.parametrize("end", ["\n", "\n== Life ==\n"])
 def test_cells_of_a_table_without_end_go(table, end):
-    """Each to the next blank line or heading; what follows is text."""
+    """Each cell ends at the next blank line or heading; the text after it is kept."""
     prose = to_prose(f"{table}{end}'''A''' was.\n\nB.", NAMESPACES).split("\n")
     assert [line for line in prose if line != "Life"] == ["A was.", "B."]
 
 
 def test_a_line_may_begin_with_an_exclamation_mark():
-    """As names do."""
+    """Names such as "!Kung" are text."""
     for text in ("!Kung is.", "!!! is a band."):
         assert to_prose(text, NAMESPACES) == text
 

@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from preprocessing.corpus import corpus as corpora
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
 from preprocessing.segments.defaults import SHORT_SEQ_PROBS
 from preprocessing.shards import SampleDataset
-from preprocessing.stages import corpus as corpora
 from preprocessing.stages.build import BuildConfig, build, join_small, layout_of
-from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
-from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
+from preprocessing.stages.tokenizer import TokenizerConfig, prepare_tokenizer
 from preprocessing.tokenizer.encoding import encode
 from preprocessing.tokenizer.saving import load_tokenizer
 from preprocessing.workers import SerialExecutor
@@ -63,11 +63,11 @@ def test_parts_are_a_matter_of_memory_alone(tmp_path, monkeypatch):
     """A partition that is read and encoded in many parts, without its dropped documents, gives the same shard."""
     shards, parts = [], []
     for size in (10**9, 100, 1):
-        monkeypatch.setattr(corpora, "_PART_BYTES", size)
+        monkeypatch.setattr(corpora, "_CHUNK_BYTES", size)
         _, samples = make(tmp_path / str(size), [*TEXTS[3:9], *TEXTS], BuildConfig(64), heldout_share=0)
         corpus = Corpus.open(tmp_path / str(size) / "documents")
         shards.append((samples / "train-00000.arrow").read_bytes())
-        parts.append([part.to_pylist() for part in corpus.parts(0)])
+        parts.append([part.to_pylist() for part in corpus.chunks(0)])
         assert [document for part in parts[-1] for document in part] == corpus.read(0).to_pylist()
         assert len(corpus.read(0)) == 20
     assert shards[0] == shards[1] == shards[2]
@@ -129,7 +129,8 @@ def make_mixed(out, build_config):
 
 
 def test_weights_say_how_often_a_source_is_taken(tmp_path):
-    """Twice and not at all; four passes of a quarter are one pass; held-out samples stay; tokens are told by source."""
+    """Weight 2 takes a document twice, weight 0 never; four passes of weight 1/4 are one pass; held-out samples do not
+    change; tokens are counted by source."""
     plain, once = make_mixed(tmp_path / "plain", BuildConfig(64, "doc_sentences"))
     double, twice = make_mixed(tmp_path / "double", BuildConfig(64, "doc_sentences", weights=[2, 0]))
     assert twice == [Counter({document: 2 * tokens for document, tokens in once[0].items()}), Counter()]
@@ -146,7 +147,7 @@ def test_weights_say_how_often_a_source_is_taken(tmp_path):
 
 
 def checksums(manifest, split):
-    """Those of the shards of a split."""
+    """The checksums of the shards of a split."""
     return [shard.sha256 for shard in manifest.splits[split].shards]
 
 
@@ -177,7 +178,7 @@ def test_one_document_is_enough_without_random_pairs(tmp_path):
 
 
 def test_short_samples_have_the_share_of_their_source(tmp_path):
-    """What is not given is the strategy's own, and recorded."""
+    """The default of short_seq_prob is that of the strategy, and is recorded."""
     assert [BuildConfig(segments=name).short_share for name in ("nsp", "electra", "chunks")] == [0.1, 0.05, 0]
     assert BuildConfig(segments="electra", short_seq_prob=0).short_share == 0
     manifest, _ = make(tmp_path, TEXTS, BuildConfig(64), heldout_share=0)

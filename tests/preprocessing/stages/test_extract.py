@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
-from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.workers import SerialExecutor
 
@@ -76,7 +76,8 @@ def test_a_gzip_file_is_written_in_blocks_of_bounded_size(tmp_path, corpus):
 
 
 def test_bad_records_are_left_out_and_reported(tmp_path):
-    """Each kind is counted with its place, the long sentence goes but not its document, and the rest is published."""
+    """Each kind is counted with its position; only the long sentence of a document is dropped; the rest is
+    published."""
     lines = [
         json.dumps({"text": "Good one. " + "x" * 100_000 + ". End."}),
         json.dumps({"text": " \n "}),

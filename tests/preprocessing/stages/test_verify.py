@@ -6,8 +6,8 @@ from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
 from preprocessing.stages.build import BuildConfig, build
 from preprocessing.stages.extract import ExtractConfig, extract
+from preprocessing.stages.tokenizer import TokenizerConfig, prepare_tokenizer
 from preprocessing.stages.verify import verify
-from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
 from preprocessing.workers import SerialExecutor
 
 

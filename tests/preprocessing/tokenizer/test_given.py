@@ -48,7 +48,7 @@ def write(folder, tokens, **config):
     ],
 )
 def test_options_then_the_file_beside_it_then_the_tokens_decide(tmp_path, tokens, config, options, expected, note):
-    """Each goes before the next, and what does not fit the tokens is told."""
+    """Each takes precedence over the next, and a contradiction to the tokens is noted."""
     given = read_given(write(tmp_path, tokens, **config), *options)
     assert settings_of(given.tokenizer) == expected
     assert note in " ".join(given.notes) and len(given.notes) == bool(note)

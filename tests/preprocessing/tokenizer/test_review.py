@@ -24,7 +24,7 @@ def test_what_a_vocabulary_is_short_of_is_told():
 
 
 def test_a_removed_share_is_told():
-    """With what goes, and the option that keeps it."""
+    """The warning names the removed characters and the option that keeps them."""
     (note,) = Review.of(make_tokenizer([*SPECIAL, "か", "a"], True), {"が": 5, "a": 95}).warnings()
     assert note.startswith("the normalizer removes 5.0% of the text's characters") and "(が -> か)" in note
     assert "--strip_accents false" in note
@@ -36,7 +36,7 @@ def test_an_empty_text_says_nothing():
 
 
 def test_kept_marks_name_the_most_frequent():
-    """With their share."""
+    """The message names the most frequent ones and the share of all."""
     assert kept_marks({"が": 3, "ぎ": 1, "a": 96}).startswith(
         "accents and marks are kept: 4.0% of the characters have some that are part of the spelling (が ぎ)"
     )

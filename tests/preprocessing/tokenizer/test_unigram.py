@@ -28,7 +28,7 @@ def albert_ids(processor, text, lower_case):
 
 
 def albert_pieces_of_number(processor, piece):
-    """What it makes of a piece such as "▁14,"."""
+    """The pieces into which ALBERT's code splits a piece such as "▁14,"."""
     parts = processor.encode(piece[:-1].replace("▁", ""), out_type=str)
     if piece[0] != "▁" and parts[0][0] == "▁":
         parts = parts[1:] if len(parts[0]) == 1 else [parts[0][1:], *parts[1:]]
@@ -85,7 +85,7 @@ def test_too_small_a_vocabulary_is_refused():
 
 @pytest.mark.parametrize("content", [b"", b"no protobuf at all", b"\x0a\xff\xff"])
 def test_a_file_that_is_no_model_is_refused(tmp_path, content):
-    """With its name."""
+    """The error names the file."""
     (tmp_path / "a.model").write_bytes(content)
     with pytest.raises(DataError, match=r"a\.model: "):
         read_model(tmp_path / "a.model", True)

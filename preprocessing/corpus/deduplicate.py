@@ -1,9 +1,9 @@
-"""Documents that the corpus has already: equal ones, and on request those that share most of their text.
+"""Finds duplicate documents: equal ones, and optionally documents that share most of their text.
 
-Equal documents share a partition, so each partition is looked at alone. Near-duplicates may be anywhere: their MinHash
-signatures (Broder 1997) are cut into bands; documents that agree in a band meet, and the later one is dropped if the
-signatures agree in the wanted share of places. The document of the earlier file, within a file that with the smaller
-number in its partition, stays: the result does not depend on who computed what.
+Equal documents share a partition, so each partition is searched separately. Near-duplicates may be in any partition:
+their MinHash signatures (Broder 1997) are cut into bands; documents that agree in a band are candidates, and the later
+one is dropped if the signatures agree in the required share of values. The document of the earlier file, within a file
+that with the smaller index in its partition, is kept, so that the result does not depend on the workers.
 """
 
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from collections.abc import Iterator
 import numpy as np
 import rensa
 
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.filters import DUPLICATE, NEAR_DUPLICATE
-from preprocessing.stages.corpus import Corpus
 
 PERMUTATIONS = 128
 BANDS = 16
-"""Bands of 8 values: two documents with a share s of common 5-grams meet with probability 1 - (1 - s^8)^16: 0.95 for
-s = 0.8, 0.27 for 0.6."""
+"""Bands of 8 values: two documents with a share s of common 5-grams are candidates with probability 1 - (1 - s^8)^16:
+0.95 for s = 0.8, 0.27 for 0.6."""
 _SHINGLE_WORDS = 5
 _SEED = 1
 
@@ -32,14 +32,15 @@ def signature(text: str) -> bytes:
 
 
 def find_duplicates(corpus: Corpus, near_threshold: float | None) -> tuple[list[np.ndarray], dict[str, int]]:
-    """Which documents to drop.
+    """Finds the documents to drop.
 
     Args:
         corpus: all documents, none dropped yet.
-        near_threshold: share of equal signature values that makes a near-duplicate; None: equal documents only.
+        near_threshold: share of equal signature values from which documents are near-duplicates; None: only equal
+            documents are found.
 
     Returns:
-        Per partition the numbers of the documents to drop, sorted; and how many there are by reason.
+        Per partition the sorted indices of the documents to drop, and their numbers by reason.
     """
     dropped = [_repeated(corpus.keys(partition)) for partition in range(len(corpus.partitioning))]
     counts = {DUPLICATE: sum(map(len, dropped))}
@@ -51,7 +52,7 @@ def find_duplicates(corpus: Corpus, near_threshold: float | None) -> tuple[list[
 
 
 def _repeated(keys: np.ndarray) -> np.ndarray:
-    """Numbers of the documents whose key (D,) an earlier one has."""
+    """Indices of the documents whose key (D,) equals that of an earlier document."""
     _, first = np.unique(keys, return_index=True)
     repeated = np.ones(len(keys), bool)
     repeated[first] = False
@@ -59,20 +60,20 @@ def _repeated(keys: np.ndarray) -> np.ndarray:
 
 
 def _near(corpus: Corpus, dropped: list[np.ndarray], threshold: float) -> list[np.ndarray]:
-    """Near-duplicates among the documents that are not dropped yet, per partition."""
+    """Per partition the indices of near-duplicates among the documents that are not dropped yet."""
     kept = [np.setdiff1d(np.arange(count), gone) for count, gone in zip(corpus.stored_counts, dropped, strict=True)]
     signatures = np.concatenate([corpus.signatures(p)[numbers] for p, numbers in enumerate(kept)])  # (N, P)
     order = np.concatenate([corpus.places(p)[numbers] for p, numbers in enumerate(kept)])  # (N,) place in the input
     later = np.zeros(len(signatures), bool)
-    for first, others in _meetings(signatures, order):
+    for first, others in _candidates(signatures, order):
         agree = (signatures[others] == signatures[first]).mean(1)
         later[others[agree >= threshold]] = True
     bounds = np.cumsum([0, *map(len, kept)])
     return [numbers[later[a:b]] for numbers, a, b in zip(kept, bounds[:-1], bounds[1:], strict=True)]
 
 
-def _meetings(signatures: np.ndarray, order: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """For each band and each value in it that several documents share: the first of them in the input, and the rest."""
+def _candidates(signatures: np.ndarray, order: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """For each band and each value that several documents share: the first of these in the input, and the others."""
     width = PERMUTATIONS // BANDS
     for band in range(BANDS):
         values = np.ascontiguousarray(signatures[:, band * width : (band + 1) * width])  # (N, width)

@@ -1,4 +1,4 @@
-"""Second stage: the tokenizer, from a published vocabulary or trained on the documents."""
+"""Second stage: a tokenizer, read from a published vocabulary or trained on the documents."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import pyarrow as pa
 from tokenizers import Tokenizer
 
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.errors import DataError
 from preprocessing.files import sha256_file, write_json
 from preprocessing.options import TokenizerConfig
 from preprocessing.progress import LOG
 from preprocessing.schema import MANIFEST_NAME, TRAIN
-from preprocessing.stages.corpus import Corpus
-from preprocessing.stages.directory import complete_stage, open_stage
+from preprocessing.stage_directory import complete_stage, open_stage
 from preprocessing.tokenizer.given import Given, identity, read_given
 from preprocessing.tokenizer.normalization import MAX_MARKS, count_characters, settings_of, share_of_marks
 from preprocessing.tokenizer.registry import KINDS, kind_of, size_of
@@ -20,16 +20,16 @@ from preprocessing.tokenizer.review import REPORT_NAME, Review, kept_marks
 from preprocessing.tokenizer.saving import save_tokenizer
 
 _TRIED_BYTES = 8e6
-"""Text that a given vocabulary is tried on."""
+"""Bytes of text on which a given vocabulary is reviewed."""
 
 
 def read_vocabulary(config: TokenizerConfig) -> Given:
-    """The vocabulary that `config.vocab` names, checked against the other options.
+    """Reads the vocabulary `config.vocab` and checks it against the other options.
 
     Raises:
-        DataError: it is none, or not of the kind, size or case that is asked for.
+        DataError: it is not a vocabulary, or not of the requested kind, size or case.
     """
-    assert config.vocab is not None, "there is one to read"
+    assert config.vocab is not None, "callers check that a vocabulary is given"
     given = read_given(config.vocab, config.lower_case, config.strip_accents)
     found = next(name for name, kind in KINDS.items() if kind is kind_of(given.tokenizer))
     if config.kind not in (None, found):
@@ -43,16 +43,16 @@ def read_vocabulary(config: TokenizerConfig) -> Given:
 
 
 def prepare_tokenizer(directory: Path, config: TokenizerConfig, documents: Path) -> None:
-    """Writes the tokenizer into `directory`, and what is to be known of it into its report.
+    """Writes the tokenizer and its report into `directory`.
 
     Args:
-        directory: to write to.
-        config: which one.
-        documents: directory of the extract stage. A vocabulary is trained on it; a given one is only tried on it, where
-            it is there.
+        directory: output directory of the stage.
+        config: options of the stage.
+        documents: directory of the extract stage. A vocabulary is trained on it; a given one is reviewed on it, if it
+            is complete.
 
     Raises:
-        DataError: the given vocabulary is not one, or not of the kind, size or case that is asked for.
+        DataError: the given vocabulary is not one, or not of the requested kind, size or case.
     """
     if config.vocab is None:
         _train(directory, config, Corpus.open(documents))
@@ -94,30 +94,30 @@ def _train(directory: Path, config: TokenizerConfig, corpus: Corpus) -> None:
 
 
 def sample(corpus: Corpus, num_bytes: float) -> list[pa.StringArray]:
-    """Sentences of the training documents, part by part of whole partitions, until they hold so many bytes."""
+    """Sentences of the first training documents, in chunks, until they have `num_bytes`."""
     batches: list[pa.StringArray] = []
     size = 0
     for partition in corpus.partitioning.partitions(TRAIN):
-        for part in corpus.parts(partition):
+        for chunk in corpus.chunks(partition):
             if size >= num_bytes:
                 return batches
-            batches.append(part.flatten())
+            batches.append(chunk.flatten())
             size += batches[-1].nbytes
     return batches
 
 
-def _publish(directory: Path, tokenizer: Tokenizer, found: Review, told: list[str], notes: list[str]) -> None:
-    """Writes the files, the report among them, and says what is to be known.
+def _publish(directory: Path, tokenizer: Tokenizer, found: Review, logged: list[str], notes: list[str]) -> None:
+    """Writes the files and the report, completes the stage, and logs the notes.
 
     Args:
-        directory: of the stage.
-        tokenizer: to write.
-        found: its review.
-        told: what was said when the vocabulary was read.
-        notes: what is to be said.
+        directory: output directory of the stage.
+        tokenizer: tokenizer to write.
+        found: review of the tokenizer.
+        logged: notes that were logged when the vocabulary was read.
+        notes: notes to log.
     """
     save_tokenizer(tokenizer, directory)
-    write_json(directory / REPORT_NAME, asdict(found) | {"notes": [*told, *notes]})
+    write_json(directory / REPORT_NAME, asdict(found) | {"notes": [*logged, *notes]})
     checksum = sha256_file(directory / "tokenizer.json")
     manifest = {"vocab_size": found.vocab_size, "tokenizer_sha256": checksum}
     complete_stage(directory, lambda: write_json(directory / MANIFEST_NAME, manifest))

@@ -1,4 +1,4 @@
-"""Laws of preprocessing/stages/mixing.py."""
+"""Laws of preprocessing/corpus/mixing.py."""
 
 from math import ceil, floor
 
@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from preprocessing.corpus.mixing import occurrences
 from preprocessing.segments.layout import random_numbers
-from preprocessing.stages.mixing import occurrences
 
 WEIGHTS = st.lists(st.integers(0, 12).map(lambda quarters: quarters / 4), max_size=20)
 """Quarters are exact in floating point."""

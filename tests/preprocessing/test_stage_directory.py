@@ -1,10 +1,10 @@
-"""Laws of preprocessing/stages/directory.py."""
+"""Laws of preprocessing/stage_directory.py."""
 
 import pytest
 
 from preprocessing.errors import DataError
 from preprocessing.files import sha256_file, write_json
-from preprocessing.stages.directory import UNREADABLE_INPUT, complete_stage, finish_part, open_stage, stage_config
+from preprocessing.stage_directory import UNREADABLE_INPUT, complete_stage, finish_file, open_stage, stage_config
 
 CONFIG = {"seed": 1, "sources": ("a", "b"), "nested": {"x": 1}}
 INPUTS = {"a.txt": "10 bytes"}
@@ -31,7 +31,7 @@ def test_a_stage_is_complete_after_its_manifest(tmp_path):
     directory = tmp_path / "out" / "documents"
     assert not open_stage(directory, "extract", CONFIG, INPUTS)
     assert not open_stage(directory, "extract", CONFIG, INPUTS)
-    finish_part(directory, "part", part(directory, b"one"))
+    finish_file(directory, "part", part(directory, b"one"))
     publish(directory)
     (directory / "progress").mkdir()  # As if the run had been killed just after its manifest.
     assert open_stage(directory, "extract", CONFIG, INPUTS)
@@ -42,8 +42,8 @@ def test_a_stage_is_complete_after_its_manifest(tmp_path):
 def test_a_finished_part_is_not_made_again(tmp_path):
     """The record of the first run comes back, and the file stays."""
     open_stage(tmp_path, "extract", CONFIG, INPUTS)
-    first = finish_part(tmp_path, "part", part(tmp_path, b"one"))
-    assert finish_part(tmp_path, "part", part(tmp_path, b"two")) == first
+    first = finish_file(tmp_path, "part", part(tmp_path, b"one"))
+    assert finish_file(tmp_path, "part", part(tmp_path, b"two")) == first
     assert (tmp_path / "part.bin").read_bytes() == b"one"
 
 
@@ -51,11 +51,11 @@ def test_a_finished_part_is_not_made_again(tmp_path):
 def test_a_damaged_part_is_made_again(tmp_path, damage):
     """A part that is cut short, altered or gone since is not trusted."""
     open_stage(tmp_path, "extract", CONFIG, INPUTS)
-    finish_part(tmp_path, "part", part(tmp_path, b"one"))
+    finish_file(tmp_path, "part", part(tmp_path, b"one"))
     (tmp_path / "part.bin").unlink()
     if damage is not None:
         (tmp_path / "part.bin").write_bytes(damage)
-    assert finish_part(tmp_path, "part", part(tmp_path, b"two"))["note"] == "two"
+    assert finish_file(tmp_path, "part", part(tmp_path, b"two"))["note"] == "two"
 
 
 def test_another_configuration_is_refused_by_field(tmp_path):
@@ -73,12 +73,12 @@ def test_another_configuration_is_refused_by_field(tmp_path):
 def test_a_part_that_is_not_final_is_made_again(tmp_path):
     """As one with an error that may have been put right since."""
     open_stage(tmp_path, "extract", CONFIG, INPUTS)
-    finish_part(tmp_path, "part", part(tmp_path, b"one"))
+    finish_file(tmp_path, "part", part(tmp_path, b"one"))
     assert (
-        finish_part(tmp_path, "part", part(tmp_path, b"two"), lambda record: record["note"] != "one")["note"] == "two"
+        finish_file(tmp_path, "part", part(tmp_path, b"two"), lambda record: record["note"] != "one")["note"] == "two"
     )
     assert (
-        finish_part(tmp_path, "part", part(tmp_path, b"six"), lambda record: record["note"] != "one")["note"] == "two"
+        finish_file(tmp_path, "part", part(tmp_path, b"six"), lambda record: record["note"] != "one")["note"] == "two"
     )
 
 
@@ -89,7 +89,7 @@ BLOCKED = INPUTS | {"b.txt": f"{UNREADABLE_INPUT}: no permission"}
 def test_an_unfinished_stage_starts_again_with_an_input_that_was_put_right(tmp_path, now):
     """Nothing of the earlier run is kept; the directory is the new input's from then on."""
     open_stage(tmp_path, "extract", CONFIG, BLOCKED)
-    finish_part(tmp_path, "part", part(tmp_path, b"one"))
+    finish_file(tmp_path, "part", part(tmp_path, b"one"))
     assert not open_stage(tmp_path, "extract", CONFIG, now)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["progress", "stage.json"]
     with pytest.raises(DataError, match=r"b\.txt was"):

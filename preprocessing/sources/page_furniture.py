@@ -1,13 +1,13 @@
-"""What a printed book has besides its text, found by its form: page numbers and running heads.
+"""Removes the page furniture of printed books: page numbers and running heads.
 
-All rules are conservative: a line goes only if it has the form of such a thing and its place or its repetition in the
-book says so too. What is missed stays as a short line of its own; it cannot join two sentences.
+The rules are conservative: a line is removed only if its form and also its position or its repetition in the book are
+those of page furniture. A missed one stays as a short line of its own and cannot join two sentences.
 """
 
 import re
 from collections import Counter
 
-from preprocessing.sources.layout import ROMAN
+from preprocessing.sources.blocks import ROMAN
 
 _NUMBER = rf"(?:\d{{1,4}}|{ROMAN})"
 _MARKED_PAGE = re.compile(
@@ -19,19 +19,19 @@ _NUMBERED_HEAD = re.compile(
 )
 _HEAD = re.compile(r"[^\W\d_a-z].{0,58}[^\W_]")
 _HEAD_REPEATS = 5
-"""A running head stands on at least so many pages."""
+"""Fewest pages that a running head is on."""
 _UNFINISHED, _CONTINUED = re.compile(r"[^\W\d_]$|[,;\u00ad-]$"), re.compile(r"[^\W\d_]")
 
 
 def drop_page_furniture(lines: list[str]) -> list[str]:
-    """The lines without page numbers and running heads; a paragraph that a page break cut is whole again."""
+    """The lines without page numbers and running heads; paragraphs cut by a page break are made whole."""
     filled = [index for index, line in enumerate(lines) if line]
     pages = _page_numbers(lines, filled)
     furniture = pages | _numbered_heads(lines, filled) | _heads_beside(lines, filled, pages)
     if not furniture:
         return lines
     kept: list[str] = []
-    gap: list[int] = []  # Lines since the last kept one: blank, or furniture.
+    gap: list[int] = []  # Lines since the last kept one: blank or furniture.
     for index, line in enumerate(lines):
         if not line or index in furniture:
             gap.append(index)
@@ -43,14 +43,14 @@ def drop_page_furniture(lines: list[str]) -> list[str]:
 
 
 def _bridge(lines: list[str], gap: list[int], furniture: set[int], before: str, after: str) -> list[str]:
-    """The blank lines that stand for a gap; none inside a paragraph."""
+    """The blank lines that replace a gap; none if the gap is inside a paragraph."""
     blank = ["" for index in gap if not lines[index]]
     cut = len(blank) < len(gap) and _UNFINISHED.search(before) and _CONTINUED.match(after) and after[0].islower()
     return [] if cut else blank
 
 
 def _page_numbers(lines: list[str], filled: list[int]) -> set[int]:
-    """Lines that are a page number: marked as such, or bare and standing alone or next to one of its neighbours."""
+    """Indices of page numbers: marked as such, or bare and either isolated or consecutive to a neighbouring number."""
     bare = [index for index in filled if _BARE_PAGE.fullmatch(lines[index])]
     values = [int(lines[index]) if lines[index].isdecimal() else None for index in bare]
     found = {index for index in filled if _MARKED_PAGE.fullmatch(lines[index])}
@@ -63,7 +63,7 @@ def _page_numbers(lines: list[str], filled: list[int]) -> set[int]:
 
 
 def _numbered_heads(lines: list[str], filled: list[int]) -> set[int]:
-    """Lines of a text and a page number whose text comes with many numbers: "THE HISTORY OF      45"."""
+    """Indices of running heads with a page number, whose text occurs with many numbers: "THE HISTORY OF      45"."""
     numbers: dict[str, set[str]] = {}
     places: dict[str, list[int]] = {}
     for index in filled:
@@ -77,7 +77,7 @@ def _numbered_heads(lines: list[str], filled: list[int]) -> set[int]:
 
 
 def _heads_beside(lines: list[str], filled: list[int], pages: set[int]) -> set[int]:
-    """Lines beside page numbers that are the same on many pages."""
+    """Indices of lines next to page numbers that are the same on many pages."""
     beside = [
         filled[neighbour]
         for position, index in enumerate(filled)
@@ -90,7 +90,7 @@ def _heads_beside(lines: list[str], filled: list[int], pages: set[int]) -> set[i
 
 
 def split_heading(block: list[str]) -> list[list[str]]:
-    """A chapter heading that is not set off by a blank line, and the rest of its block."""
+    """A block in two if its first line is a chapter heading without a blank line below, otherwise as it is."""
     return [block[:1], block[1:]] if len(block) > 1 and _HEADING.fullmatch(block[0]) else [block]
 
 

@@ -1,8 +1,8 @@
-"""Laws of preprocessing/sources/pages.py."""
+"""Laws of preprocessing/sources/page_furniture.py."""
 
 import pytest
 
-from preprocessing.sources.pages import drop_page_furniture, split_heading
+from preprocessing.sources.page_furniture import drop_page_furniture, split_heading
 
 PROSE = "It was the best of times."
 
@@ -32,7 +32,7 @@ def test_a_bare_number_inside_a_paragraph_is_a_page_if_its_neighbours_are():
 
 
 def test_a_paragraph_that_a_page_cut_is_whole_again():
-    """It was cut if it ends without a full stop and goes on in lower case; otherwise it ended."""
+    """A paragraph was cut if it ends without a full stop and continues in lower case; otherwise it ended."""
     assert drop_page_furniture(["the quick brown", "", "12", "", "fox jumped."]) == ["the quick brown", "fox jumped."]
     for before, after in [("the quick fox.", "it jumped."), ("the quick brown", "Fox jumped.")]:
         assert drop_page_furniture([before, "", "12", "", after]) == [before, "", "", after]
@@ -43,7 +43,7 @@ def test_a_paragraph_that_a_page_cut_is_whole_again():
     "head", ["{0}    THE OLD HOUSE", "THE OLD HOUSE    {0}", "HOUSE      {0}", "{0}\n\nTHE OLD HOUSE"]
 )
 def test_running_heads_go(head):
-    """A head that is on five pages goes with their numbers; on four it may be anything."""
+    """A head on five pages is removed with their page numbers; on four pages it is kept."""
     for repeats in (4, 5):
         pages = [["Text of a page.", "", *head.format(number * 2 + 10).split("\n"), ""] for number in range(repeats)]
         kept = drop_page_furniture([line for page in pages for line in page])

@@ -1,8 +1,8 @@
-"""Which language a document is taken to be in, and whether its text looks like it.
+"""Language of documents, and warnings if it is likely wrong.
 
-A user's `--language` holds for all sources. Otherwise each Wikipedia dump says its own, and other text is English. The
-language decides how sentences are split, so a wrong one is worth a warning: where a dump contradicts the user, and
-where py3langid finds most of a sample to be in another language.
+A user's `--language` applies to all sources. Otherwise each Wikipedia dump states its own, and other text is English.
+The language determines how sentences are split. A warning is given if a dump contradicts the user, or if py3langid
+classifies most of a sample as another language.
 """
 
 from collections import Counter
@@ -12,38 +12,41 @@ from itertools import islice
 
 import py3langid
 
-from preprocessing.documents import Split
+from preprocessing.corpus.corpus import Corpus
 from preprocessing.languages import alike, same_language
+from preprocessing.sources.documents import InputSplit
 from preprocessing.sources.wikipedia import Dump
-from preprocessing.stages.corpus import Corpus
 
 DEFAULT_LANGUAGE = "en"
 EMBEDDED_SOURCE = "embedded"
-"""The source that needs no look: our own text."""
+"""The source whose language is known and not checked."""
 _FILES, _DOCUMENTS = 32, 8
-"""Files per source and language, and documents per file, that are looked at: some 0.2 s."""
+"""Number of files per source and language, and of documents per file, that are classified; takes some 0.2 s."""
 _DOCUMENT_CHARS = 2000
 _LEAST_CHARS = 2000
-"""A sample with less text than this tells nothing."""
+"""Fewest characters of a sample for a classification."""
 
 
-def language_of(split: Split, given: str) -> str:
-    """The language of a split: as given, else of its dump, else English."""
+def language_of(split: InputSplit, given: str) -> str:
+    """The language of an input split: as given, otherwise that of its dump, otherwise English."""
     return given or dump_language(split) or DEFAULT_LANGUAGE
 
 
-def dump_language(split: Split) -> str:
-    """What the split's dump says; empty if it is no dump or says nothing."""
+def dump_language(split: InputSplit) -> str:
+    """The language that the split's dump states; empty if it is no dump or states none."""
     return split.language if isinstance(split, Dump) else ""
 
 
-def told(specification: str, splits: Sequence[Split], given: str) -> tuple[list[str], list[str]]:
-    """What to tell before a source is read: languages taken from its dumps; warnings where they contradict the user."""
+def language_messages(specification: str, splits: Sequence[InputSplit], given: str) -> tuple[list[str], list[str]]:
+    """Messages before a source is read: notes on languages of its dumps, and warnings where they contradict the
+    user."""
     found = sorted({dump_language(split) for split in splits} - {""})
     if not given:
-        lines = [f"{specification}: language {', '.join(found)}, as the dump says"] if found else []
+        lines = [f"{specification}: language {', '.join(found)}, as stated by the dump"] if found else []
         if any(isinstance(split, Dump) and not split.language for split in splits):
-            lines.append(f"{specification}: a dump says no language, it is read as {DEFAULT_LANGUAGE}; give --language")
+            lines.append(
+                f"{specification}: a dump states no language and is read as {DEFAULT_LANGUAGE}; set --language"
+            )
         return lines, []
     return [], [
         f"{specification}: warning: --language is {given}, but the dump is in {other}: its sentences are split by the "
@@ -54,24 +57,24 @@ def told(specification: str, splits: Sequence[Split], given: str) -> tuple[list[
 
 
 def documents_by_language(corpus: Corpus) -> dict[str, int]:
-    """Number of documents stored in each language."""
+    """Number of stored documents by language."""
     counts: Counter[str] = Counter()
     for file in corpus.files:
         counts[file.language] += sum(file.documents)
     return {language: count for language, count in sorted(counts.items()) if count}
 
 
-def unlike_text(corpus: Corpus, told_before: Sequence[str]) -> list[str]:
-    """Warnings about sources whose text looks like another language than it is taken for; the same for every run.
+def language_warnings(corpus: Corpus, given_before: Sequence[str]) -> list[str]:
+    """Warnings about sources whose text is classified as another language than its own; the same in every run.
 
     Args:
         corpus: all documents.
-        told_before: warnings already given; their sources are not looked at.
+        given_before: warnings already given; their sources are not checked.
     """
     groups: dict[tuple[str, str], list[int]] = {}
     for number, file in enumerate(corpus.files):
         source = corpus.sources[file.source]
-        if source != EMBEDDED_SOURCE and not any(line.startswith(f"{source}: ") for line in told_before):
+        if source != EMBEDDED_SOURCE and not any(line.startswith(f"{source}: ") for line in given_before):
             groups.setdefault((source, file.language), []).append(number)
     warnings = []
     for (source, language), files in groups.items():
@@ -80,33 +83,33 @@ def unlike_text(corpus: Corpus, told_before: Sequence[str]) -> list[str]:
         if guess := other_language([text[:_DOCUMENT_CHARS] for text in sample], language):
             other, share = guess
             warnings.append(
-                f"{source}: warning: the text was read as {language}, but {share:.0%} of a sample looks like {other}; "
-                f"if it is, extract again with --language {other}"
+                f"{source}: warning: the text was read as {language}, but {share:.0%} of a sample is classified as "
+                f"{other}; if that is correct, extract again with --language {other}"
             )
     return warnings
 
 
 def other_language(sample: Iterable[str], language: str) -> tuple[str, float] | None:
-    """The language of most of these texts and their share, if few are in the one expected; None where all is well.
+    """The unexpected language of most texts of a sample, and their share; None if there is none.
 
-    Also None where the sample is too small, or py3langid does not know the expected language.
+    Also None if the sample is too small, or py3langid does not know the expected language.
     """
     texts = [text for text in sample if text.strip()]
     if sum(map(len, texts)) < _LEAST_CHARS:
         return None
     guesses = Counter(py3langid.classify(text)[0] for text in texts)
-    for other, count in strangers(guesses, [language])[:1]:
+    for other, count in unexpected_languages(guesses, [language])[:1]:
         if 2 * count > len(texts):
             return other, count / len(texts)
     return None
 
 
-def strangers(guesses: Mapping[str, int], expected: Iterable[str]) -> list[tuple[str, int]]:
-    """The languages that texts seem to be in, and are unlike all that are expected, most frequent first.
+def unexpected_languages(guesses: Mapping[str, int], expected: Iterable[str]) -> list[tuple[str, int]]:
+    """Classified languages that differ from all expected ones, with their numbers of texts, most frequent first.
 
     Args:
-        guesses: number of texts by the language that py3langid takes them for.
-        expected: codes; where it knows none of them there are no strangers.
+        guesses: number of texts by classified language.
+        expected: codes; if py3langid knows none of them, the result is empty.
     """
     known = [language for language in expected if is_known(language)]
     others = [item for item in guesses.items() if known and not any(alike(item[0], language) for language in known)]
@@ -114,7 +117,7 @@ def strangers(guesses: Mapping[str, int], expected: Iterable[str]) -> list[tuple
 
 
 def is_known(language: str) -> bool:
-    """Whether py3langid can tell this language."""
+    """Whether py3langid knows this language."""
     return any(same_language(language, known) for known in _known())
 
 

@@ -1,8 +1,8 @@
-"""A stage's output directory: whose it is, which parts of it are done, when it is complete.
+"""Output directory of a stage: its configuration, its finished files, its completion.
 
-`stage.json`, written first, holds what the content is a function of: the configuration and the identity of the input.
-A part (one file) is recorded under `progress/` once it is whole. The manifest, written last, completes the directory
-and makes the records superfluous. A killed run is therefore continued by running the same command again.
+`stage.json`, written first, has everything that determines the content: the configuration and the identity of the
+input. Each finished file is recorded in `progress/`. The manifest, written last, completes the directory, and
+`progress/` is removed. A killed run therefore resumes when the same command is run again.
 """
 
 import json
@@ -20,24 +20,24 @@ LOG = logging.getLogger("preprocessing")
 STAGE_NAME = "stage.json"
 _PROGRESS = "progress"
 UNREADABLE_INPUT = "cannot be read"
-"""How the identity of an input starts that could not be read."""
+"""Prefix of the identity of an input that could not be read."""
 _DIFFERENCES_SHOWN = 5
 
 
 def open_stage(directory: Path, stage: str, config: dict[str, Any], inputs: dict[str, str]) -> bool:
-    """Claims a directory for a stage with this configuration, or finds that it has it already.
+    """Claims a directory for a stage with this configuration, or reopens one with the same configuration.
 
     Args:
-        directory: to claim.
+        directory: output directory of the stage.
         stage: name of the stage.
-        config: its options.
-        inputs: what identifies the content of each of its inputs, by name.
+        config: options of the stage.
+        inputs: identity of the content of each input, by name.
 
     Returns:
-        Whether the directory is complete, so that nothing is left to do.
+        Whether the directory is complete already.
 
     Raises:
-        DataError: the directory holds something else, or was begun with another configuration or input.
+        DataError: the directory has other content, or was started with another configuration or input.
     """
     stamp = {"stage": stage, "format_version": FORMAT_VERSION, "config": config, "inputs": inputs}
     wanted = json.loads(json.dumps(stamp))
@@ -52,8 +52,8 @@ def open_stage(directory: Path, stage: str, config: dict[str, Any], inputs: dict
         directory.mkdir(parents=True, exist_ok=True)
         write_json(directory / STAGE_NAME, wanted)
     if (directory / MANIFEST_NAME).is_file():
-        _remove_progress(directory)  # A run may be killed just after its manifest.
-        LOG.info(f"{directory}: complete already")
+        _remove_progress(directory)  # A run may be killed just after writing the manifest.
+        LOG.info(f"{directory}: is complete")
         return True
     (directory / _PROGRESS).mkdir(exist_ok=True)
     return False
@@ -65,10 +65,10 @@ def stage_config(directory: Path) -> dict[str, Any]:
 
 
 def check_vacant(directory: Path) -> None:
-    """Checks that a directory does not exist, or holds nothing but what a killed run of ours may leave.
+    """Checks that a directory does not exist, or contains only temporary files of a killed run.
 
     Raises:
-        DataError: something else is there.
+        DataError: it has other content.
     """
     if directory.exists() and not directory.is_dir():
         raise DataError(f"{directory}: is a file, expected a directory; give another --out")
@@ -80,19 +80,20 @@ def check_vacant(directory: Path) -> None:
         )
 
 
-def finish_part(
+def finish_file(
     directory: Path,
     name: str,
     make: Callable[[], dict[str, Any]],
     is_final: Callable[[dict[str, Any]], bool] = lambda _: True,
 ) -> dict[str, Any]:
-    """The record of part `name`: from an earlier run if its file is still whole, otherwise of what `make` writes.
+    """The entry of a file of the stage: of an earlier run if the file is intact, otherwise of the file that `make`
+    writes.
 
     Args:
-        directory: the stage's directory.
-        name: of the part.
-        make: writes one file into the directory; its record holds at least `path`, `bytes` and `sha256`.
-        is_final: whether a part with this record need not be made again: not if an error may have been put right.
+        directory: directory of the stage.
+        name: name of the entry.
+        make: writes one file into the directory; its entry has at least `path`, `bytes` and `sha256`.
+        is_final: whether a file with this entry is kept; false if an error in it may have been corrected since.
     """
     marker = directory / _PROGRESS / f"{name}.json"
     if marker.is_file():
@@ -107,7 +108,7 @@ def finish_part(
 
 
 def complete_stage(directory: Path, publish: Callable[[], None]) -> None:
-    """Completes a directory whose parts are all done: `publish` writes its manifest."""
+    """Completes a directory whose files are all finished: `publish` writes its manifest."""
     publish()
     _remove_progress(directory)
 
@@ -118,12 +119,12 @@ def _remove_progress(directory: Path) -> None:
 
 
 def _start_again(directory: Path, wanted: dict[str, Any]) -> bool:
-    """Empties an unfinished directory if nothing but inputs that could not be read has changed since.
+    """Empties an unfinished directory if only inputs have changed that could not be read before.
 
-    Their size decides how the input is divided, so what an earlier run finished does not fit any more.
+    Their sizes determine how the input is split, so files of the earlier run are no longer valid.
 
     Returns:
-        Whether it did.
+        Whether the directory was emptied.
     """
     found = read_json(directory / STAGE_NAME)
     old, new = found.get("inputs"), wanted["inputs"]
@@ -134,7 +135,7 @@ def _start_again(directory: Path, wanted: dict[str, Any]) -> bool:
         return False
     if found | {"inputs": new} != wanted:
         return False
-    LOG.info(f"{directory}: starts again, for {min(changed)} could not be read before")
+    LOG.info(f"{directory}: restarts, because {min(changed)} could not be read before")
     for path in directory.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

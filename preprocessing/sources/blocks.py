@@ -1,4 +1,4 @@
-"""Blocks of lines, and what the width of lines tells about them."""
+"""Blocks of lines of a book, and whether a block is prose, by the width of its lines."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 ROMAN = r"(?=[ivxl])(?:xc|xl|l?x{0,3})(?:ix|iv|v?i{0,3})"
-"""A Roman number up to 99 in small letters, as a pattern."""
+"""Pattern of a Roman number up to 99 in small letters."""
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100}
 _IS_ROMAN = re.compile(r"C{0,3}(?:XC|XL|L?X{0,4})(?:IX|IV|V?I{0,4})")
 _MIN_WIDTH = 58
@@ -15,15 +15,15 @@ _SENTENCE_END = re.compile(r"[.!?:;]['\"”’)\]_*]*$")
 
 
 class Block(NamedTuple):
-    """Lines between blank ones."""
+    """Consecutive lines that are not blank."""
 
     lines: list[str]
     gap: int
-    """Blank lines before it."""
+    """Number of blank lines before the block."""
 
 
 def blocks_of(lines: Iterable[str]) -> Iterator[Block]:
-    """The runs of lines that are not blank."""
+    """Yields the blocks of a text."""
     block: list[str] = []
     gap, before = 0, 0
     for line in lines:
@@ -42,7 +42,8 @@ def blocks_of(lines: Iterable[str]) -> Iterator[Block]:
 
 
 def is_prose(block: Block) -> bool:
-    """Whether a block is a paragraph: its lines are full, but for the last, or one line is longer than any list's."""
+    """Whether a block is a paragraph: most lines but the last fill the width, or a line is longer than those of
+    lists."""
     lines = block.lines
     if len(lines) == 1:
         return len(lines[0]) > _LONG and bool(_SENTENCE_END.search(lines[0]))
@@ -51,7 +52,7 @@ def is_prose(block: Block) -> bool:
 
 
 def key(line: str) -> str:
-    """A line as headings and tables of contents have it in common: its letters and digits."""
+    """The letters and digits of a line, by which headings are compared with entries of a table of contents."""
     return "".join(filter(str.isalnum, line.casefold()))
 
 

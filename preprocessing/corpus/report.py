@@ -1,47 +1,47 @@
-"""What extraction found in the input: how many documents, and which records it could not use, with their places."""
+"""Report of extraction: counts of documents, and bad records with their positions."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-from preprocessing.documents import BadRecord, Split
 from preprocessing.errors import DataError
 from preprocessing.inputs import FileCounts
+from preprocessing.sources.documents import BadRecord, InputSplit
 
 _PLACES_SHOWN = 5
 _DETAIL_CHARS = 300
 _ONE_BAD_OF = 20
-"""Fewest records of which one may be bad at any share above 0: one of 50 books is more than 1 % already."""
+"""Fewest records of which one may be bad for any `max_bad_share` above 0: one of 50 books is already more than 1 %."""
 
 
 @dataclass
 class Tally:
-    """Counts of one split, or of all; plain values, so that a split's tally can wait on disk for the others."""
+    """Counts of one input split, or of all; plain values, so that they can be stored as JSON."""
 
     records: int = 0
-    """Records read, good and bad."""
+    """Number of records read, good and bad."""
     documents: int = 0
-    """Documents read and not filtered; duplicates are found later, among them."""
+    """Number of documents read and not filtered, including duplicates, which are found later."""
     sentences: int = 0
-    """Sentences of those documents."""
+    """Number of sentences of those documents."""
     characters: int = 0
-    """Characters of those documents."""
+    """Number of characters of those documents."""
     lost_bytes: int = 0
-    """About how many bytes of text could not be read for damage that costs more than a record."""
+    """Estimated bytes of text lost by damage that affects more than a record."""
     total_bytes: int = 0
-    """About how many bytes of text the input has, in all splits."""
+    """Estimated bytes of text of the whole input."""
     bad: dict[str, int] = field(default_factory=dict)
-    """Bad records by kind; a record counts once."""
+    """Number of bad records by kind."""
     left_out: dict[str, int] = field(default_factory=dict)
-    """Documents that a filter left out, by reason; not bad."""
+    """Number of documents that a source or a filter left out, by reason; these are no bad records."""
     first: dict[str, list] = field(default_factory=dict)
     """The first bad records of each kind: [position or place, detail]."""
     languages: dict[str, int] = field(default_factory=dict)
-    """Documents stored by the language that they were taken to be in."""
+    """Number of stored documents by language."""
     warnings: list[str] = field(default_factory=list)
-    """What was told of the languages."""
+    """Warnings about languages."""
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """The files of each directory and archive that were found, read or left out: `FileCounts` as JSON."""
+    """Counts of the files of each directory and archive: `FileCounts` as JSON."""
 
     def add_document(self, sentences: list[str]) -> None:
         """Counts a document."""
@@ -62,7 +62,7 @@ class Tally:
 
     @property
     def file_counts(self) -> dict[str, FileCounts]:
-        """The files of each directory and archive."""
+        """Counts of the files of each directory and archive."""
         return {place: FileCounts(**files) for place, files in self.files.items()}
 
     def add_left_out(self, reasons: dict[str, int]) -> None:
@@ -75,8 +75,8 @@ class Tally:
         self.first[kind] = [*self.first.get(kind, []), *first][:_PLACES_SHOWN]
 
     @staticmethod
-    def of_splits(tallies: Iterable[dict[str, Any]], splits: Iterable[Split]) -> "Tally":
-        """The tallies of all splits together, positions turned into places."""
+    def of_splits(tallies: Iterable[dict[str, Any]], splits: Iterable[InputSplit]) -> "Tally":
+        """The sum of the tallies of all input splits, with human-readable positions of bad records."""
         total = Tally()
         for record, split in zip(tallies, splits, strict=True):
             tally = Tally(**record)
@@ -101,7 +101,7 @@ class Tally:
         return sum(self.bad.values())
 
     def text(self) -> str:
-        """The report for people: a line of totals, then each kind with its first places."""
+        """The report as text: a line of totals, then each kind of bad record with its first positions."""
         share = self.num_bad / max(1, self.records)
         lines = [
             f"{self.documents:,} documents read, {self.sentences:,} sentences, {self.characters / 1e6:,.1f} million "
@@ -121,11 +121,11 @@ class Tally:
         return "\n".join(lines)
 
     def check(self, max_bad_share: float, max_left_out_share: float = 0.5) -> None:
-        """Checks that there is something to build on.
+        """Checks that the documents may be published.
 
         Raises:
-            DataError: too many bad records, too much text lost to damage, too much of an archive left out, or no
-                document.
+            DataError: there are too many bad records, too much text is lost by damage, too much of a directory or
+                archive is left out, or there is no document.
         """
         allowed = f"more than max_bad_share = {max_bad_share:g} allows"
         one = max_bad_share > 0 and self.num_bad == 1 and self.records >= _ONE_BAD_OF
@@ -137,8 +137,8 @@ class Tally:
             )
         if self.lost_bytes > max_bad_share * self.total_bytes:
             raise DataError(
-                f"about {self.lost_bytes / self.total_bytes:.1%} of the input could not be read, {allowed}; fetch the "
-                f"damaged files again, or raise --max_bad_share to go on with what is readable\n{self.text()}"
+                f"about {self.lost_bytes / self.total_bytes:.1%} of the input could not be read, {allowed}; download "
+                f"the damaged files again, or raise --max_bad_share to continue with the readable ones\n{self.text()}"
             )
         for place, files in self.file_counts.items():
             files.check(place, max_left_out_share)

@@ -1,4 +1,4 @@
-"""Laws of preprocessing/stages/deduplicate.py."""
+"""Laws of preprocessing/corpus/deduplicate.py."""
 
 import json
 import random
@@ -6,9 +6,9 @@ import random
 import numpy as np
 import pytest
 
+from preprocessing.corpus.corpus import Corpus
+from preprocessing.corpus.deduplicate import signature
 from preprocessing.filters import DUPLICATE, NEAR_DUPLICATE, FilterConfig
-from preprocessing.stages.corpus import Corpus
-from preprocessing.stages.deduplicate import signature
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.workers import SerialExecutor
 
@@ -50,7 +50,7 @@ def test_equal_documents_are_read_once(tmp_path):
 
 
 def test_keeping_duplicates_keeps_all(tmp_path):
-    """deduplicate = no."""
+    """With deduplicate = no every document is kept."""
     corpus, left_out = extracted(tmp_path, TEXTS * 2, deduplicate="no")
     assert documents(corpus) == sorted(TEXTS * 2) and left_out == {}
 

@@ -1,14 +1,14 @@
-"""Laws of preprocessing/stages/report.py."""
+"""Laws of preprocessing/corpus/report.py."""
 
 from dataclasses import asdict
 
 import pytest
 
-from preprocessing.documents import BROKEN_JSON, DAMAGED_DUMP, NOT_UTF8, BadRecord
+from preprocessing.corpus.report import Tally
 from preprocessing.errors import DataError
 from preprocessing.inputs import FileCounts, FoundFile
-from preprocessing.sources.records import plan_jsonl
-from preprocessing.stages.report import Tally
+from preprocessing.sources.documents import BROKEN_JSON, DAMAGED_DUMP, NOT_UTF8, BadRecord
+from preprocessing.sources.jsonl import split_jsonl
 
 
 def tally_of(records, documents, bad):
@@ -25,7 +25,7 @@ def test_splits_add_up_and_places_are_lines(tmp_path):
     """The sum of two splits has their counts, and the first five places of each kind as file:line."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"x" * 9 + b"\n" + b"y\n" * 10)
-    splits = plan_jsonl(path, 10, "text")
+    splits = split_jsonl(path, 10, "text")
     bad = [BadRecord(BROKEN_JSON, 10 + 2 * line, f"detail {line}") for line in range(6)]
     first = asdict(tally_of(3, 2, [BadRecord(NOT_UTF8, 0, "byte")]))
     second, third = asdict(tally_of(6, 0, bad[:2])), asdict(tally_of(6, 2, bad[2:]))
@@ -59,7 +59,7 @@ def test_one_bad_record_of_many_is_no_error():
 
 
 def test_a_higher_limit_is_only_advised_where_it_helps():
-    """Where every record is bad, no limit below 1 lets the job pass."""
+    """If every record is bad, the job fails for every max_bad_share below 1."""
     with pytest.raises(DataError, match="correct the input, or raise --max_bad_share"):
         tally_of(10, 5, [BadRecord(NOT_UTF8, 0, "x")] * 5).check(0.01)
     with pytest.raises(DataError, match=r"correct the input\n"):
@@ -71,7 +71,7 @@ def test_text_lost_to_damage_counts_by_its_bytes():
     tally = tally_of(1000, 999, [BadRecord(DAMAGED_DUMP, 0, "cut", lost_bytes=500_000)])
     tally.total_bytes = 1_000_000
     tally.check(0.5)
-    remedy = "fetch the damaged files again, or raise --max_bad_share to go on with what is readable"
+    remedy = "download the damaged files again, or raise --max_bad_share to continue with the readable ones"
     with pytest.raises(DataError, match=rf"about 50\.0% of the input could not be read, .* = 0\.4 allows; {remedy}"):
         tally.check(0.4)
     assert "about 0.5 of 1.0 MB could not be read" in tally.text()

@@ -1,4 +1,4 @@
-"""Mixing of the sources: how often a pass over the training documents takes each document."""
+"""Mixing of the sources by weights: how often each pass over the training documents takes a document."""
 
 from random import Random
 
@@ -6,16 +6,15 @@ import numpy as np
 
 
 def occurrences(weights: np.ndarray, number: int, random: Random) -> np.ndarray:
-    """The documents that pass `number` takes: each as often as it occurs, first all that occur, then those that do
-    so twice or more, and so on.
+    """Indices of the documents that pass `number` takes: first all that occur, then those that occur twice or more,
+    etc.
 
-    Each document has one random phase, so that after any number n of passes it was taken n times its weight, to within
-    one.
+    Each document has a random phase, so that after n passes it was taken n times its weight, rounded up or down.
 
     Args:
         weights: (D,) weight of each document.
-        number: 0 for the first pass.
-        random: the same for each pass over these documents.
+        number: index of the pass, from 0.
+        random: generator in the same state for each pass over these documents.
     """
     phases = np.array([random.random() for _ in weights])
     counts = np.floor(weights * (number + 1) + phases) - np.floor(weights * number + phases)  # (D,)

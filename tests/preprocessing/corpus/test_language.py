@@ -1,15 +1,15 @@
-"""Laws of preprocessing/stages/language.py, and of the language in extraction."""
+"""Laws of preprocessing/corpus/language.py, and of the language in extraction."""
 
 import bz2
 import json
 
 import pytest
 
+from preprocessing.corpus.corpus import Corpus
+from preprocessing.corpus.language import other_language, unexpected_languages
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
-from preprocessing.stages.corpus import Corpus
 from preprocessing.stages.extract import ExtractConfig, extract
-from preprocessing.stages.language import other_language, strangers
 from preprocessing.workers import SerialExecutor
 
 GERMAN = (
@@ -61,7 +61,7 @@ def test_each_dump_is_split_by_the_rules_of_its_language(tmp_path, caplog):
     assert sentences(corpus) == {0: {10}, 1: {7}, 2: {21}}
     assert report["languages"] == {"de": 12, "en": 15} and report["warnings"] == []
     assert report["left_out"] == {"page without prose": 2}
-    assert f"{german}: language de, as the dump says" in caplog.text
+    assert f"{german}: language de, as stated by the dump" in caplog.text
     assert "documents by language: de 12, en 15" in caplog.text and "left out, page without prose: 2" in caplog.text
     assert Corpus.open(tmp_path / "out") == corpus
     assert run(tmp_path / "out", german, english, f"text:{tmp_path / 'a.txt'}")[0] == corpus
@@ -84,7 +84,7 @@ def test_a_dump_that_says_no_language_is_told(tmp_path, caplog):
     source = write_dump(tmp_path / "a.xml.bz2", "x-none", ENGLISH)
     corpus, _ = run(tmp_path / "out", source)
     assert [file.language for file in corpus.files] == ["en"]
-    assert f"{source}: a dump says no language, it is read as en; give --language" in caplog.text
+    assert f"{source}: a dump states no language and is read as en; set --language" in caplog.text
 
 
 def test_given_and_taken_language_are_one_corpus(tmp_path):
@@ -113,7 +113,7 @@ def test_a_sample_that_tells_nothing_gives_no_warning():
     assert other_language([GERMAN * 10] * 2 + [ENGLISH * 10] * 2, "en") is None
     assert other_language([GERMAN * 10] * 3 + [ENGLISH * 10], "en") == ("de", 0.75)
     assert other_language([GERMAN * 10] * 4, "als") is None
-    assert strangers({"sk": 5, "pl": 2, "en": 2}, ["cs", "als"]) == [("en", 2), ("pl", 2)]
+    assert unexpected_languages({"sk": 5, "pl": 2, "en": 2}, ["cs", "als"]) == [("en", 2), ("pl", 2)]
     assert (
         other_language(["Kirken står på torget i byen. Den ble bygget i det trettende århundre. " * 40], "nb") is None
     )

@@ -1,4 +1,4 @@
-"""Laws of preprocessing/stages/vocabulary.py."""
+"""Laws of preprocessing/stages/tokenizer.py."""
 
 import json
 
@@ -8,7 +8,7 @@ from preprocessing.errors import DataError
 from preprocessing.files import read_json, sha256_file
 from preprocessing.filters import FilterConfig
 from preprocessing.stages.extract import ExtractConfig, extract
-from preprocessing.stages.vocabulary import TokenizerConfig, prepare_tokenizer
+from preprocessing.stages.tokenizer import TokenizerConfig, prepare_tokenizer
 from preprocessing.tokenizer.normalization import settings_of
 from preprocessing.tokenizer.registry import KINDS, special_id
 from preprocessing.tokenizer.saving import load_tokenizer, tokenizer_files
@@ -139,7 +139,7 @@ def test_a_missed_size_is_told_and_reported(tmp_path, caplog):
 
 
 def test_a_given_vocabulary_is_tried_on_the_documents(tmp_path, caplog):
-    """What its normalizer removes is told as soon as there is text."""
+    """The characters that its normalizer removes are reported if there is text."""
     documents = extracted(tmp_path, ["がががが あ. Good."] * 3)
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, "か", "あ"]) + "\n")
     prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "vocab.txt"), documents)

@@ -1,12 +1,11 @@
-"""Extracted documents on disk, stored so that a partition of them can be read alone.
+"""Storage of extracted documents, in which each partition can be read separately.
 
-A document belongs to the partition that a hash of its text names, whatever file it was found in. Each split of the
-input becomes one Arrow file whose record batches go round the partitions, so that the build of a partition touches its
-own batches only and its memory is bounded by the partition. Documents are lists of sentences. Partitions are random
-samples of the corpus, and equal documents share one: none is both in `train` and in `heldout`.
+The partition of a document is a hash of its text, whatever file it was read from. Each input split becomes one Arrow
+file, whose record batches cycle through the partitions, so that building a partition reads its own batches only, in
+memory bounded by the partition. Documents are lists of sentences. Partitions are random samples of the corpus, and
+equal documents share one, so that no document is both in `train` and in `heldout`.
 """
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -18,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from preprocessing.corpus.partitioning import Partitioning
 from preprocessing.errors import DataError
 from preprocessing.files import atomic_path, read_json, sha256_file, write_json
-from preprocessing.schema import FORMAT_VERSION, HELDOUT, MANIFEST_NAME, TRAIN
+from preprocessing.schema import FORMAT_VERSION, MANIFEST_NAME
 from preprocessing.shards import check_size, check_sum
 
 _DOCUMENT = pa.list_(pa.field("item", pa.string(), nullable=False))
@@ -28,62 +28,23 @@ _COLUMNS = {"sentences": _DOCUMENT, "key": pa.binary(16), "signature": pa.binary
 _SCHEMA = pa.schema([pa.field(name, kind, nullable=False) for name, kind in _COLUMNS.items()])
 _DROPPED = pa.schema([pa.field("documents", pa.list_(pa.uint32()), nullable=False)])
 _DROPPED_NAME = "dropped.arrow"
-_PART_BYTES = 8 << 20
-"""Text handed out at a time: what is made of it for a while, its words above all, takes some six times as much."""
+_CHUNK_BYTES = 8 << 20
+"""Size of text in a chunk; processing it, above all its words, takes some six times the memory."""
 
 
 class Stored(NamedTuple):
-    """A document as it is stored."""
+    """A document in its stored form."""
 
     sentences: list[str]
     key: bytes
-    """16 bytes that equal texts share and no others."""
+    """Hash of the text, 16 bytes."""
     signature: bytes = b""
-    """Its MinHash, where near-duplicates are looked for."""
-
-
-def key_of(text: bytes) -> bytes:
-    """The key of a document with this text."""
-    return hashlib.blake2b(text, digest_size=16).digest()
-
-
-@dataclass(frozen=True)
-class Partitioning:
-    """How documents are dealt to partitions: numbers 0 .. train - 1 for training, then those held out."""
-
-    train: int
-    """Number of training partitions."""
-    heldout: int
-    """Number of held-out partitions; 0: nothing is held out."""
-    heldout_share: float
-    """Share of the documents that is held out."""
-
-    @staticmethod
-    def of(num_bytes: int, partition_bytes: int, heldout_share: float) -> "Partitioning":
-        """Partitions of about `partition_bytes` bytes of text each, for a corpus of about `num_bytes`."""
-        heldout_bytes = num_bytes * heldout_share
-        train = max(1, round((num_bytes - heldout_bytes) / partition_bytes))
-        heldout = max(1, round(heldout_bytes / partition_bytes)) if heldout_share else 0
-        return Partitioning(train, heldout, heldout_share)
-
-    def __len__(self) -> int:
-        return self.train + self.heldout
-
-    def partition(self, key: bytes) -> int:
-        """The partition of the document with this key."""
-        number = int.from_bytes(key[8:])
-        if int.from_bytes(key[:8]) < self.heldout_share * 2**64:
-            return self.train + number % self.heldout
-        return number % self.train
-
-    def partitions(self, split: str) -> range:
-        """The partitions of `train` or of `heldout`."""
-        return {TRAIN: range(self.train), HELDOUT: range(self.train, len(self))}[split]
+    """MinHash of the text, if near-duplicates are searched for; otherwise empty."""
 
 
 @dataclass(frozen=True)
 class CountedFile:
-    """What the manifest says of an Arrow file that holds something of documents."""
+    """Manifest entry of an Arrow file with document counts by partition."""
 
     path: str
     """File name, relative to the manifest's directory."""
@@ -97,20 +58,26 @@ class CountedFile:
 
 @dataclass(frozen=True)
 class DocumentFile(CountedFile):
-    """What the manifest says of a file of documents."""
+    """Manifest entry of a file of documents."""
 
     source: int
-    """Number of the source that the documents come from, in the order of `Corpus.sources`."""
+    """Index of the documents' source in `Corpus.sources`."""
     language: str = ""
-    """Code of the language that they were taken to be in; empty in corpora of earlier versions."""
+    """Language code by which the documents were processed; empty in corpora of earlier versions."""
 
 
 def write_documents(
     path: Path, blocks: Iterable[list[list[Stored]]], num_partitions: int, source: int, language: str = ""
 ) -> DocumentFile:
-    """Writes one file atomically: per block, the documents of each partition; all of one source and language.
+    """Writes one file atomically.
 
-    A block bounds the memory of the writer; most splits make only one.
+    Args:
+        path: of the file.
+        blocks: per block, the documents of each partition. A block bounds the memory of the writer; most input splits
+            have only one.
+        num_partitions: number of partitions.
+        source: index of the source of all documents.
+        language: language code of all documents.
     """
     counts = [0] * num_partitions
     with atomic_path(path) as temporary:
@@ -127,21 +94,21 @@ def write_documents(
 
 @dataclass(frozen=True)
 class Corpus:
-    """A finished documents directory."""
+    """A complete documents directory."""
 
     directory: Path
-    """Where it lies."""
+    """Path of the directory."""
     sources: tuple[str, ...]
-    """What it was read from, as given on the command line."""
+    """Sources of the documents, as given on the command line."""
     partitioning: Partitioning
-    """How documents were dealt."""
+    """Assignment of documents to partitions."""
     files: tuple[DocumentFile, ...]
-    """In the order of the input."""
+    """Files of documents, in the order of the input."""
     dropped: CountedFile | None = None
-    """The file that says which documents of each partition `read` leaves out, and how many; None: all are read."""
+    """File with the documents of each partition that `read` leaves out; None: all are read."""
 
     def drop(self, documents: list[np.ndarray]) -> "Corpus":
-        """The corpus without the documents with these numbers, sorted, per partition; writes them to a file."""
+        """The corpus without these documents; writes their sorted indices, per partition, to a file."""
         path = self.directory / _DROPPED_NAME
         with atomic_path(path) as temporary:
             with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, _DROPPED) as writer:
@@ -162,10 +129,10 @@ class Corpus:
 
     @staticmethod
     def open(directory: Path) -> "Corpus":
-        """Opens what `publish` completed, and checks that the files have their sizes.
+        """Opens a complete directory and checks the sizes of its files.
 
         Raises:
-            DataError: the directory is not complete, of another version, or a file is missing or cut short.
+            DataError: the directory is incomplete or of another version, or a file is missing or truncated.
         """
         path = directory / MANIFEST_NAME
         if not path.is_file():
@@ -187,32 +154,32 @@ class Corpus:
 
     @property
     def sha256(self) -> str:
-        """A checksum of all documents: the manifest's, which holds those of the files."""
+        """Checksum of all documents: that of the manifest, which contains those of the files."""
         return sha256_file(self.directory / MANIFEST_NAME)
 
     @cached_property
     def stored_counts(self) -> list[int]:
-        """Number of documents stored in each partition, dropped ones included."""
+        """Number of stored documents of each partition, including dropped ones."""
         return [sum(column) for column in zip(*(file.documents for file in self.files), strict=True)]
 
     @cached_property
     def counts(self) -> list[int]:
-        """Number of documents that `read` gives of each partition."""
+        """Number of documents of each partition without dropped ones."""
         dropped = self.dropped.documents if self.dropped else [0] * len(self.partitioning)
         return [stored - gone for stored, gone in zip(self.stored_counts, dropped, strict=True)]
 
     @cached_property
     def sizes(self) -> list[int]:
-        """About how many bytes each partition has, for progress bars."""
+        """Estimated size of each partition in bytes, for progress bars."""
         per_document = sum(file.bytes for file in self.files) / max(1, sum(self.counts))
         return [int(count * per_document) for count in self.counts]
 
     def read(self, partition: int) -> pa.ListArray:
-        """The documents of a partition: (D,) lists of sentences."""
-        return pa.concat_arrays([*self.parts(partition), pa.array([], _DOCUMENT)])
+        """The documents of a partition without dropped ones: (D,) lists of sentences."""
+        return pa.concat_arrays([*self.chunks(partition), pa.array([], _DOCUMENT)])
 
-    def parts(self, partition: int) -> Iterator[pa.ListArray]:
-        """The same documents, _PART_BYTES of text at a time, so that nobody need hold them all; no part is empty."""
+    def chunks(self, partition: int) -> Iterator[pa.ListArray]:
+        """The documents of `read` in chunks of about _CHUNK_BYTES of text, none of them empty, to bound memory."""
         documents = pa.chunked_array(self._columns("sentences", partition), _DOCUMENT)
         kept = self._kept(partition)  # (D,)
         for start, stop in pairwise(_cuts(documents)):
@@ -220,7 +187,7 @@ class Corpus:
                 yield documents.slice(start, stop - start).combine_chunks().filter(pa.array(kept[start:stop]))
 
     def spread(self, source: int, count: int) -> Iterator[list[str]]:
-        """At most `count` of the documents that `read` gives of a source, evenly spread; always the same ones."""
+        """At most `count` evenly spread documents of a source without dropped ones; the same on every call."""
         files = [(number, file) for number, file in enumerate(self.files) if file.source == source]
         places = [(number, partition) for number, _ in files for partition in range(len(self.partitioning))]
         ends = np.cumsum(
@@ -243,19 +210,19 @@ class Corpus:
         raise DataError(f"{self.directory / file.path}: has fewer documents than the manifest says; extract again")
 
     def texts_of(self, number: int) -> Iterator[str]:
-        """The text of each stored document of a file, as it lies there."""
+        """The text of each stored document of a file, in the order of the file."""
         reader = pa.ipc.open_file(pa.memory_map(str(self.directory / self.files[number].path)))
         for batch in range(reader.num_record_batches):
             for sentences in reader.get_batch(batch).column("sentences"):
                 yield " ".join(sentences.as_py())
 
     def sources_of(self, partition: int) -> np.ndarray:
-        """(D,) number of the source of each document that `read` gives."""
+        """(D,) index of the source of each document of `read`."""
         sources = [file.source for file in self.files]
         return np.repeat(sources, [file.documents[partition] for file in self.files])[self._kept(partition)]
 
     def _kept(self, partition: int) -> np.ndarray:
-        """(D,) whether each stored document is read."""
+        """(D,) whether each stored document is not dropped."""
         kept = np.ones(self.stored_counts[partition], bool)
         if self.dropped is not None:
             reader = pa.ipc.open_file(pa.memory_map(str(self.directory / self.dropped.path)))
@@ -263,16 +230,16 @@ class Corpus:
         return kept
 
     def keys(self, partition: int) -> np.ndarray:
-        """(D,) keys of the partition's stored documents, 16 bytes each."""
+        """(D,) keys of the stored documents of a partition, 16 bytes each."""
         return _bytes_of(self._column("key", partition), 16)
 
     def signatures(self, partition: int) -> np.ndarray:
-        """(D, P) uint32 MinHash values of the partition's stored documents."""
+        """(D, P) uint32 MinHash values of the stored documents of a partition."""
         column = self._column("signature", partition)
         return np.frombuffer(b"".join(column.to_pylist()), np.uint32).reshape(len(column), -1)
 
     def places(self, partition: int) -> np.ndarray:
-        """(D,) where in the input each stored document of the partition stands, as a rising number: file, then row."""
+        """(D,) position in the input of each stored document of a partition, as an ascending number: file, then row."""
         counts = [file.documents[partition] for file in self.files]
         return np.concatenate([number * 2**32 + np.arange(count) for number, count in enumerate(counts)])
 
@@ -280,7 +247,7 @@ class Corpus:
         return pa.concat_arrays([*self._columns(name, partition), pa.array([], _COLUMNS[name])])
 
     def _columns(self, name: str, partition: int) -> list[pa.Array]:
-        """A column of the partition's stored documents, memory-mapped, as the files hold it."""
+        """A column of the stored documents of a partition, memory-mapped, one array per record batch."""
         batches = (batch for file in self.files if file.documents[partition] for batch in self._read(file, partition))
         return [batch.column(name) for batch in batches]
 
@@ -294,7 +261,7 @@ class Corpus:
         """Compares the checksum of every file with the manifest.
 
         Raises:
-            DataError: a file differs; the message names it.
+            DataError: a checksum differs; the message names the file.
         """
         for file in self._all_files():
             check_sum(self.directory / file.path, file.sha256)
@@ -304,15 +271,15 @@ class Corpus:
 
 
 def _bytes_of(column: pa.Array, width: int) -> np.ndarray:
-    """A fixed-size binary column (N,) as NumPy's void type."""
+    """A fixed-size binary column (N,) as an array of NumPy's void type."""
     return np.frombuffer(b"".join(column.to_pylist()), f"V{width}")
 
 
 def _cuts(documents: pa.ChunkedArray) -> list[int]:
-    """Where to cut documents (D,) so that about _PART_BYTES of text lie between two cuts; 0 and D are among them."""
+    """Indices that cut documents (D,) to chunks of about _CHUNK_BYTES of text, including 0 and D."""
     lengths = [pc.binary_length(chunk.flatten()).to_numpy() for chunk in documents.chunks]  # each (S,)
     sizes = [
         np.add.reduceat(length, chunk.offsets[:-1]) for length, chunk in zip(lengths, documents.chunks, strict=True)
     ]
-    parts = np.cumsum(np.concatenate([np.empty(0, int), *sizes])) // _PART_BYTES  # (D,)
+    parts = np.cumsum(np.concatenate([np.empty(0, int), *sizes])) // _CHUNK_BYTES  # (D,)
     return [0, *np.flatnonzero(np.diff(parts)) + 1, *[len(documents)] * (len(documents) > 0)]

@@ -1,12 +1,13 @@
-"""Laws of preprocessing/stages/corpus.py."""
+"""Laws of preprocessing/corpus/corpus.py."""
 
 import numpy as np
 import pytest
 
+from preprocessing.corpus.corpus import Corpus, Stored, write_documents
+from preprocessing.corpus.partitioning import Partitioning, key_of
 from preprocessing.errors import DataError
 from preprocessing.files import write_json
 from preprocessing.schema import HELDOUT, TRAIN
-from preprocessing.stages.corpus import Corpus, Partitioning, Stored, key_of, write_documents
 
 PARTITIONING = Partitioning(train=2, heldout=1, heldout_share=0.25)
 SENTENCES = [
@@ -56,28 +57,6 @@ def test_the_checksum_is_of_the_content(tmp_path, corpus):
     assert Corpus.open(other).sha256 != Corpus.open(corpus.directory).sha256
 
 
-def test_documents_are_dealt_by_their_text_in_the_wanted_shares():
-    """The held-out share is met, partitions are about equal, and equal texts share a partition."""
-    partitioning = Partitioning(train=4, heldout=2, heldout_share=0.2)
-    counts = [0] * 6
-    for number in range(20_000):
-        counts[partitioning.partition(key_of(b"document %d" % number))] += 1
-    assert all(abs(count - 4000) < 250 for count in counts[:4])
-    assert all(abs(count - 2000) < 200 for count in counts[4:])
-    assert partitioning.partition(key_of(b"document 1")) == 1, "the hash of a document never changes silently"
-    assert Partitioning(3, 0, 0.0).partition(key_of(b"x")) in range(3)
-
-
-@pytest.mark.parametrize(
-    ("num_bytes", "share", "expected"),
-    [(10, 0.01, (1, 1)), (1000, 0.1, (9, 1)), (1000, 0, (10, 0)), (10_000, 0.2, (80, 20)), (0, 0, (1, 0))],
-)
-def test_partitions_have_about_the_wanted_size(num_bytes, share, expected):
-    """There is at least one for training, and one held out unless nothing is."""
-    partitioning = Partitioning.of(num_bytes, 100, share)
-    assert (partitioning.train, partitioning.heldout) == expected
-
-
 def test_damage_is_found(corpus):
     """A file cut short is refused when opening, a flipped byte by verify, another version and no manifest as well."""
     path = corpus.directory / "split-00000.arrow"
@@ -106,7 +85,7 @@ def test_a_file_of_a_manifest_stands_in_its_directory(corpus):
 
 @pytest.mark.parametrize("count", [1, 3, 1000])
 def test_documents_are_spread_over_a_source(tmp_path, count):
-    """Those of one source, dropped ones left out; all of them where there are no more; always the same."""
+    """`spread` gives documents of one source without dropped ones, at most `count`, the same on every call."""
     texts = {source: [[f"{source} {number}"] for number in range(40)] for source in (0, 1)}
     files = []
     for source, documents in texts.items():

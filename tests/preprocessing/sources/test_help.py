@@ -1,0 +1,10 @@
+"""Laws of preprocessing/sources/help.py."""
+
+from preprocessing.sources.help import KIND_HELP, SOURCES_HELP
+from preprocessing.sources.registry import KINDS
+
+
+def test_the_help_explains_every_kind_of_source():
+    """In the order of the registry, each as KIND:PATH."""
+    assert list(KIND_HELP) == list(KINDS)
+    assert all(f"{kind}:PATH ({text})" in SOURCES_HELP for kind, text in KIND_HELP.items())
