@@ -1,15 +1,17 @@
 """Floating-point operations of a model's training, counted by torch on the model itself."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from pipeline.model.config import EncoderConfig
+from pipeline.model.probe import uniform_batch
 
 C = TypeVar("C", bound=EncoderConfig)
 
@@ -28,9 +30,7 @@ class Flops:
     per_masked: float
     per_sample: float
 
-    def flops(
-        self, *, num_tokens: float, sum_squared_lengths: float, num_masked: float, num_samples: float
-    ) -> float:
+    def flops(self, *, num_tokens: float, sum_squared_lengths: float, num_masked: float, num_samples: float) -> float:
         """FLOPs of samples of these sizes, whatever micro-batches they are in.
 
         Args:
@@ -47,31 +47,35 @@ class Flops:
         )
 
 
-def useful(config: C) -> C:
-    """The configuration of the same model that computes nothing twice, and runs on the meta device."""
-    return replace(config, activation_checkpointing=False, max_logits_mib=2**20, kernels="plain")
-
-
-def measure(build: Callable[[], nn.Module], make_batch: Callable[[int, int, int], Any]) -> Flops:
+def measure(
+    build: Callable[[C], nn.Module], config: C, make_batch: Callable[[int, int, int], Any] = uniform_batch
+) -> Flops:
     """Count the operations of a model's matrix products, forward and backward.
 
-    `torch.utils.flop_counter` counts 2abc for a product of (a, b) and (b, c), and nothing for any other operation.
-    The model is built on the meta device, where operations have shapes and take neither time nor memory. Whatever it
-    recomputes counts again: build it from `useful(config)`.
+    `torch.utils.flop_counter` counts 2abc for a product of (a, b) and (b, c), and nothing for other operations. The
+    model is on the meta device, where operations have shapes and take no memory, and computes nothing twice: what is
+    recomputed under activation checkpointing or for logits that are not kept is of no use to it. Layers are equal, so
+    models of one and of two layers tell what any number of them costs.
 
     Args:
         build: makes the model, which takes a batch and returns an output with the field `loss`.
-        make_batch: makes a batch from samples, tokens of each, and masked tokens of each.
+        config: of the model.
+        make_batch: makes a batch on the default device from samples, tokens of each, and masked tokens of each.
     """
+    once = replace(config, activation_checkpointing=False, max_logits_mib=2**20, kernels="plain")
     with torch.device("meta"):
-        model = build().train()
-        counts = [_count(model, make_batch(*probe)) for probe in PROBES]
+        batches = [make_batch(*probe) for probe in PROBES]
+        one, two = (_count(build(replace(once, num_hidden_layers=layers)), batches) for layers in (1, 2))
+    counts = one + (config.num_hidden_layers - 1) * (two - one)
     sizes = [[n * length, n * length**2, n * masked, n, 1] for n, length, masked in PROBES]
-    costs = np.linalg.solve(np.array(sizes, float), np.array(counts, float))
-    return Flops(*costs[:4].tolist())
+    return Flops(*(float(round(cost)) for cost in np.linalg.solve(np.array(sizes, float), counts)[:4]))
 
 
-def _count(model: nn.Module, batch: Any) -> int:
-    with FlopCounterMode(display=False) as counter:
-        model(batch).loss.backward()
-    return counter.get_total_flops()
+def _count(model: nn.Module, batches: Sequence[Any]) -> npt.NDArray[np.float64]:
+    """FLOPs of each batch."""
+    counts = []
+    for batch in batches:
+        with FlopCounterMode(display=False) as counter:
+            model(batch).loss.backward()
+        counts.append(float(counter.get_total_flops()))
+    return np.array(counts)

@@ -118,12 +118,13 @@ def measure(
     build: Build[C], config: C, vocab_size: int, samples: int, length: int, masked: int, dtype: torch.dtype, kind: str
 ) -> Passes:
     """Run forward and backward pass of one micro-batch on the meta device; arguments as of `activations`."""
-    model, backward = _model(build, config, vocab_size, dtype), dict[str, int]()
+    model = build_without_memory(build, config, vocab_size).to(dtype)
+    backward = dict[str, int]()
     with _Live(model) as live, ExitStack() as hooks:
 
         def arrived(name: str, parameter: Tensor) -> None:
             parameter.grad = None  # where gradients go is the engine's business: `pipeline.planning.step_blocks`
-            backward[name] = live.peak - kept
+            backward[name] = live.peak
 
         for name, parameter in model.named_parameters():
             hooks.callback(parameter.register_post_accumulate_grad_hook(partial(arrived, name)).remove)
@@ -131,17 +132,21 @@ def measure(
             batch = uniform_batch(samples, length, masked)
         with _Pretended(kind, list(range(0, samples * length + 1, length))), _no_launches():
             loss = model(batch).loss
-            kept, forward, live.peak = live.bytes, live.peak, 0
-            if not config.checkpointed_layers:  # their backward pass is that of other layers, and the forward pass again
+            kept, forward = live.bytes, live.peak
+            live.begin()
+            if (
+                not config.checkpointed_layers
+            ):  # their backward pass is that of other layers, and the forward pass again
                 # Not `loss.backward()`: a mode sees no calls within a call that it sees itself.
                 _engine_run_backward((loss,), (torch.ones_like(loss),), False, False, (), True, accumulate_grad=True)
     return Passes(kept, forward - kept, backward)
 
 
 @cache
-def _model(build: Build[C], config: C, vocab_size: int, dtype: torch.dtype) -> nn.Module:
+def build_without_memory(build: Build[C], config: C, vocab_size: int) -> nn.Module:
+    """The model on the meta device."""
     with torch.device("meta"):
-        return build(config, vocab_size).to(dtype).train()
+        return build(config, vocab_size).train()
 
 
 class _Live(TorchDispatchMode):
@@ -149,7 +154,7 @@ class _Live(TorchDispatchMode):
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
-        self.bytes = self.peak = 0
+        self.bytes = self.peak = self._began = 0
         self._known = {tensor.untyped_storage()._cdata for tensor in model.state_dict(keep_vars=True).values()}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -159,17 +164,22 @@ class _Live(TorchDispatchMode):
                 self._count(tensor.untyped_storage())
         return out
 
+    def begin(self) -> None:
+        """Count only what is made from now on."""
+        self.bytes = self.peak = 0
+        self._began += 1
+
     def _count(self, storage: torch.UntypedStorage) -> None:
         key, size = storage._cdata, storage.nbytes()
         if key not in self._known:
             self._known.add(key)
             self.bytes += size
             self.peak = max(self.peak, self.bytes)
-            weakref.finalize(storage, self._free, key, size)
+            weakref.finalize(storage, self._free, key, size, self._began)
 
-    def _free(self, key: int, size: int) -> None:
+    def _free(self, key: int, size: int, began: int) -> None:
         self._known.discard(key)
-        self.bytes -= size
+        self.bytes -= size * (began == self._began)
 
 
 class _Pretended(TorchFunctionMode):

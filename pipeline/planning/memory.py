@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 from pipeline.engine.engine import DTYPES
 from pipeline.engine.settings import Zero
-from pipeline.families.base import Family
 from pipeline.model.config import EncoderConfig
-from pipeline.planning.measure import activations
-from pipeline.planning.step_blocks import Parameters, StepBlocks
+from pipeline.planning.measure import Build, activations
+from pipeline.planning.step_blocks import StepBlocks, count_parameters
 
 PROCESS_BYTES = {"cpu": round(0.44 * 2**30), "cuda": 2**30}
 """Of a process that holds no tensor. On the CPU, measured: 0.41 GiB resident with torch and DeepSpeed loaded, 0.03 more
@@ -47,6 +46,11 @@ class Estimate:
         """Sum of the parts."""
         return sum(self.parts.values())
 
+    @property
+    def figures(self) -> dict[str, int | str]:
+        """All of it as plain numbers."""
+        return {**self.parts, "phase": self.phase}
+
 
 @dataclass(frozen=True)
 class MicroBatch:
@@ -60,7 +64,7 @@ class MicroBatch:
 
 
 def estimate(
-    family: Family,
+    build: Build,
     config: EncoderConfig,
     vocab_size: int,
     batch: MicroBatch,
@@ -74,8 +78,8 @@ def estimate(
     """Memory of one rank at its fullest moment.
 
     Args:
-        family: of the model.
-        config: its shape.
+        build: makes the model from a configuration and the size of the vocabulary.
+        config: of the model.
         vocab_size: number of token ids.
         batch: the micro-batch.
         zero: DeepSpeed's stage and buffers.
@@ -85,8 +89,8 @@ def estimate(
         accumulating: whether a step has several micro-batches.
     """
     sizes = batch.samples, batch.length, batch.masked
-    kept = activations(family.build, config, vocab_size, *sizes, DTYPES[precision], kind)
-    parameters = Parameters.of(family, config, vocab_size)
+    kept = activations(build, config, vocab_size, *sizes, DTYPES[precision], kind)
+    parameters = count_parameters(build, config, vocab_size)
     blocks = StepBlocks(parameters, kept, zero, precision, world_size, kind == "cpu")
     timeline = blocks.write(config.checkpointed_layers, accumulating)
     live, phase = timeline.most_live()
