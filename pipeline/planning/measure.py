@@ -5,11 +5,14 @@ storage counts from the operation that makes it until Python and autograd have l
 `recompute_activation` and `max_logits_mib` are therefore in effect, and no family needs a formula.
 """
 
+import importlib
+import sys
 import weakref
-from collections.abc import Callable
-from contextlib import ExitStack, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
+from importlib.util import find_spec
 from typing import Any, TypeVar
 from unittest import mock
 
@@ -23,7 +26,6 @@ from torch.utils._pytree import tree_leaves
 
 from pipeline.model.config import EncoderConfig
 from pipeline.model.probe import uniform_batch
-
 
 C = TypeVar("C", bound=EncoderConfig)
 Build = Callable[[C, int], nn.Module]
@@ -45,12 +47,12 @@ class Passes:
     forward: int
     """Most that the forward pass holds beyond them."""
     backward: dict[str, int]
-    """Parameter -> most that the backward pass holds beyond them until that parameter's gradient is complete, of which
-    only one at a time is held; in the order in which they are."""
+    """Parameter -> most that tensors of the backward pass take at a time until that parameter's gradient is complete.
+    Such gradients are let go of one by one."""
 
     @property
     def working(self) -> int:
-        """Most that the backward pass holds beyond what is kept."""
+        """Most that tensors of the backward pass take at a time."""
         return max(self.backward.values(), default=0)
 
 
@@ -69,7 +71,7 @@ class Activations:
     forward: int
     """Taken and given back in the forward pass, beyond what is kept."""
     head: int
-    """Taken and given back by the heads in the backward pass, beyond what is kept."""
+    """Taken and given back in the backward pass of the heads, with the gradient of the word embeddings."""
     working: int
     """Taken and given back in the backward pass of one layer."""
 
@@ -200,7 +202,7 @@ class _Pretended(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
-        if func == Tensor.device.__get__:  # type: ignore[attr-defined]
+        if func == Tensor.device.__get__:
             return self.device
         if func is Tensor.tolist:
             return self.bounds
@@ -224,10 +226,16 @@ def _efficient_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: T
 _CUDA: dict[Any, Any] = {functional.dropout: _dropout, functional.scaled_dot_product_attention: _efficient_attention}
 
 
-def _no_launches() -> Any:
-    """Triton kernels write into tensors that torch has made: on the meta device there is nothing to write."""
-    try:
-        from triton.runtime.jit import KernelInterface
-    except ImportError:  # plain torch serves then, and says so (`pipeline.kernels.backends`)
-        return nullcontext()
-    return mock.patch.object(KernelInterface, "__getitem__", lambda *_: lambda *_, **__: None)
+@contextmanager
+def _no_launches() -> Iterator[None]:
+    """Triton kernels write into tensors that torch has made: on the meta device there is nothing to write.
+
+    flash-attn counts as not installed, as it may be on one machine and not on another: what `pipeline.kernels.attention`
+    takes in its place keeps one tensor of (T, H) more.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.dict(sys.modules, {"flash_attn": None}))
+        if find_spec("triton") is not None:  # plain torch serves otherwise (`pipeline.kernels.backends`)
+            launcher = importlib.import_module("triton.runtime.jit").KernelInterface
+            stack.enter_context(mock.patch.object(launcher, "__getitem__", lambda *_: lambda *_, **__: None))
+        yield
