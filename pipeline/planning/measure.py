@@ -230,8 +230,8 @@ _CUDA: dict[Any, Any] = {functional.dropout: _dropout, functional.scaled_dot_pro
 def _no_launches() -> Iterator[None]:
     """Triton kernels write into tensors that torch has made: on the meta device there is nothing to write.
 
-    flash-attn counts as not installed, as it may be on one machine and not on another: what `pipeline.kernels.attention`
-    takes in its place keeps one tensor of (T, H) more.
+    flash-attn counts as not installed, because the machine that plans need not be the one that trains. Attention that
+    takes its place keeps one tensor of (T, H) more.
     """
     with ExitStack() as stack:
         stack.enter_context(mock.patch.dict(sys.modules, {"flash_attn": None}))

@@ -63,8 +63,8 @@ def test_parts_add_up_and_only_a_heap_has_gaps():
     """The total is their sum; a device's allocator is taken to waste nothing."""
     for kind, precision in (("cpu", "fp32"), ("cuda", "bf16")):
         need = of(2, kind=kind, precision=precision)
-        assert need.total == sum(getattr(need, part) for part in PARTS) > PROCESS_BYTES[kind]
-        assert bool(need.gaps) == (kind == "cpu")
+        assert need.total == sum(need.parts[part] for part in PARTS) > PROCESS_BYTES[kind]
+        assert bool(need.parts["gaps"]) == (kind == "cpu")
 
 
 # GiB of peak resident set of a rank (`python -m benchmarks.memory_plan`); model, stage, ranks, samples of 128 tokens.
