@@ -27,13 +27,13 @@ from benchmarks.measuring import relative_error, seconds
 from benchmarks.plain_engine import PlainEngine
 from pipeline.checkpoints.checkpoint import fragments
 from pipeline.checkpoints.saving import Copies
-from pipeline.families.bert import BertConfig
+from pipeline.families.bert import BertConfig, build
 from pipeline.kernels.attention import attention, backend
 from pipeline.kernels.lamb.backends import make_kernel
 from pipeline.kernels.lamb.interface import Coefficients, LambKernel, State, UnavailableError
 from pipeline.kernels.lamb.plain import PlainKernel
 from pipeline.losses.cross_entropy import cross_entropy_sum
-from pipeline.model.flops import training_flops
+from pipeline.model.flops import measure
 from pipeline.optim.shards import cut_at_parts
 from pipeline.runlog.metrics import peak_flops
 
@@ -182,9 +182,7 @@ def measure_step(
     """One full training step on one micro-batch."""
     engine = PlainEngine(config, vocab_size, device, torch.bfloat16)
     batch = make_batch(lengths, vocab_size, 0)
-    flops = training_flops(
-        config,
-        vocab_size,
+    flops = measure(lambda shape: build(shape, vocab_size), config).flops(
         num_tokens=sum(lengths),
         sum_squared_lengths=sum(n * n for n in lengths),
         num_masked=len(batch.targets["labels"]),

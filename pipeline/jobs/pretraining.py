@@ -25,7 +25,7 @@ from pipeline.engine.engine import DTYPES, Engine, build, read_settings, start
 from pipeline.families import get_family
 from pipeline.jobs.restoring import Request, restore
 from pipeline.jobs.run_directory import open_run
-from pipeline.model.flops import training_flops
+from pipeline.model.flops import measure
 from pipeline.optim.schedule import learning_rate_factor
 from pipeline.runlog.events import Events, job_id
 from pipeline.runlog.metrics import Writer, peak_flops
@@ -277,7 +277,7 @@ def training_batches(
 def plan(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Engine) -> Plan:
     """The loop's numbers."""
     family = get_family(recipe.family)
-    flops = partial(training_flops, recipe.model, samples.vocab_size)
+    flops = measure(lambda config: family.build(config, samples.vocab_size), recipe.model).flops
     longest = np.array([longest_sequence(samples, family.template)])
     masked = recipe.masking.counts(longest, Draw(recipe.seed, np.zeros(1, np.int64), np.zeros(1, np.int64)))
     nominal = flops(

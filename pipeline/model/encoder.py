@@ -153,20 +153,3 @@ def _cut_normal_(tensor: Tensor, std: float, cut: float) -> None:
         return
     reach = math.erf(cut / math.sqrt(2))
     tensor.uniform_(-reach, reach).erfinv_().mul_(math.sqrt(2) * std).clamp_(-cut * std, cut * std)
-
-
-def encoder_forward_flops(config: EncoderConfig, num_tokens: int, sum_squared_lengths: int) -> int:
-    """Floating-point operations of the encoder's matrix products in one forward pass over real tokens.
-
-    A product of (a, b) and (b, c) counts 2abc. Per token and layer: 8H^2 for query, key, value and output, 4HI for the
-    feed-forward network; per layer and pair of tokens of one sequence: 4H for scores and weighted sum. Embeddings,
-    normalisation, softmax, activations and dropout count nothing.
-
-    Args:
-        config: the encoder's shape.
-        num_tokens: sum of the sequence lengths.
-        sum_squared_lengths: sum of their squares.
-    """
-    per_token = 8 * config.hidden_size**2 + 4 * config.hidden_size * config.intermediate_size
-    per_pair = 4 * config.hidden_size
-    return config.num_hidden_layers * (num_tokens * per_token + sum_squared_lengths * per_pair)
