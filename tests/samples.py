@@ -7,7 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from preprocessing.files import sha256_file, write_text
-from preprocessing.schema import HELDOUT, MANIFEST_NAME, TOKENIZER_DIRECTORY, TRAIN, Manifest, Split
+from preprocessing.schema import HELDOUT, LABELLED, MANIFEST_NAME, TOKENIZER_DIRECTORY, TRAIN, Manifest, Split
 from preprocessing.shards import sample_batch, write_shard
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -37,14 +37,17 @@ def make_samples(
     vocab_size: int = 120,
     max_seq_length: int = 32,
     seed: int = 0,
+    segments: str = "nsp",
 ) -> Path:
-    """Sentence pairs with something to learn: each token follows from the one before, B continues A or not."""
+    """Samples with something to learn: each token follows from the one before; in pairs B continues A or not."""
     directory.mkdir(parents=True)
     write_tokenizer(directory / TOKENIZER_DIRECTORY, vocab_size)
     rng = np.random.default_rng(seed)
     splits = {}
     for split, rows in ((TRAIN, train), (HELDOUT, heldout)):
         samples = [sample(rng, vocab_size, max_seq_length - 3) for _ in range(rows)]
+        if segments not in LABELLED:  # single segments
+            samples = [(tokens, len(tokens), 0) for tokens, _, _ in samples]
         tokens = [tokens for tokens, _, _ in samples]
         batch = sample_batch(
             np.concatenate(tokens).astype(np.uint16),
@@ -56,7 +59,7 @@ def make_samples(
         )
         splits[split] = Split.of([write_shard(directory / f"{split}-00000.arrow", [batch], vocab_size)])
     tokenizer_sha256 = sha256_file(directory / TOKENIZER_DIRECTORY / "tokenizer.json")
-    manifest = Manifest(vocab_size, max_seq_length, "nsp", tokenizer_sha256, {}, splits)
+    manifest = Manifest(vocab_size, max_seq_length, segments, tokenizer_sha256, {}, splits)
     write_text(directory / MANIFEST_NAME, manifest.to_json())
     return directory
 

@@ -239,8 +239,10 @@ class Reader:
         return values
 
     def tensors(self, part: str = "weight") -> Iterator[tuple[str, Tensor]]:
-        """(name, whole tensor) of every tensor, one at a time."""
+        """(name, whole tensor) of every tensor, one at a time; frozen ones have no moments."""
         for name, shape in self.shapes.items():
+            if part != "weight" and (part, name) not in self._pieces:
+                continue
             yield name, self.read(part, name, 0, int(torch.Size(shape).numel())).view(shape)
 
 

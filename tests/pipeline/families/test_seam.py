@@ -1,0 +1,85 @@
+"""A family that no file of the pipeline knows trains through the whole pipeline."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+from ranks import on_ranks
+from recipes import curve, tensors, write_recipe
+from samples import make_samples
+
+from pipeline.runlog.reader import METRICS, read_run, read_lines
+
+
+class KilledError(Exception):
+    """Stands for a SIGKILL between two steps."""
+
+
+FAMILIES = Path(__file__).parents[2] / "families"
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    return make_samples(tmp_path_factory.mktemp("samples") / "samples", segments="blocks")
+
+
+def trained(jobs):
+    """Call pretrain for each (arguments, steps to stop after, or None), where the directory of the family is known."""
+    import pipeline.families
+    from pipeline.pretrain import pretrain
+    from pipeline.runtime import distributed
+    from pipeline.training.trainer import Trainer
+
+    pipeline.families.__path__.append(str(FAMILIES))
+    train_step = Trainer.train_step
+    for arguments, last in jobs:
+
+        def stops(self, last=last):
+            outcome = train_step(self)
+            if self.state.step == last:
+                self.saver.finish()
+                raise KilledError
+            return outcome
+
+        Trainer.train_step = stops if last else train_step
+        with suppress(KilledError):
+            pretrain(arguments)
+    distributed.shutdown()
+
+
+def arguments(folder, samples, name, stage):
+    recipe = write_recipe(folder, samples, name)
+    options = ["--family", "shuffle", "--engine.precision", "fp32", "--model.max_position_embeddings", "36"]
+    return ["--recipe", str(recipe), *options, "--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"]
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_an_unknown_family_trains_and_resumes(tmp_path, samples, stage):
+    """Bit for bit under every stage; its terms are in the metrics; its frozen part is in the checkpoint, unchanged."""
+    jobs = [(arguments(tmp_path, samples, "whole", stage), None)]
+    jobs += [(arguments(tmp_path, samples, "killed", stage), last) for last in (6, None)]
+    on_ranks(trained, 2, jobs)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    lines = [line for line in read_lines(whole / METRICS)[0] if line["kind"] == "train"]
+    assert all(
+        line["loss"] == pytest.approx(line["mlm_loss"] + 0.5 * line["lag_loss"]) and "lag_accuracy" not in line
+        for line in lines
+    )
+    assert lines[-1]["lag_loss"] < lines[0]["lag_loss"]
+    assert [term.name for term in read_run(whole, "run").terms] == ["mlm", "lag"]
+    first, middle, second = tensors(whole, 8), tensors(whole, 4), tensors(killed, 8)
+    assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+    assert curve(whole) == curve(killed) and curve(whole, "heldout") == curve(killed, "heldout")
+    frozen = ("weight", "features.weight")
+    assert torch.equal(first[frozen], middle[frozen]) and ("exp_avg", "features.weight") not in first
+    assert not torch.equal(first["weight", "reader.weight"], middle["weight", "reader.weight"])
+
+
+def test_the_frozen_part_of_an_unknown_family_is_taken_over(tmp_path, samples):
+    """A run that starts from another's checkpoint has its frozen weights, whatever its own seed would draw."""
+    first = arguments(tmp_path, samples, "first", 0)
+    second = [*arguments(tmp_path, samples, "second", 3), "--seed", "7", "--init_from", str(tmp_path / "first")]
+    on_ranks(trained, 2, [(first, None), (second, None)])
+    key = ("weight", "features.weight")
+    assert torch.equal(tensors(tmp_path / "first", 8)[key], tensors(tmp_path / "second", 8)[key])
