@@ -89,7 +89,7 @@ class Curve:
 CURVES = {
     "loss": (
         Curve("loss", "Loss", "What is minimised: masked tokens and sentence pairs together.", unit="nats"),
-        Curve("mlm_loss", "Masked-token loss", "Held out far above training: the model overfits.", unit="nats"),
+        Curve("mlm_loss", "Masked-token loss", "Held out far above training: the model learns by heart.", unit="nats"),
         Curve("nsp_loss", "Next-sentence loss", "0.693 is guessing.", unit="nats"),
     ),
     "accuracy": (

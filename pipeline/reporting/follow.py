@@ -111,7 +111,7 @@ def warning(view: View) -> str:
 
 
 def figures(values: dict[str, object], keys: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """(name, formatted value) of the figures that a line holds."""
+    """(name, value) of those figures that are there."""
     found = []
     for key, name, scale, form in _FIGURES:
         value = values.get(key)
