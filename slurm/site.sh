@@ -1,14 +1,14 @@
 # shellcheck shell=bash
-# Everything that a site sets, read by submit.sh and by every job. Change the defaults here, or set a variable of the
-# same name for one submission: SITE_PARTITION=gpu slurm/submit.sh ... (sbatch hands the environment on to the job).
+# Settings of a site, read by submit.sh and by every job. Change the defaults here, or set a variable of the same name
+# for one submission: SITE_PARTITION=gpu slurm/submit.sh ... (sbatch passes the environment to the job).
 
-# Where jobs run; empty: Slurm's defaults.
+# Partition and account of the jobs; empty: Slurm's defaults.
 : "${SITE_PARTITION:=}"
 : "${SITE_DATA_PARTITION:=$SITE_PARTITION}" # of the jobs that need no GPU: preprocessing and export
 : "${SITE_ACCOUNT:=}"
 
-# Cores of a training rank, for itself, the processes that read for it (data.num_workers, 2) and its libraries' threads;
-# without a number, Slurm gives a rank one core. Divide a node's cores by its GPUs. Empty: Slurm's default.
+# Cores of a training rank, for itself, its data workers (data.num_workers, 2) and the threads of its libraries: the
+# cores of a node divided by its GPUs. Empty: Slurm's default, which is one core.
 : "${SITE_CPUS_PER_RANK=4}"
 
 # Software: venv, pyxis (an image with Enroot: srun --container-image) or apptainer. An image holds requirements.txt, mpi.txt.
@@ -16,21 +16,21 @@
 : "${SITE_MODULES:=}" # loaded first, in this order: "gcc/12 cuda/12.8"
 : "${SITE_VENV:=$PROJECT/.venv}"
 : "${SITE_IMAGE:=}" # pyxis: nvcr.io#team/image:tag or a .sqsh file; apptainer: a .sif file
-: "${SITE_MOUNTS:=$PROJECT:$PROJECT}" # for images, with commas between: the project, and where samples and runs are
+: "${SITE_MOUNTS:=$PROJECT:$PROJECT}" # mounts of an image, separated by commas: the project, samples and runs
 : "${SITE_APPTAINER:=--nv}" # options of apptainer exec
 
-# Network: name the interface only where nodes have several and the wrong one is taken, such as ib0.
+# Network interface, such as ib0; needed only where nodes have several and the libraries choose the wrong one.
 : "${SITE_INTERFACE:=}"
 
-# How preprocessing's ranks find each other: a type of `srun --mpi=list` (pmix suits Open MPI, pmi2 suits MPICH), or
+# MPI support of preprocessing: a type of `srun --mpi=list` (pmix suits Open MPI, pmi2 suits MPICH), or
 # mpirun, which needs no support in Slurm.
 : "${SITE_MPI:=pmix}"
 
-# Preemption: seconds before the time limit at which training is told to save (Slurm may be a minute early), and how
-# many times a job starts again after a fault. Starts after a save are not counted.
+# Preemption: seconds before the time limit at which training gets the signal to save (Slurm may send it a minute early),
+# and the largest number of restarts after a fault. Restarts after a save are not counted.
 : "${SITE_SAVE_SECONDS:=300}"
 : "${SITE_MAX_RESTARTS:=3}"
-# Seconds that the other ranks have to end by themselves once the first one has ended.
+# Seconds after the end of the first rank within which the other ranks must end by themselves.
 : "${SITE_PEER_SECONDS:=60}"
 
 # Prepare this shell: modules, environment, interconnect.
@@ -44,11 +44,11 @@ site_setup() {
     if [[ $SITE_INTERFACE ]]; then
         export NCCL_SOCKET_IFNAME=$SITE_INTERFACE GLOO_SOCKET_IFNAME=$SITE_INTERFACE
     fi
-    # Since 22.05 srun does not take this from sbatch any more; without it each task would be bound to one core.
+    # srun has not inherited this from sbatch since Slurm 22.05; without it each task would be bound to one core.
     if [[ ${SLURM_CPUS_PER_TASK:-} ]]; then export SRUN_CPUS_PER_TASK=$SLURM_CPUS_PER_TASK; fi
 }
 
-# launch srun [option ...] -- command: become the launcher that runs the command where the site's software is.
+# launch srun [option ...] -- command: replace this shell by the launcher, which runs the command in the site's runtime.
 launch() {
     local launcher=() inside=()
     while [[ $1 != -- ]]; do

@@ -7,15 +7,15 @@ usage() {
     cat <<'TEXT'
 usage: slurm/submit.sh [option ...]
 Submits preprocessing -> phase 1 -> phase 2 -> export, each job after the success of the one before it, and prints one
-line per job: its number and its name. Paths are relative to the repository. What a site sets stands in slurm/site.sh.
+line per job: its number and its name. Paths are relative to the repository. Settings of the site are in slurm/site.sh.
 
 The jobs, in this order:
   --data "COMMAND"     arguments of `python -m preprocessing`, such as "run --out data --sources wikipedia:dumps";
-                       may be given several times, for several lengths; without it the samples are there already.
+                       may be given several times, for several lengths; without it the samples must exist.
                        Quotes inside hold words together: --data "run --sources 'file:my books' --out data"
   --recipe "FILE ..."  recipe, and options that override its fields; once per phase
                        [pipeline/recipes/bert_large_phase1.toml, then bert_large_phase2.toml]
-  --export OUT         where the last phase's model goes as a Hugging Face model [models/NAME_OF_ITS_RUN]
+  --export OUT         directory of the last phase's Hugging Face model [models/NAME_OF_ITS_RUN]
   --then "SCRIPT ..."  a further job, such as fine-tuning, with its arguments; may be given several times
   --no-train, --no-export   leave these out
 Their size:
@@ -23,10 +23,10 @@ Their size:
   --gpus-per-node N    GPUs, and ranks, of each [8], also with their type, a100:8; 0: one rank on CPUs
   --data-nodes N       nodes of a preprocessing job [1]
   --data-tasks N       its ranks on each node, one core each [32]
-  --time T             time limit of a training job, as sbatch takes it; cut off, it continues [the partition's]
+  --time T             time limit of a training job, in sbatch's format; an interrupted job resumes [the partition's]
   --data-time T        time limit of a preprocessing job
 Other:
-  --after JOB          start after the success of a job that is submitted already
+  --after JOB          start after the success of a job that has been submitted
   --sbatch "OPTIONS"   more options of sbatch, for all jobs: --sbatch "--qos long"
   --train-sbatch "..." more options for training jobs alone: --train-sbatch "--exclusive --mem 0"
   --data-sbatch "..."  more options for the jobs that need no GPU, preprocessing and export
@@ -45,7 +45,7 @@ fail() {
 split() {
     local quoted
     quoted=$("$python" slurm/read.py words "$1" "$2") || exit 2
-    eval "words=($quoted)" # every word is quoted: nothing is expanded or run
+    eval "words=($quoted)" # every word is quoted, so that nothing is expanded or executed
 }
 
 # submit KIND NAME sbatch-argument ...: after the job before; sets `previous`. KIND: train, data or other.
@@ -112,7 +112,7 @@ source slurm/site.sh
 python=$SITE_VENV/bin/python
 [[ -x $python ]] || python=python3
 
-# Everything that can be missing is looked for before the first job is submitted.
+# All requirements are checked before the first job is submitted.
 [[ $dry_run ]] || command -v sbatch >/dev/null || fail "sbatch is missing: run this where Slurm's commands are"
 for number in "--nodes $nodes" "--data-nodes $data_nodes" "--data-tasks $data_tasks" \
     "SITE_CPUS_PER_RANK ${SITE_CPUS_PER_RANK:-1}"; do

@@ -1,4 +1,4 @@
-"""Checkpoints in a form of their own: fp32 weights and moments by tensor name, no pickle, no world size baked in.
+"""The format of checkpoints: fp32 weights and moments by tensor name, without pickle, for any number of ranks.
 
     RUN/checkpoints/step-00000100/
         rank-00000.safetensors    the fragments that rank 0 holds: `weight|NAME|OFFSET`, `exp_avg|...`, `exp_avg_sq|...`
@@ -45,7 +45,7 @@ PARTS = ("weight", "exp_avg", "exp_avg_sq")
 
 
 def temporary_of(final: Path) -> Path:
-    """Where a checkpoint is put together."""
+    """The directory in which a checkpoint is assembled."""
     return final.with_name(f".{final.name}.tmp")
 
 
@@ -55,7 +55,7 @@ def rank_file(rank: int) -> str:
 
 
 def sweep(run: Path) -> None:
-    """Remove what a killed run began and did not publish; call on the main rank before any is begun."""
+    """Remove unpublished checkpoints of a killed run; call on the main rank, before the first one is begun."""
     for path in (run / "checkpoints").glob(".step-*.tmp"):
         shutil.rmtree(path)
 
@@ -84,7 +84,7 @@ def copy_files(files: Iterable[Path], target: Path) -> None:
 
 
 def remove(directory: Path) -> None:
-    """Delete a checkpoint. Its name goes first: what a kill leaves of it is swept, and taken for no checkpoint."""
+    """Delete a checkpoint. It is renamed first, so that what a kill leaves of it is no checkpoint, and is swept."""
     doomed = directory.with_name(f".{directory.name}.old.tmp")
     os.rename(directory, doomed)
     shutil.rmtree(doomed)
@@ -97,9 +97,9 @@ def tensor_table(shards: list[Shard]) -> dict[str, Any]:
 
 
 def fragments(shards: list[Shard]) -> Iterator[tuple[str, Tensor]]:
-    """What this rank writes: (`PART|NAME|OFFSET`, values as a view of the shard).
+    """The fragments that this rank writes: (`PART|NAME|OFFSET`, values as a view of the shard).
 
-    Tensors that every rank holds whole (ZeRO stage 0) are dealt out, so that each is written once.
+    Tensors that every rank holds whole (ZeRO stage 0) are distributed over the ranks, so that each is written once.
     """
     for number, shard in enumerate(shards):
         if shard.replicated and number % distributed.world_size() != distributed.rank():
@@ -121,7 +121,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
         save_file(tensors, path)
         path.chmod(mode)
     except SafetensorError as error:
-        remedy = "put that right and start the run again: it continues from its last checkpoint"
+        remedy = "correct this and restart the run: it resumes from its last checkpoint"
         raise OSError(f"{path}: {error}; {remedy}") from None
     flush(path)
     return manifest_entry(path)
@@ -133,13 +133,13 @@ def manifest_entry(path: Path) -> dict[str, Any]:
 
 
 def superfluous(run: Path, config: CheckpointConfig) -> list[Path]:
-    """The checkpoints that neither `keep` nor `keep_every` wants to stay."""
+    """The checkpoints that neither `keep` nor `keep_every` retains."""
     every = config.keep_every
     return [path for path in complete(run)[config.keep :] if not (every and step_of(path) % every == 0)]
 
 
 def set_aside(directory: Path) -> Path:
-    """Rename a damaged checkpoint, so that it takes no place among those that are kept; returns its new path."""
+    """Rename a damaged checkpoint, so that `keep` does not count it, and return its new path."""
     number = 0
     while (aside := directory.with_name(f"damaged-{directory.name}" + f".{number}" * bool(number))).exists():
         number += 1
@@ -188,7 +188,7 @@ def verify(directory: Path, share: tuple[int, int] = (0, 1)) -> None:
 
 
 class Reader:
-    """Tensors of a checkpoint by name and range, wherever its ranks put the pieces."""
+    """Tensors of a checkpoint by name and range, joined from the files of all ranks."""
 
     def __init__(self, directory: Path) -> None:
         """Raises DamagedError where a file is not readable as safetensors, or holds other tensors than state.json."""

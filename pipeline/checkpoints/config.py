@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """When checkpoints are written and how many stay."""
+    """Intervals of checkpoints, and how many are kept."""
 
     every: int = 200
     """Optimizer steps between checkpoints; the last step always writes one."""
     keep: int = 3
-    """Newest checkpoints that stay; older ones are deleted."""
+    """Number of newest checkpoints that are kept; older ones are deleted."""
     keep_every: int = 0
-    """Checkpoints of steps that are a multiple of this stay for good; 0: none."""
+    """Checkpoints of steps that are a multiple of this are never deleted; 0: none."""
 
     def __post_init__(self) -> None:
         if self.keep_every < 0:

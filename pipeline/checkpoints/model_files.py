@@ -1,4 +1,4 @@
-"""The files of a Hugging Face model directory, taken from strangers: read, checked, and never executed.
+"""The files of a Hugging Face model directory from an untrusted source: read, checked, and never executed.
 
 A directory may hold code (`auto_map`), pickles (`pytorch_model.bin`), links and names that lead elsewhere. Only regular
 files inside the directory are read, code of a model is refused, and a pickle needs the caller's permission; even then
@@ -32,10 +32,10 @@ TOKENIZER_FILES = (
     "spiece.model",
     "spm.model",
 )
-"""What a tokenizer may consist of; no tokenizer has all of them."""
+"""Files that a tokenizer may consist of; no tokenizer has all of them."""
 
 _CODE_KEYS = ("auto_map", "custom_pipelines")
-"""Keys by which a configuration names code of its own."""
+"""Keys with which a configuration refers to code of its own."""
 _MAX_JSON_BYTES = 256 << 20
 """Largest JSON file that is read; a tokenizer of a million tokens has about 100 MB."""
 

@@ -1,7 +1,7 @@
-"""What a checkpoint's JSON files say, validated where they are read: keys, types, ranges.
+"""The JSON files of a checkpoint, validated when they are read: keys, types, ranges.
 
-JSON that parses may still be of another shape: written by another program, edited, or taken from another place. That is
-damage like a file that was cut short, and is reported as such, so that the checkpoint before it can be used.
+Valid JSON may still have another structure: another program has written it, or a user has edited or copied it. That is
+damage like a truncated file, and is reported as such, so that the checkpoint before can be used.
 """
 
 import math
@@ -17,7 +17,7 @@ _NAME = re.compile(r"step-(\d{8,})")
 
 
 class DamagedError(ValueError):
-    """A checkpoint is not as it was written; the message names the file, what is wrong with it, and the remedy."""
+    """A checkpoint differs from what was written; the message names the file, the damage and the remedy."""
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(f"{path}: {what}; copy the checkpoint again, or use another one")
@@ -55,7 +55,7 @@ def complete(run: Path) -> list[Path]:
 
 
 def is_count(value: Any) -> bool:
-    """Whether it is an integer of at least 0; JSON's true and false are none."""
+    """Whether a value is an integer of at least 0; JSON's true and false are not."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
@@ -177,7 +177,7 @@ def read_state(directory: Path) -> dict[str, Any]:
 
 
 def check_run_state(directory: Path, total_steps: int, global_batch_size: int) -> dict[str, Any]:
-    """The state of a checkpoint that the run at hand is to be continued from.
+    """The state of a checkpoint from which a run resumes.
 
     Args:
         directory: one of the run's checkpoints.
@@ -185,7 +185,7 @@ def check_run_state(directory: Path, total_steps: int, global_batch_size: int) -
         global_batch_size: samples of each of its steps.
 
     Raises:
-        DamagedError: as `read_state`; or it lacks what a run writes, or tells of a position that the run cannot have.
+        DamagedError: as `read_state`; or it lacks what a run writes, or holds a position that the run cannot have.
         OSError: it cannot be read.
     """
     path = directory / "state.json"

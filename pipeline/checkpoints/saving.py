@@ -1,9 +1,9 @@
-"""Checkpoints that are written while training goes on.
+"""Checkpoints that are written in the background while training continues.
 
-Between two updates nothing changes a weight or a moment. So a rank's copy of them is made while the next step's forward
-and backward pass run, and only the update waits for it (`settle`), which it hardly ever has to. Each rank then writes
-its own file in a thread. When all ranks have written, which the vote of a step says, rank 0 publishes the directory
-under its name, again in a thread.
+Weights and moments change in updates only. Each rank therefore copies them during the next step's forward and backward
+pass; only the update waits for the copy (`settle`), and rarely has to. Each rank then writes its own file in a thread.
+When the vote of a step says that all ranks have written, rank 0 publishes the directory under its name, again in a
+thread.
 """
 
 import shutil
@@ -25,7 +25,7 @@ from pipeline.runtime import distributed, faults
 
 
 class Saver:
-    """One checkpoint at a time, in the background."""
+    """Writes one checkpoint at a time, in the background."""
 
     def __init__(
         self,
@@ -41,7 +41,7 @@ class Saver:
         shards: this rank's weights and moments.
         tokenizer: directory that is copied along.
         config: which checkpoints stay.
-        about: gives what a checkpoint says beside the state that `begin` gets.
+        about: returns the values of state.json beside those that `begin` gets.
         events: is told of each checkpoint.
         """
         self._run, self._shards, self._tokenizer, self._config = run, shards, tokenizer, config
@@ -87,7 +87,7 @@ class Saver:
 
     @property
     def error(self) -> Exception | None:
-        """What went wrong in the background, if anything did."""
+        """The error of a background thread, if there is one."""
         return self._write.error or self._publish.error
 
     def publish(self) -> None:
@@ -155,14 +155,14 @@ class Saver:
 
 
 class Background:
-    """A function at work in a thread, and how it ended."""
+    """A thread that runs one function at a time and keeps its error."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
         self._thread: threading.Thread | None = None
 
     def start(self, function: Callable[[], None]) -> None:
-        """Begin; what ran before has ended."""
+        """Run a function, after the one before has ended."""
 
         def run() -> None:
             try:
@@ -177,28 +177,28 @@ class Background:
 
     @property
     def running(self) -> bool:
-        """Whether it is at work."""
+        """Whether the function still runs."""
         return self._thread is not None and self._thread.is_alive()
 
     def join(self) -> None:
-        """Wait for its end."""
+        """Wait until the function has ended."""
         if self._thread is not None:
             self._thread.join()
 
 
 class Copies:
-    """Weights and moments in host memory, as they are when `start` is called and as long as nothing changes them."""
+    """Copies of weights and moments in host memory; nothing may change them between `start` and `finish`."""
 
     def __init__(self, shards: list[Shard]) -> None:
         self._shards = shards
         self.on_device = bool(shards) and shards[0].param.device.type == "cuda"
-        """Whether the copies are made by the device, in its own time."""
+        """Whether the device makes the copies, asynchronously."""
         self._pinned: dict[str, Tensor] = {}
         self._stream: Any = torch.cuda.Stream() if self.on_device else None
         self._done: Any = None
 
     def start(self) -> None:
-        """Begin to copy; on a CPU `finish` does the work, in whichever thread calls it."""
+        """Start to copy; on a CPU, `finish` copies in the thread that calls it."""
         if not self.on_device:
             return
         self._stream.wait_stream(torch.cuda.current_stream())
@@ -210,12 +210,12 @@ class Copies:
             self._done = self._stream.record_event()
 
     def wait_on_device(self) -> None:
-        """Let the device's next work wait for the copies; this thread goes on."""
+        """Let the device's next work wait for the copies, without blocking this thread."""
         if self._done is not None:
             torch.cuda.current_stream().wait_event(self._done)
 
     def finish(self) -> dict[str, Tensor]:
-        """The copies, once they are there: `PART|NAME|OFFSET` -> values."""
+        """Wait for the copies and return them: `PART|NAME|OFFSET` -> values."""
         if self.on_device:
             self._done.synchronize()
             return self._pinned

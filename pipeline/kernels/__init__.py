@@ -1,1 +1,1 @@
-"""Fused or specialised operations, each exact and each tested against a plain torch twin."""
+"""Fused or specialised operations, each tested against the same operation in plain torch."""

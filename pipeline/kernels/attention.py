@@ -1,8 +1,8 @@
-"""Self-attention over sequences laid end to end, without padding.
+"""Self-attention over concatenated sequences, without padding.
 
-A micro-batch is one tensor of T tokens and `cu_seqlens`, the places where its B sequences begin and end. Everything but
-attention works on tokens and needs no padding; attention must keep the sequences apart. Four backends compute the same
-function; `backend` is the one place that chooses:
+A micro-batch is one tensor of T tokens and `cu_seqlens`, the offsets at which its B sequences begin and end. All
+operations but attention work on tokens and need no padding; attention must keep the sequences apart. Four backends
+compute the same function, and `backend` chooses between them:
 
 - `varlen`: `torch.nn.attention.varlen.varlen_attn`, FlashAttention over `cu_seqlens`. CUDA and 16-bit types only, and
   it has no dropout on the attention probabilities (torch 2.13 fixes it to 0).
@@ -49,7 +49,7 @@ class Bucket(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where the tokens go in the padded copy, and where they come back from; no indices where both are the identity."""
+    """Indices from tokens to slots of the padded copy and back; None where both are the identity."""
 
     buckets: list[Bucket]
     gather: Tensor | None  # (sum of C * W,) the token in each padded slot; padding repeats its sequence's last token

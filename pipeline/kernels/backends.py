@@ -1,4 +1,4 @@
-"""The one place that chooses between a layer's plain torch operations and its Triton kernels."""
+"""Choice between the plain torch operations of a layer and its Triton kernels."""
 
 import importlib
 import logging
@@ -14,10 +14,10 @@ from pipeline.runtime import distributed
 
 @cache
 def triton_kernels(name: str, backend: Backend, device_type: str) -> ModuleType | None:
-    """The module of `pipeline.kernels.triton` that serves, or None where plain torch does.
+    """The module of `pipeline.kernels.triton` to use, or None for plain torch.
 
-    `auto` is Triton on CUDA and plain torch elsewhere. Where Triton is missing, that is said once and plain torch
-    computes the same, slower; Triton that was asked for by name is an error instead.
+    `auto` is Triton on CUDA and plain torch elsewhere. Where Triton is missing, `auto` warns once, and plain torch
+    computes the same, more slowly; `triton` is an error then.
 
     Args:
         name: a module of `pipeline.kernels.triton`.
@@ -25,7 +25,7 @@ def triton_kernels(name: str, backend: Backend, device_type: str) -> ModuleType 
         device_type: where the tensors are.
 
     Raises:
-        ValueError: Triton was asked for by name and cannot run here.
+        ValueError: the backend is `triton`, which cannot run here.
     """
     if backend == "plain" or (backend == "auto" and device_type != "cuda"):
         return None

@@ -37,7 +37,7 @@ def dropout(x: Tensor, probability: float, training: bool = True) -> Tensor:
 
 
 def sixteen_bits(probability: float) -> tuple[int, float]:
-    """How many of the 65536 values of a 16-bit random number drop an element, and the scale of those that are kept."""
+    """Number of the 65536 values of a 16-bit integer that drop an element, and the scale of elements that are kept."""
     dropped = min(round(probability * _LANE_VALUES), _LANE_VALUES - 1)
     return dropped, _LANE_VALUES / (_LANE_VALUES - dropped)
 

@@ -1,4 +1,4 @@
-"""LayerNorm(residual + dropout(x)): what follows each half of a layer.
+"""LayerNorm(residual + dropout(x)), the operation after each half of a layer.
 
 On CUDA one kernel reads x and the residual and writes the normalised sum. Its backward pass needs the sum again; it
 computes it from x and the residual instead of keeping it. That moves as many bytes as keeping it, 8 tensors of (T, H)

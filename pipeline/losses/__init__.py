@@ -1,1 +1,1 @@
-"""Losses over rows, as sums: what they are divided by is a property of the global batch, known elsewhere."""
+"""Losses as sums over rows; the caller divides them by counts over the global batch."""

@@ -28,14 +28,14 @@ DEVICE_CHUNK_ELEMENTS = 1 << 26
 
 
 class RowSum(NamedTuple):
-    """Totals over rows."""
+    """Sums over the rows of a micro-batch."""
 
     loss: Tensor  # () fp32, sum of cross entropies in nats
     correct: Tensor  # () int64, rows whose largest logit is the label's
 
 
 class Rows(NamedTuple):
-    """What the forward pass finds out about each row."""
+    """Results of the forward pass for each row."""
 
     losses: Tensor  # (R,) cross entropy in nats, 0 where the label is IGNORED
     log_normalisers: Tensor  # (R,) log of the sum of exponentials

@@ -1,1 +1,1 @@
-"""LAMB as pure mathematics, its norms over shards, and its binding to DeepSpeed's partitions."""
+"""LAMB and AdamW: mathematics, norms over shards, and learning-rate schedules."""

@@ -23,13 +23,14 @@ class OptimizerConfig:
     weight_decay: float = 0.01
     """Decoupled weight decay; biases and LayerNorm take none."""
     bias_correction: bool = True
-    """Whether moments are divided by 1 - beta**step; google-research's optimizers do not."""
+    """Whether moments are divided by 1 - beta**step; google-research's optimizers do not divide them."""
     max_grad_norm: float = 1.0
     """Global gradient norm above which gradients are scaled down; 0 turns clipping off."""
     variant: Literal["nvidia", "paper"] = "nvidia"
     """Which tensors take a trust ratio: those with weight decay (NVIDIA apex) or all outside the exclusion list."""
     backend: LambBackend = "auto"
-    """Who computes the update: auto (the device's fused kernel), plain torch, cpu (C++), cuda (Triton), NVIDIA apex."""
+    """Implementation of the update: auto (the device's fused kernel), plain (torch), cpu (C++), cuda (Triton), or apex
+    (NVIDIA)."""
 
     def __post_init__(self) -> None:
         for name, high in (

@@ -1,4 +1,4 @@
-"""LAMB and AdamW as mathematics: hyper-parameters, variants, trust ratios; no communication, no notion of ranks.
+"""The mathematics of LAMB and AdamW: hyper-parameters, variants, trust ratios; no communication between ranks.
 
 LAMB (You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes",
 https://arxiv.org/abs/1904.00962, Algorithm 2) for one tensor w with gradient g at step t = 1, 2, ...:

@@ -1,4 +1,4 @@
-"""Sums of squares over very many elements that stay exact."""
+"""Accurate sums of squares over many elements."""
 
 from collections.abc import Sequence
 

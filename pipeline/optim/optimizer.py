@@ -19,13 +19,13 @@ from pipeline.optim.norms import sum_of_squares
 from pipeline.optim.shards import Parts, Shard, cut_at_parts
 
 ShardUpdate = tuple[Shard, State, Partition, Coefficients]
-"""One shard's update: what the kernel is given."""
+"""Arguments of a kernel for the update of one shard."""
 CLIP_EPS = 1e-6
 """Added to the norm that gradients are divided by, as DeepSpeed and torch do."""
 
 
 class ShardedOptimizer(Optimizer):
-    """LAMB that is LAMB, and AdamW, under any partition of the parameters.
+    """LAMB and AdamW, with the same results under any partition of the parameters.
 
     Until `bind` is called, `step` does nothing: DeepSpeed steps a client optimizer once with zero gradients while it
     sets itself up (stage 0), which would shrink every decayed weight by a factor of (1 - lr) before training.
@@ -42,7 +42,7 @@ class ShardedOptimizer(Optimizer):
         """Args:
         groups: torch parameter groups.
         config: hyper-parameters; `lr` of each group may be changed between steps.
-        clips: `step` gets all gradients in one call and clips them; otherwise they come clipped.
+        clips: whether `step` gets all gradients in one call and clips them; otherwise they are clipped already.
         """
         super().__init__(groups, {"lr": config.lr})
         self.config = config
@@ -59,7 +59,7 @@ class ShardedOptimizer(Optimizer):
         self._ratios: dict[int, Tensor] = {}
 
     def bind(self, shards: list[Shard], all_reduce: Callable[[Tensor], Any], parts: Parts = lambda name: 1) -> None:
-        """Say what the tensors in the parameter groups hold, and make `step` live.
+        """Describe the tensors in the parameter groups, and enable `step`.
 
         Args:
             shards: one for each tensor that a group will hold at step time.
@@ -83,11 +83,11 @@ class ShardedOptimizer(Optimizer):
             group["lr"] = lr
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """As torch's, and hands what it loaded to the shards."""
+        """Load a state as torch does, and pass it to the shards."""
         super().load_state_dict(state_dict)
         for shard in self.shards:
             shard.state = self.state[shard.param]
-            shard.init_state()  # a checkpoint without moments
+            shard.init_state()  # the checkpoint has no moments
 
     @property
     def last_ratios(self) -> dict[str, Tensor]:
@@ -101,10 +101,10 @@ class ShardedOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of the tensors that are in the groups now.
+        """Update the tensors that are in the groups now.
 
-        Their `.grad` must be fp32, and already clipped unless `clips`; it is spent: afterwards it may hold the step's
-        direction.
+        Their `.grad` must be fp32, and already clipped unless `clips`; it is overwritten, and may hold the direction of
+        the step afterwards.
         """
         if self._all_reduce is None or (self.clips and not self._clip()):
             return

@@ -1,9 +1,9 @@
-"""Which pieces of which tensors a rank holds.
+"""The pieces of tensors that a rank holds.
 
 ZeRO hands an optimizer flat slices of the concatenated parameters. LAMB needs the norm of whole tensors, so the layout
 must be known: a `Shard` is one flat slice with the fragments in it. This module knows no DeepSpeed:
 `pipeline.engine.partitions` describes its partitions as shards, `pipeline.optim.optimizer` updates them. A single
-process is the plain case: one shard per tensor, one fragment per shard."""
+process has one shard per tensor and one fragment per shard."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Fragment(NamedTuple):
 
 @dataclass
 class Shard:
-    """What one rank holds of a set of tensors: a 1-D master copy and the fragments in it.
+    """One rank's piece of a set of tensors: a 1-D master copy and the fragments in it.
 
     Elements outside every fragment are padding; they are never read into a norm nor written.
     """
@@ -37,7 +37,7 @@ class Shard:
     names: tuple[str, ...]
     """Names of all tensors of the set, equal on all ranks, also on one that holds only padding."""
     shapes: tuple[tuple[int, ...], ...]
-    """Their full shapes."""
+    """Shapes of the whole tensors."""
     param: Tensor
     """The fp32 tensor that the optimizer's groups hold at step time."""
     fragments: list[Fragment]
@@ -127,7 +127,7 @@ def cut_at_parts(shard: Shard, parts: Parts) -> tuple[tuple[str, ...], Partition
 
 
 def whole_tensors(tensors: Iterable[tuple[str, Tensor, bool]]) -> list[Shard]:
-    """The plain case: each tensor is one shard with one fragment, the same on every rank.
+    """Shards of unpartitioned tensors: one shard with one fragment for each, the same on every rank.
 
     Args:
         tensors: (name, contiguous fp32 tensor, whether it takes weight decay) of all in the optimizer's groups.

@@ -1,4 +1,4 @@
-"""The attempts of a run on the time line: a band for each, and what happened in it."""
+"""A picture of the attempts of a run: a band for each against time, with its events."""
 
 from datetime import UTC
 from typing import Any
@@ -19,9 +19,9 @@ _ENDS: dict[str, tuple[str, str, str]] = {
     "finished": ("o", "#2e8b57", "finished"),
     "interrupted": ("s", "#d79b00", "interrupted by a signal"),
     "failed": ("X", "#b03a48", "failed"),
-    KILLED: ("D", INK, "killed (last heard of)"),
-    SILENT: ("D", MUTED, "no sign of life"),
-    RUNNING: (">", "#2f6fb5", "at work"),
+    KILLED: ("D", INK, "killed (last record)"),
+    SILENT: ("D", MUTED, "no heartbeat"),
+    RUNNING: (">", "#2f6fb5", "training"),
 }
 """Marker, colour and legend of how an attempt ended."""
 _MARKS: dict[str, tuple[str, str, str, float]] = {

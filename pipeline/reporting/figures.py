@@ -1,7 +1,7 @@
 """Pictures of runs, as PNG: curves laid over each other, trust ratios of one run, checkpoints.
 
-Each picture is one panel, small enough to be read on a phone, and knows its title and what to see in it. Names of runs
-are drawn as they are: matplotlib would read dollar signs as mathematics, so that is switched off.
+Each picture is one panel, small enough for the screen of a phone, with a title and a caption. Matplotlib's mathematical
+notation is switched off, so that dollar signs in the names of runs are drawn as they are.
 """
 
 import io
@@ -27,7 +27,7 @@ from pipeline.runlog.terms import Term
 from pipeline.runtime.formatting import printable
 
 COLORS = ("#2f6fb5", "#d2691e", "#2e8b57", "#8a4fb0", "#b03a48", "#7a6a2f", "#3aa0a8", "#d17ba5", "#5d6878", "#1c2430")
-"""Of the runs, in their order; from the eleventh on they are dashed."""
+"""Colours of the runs, in their order; lines from the eleventh run on are dashed."""
 INK, MUTED, GRID = "#1c2430", "#5d6878", "#d9dee6"
 STYLE: dict[Any, Any] = {
     "text.parse_math": False,
@@ -54,32 +54,32 @@ STYLE: dict[Any, Any] = {
 SIZE = (5.2, 3.1)
 _DPI = 180
 _SMOOTH_FROM = 150
-"""Points from which on a line is also drawn smoothed."""
+"""Number of points from which a line is also drawn smoothed."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture, as it stands in a page or a file."""
+    """One picture of a page, or a file of its own."""
 
     slug: str
-    """Its file's name without the ending."""
+    """Name of the file, without its suffix."""
     title: str
-    """Stands in the picture, shortened if need be."""
+    """Title in the picture, shortened if necessary."""
     caption: str
-    """What is drawn how, and what to look for."""
+    """Explains the marks, and what to look for."""
     png: bytes
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What one panel shows of every run."""
+    """A figure that one panel shows for every run."""
 
     key: str
-    """The figure, in lines "train" and "heldout"."""
+    """Name of the figure in lines "train" and "heldout"."""
     title: str
     caption: str
     scale: float = 1.0
-    """What its values are multiplied by."""
+    """Factor that its values are multiplied by."""
     unit: str = ""
     dotted: str = ""
     """A second figure of training lines, drawn dotted."""
@@ -125,7 +125,7 @@ def label(name: str, longest: int = 30) -> str:
 
 
 def paint(plot: Callable[[Axes], None], title: str, size: tuple[float, float] = SIZE) -> bytes:
-    """What `plot` draws below `title`, as PNG."""
+    """The PNG of a figure with `title`, drawn by `plot`."""
     with plt.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph .* missing")  # a name in a script that the font lacks
         figure, axes = plt.subplots(figsize=size)
@@ -160,7 +160,7 @@ def _curve_of(term: Term, group: str) -> Curve:
 
 
 def _size(names: int) -> tuple[float, float]:
-    """Of a picture with so many names below it."""
+    """Size in inches of a picture with this number of names below it."""
     return SIZE[0], SIZE[1] + 0.2 * math.ceil(names / 2) * (names > 1)
 
 
@@ -237,7 +237,7 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
 
 
 def checkpoints(runs: Sequence[Run], histories: Sequence[History]) -> list[Picture]:
-    """How long checkpoints took, and for how long training waited; nothing if no run tells."""
+    """A picture of how long checkpoints took and training waited for them; none if no run records it."""
 
     def plot(axes: Axes) -> None:
         seen: list[float] = []

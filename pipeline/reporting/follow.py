@@ -1,4 +1,4 @@
-"""A run in the terminal while it trains: live on a terminal, otherwise a line now and then."""
+"""Show a run while it trains: a live view on a terminal, otherwise a line at intervals."""
 
 import sys
 import time
@@ -54,7 +54,7 @@ def follow(run: Path, console: Console | None = None, every: float = _SECONDS_BE
         else:
             _lines(console, watch, every)
     except KeyboardInterrupt:
-        console.print(Text(f"{watch.run}: no longer followed; it goes on", style="dim"))
+        console.print(Text(f"{watch.run}: no longer followed; the run continues", style="dim"))
 
 
 def _live(console: Console, watch: Watch, every: float) -> None:
@@ -68,11 +68,11 @@ def _live(console: Console, watch: Watch, every: float) -> None:
 
 
 def _lines(console: Console, watch: Watch, every: float) -> None:
-    """Each event as it comes, and how far the run is when that has changed or the run has fallen silent."""
+    """Print each new event, and a line of progress when it has changed or the run has become silent."""
     told, last, printed = 0, "", float("-inf")
     while True:
         view = watch.look()
-        # Of the past, what a terminal would show; an event file that has shrunk is another run's.
+        # Of past events only the last few are printed; an event file that has shrunk belongs to another run.
         told = max(0, len(view.events) - _EVENTS_SHOWN) if not last or told > len(view.events) else told
         for event in view.events[told:]:
             _say(console, f"{_clock(event['time'])}  {event_text(event)}")
@@ -92,7 +92,7 @@ def _say(console: Console, text: str) -> None:
 
 
 def line(view: View) -> str:
-    """A view in one line."""
+    """A view as one line of text."""
     parts = [f"{printable(view.state)}  step {view.step}" + (f"/{view.total}" if view.total else "")]
     if view.train is not None:
         keys = ("loss", f"{view.terms[0].name}_accuracy", "tokens_per_second")
@@ -105,8 +105,8 @@ def line(view: View) -> str:
 
 
 def warning(view: View) -> str:
-    """What a run is told by that has fallen silent; exact to the minute, so that it is not news every second."""
-    return f"no sign of life for {round((view.silent_for or 0) // 60)} min"
+    """Warning for a run without a heartbeat; in whole minutes, so that the line changes once a minute."""
+    return f"no heartbeat for {round((view.silent_for or 0) // 60)} min"
 
 
 def figures(values: dict[str, object], terms: Sequence[Term], keys: Sequence[str] = ()) -> list[tuple[str, str]]:
@@ -129,7 +129,7 @@ def figures(values: dict[str, object], terms: Sequence[Term], keys: Sequence[str
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """Values as blocks of eight heights, each the mean of as many as must share a column."""
+    """A line chart of block characters of eight heights, at most `width` columns; each shows the mean of its values."""
     width = min(width, len(values))
     edges = [round(column * len(values) / width) for column in range(width + 1)] if width else [0]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
@@ -138,7 +138,7 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def panel(view: View, name: str, width: int) -> RenderableType:
-    """A view for a terminal."""
+    """A view as a panel for a terminal."""
     state = Text(printable(view.state), style=_STYLES.get(view.state, "bold blue"))
     head = Text.assemble((name, "bold"), "  ", state)
     for word, what in (("on", view.host), ("job", view.job)):
@@ -148,11 +148,11 @@ def panel(view: View, name: str, width: int) -> RenderableType:
     if view.silent:
         seconds = duration(view.silent_for or 0)
         remedy = "the host may be down, or the job killed"
-        parts.append(Text(f"no sign of life for {seconds}: {remedy}", style="bold red"))
+        parts.append(Text(f"no heartbeat for {seconds}: {remedy}", style="bold red"))
     elif view.silent_for is not None and not view.ended:
-        parts.append(Text(f"last sign of life {duration(round(view.silent_for))} ago", style="dim"))
+        parts.append(Text(f"last heartbeat {duration(round(view.silent_for))} ago", style="dim"))
     elif view.silent_for is None:
-        parts.append(Text("no heartbeat.json: whether it is at work is not known", style="dim"))
+        parts.append(Text("no heartbeat.json: whether the run trains is not known", style="dim"))
     if view.train is not None:
         parts += [Text(), _table(view)]
     if len(view.losses) > 1:

@@ -30,10 +30,10 @@ class Section:
     id: str
     title: str
     intro: str
-    """How to read all of them."""
+    """Explanation of all pictures of the section."""
     pictures: Sequence[Picture]
     missing: Sequence[str] = ()
-    """What is not shown, and why."""
+    """Reasons for pictures that are missing."""
 
 
 @dataclass(frozen=True)
@@ -46,27 +46,27 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """All that is shown of some runs."""
+    """The contents of a page about one or several runs."""
 
     runs: Sequence[Run]
     histories: Sequence[History]
     sections: Sequence[Section]
     attempt_pictures: Sequence[Sequence[Picture]]
-    """Of each run."""
+    """The picture of the attempts of each run; none for a run without events."""
     now: float
 
     @property
     def pictures(self) -> list[Picture]:
-        """All of them."""
+        """All pictures of the page."""
         return [picture for part in (*(s.pictures for s in self.sections), *self.attempt_pictures) for picture in part]
 
 
 def make(runs: Sequence[Run], now: float) -> Report:
-    """Draw everything.
+    """Draw the pictures of a page.
 
     Args:
         runs: at least one.
-        now: unix seconds: when the page is made.
+        now: unix seconds at which the page is made.
     """
     pasts, among = [history(run, now) for run in runs], len(runs)
     attempt_pictures = [
@@ -108,7 +108,7 @@ def _no_ratios(run: Run) -> str:
 
 
 def _no_checkpoints(run: Run) -> str:
-    why = "no checkpoint yet" if run.events else f"no {EVENTS}, which tells of checkpoints in newer versions"
+    why = "no checkpoint yet" if run.events else f"no {EVENTS}, which records checkpoints in newer versions"
     return f"{run.name}: {why}."
 
 
@@ -171,12 +171,12 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 def lost(steps: int, at_least: bool) -> str:
-    """Lost steps in words: of a killed process, only those that were written down are known."""
+    """Number of lost steps as text; of a killed process only those are known that it has recorded."""
     return f"{steps:,} or more" if at_least else f"{steps:,}"
 
 
 def ending(attempt: Attempt) -> str:
-    """How an attempt ended, in words."""
+    """The end of an attempt as text."""
     final = next((event for event in reversed(attempt.events) if event["kind"] == attempt.ending), {})
     match attempt.ending:
         case "interrupted":
@@ -184,9 +184,9 @@ def ending(attempt: Attempt) -> str:
         case "failed":
             return f"failed: {printable(final.get('error', 'no error given'))}"
         case ending if ending == KILLED:
-            return "killed: it did not say goodbye"
+            return "killed"
         case ending if ending == SILENT:
-            return "no sign of life"
+            return "no heartbeat"
         case ending:
             return ending
 
@@ -199,7 +199,7 @@ def _when(seconds: float) -> str:
 
 
 def _notes(report: Report) -> list[str]:
-    """What to know before one believes the page."""
+    """Notes on damaged lines, clocks that went back, and silent runs."""
     notes = []
     for run, past in zip(report.runs, report.histories, strict=True):
         if run.damaged:
@@ -208,7 +208,7 @@ def _notes(report: Report) -> list[str]:
             back = duration(past.set_back)
             notes.append(f"{run.name}: clocks went back by {back}; later times are shown moved forward by as much.")
         if past.attempts and past.attempts[-1].ending == SILENT:
-            notes.append(f"{run.name}: no sign of life since {_when(past.attempts[-1].last)} UTC.")
+            notes.append(f"{run.name}: no heartbeat since {_when(past.attempts[-1].last)} UTC.")
     return notes
 
 
@@ -223,7 +223,7 @@ def recipe_rows(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
 
 
 def glance(report: Report) -> list[Row]:
-    """The figures that one asks for first; rows without any are left out."""
+    """The table of the main figures; rows without any figure are left out."""
     both = list(zip(report.runs, report.histories, strict=True))
     rows = [Row(name, [tell(run, past) for run, past in both]) for name, tell in _rows(report.runs).items()]
     return [row for row in rows if any(cell != _ABSENT for cell in row.cells)]

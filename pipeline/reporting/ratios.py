@@ -1,4 +1,4 @@
-"""Pictures of LAMB's trust ratios: which layers move, and how far apart the tensors are."""
+"""Pictures of LAMB's trust ratios: by layer, and their spread over all tensors."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
 def layer(name: str) -> tuple[int, str]:
-    """Where a tensor stands: (order, name of the row). Embeddings first, then the layers, then the heads."""
+    """Row of a tensor in the heat map: (order, name). Embeddings come first, then the layers, then the heads."""
     found = _LAYER.search(name)
     if found:
         return int(found[1]), f"layer {found[1]}"
@@ -48,7 +48,7 @@ def trust_ratios(run: Run, number: int, among: int) -> list[Picture]:
     height = 1.3 + 0.16 * max(9, len({layer(name) for line in ratios for name in line}))
     map_title, spread_title = f"Trust ratio by layer{of}", f"Trust ratio, all tensors{of}"
     map_caption = (
-        "Median over a layer's tensors. A row that goes its own way: a layer that learns too fast or not at all."
+        "Median over a layer's tensors. A row unlike the others is a layer that learns too fast or not at all."
     )
     caption = "Line: the median. Dark: 10th to 90th percentile; light: from the least to the greatest."
     heat_map = paint(_heat_map(steps, ratios), map_title, (SIZE[0], height))
@@ -60,7 +60,7 @@ def trust_ratios(run: Run, number: int, among: int) -> list[Picture]:
 
 
 def ratios_of(line: Line) -> dict[str, float]:
-    """Tensor -> ratio, those that a logarithmic axis can show."""
+    """Trust ratio by tensor, without those that a logarithmic axis cannot show."""
     ratios = line.get("ratios")
     return {n: r for n, r in ratios.items() if is_number(r) and r > 0} if isinstance(ratios, dict) else {}
 

@@ -1,4 +1,4 @@
-"""A run that is at work, as its files tell of it: what `follow` draws, worked out without a terminal."""
+"""The state of a run that trains, from its files; `pipeline.reporting.follow` shows it."""
 
 import time
 from collections.abc import Callable
@@ -19,21 +19,21 @@ from pipeline.runlog.reader import (
 from pipeline.runlog.terms import Term, terms_of
 
 _RATE_LINES = 20
-"""Training lines, the last ones, that the rate of steps is taken from."""
+"""Number of the last training lines from which the rate of steps is computed."""
 
 
 @dataclass(frozen=True)
 class View:
-    """What is known at one moment."""
+    """The state of a run at one moment."""
 
     state: str
-    """Of the heartbeat; where there is none, what events and metrics tell."""
+    """State in the heartbeat or, without one, from events and metrics."""
     silent_for: float | None
-    """Seconds since the last sign of life; None without a heartbeat."""
+    """Seconds since the last heartbeat; None without one."""
     step: int
     total: int | None
     rate: float | None
-    """Steps per second, lately, with all that comes between them."""
+    """Recent steps per second, including evaluations and checkpoints."""
     train: Line | None
     """The latest training line."""
     heldout: Line | None
@@ -48,22 +48,22 @@ class View:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will come."""
+        """Whether the run writes nothing more."""
         return self.state in ENDED
 
     @property
     def silent(self) -> bool:
-        """Whether it should have given a sign of life long ago."""
+        """Whether a run that has not ended has had no heartbeat for SILENT_SECONDS."""
         return not self.ended and self.silent_for is not None and self.silent_for > SILENT_SECONDS
 
     @property
     def seconds_left(self) -> float | None:
-        """Until the last step, at the present rate."""
+        """Seconds until the last step, at the present rate."""
         return (self.total - self.step) / self.rate if self.total is not None and self.rate else None
 
 
 class Watch:
-    """Looks at a run directory again and again, and reads only what is new."""
+    """Reads a run's directory incrementally."""
 
     def __init__(
         self, run: Path, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
@@ -84,7 +84,7 @@ class Watch:
         self._heard = 0.0  # on the monotonic clock: the host that beats may have another time than this one
 
     def look(self) -> View:
-        """Everything as it is now."""
+        """The present state of the run."""
         self._metrics.poll()
         self._events.poll()
         silent_for = self._listen()
@@ -112,7 +112,7 @@ class Watch:
         )
 
     def _listen(self) -> float | None:
-        """Seconds since the heartbeat changed; when first seen, what the two hosts' clocks make of it."""
+        """Seconds since the heartbeat changed; of the first one, the difference between the two hosts' clocks."""
         beat, first = read_heartbeat(self.run), self._beat is None
         if beat is not None and beat != self._beat:
             self._heard = self._monotonic() - (max(0.0, self._now() - beat["time"]) if first else 0.0)
@@ -120,7 +120,7 @@ class Watch:
         return None if self._beat is None else max(0.0, self._monotonic() - self._heard)
 
     def _state(self, step: int, total: int | None) -> str:
-        """Without a heartbeat: an event that ended it, or the last step, or that it seems to train."""
+        """State without a heartbeat: from an event that ended the run, or from its last step."""
         if self._events.lines and self._events.lines[-1]["kind"] in ENDED:
             return str(self._events.lines[-1]["kind"])
         if not self._metrics.lines:
@@ -129,7 +129,7 @@ class Watch:
 
 
 def rate(train: list[Line]) -> float | None:
-    """Steps per second over the last training lines of one attempt; None if they do not tell."""
+    """Steps per second over the last training lines of one attempt; None if there are too few."""
     last = train[-_RATE_LINES:]
     if len(last) < 2:
         return None

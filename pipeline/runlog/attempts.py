@@ -12,48 +12,48 @@ from itertools import groupby
 from pipeline.runlog.reader import ENDED, SILENT_SECONDS, Line, Run, is_number, is_time
 
 RUNNING, SILENT, KILLED = "running", "silent", "killed"
-"""How an attempt stands that has not said how it ended; otherwise a kind of event in `ENDED`."""
+"""States of an attempt without an event of its end; the others are the kinds of events in `ENDED`."""
 
 
 @dataclass
 class Attempt:
-    """From one start to what ended it."""
+    """One process of a run, from its first event to its last."""
 
     number: int
     start: Line
-    """Its event "start"; of one that did not come so far, its first event."""
+    """The event "start", or the first event of an attempt that ended before its start."""
     events: list[Line] = field(default_factory=list)
-    """All of it, each with "at", its time on a clock that never goes back."""
+    """All events, each with "at", its time on a clock that never goes back."""
     from_step: int = 0
     to_step: int = 0
-    """The last step that anything tells of."""
+    """The last step that events, metrics or heartbeat record."""
     last: float = 0.0
-    """When it ended or, if it did not say so, when it was last heard of."""
+    """Time of the end or, if no event records it, of the last record of the attempt."""
     ending: str = RUNNING
     kept_step: int = 0
-    """The step from which it was, or will be, continued."""
+    """The step from which the next attempt resumed, or will resume."""
     lost_steps: int = 0
     """Steps after the last checkpoint: trained again by the next attempt, or to be trained again."""
     at_least: bool = False
-    """Whether it may have lost more: a killed process does not say how far it came."""
+    """Whether more steps may be lost: a killed process does not record its last step."""
 
     @property
     def started(self) -> bool:
-        """Whether it came as far as to train; its steps mean nothing otherwise."""
+        """Whether the attempt reached its start; its steps have no meaning otherwise."""
         return bool(self.start["kind"] == "start")
 
     @property
     def begin(self) -> float:
-        """When it began."""
+        """Time of the first event."""
         return float(self.events[0]["at"])
 
     @property
     def seconds(self) -> float:
-        """How long it lasted, as far as is known."""
+        """Seconds from the first event to `last`."""
         return self.last - self.begin
 
     def of(self, kind: str) -> list[Line]:
-        """Its events of one kind."""
+        """The events of one kind."""
         return [event for event in self.events if event["kind"] == kind]
 
 
@@ -63,11 +63,11 @@ class History:
 
     attempts: Sequence[Attempt]
     set_back: float
-    """Seconds, in sum, by which clocks went back between two events."""
+    """Sum of the seconds by which clocks went back between two events."""
 
     @property
     def lost_steps(self) -> int:
-        """Steps that were trained again, or will be."""
+        """Steps that had to be trained again, or will have to be."""
         return sum(attempt.lost_steps for attempt in self.attempts)
 
     def events(self, kind: str) -> list[Line]:
@@ -80,7 +80,7 @@ def history(run: Run, now: float | None = None) -> History:
 
     Args:
         run: the contents of its directory.
-        now: unix seconds, to tell a silent run from one that is at work.
+        now: unix seconds, to distinguish a silent run from one that trains.
     """
     events, set_back = _straightened(run.events)
     attempts = []
@@ -95,7 +95,7 @@ def history(run: Run, now: float | None = None) -> History:
 
 
 def _straightened(events: Sequence[Line]) -> tuple[list[Line], float]:
-    """The events with "at", which never decreases, and the seconds that were added up to the last one."""
+    """The events with "at", a time that never decreases, and the seconds that were added to the last one."""
     straight, shift, latest = [], 0.0, float("-inf")
     for event in events:
         shift += max(0.0, latest - (event["time"] + shift))
@@ -105,7 +105,7 @@ def _straightened(events: Sequence[Line]) -> tuple[list[Line], float]:
 
 
 def _complete(attempt: Attempt, later: Sequence[Attempt], run: Run) -> None:
-    """How far it came, how it ended and what it lost, as far as events and metrics tell."""
+    """Fill in the steps, the end and the loss of an attempt, from events and metrics."""
     ending = next((event["kind"] for event in attempt.events if event["kind"] in ENDED), None)
     final = attempt.events[-1]
     attempt.ending = ending or (KILLED if later else RUNNING)
@@ -114,7 +114,7 @@ def _complete(attempt: Attempt, later: Sequence[Attempt], run: Run) -> None:
         return
     resumed_by = next((other for other in later if other.started), None)
     attempt.from_step = attempt.start["step"]
-    # A resumed run drops the metrics of steps that it trains again: what is left up to there is this attempt's.
+    # A resumed run drops the metrics of the steps that it trains again: the lines up to there are this attempt's.
     until = resumed_by.start["step"] if resumed_by else float("inf")
     lines = [line for line in run.lines if attempt.from_step < line["step"] <= until]
     told = [*(event for event in attempt.events if event["kind"] != "broken_checkpoint"), *lines]
@@ -129,7 +129,7 @@ def _complete(attempt: Attempt, later: Sequence[Attempt], run: Run) -> None:
 def _lose(attempt: Attempt, resumed_by: Attempt | None) -> None:
     """Count the steps after the last checkpoint.
 
-    The start after a kill may tell what the heartbeat before it said: `reached_step` and `reached_time`.
+    The start after a kill records the heartbeat that it found: `reached_step` and `reached_time`.
     """
     attempt.kept_step = max([attempt.from_step, *(event["step"] for event in attempt.of("checkpoint"))])
     attempt.at_least = attempt.ending == KILLED
@@ -145,7 +145,7 @@ def _lose(attempt: Attempt, resumed_by: Attempt | None) -> None:
 
 
 def _judge_last(last: Attempt, run: Run, now: float) -> None:
-    """Whether an attempt that has not ended is at work, and its step: from its heartbeat."""
+    """Determine from the heartbeat whether the last attempt still trains, and its step."""
     beat = run.heartbeat
     if last.ending != RUNNING:
         return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LoggingConfig:
-    """What is written while training."""
+    """Metrics and other records of a run."""
 
     every: int = 10
     """Optimizer steps between lines of metrics.jsonl, averaged over them."""

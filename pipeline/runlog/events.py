@@ -1,4 +1,4 @@
-"""What happened to a run besides training: `events.jsonl`, which restarts append to, and `heartbeat.json`.
+"""Writer of a run's `events.jsonl`, to which restarts append, and of its `heartbeat.json`.
 
     {"kind": "start", "time": 1790000000.0, "step": 200, "attempt": 3, "world_size": 16, ...}
 
@@ -31,7 +31,7 @@ class Events:
         self._run, self._total_steps, self.step = run, total_steps, step
         self._beaten, self._state = 0.0, ""
         self.reached = last_beat(run)
-        """Where the attempt before this one was when it was last heard of."""
+        """Step and time of the heartbeat of the attempt before; empty if there is none."""
         lines, damaged = read_events(run) if distributed.is_main() else ([], 0)
         self.damaged_lines = damaged
         """Lines of the attempts before this one that cannot be read; only the main rank looks."""
@@ -48,7 +48,7 @@ class Events:
             self._file.write(json.dumps(line) + "\n")
 
     def beat(self, state: str) -> None:
-        """Renew `heartbeat.json` if the state is another, or now and then.
+        """Renew `heartbeat.json` if the state has changed, or every SECONDS_BETWEEN_BEATS.
 
         Args:
             state: starting, training, evaluating, saving, finished, interrupted or failed.
@@ -67,19 +67,19 @@ class Events:
             "pid": os.getpid(),
             "job": job_id(),
         }
-        # Not flushed to disk: it is worth nothing after a crash, and a flush every few seconds would cost.
+        # Not flushed to disk: it has no use after a crash of the machine, and each flush would cost time.
         temporary = self._run / ".heartbeat.json.tmp"
         temporary.write_text(json.dumps(values) + "\n", encoding="utf-8")
         os.replace(temporary, self._run / HEARTBEAT)
 
     def close(self) -> None:
-        """Close the file."""
+        """Close the file of the events."""
         if self._file is not None:
             self._file.close()
 
 
 def last_beat(run: Path) -> dict[str, Any]:
-    """Step and time of the heartbeat that the attempt before left behind; empty if there is none that can be read."""
+    """Step and time of the heartbeat that the attempt before has left; empty if none can be read."""
     beat = read_heartbeat(run)
     if beat is None or not is_step(beat.get("step")):
         return {}
@@ -97,5 +97,5 @@ def open_lines(path: Path) -> Any:
 
 
 def job_id() -> str | None:
-    """Slurm's number of this job, if it is one."""
+    """The Slurm job's number; None outside of Slurm."""
     return os.environ.get("SLURM_JOB_ID")

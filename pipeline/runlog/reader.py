@@ -1,7 +1,7 @@
-"""What a run writes into its directory, read whole or while it grows: metrics, events, heartbeat, recipe.
+"""Readers of a run's directory, complete or while it grows: metrics, events, heartbeat, recipe.
 
-Everything here may be missing, half written or written by a machine whose clock was wrong: a run is looked at because
-something may have gone wrong with it. Lines that cannot be read are counted, not fatal.
+Each file may be missing, half written, or written by a machine with a wrong clock: users look at a run because
+something may have gone wrong with it. A line that cannot be read is counted and is no error.
 """
 
 import json
@@ -19,19 +19,19 @@ Line = dict[str, Any]
 
 METRICS, EVENTS, HEARTBEAT, RECIPE = "metrics.jsonl", "events.jsonl", "heartbeat.json", "recipe.toml"
 SILENT_SECONDS = 60.0
-"""A run that trains beats more often; after this long without, say so."""
+"""Seconds without a heartbeat after which a run is reported as silent; one that trains renews it more often."""
 ENDED = frozenset({"finished", "interrupted", "failed"})
 """States of a heartbeat, and kinds of events, after which a run writes nothing more."""
 _CALENDAR = 1e11
-"""Unix seconds that no clock shows, and no calendar has a date for."""
+"""Unix seconds beyond the range of calendar dates."""
 
 
 class Tail:
-    """A JSON-lines file and what has been added to it since the last look.
+    """A JSON-lines file that is read incrementally.
 
-    `metrics.jsonl` is rewritten when a run is continued: without the steps that will be trained again, so shorter, but
-    it may have grown past its former length until the next look. The last line that was read tells: all of it, since a
-    step that is trained again differs in its time only.
+    `metrics.jsonl` is rewritten when a run resumes, without the steps that will be trained again. It is shorter then,
+    but may have grown beyond its former length at the next `poll`. A rewritten file is recognised by the last line that
+    was read: the whole line is compared, since the line of a step that is trained again differs in its time only.
     """
 
     def __init__(self, path: Path, without: Collection[str] = ()) -> None:
@@ -44,11 +44,11 @@ class Tail:
 
     def _forget(self) -> None:
         self.lines: list[Line] = []
-        self.damaged = 0  # lines that are no JSON object with kind, step and time
+        self.damaged = 0  # number of lines that are no JSON object with kind, step and time
         self._end, self._mark = 0, b""
 
     def poll(self) -> bool:
-        """Read what is new into `lines`; False if nothing has changed. A last line without its end waits for it."""
+        """Append new lines to `lines`; False if nothing has changed. A line is read when its end is there."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self._end - len(self._mark))
@@ -85,7 +85,7 @@ def _is_line(line: Any) -> bool:
 
 
 def is_step(value: Any) -> bool:
-    """Whether it is a number of optimizer steps."""
+    """Whether a value is a number of optimizer steps."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
@@ -122,17 +122,17 @@ def numbered(events: Sequence[Line]) -> list[Line]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether it is a finite number: metrics hold null for what is not."""
+    """Whether a value is a finite number; metrics hold null for others."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_time(value: Any) -> bool:
-    """Whether it is unix seconds that a calendar has a date for."""
+    """Whether a value is unix seconds within the range of calendar dates."""
     return is_number(value) and 0 <= value < _CALENDAR
 
 
 def read_heartbeat(run: Path) -> Line | None:
-    """The last sign of life; None if there is none that can be read."""
+    """The heartbeat; None if there is none that can be read."""
     try:
         beat = json.loads((run / HEARTBEAT).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -152,15 +152,15 @@ def read_recipe(run: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Run:
-    """All that a run directory says."""
+    """The contents of a run's directory."""
 
     name: str
-    """What it is called beside others."""
+    """Name that distinguishes the run from the others of a report."""
     directory: Path
     lines: Sequence[Line]
-    """Of metrics.jsonl, in the order of their steps."""
+    """The lines of metrics.jsonl, in the order of their steps."""
     events: Sequence[Line] = ()
-    """Of events.jsonl, in the order in which they were written, as `numbered` gives them; empty if there is no file."""
+    """The lines of events.jsonl, as `numbered` returns them; empty if there is no file."""
     heartbeat: Line | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     damaged: int = 0
@@ -171,7 +171,7 @@ class Run:
         return [line for line in self.lines if line["kind"] == kind]
 
     def series(self, kind: str, key: str) -> tuple[list[int], list[float]]:
-        """(steps, values) of a figure, where it is there and finite."""
+        """(steps, values) of a figure, where it is present and finite."""
         points = [(line["step"], line[key]) for line in self.of(kind) if is_number(line.get(key))]
         return [step for step, _ in points], [value for _, value in points]
 
@@ -182,18 +182,18 @@ class Run:
 
     @property
     def last_step(self) -> int:
-        """The last step that a training line tells of."""
+        """The step of the last training line."""
         return int(max(line["step"] for line in self.of("train")))
 
     @property
     def total_steps(self) -> int | None:
-        """Steps that the run is to take, if it says so."""
+        """Steps of the whole run, from its heartbeat or recipe; None if neither states it."""
         total = (self.heartbeat or {}).get("total_steps") or self.recipe.get("schedule.total_steps")
         return total if isinstance(total, int) and total > 0 else None
 
 
 def read_run(directory: Path, name: str) -> Run:
-    """Everything in a run directory.
+    """Read a run's directory.
 
     Raises:
         ValueError: there are no metrics, or no training step among them.
@@ -212,7 +212,7 @@ def read_run(directory: Path, name: str) -> Run:
 
 
 def read_runs(directories: Sequence[Path]) -> list[Run]:
-    """Several runs, each with as much of its path for a name as tells it from the others.
+    """Read several runs; each gets the shortest end of its path that distinguishes it from the others as its name.
 
     Raises:
         ValueError: one of them is not to be read, or is given twice.

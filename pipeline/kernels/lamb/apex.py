@@ -22,7 +22,7 @@ CHUNK = 65536
 
 
 class ApexKernel:
-    """`LambKernel` by apex."""
+    """`LambKernel` with apex's multi-tensor functions."""
 
     def moments(self, state: State, partition: Partition, numbers: Coefficients) -> Tensor:
         """See `LambKernel`."""

@@ -1,4 +1,4 @@
-"""The one place that chooses a LAMB kernel."""
+"""Choice of the LAMB kernel for a device."""
 
 import importlib
 import logging
@@ -16,8 +16,8 @@ _CLASSES = {"plain": "PlainKernel", "cpu": "CpuKernel", "cuda": "CudaKernel", "a
 def choose(backend: Backend, device: torch.device, *, bias_correction: bool = True) -> LambKernel:
     """A kernel for tensors on `device`.
 
-    `auto` is the fused kernel of the device. Where it cannot run, that is said once and plain torch computes the same,
-    slower; a backend that was asked for by name is an error instead.
+    `auto` is the fused kernel of the device. Where it cannot run, `auto` warns, and plain torch computes the same, more
+    slowly; another backend that cannot run is an error.
 
     Args:
         backend: `auto`, or a module of this package.
@@ -50,7 +50,7 @@ def choose(backend: Backend, device: torch.device, *, bias_correction: bool = Tr
 
 
 def make_kernel(backend: str) -> LambKernel:
-    """The kernel of a module of this package, whatever the device.
+    """The kernel of a module of this package, for any device.
 
     Raises:
         UnavailableError: what it needs is not installed.

@@ -142,7 +142,7 @@ def update_kernel(
 
 
 class CudaKernel:
-    """`LambKernel` in Triton."""
+    """`LambKernel` with Triton kernels, for CUDA."""
 
     def moments(self, state: State, partition: Partition, numbers: Coefficients) -> Tensor:
         """See `LambKernel`."""

@@ -1,4 +1,4 @@
-"""What a LAMB kernel computes, and the words it is told with.
+"""The interface of a LAMB kernel and the types of its arguments.
 
 A flat partition holds fragments of many tensors, one after another, and padding between and behind them. The update of
 one step (equations in `pipeline.optim.lamb`) needs the norms of whole tensors between its two halves:
@@ -41,16 +41,16 @@ class Coefficients(NamedTuple):
 
     @property
     def scale1(self) -> float:
-        """What the first moment is multiplied by: 1 / (1 - beta1^t)."""
+        """Factor of the first moment: 1 / (1 - beta1^t)."""
         return 1 / (1 - self.beta1**self.step) if self.bias_correction else 1.0
 
     @property
     def scale2(self) -> float:
-        """What the root of the second moment is multiplied by: 1 / sqrt(1 - beta2^t)."""
+        """Factor of the root of the second moment: 1 / sqrt(1 - beta2^t)."""
         return (1 - self.beta2**self.step) ** -0.5 if self.bias_correction else 1.0
 
     def floats(self) -> list[float]:
-        """As the C++ and Triton kernels take them; differences are formed here, in float64."""
+        """The numbers in the order of the C++ and Triton kernels; differences are computed here, in float64."""
         betas = [self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2]
         return [self.lr, *betas, self.eps, self.weight_decay, self.scale1, self.scale2]
 
@@ -65,7 +65,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Partition:
-    """A flat buffer's fragments, in the order of their tensors, and who owns which."""
+    """The fragments of a flat buffer in the order of their tensors, and the tensor of each."""
 
     pieces: list[Piece]
     num_tensors: int
@@ -75,7 +75,7 @@ class Partition:
         assert order == sorted(order), "pieces come in the order of their tensors"
 
     def chunks(self, size: int, align: int, device: torch.device) -> "Chunks":
-        """The table that a kernel walks, made once."""
+        """The table of chunks that a kernel processes, made once."""
         key = (size, align, device)
         if key not in self._tables:
             self._tables[key] = cut(self.pieces, self.num_tensors, size, align, device)
@@ -119,7 +119,7 @@ class State(NamedTuple):
 
 
 class LambKernel(Protocol):
-    """One way to compute the update."""
+    """An implementation of the update."""
 
     def moments(self, state: State, partition: Partition, numbers: Coefficients) -> Tensor:
         """Update the moments in place and put u where the gradient was.
@@ -140,4 +140,4 @@ class LambKernel(Protocol):
 
 
 class UnavailableError(RuntimeError):
-    """A kernel cannot run here; the message says what it lacks."""
+    """A kernel cannot run here; the message names the missing requirement."""

@@ -1,4 +1,4 @@
-"""The update in plain torch: what the fused kernels are tested against, and what runs where none of them can."""
+"""The update in plain torch: the reference of the fused kernels' tests, and the fallback where none can run."""
 
 import torch
 from torch import Tensor

@@ -60,7 +60,7 @@ def test_ctrl_c_is_no_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(module.time, "sleep", interrupt)
     follow(run, out)
-    assert "no longer followed; it goes on" in out.file.getvalue()
+    assert "no longer followed; the run continues" in out.file.getvalue()
 
 
 @pytest.mark.parametrize("width", [30, 60, 120])
@@ -72,7 +72,7 @@ def test_panel_fits_its_terminal(tmp_path, width):
     out.print(panel(Watch(run).look(), "run", width))
     text = out.file.getvalue()
     assert all(len(row) <= width for row in text.splitlines())
-    assert "no sign of life for" in text and "\x1b" not in text
+    assert "no heartbeat for" in text and "\x1b" not in text
     assert "learning" in text and "█" in text and "loss" in text
     if width == 120:
         assert "step 33 of 40  82.5%" in text and "[bold]no markup[/bold]" in text
@@ -89,7 +89,7 @@ def test_line_warns(tmp_path):
     """Where a run is silent, that stands in place of the time that is left."""
     run = make_run(tmp_path / "run")
     beat(run, 33, "training", at=time.time() - 600)
-    assert line(Watch(run).look()).endswith("no sign of life for 10 min")
+    assert line(Watch(run).look()).endswith("no heartbeat for 10 min")
     beat(run, 33, "training")
     assert line(Watch(run).look()).endswith("remaining 0:01:10")
 

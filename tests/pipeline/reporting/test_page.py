@@ -112,7 +112,7 @@ def test_why_there_are_no_ratios(tmp_path, unpainted, name):
     html = page_of(run)
     assert ("trained with adamw, which has no trust ratios" in html) == (name == "adamw")
     assert ("a version that did not write them" in html) == (name == "lamb")
-    assert "run: no events.jsonl, which tells of checkpoints in newer versions." in html
+    assert "run: no events.jsonl, which records checkpoints in newer versions." in html
     (run / "recipe.toml").unlink()
     assert "No recipe.toml in the run directory" in page_of(run)
 
@@ -125,4 +125,4 @@ def test_notes(tmp_path, unpainted):
     html = page_of(run)
     assert "run: 1 lines could not be read" in html
     assert "clocks went back by 1:21:40" in html
-    assert "run: no sign of life since 2023-11-14" in html
+    assert "run: no heartbeat since 2023-11-14" in html
