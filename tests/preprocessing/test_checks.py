@@ -50,4 +50,4 @@ def test_an_output_inside_the_input_is_refused(run, tmp_path):
     """The next run would read the files of this one."""
     (tmp_path / "books").mkdir()
     status, error = run("--sources", f"file:{tmp_path / 'books'}", out="books/out")
-    assert status == 2 and "lies in the input" in error
+    assert status == 2 and "is inside the input" in error
