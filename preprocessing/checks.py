@@ -56,11 +56,11 @@ def _check_filters(filters: FilterConfig) -> None:
     """Checks that no option is given that has no effect because of another one."""
     if filters.ngram_words != FilterConfig.ngram_words and not filters.decontaminate:
         raise ValueError(
-            f"ngram_words is {filters.ngram_words}, but no file of evaluation data is given: leave it out, or give "
+            f"ngram_words = {filters.ngram_words}: has no effect without evaluation data; leave it out, or give "
             "--decontaminate"
         )
     if filters.near_threshold != FilterConfig.near_threshold and filters.deduplicate != "near":
         raise ValueError(
-            f"near_threshold is {filters.near_threshold}, but deduplicate is {filters.deduplicate}: leave it out, or "
-            "give --deduplicate near"
+            f"near_threshold = {filters.near_threshold}: has no effect with deduplicate = {filters.deduplicate}; leave "
+            "it out, or give --deduplicate near"
         )

@@ -68,7 +68,7 @@ def unreadable(path: Path, error: OSError) -> OSError:
     """The error to raise if the system cannot read a file, which says nothing about the file's content."""
     reason = os.strerror(error.errno) if error.errno else str(error)
     return OSError(
-        f"{path}: cannot be read ({reason}); its content may be intact: correct permissions, disk or mount and run "
+        f"{path}: cannot be read ({reason}); its content may be sound: correct permissions, disk or mount and run "
         "the same command again"
     )
 
@@ -161,8 +161,7 @@ def _locked(path: Path) -> TextIO:
     except BlockingIOError:
         file.seek(0)
         raise DataError(
-            f"{path.parent}: another run uses this directory, {file.read()}; wait for its end, or give "
-            "another directory"
+            f"{path.parent}: another run works here, {file.read()}; wait for its end, or give another directory"
         ) from None
     except OSError as error:
         LOG.warning(

@@ -150,8 +150,8 @@ class TokenizerConfig:
             for name in ("lower_case", "strip_accents", "character_coverage"):
                 if getattr(self, name):
                     raise ValueError(
-                        f"{name} is {getattr(self, name)}, but bytelevel_bpe works on bytes, which have no case and no "
-                        "accents and spell all characters: leave it out"
+                        f"{name} = {getattr(self, name)}: has no effect with bytelevel_bpe, which works on bytes "
+                        "without case and accents and encodes all characters; leave it out"
                     )
         if not 0 < self.train_mb < inf:
             raise ValueError(f"train_mb = {self.train_mb}: must be above 0 and finite")
@@ -160,7 +160,7 @@ class TokenizerConfig:
         for name in ("character_coverage", "train_mb"):
             if self.vocab is not None and getattr(self, name) != getattr(TokenizerConfig, name):
                 raise ValueError(
-                    f"{name} is {getattr(self, name)}, but vocab gives a vocabulary, so none is trained: leave one out"
+                    f"{name} = {getattr(self, name)}: has no effect with vocab, as none is trained; leave one out"
                 )
 
     @property
@@ -222,7 +222,7 @@ class BuildConfig:
         if SHORT_SEQ_PROBS[self.segments] is None and (self.short_share > 0 or self.duplicates > 1):
             raise ValueError(
                 f"short_seq_prob = {self.short_share}, duplicates = {self.duplicates}: segments "
-                f"{self.segments} makes no random choice: must be 0 and 1, leave both out"
+                f"{self.segments} makes no random choice: must be 0 and 1; leave both out"
             )
 
     @property

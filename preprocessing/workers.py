@@ -87,7 +87,7 @@ def _run_mpi_job(job: Callable[[Executor], int]) -> int:
         )
     if world.size < 2:
         raise DataError(
-            "executor is mpi, but this job has 1 rank and rank 0 only hands out work; "
+            "executor = mpi: needs at least 2 ranks, this job has 1, and rank 0 only distributes tasks; "
             "start it with `mpirun -n N` or `srun`, N at least 2, or use --executor processes"
         )
     status = None

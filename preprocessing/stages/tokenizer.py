@@ -33,11 +33,13 @@ def read_vocabulary(config: TokenizerConfig) -> Given:
     given = read_given(config.vocab, config.lower_case, config.strip_accents)
     found = next(name for name, kind in KINDS.items() if kind is kind_of(given.tokenizer))
     if config.kind not in (None, found):
-        raise DataError(f"{config.vocab}: is of kind {found}, but kind is {config.kind}; leave the option out")
+        raise DataError(
+            f"{config.vocab}: kind = {config.kind}: the vocabulary is of kind {found}; leave the option out"
+        )
     if config.vocab_size not in (None, size_of(given.tokenizer)):
         raise DataError(
-            f"{config.vocab}: has {size_of(given.tokenizer):,} tokens, but vocab_size is {config.vocab_size:,}; leave "
-            "the option out"
+            f"{config.vocab}: vocab_size = {config.vocab_size:,}: the vocabulary has {size_of(given.tokenizer):,} "
+            "tokens; leave the option out"
         )
     return given
 

@@ -138,7 +138,7 @@ def _check_option(
         name, value = ("lower_case", lower_case)
         if lower_case in (None, found.lower_case):
             name, value = ("strip_accents", strip_accents)
-        raise DataError(f"{path}: has {_settings_text(found)}, but {name} is {value}; leave the option out")
+        raise DataError(f"{path}: {name} = {value}: the vocabulary has {_settings_text(found)}; leave the option out")
 
 
 def _settings_text(settings: Settings) -> str:

@@ -147,10 +147,10 @@ def train(
     except RuntimeError as error:  # The library raises no more specific error.
         if needed := re.search(r"smaller than required_chars\. \d+ vs (\d+)", str(error)):
             raise DataError(
-                f"vocab_size is {vocab_size:,}, but characters and special tokens alone are {int(needed[1]):,}: raise "
+                f"vocab_size = {vocab_size:,}: characters and special tokens alone are {int(needed[1]):,}; raise "
                 f"--vocab_size, or lower --character_coverage (now {character_coverage:g})"
             ) from None
-        raise DataError(f"vocab_size is {vocab_size}: SentencePiece finds no such model: {error}") from None
+        raise DataError(f"vocab_size = {vocab_size}: SentencePiece finds no such model: {error}") from None
     return assemble(_parse(model.getvalue()), lower_case, strip_accents)
 
 

@@ -22,8 +22,8 @@ def run(tmp_path, corpus, monkeypatch, capsys):
     ("options", "message"),
     [
         (["--weights", 1, 2], "--weights has 2 numbers and the documents come from 1 sources"),
-        (["--near_threshold", 0.9], "near_threshold is 0.9, but deduplicate is exact: leave it out"),
-        (["--ngram_words", 5], "ngram_words is 5, but no file of evaluation data is given"),
+        (["--near_threshold", 0.9], "near_threshold = 0.9: has no effect with deduplicate = exact; leave it out"),
+        (["--ngram_words", 5], "ngram_words = 5: has no effect without evaluation data"),
         (["--split_mb", 1e-9], "split_mb = 1e-09: must be at least 0.0001"),
         (["--partition_mb", 0], "partition_mb = 0.0: must be at least 0.0001"),
     ],
@@ -42,12 +42,12 @@ def test_a_vocabulary_is_read_before_the_text(run, tmp_path):
     path.write_text("[PAD]\n")
     assert "lacks [UNK]" in run("--vocab", path)[1]
     path.write_text("\n".join(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *(f"a{n}" for n in range(200))]))
-    assert "is of kind wordpiece, but kind is unigram" in run("--vocab", path, "--kind", "unigram")[1]
-    assert "has 205 tokens, but vocab_size is 300" in run("--vocab", path, "--vocab_size", "300")[1]
+    assert "kind = unigram: the vocabulary is of kind wordpiece" in run("--vocab", path, "--kind", "unigram")[1]
+    assert "vocab_size = 300: the vocabulary has 205 tokens" in run("--vocab", path, "--vocab_size", "300")[1]
 
 
 def test_an_output_inside_the_input_is_refused(run, tmp_path):
     """The next run would read the files of this one."""
     (tmp_path / "books").mkdir()
     status, error = run("--sources", f"file:{tmp_path / 'books'}", out="books/out")
-    assert status == 2 and "lies in the input" in error
+    assert status == 2 and "is inside the input" in error

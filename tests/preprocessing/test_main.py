@@ -101,7 +101,7 @@ def test_mpi_without_mpirun_is_an_error(corpus, tmp_path):
     """One rank alone would hand out work to nobody."""
     result = start(command(corpus, tmp_path / "out", "--executor", "mpi"))
     assert result.returncode == 1
-    assert result.stderr.startswith("error: executor is mpi, but this job has 1 rank")
+    assert result.stderr.startswith("error: executor = mpi: needs at least 2 ranks, this job has 1")
 
 
 def test_mpi_without_mpi4py_is_an_error(corpus, tmp_path, monkeypatch, capsys):
@@ -271,7 +271,7 @@ def test_what_ends_a_run_is_told_apart(capsys, error, status, message):
         (["--vocab_sze", "7"], "--vocab_sze"),
         (["--workers", "two"], "error: --workers = two: must be a whole number"),
         (["--weights", "1", "2"], "error: --weights has 2 numbers and the documents come from 1 sources"),
-        (["--vocab", "v.txt", "--train_mb", "5"], "error: train_mb is 5.0, but vocab gives a vocabulary"),
+        (["--vocab", "v.txt", "--train_mb", "5"], "error: train_mb = 5.0: has no effect with vocab"),
     ],
 )
 def test_wrong_options_exit_with_2(corpus, tmp_path, capsys, options, message):

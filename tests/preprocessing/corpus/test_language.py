@@ -100,9 +100,7 @@ def test_text_that_looks_like_another_language_is_told(tmp_path, text, given, wa
     _, report = run(tmp_path / "out", f"text:{tmp_path / 'a.txt'}", language=given)
     if warned:
         (warning,) = report["warnings"]
-        assert (
-            "was read as en, but 100% of a sample looks like de; if it is, extract again with --language de" in warning
-        )
+        assert "was read as en, but 100% of a sample is classified as de; if that is correct, extract again" in warning
     else:
         assert report["warnings"] == []
 

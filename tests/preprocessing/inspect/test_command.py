@@ -25,7 +25,7 @@ def test_text_is_given_always_and_a_page_on_request(directory, tmp_path):
 
 def test_a_page_that_cannot_be_written_is_an_error_before_the_work(directory, tmp_path, monkeypatch):
     """A directory, or a file in one that is not there."""
-    monkeypatch.setattr(command, "look", lambda *_: pytest.fail("the work has begun"))
+    monkeypatch.setattr(command, "measure_directory", lambda *_: pytest.fail("the work has begun"))
     with pytest.raises(DataError, match=r"--html: .*: is a directory; give a file in it, such as"):
         inspect(directory, InspectConfig(html=tmp_path), SerialExecutor())
     with pytest.raises(DataError, match=r"--html: .*: no directory"):

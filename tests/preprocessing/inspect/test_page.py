@@ -111,9 +111,9 @@ def test_files_that_were_not_read_have_a_table(overview):
 def test_suspicions_stand_on_top(overview, figures_of):
     """Before the first heading; where there are none, that is said."""
     text = page(overview)
-    assert text.index("Look at this first") < text.index("<h2")
+    assert text.index("<b>Warnings</b>") < text.index("<h2")
     fine = page(replace(overview, documents=None, tokenizer=None, samples=[], unfinished=[]))
-    assert "Nothing looks suspicious" in fine and "Look at this first" not in fine
+    assert "No warnings" in fine and "<b>Warnings</b>" not in fine
 
 
 def test_a_page_is_a_function_of_the_figures(overview):

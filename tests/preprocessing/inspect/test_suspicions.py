@@ -100,7 +100,7 @@ def test_an_empty_split_is_named(figures_of, make_random):
 def test_held_out_samples_in_train_are_named(figures_of, make_random):
     """As the loss on them says nothing."""
     (found,) = suspicions(overview(figures_of(make_random(600), make_random(600)[:50])))
-    assert "of the held-out samples are in train too" in found
+    assert "of the held-out samples are also in train" in found
 
 
 def test_a_source_without_tokens_is_named(figures_of, normal):

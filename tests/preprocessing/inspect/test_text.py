@@ -100,6 +100,8 @@ def test_text_and_tokenizer_have_their_figures(figures_of, make_random):
     assert re.search(r"^  \.\.\.x{29} +2 documents +13\.8% +50\.0% +0\.0% +0\.0% +0\.0%$", text, re.MULTILINE)
     assert re.search(r"^  normal +< 3% +< 2% +< 0\.2% +< 35% +< 50% +> 80% +< 1%$", text, re.MULTILINE)
     assert re.search(
-        r"^  unreachable tokens +1  the normalizer changes them, such as 'Am'; normal: below 1%$", text, re.MULTILINE
+        r"^  unreachable tokens +1  tokens that the normalizer changes, such as 'Am'; normal: below 1%$",
+        text,
+        re.MULTILINE,
     )
     assert re.search(r"^  lower-cases text +yes$", text, re.MULTILINE) and "\n  - a note\n" in text

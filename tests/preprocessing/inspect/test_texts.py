@@ -49,9 +49,9 @@ def test_ordinary_text_is_not_suspicious(documents):
     [
         (
             [FRENCH] * 20,
-            [r"20 of 20 documents seem to be in language fr, and sentences and wikitext were read as en: is"],
+            [r"20 of 20 documents are classified as language fr, but sentences and wikitext were read as en: check"],
         ),
-        ([FRENCH], [r"1 of 1 documents seem to be in language fr"]),
+        ([FRENCH], [r"1 of 1 documents are classified as language fr"]),
         ([NOT_FOUND], [r"1 of 1 documents seem to be HTML, such as the one with the line '<!DOCTYPE HTML"]),
         ([*[ENGLISH] * 50, NOT_FOUND], [r"1 of 51 documents seem to be HTML"]),
         ([MARKDOWN] * 5, [r"10\.0% of the lines have rules of Markdown tables, such as '\|---\|---:\|'"]),

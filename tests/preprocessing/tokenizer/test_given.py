@@ -40,7 +40,7 @@ def write(folder, tokens, **config):
         (LOWER, {"strip_accents": False}, (), Settings(True, False), ""),
         (LOWER, {"tokenize_chinese_chars": False}, (), Settings(True, True, False), ""),
         (LOWER, {"model_max_length": 512}, (), UNCASED, ""),
-        (LOWER, {"do_lower_case": False}, (True,), UNCASED, "the options go before: lower_case True"),
+        (LOWER, {"do_lower_case": False}, (True,), UNCASED, "the options take precedence: lower_case True"),
         (LOWER + CASED, {}, (True,), UNCASED, "40 of 184 tokens never occur"),
         (LOWER, {}, (False,), KEPT, "no token has upper case"),
         (LOWER, {}, (None, False), Settings(True, False), ""),

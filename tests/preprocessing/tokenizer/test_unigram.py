@@ -78,7 +78,7 @@ def test_too_small_a_vocabulary_is_refused():
     """With its size and what the trainer says."""
     with pytest.raises(
         DataError,
-        match=r"vocab_size is 100, but characters and special tokens alone are \d+: raise --vocab_size",
+        match=r"vocab_size = 100: characters and special tokens alone are \d+; raise --vocab_size",
     ):
         train([pa.array(["".join(map(chr, range(0x4E00, 0x4E00 + 500)))])], 100, True)
 
