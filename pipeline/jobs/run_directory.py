@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checkpoints.record import complete, read_state
-from pipeline.config import Recipe, plain, to_toml
+from pipeline.config import Recipe, family_of, plain, recipe_class, to_toml
 from pipeline.jobs.identity import differences
 from pipeline.runlog.reader import RECIPE
 from pipeline.runtime.options import RENAMED, check_values, kinds_of, read_toml
@@ -49,7 +49,8 @@ def recorded_recipe(run: Path) -> dict[str, Any] | None:
         return read_state(found[0]).get("recipe") if found else None
     try:
         values = read_toml(saved)
-        check_values(saved, values, kinds_of(Recipe) | dict.fromkeys(RENAMED, str))
+        kinds = kinds_of(recipe_class(family_of(["--recipe", str(saved)])))
+        check_values(saved, values, kinds | dict.fromkeys(RENAMED, str))
     except ValueError as error:
         remedy = "remove it: the checkpoints hold the recipe, too" if found else "choose another run_dir"
         raise ValueError(f"{error}; restore the file that the run wrote, or {remedy}") from None

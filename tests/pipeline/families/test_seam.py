@@ -9,7 +9,7 @@ from ranks import on_ranks
 from recipes import curve, tensors, write_recipe
 from samples import make_samples
 
-from pipeline.runlog.reader import METRICS, read_run, read_lines
+from pipeline.runlog.reader import METRICS, read_lines, read_run
 
 
 class KilledError(Exception):

@@ -1,0 +1,28 @@
+"""Terms give metrics their names, and are read back from events and checkpoints."""
+
+from dataclasses import asdict
+
+import pytest
+
+from pipeline.runlog.terms import BEFORE_TERMS, Term, terms_of
+
+TERM = Term("rtd", "replaced-token", "tokens", weight=50.0, classes=2)
+
+
+def test_sums_have_the_name_of_the_term():
+    """A term that counts nothing adds up its loss alone."""
+    assert TERM.sums == ("rtd_loss", "rtd_correct")
+    assert Term("rtd", "replaced-token", "tokens", counted=False).sums == ("rtd_loss",)
+
+
+def test_the_newest_event_that_names_terms_counts():
+    """Other events, and those of older versions, have none."""
+    events = [{"terms": [asdict(BEFORE_TERMS[0])]}, {"kind": "checkpoint"}, {"terms": [asdict(TERM)]}, {"step": 3}]
+    assert terms_of(events) == (TERM,)
+    assert terms_of([{"kind": "start"}]) == BEFORE_TERMS
+
+
+@pytest.mark.parametrize("damaged", [None, "mlm", [None], [{"name": "mlm"}], [{"name": "mlm", "nonsense": 1}], [7]])
+def test_damaged_terms_are_those_of_before(damaged):
+    """A report reads whatever it can."""
+    assert terms_of([{"terms": damaged}]) == BEFORE_TERMS
