@@ -13,9 +13,8 @@ from benchmarks.lamb import MODELS, VOCAB_SIZE
 from benchmarks.training import Side
 from pipeline.engine.settings import Zero, find, load
 from pipeline.families.bert import FAMILY
-from pipeline.planning.activations import MicroBatch
+from pipeline.planning.measure import MicroBatch
 from pipeline.planning.memory import estimate
-from pipeline.planning.step_blocks import Parameters
 
 GIB = 2**30
 
@@ -53,10 +52,10 @@ def main(
         side.close()
         config = MODELS[model]
         estimated = estimate(
-            Parameters.of(FAMILY, config, VOCAB_SIZE),
+            FAMILY.build,
             config,
             VOCAB_SIZE,
-            MicroBatch.uniform(micro, length, masked),
+            MicroBatch(micro, length, masked),
             Zero.of(load(find(json))),
             precision=precision,
             world_size=count,

@@ -1,7 +1,8 @@
 """Memory, time and cost of a training before it is begun: `python -m pipeline.plan RECIPE... --gpu h100 --gpus 64`.
 
-Several recipes are the phases of one training. Nothing is measured: memory is estimated (`pipeline.planning.memory`),
-time rests on an assumed MFU."""
+Several recipes are the phases of one training. No GPU is needed: activations and FLOPs are measured on models without
+memory (`pipeline.planning.measure`, `pipeline.model.flops`). What the engine adds is estimated, and time rests on an
+assumed MFU."""
 
 from pathlib import Path
 

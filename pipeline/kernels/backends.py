@@ -47,4 +47,6 @@ def load(name: str, backend: Backend, device_type: str) -> ModuleType | None:
 def compute_dtype(x: torch.Tensor) -> torch.dtype:
     """The type a product of `x` is computed in: autocast's where it is on, else its own."""
     device = x.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.dtype
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):  # the meta device has none
+        return torch.get_autocast_dtype(device)
+    return x.dtype

@@ -1,6 +1,6 @@
 """What a recipe takes on a given number of GPUs: which ZeRO stage and micro-batch fit, how long it trains.
 
-Times rest on an assumed MFU: FLOPs of real tokens (`Family.training_flops`) over what the GPUs could do at their peak
+Times rest on an assumed MFU: FLOPs of real tokens (`pipeline.model.flops`) over what the GPUs could do at their peak
 while they compute. Communication that nothing hides comes on top.
 """
 
@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,12 @@ from pipeline.data.masking import num_predictions
 from pipeline.engine.engine import DTYPES
 from pipeline.engine.settings import Zero, find, load
 from pipeline.families import get_family
-from pipeline.planning.activations import MicroBatch
-from pipeline.planning.cluster import Cluster, Device, Traffic, traffic
+from pipeline.model import flops
+from pipeline.planning.cluster import DEVICES, Cluster, Traffic, traffic
+from pipeline.planning.measure import MicroBatch
 from pipeline.planning.memory import Estimate, estimate
-from pipeline.planning.options import GIB, STAGES, usable
-from pipeline.planning.step_blocks import Parameters
+from pipeline.planning.options import GIB, STAGES, Options
+from pipeline.planning.step_blocks import Parameters, count_parameters
 from preprocessing.schema import MANIFEST_NAME, Manifest
 from preprocessing.shards import read_manifest
 
@@ -56,35 +57,49 @@ class Phase:
     name: str
     recipe: Recipe
     samples: Samples
-    parameters: Parameters
     precision: str
 
     @property
-    def num_samples(self) -> int:
-        """Samples trained on, repeated ones counted."""
-        return self.recipe.schedule.total_steps * self.recipe.batch.global_batch_size
+    def parameters(self) -> Parameters:
+        """Of the model."""
+        return count_parameters(get_family(self.recipe.family).build, self.recipe.model, self.samples.vocab_size)
 
     @property
+    def global_batch(self) -> int:
+        """Samples of a step."""
+        return self.recipe.batch.global_batch_size
+
+    @cached_property
     def flops_per_sample(self) -> float:
         """Forward and backward, of a sample of the mean length."""
-        tokens = round(self.samples.mean_tokens)
-        return get_family(self.recipe.family).training_flops(
-            self.recipe.model,
-            self.samples.vocab_size,
-            num_tokens=tokens,
-            sum_squared_lengths=tokens**2,
-            num_masked=self.masked(tokens),
-            num_samples=1,
-        )
+        family, tokens = get_family(self.recipe.family), round(self.samples.mean_tokens)
+        cost = flops.measure(lambda config: family.build(config, self.samples.vocab_size), self.recipe.model)
+        masked = self.masked(tokens)
+        return cost.flops(num_tokens=tokens, sum_squared_lengths=tokens**2, num_masked=masked, num_samples=1)
 
     @property
     def flops(self) -> float:
-        """Of the whole training."""
-        return self.num_samples * self.flops_per_sample
+        """Of the whole training, repeated samples counted."""
+        return self.recipe.schedule.total_steps * self.global_batch * self.flops_per_sample
 
     def masked(self, tokens: int) -> int:
         """Masked tokens of a sample."""
         return int(num_predictions(np.array([tokens]), self.recipe.masking)[0])
+
+    def memory(self, gpus: int, stage: int, micro_batch: int, checkpointing: bool) -> Estimate:
+        """Of one GPU when every sample is as long as the longest: a micro-batch may be such."""
+        longest = self.samples.seq_length
+        return estimate(
+            get_family(self.recipe.family).build,
+            replace(self.recipe.model, activation_checkpointing=checkpointing),
+            self.samples.vocab_size,
+            MicroBatch(micro_batch, longest, self.masked(longest)),
+            zero_settings(stage, self.precision),
+            precision=self.precision,
+            world_size=gpus,
+            kind="cuda",
+            accumulating=micro_batch * gpus < self.global_batch,
+        )
 
 
 @dataclass(frozen=True)
@@ -143,32 +158,15 @@ def length_by_name(samples: Path, longest: int) -> tuple[int, str]:
     return longest, "model.max_position_embeddings"
 
 
+def deepspeed_json(stage: int) -> str:
+    """The project's DeepSpeed JSON, as a recipe names it."""
+    return f"ds_configs/zero{stage}_{{precision}}.json"
+
+
 @cache
 def zero_settings(stage: int, precision: str) -> Zero:
     """Of the project's DeepSpeed JSON."""
     return Zero.of(load(find(deepspeed_json(stage).format(precision=precision))))
-
-
-def deepspeed_json(stage: int) -> str:
-    """Its name in a recipe."""
-    return f"ds_configs/zero{stage}_{{precision}}.json"
-
-
-def memory(phase: Phase, gpus: int, stage: int, micro_batch: int, checkpointing: bool, accumulation: int) -> Estimate:
-    """Of one GPU when every sample is as long as the longest: a micro-batch may be such."""
-    longest = phase.samples.seq_length
-    config = replace(phase.recipe.model, activation_checkpointing=checkpointing)
-    return estimate(
-        phase.parameters,
-        config,
-        phase.samples.vocab_size,
-        MicroBatch.uniform(micro_batch, longest, phase.masked(longest)),
-        zero_settings(stage, phase.precision),
-        precision=phase.precision,
-        world_size=gpus,
-        kind="cuda",
-        accumulating=accumulation > 1,
-    )
 
 
 def choose(phase: Phase, gpus: int, usable_bytes: float, stages: Sequence[int] = STAGES) -> Choice | None:
@@ -183,27 +181,20 @@ def choose(phase: Phase, gpus: int, usable_bytes: float, stages: Sequence[int] =
         usable_bytes: of a GPU's memory.
         stages: from which to choose.
     """
-    per_gpu = phase.recipe.batch.global_batch_size // gpus
+    per_gpu = phase.global_batch // gpus
     busy = min(per_gpu, math.ceil(BUSY_TOKENS / phase.samples.mean_tokens))
     for checkpointing in (False, True):
-        fitting = [
-            choice for stage in stages if (choice := _largest(phase, gpus, stage, checkpointing, per_gpu, usable_bytes))
-        ]
-        enough = [choice for choice in fitting if choice.micro_batch >= busy]
-        if enough:
-            return enough[0]
+        fitting: list[Choice] = []
+        for stage in stages:
+            for size in reversed(divisors(per_gpu)):
+                need = phase.memory(gpus, stage, size, checkpointing)
+                if need.total <= usable_bytes:
+                    fitting.append(Choice(stage, size, checkpointing, per_gpu // size, need))
+                    break
+            if fitting and fitting[-1].micro_batch >= busy:
+                return fitting[-1]
         if fitting:
             return max(fitting, key=lambda choice: (choice.micro_batch, -choice.stage))
-    return None
-
-
-def _largest(
-    phase: Phase, gpus: int, stage: int, checkpointing: bool, per_gpu: int, usable_bytes: float
-) -> Choice | None:
-    for size in sorted(divisors(per_gpu), reverse=True):
-        need = memory(phase, gpus, stage, size, checkpointing, per_gpu // size)
-        if need.total <= usable_bytes:
-            return Choice(stage, size, checkpointing, per_gpu // size, need)
     return None
 
 
@@ -229,50 +220,26 @@ def timing(phase: Phase, choice: Choice, cluster: Cluster, mfu: float) -> Timing
     """
     seconds = choice.micro_batch * phase.flops_per_sample / (cluster.device.peak_flops * mfu)
     seconds *= RECOMPUTATION if choice.checkpointing else 1
-    moved = traffic(
-        zero_settings(choice.stage, phase.precision),
-        phase.parameters.total,
-        DTYPES[phase.precision].itemsize,
-        cluster,
-        choice.accumulation,
-        seconds,
-    )
+    zero, itemsize = zero_settings(choice.stage, phase.precision), DTYPES[phase.precision].itemsize
+    moved = traffic(zero, phase.parameters.total, itemsize, cluster, choice.accumulation, seconds)
     compute = choice.accumulation * seconds
     step = compute + moved.exposed
-    batch = phase.recipe.batch.global_batch_size
-    return Timing(compute, moved, batch / step, phase.recipe.schedule.total_steps * step)
+    return Timing(compute, moved, phase.global_batch / step, phase.recipe.schedule.total_steps * step)
 
 
-def remedy(
-    phase: Phase, gpus: int, device: Device, devices: dict[str, Device], headroom: float, stages: Sequence[int] = STAGES
-) -> str:
-    """What would make a phase fit that does not: more GPUs, larger ones, or a higher stage.
+def remedy(phase: Phase, options: Options) -> str:
+    """What would make a phase fit that does not: more GPUs, larger ones, or a higher stage."""
+    gpus, highest = options.gpus, max(options.stages)
 
-    Args:
-        phase: what is trained.
-        gpus: too few.
-        device: too small.
-        devices: by the name on the command line.
-        headroom: share of the memory that stays free.
-        stages: from which to choose.
-    """
-    highest = max(stages)
-    least = memory(phase, gpus, highest, 1, True, 2).total
-    more = next(
-        (
-            number
-            for number in divisors(phase.recipe.batch.global_batch_size)
-            if number > gpus and memory(phase, number, highest, 1, True, 2).total <= usable(device, headroom)
-        ),
-        None,
-    )
-    larger = [name for name, other in devices.items() if least <= usable(other, headroom)]
-    remedies = [f"--gpus {more}"] if more else []
-    remedies += [f"--gpu {larger[0]}"] if larger else []
-    if memory(phase, gpus, STAGES[-1], 1, True, 2).total <= usable(device, headroom):
-        remedies.append(f"--stages [{STAGES[-1]}]")
+    def least(gpus: int, stage: int = highest) -> int:
+        return phase.memory(gpus, stage, 1, checkpointing=True).total
+
+    more = [f"--gpus {n}" for n in divisors(phase.global_batch) if n > gpus and least(n) <= options.usable]
+    larger = [f"--gpu {name}" for name, device in DEVICES.items() if least(gpus) <= options.usable_of(device)]
+    higher = [f"--stages [{STAGES[-1]}]"] if least(gpus, STAGES[-1]) <= options.usable else []
+    remedies = more[:1] + larger[:1] + higher
     return (
-        f"{phase.name} does not fit on {gpus} x {device.name}: ZeRO-{highest} with activation checkpointing and a "
-        f"micro-batch of 1 needs {least / GIB:.1f} GiB on each, {usable(device, headroom) / GIB:.1f} are usable; "
+        f"{phase.name} does not fit on {gpus} x {options.device.name}: ZeRO-{highest} with activation checkpointing "
+        f"and a micro-batch of 1 needs {least(gpus) / GIB:.1f} GiB on each, {options.usable / GIB:.1f} are usable; "
         + (f"it fits with {' or '.join(remedies)}" if remedies else "choose a smaller model")
     )

@@ -66,14 +66,13 @@ class Options:
 
     @property
     def usable(self) -> float:
-        """Bytes of it that may be filled."""
-        return usable(self.device, self.headroom)
+        """Bytes of it that a plan may fill."""
+        return self.usable_of(self.device)
+
+    def usable_of(self, device: Device) -> float:
+        """Bytes of another kind of GPU that a plan may fill."""
+        return device.memory_gib * GIB * (1 - self.headroom)
 
     def cluster(self, gpus: int) -> Cluster:
         """So many of them."""
         return Cluster(self.device, gpus, self.gpus_per_node, self.network_gb_s or self.device.network_gb_s)
-
-
-def usable(device: Device, headroom: float) -> float:
-    """Bytes of a GPU's memory that a plan may fill."""
-    return device.memory_gib * GIB * (1 - headroom)

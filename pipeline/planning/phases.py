@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import parse
-from pipeline.families import get_family
 from pipeline.planning.choice import Phase, choose, nearest_gpus, read_samples, remedy, timing
-from pipeline.planning.cluster import DEVICES, LINK_EFFICIENCY
+from pipeline.planning.cluster import LINK_EFFICIENCY
 from pipeline.planning.options import Options
 from pipeline.planning.picture import draw
-from pipeline.planning.step_blocks import Parameters
 from pipeline.planning.text import Row, advice, describe, memory_table, scaling_table, total_table
 
 NUMBERS_OF_GPUS = (1, 8, 64, 512, 4096, 10_000)
@@ -27,10 +25,11 @@ def print_plan(recipes: list[Path], options: Options) -> None:
     phases = [read_phase(path, number, len(recipes), options) for number, path in enumerate(recipes)]
     numbers = numbers_of_gpus(phases, options.gpus)
     table = [scaling(phase, numbers, options) for phase in phases]
+    device = options.device
     print(
-        f"{options.gpu}: {options.device.memory_gib:g} GiB, peak {options.device.peak_flops / 1e12:g} TFLOP/s; ", end=""
+        f"{options.gpu}: {device.memory_gib:g} GiB, peak {device.peak_flops / 1e12:g} TFLOP/s; MFU {options.mfu:g} "
+        f"assumed, {options.precision}, {options.headroom:.0%} of the memory kept free"
     )
-    print(f"MFU {options.mfu:g} assumed, {options.precision}, {options.headroom:.0%} of the memory kept free")
     for phase, rows in zip(phases, table, strict=True):
         print("\n" + "\n\n".join([describe(phase), memory_table(phase, options), advice(phase, rows, options)]))
         print("\n" + scaling_table(rows, options))
@@ -40,7 +39,7 @@ def print_plan(recipes: list[Path], options: Options) -> None:
         options.json.write_text(json.dumps(figures(phases, table, options), indent=2) + "\n", encoding="utf-8")
         print(options.json)
     if options.out:
-        draw(phases, table, options.device, options.cluster(options.gpus), options.price, options.out)
+        draw(phases, table, options, options.out)
         print(options.out)
 
 
@@ -59,8 +58,7 @@ def read_phase(path: Path, number: int, count: int, options: Options) -> Phase:
             raise ValueError(f"--{name} {values}: give one number, or one for each of the {count} recipes")
         given[name] = values[number % len(values)] if values else None
     samples = read_samples(recipe, vocab_size=options.vocab_size, **given)
-    parameters = Parameters.of(get_family(recipe.family), recipe.model, samples.vocab_size)
-    return Phase(path.stem, recipe, samples, parameters, options.precision)
+    return Phase(path.stem, recipe, samples, options.precision)
 
 
 def numbers_of_gpus(phases: list[Phase], chosen: int) -> list[int]:
@@ -70,13 +68,12 @@ def numbers_of_gpus(phases: list[Phase], chosen: int) -> list[int]:
         ValueError: over the one asked for a batch does not divide.
     """
     for phase in phases:
-        batch = phase.recipe.batch.global_batch_size
-        if batch % chosen:
+        if phase.global_batch % chosen:
             raise ValueError(
-                f"{phase.name}: batch.global_batch_size = {batch} does not divide over {chosen} GPUs; "
-                f"--gpus {nearest_gpus(batch, chosen)} does"
+                f"{phase.name}: batch.global_batch_size = {phase.global_batch} does not divide over {chosen} GPUs; "
+                f"--gpus {nearest_gpus(phase.global_batch, chosen)} does"
             )
-    common = gcd(*(phase.recipe.batch.global_batch_size for phase in phases))
+    common = gcd(*(phase.global_batch for phase in phases))
     return sorted({chosen, *(nearest_gpus(common, number) for number in NUMBERS_OF_GPUS)})
 
 
@@ -90,7 +87,7 @@ def scaling(phase: Phase, numbers: list[int], options: Options) -> list[Row]:
     for gpus in numbers:
         choice = choose(phase, gpus, options.usable, sorted(options.stages))
         if gpus == options.gpus and choice is None:
-            raise ValueError(remedy(phase, gpus, options.device, DEVICES, options.headroom, options.stages))
+            raise ValueError(remedy(phase, options))
         rows.append((gpus, choice, timing(phase, choice, options.cluster(gpus), options.mfu) if choice else None))
     return rows
 
@@ -107,7 +104,7 @@ def figures(phases: list[Phase], table: list[list[Row]], options: Options) -> di
                 "flops": phase.flops,
                 "samples": asdict(phase.samples),
                 "gpus": {
-                    gpus: {"choice": asdict(choice), "time": asdict(time)}
+                    gpus: {"choice": asdict(choice) | {"memory": choice.memory.figures}, "time": asdict(time)}
                     for gpus, choice, time in rows
                     if choice and time
                 },

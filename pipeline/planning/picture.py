@@ -10,56 +10,42 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 
-from pipeline.planning.choice import GIB, STAGES, Choice, Phase, Timing, memory
-from pipeline.planning.cluster import Cluster, Device
+from pipeline.planning.choice import Choice, Phase
 from pipeline.planning.memory import PARTS
+from pipeline.planning.options import GIB, STAGES, Options
+from pipeline.planning.text import Row, chosen_at
 
-COLORS = {
-    "process": "#8c8c8c",
-    "weights": "#1f5a94",
-    "masters": "#4a8fcb",
-    "moments": "#a3cbec",
-    "gradients": "#2f8f5b",
-    "buckets": "#8fd0a5",
-    "gathered": "#6b4fa0",
-    "activations": "#f2a63b",
-    "logits": "#d9682b",
-    "temporaries": "#f7dca8",
-    "gaps": "#dddddd",
-}
-Rows = Sequence[tuple[int, Choice | None, Timing | None]]
+COLORS = ["#8c8c8c", "#1f5a94", "#4a8fcb", "#a3cbec", "#2f8f5b", "#8fd0a5"]
+COLORS += ["#6b4fa0", "#f2a63b", "#d9682b", "#f7dca8", "#dddddd"]
+"""In the order of PARTS."""
 
 
-def draw(
-    phases: Sequence[Phase], table: Sequence[Rows], device: Device, cluster: Cluster, price: float, out: Path
-) -> None:
+def draw(phases: Sequence[Phase], table: Sequence[list[Row]], options: Options, out: Path) -> None:
     """Two panels.
 
     Args:
         phases: of the training; the last, which has the longest samples, is the one whose memory is shown.
         table: of each phase, every number of GPUs.
-        device: whose memory is the limit.
-        cluster: the GPUs that memory is shown for.
-        price: of a GPU-hour; 0 shows GPU-hours in place of cost.
+        options: of the plan; without a price, GPU-hours are shown in place of cost.
         out: PNG.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.2), layout="constrained")
-    choice = next(choice for gpus, choice, _ in table[-1] if gpus == cluster.gpus)
-    assert choice is not None, "the plan has stopped where nothing fits"
-    _memory(left, phases[-1], choice, device, cluster.gpus)
-    _time(right, table, price, device)
+    _memory(left, phases[-1], chosen_at(table[-1], options.gpus)[0], options)
+    _time(right, table, options)
     figure.savefig(out, dpi=120)
     plt.close(figure)
 
 
-def _memory(axis: Any, phase: Phase, choice: Choice, device: Device, gpus: int) -> None:
+def _memory(axis: Any, phase: Phase, choice: Choice, options: Options) -> None:
     """Stacked bars at the recommended micro-batch."""
-    needs = [memory(phase, gpus, s, choice.micro_batch, choice.checkpointing, choice.accumulation) for s in STAGES]
+    device, gpus = options.device, options.gpus
+    needs = [phase.memory(gpus, stage, choice.micro_batch, choice.checkpointing).parts for stage in STAGES]
     bottom = [0.0] * len(STAGES)
-    for part in (part for part in PARTS if any(getattr(need, part) for need in needs)):
-        sizes = [getattr(need, part) / GIB for need in needs]
-        axis.bar(STAGES, sizes, 0.62, bottom=bottom, label=part, color=COLORS[part])
-        bottom = [low + size for low, size in zip(bottom, sizes, strict=True)]
+    for part, color in zip(PARTS, COLORS, strict=True):
+        sizes = [need[part] / GIB for need in needs]
+        if any(sizes):
+            axis.bar(STAGES, sizes, 0.62, bottom=bottom, label=part, color=color)
+            bottom = [low + size for low, size in zip(bottom, sizes, strict=True)]
     for stage, top in zip(STAGES, bottom, strict=True):
         axis.text(stage, top, f"{top:.1f}", ha="center", va="bottom", fontsize=9)
     axis.axhline(device.memory_gib, color="firebrick", linestyle="--", linewidth=1.3)
@@ -78,9 +64,9 @@ def _memory(axis: Any, phase: Phase, choice: Choice, device: Device, gpus: int) 
     axis.grid(axis="y", alpha=0.3)
 
 
-def _time(axis: Any, table: Sequence[Rows], price: float, device: Device) -> None:
+def _time(axis: Any, table: Sequence[list[Row]], options: Options) -> None:
     """Both on logarithmic axes, with what perfect scaling would give."""
-    points = []
+    points, price = [], options.price
     for rows in zip(*table, strict=True):
         times = [time.seconds for _, _, time in rows if time]
         if len(times) == len(rows):
@@ -100,7 +86,7 @@ def _time(axis: Any, table: Sequence[Rows], price: float, device: Device) -> Non
     other.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_xticks(gpus, [f"{n:,}" for n in gpus], rotation=30)
     axis.xaxis.set_minor_locator(NullLocator())
-    axis.set_xlabel(f"number of GPUs ({device.name})")
+    axis.set_xlabel(f"number of GPUs ({options.device.name})")
     handles = [line for side in (axis, other) for line in side.get_lines()]
     axis.legend(handles, [line.get_label() for line in handles], fontsize=9, loc="upper center")
     axis.set_title("Time and " + ("cost" if price else "GPU-hours") + ", all phases", fontsize=10)

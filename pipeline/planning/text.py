@@ -1,8 +1,7 @@
 """A plan as text: what it assumes, and its tables."""
 
-from pipeline.planning.choice import GIB, STAGES, Choice, Phase, Timing, deepspeed_json, memory
-from pipeline.planning.memory import PARTS
-from pipeline.planning.options import Options
+from pipeline.planning.choice import Choice, Phase, Timing, deepspeed_json
+from pipeline.planning.options import GIB, STAGES, Options
 
 LARGEST_SHOWN = 1024
 """Micro-batch at which the table of memory ends."""
@@ -21,7 +20,7 @@ def chosen_at(rows: list[Row], gpus: int) -> tuple[Choice, Timing]:
 
 def describe(phase: Phase) -> str:
     """What is trained, in two lines, and a third if something of the samples is assumed."""
-    samples, batch = phase.samples, phase.recipe.batch.global_batch_size
+    samples, batch = phase.samples, phase.global_batch
     text = (
         f"{phase.name}: {phase.parameters.total / 1e6:,.1f} M parameters, "
         f"{phase.recipe.schedule.total_steps:,} steps of {batch:,} samples\n"
@@ -35,7 +34,7 @@ def describe(phase: Phase) -> str:
 
 def memory_table(phase: Phase, options: Options) -> str:
     """GiB per GPU by micro-batch and stage."""
-    per_gpu = phase.recipe.batch.global_batch_size // options.gpus
+    per_gpu = phase.global_batch // options.gpus
     lines = [
         f"GiB on each of {options.gpus} GPUs; * does not fit. In brackets with activation checkpointing.",
         "  micro-batch " + "".join(f"{f'ZeRO-{stage}':>18}" for stage in STAGES),
@@ -44,12 +43,10 @@ def memory_table(phase: Phase, options: Options) -> str:
     while size <= min(per_gpu, LARGEST_SHOWN):
         cells, fits = [], False
         for stage in STAGES:
-            cell = []
-            for checkpointing in (False, True):
-                total = memory(phase, options.gpus, stage, size, checkpointing, per_gpu // size).total
-                fits = fits or total <= options.usable
-                cell.append(f"{total / GIB:.1f}{' ' if total <= options.usable else '*'}")
-            cells.append(f"{f'{cell[0]} ({cell[1].strip()})':>18}")
+            totals = [phase.memory(options.gpus, stage, size, checkpointing).total for checkpointing in (False, True)]
+            plain, saving = (f"{total / GIB:.1f}{' ' if total <= options.usable else '*'}" for total in totals)
+            cells.append(f"{f'{plain} ({saving.strip()})':>18}")
+            fits = fits or min(totals) <= options.usable
         lines.append(f"  {size:>11} " + "".join(cells))
         if not fits:
             break
@@ -60,9 +57,8 @@ def memory_table(phase: Phase, options: Options) -> str:
 def advice(phase: Phase, rows: list[Row], options: Options) -> str:
     """The recommended stage and micro-batch, what their memory is, and the lines for the recipe."""
     choice, time = chosen_at(rows, options.gpus)
-    parts = ", ".join(
-        f"{part} {size / GIB:.2f}" for part in PARTS if (size := getattr(choice.memory, part)) > 0.005 * GIB
-    )
+    sizes = choice.memory.parts.items()
+    parts = ", ".join(f"{part} {size / GIB:.2f}" for part, size in sizes if size > 0.005 * GIB)
     hidden = 1 - time.traffic.exposed / time.traffic.seconds if time.traffic.seconds else 1.0
     lines = [
         f"Recommended on {options.gpus}: ZeRO-{choice.stage}, micro-batch {choice.micro_batch}, accumulated "

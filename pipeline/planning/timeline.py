@@ -16,7 +16,7 @@ class Timeline:
     """Records blocks; sizes in bytes."""
 
     def __init__(self) -> None:
-        self._events: list[tuple[int, str, int]] = []  # (block, part, size), of size -1 where it is given back
+        self._events: list[tuple[int, str, int]] = []  # (block, part, size), of negative size where it is given back
         self._phases: list[tuple[int, str]] = []  # number of events before a phase, its name
 
     def phase(self, name: str) -> None:
@@ -31,28 +31,21 @@ class Timeline:
 
     def give(self, *blocks: int) -> None:
         """Give blocks back."""
-        self._events += [(block, "", -1) for block in blocks]
-
-    def brief(self, part: str, size: int) -> None:
-        """A block that is given back before another is taken."""
-        self.give(self.take(part, size))
+        for block in blocks:
+            _, part, size = self._events[block]
+            self._events.append((block, part, -size))
 
     def most_live(self) -> tuple[Counter[str], str]:
         """Bytes of each part at the moment when most are in use, and the phase in which that is."""
         live: Counter[str] = Counter()
-        total = best_total = best_event = 0
-        best: Counter[str] = Counter()
-        for number, (block, part, size) in enumerate(self._events):
-            if size < 0:
-                _, part, size = self._events[block]
-                live[part] -= size
-                total -= size
-                continue
+        total = most = fullest = 0
+        best = live.copy()
+        for number, (_, part, size) in enumerate(self._events):
             live[part] += size
             total += size
-            if total > best_total:
-                best_total, best_event, best = total, number, live.copy()
-        return best, next((name for start, name in reversed(self._phases) if start <= best_event), "")
+            if total > most:
+                most, fullest, best = total, number, live.copy()
+        return best, next((name for start, name in reversed(self._phases) if start <= fullest), "")
 
     def high_water(self) -> int:
         """Bytes that a heap grows to which puts a block into a hole of about its size, and splits and joins none.
@@ -64,8 +57,8 @@ class Timeline:
         holes: list[int] = []
         where: dict[int, int] = {}
         top = 0
-        for block, _, size in self._events:
-            if size < 0:
+        for number, (block, _, size) in enumerate(self._events):
+            if block != number:
                 insort(holes, where.pop(block))
                 continue
             index = bisect_left(holes, size)

@@ -5,17 +5,16 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import parse
-from pipeline.families import get_family
-from pipeline.planning.choice import GIB, Parameters, Phase, Samples, choose, divisors, memory, nearest_gpus, timing
+from pipeline.planning.choice import Phase, Samples, choose, divisors, nearest_gpus, timing
 from pipeline.planning.cluster import DEVICES, Cluster
+from pipeline.planning.options import GIB
 
 RECIPES = Path(__file__).parents[3] / "pipeline" / "recipes"
 
 
 def phase(name, length, mean=None, vocab_size=30_528):
     recipe = parse(["--recipe", str(RECIPES / f"{name}.toml")])
-    parameters = Parameters.of(get_family("bert"), recipe.model, vocab_size)
-    return Phase(name, recipe, Samples(vocab_size, length, mean or length), parameters, "bf16")
+    return Phase(name, recipe, Samples(vocab_size, length, mean or length), "bf16")
 
 
 LARGE = [phase("bert_large_phase1", 128), phase("bert_large_phase2", 512, 254)]
@@ -31,7 +30,7 @@ def test_time_is_operations_over_what_is_assumed():
     choice = choose(LARGE[0], 1, 73 * GIB)
     time = timing(LARGE[0], choice, Cluster(DEVICES["h100"], 1, 8, 50), 0.5)
     assert time.seconds == pytest.approx(LARGE[0].flops / (989e12 * 0.5))
-    assert time.sequences_per_second == pytest.approx(LARGE[0].num_samples / time.seconds)
+    assert time.sequences_per_second == pytest.approx(LARGE[0].global_batch / time.step)
 
 
 @pytest.mark.parametrize("gpus", [1, 8, 64, 4096])
@@ -43,7 +42,7 @@ def test_choice_fits_divides_and_is_the_largest(gpus, gib):
     assert choice.memory.total <= gib * GIB
     assert choice.micro_batch * choice.accumulation == per_gpu
     for larger in (d for d in divisors(per_gpu) if d > choice.micro_batch):
-        need = memory(LARGE[1], gpus, choice.stage, larger, choice.checkpointing, per_gpu // larger)
+        need = LARGE[1].memory(gpus, choice.stage, larger, choice.checkpointing)
         assert need.total > gib * GIB
 
 

@@ -11,7 +11,7 @@ def test_most_live_is_the_fullest_moment():
     timeline.phase("forward")
     kept = timeline.take("activations", 10)
     timeline.phase("backward")
-    timeline.brief("temporaries", 5)
+    timeline.give(timeline.take("temporaries", 5))
     timeline.give(kept)
     timeline.phase("step")
     timeline.take("moments", 12)
@@ -26,7 +26,7 @@ def test_most_live_is_the_fullest_moment():
 def test_a_hole_serves_blocks_of_about_its_size(size, grown):
     """Equal or a little smaller; it is not split for small ones, and the heap grows for larger ones."""
     timeline = Timeline()
-    timeline.brief("a", 100)
+    timeline.give(timeline.take("a", 100))
     timeline.take("b", size)
     expected = 100 + (size if grown else 0)
     assert timeline.high_water() == expected

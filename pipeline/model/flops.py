@@ -1,0 +1,81 @@
+"""Floating-point operations of a model's training, counted by torch on the model itself."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from pipeline.model.config import EncoderConfig
+from pipeline.model.probe import uniform_batch
+
+C = TypeVar("C", bound=EncoderConfig)
+
+PROBES = ((1, 8, 1), (1, 16, 1), (1, 24, 1), (1, 8, 2), (2, 8, 1))
+"""Samples, tokens of each and masked tokens of each: five batches tell the four costs and what a batch costs by itself
+apart."""
+
+
+@dataclass(frozen=True)
+class Flops:
+    """FLOPs of the forward and the backward pass."""
+
+    per_token: float
+    per_pair: float
+    """Per pair of tokens of one sample, a token with itself included."""
+    per_masked: float
+    per_sample: float
+
+    def flops(self, *, num_tokens: float, sum_squared_lengths: float, num_masked: float, num_samples: float) -> float:
+        """FLOPs of samples of these sizes, whatever micro-batches they are in.
+
+        Args:
+            num_tokens: sum of the lengths of the samples, special tokens included.
+            sum_squared_lengths: sum of their squares.
+            num_masked: masked tokens.
+            num_samples: samples.
+        """
+        return (
+            num_tokens * self.per_token
+            + sum_squared_lengths * self.per_pair
+            + num_masked * self.per_masked
+            + num_samples * self.per_sample
+        )
+
+
+def measure(
+    build: Callable[[C], nn.Module], config: C, make_batch: Callable[[int, int, int], Any] = uniform_batch
+) -> Flops:
+    """Count the operations of a model's matrix products, forward and backward.
+
+    `torch.utils.flop_counter` counts 2abc for a product of (a, b) and (b, c), and nothing for other operations. The
+    model is on the meta device, where operations have shapes and take no memory, and computes nothing twice: what is
+    recomputed under activation checkpointing or for logits that are not kept is of no use to it. Layers are equal, so
+    models of one and of two layers tell what any number of them costs.
+
+    Args:
+        build: makes the model, which takes a batch and returns an output with the field `loss`.
+        config: of the model.
+        make_batch: makes a batch on the default device from samples, tokens of each, and masked tokens of each.
+    """
+    once = replace(config, activation_checkpointing=False, max_logits_mib=2**20, kernels="plain")
+    with torch.device("meta"):
+        batches = [make_batch(*probe) for probe in PROBES]
+        one, two = (_count(build(replace(once, num_hidden_layers=layers)), batches) for layers in (1, 2))
+    counts = one + (config.num_hidden_layers - 1) * (two - one)
+    sizes = [[n * length, n * length**2, n * masked, n, 1] for n, length, masked in PROBES]
+    return Flops(*(float(round(cost)) for cost in np.linalg.solve(np.array(sizes, float), counts)[:4]))
+
+
+def _count(model: nn.Module, batches: Sequence[Any]) -> npt.NDArray[np.float64]:
+    """FLOPs of each batch."""
+    counts = []
+    for batch in batches:
+        with FlopCounterMode(display=False) as counter:
+            model(batch).loss.backward()
+        counts.append(float(counter.get_total_flops()))
+    return np.array(counts)

@@ -1,0 +1,246 @@
+"""Memory of one micro-batch's forward and backward pass, measured on the model's own code without a GPU.
+
+The model runs on torch's meta device, whose tensors have shapes and storages of known size and no contents. Each
+storage counts from the operation that makes it until Python and autograd have let go of it. Activation checkpointing,
+`recompute_activation` and `max_logits_mib` are therefore in effect, and no family needs a formula.
+"""
+
+import importlib
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from importlib.util import find_spec
+from typing import Any, NamedTuple, TypeVar
+from unittest import mock
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import _engine_run_backward
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from pipeline.kernels import attention
+from pipeline.model.config import EncoderConfig
+from pipeline.model.probe import uniform_batch
+
+C = TypeVar("C", bound=EncoderConfig)
+Build = Callable[[C, int], nn.Module]
+"""(config, vocab_size) -> model, which takes a batch and returns an output with the field `loss`."""
+
+SMALL_VOCABULARY = 16
+"""Tokens of a vocabulary whose logits and embeddings take no memory to speak of."""
+PROBE = 64
+"""Samples of the micro-batch on which layers are measured: what they take grows with the samples alone."""
+
+
+class MicroBatch(NamedTuple):
+    """Sizes of a micro-batch whose samples are equally long."""
+
+    samples: int
+    length: int
+    """Tokens of each sample."""
+    masked: int
+    """Masked tokens of each sample."""
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Bytes of one micro-batch."""
+
+    kept: int
+    """From the forward pass to the backward pass, the batch included."""
+    backward: dict[str, int]
+    """Parameter -> most that tensors of the backward pass take at a time until that parameter's gradient is complete.
+    Such gradients are let go of one by one."""
+
+
+@dataclass(frozen=True)
+class Activations:
+    """Bytes of one micro-batch, by what holds them."""
+
+    ends: int
+    """Kept by the embeddings and the heads but for the logits over the vocabulary, and the batch itself."""
+    layer: int
+    """Kept by one layer."""
+    layer_input: int
+    """Kept by one layer under activation checkpointing."""
+    logits: int
+    """Kept of the logits over the vocabulary."""
+    head: int
+    """Taken and given back in the backward pass of the heads, with the gradient of the word embeddings."""
+    working: int
+    """Taken and given back in the backward pass of one layer."""
+
+
+def activations(
+    build: Build[C], config: C, vocab_size: int, batch: MicroBatch, dtype: torch.dtype, kind: str
+) -> Activations:
+    """Measure a micro-batch on models of one and of two layers: all layers are equal.
+
+    Args:
+        build: of the model's family.
+        config: of the model; its `num_hidden_layers` and `activation_checkpointing` do not matter.
+        vocab_size: number of token ids.
+        batch: the micro-batch.
+        dtype: of the weights.
+        kind: whose kernels run: "cpu" or "cuda".
+    """
+
+    def run(layers: int, checkpointing: bool, vocab_size: int, batch: MicroBatch) -> Passes:
+        shape = replace(config, num_hidden_layers=layers, activation_checkpointing=checkpointing)
+        return measure(build, shape, vocab_size, batch, dtype, kind)
+
+    def small(layers: int, checkpointing: bool = False) -> Passes:
+        return run(layers, checkpointing, SMALL_VOCABULARY, batch._replace(samples=PROBE))
+
+    def scaled(size: int) -> int:
+        return size * batch.samples // PROBE
+
+    one, two, whole = small(1), small(2), run(2, False, vocab_size, batch)
+    # Of the whole model's layers the second is the first whose turn it is in the backward pass.
+    head = (size for name, size in whole.backward.items() if name not in one.backward)
+    return Activations(
+        ends=scaled(2 * one.kept - two.kept),
+        layer=scaled(two.kept - one.kept),
+        layer_input=scaled(small(2, checkpointing=True).kept - small(1, checkpointing=True).kept),
+        logits=max(0, whole.kept - scaled(two.kept)),
+        head=min(head, default=max(whole.backward.values())),
+        working=scaled(max(one.backward.values())),
+    )
+
+
+@cache
+def measure(build: Build[C], config: C, vocab_size: int, batch: MicroBatch, dtype: torch.dtype, kind: str) -> Passes:
+    """Run forward and backward pass of one micro-batch on the meta device; arguments as of `activations`.
+
+    Under activation checkpointing the backward pass is left out: it is the forward pass and that of other layers.
+    """
+    model = build_without_memory(build, config, vocab_size).to(dtype)
+    backward = dict[str, int]()
+    with _Live(model) as live, ExitStack() as hooks:
+
+        def arrived(name: str, parameter: Tensor) -> None:
+            parameter.grad = None  # where gradients go is the engine's business: `pipeline.planning.step_blocks`
+            backward[name] = live.peak
+
+        for name, parameter in model.named_parameters():
+            hooks.callback(parameter.register_post_accumulate_grad_hook(partial(arrived, name)).remove)
+        with torch.device("meta"):
+            made = uniform_batch(*batch)
+        with _Pretended(kind, list(range(0, batch.samples * batch.length + 1, batch.length))), _no_launches():
+            loss = model(made).loss
+            kept = live.bytes
+            live.begin()
+            if not config.checkpointed_layers:
+                # Not `loss.backward()`: a mode sees no calls within a call that it sees itself.
+                _engine_run_backward((loss,), (torch.ones_like(loss),), False, False, (), True, accumulate_grad=True)
+    return Passes(kept, backward)
+
+
+@cache
+def build_without_memory(build: Build[C], config: C, vocab_size: int) -> nn.Module:
+    """The model on the meta device."""
+    with torch.device("meta"):
+        return build(config, vocab_size).train()
+
+
+class _Live(TorchDispatchMode):
+    """Counts the bytes of storages that operations have made and that something still refers to."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.bytes = self.peak = self._began = 0
+        self._known = {tensor.untyped_storage()._cdata for tensor in model.state_dict(keep_vars=True).values()}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor) and tensor.is_meta:
+                self._count(tensor.untyped_storage())
+        return out
+
+    def begin(self) -> None:
+        """Count only what is made from now on."""
+        self.bytes = self.peak = 0
+        self._began += 1
+
+    def _count(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key not in self._known:
+            self._known.add(key)
+            self.bytes += size
+            self.peak = max(self.peak, self.bytes)
+            weakref.finalize(storage, self._free, key, size, self._began)
+
+    def _free(self, key: int, size: int, began: int) -> None:
+        self._known.discard(key)
+        self.bytes -= size * (began == self._began)
+
+
+class _Pretended(TorchFunctionMode):
+    """Python code sees tensors of another device where they are meta tensors.
+
+    What torch itself decides by the device, in C++, is decided here: on a CUDA device dropout is one operation that
+    keeps a mask of bytes, and attention with a mask and dropout is the memory-efficient kernel.
+
+    Args:
+        kind: "cpu" or "cuda".
+        bounds: what `tolist` of the batch's `cu_seqlens` gives, which attention on a CPU reads.
+    """
+
+    def __init__(self, kind: str, bounds: list[int]) -> None:
+        super().__init__()
+        self.device = torch.device(kind)
+        self.bounds = bounds
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func == Tensor.device.__get__:
+            return self.device
+        if func is Tensor.tolist:
+            return self.bounds
+        if kwargs.get("device") is not None or func is torch.empty:
+            kwargs["device"] = "meta"
+        if self.device.type == "cuda":
+            func = _CUDA.get(func, func)
+        return func(*args, **kwargs)
+
+
+def _dropout(x: Tensor, p: float, **_: bool) -> Tensor:
+    return torch.native_dropout(x, p, True)[0]
+
+
+def _efficient_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor, dropout_p: float) -> Tensor:
+    bias = torch.zeros_like(attn_mask, dtype=query.dtype).expand(*query.shape[:3], key.shape[2])
+    out: Tensor = torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, bias, True, dropout_p)[0]
+    return out
+
+
+_CUDA: dict[Any, Any] = {functional.dropout: _dropout, functional.scaled_dot_product_attention: _efficient_attention}
+
+
+_choose_backend = attention.backend
+
+
+def _backend(device: torch.device, dtype: torch.dtype, dropout_p: float) -> str:
+    chosen = _choose_backend(device, dtype, dropout_p)
+    return "padded" if chosen == "flash_attn" else chosen
+
+
+@contextmanager
+def _no_launches() -> Iterator[None]:
+    """Triton kernels write into tensors that torch has made: on the meta device there is nothing to write.
+
+    flash-attn counts as not installed, because the machine that plans need not be the one that trains. Attention that
+    takes its place keeps one tensor of (T, H) more.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(attention, "backend", _backend))
+        if find_spec("triton") is not None:  # plain torch serves otherwise (`pipeline.kernels.backends`)
+            launcher = importlib.import_module("triton.runtime.jit").KernelInterface
+            stack.enter_context(mock.patch.object(launcher, "__getitem__", lambda *_: lambda *_, **__: None))
+        yield

@@ -1,0 +1,83 @@
+"""FLOPs that torch counts on the model equal those that a formula gives for BERT."""
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+from pipeline.families.bert import BertConfig, BertForPreTraining
+from pipeline.kernels import backends
+from pipeline.model import flops
+
+VOCAB = 30_528
+CONFIG = BertConfig(64, 3, 4, 256)
+
+
+def measured(config, vocab_size=VOCAB):
+    return flops.measure(lambda shape: BertForPreTraining(shape, vocab_size), config)
+
+
+def formula(config, vocab_size):
+    """Costs of a token, of a pair of tokens of one sample, of a masked token and of a sample.
+
+    A product of (a, b) and (b, c) takes 2abc operations, and its backward pass twice as many.
+    """
+    hidden, layers = config.hidden_size, config.num_hidden_layers
+    return flops.Flops(
+        per_token=3.0 * layers * (8 * hidden**2 + 4 * hidden * config.intermediate_size),
+        per_pair=3.0 * layers * 4 * hidden,
+        per_masked=3.0 * (2 * hidden**2 + 2 * hidden * vocab_size),
+        per_sample=3.0 * (2 * hidden**2 + 2 * hidden * 2),  # the pooler and the two classes of a pair
+    )
+
+
+@pytest.mark.parametrize("config", [BertConfig(1024, 24, 16, 4096), CONFIG], ids=["large", "small"])
+def test_costs_equal_the_formulas(config):
+    """To the last operation; attention costs 4 H per layer and pair of tokens forward."""
+    assert measured(config) == formula(config, VOCAB)
+
+
+def test_bert_large():
+    """A sample of 128 tokens, 20 of them masked: 240.64e9."""
+    cost = formula(BertConfig(1024, 24, 16, 4096), VOCAB)
+    sample = cost.flops(num_tokens=128, sum_squared_lengths=128**2, num_masked=20, num_samples=1)
+    assert sample == 240_643_485_696
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"activation_checkpointing": True}, {"max_logits_mib": 1}, {"recompute_activation": True}, {"kernels": "triton"}],
+    ids=str,
+)
+def test_recomputation_and_kernels_count_nothing(change):
+    """Only what the model has use of is counted."""
+    vocab_size = 300_000  # a row of logits takes more than 1 MiB
+    assert measured(replace(CONFIG, **change), vocab_size) == formula(CONFIG, vocab_size)
+
+
+class Toy(nn.Module):
+    """A model of no family: products with each token and, once in a batch, with a table."""
+
+    def __init__(self, config):
+        super().__init__()
+        width = config.hidden_size
+        self.table = nn.Parameter(torch.zeros(100, width))
+        self.layers = nn.ModuleList(nn.Linear(width, width, bias=False) for _ in range(config.num_hidden_layers))
+
+    def forward(self, batch):
+        rows = batch.input_ids[:, None].to(torch.float32).expand(-1, len(self.table[0])) + self.table.sum(0)
+        for layer in self.layers:
+            rows = layer(rows)
+        return SimpleNamespace(loss=rows.sum() + (self.table @ self.table.t()).sum())
+
+
+def test_a_model_of_its_own_needs_no_formula():
+    """What a batch costs whatever its size is no part of what samples cost."""
+    assert flops.measure(Toy, CONFIG) == flops.Flops(3.0 * 3 * 2 * 64**2, 0.0, 0.0, 0.0)
+
+
+def test_products_on_the_meta_device_have_their_own_type():
+    """It has no autocast."""
+    assert backends.compute_dtype(torch.empty(1, dtype=torch.bfloat16, device="meta")) == torch.bfloat16
