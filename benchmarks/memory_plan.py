@@ -13,7 +13,8 @@ from benchmarks.lamb import MODELS, VOCAB_SIZE
 from benchmarks.training import Side
 from pipeline.engine.settings import Zero, find, load
 from pipeline.families.bert import FAMILY
-from pipeline.planning.memory import MicroBatch, estimate
+from pipeline.planning.measure import MicroBatch
+from pipeline.planning.memory import estimate
 
 GIB = 2**30
 

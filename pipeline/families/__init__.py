@@ -4,8 +4,6 @@ import importlib
 import pkgutil
 from typing import TYPE_CHECKING, Any
 
-from preprocessing.errors import did_you_mean
-
 if TYPE_CHECKING:
     from pipeline.families.base import Family
 
@@ -22,7 +20,6 @@ def get_family(name: str) -> "Family[Any]":
         ValueError: there is none; the message lists the names there are.
     """
     if name not in family_names():
-        known = family_names()
-        raise ValueError(f"family = {name}: must be one of {', '.join(known)}{did_you_mean(name, known)}")
+        raise ValueError(f"family = {name}: must be one of {', '.join(family_names())}")
     family: Family[Any] = importlib.import_module(f"{__name__}.{name}").FAMILY
     return family

@@ -20,7 +20,8 @@ from pipeline.engine.settings import Zero, find, load
 from pipeline.families import get_family
 from pipeline.model import flops
 from pipeline.planning.cluster import Cluster, Traffic, traffic
-from pipeline.planning.memory import Estimate, MicroBatch, estimate
+from pipeline.planning.measure import MicroBatch
+from pipeline.planning.memory import Estimate, estimate
 from pipeline.planning.options import GIB, STAGES, Options
 from pipeline.planning.step_blocks import Parameters, count_parameters
 from pipeline.runtime.devices import DEVICES

@@ -6,14 +6,13 @@ storage counts from the operation that makes it until Python and autograd have l
 """
 
 import importlib
-import sys
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.util import find_spec
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from unittest import mock
 
 import torch
@@ -24,6 +23,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from pipeline.kernels import attention
 from pipeline.model.config import EncoderConfig
 from pipeline.model.probe import uniform_batch
 
@@ -33,9 +33,18 @@ Build = Callable[[C, int], nn.Module]
 
 SMALL_VOCABULARY = 16
 """Tokens of a vocabulary whose logits and embeddings take no memory to speak of."""
-PROBES = (8, 16)
-"""Samples of the micro-batches on which layers are measured. What a layer takes is a constant and a number of bytes per
-sample, so that two measurements tell it for any micro-batch."""
+PROBE = 64
+"""Samples of the micro-batch on which layers are measured: what they take grows with the samples alone."""
+
+
+class MicroBatch(NamedTuple):
+    """Sizes of a micro-batch whose samples are equally long."""
+
+    samples: int
+    length: int
+    """Tokens of each sample."""
+    masked: int
+    """Masked tokens of each sample."""
 
 
 @dataclass(frozen=True)
@@ -44,16 +53,9 @@ class Passes:
 
     kept: int
     """From the forward pass to the backward pass, the batch included."""
-    forward: int
-    """Most that the forward pass holds beyond them."""
     backward: dict[str, int]
     """Parameter -> most that tensors of the backward pass take at a time until that parameter's gradient is complete.
     Such gradients are let go of one by one."""
-
-    @property
-    def working(self) -> int:
-        """Most that tensors of the backward pass take at a time."""
-        return max(self.backward.values(), default=0)
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,6 @@ class Activations:
     """Kept by one layer under activation checkpointing."""
     logits: int
     """Kept of the logits over the vocabulary."""
-    forward: int
-    """Taken and given back in the forward pass, beyond what is kept."""
     head: int
     """Taken and given back in the backward pass of the heads, with the gradient of the word embeddings."""
     working: int
@@ -77,49 +77,48 @@ class Activations:
 
 
 def activations(
-    build: Build[C], config: C, vocab_size: int, samples: int, length: int, masked: int, dtype: torch.dtype, kind: str
+    build: Build[C], config: C, vocab_size: int, batch: MicroBatch, dtype: torch.dtype, kind: str
 ) -> Activations:
-    """Measure a micro-batch of equally long samples, on models of one and of two layers: all layers are equal.
+    """Measure a micro-batch on models of one and of two layers: all layers are equal.
 
     Args:
         build: of the model's family.
         config: of the model; its `num_hidden_layers` and `activation_checkpointing` do not matter.
         vocab_size: number of token ids.
-        samples: of the micro-batch.
-        length: tokens of each.
-        masked: masked tokens of each.
+        batch: the micro-batch.
         dtype: of the weights.
         kind: whose kernels run: "cpu" or "cuda".
     """
 
-    def run(layers: int, checkpointing: bool, vocab_size: int, samples: int) -> Passes:
+    def run(layers: int, checkpointing: bool, vocab_size: int, batch: MicroBatch) -> Passes:
         shape = replace(config, num_hidden_layers=layers, activation_checkpointing=checkpointing)
-        return measure(build, shape, vocab_size, samples, length, masked, dtype, kind)
+        return measure(build, shape, vocab_size, batch, dtype, kind)
 
-    def small(layers: int, checkpointing: bool, name: str) -> int:
-        low, high = (getattr(run(layers, checkpointing, SMALL_VOCABULARY, probe), name) for probe in PROBES)
-        return max(0, round(low + (high - low) * (samples - PROBES[0]) / (PROBES[1] - PROBES[0])))
+    def small(layers: int, checkpointing: bool = False) -> Passes:
+        return run(layers, checkpointing, SMALL_VOCABULARY, batch._replace(samples=PROBE))
 
-    one, two = small(1, False, "kept"), small(2, False, "kept")
-    whole, layer = run(2, False, vocab_size, samples), two - one
-    of_one = run(1, False, SMALL_VOCABULARY, PROBES[0]).backward
-    of_second = [size for name, size in whole.backward.items() if name not in of_one]
+    def scaled(size: int) -> int:
+        return size * batch.samples // PROBE
+
+    one, two, whole = small(1), small(2), run(2, False, vocab_size, batch)
+    # Of the whole model's layers the second is the first whose turn it is in the backward pass.
+    head = (size for name, size in whole.backward.items() if name not in one.backward)
     return Activations(
-        ends=one - layer,
-        layer=layer,
-        layer_input=small(2, True, "kept") - small(1, True, "kept"),
-        logits=max(0, whole.kept - two),
-        forward=whole.forward,
-        head=min(of_second, default=whole.working),  # the second layer is the first whose turn it is
-        working=small(1, False, "working"),
+        ends=scaled(2 * one.kept - two.kept),
+        layer=scaled(two.kept - one.kept),
+        layer_input=scaled(small(2, checkpointing=True).kept - small(1, checkpointing=True).kept),
+        logits=max(0, whole.kept - scaled(two.kept)),
+        head=min(head, default=max(whole.backward.values())),
+        working=scaled(max(one.backward.values())),
     )
 
 
 @cache
-def measure(
-    build: Build[C], config: C, vocab_size: int, samples: int, length: int, masked: int, dtype: torch.dtype, kind: str
-) -> Passes:
-    """Run forward and backward pass of one micro-batch on the meta device; arguments as of `activations`."""
+def measure(build: Build[C], config: C, vocab_size: int, batch: MicroBatch, dtype: torch.dtype, kind: str) -> Passes:
+    """Run forward and backward pass of one micro-batch on the meta device; arguments as of `activations`.
+
+    Under activation checkpointing the backward pass is left out: it is the forward pass and that of other layers.
+    """
     model = build_without_memory(build, config, vocab_size).to(dtype)
     backward = dict[str, int]()
     with _Live(model) as live, ExitStack() as hooks:
@@ -131,17 +130,15 @@ def measure(
         for name, parameter in model.named_parameters():
             hooks.callback(parameter.register_post_accumulate_grad_hook(partial(arrived, name)).remove)
         with torch.device("meta"):
-            batch = uniform_batch(samples, length, masked)
-        with _Pretended(kind, list(range(0, samples * length + 1, length))), _no_launches():
-            loss = model(batch).loss
-            kept, forward = live.bytes, live.peak
+            made = uniform_batch(*batch)
+        with _Pretended(kind, list(range(0, batch.samples * batch.length + 1, batch.length))), _no_launches():
+            loss = model(made).loss
+            kept = live.bytes
             live.begin()
-            if (
-                not config.checkpointed_layers
-            ):  # their backward pass is that of other layers, and the forward pass again
+            if not config.checkpointed_layers:
                 # Not `loss.backward()`: a mode sees no calls within a call that it sees itself.
                 _engine_run_backward((loss,), (torch.ones_like(loss),), False, False, (), True, accumulate_grad=True)
-    return Passes(kept, forward - kept, backward)
+    return Passes(kept, backward)
 
 
 @cache
@@ -226,6 +223,14 @@ def _efficient_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: T
 _CUDA: dict[Any, Any] = {functional.dropout: _dropout, functional.scaled_dot_product_attention: _efficient_attention}
 
 
+_choose_backend = attention.backend
+
+
+def _backend(device: torch.device, dtype: torch.dtype, dropout_p: float) -> str:
+    chosen = _choose_backend(device, dtype, dropout_p)
+    return "padded" if chosen == "flash_attn" else chosen
+
+
 @contextmanager
 def _no_launches() -> Iterator[None]:
     """Triton kernels write into tensors that torch has made: on the meta device there is nothing to write.
@@ -234,7 +239,7 @@ def _no_launches() -> Iterator[None]:
     takes its place keeps one tensor of (T, H) more.
     """
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.dict(sys.modules, {"flash_attn": None}))
+        stack.enter_context(mock.patch.object(attention, "backend", _backend))
         if find_spec("triton") is not None:  # plain torch serves otherwise (`pipeline.kernels.backends`)
             launcher = importlib.import_module("triton.runtime.jit").KernelInterface
             stack.enter_context(mock.patch.object(launcher, "__getitem__", lambda *_: lambda *_, **__: None))

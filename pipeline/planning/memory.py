@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pipeline.engine.engine import DTYPES
 from pipeline.engine.settings import Zero
 from pipeline.model.config import EncoderConfig
-from pipeline.planning.measure import Build, activations
+from pipeline.planning.measure import Build, MicroBatch, activations
 from pipeline.planning.step_blocks import StepBlocks, count_parameters
 
 PROCESS_BYTES = {"cpu": round(0.44 * 2**30), "cuda": 2**30}
@@ -52,17 +52,6 @@ class Estimate:
         return {**self.parts, "phase": self.phase}
 
 
-@dataclass(frozen=True)
-class MicroBatch:
-    """Sizes of a micro-batch whose samples are equally long."""
-
-    samples: int
-    length: int
-    """Tokens of each sample."""
-    masked: int
-    """Masked tokens of each sample."""
-
-
 def estimate(
     build: Build,
     config: EncoderConfig,
@@ -88,8 +77,7 @@ def estimate(
         kind: "cpu": the resident set; "cuda": what is allocated on the device.
         accumulating: whether a step has several micro-batches.
     """
-    sizes = batch.samples, batch.length, batch.masked
-    kept = activations(build, config, vocab_size, *sizes, DTYPES[precision], kind)
+    kept = activations(build, config, vocab_size, batch, DTYPES[precision], kind)
     parameters = count_parameters(build, config, vocab_size)
     blocks = StepBlocks(parameters, kept, zero, precision, world_size, kind == "cpu")
     timeline = blocks.write(config.checkpointed_layers, accumulating)

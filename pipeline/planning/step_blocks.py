@@ -102,7 +102,6 @@ class StepBlocks:
             ends = self.take("activations", self.kept.ends)
             kept = [self.take("activations", self.kept.layer_input if c else self.kept.layer) for c in layers]
             logits = self.take("logits", self.kept.logits)
-            self._brief("temporaries", self.kept.forward)
             self.timeline.phase("backward")
             self._backward(ends, list(zip(kept, layers, strict=True)), logits, last)
             self.give(*gathered)

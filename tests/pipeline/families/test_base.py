@@ -11,7 +11,7 @@ from pipeline.families import family_names, get_family
 
 def test_an_unknown_family_is_refused():
     """The error names what was asked for and what there is."""
-    with pytest.raises(ValueError, match=r"family = bort: must be one of bert.*; did you mean 'bert'\?"):
+    with pytest.raises(ValueError, match=r"family = bort: must be one of bert, roberta$"):
         get_family("bort")
 
 
