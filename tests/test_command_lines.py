@@ -62,7 +62,7 @@ WRONG = {
     "preprocessing run --out nowhere --sources embedded --nonsense 1": "--nonsense: no such option",
     "preprocessing run --out nowhere --sources embedded --workers two": "--workers = two: must be a whole number",
     "preprocessing run --out nowhere --sources embedded --weights 1 2": "--weights has 2 numbers",
-    "preprocessing run --out nowhere --sources embedded --near_threshold 0.9": "near_threshold is 0.9, but",
+    "preprocessing run --out nowhere --sources embedded --near_threshold 0.9": "near_threshold = 0.9: has no effect",
     "preprocessing extract --out nowhere --sources embedded --language english": "did you mean en?",
     "preprocessing extract --out nowhere --sources embedded --ngram_words 0": "ngram_words = 0: must be at least 1",
     "preprocessing tokenizer --out nowhere --kind unigrm": "did you mean 'unigram'?",

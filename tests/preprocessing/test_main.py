@@ -290,9 +290,9 @@ def test_help_explains_every_option(capsys):
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     text = " ".join(capsys.readouterr().out.split())
-    assert "Share of unusable input records above which the job fails; above 0 it allows" in text
+    assert "Share of bad input records above which the job fails; if it is above 0, one" in text
     assert "jsonl:PATH (JSON Lines, or arrays of objects)" in text
-    assert "Directory that all stages of a corpus share." in text
+    assert "Output directory of all stages of a corpus." in text
 
 
 def test_download_fetches_what_a_server_has(tmp_path, capsys):

@@ -23,7 +23,7 @@ def test_the_program_names_itself_and_whom_to_write_to(site, client):
 def test_a_refusal_is_not_repeated(site, client, make_resource):
     """404 and 403 are final, and say what to do."""
     site["/a"] = make_resource(refusals=[(403, {})] * 9)
-    with pytest.raises(StatusError, match=r"/b: the server answers 404 Not Found; check the address"):
+    with pytest.raises(StatusError, match=r"/b: the server answers 404 Not Found; check the URL"):
         client.document(f"{site.base}/b")
     with pytest.raises(StatusError, match=r"/a: the server answers 403 Forbidden; some servers ask .* --contact"):
         client.document(f"{site.base}/a")

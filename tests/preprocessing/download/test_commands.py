@@ -59,7 +59,7 @@ def test_checksums_belong_to_their_files(site, tmp_path):
 
 def test_two_files_of_one_name_are_refused(site, tmp_path):
     """Before anything is fetched."""
-    with pytest.raises(DataError, match="/x/a: another file is also named a; fetch"):
+    with pytest.raises(DataError, match="/x/a: another file is also named a; download"):
         download_urls(tmp_path / "out", UrlConfig([f"{site.base}/x/a", f"{site.base}/y/a"]), QUICK)
     assert not site.requests and not (tmp_path / "out").exists()
 

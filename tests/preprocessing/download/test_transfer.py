@@ -128,7 +128,7 @@ def test_chunks_tell_their_end(site, fetch, make_resource, cuts):
 def test_without_a_length_only_a_checksum_tells_the_end(site, fetch, make_resource, tmp_path):
     """A lost connection looks like the end of the file."""
     site["/a"] = make_resource(BODY, length=False)
-    with pytest.raises(DataError, match=r"does not say how long the file is, .* give its --sha256"):
+    with pytest.raises(DataError, match=r"does not state the size of the file, .* give its --sha256"):
         fetch()
     assert fetch(checksum=SHA256).read_bytes() == BODY
 
@@ -204,5 +204,5 @@ def test_the_address_names_the_file(path, name):
 )
 def test_no_name_leads_out_of_the_directory(path):
     """Nor hides in it."""
-    with pytest.raises(DataError, match="cannot name a file"):
+    with pytest.raises(DataError, match="is not a file name"):
         print(RemoteFile(f"http://127.0.0.1{path}").name)
