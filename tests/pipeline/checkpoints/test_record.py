@@ -41,6 +41,13 @@ def test_sound_files_are_read(directory):
     assert read_state(directory)["consumed_samples"] == 8
 
 
+def test_sums_of_an_earlier_version_have_their_present_names(directory):
+    """A run that was interrupted between two log lines continues its averages."""
+    rewrite(directory, "state.json", interval={"mlm_loss": 3.0, "pair_loss": 1.0, "pair_correct": 2.0, "seconds": 4.0})
+    interval = read_state(directory)["interval"]
+    assert interval == {"mlm_loss": 3.0, "nsp_loss": 1.0, "nsp_correct": 2.0, "seconds": 4.0}
+
+
 @pytest.mark.parametrize("step", [0, 7, 99_999_999, 100_000_000])
 def test_names_and_steps(step):
     """Each step has one name, and each name one step."""
