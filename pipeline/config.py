@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field, make_dataclass
 from functools import cache
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
+from jsonargparse import ArgumentError, ArgumentParser
 
 from pipeline.checkpoints.config import CheckpointConfig
 from pipeline.data.config import Corruption, DataConfig, MaskingConfig
@@ -25,8 +25,6 @@ from pipeline.runtime.command import program
 from pipeline.runtime.options import check_arguments, kinds_of, pairs
 from pipeline.runtime.recipes import RECIPE_HELP, RecipeFile, find
 from pipeline.training.config import EvaluationConfig
-
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 
 @dataclass(frozen=True)

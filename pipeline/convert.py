@@ -24,11 +24,12 @@ def convert(arguments: list[str]) -> None:
     )
     commands = parser.add_subcommands()
     for name, function in COMMANDS.items():
-        sub = ArgumentParser(description=function.__doc__, exit_on_error=False)
+        summary = (function.__doc__ or "").partition("\n")[0]
+        sub = ArgumentParser(description=summary, exit_on_error=False)
         sub.add_function_arguments(function, as_positional=True, skip={"texts"})
         if function is fill:
             sub.add_argument("texts", nargs="+", type=str, help="Sentences with one or more [MASK] each.")
-        commands.add_subcommand(name, sub)
+        commands.add_subcommand(name, sub, help=summary)
     chosen = parser.parse_args(arguments)
     COMMANDS[chosen.subcommand](**vars(chosen[chosen.subcommand]))
 

@@ -11,7 +11,8 @@
 # cores of a node divided by its GPUs. Empty: Slurm's default, which is one core.
 : "${SITE_CPUS_PER_RANK=4}"
 
-# Software: venv, pyxis (an image with Enroot: srun --container-image) or apptainer. An image holds requirements.txt, mpi.txt.
+# Software: venv, pyxis (an image with Enroot: srun --container-image) or apptainer. An image must have the packages of
+# requirements.txt and slurm/mpi.txt.
 : "${SITE_RUNTIME:=venv}"
 : "${SITE_MODULES:=}" # loaded first, in this order: "gcc/12 cuda/12.8"
 : "${SITE_VENV:=$PROJECT/.venv}"
@@ -26,8 +27,8 @@
 # mpirun, which needs no support in Slurm.
 : "${SITE_MPI:=pmix}"
 
-# Preemption: seconds before the time limit at which training gets the signal to save (Slurm may send it a minute early),
-# and the largest number of restarts after a fault. Restarts after a save are not counted.
+# Preemption: seconds before the time limit at which training gets the signal to save (Slurm may send it a minute
+# early), and the largest number of restarts after a fault. Restarts after a save are not counted.
 : "${SITE_SAVE_SECONDS:=300}"
 : "${SITE_MAX_RESTARTS:=3}"
 # Seconds after the end of the first rank within which the other ranks must end by themselves.

@@ -89,7 +89,7 @@ def imports(path: Path) -> Iterator[str]:
 def level_of(package: str, name: str) -> int:
     """The number of a module's level, from the lowest of `preprocessing` or `pipeline`."""
     found = [number for number, modules in enumerate(LEVELS[package]) if name in modules]
-    assert found, f"{package}.{name} has no level; give it one in tests/test_architecture.py and docs/design.md"
+    assert found, f"{package}.{name} has no level; give it one in tests/test_architecture.py and docs/architecture.md"
     return found[0]
 
 

@@ -96,6 +96,14 @@ def test_help_is_text_without_an_error_and_before_any_heavy_library(line):
     assert not HEAVY & imported
 
 
+@pytest.mark.parametrize("line", [line for line in HELP if line.endswith("--help")])
+def test_help_explains_each_option(line):
+    """No option has only its type and default, and no description shows the sections of a docstring."""
+    text = " ".join(called(line)[1].split())
+    assert not re.findall(r"--\w\S* (?:[A-Z_]+|\{\S+\}|\[ITEM,...\]) \((?:required, )?type: ", text)
+    assert "Args:" not in text
+
+
 @pytest.mark.parametrize("line", WRONG)
 def test_a_wrong_command_line_is_one_line(line):
     """Status 2, one line on standard error, nothing on standard output, and no heavy library either."""

@@ -8,10 +8,12 @@ from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 
-from jsonargparse import ArgumentError
+from jsonargparse import ArgumentError, set_parsing_settings
 
 from pipeline.runtime.errors import ERROR, FAULT, INTERRUPTED, SUCCESS, USAGE, PeerError
 from pipeline.runtime.signals import InterruptedRunError
+
+set_parsing_settings(docstring_parse_attribute_docstrings=True)  # docstrings of fields are the help of options
 
 USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
