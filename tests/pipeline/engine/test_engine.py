@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from pipeline.engine.engine import EngineConfig, parameter_groups, read_settings
+from pipeline.optim.parameters import Parameters
 
 
 def test_precision_has_one_home():
@@ -17,10 +18,21 @@ def test_tied_weights_are_in_one_group_once():
     """Every parameter is in exactly one group; biases and norms take no decay."""
     model = nn.ModuleDict({"word": nn.Embedding(5, 3), "norm": nn.LayerNorm(3), "decoder": nn.Linear(3, 5)})
     model["decoder"].weight = model["word"].weight
-    decayed, plain = parameter_groups(model, lambda name: "norm" in name or name.endswith("bias"))
+    decayed, plain = parameter_groups(model, Parameters(lambda name: not ("norm" in name or name.endswith("bias"))))
     assert decayed["decayed"] and not plain["decayed"]
     assert [id(p) for p in decayed["params"]] == [id(model["word"].weight)]
     assert sum(torch.numel(p) for p in plain["params"]) == 3 + 3 + 5
+
+
+def test_what_takes_no_gradients_is_in_no_group():
+    """A frozen embedding is not trained."""
+    model = nn.ModuleDict({"word": nn.Embedding(5, 3), "head": nn.Linear(3, 5)})
+    model["word"].weight.requires_grad_(False)
+    groups = parameter_groups(model, Parameters(lambda name: name.endswith("weight")))
+    assert [[id(p) for p in group["params"]] for group in groups] == [
+        [id(model["head"].weight)],
+        [id(model["head"].bias)],
+    ]
 
 
 def test_tf32_is_for_fp32_only():

@@ -31,7 +31,7 @@ def damaged_samples(directory):
         "flipped": "train-00000.arrow: sha256 is",
         "version": "format_version is 99, this version reads 2",
         "tokenizer": "tokenizer.json: sha256 is .* another tokenizer",
-        "segments": "holds blocks samples, but family bert trains on pairs",
+        "segments": "holds blocks samples, but family bert trains on nsp; build them with --segments nsp",
         "unfinished": "no manifest.json, so this is not a finished samples directory",
     }
     copies = {name: Path(shutil.copytree(good, directory / name)) for name in cases}
@@ -66,7 +66,7 @@ def outcomes(tmp_path_factory):
         case(name, message, samples=samples)
     case("unknown key", "unknown option --optimizer.learning_rate", "--optimizer.learning_rate", "1")
     case("uneven batch", "batch.global_batch_size = 9: must be a multiple of", "--batch.global_batch_size", "9")
-    case("positions", "sequences of up to 32 tokens, but", "--model.max_position_embeddings", "31")
+    case("positions", "sequences of up to 32 tokens", "--model.max_position_embeddings", "31")
     case(
         "owned", "train_batch_size = 8 is set here, but the recipe", "--engine.deepspeed", str(directory / "owned.json")
     )

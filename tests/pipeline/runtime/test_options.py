@@ -102,5 +102,5 @@ def test_the_names_that_a_command_line_sets(tmp_path):
         "section.rate",
         "name",
     }
-    with pytest.raises(ValueError, match=r"--recipe nowhere.toml: no such file"):
+    with pytest.raises(ValueError, match=r"recipe nowhere.toml: no such file"):
         check_arguments(["--recipe", str(Path("nowhere.toml"))], KINDS)

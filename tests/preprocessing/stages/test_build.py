@@ -253,8 +253,8 @@ def test_sentences_without_tokens_disappear(documents):
         ({"weights": [1, -1]}, r"weights = \[1, -1\]: each must be at least 0"),
         ({"weights": [0.0]}, "one above 0"),
         ({"segments": "pairs"}, "segments = 'pairs': must be one of nsp, sop,"),
-        ({"segments": "chunks", "duplicates": 2}, "duplicates = 2: segments chunks leaves nothing to chance"),
-        ({"segments": "blocks", "short_seq_prob": 0.1}, "short_seq_prob = 0.1, .* must be 0 and 1, leave both out"),
+        ({"segments": "chunks", "duplicates": 2}, "duplicates = 2: segments chunks makes no random choice"),
+        ({"segments": "blocks", "short_seq_prob": 0.1}, "short_seq_prob = 0.1, .* must be 0 and 1; leave both out"),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
