@@ -49,13 +49,13 @@ def export(source: Path, out: Path) -> None:
     print(f"{export_checkpoint(source, out)} -> {out}")
 
 
-def import_model(model: Path, out: Path, family: str = "bert", allow_pickle: bool = False) -> None:
+def import_model(model: Path, out: Path, family: str = "", allow_pickle: bool = False) -> None:
     """Write a Hugging Face model as a checkpoint that a recipe's `init_from` takes.
 
     Args:
         model: directory that transformers saved, with pre-training heads and tokenizer.
         out: new checkpoint directory.
-        family: which family to read it as.
+        family: which family to read it as; by default the one that model_type of its config.json names, else bert.
         allow_pickle: read pytorch_model.bin, as tensors only, where there is no safetensors file.
 
     Raises:

@@ -25,10 +25,10 @@ tags: [{state["family"]}, fill-mask]
 {rows or "| (not evaluated) | |"}
 
 ```python
-from transformers import AutoTokenizer, BertForMaskedLM
+from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 tokenizer = AutoTokenizer.from_pretrained("{name}")
-model = BertForMaskedLM.from_pretrained("{name}")
+model = AutoModelForMaskedLM.from_pretrained("{name}")
 ```
 
 The recipe that trained it:

@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.checkpoints import checkpoint, model_files
 from pipeline.conversion import huggingface
 from pipeline.conversion.huggingface import Pretrained
-from pipeline.families import get_family
+from pipeline.families import family_names, get_family
 from pipeline.model.config import EncoderConfig
 
 
@@ -21,7 +21,7 @@ def import_pretrained(model: Path, out: Path, family: str, allow_pickle: bool) -
     Args:
         model: directory that transformers saved, with pre-training heads and tokenizer.
         out: new checkpoint directory.
-        family: which family to read it as.
+        family: which family to read it as; empty: the one that its configuration names.
         allow_pickle: read pytorch_model.bin, as tensors only, where there is no safetensors file.
 
     Raises:
@@ -29,6 +29,7 @@ def import_pretrained(model: Path, out: Path, family: str, allow_pickle: bool) -
     """
     if out.exists():
         raise ValueError(f"{out} exists; choose another directory or remove it")
+    family = family or family_of(model)
     pretrained = huggingface.load(get_family(family), model, allow_pickle)
     model_files.tokenizer_files(model)
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
@@ -39,6 +40,19 @@ def import_pretrained(model: Path, out: Path, family: str, allow_pickle: bool) -
         write_imported(pretrained, temporary, out, family)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def family_of(model: Path) -> str:
+    """The family that `model_type` of a directory's `config.json` names; older directories of BERT have none.
+
+    Raises:
+        ValueError: there is no such configuration, or its model is of no family here.
+    """
+    name = model_files.read_config(model).get("model_type", "bert")
+    if name not in family_names():
+        known = ", ".join(family_names())
+        raise ValueError(f"{model / model_files.CONFIG}: model_type = {name!r}: must be one of {known}")
+    return str(name)
 
 
 def write_imported(pretrained: Pretrained, temporary: Path, out: Path, family: str) -> None:
