@@ -1,34 +1,28 @@
 """A pre-training run, step by step: samples, run directory, engine, checkpoint, training loop."""
 
-import shutil
-import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from pipeline.checkpoints import checkpoint
-from pipeline.checkpoints.model_files import tokenizer_files
 from pipeline.checkpoints.saving import Saver
 from pipeline.config import Recipe, plain
-from pipeline.data.batch import Batch
-from pipeline.data.loader import BatchDivision, MicroBatches, evaluation_batches, make_loader
-from pipeline.data.masking import Draw
-from pipeline.data.packing import longest_sequence
+from pipeline.data.loader import BatchDivision, evaluation_batches
 from pipeline.engine.config import EngineConfig
-from pipeline.engine.engine import DTYPES, Engine, build, read_settings, start
+from pipeline.engine.engine import Engine, build, read_settings, start
 from pipeline.families import get_family
+from pipeline.jobs.description import about, attempt, describe, warn_of_space
+from pipeline.jobs.loop import plan
 from pipeline.jobs.restoring import Request, restore
 from pipeline.jobs.run_directory import open_run
-from pipeline.model.flops import measure
-from pipeline.optim.schedule import learning_rate_factor
-from pipeline.runlog.events import Events, job_id
-from pipeline.runlog.metrics import Writer, peak_flops
+from pipeline.jobs.samples import open_samples, samples_id, training_batches
+from pipeline.runlog.events import Events
+from pipeline.runlog.metrics import Writer
 from pipeline.runlog.reader import EVENTS, METRICS
 from pipeline.runtime import distributed, faults
 from pipeline.runtime.command import USER_ERRORS
@@ -39,9 +33,8 @@ from pipeline.runtime.signals import InterruptedRunError, StopSignals
 from pipeline.runtime.watchdog import Watchdog
 from pipeline.training.skipped import SkippedSteps
 from pipeline.training.supervision import Supervisor, leave_if_asked
-from pipeline.training.trainer import Plan, Trainer, TrainState
-from preprocessing.files import sha256_file, sole_run
-from preprocessing.schema import MANIFEST_NAME, Manifest
+from pipeline.training.trainer import Trainer, TrainState
+from preprocessing.files import sole_run
 from preprocessing.shards import SampleDataset
 
 
@@ -168,14 +161,14 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     terms = [asdict(term) for term in family.terms]
     events.write("start", **attempt(engine, restored.source), terms=terms, **events.reached)
     progress.say(describe(recipe, engine, job.division, state, restored.source))
-    warn_of_space(job, engine, progress)
+    warn_of_space(run, recipe, engine, progress)
     with distributed.together("open the metrics"):
         writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
     for name, damaged in ((METRICS, writer.damaged_lines), (EVENTS, events.damaged_lines)):
         if damaged:
             progress.say(f"warning: {run / name}: {damaged} lines cannot be read and are left out")
     batches = training_batches(recipe, job.division, job.train, state, job.device)
-    describe_checkpoint = partial(about, job, engine)
+    describe_checkpoint = partial(about, recipe, job.train, engine)
     trainer = Trainer(
         engine,
         plan(recipe, job.division, job.train.manifest, engine),
@@ -212,34 +205,6 @@ def has_finished(recipe: Recipe, state: TrainState) -> bool:
     return state.step == recipe.schedule.total_steps and evaluated
 
 
-def open_samples(recipe: Recipe, signals: StopSignals) -> tuple[SampleDataset, SampleDataset]:
-    """Both splits, verified: the ranks share the reading of checksums, and leave the rest of it if asked to stop.
-
-    Raises:
-        ValueError: the samples are damaged, or do not fit the model or its objective.
-    """
-    train, heldout = (SampleDataset.open(recipe.data.samples, split) for split in ("train", "heldout"))
-    family = get_family(recipe.family)
-    if train.manifest.segments not in family.samples:
-        raise ValueError(
-            f"{recipe.data.samples}: holds {train.manifest.segments} samples, but family {recipe.family} trains on "
-            f"{' or '.join(family.samples)}; build them with --segments {family.samples[0]}"
-        )
-    tokenizer_files(train.tokenizer_dir)  # What every checkpoint copies: refused now, not at the first of them.
-    for dataset in (train, heldout):
-        for shard in range(distributed.rank(), len(dataset.shards), distributed.world_size()):
-            if not signals.received:
-                dataset.verify([shard])
-    longest, first = longest_sequence(train.manifest, family.template), family.template.first_position
-    if longest + first > recipe.model.max_position_embeddings:
-        raise ValueError(
-            f"{recipe.data.samples}: sequences of up to {longest} tokens at positions from {first}, but "
-            f"model.max_position_embeddings is {recipe.model.max_position_embeddings}; raise it to {longest + first}, "
-            "or build shorter samples"
-        )
-    return train, heldout
-
-
 def build_engine(
     recipe: Recipe, settings: dict[str, Any], division: BatchDivision, vocab_size: int, device: torch.device
 ) -> Engine:
@@ -254,113 +219,4 @@ def build_engine(
         device=device,
         micro_batch_size=division.micro_batch_size,
         accumulation_steps=division.accumulation,
-    )
-
-
-def training_batches(
-    recipe: Recipe, division: BatchDivision, train: SampleDataset, state: TrainState, device: torch.device
-) -> Generator[Batch, None, None]:
-    """This rank's remaining micro-batches."""
-    batches = MicroBatches(
-        train,
-        division,
-        recipe.masking,
-        get_family(recipe.family).template,
-        recipe.seed,
-        state.consumed_samples,
-        recipe.data.token_multiple,
-    )
-    remaining = (recipe.schedule.total_steps - state.step) * division.accumulation
-    return make_loader(batches, range(remaining), recipe.data, pin_memory=device.type == "cuda")
-
-
-def plan(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Engine) -> Plan:
-    """The loop's numbers."""
-    family = get_family(recipe.family)
-    flops = measure(lambda config: family.build(config, samples.vocab_size), recipe.model).flops
-    longest = np.array([longest_sequence(samples, family.template)])
-    masked = recipe.masking.counts(longest, Draw(recipe.seed, np.zeros(1, np.int64), np.zeros(1, np.int64)))
-    nominal = flops(
-        num_tokens=int(longest[0]), sum_squared_lengths=int(longest[0] ** 2), num_masked=int(masked[0]), num_samples=1
-    )
-
-    def count(batch: Batch) -> dict[str, float]:
-        real = flops(
-            num_tokens=batch.counts["tokens"],
-            sum_squared_lengths=int(batch.lengths.square().sum()),
-            num_masked=batch.counts["masked"],
-            num_samples=batch.counts["samples"],
-        )
-        return {**batch.counts, "flops": real, "nominal_flops": batch.num_samples * nominal}
-
-    return Plan(
-        total_steps=recipe.schedule.total_steps,
-        accumulation_steps=division.accumulation,
-        global_batch_size=division.global_batch_size,
-        seed=recipe.seed,
-        terms=family.terms,
-        learning_rate=lambda step: recipe.optimizer.lr * learning_rate_factor(step, recipe.schedule),
-        count=count,
-        peak_flops=peak_flops(engine.device, DTYPES[engine.precision], recipe.logging.peak_tflops),
-        log_every=recipe.logging.every,
-        save_every=recipe.checkpoint.every,
-        evaluate_every=recipe.evaluation.every,
-    )
-
-
-def about(job: Job, engine: Engine) -> dict[str, Any]:
-    """What a checkpoint says about itself, beside the trainer's state."""
-    return {
-        "family": job.recipe.family,
-        "terms": [asdict(term) for term in get_family(job.recipe.family).terms],
-        "model": asdict(job.recipe.model),
-        "vocab_size": job.train.manifest.vocab_size,
-        "samples": samples_id(job.train),
-        "recipe": plain(job.recipe),
-        "loss_scaler": engine.loss_scaler(),
-        "precision": engine.precision,
-        "zero_stage": engine.zero_stage,
-        "world_size": distributed.world_size(),
-    }
-
-
-def attempt(engine: Engine, source: Path | None) -> dict[str, Any]:
-    """What the run's events say of an attempt that begins."""
-    return {
-        "world_size": distributed.world_size(),
-        "zero_stage": engine.zero_stage,
-        "precision": engine.precision,
-        "device": engine.device.type,
-        "host": socket.gethostname(),
-        "job": job_id(),
-        "from": str(source) if source else None,
-    }
-
-
-def warn_of_space(job: Job, engine: Engine, progress: Progress) -> None:
-    """Say at the start, not after hours, that the disk is too small for the checkpoints."""
-    size = 3 * 4 * sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
-    missing = job.recipe.checkpoint.keep + 1 - len(checkpoint.complete(job.run))
-    free = shutil.disk_usage(job.run).free
-    if free < missing * size:
-        progress.say(
-            f"warning: {job.run}: {free / 2**30:.1f} GiB are free, but {missing} more checkpoints of "
-            f"{size / 2**30:.1f} GiB will be there at a time; make room, or lower checkpoint.keep"
-        )
-
-
-def samples_id(train: SampleDataset) -> str:
-    """What identifies the samples: the checksum of their manifest, which holds those of the shards."""
-    return sha256_file(train.directory / MANIFEST_NAME)
-
-
-def describe(recipe: Recipe, engine: Engine, division: BatchDivision, state: TrainState, source: Path | None) -> str:
-    """One line on what is about to run."""
-    parameters = sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
-    begin = f"from {source}" if source else "from the start"
-    begin = f"continuing at step {state.step}" if state.step else begin
-    return (
-        f"{recipe.family}, {parameters / 1e6:.1f} M parameters, {engine.precision}, ZeRO-{engine.zero_stage}, "
-        f"{division.world_size} x {engine.device.type}, global batch {division.global_batch_size} = "
-        f"{division.world_size} x {division.micro_batch_size} x {division.accumulation}, {begin}"
     )

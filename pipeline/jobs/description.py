@@ -1,0 +1,74 @@
+"""Descriptions of a pre-training run: for its terminal, its events and its checkpoints."""
+
+import shutil
+import socket
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.checkpoints import checkpoint
+from pipeline.config import Recipe, plain
+from pipeline.data.loader import BatchDivision
+from pipeline.engine.engine import Engine
+from pipeline.families import get_family
+from pipeline.jobs.samples import samples_id
+from pipeline.runlog.events import job_id
+from pipeline.runtime import distributed
+from pipeline.runtime.progress import Progress
+from pipeline.training.trainer import TrainState
+from preprocessing.shards import SampleDataset
+
+
+def about(recipe: Recipe, train: SampleDataset, engine: Engine) -> dict[str, Any]:
+    """What a checkpoint says about itself, beside the trainer's state."""
+    return {
+        "family": recipe.family,
+        "terms": [asdict(term) for term in get_family(recipe.family).terms],
+        "model": asdict(recipe.model),
+        "vocab_size": train.manifest.vocab_size,
+        "samples": samples_id(train),
+        "recipe": plain(recipe),
+        "loss_scaler": engine.loss_scaler(),
+        "precision": engine.precision,
+        "zero_stage": engine.zero_stage,
+        "world_size": distributed.world_size(),
+    }
+
+
+def attempt(engine: Engine, source: Path | None) -> dict[str, Any]:
+    """What the run's events say of an attempt that begins."""
+    return {
+        "world_size": distributed.world_size(),
+        "zero_stage": engine.zero_stage,
+        "precision": engine.precision,
+        "device": engine.device.type,
+        "host": socket.gethostname(),
+        "job": job_id(),
+        "from": str(source) if source else None,
+    }
+
+
+def describe(recipe: Recipe, engine: Engine, division: BatchDivision, state: TrainState, source: Path | None) -> str:
+    """One line on what is about to run."""
+    parameters = sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
+    begin = f"from {source}" if source else "from the start"
+    begin = f"continuing at step {state.step}" if state.step else begin
+    return (
+        f"{recipe.family}, {parameters / 1e6:.1f} M parameters, {engine.precision}, ZeRO-{engine.zero_stage}, "
+        f"{division.world_size} x {engine.device.type}, global batch {division.global_batch_size} = "
+        f"{division.world_size} x {division.micro_batch_size} x {division.accumulation}, {begin}"
+    )
+
+
+def warn_of_space(run: Path, recipe: Recipe, engine: Engine, progress: Progress) -> None:
+    """Say at the start, not after hours, that the disk is too small for the checkpoints."""
+    size = 3 * 4 * sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
+    missing = recipe.checkpoint.keep + 1 - len(checkpoint.complete(run))
+    free = shutil.disk_usage(run).free
+    if free < missing * size:
+        progress.say(
+            f"warning: {run}: {free / 2**30:.1f} GiB are free, but {missing} more checkpoints of "
+            f"{size / 2**30:.1f} GiB will be there at a time; make room, or lower checkpoint.keep"
+        )
