@@ -69,7 +69,6 @@ UNTESTED = {
     "pipeline/kernels/triton/dropout.py",
     "pipeline/kernels/triton/gelu.py",
     "pipeline/kernels/triton/residual_norm.py",
-    "pipeline/training/trainer.py",
 }
 """Files of these packages that have none of their own."""
 

@@ -21,8 +21,8 @@ from pipeline.training.trainer import TrainState
 from preprocessing.shards import SampleDataset
 
 
-def about(recipe: Recipe, train: SampleDataset, engine: Engine) -> dict[str, Any]:
-    """What a checkpoint says about itself, beside the trainer's state."""
+def checkpoint_fields(recipe: Recipe, train: SampleDataset, engine: Engine) -> dict[str, Any]:
+    """Fields of a checkpoint's state.json beside the trainer's state."""
     return {
         "family": recipe.family,
         "terms": [asdict(term) for term in get_family(recipe.family).terms],
@@ -37,8 +37,8 @@ def about(recipe: Recipe, train: SampleDataset, engine: Engine) -> dict[str, Any
     }
 
 
-def attempt(engine: Engine, source: Path | None) -> dict[str, Any]:
-    """What the run's events say of an attempt that begins."""
+def start_event_fields(engine: Engine, source: Path | None) -> dict[str, Any]:
+    """Fields of the event that starts an attempt."""
     return {
         "world_size": distributed.world_size(),
         "zero_stage": engine.zero_stage,
@@ -50,8 +50,10 @@ def attempt(engine: Engine, source: Path | None) -> dict[str, Any]:
     }
 
 
-def describe(recipe: Recipe, engine: Engine, division: BatchDivision, state: TrainState, source: Path | None) -> str:
-    """One line on what is about to run."""
+def startup_line(
+    recipe: Recipe, engine: Engine, division: BatchDivision, state: TrainState, source: Path | None
+) -> str:
+    """One line on the run that begins: family, size, precision, ranks, batch and starting point."""
     parameters = sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
     begin = f"from {source}" if source else "from the start"
     begin = f"continuing at step {state.step}" if state.step else begin
@@ -63,7 +65,7 @@ def describe(recipe: Recipe, engine: Engine, division: BatchDivision, state: Tra
 
 
 def warn_of_space(run: Path, recipe: Recipe, engine: Engine, progress: Progress) -> None:
-    """Say at the start, not after hours, that the disk is too small for the checkpoints."""
+    """Warn at the start, and not after hours, if the disk is too small for the checkpoints."""
     size = 3 * 4 * sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
     missing = recipe.checkpoint.keep + 1 - len(checkpoint.complete(run))
     free = shutil.disk_usage(run).free

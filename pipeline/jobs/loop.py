@@ -12,11 +12,11 @@ from pipeline.families import get_family
 from pipeline.model.flops import measure
 from pipeline.optim.schedule import learning_rate_factor
 from pipeline.runlog.metrics import peak_flops
-from pipeline.training.trainer import Plan
+from pipeline.training.trainer import LoopConfig
 from preprocessing.schema import Manifest
 
 
-def plan(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Engine) -> Plan:
+def loop_config(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Engine) -> LoopConfig:
     """The loop's numbers."""
     family = get_family(recipe.family)
     flops = measure(lambda config: family.build(config, samples.vocab_size), recipe.model).flops
@@ -35,7 +35,7 @@ def plan(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Eng
         )
         return {**batch.counts, "flops": real, "nominal_flops": batch.num_samples * nominal}
 
-    return Plan(
+    return LoopConfig(
         total_steps=recipe.schedule.total_steps,
         accumulation_steps=division.accumulation,
         global_batch_size=division.global_batch_size,

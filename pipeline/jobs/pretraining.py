@@ -16,8 +16,8 @@ from pipeline.data.loader import BatchDivision, evaluation_batches
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.engine import Engine, build, read_settings, start
 from pipeline.families import get_family
-from pipeline.jobs.description import about, attempt, describe, warn_of_space
-from pipeline.jobs.loop import plan
+from pipeline.jobs.description import checkpoint_fields, start_event_fields, startup_line, warn_of_space
+from pipeline.jobs.loop import loop_config
 from pipeline.jobs.restoring import Request, restore
 from pipeline.jobs.run_directory import open_run
 from pipeline.jobs.samples import open_samples, samples_id, training_batches
@@ -159,8 +159,8 @@ def train(job: Job, supervisor: Supervisor) -> bool:
         progress.close()
         return False
     terms = [asdict(term) for term in family.terms]
-    events.write("start", **attempt(engine, restored.source), terms=terms, **events.reached)
-    progress.say(describe(recipe, engine, job.division, state, restored.source))
+    events.write("start", **start_event_fields(engine, restored.source), terms=terms, **events.reached)
+    progress.say(startup_line(recipe, engine, job.division, state, restored.source))
     warn_of_space(run, recipe, engine, progress)
     with distributed.together("open the metrics"):
         writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
@@ -168,10 +168,10 @@ def train(job: Job, supervisor: Supervisor) -> bool:
         if damaged:
             progress.say(f"warning: {run / name}: {damaged} lines cannot be read and are left out")
     batches = training_batches(recipe, job.division, job.train, state, job.device)
-    describe_checkpoint = partial(about, recipe, job.train, engine)
+    fields_of_checkpoint = partial(checkpoint_fields, recipe, job.train, engine)
     trainer = Trainer(
         engine,
-        plan(recipe, job.division, job.train.manifest, engine),
+        loop_config(recipe, job.division, job.train.manifest, engine),
         state,
         batches=batches,
         heldout=partial(
@@ -185,9 +185,9 @@ def train(job: Job, supervisor: Supervisor) -> bool:
         ),
         writer=writer,
         progress=progress,
-        saver=Saver(run, engine.shards, job.train.tokenizer_dir, recipe.checkpoint, describe_checkpoint, events),
+        saver=Saver(run, engine.shards, job.train.tokenizer_dir, recipe.checkpoint, fields_of_checkpoint, events),
         supervisor=supervisor,
-        skipped=SkippedSteps(run, recipe.engine.max_skipped_steps, events),
+        skipped_steps=SkippedSteps(run, recipe.engine.max_skipped_steps, events),
     )
     trainer.latest |= restored.state.get("metrics", {})
     try:

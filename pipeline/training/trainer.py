@@ -23,7 +23,7 @@ from pipeline.runtime import distributed, faults
 from pipeline.runtime.command import USER_ERRORS
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import InterruptedRunError
-from pipeline.training.skipped import Part, SkippedSteps
+from pipeline.training.skipped import MicroBatchLoss, SkippedSteps
 from pipeline.training.supervision import Supervisor
 from pipeline.training.totals import Totals, averages, throughput
 
@@ -47,8 +47,8 @@ class TrainState:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the loop needs beside the engine and the data."""
+class LoopConfig:
+    """Numbers and functions of the training loop, from the recipe."""
 
     total_steps: int
     accumulation_steps: int
@@ -68,12 +68,12 @@ class Plan:
 
 
 class Trainer:
-    """Trains until `plan.total_steps`, or until the run is asked to stop."""
+    """Trains until `config.total_steps`, or until the run is asked to stop."""
 
     def __init__(
         self,
         engine: Engine,
-        plan: Plan,
+        config: LoopConfig,
         state: TrainState,
         *,
         batches: Iterator[Batch],
@@ -82,11 +82,11 @@ class Trainer:
         progress: Progress,
         saver: Saver,
         supervisor: Supervisor,
-        skipped: SkippedSteps,
+        skipped_steps: SkippedSteps,
     ) -> None:
         """Args:
         engine: model and optimizer.
-        plan: numbers of the loop.
+        config: numbers of the loop.
         state: where to begin.
         batches: this rank's micro-batches, from the first one after `state`.
         heldout: gives the held-out micro-batches anew.
@@ -94,20 +94,18 @@ class Trainer:
         progress: shows them.
         saver: writes checkpoints.
         supervisor: hears of the other ranks.
-        skipped: takes note of skipped steps.
+        skipped_steps: writes a report of each skipped step.
         """
-        self.engine, self.plan, self.state = engine, plan, state
+        self.engine, self.config, self.state = engine, config, state
         self.batches, self.heldout = batches, heldout
         self.writer, self.progress, self.saver = writer, progress, saver
-        self.supervisor, self.skipped = supervisor, skipped
-        self.totals, self._step_totals = Totals(plan.terms, engine.device), Totals(plan.terms, engine.device)
+        self.supervisor, self.skipped_steps = supervisor, skipped_steps
+        self.totals, self._step_totals = Totals(config.terms, engine.device), Totals(config.terms, engine.device)
         self.latest: dict[str, dict[str, float]] = {}
         self._latest_batch: Batch | None = None
         self._broken = False  # whether `batches` has raised an error
         self._interval = time.monotonic()  # when the interval between two log lines began
         self._waited = 0.0  # seconds since then for which the loop had no batch
-        self._skipped_before = state.skipped_steps - engine.skipped_steps
-        skipped.in_a_row = state.skipped_in_a_row
 
     def train(self) -> None:
         """Run the remaining steps.
@@ -115,26 +113,26 @@ class Trainer:
         Raises:
             InterruptedRunError: a signal asked to stop; everything is saved.
         """
-        if self._due(self.plan.evaluate_every) and self.state.evaluated_step != self.state.step:
+        if self._due(self.config.evaluate_every) and self.state.evaluated_step != self.state.step:
             if stop := self.evaluate():
                 raise InterruptedRunError(stop)  # nothing has changed since the run was saved
-            if self.state.step == self.plan.total_steps:  # the last checkpoint does not hold these figures yet
+            if self.state.step == self.config.total_steps:  # the last checkpoint does not hold these figures yet
                 self.save()
         self._begin_interval()
-        while self.state.step < self.plan.total_steps:
+        while self.state.step < self.config.total_steps:
             self.supervisor.beat("training")
-            parts, was_skipped = self.train_step()
+            losses, was_skipped = self.train_step()
             with self._all_leaving():
-                self._judge(parts, was_skipped)
+                self._judge(losses, was_skipped)
                 outcome = self.supervisor.outcome()
-            stop = outcome.stop if self.state.step < self.plan.total_steps else ""
+            stop = outcome.stop if self.state.step < self.config.total_steps else ""
             if not outcome.writing:
                 self.saver.publish()
-            if self._due(self.plan.log_every):
+            if self._due(self.config.log_every):
                 self.log()
-            if not stop and self._due(self.plan.evaluate_every):
+            if not stop and self._due(self.config.evaluate_every):
                 stop = self.evaluate()
-            if stop or self._due(self.plan.save_every):
+            if stop or self._due(self.config.save_every):
                 self.save()
             self.progress.advance(self.summary())
             if stop:
@@ -142,31 +140,31 @@ class Trainer:
                 raise InterruptedRunError(stop)
         self.finish()
 
-    def train_step(self) -> tuple[list[Part], bool]:
+    def train_step(self) -> tuple[list[MicroBatchLoss], bool]:
         """One optimizer step over this rank's micro-batches of the global batch; returns them and if it was skipped."""
         faults.reach("step begun")
         self.state.step += 1
         self.supervisor.events.step = self.state.step
-        rate = self.plan.learning_rate(self.state.step)
-        skipped, parts = self.engine.skipped_steps, []
-        for number in range(1, self.plan.accumulation_steps + 1):
+        rate = self.config.learning_rate(self.state.step)
+        skipped_before, losses = self.engine.skipped_steps, []
+        for number in range(1, self.config.accumulation_steps + 1):
             batch = self._next()
-            last = number == self.plan.accumulation_steps
+            last = number == self.config.accumulation_steps
             if last:
                 self.supervisor.note(self.saver.error)
                 self.supervisor.cast(self.saver.writing)
-            torch.manual_seed(dropout_seed(self.plan.seed, self.state.step, batch.group))
+            torch.manual_seed(dropout_seed(self.config.seed, self.state.step, batch.group))
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
             self.engine.backward(output.loss)
             if last:
                 faults.reach("gradients added up")
                 self.saver.settle()
             self.engine.step(rate)
-            self._step_totals.add(output.sums, self.plan.count(batch))
-            parts.append(Part(batch, output.loss.detach()))
-        self.state.consumed_samples += self.plan.global_batch_size
+            self._step_totals.add(output.sums, self.config.count(batch))
+            losses.append(MicroBatchLoss(batch, output.loss.detach()))
+        self.state.consumed_samples += self.config.global_batch_size
         faults.reach("step done")
-        return parts, self.engine.skipped_steps > skipped
+        return losses, self.engine.skipped_steps > skipped_before
 
     @contextmanager
     def _all_leaving(self) -> Iterator[None]:
@@ -178,26 +176,26 @@ class Trainer:
                 self.saver.finish()
             raise
 
-    def _judge(self, parts: list[Part], was_skipped: bool) -> None:
+    def _judge(self, losses: list[MicroBatchLoss], was_skipped: bool) -> None:
         """Count the step, or take note that it was skipped: then it has no part in the averages."""
-        self.state.skipped_steps = self._skipped_before + self.engine.skipped_steps
         if was_skipped:
             self._step_totals.clear()
-            self.skipped.note(self.state.step, parts)
+            self.state.skipped_steps += 1
+            self.state.skipped_in_a_row += 1
+            self.skipped_steps.report(self.state.step, self.state.skipped_in_a_row, losses)
         else:
             self.totals.merge(self._step_totals)
-            self.skipped.in_a_row = 0
-        self.state.skipped_in_a_row = self.skipped.in_a_row
+            self.state.skipped_in_a_row = 0
 
     def log(self) -> None:
         """Write the averages since the last line."""
         sums = self.totals.reduce()
         now = time.monotonic()
-        values = averages(self.plan.terms, sums) | throughput(sums, now - self._interval, self.plan.peak_flops)
+        values = averages(self.config.terms, sums) | throughput(sums, now - self._interval, self.config.peak_flops)
         waited = distributed.all_reduce_max(self._waited, self.engine.device)
         values["loader_wait_share"] = waited / (now - self._interval)
         self._interval, self._waited = now, 0.0
-        values["learning_rate"] = self.plan.learning_rate(self.state.step)
+        values["learning_rate"] = self.config.learning_rate(self.state.step)
         values["grad_norm"] = self.engine.grad_norm()
         values["skipped_steps"] = self.state.skipped_steps
         values["peak_memory_gib"] = peak_memory_gib(self.engine.device)
@@ -215,7 +213,7 @@ class Trainer:
         again when the run continues. What goes wrong on one rank, all ranks hear before they compute on.
         """
         begin = time.monotonic()
-        totals = Totals(self.plan.terms, self.engine.device)
+        totals = Totals(self.config.terms, self.engine.device)
         self.engine.deepspeed.eval()
         batches = iter(self.heldout())
         while True:
@@ -229,10 +227,10 @@ class Trainer:
             if batch is None or stop:
                 break
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
-            totals.add(output.sums, self.plan.count(batch), weight=batch.weight)
+            totals.add(output.sums, self.config.count(batch), weight=batch.weight)
         self.engine.deepspeed.train()
         if batch is None:
-            self._note_evaluation(averages(self.plan.terms, totals.reduce()))
+            self._note_evaluation(averages(self.config.terms, totals.reduce()))
         self._interval += time.monotonic() - begin  # not training time
         return stop
 
@@ -249,7 +247,7 @@ class Trainer:
         begin = time.monotonic()
         self.supervisor.beat("saving")
         self.state.interval = {}
-        if self.state.step % self.plan.log_every:
+        if self.state.step % self.config.log_every:
             self.state.interval = self.totals.sums() | {"seconds": begin - self._interval, "waited": self._waited}
         self.saver.begin(asdict(self.state) | {"metrics": self.latest})
         self._interval += time.monotonic() - begin
@@ -275,12 +273,12 @@ class Trainer:
         if latest is None:
             return ""
         accuracies = [
-            f"{term.name} acc {latest[f'{term.name}_accuracy']:.3f}" for term in self.plan.terms if term.counted
+            f"{term.name} acc {latest[f'{term.name}_accuracy']:.3f}" for term in self.config.terms if term.counted
         ]
         return "  ".join([f"loss {latest['loss']:.3f}", *accuracies, f"{latest['tokens_per_second']:,.0f} tokens/s"])
 
     def _due(self, every: int) -> bool:
-        return bool(every) and (self.state.step % every == 0 or self.state.step == self.plan.total_steps)
+        return bool(every) and (self.state.step % every == 0 or self.state.step == self.config.total_steps)
 
     def _next(self) -> Batch:
         """This rank's next micro-batch, or the last one once more where there is an error: the step is then void."""
