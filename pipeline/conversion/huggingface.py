@@ -103,7 +103,7 @@ def copy_tokenizer(source: Path, target: Path, max_length: int | None = None) ->
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def load(family: Family[Any], directory: Path, allow_pickle: bool = False) -> Pretrained:
+def read_pretrained(family: Family[Any], directory: Path, allow_pickle: bool = False) -> Pretrained:
     """Reads a model that `transformers` wrote, to go on training it here.
 
     Args:

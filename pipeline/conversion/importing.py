@@ -29,7 +29,7 @@ def import_pretrained(model: Path, out: Path, family: str, allow_pickle: bool) -
     """
     if out.exists():
         raise ValueError(f"{out} exists; choose another directory or remove it")
-    pretrained = huggingface.load(get_family(family), model, allow_pickle)
+    pretrained = huggingface.read_pretrained(get_family(family), model, allow_pickle)
     model_files.tokenizer_files(model)
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
     try:

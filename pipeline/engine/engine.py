@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from pipeline.engine.accumulation import sum_in_fp32, updates_all_at_once, with_fp32_sums
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.partitions import Binding, bind
-from pipeline.engine.settings import Zero, find, load, require_monitors
+from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json, require_monitors
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
 from pipeline.optim.parameters import Parameters
@@ -232,8 +232,8 @@ def read_settings(config: EngineConfig) -> dict[str, Any]:
         ValueError: it is missing, malformed, sets what the recipe owns, turns on a monitor that is not installed, or
             leaves `tf32` nothing to do.
     """
-    path = find(config.deepspeed.format(precision=choose_precision(config.precision)))
-    settings = load(path)
+    path = find_deepspeed_json(config.deepspeed.format(precision=choose_precision(config.precision)))
+    settings = read_deepspeed_json(path)
     require_monitors(settings, path)
     if config.tf32 and precision_of(settings) != "fp32":
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Describe DeepSpeed's partitions as `Shard`s, so that LAMB is LAMB under every ZeRO stage.
+"""DeepSpeed's partitions as `Shard`s, so that LAMB computes the same update under every ZeRO stage.
 
 Written against the attributes of deepspeed 0.19.8. DeepSpeed keeps its own map from parameters to partitions
 (`param._hp_mapping`), which is wrong under `round_robin_gradients`; the layout is therefore read from the buffers'
@@ -18,7 +18,7 @@ from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from torch import Tensor, nn
 
 from pipeline.optim.optimizer import ShardedOptimizer
-from pipeline.optim.shards import Fragment, Parts, Shard, fragments_of_partition, whole_tensors
+from pipeline.optim.shards import Fragment, Shard, Stacks, fragments_of_partition, whole_tensors
 
 
 @dataclass
@@ -36,7 +36,7 @@ class Binding:
 
 
 def bind(
-    engine: deepspeed.DeepSpeedEngine, optimizer: ShardedOptimizer, all_reduce: Callable[[Tensor], Any], parts: Parts
+    engine: deepspeed.DeepSpeedEngine, optimizer: ShardedOptimizer, all_reduce: Callable[[Tensor], Any], stacks: Stacks
 ) -> Binding:
     """Make `optimizer` live on the partitions that `deepspeed.initialize` made.
 
@@ -44,7 +44,7 @@ def bind(
         engine: from `deepspeed.initialize`, around `optimizer`.
         optimizer: the one that was given to it.
         all_reduce: sums a tensor over all ranks in place.
-        parts: which parameters hold several tensors to LAMB.
+        stacks: which parameters hold several tensors to LAMB.
 
     Raises:
         ValueError: the wrapper around the optimizer, or the layout inside it, is not one that this code understands.
@@ -52,7 +52,7 @@ def bind(
     names = {id(parameter): name for name, parameter in engine.module.named_parameters()}
     wrapper = engine.optimizer
     refuse(engine)
-    for kind, describe in (
+    for kind, binding_of in (
         (ShardedOptimizer, _bare),
         (FP16_UnfusedOptimizer, _unfused),
         (BF16_Optimizer, _bf16),
@@ -60,7 +60,7 @@ def bind(
         (DeepSpeedZeroOptimizer_Stage3, _stage_3),
     ):
         if type(wrapper) is kind:
-            binding: Binding = describe(wrapper, names)
+            binding: Binding = binding_of(wrapper, names)
             break
     else:
         raise ValueError(
@@ -69,7 +69,7 @@ def bind(
         )
     check(binding)
     binding = with_frozen(binding, engine.module)
-    optimizer.bind(binding.shards, all_reduce, parts)
+    optimizer.bind(binding.shards, all_reduce, stacks)
     return binding
 
 

@@ -86,7 +86,7 @@ class Zero:
         return min(total, self.reuse_distance // 2 + self.prefetch_bucket)
 
 
-def find(name: str) -> Path:
+def find_deepspeed_json(name: str) -> Path:
     """The DeepSpeed JSON under the working directory or, failing that, in the package.
 
     Raises:
@@ -102,7 +102,7 @@ def find(name: str) -> Path:
     )
 
 
-def load(path: Path) -> dict[str, Any]:
+def read_deepspeed_json(path: Path) -> dict[str, Any]:
     """Read a DeepSpeed JSON.
 
     Raises:

@@ -16,6 +16,7 @@ from pipeline.families import get_family
 from pipeline.jobs.samples import samples_id
 from pipeline.runlog.events import job_id
 from pipeline.runtime import distributed
+from pipeline.runtime.formatting import binary_size
 from pipeline.runtime.progress import Progress
 from pipeline.training.trainer import TrainState
 from preprocessing.shards import SampleDataset
@@ -71,6 +72,6 @@ def warn_of_space(run: Path, recipe: Recipe, engine: Engine, progress: Progress)
     free = shutil.disk_usage(run).free
     if free < missing * size:
         progress.say(
-            f"warning: {run}: {free / 2**30:.1f} GiB are free, but {missing} more checkpoints of "
-            f"{size / 2**30:.1f} GiB will be there at a time; make room, or lower checkpoint.keep"
+            f"warning: {run}: {binary_size(free)} are free, but {missing} more checkpoints of "
+            f"{binary_size(size)} will be there at a time; make room, or lower checkpoint.keep"
         )

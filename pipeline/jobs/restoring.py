@@ -91,7 +91,7 @@ def _load_own(own: Path, request: Request, engine: Engine) -> dict[str, Any]:
                 f"{own} was trained on other samples than data.samples = {request.samples.directory} holds (another "
                 "manifest.json); give the same samples, or start a new run with init_from"
             )
-        checkpoint.load(own, engine.shards, moments=True)
+        checkpoint.load_shards(own, engine.shards, moments=True)
     engine.binding.push()
     engine.load_loss_scaler(state["loss_scaler"])
     return state
@@ -107,7 +107,7 @@ def _load_initial(source: Path, request: Request, engine: Engine) -> None:
         )
         check_same_model(source, state, recipe["family"], recipe["model"])
         has_moments = checkpoint.Reader(source).has("exp_avg")
-        checkpoint.load(source, engine.shards, moments=recipe["init_moments"] and has_moments)
+        checkpoint.load_shards(source, engine.shards, moments=recipe["init_moments"] and has_moments)
     engine.binding.push()
 
 
