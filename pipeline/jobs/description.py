@@ -23,7 +23,7 @@ from preprocessing.shards import SampleDataset
 
 
 def checkpoint_fields(recipe: Recipe, train: SampleDataset, engine: Engine) -> dict[str, Any]:
-    """Fields of a checkpoint's state.json beside the trainer's state."""
+    """Return the fields of a checkpoint's state.json beside the trainer's state."""
     return {
         "family": recipe.family,
         "terms": [asdict(term) for term in get_family(recipe.family).terms],
@@ -39,7 +39,7 @@ def checkpoint_fields(recipe: Recipe, train: SampleDataset, engine: Engine) -> d
 
 
 def start_event_fields(engine: Engine, source: Path | None) -> dict[str, Any]:
-    """Fields of the event that starts an attempt."""
+    """Return the fields of the event that starts an attempt."""
     return {
         "world_size": distributed.world_size(),
         "zero_stage": engine.zero_stage,
@@ -54,7 +54,7 @@ def start_event_fields(engine: Engine, source: Path | None) -> dict[str, Any]:
 def startup_line(
     recipe: Recipe, engine: Engine, division: BatchDivision, state: TrainState, source: Path | None
 ) -> str:
-    """One line on the run that begins: family, size, precision, ranks, batch and starting point."""
+    """Return one line about the run that begins: family, size, precision, ranks, batch and starting point."""
     parameters = sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
     begin = f"from {source}" if source else "from the start"
     begin = f"continuing at step {state.step}" if state.step else begin

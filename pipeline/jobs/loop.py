@@ -1,4 +1,4 @@
-"""The numbers of the training loop, from a recipe, its samples and the engine."""
+"""Configuration of the training loop from a recipe, its samples and the engine."""
 
 import numpy as np
 
@@ -17,7 +17,11 @@ from preprocessing.schema import Manifest
 
 
 def loop_config(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Engine) -> LoopConfig:
-    """The loop's numbers."""
+    """Return the configuration of the training loop.
+
+    FLOPs and masked tokens are measured on the model and on the recipe's masking; the peak FLOP/s of the device may be
+    measured too, which takes up to some seconds.
+    """
     family = get_family(recipe.family)
     flops = measure(lambda config: family.build(config, samples.vocab_size), recipe.model).flops
     longest = np.array([longest_sequence(samples, family.template)])

@@ -1,4 +1,4 @@
-"""A pre-training run, step by step: samples, run directory, engine, checkpoint, training loop."""
+"""A pre-training run: opens samples and run directory, builds the engine, restores a checkpoint and trains."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -39,14 +39,17 @@ from preprocessing.shards import SampleDataset
 
 
 def join(recipe: Recipe | None, error: Exception | None) -> torch.device:
-    """Join the other ranks; on all of them together, raise what keeps one of them from beginning.
+    """Join the other ranks and return this process's device. All ranks raise the error of any rank together.
 
-    A rank that ended alone would be taken for a fault, and its launcher would kill the others before they have said
-    why. What can be checked without the others is checked before.
+    If a rank ended alone, its launcher would kill the others before they printed a message. Checks that need no other
+    rank are therefore made first, and their errors raised after joining.
 
     Args:
-        recipe: what this rank has read, or None.
-        error: why it could not read it.
+        recipe: the recipe, or None if this rank could not read it.
+        error: the reason, in that case.
+
+    Raises:
+        Exception: the error of this rank; PeerError on the others.
     """
     if recipe is not None:
         try:
@@ -66,7 +69,13 @@ def join(recipe: Recipe | None, error: Exception | None) -> torch.device:
 
 
 def pretrain(recipe: Recipe, device: torch.device, signals: StopSignals) -> None:
-    """Train, unless another process trains the same run; on all ranks together."""
+    """Run a pre-training; all ranks call it together.
+
+    Raises:
+        ValueError, OSError: samples, checkpoints or the run's directory cannot be used, or another process trains the
+            run.
+        InterruptedRunError: a rank received a stop signal.
+    """
     with distributed.together("open the samples"):
         division = BatchDivision(
             recipe.batch.global_batch_size,
@@ -89,7 +98,7 @@ def pretrain(recipe: Recipe, device: torch.device, signals: StopSignals) -> None
 
 @contextmanager
 def claimed(recipe: Recipe) -> Iterator[None]:
-    """The run's directory, for this process alone, without what a killed run left half-written."""
+    """Lock the run's directory, and remove unfinished checkpoints of a killed run."""
     with sole_run(Path(recipe.run_dir)):
         run = open_run(recipe)
         checkpoint.sweep(run)
@@ -98,7 +107,7 @@ def claimed(recipe: Recipe) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Job:
-    """What was asked for, read and checked."""
+    """The validated inputs of a run."""
 
     recipe: Recipe
     run: Path
@@ -111,7 +120,7 @@ class Job:
 
 
 def run_logged(job: Job, signals: StopSignals) -> None:
-    """Train with a log, a watchdog and events; whatever ends the run is in them."""
+    """Train with a log, a watchdog and events, in which the end of the run and its cause are recorded."""
     with distributed.together("begin to log"):
         log = open_log(job.run)
         events = Events(job.run, job.recipe.schedule.total_steps, step=0)
@@ -122,7 +131,7 @@ def run_logged(job: Job, signals: StopSignals) -> None:
             events.write("finished")
         events.beat("finished")
     except InterruptedRunError as interrupted:
-        LOG.info(f"all is saved, and ended after {interrupted}; started again, the run continues")
+        LOG.info(f"ended after {interrupted} with everything saved; the run continues when it is restarted")
         events.write("interrupted", signal=str(interrupted))
         events.beat("interrupted")
         raise
@@ -139,7 +148,7 @@ def run_logged(job: Job, signals: StopSignals) -> None:
 
 
 def train(job: Job, supervisor: Supervisor) -> bool:
-    """Build the engine, continue where the run stands, and train to the end; False if the run has finished before."""
+    """Build the engine, restore the newest checkpoint and train; returns False if the run had finished before."""
     recipe, run, events = job.recipe, job.run, supervisor.events
     supervisor.beat("starting")
     faults.reach("starting")
@@ -200,7 +209,7 @@ def train(job: Job, supervisor: Supervisor) -> bool:
 
 
 def has_finished(recipe: Recipe, state: TrainState) -> bool:
-    """Whether the last step is done and, where it is wanted, evaluated."""
+    """Return whether the last step is done and, if the recipe has evaluations, evaluated."""
     evaluated = not recipe.evaluation.every or state.evaluated_step == state.step
     return state.step == recipe.schedule.total_steps and evaluated
 
@@ -208,7 +217,7 @@ def has_finished(recipe: Recipe, state: TrainState) -> bool:
 def build_engine(
     recipe: Recipe, settings: dict[str, Any], division: BatchDivision, vocab_size: int, device: torch.device
 ) -> Engine:
-    """The model with the recipe's random weights, in DeepSpeed."""
+    """Build the model with initial weights from the recipe's seed, and the engine around it."""
     family = get_family(recipe.family)
     torch.manual_seed(recipe.seed)
     return build(

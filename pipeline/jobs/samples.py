@@ -1,4 +1,4 @@
-"""The samples of a pre-training run and the batches that are made of them."""
+"""The samples of a pre-training run, and the batches made from them."""
 
 from collections.abc import Generator
 
@@ -19,7 +19,7 @@ from preprocessing.shards import SampleDataset
 
 
 def open_samples(recipe: Recipe, signals: StopSignals) -> tuple[SampleDataset, SampleDataset]:
-    """Both splits, verified: the ranks share the reading of checksums, and leave the rest of it if asked to stop.
+    """Open and verify both splits. The ranks share the shards to verify, and skip the rest after a stop signal.
 
     Raises:
         ValueError: the samples are damaged, or do not fit the model or its objective.
@@ -31,7 +31,9 @@ def open_samples(recipe: Recipe, signals: StopSignals) -> tuple[SampleDataset, S
             f"{recipe.data.samples}: holds {train.manifest.segments} samples, but family {recipe.family} trains on "
             f"{' or '.join(family.samples)}; build them with --segments {family.samples[0]}"
         )
-    tokenizer_files(train.tokenizer_dir)  # What every checkpoint copies: refused now, not at the first of them.
+    tokenizer_files(
+        train.tokenizer_dir
+    )  # every checkpoint copies these files, so that errors in them must be found now
     for dataset in (train, heldout):
         for shard in range(distributed.rank(), len(dataset.shards), distributed.world_size()):
             if not signals.received:
@@ -47,14 +49,14 @@ def open_samples(recipe: Recipe, signals: StopSignals) -> tuple[SampleDataset, S
 
 
 def samples_id(train: SampleDataset) -> str:
-    """What identifies the samples: the checksum of their manifest, which holds those of the shards."""
+    """Return the checksum of the samples' manifest, which contains the checksums of the shards and identifies them."""
     return sha256_file(train.directory / MANIFEST_NAME)
 
 
 def training_batches(
     recipe: Recipe, division: BatchDivision, train: SampleDataset, state: TrainState, device: torch.device
 ) -> Generator[Batch, None, None]:
-    """This rank's remaining micro-batches."""
+    """Yield this rank's remaining micro-batches, from the first one after `state`."""
     batches = MicroBatches(
         train,
         division,

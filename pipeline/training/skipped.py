@@ -1,7 +1,7 @@
-"""Steps whose gradients were infinite or NaN: which samples they were made of, and when there were too many in a row.
+"""Reports of skipped steps, whose gradients were infinite or NaN, and a limit on their number in a row.
 
-DeepSpeed skips such a step whole on all ranks. One now and then is harmless, and fp16's loss scaling makes some; many
-in a row mean that the run has diverged, or that its data is broken.
+DeepSpeed skips such a step on all ranks. A single one is harmless, and fp16's loss scaling causes some; many in a row
+mean that the run has diverged or that its data is damaged.
 """
 
 import math
@@ -22,7 +22,7 @@ class MicroBatchLoss:
 
     batch: Batch
     loss: Tensor
-    """Scalar, on the device."""
+    """() share of the loss of the global batch, on the device."""
 
 
 class SkippedSteps:
@@ -65,11 +65,11 @@ class SkippedSteps:
 
 
 Entry = tuple[int, float, list[int], list[int]]
-"""Number of the micro-batch in its global batch, its loss, its samples, their epochs."""
+"""Number of a micro-batch in its global batch, its loss, its samples and their epochs."""
 
 
 def entries_of(losses: list[MicroBatchLoss]) -> list[Entry]:
-    """The entries of a report for this rank's micro-batches."""
+    """Return the entries of a report for this rank's micro-batches."""
     return [
         (micro.batch.group, micro.loss.item(), micro.batch.sample_ids.tolist(), micro.batch.epochs.tolist())
         for micro in losses
@@ -77,6 +77,6 @@ def entries_of(losses: list[MicroBatchLoss]) -> list[Entry]:
 
 
 def as_json(entry: Entry) -> dict[str, object]:
-    """An entry of the report; a loss that JSON cannot hold becomes text."""
+    """Return an entry as JSON values; a loss that is not finite becomes text."""
     group, loss, samples, epochs = entry
     return {"group": group, "loss": loss if math.isfinite(loss) else str(loss), "samples": samples, "epochs": epochs}

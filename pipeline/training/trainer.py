@@ -1,10 +1,10 @@
-"""The training loop: micro-batches, step, log, evaluate, save.
+"""The training loop: steps over micro-batches, log lines, evaluations and checkpoints.
 
-What a step computes is a function of (recipe, step): samples and masks come from counters, dropout is seeded by
-(seed, step, micro-batch), so the state of a run is its weights, moments and `consumed_samples`.
+A step is a function of (recipe, step): samples and masks come from counters, and dropout is seeded by (seed, step,
+micro-batch), so that the state of a run consists of its weights, its moments and `consumed_samples`.
 
-All ranks take every decision alike: what one of them alone knows (a signal, an error, a file written) is voted on while
-a step computes and acted upon after it.
+All ranks take every decision alike: events that only one rank knows of (a signal, an error, a written file) are voted
+on while a step computes, and take effect after it.
 """
 
 import time
@@ -30,20 +30,21 @@ from pipeline.training.totals import Totals, averages, throughput
 
 @dataclass
 class TrainState:
-    """Where a run is; everything but the weights and moments that a checkpoint must hold."""
+    """Progress of a run: everything in a checkpoint except weights and moments."""
 
     step: int = 0
-    """Optimizer steps done."""
+    """Number of completed optimizer steps."""
     consumed_samples: int = 0
-    """Samples used by them."""
+    """Number of samples that these steps consumed."""
     evaluated_step: int = -1
-    """Step of the last evaluation."""
+    """Step of the last evaluation; -1 if there was none."""
     skipped_steps: int = 0
-    """Steps skipped because of infinite or NaN gradients."""
+    """Number of steps skipped because of infinite or NaN gradients."""
     skipped_in_a_row: int = 0
-    """How many of them came last."""
+    """Number of skipped steps since the last one that was not skipped."""
     interval: dict[str, float] = field(default_factory=dict)
-    """Sums since the last log line, over all ranks, and the seconds that they took."""
+    """Sums since the last log line over all ranks, with the keys `seconds` and `waited`; empty right after a log
+    line."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,16 @@ class LoopConfig:
     terms: tuple[Term, ...]
     """The terms of the loss."""
     count: Callable[[Batch], Mapping[str, float]]
-    """What a micro-batch adds to the counts of `Totals`."""
+    """Micro-batch -> its counts, as `Totals` adds them."""
     peak_flops: float
-    """FLOP/s of one device."""
+    """Peak FLOP/s of one device."""
     log_every: int
     save_every: int
     evaluate_every: int
 
 
 class Trainer:
-    """Trains until `config.total_steps`, or until the run is asked to stop."""
+    """Trains until step `config.total_steps`, or until a stop signal."""
 
     def __init__(
         self,
@@ -87,13 +88,13 @@ class Trainer:
         """Args:
         engine: model and optimizer.
         config: numbers of the loop.
-        state: where to begin.
+        state: progress of the run, from which training continues.
         batches: this rank's micro-batches, from the first one after `state`.
-        heldout: gives the held-out micro-batches anew.
-        writer: takes the metrics.
-        progress: shows them.
+        heldout: returns the held-out micro-batches, anew at each call.
+        writer: writes the metrics.
+        progress: shows them in the terminal.
         saver: writes checkpoints.
-        supervisor: hears of the other ranks.
+        supervisor: exchanges stop signals and errors with the other ranks.
         skipped_steps: writes a report of each skipped step.
         """
         self.engine, self.config, self.state = engine, config, state
@@ -104,19 +105,21 @@ class Trainer:
         self.latest: dict[str, dict[str, float]] = {}
         self._latest_batch: Batch | None = None
         self._broken = False  # whether `batches` has raised an error
-        self._interval = time.monotonic()  # when the interval between two log lines began
-        self._waited = 0.0  # seconds since then for which the loop had no batch
+        self._interval = time.monotonic()  # start of the interval since the last log line
+        self._waited = 0.0  # seconds since then in which the loop waited for a batch
 
     def train(self) -> None:
         """Run the remaining steps.
 
         Raises:
-            InterruptedRunError: a signal asked to stop; everything is saved.
+            InterruptedRunError: a rank received a stop signal. A checkpoint of the last step is saved.
+            FloatingPointError: too many steps in a row were skipped.
+            ValueError, OSError: a batch could not be read, or a file not written.
         """
         if self._due(self.config.evaluate_every) and self.state.evaluated_step != self.state.step:
             if stop := self.evaluate():
-                raise InterruptedRunError(stop)  # nothing has changed since the run was saved
-            if self.state.step == self.config.total_steps:  # the last checkpoint does not hold these figures yet
+                raise InterruptedRunError(stop)  # no step has been taken since the last checkpoint
+            if self.state.step == self.config.total_steps:  # the last checkpoint does not contain these figures yet
                 self.save()
         self._begin_interval()
         while self.state.step < self.config.total_steps:
@@ -141,7 +144,7 @@ class Trainer:
         self.finish()
 
     def train_step(self) -> tuple[list[MicroBatchLoss], bool]:
-        """One optimizer step over this rank's micro-batches of the global batch; returns them and if it was skipped."""
+        """Run one optimizer step; returns the losses of this rank's micro-batches, and whether it was skipped."""
         faults.reach("step begun")
         self.state.step += 1
         self.supervisor.events.step = self.state.step
@@ -168,16 +171,16 @@ class Trainer:
 
     @contextmanager
     def _all_leaving(self) -> Iterator[None]:
-        """What is raised in the block is raised on all ranks: a checkpoint that is being written is completed first."""
+        """Complete a checkpoint in progress before an error of the block is raised, which all ranks raise together."""
         try:
             yield
         except (*USER_ERRORS, distributed.PeerError):
-            with suppress(Exception):  # perhaps it is what went wrong
+            with suppress(Exception):  # the checkpoint may be the cause of the error
                 self.saver.finish()
             raise
 
     def _judge(self, losses: list[MicroBatchLoss], was_skipped: bool) -> None:
-        """Count the step, or take note that it was skipped: then it has no part in the averages."""
+        """Add the step to the averages or, if it was skipped, report it."""
         if was_skipped:
             self._step_totals.clear()
             self.state.skipped_steps += 1
@@ -188,7 +191,7 @@ class Trainer:
             self.state.skipped_in_a_row = 0
 
     def log(self) -> None:
-        """Write the averages since the last line."""
+        """Write a log line with the averages since the last one."""
         sums = self.totals.reduce()
         now = time.monotonic()
         values = averages(self.config.terms, sums) | throughput(sums, now - self._interval, self.config.peak_flops)
@@ -207,10 +210,10 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> str:
-        """Losses and accuracies on the held-out samples.
+        """Evaluate the model on the held-out samples and write losses and accuracies.
 
-        Returns the name of the signal that asked to stop, if one did between two batches; the evaluation is then made
-        again when the run continues. What goes wrong on one rank, all ranks hear before they compute on.
+        Returns the name of a stop signal received between two batches, otherwise an empty string. An interrupted
+        evaluation is repeated when the run continues. The ranks exchange errors before each batch.
         """
         begin = time.monotonic()
         totals = Totals(self.config.terms, self.engine.device)
@@ -231,11 +234,11 @@ class Trainer:
         self.engine.deepspeed.train()
         if batch is None:
             self._note_evaluation(averages(self.config.terms, totals.reduce()))
-        self._interval += time.monotonic() - begin  # not training time
+        self._interval += time.monotonic() - begin  # an evaluation is not training time
         return stop
 
     def _note_evaluation(self, values: dict[str, float]) -> None:
-        """Write and show an evaluation."""
+        """Write the figures of an evaluation and show them."""
         self.latest["heldout"] = values
         self.state.evaluated_step = self.state.step
         with self.supervisor.noting_errors():
@@ -243,7 +246,7 @@ class Trainer:
         self.progress.say(f"step {self.state.step}  held out: " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
 
     def save(self) -> None:
-        """Begin to write a checkpoint on all ranks together."""
+        """Begin to write a checkpoint; all ranks call it together."""
         begin = time.monotonic()
         self.supervisor.beat("saving")
         self.state.interval = {}
@@ -253,13 +256,13 @@ class Trainer:
         self._interval += time.monotonic() - begin
 
     def finish(self) -> None:
-        """Wait until everything is on disk; an error that came last still counts."""
+        """Wait until everything is on disk, and raise an error that occurred since the last vote."""
         self.supervisor.beat("saving")
         self.saver.finish()
         self.supervisor.raise_noted()
 
     def _begin_interval(self) -> None:
-        """Go on with the sums since the last log line, where a checkpoint holds some."""
+        """Begin the first interval, with the sums since the last log line that the checkpoint holds."""
         sums = dict(self.state.interval)
         self._interval = time.monotonic() - sums.pop("seconds", 0.0)
         waited = sums.pop("waited", 0.0)
@@ -268,7 +271,7 @@ class Trainer:
             self._waited = waited
 
     def summary(self) -> str:
-        """The latest figures in one line."""
+        """Return the latest figures in one line."""
         latest = self.latest.get("train")
         if latest is None:
             return ""
@@ -281,7 +284,7 @@ class Trainer:
         return bool(every) and (self.state.step % every == 0 or self.state.step == self.config.total_steps)
 
     def _next(self) -> Batch:
-        """This rank's next micro-batch, or the last one once more where there is an error: the step is then void."""
+        """Return this rank's next micro-batch or, after an error, the last one again; the step is then void."""
         begin = time.perf_counter()
         try:
             if not self._broken:
@@ -291,14 +294,14 @@ class Trainer:
                 raise
             self._broken = True
             self.supervisor.note(error)
-        assert self._latest_batch is not None, "the first batch is there, or has raised"
+        assert self._latest_batch is not None, "without a first batch, its error was raised"
         self._waited += time.perf_counter() - begin
         return self._latest_batch
 
 
 def dropout_seed(seed: int, step: int, group: int) -> int:
-    """Seed of a micro-batch's dropout: the same wherever and whenever it is computed.
+    """Return the seed of a micro-batch's dropout, which does not depend on rank, world size or restarts.
 
-    A linear congruential mix; torch's generator scrambles it further.
+    It is a linear combination modulo 2^63, which torch's generator scrambles further.
     """
     return (seed * 6364136223846793005 + step * 1442695040888963407 + group * 2862933555777941757) % 2**63
