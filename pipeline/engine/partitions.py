@@ -2,7 +2,7 @@
 
 Written against the attributes of deepspeed 0.19.8. DeepSpeed keeps its own map from parameters to partitions
 (`param._hp_mapping`), which is wrong under `round_robin_gradients`; the layout is therefore read from the offsets of
-the buffers, and `check` compares every fragment with the model's weights before a step is taken. """
+the buffers, and `check` compares every fragment with the model's weights before a step is taken."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
