@@ -34,7 +34,7 @@ from pipeline.kernels.lamb.interface import Coefficients, LambKernel, State, Una
 from pipeline.kernels.lamb.plain import PlainKernel
 from pipeline.losses.cross_entropy import cross_entropy_sum
 from pipeline.model.flops import measure
-from pipeline.optim.shards import cut_at_parts
+from pipeline.optim.shards import cut_at_stacks
 from pipeline.runlog.metrics import peak_flops
 
 LARGE = BertConfig(1024, 24, 16, 4096, attention_probs_dropout_prob=0.0)
@@ -86,7 +86,7 @@ def check_lamb(kernel: LambKernel, device: torch.device) -> dict[str, float]:
     """A step against float64, on tensors of odd sizes at odd places; `repeat` is 0 where it repeats bit for bit."""
     shapes = {"a": (3001, 17), "b": (5,), "c": (70_003,), "d": (64, 64)}
     (shard, _) = flat_shards(shapes, lambda name: True, device)
-    _, partition = cut_at_parts(shard, lambda name: 1)
+    _, partition = cut_at_stacks(shard, lambda name: 1)
     numbers = Coefficients(0.02, 0.9, 0.999, 1e-6, 0.01, step=3)
 
     def drawn(where: torch.device, dtype: torch.dtype) -> State:

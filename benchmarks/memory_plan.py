@@ -11,12 +11,11 @@ from jsonargparse import auto_cli
 
 from benchmarks.lamb import MODELS, VOCAB_SIZE
 from benchmarks.training import Side
-from pipeline.engine.settings import Zero, find, load
+from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json
 from pipeline.families.bert import FAMILY
 from pipeline.planning.measure import MicroBatch
 from pipeline.planning.memory import estimate
-
-GIB = 2**30
+from pipeline.runtime.formatting import GIB
 
 
 def main(
@@ -56,7 +55,7 @@ def main(
             config,
             VOCAB_SIZE,
             MicroBatch(micro, length, masked),
-            Zero.of(load(find(json))),
+            Zero.of(read_deepspeed_json(find_deepspeed_json(json))),
             precision=precision,
             world_size=count,
             kind="cpu",

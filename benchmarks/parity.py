@@ -142,7 +142,7 @@ def differences(curves: dict[str, list[float]]) -> dict[str, float]:
     }
 
 
-def draw(curves: dict[str, list[float]], path: Path) -> None:
+def plot(curves: dict[str, list[float]], path: Path) -> None:
     """Curves above, relative differences from the reference below."""
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 7), sharex=True, height_ratios=[2, 1], layout="constrained")
     expected = curves["Hugging Face"]
@@ -180,7 +180,7 @@ def main(samples: Path, out: Path = Path("runs/parity"), steps: int = 300, batch
     curves["Hugging Face"] = huggingface(recipe)
     curves = dict(sorted(curves.items(), key=lambda item: item[0] != "Hugging Face"))
     (out / "parity.json").write_text(json.dumps({"differences": differences(curves), "curves": curves}))
-    draw(curves, out / "parity.png")
+    plot(curves, out / "parity.png")
     for name, value in differences(curves).items():
         print(f"{name}: largest relative difference from Hugging Face {value:.1e}")
     print(f"{out}/parity.png")

@@ -158,7 +158,7 @@ def differences(whole: list[dict[str, Any]], other: list[dict[str, Any]]) -> lis
     return [abs(a["loss"] - b["loss"]) / a["loss"] for a, b in zip(whole, other, strict=True)]
 
 
-def draw(whole: Run, run: Run, attempts: list[Attempt], path: Path) -> None:
+def plot(whole: Run, run: Run, attempts: list[Attempt], path: Path) -> None:
     """The two curves, how far they are apart, and what happened when."""
     figure, axes = plt.subplots(3, 1, figsize=(10, 9), sharex=True, height_ratios=[3, 2, 2], layout="constrained")
     train = [[line for line in one.lines() if line["kind"] == "train"] for one in (whole, run)]
@@ -235,7 +235,7 @@ def main(
         "final_heldout_losses": [one.lines()[-1]["loss"] for one in (whole, run)],
     }
     print(json.dumps(result, indent=2))
-    draw(whole, run, attempts, out)
+    plot(whole, run, attempts, out)
     if len(ranks) == 1 and max(apart) > 1e-12:
         raise SystemExit("error: at one number of ranks the curve must be the same")
 

@@ -13,7 +13,7 @@ import pipeline.engine.engine
 from benchmarks.oracles import timm_lamb
 from pipeline.engine.partitions import Binding
 from pipeline.optim.lamb import OptimizerConfig
-from pipeline.optim.shards import Parts, Shard
+from pipeline.optim.shards import Shard, Stacks
 from pipeline.pretrain import pretrain
 from pipeline.runtime import command
 
@@ -43,7 +43,7 @@ class OrdinaryLamb(TimmLamb):  # type: ignore[misc,valid-type]
 
 
 def bind_nothing(
-    engine: deepspeed.DeepSpeedEngine, optimizer: OrdinaryLamb, all_reduce: Callable[[Tensor], Any], parts: Parts
+    engine: deepspeed.DeepSpeedEngine, optimizer: OrdinaryLamb, all_reduce: Callable[[Tensor], Any], stacks: Stacks
 ) -> Binding:
     """The optimizer is not told what its slices hold."""
     return Binding([], model_part=lambda name, fragment: engine.module.get_parameter(name), push=lambda: None)

@@ -48,7 +48,7 @@ def spread(curves: list[list[float]]) -> float:
     return max((max(losses) - min(losses)) * len(losses) / sum(losses) for losses in zip(*curves, strict=True))
 
 
-def draw(curves: dict[str, dict[int, list[float]]], path: Path) -> None:
+def plot(curves: dict[str, dict[int, list[float]]], path: Path) -> None:
     """Both optimizers side by side: the curves, and below how far each is from that of the fewest ranks."""
     figure, axes = plt.subplots(
         2, 2, figsize=(11, 7), sharex=True, sharey="row", height_ratios=[3, 2], layout="constrained"
@@ -96,7 +96,7 @@ def main(
         }
         print(f"{name}: curves differ by up to {spread(list(curves[name].values())):.1e} of the loss")
     (out / "curves.json").write_text(json.dumps(curves))
-    draw(curves, out / "curves.png")
+    plot(curves, out / "curves.png")
     print(f"{out}/curves.png")
 
 

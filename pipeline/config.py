@@ -1,7 +1,7 @@
-"""A recipe: the parts' own dataclasses composed, read from TOML and overridden from the command line.
+"""Recipes: the configuration of a run, composed of its parts' dataclasses and read from TOML and the command line.
 
-Precedence: command line > recipe file > defaults. Each number has one home; unknown and doubled keys are errors that
-name them. What a run used is saved beside it as `recipe.toml`.
+Precedence: command line > recipe file > defaults. Each number is set in one place; unknown and doubled keys are errors
+that name them. A run saves its recipe as `recipe.toml`.
 """
 
 import json
@@ -29,12 +29,12 @@ from pipeline.training.config import EvaluationConfig
 
 @dataclass(frozen=True)
 class BatchConfig:
-    """How many samples make one optimizer step."""
+    """Sizes of the global batch and of micro-batches."""
 
     global_batch_size: int = 65536
     """Samples per optimizer step, over all ranks."""
     micro_batch_size: int = 64
-    """Samples per forward pass on one rank; bounds the memory. Must divide global_batch_size / ranks."""
+    """Samples per forward pass on one rank, on which memory depends. Must divide global_batch_size / ranks."""
 
     def __post_init__(self) -> None:
         for name in ("global_batch_size", "micro_batch_size"):
@@ -44,36 +44,36 @@ class BatchConfig:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that defines a pre-training run. The types of `model` and `masking` are the family's."""
+    """Configuration of a pre-training run. The family determines the types of `model` and `masking`."""
 
     run_dir: str
-    """Directory of the run: recipe, metrics, checkpoints. A run that is there already is continued."""
+    """Directory of the run, with recipe, metrics and checkpoints. A run that exists there continues."""
     data: DataConfig
-    """Where the samples are."""
+    """Samples and their loading."""
     model: EncoderConfig
     """Shape of the model."""
     family: str = "bert"
-    """Which model is trained, and with which objective: a file of pipeline/families. It decides what the sections model
-    and masking hold."""
+    """Model and objective: the name of a file in pipeline/families, which determines the fields of the sections model
+    and masking."""
     seed: int = 12345
     """Seed of weights, sample order, masks and dropout."""
     init_from: str = ""
-    """Checkpoint, or run whose newest one is taken, that a new run starts from; empty: random weights."""
+    """Checkpoint from which a new run starts, or a run whose newest checkpoint is used; empty: random weights."""
     init_moments: bool = True
-    """With init_from: also take the optimizer's moments; schedule and data start anew in any case."""
+    """With init_from, also load the optimizer's moments. Schedule and data start from the beginning in any case."""
     restart_from_scratch: bool = False
-    """Train from the start although the run has lost its checkpoints, or all are damaged; without this such a run is
-    refused. Where a checkpoint is sound, the run is continued from it in any case."""
+    """Train from the start if the run has lost its checkpoints or all are damaged, which is otherwise an error. A run
+    with a sound checkpoint continues from it in any case."""
     masking: Corruption = field(default_factory=MaskingConfig)
-    """Which tokens are masked."""
+    """Masking of tokens."""
     batch: BatchConfig = field(default_factory=BatchConfig)
     """Batch sizes."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """LAMB or AdamW."""
+    """Optimizer, LAMB or AdamW."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
-    """Learning rate over time."""
+    """Learning-rate schedule."""
     engine: EngineConfig = field(default_factory=EngineConfig)
-    """DeepSpeed."""
+    """DeepSpeed engine."""
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     """Held-out evaluation."""
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -87,17 +87,17 @@ class Recipe:
 
 
 def plain(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as nested plain values, the way JSON holds them."""
+    """Return the recipe as nested values that JSON can represent."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(recipe), default=str))
     return values
 
 
 @cache
 def recipe_class(family: str) -> type[Recipe]:
-    """The recipe of a family, with its sections `[model]` and `[masking]`.
+    """Return the recipe class of a family, with its types of the sections `[model]` and `[masking]`.
 
     Raises:
-        ValueError: there is no such family.
+        ValueError: the family does not exist.
     """
     chosen = get_family(family)
     masking = ("masking", chosen.corruption, field(default_factory=chosen.corruption))
@@ -105,19 +105,19 @@ def recipe_class(family: str) -> type[Recipe]:
 
 
 def family_of(arguments: list[str]) -> str:
-    """The family that a command line, or else its recipe, names.
+    """Return the family that the command line or else its recipe names.
 
     Raises:
-        ArgumentError: the command line names one that there is not.
-        ValueError: the recipe does; names the file.
+        ArgumentError: the command line names a family that does not exist.
+        ValueError: the recipe names a family that does not exist; the message names the file.
     """
     given: dict[str, str] = {}
-    with suppress(ArgumentError):  # as below
+    with suppress(ArgumentError):  # reported by `check_arguments`, as below
         for name, value in pairs(arguments):
             given |= {name: value} if value is not None else {}
     family, place = given.get("family"), ""
     if family is None and "recipe" in given:
-        with suppress(ValueError, OSError):  # `check_arguments` reports what is wrong with it
+        with suppress(ValueError, OSError):  # reported by `check_arguments`
             path = find(given["recipe"])
             family, place = tomllib.loads(path.read_text(encoding="utf-8")).get("family"), f"{path}: "
     family = family if isinstance(family, str) else "bert"
@@ -129,7 +129,7 @@ def family_of(arguments: list[str]) -> str:
 
 
 def parser(recipe: type[Recipe]) -> ArgumentParser:
-    """The command line of `pipeline.pretrain`: `--recipe FILE` and one option per field."""
+    """Return the parser of `pipeline.pretrain`'s command line: `--recipe FILE` and one option per field."""
     made = ArgumentParser(
         prog=program("pipeline.pretrain"),
         parser_mode="toml",
@@ -142,12 +142,12 @@ def parser(recipe: type[Recipe]) -> ArgumentParser:
 
 
 def parse(arguments: list[str]) -> Recipe:
-    """The recipe of a command line.
+    """Return the recipe of a command line.
 
     Raises:
-        jsonargparse.ArgumentError: the command line has an unknown option, or a value that cannot be.
-        ValueError: no such recipe; or it has an unknown or doubled key, a value of the wrong type or out of its range,
-            or values that do not fit together.
+        jsonargparse.ArgumentError: the command line has an unknown option or an invalid value.
+        ValueError: the recipe does not exist; or it has an unknown or doubled key, a value of the wrong type or out of
+            range, or values that contradict each other.
     """
     recipe = recipe_class(family_of(arguments))
     given = check_arguments(arguments, kinds_of(recipe))
@@ -163,12 +163,12 @@ def parse(arguments: list[str]) -> Recipe:
             raise ValueError(f"--recipe: the recipe lacks {names}; add them, or give them as options") from None
         raise ArgumentError(None, text) from None
     except ValueError as error:
-        if str(error).partition(" = ")[0] in given:  # what is out of its range was said on the command line
+        if str(error).partition(" = ")[0] in given:  # the command line set the value that is out of range
             raise ArgumentError(None, str(error)) from None
         raise
 
 
 def to_toml(recipe: Recipe) -> str:
-    """The whole recipe as TOML text that `parse` reads back."""
+    """Return the whole recipe as TOML text, which `parse` can read."""
     made = parser(type(recipe))
     return str(made.dump(made.parse_object(asdict(recipe)), skip_unset=False))

@@ -1,8 +1,8 @@
-"""Between checkpoints and Hugging Face models.
+"""Conversion between checkpoints and Hugging Face models.
 
-export CHECKPOINT OUT: a checkpoint, or a run's newest, becomes a directory that `transformers` loads.
-import MODEL OUT: such a directory becomes a checkpoint that a recipe's `init_from` takes.
-fill MODEL "A [MASK]." ...: the most likely words for each [MASK], from an exported model.
+export CHECKPOINT OUT: write a checkpoint, or the newest one of a run, as a directory that `transformers` loads.
+import MODEL OUT: write such a directory as a checkpoint for a recipe's `init_from`.
+fill MODEL "A [MASK]." ...: print the most likely words for each [MASK], by an exported model.
 """
 
 from collections.abc import Callable
@@ -12,14 +12,19 @@ from jsonargparse import ArgumentParser
 
 from pipeline.runtime import command
 
-# What converts brings torch and transformers, and is imported when a command runs: a help text needs neither.
+# The commands import torch and transformers when they run, because help texts need neither.
 
 
 def convert(arguments: list[str]) -> None:
-    """Parse and run one of the three."""
+    """Parse the command line and run one of the three commands.
+
+    Raises:
+        jsonargparse.ArgumentError: an unknown command or option, or an invalid value.
+        ValueError: as the command.
+    """
     parser = ArgumentParser(
         prog=command.program("pipeline.convert"),
-        description="Between checkpoints and Hugging Face models.",
+        description="Convert between checkpoints and Hugging Face models.",
         exit_on_error=False,
     )
     commands = parser.add_subcommands()
@@ -38,8 +43,8 @@ def export(source: Path, out: Path) -> None:
     """Write a checkpoint, or the newest one of a run, as a Hugging Face model.
 
     Args:
-        source: checkpoint directory or run directory.
-        out: new directory of the Hugging Face model.
+        source: directory of a checkpoint or of a run.
+        out: directory of the Hugging Face model, which must not exist.
 
     Raises:
         ValueError: the checkpoint is damaged, or `out` exists.
@@ -50,13 +55,13 @@ def export(source: Path, out: Path) -> None:
 
 
 def import_model(model: Path, out: Path, family: str = "", allow_pickle: bool = False) -> None:
-    """Write a Hugging Face model as a checkpoint that a recipe's `init_from` takes.
+    """Write a Hugging Face model as a checkpoint for a recipe's `init_from`.
 
     Args:
         model: directory that transformers saved, with pre-training heads and tokenizer.
-        out: new checkpoint directory.
-        family: which family to read it as; by default the one that model_type of its config.json names, else bert.
-        allow_pickle: read pytorch_model.bin, as tensors only, where there is no safetensors file.
+        out: directory of the checkpoint, which must not exist.
+        family: family of the model; by default the one that model_type of its config.json names, else bert.
+        allow_pickle: whether to read pytorch_model.bin, as tensors only, if there is no safetensors file.
 
     Raises:
         ValueError: the model is not of this family, or `out` exists.
@@ -68,12 +73,12 @@ def import_model(model: Path, out: Path, family: str = "", allow_pickle: bool = 
 
 
 def fill(model: Path, texts: list[str], top: int = 5) -> None:
-    """Print the most likely words for each [MASK] of some sentences.
+    """Print the most likely words for each [MASK] of the given sentences.
 
     Args:
         model: directory of an exported model.
         texts: sentences with one or more [MASK] each.
-        top: how many words to show for each.
+        top: number of words to print for each.
     """
     from pipeline.conversion import huggingface
 

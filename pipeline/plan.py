@@ -1,8 +1,8 @@
-"""Memory, time and cost of a training before it is begun: `python -m pipeline.plan RECIPE... --gpu h100 --gpus 64`.
+"""Estimates of memory, time and cost of a training: `python -m pipeline.plan RECIPE... --gpu h100 --gpus 64`.
 
-Several recipes are the phases of one training. No GPU is needed: activations and FLOPs are measured on models without
-memory (`pipeline.planning.measure`, `pipeline.model.flops`). What the engine adds is estimated, and time rests on an
-assumed MFU."""
+Several recipes are the phases of one training. No GPU is needed: activations and FLOPs are measured on the meta device
+(`pipeline.planning.measure`, `pipeline.model.flops`). The memory of the engine is estimated, and times assume an MFU.
+"""
 
 from jsonargparse import ArgumentParser
 
@@ -12,10 +12,15 @@ from pipeline.runtime.recipes import RECIPE_HELP, find
 
 
 def plan(arguments: list[str]) -> None:
-    """Parse, plan, print."""
+    """Parse the command line and print the plan.
+
+    Raises:
+        jsonargparse.ArgumentError: an unknown option, or an invalid value.
+        ValueError: a recipe cannot be planned, or the training does not fit.
+    """
     parser = ArgumentParser(
         prog=command.program("pipeline.plan"),
-        description="Plan a training: memory, time, cost.",
+        description="Estimate memory, time and cost of a training.",
         exit_on_error=False,
     )
     parser.add_argument("recipes", nargs="+", type=str, help=f"The phases of one training, each a {RECIPE_HELP}")
@@ -23,7 +28,7 @@ def plan(arguments: list[str]) -> None:
     chosen = parser.instantiate(parser.parse_args(arguments))
     recipes = [find(recipe) for recipe in chosen.pop("recipes")]
     options = Options(**vars(chosen))
-    # Imported here: a help text and a wrong option need no torch.
+    # Imported here, because help texts and errors of options need no torch.
     from pipeline.planning.phases import print_plan
 
     print_plan(recipes, options)

@@ -1,6 +1,6 @@
 """Pre-train a model: `deepspeed --module pipeline.pretrain --recipe FILE.toml [--section.field value ...]`.
 
-Also under torchrun and, without a launcher, as a single process. A run that exists is continued from its newest
+It also runs under torchrun and, without a launcher, as a single process. An existing run continues from its newest
 checkpoint.
 """
 
@@ -15,27 +15,31 @@ from pipeline.runtime.terminal import tolerating_closed_output
 
 
 def pretrain(arguments: list[str]) -> None:
-    """Parse and join the other ranks; then train, unless another process trains the same run."""
+    """Parse the command line, join the other ranks and train.
+
+    Raises:
+        Exception: as `pipeline.jobs.pretraining.join` and `pretrain`.
+    """
     signals = StopSignals()
     with tolerating_closed_output(), signals.listening(), following_launcher():
         with signals.ending_at_once():
             recipe, error = read(arguments)
-            # Imported here: a help text and a wrong option need neither torch nor DeepSpeed.
+            # Imported here, because help texts and errors of options need neither torch nor DeepSpeed.
             from pipeline.jobs import pretraining
 
             device = pretraining.join(recipe, error)
-        assert recipe is not None, "join raises what was wrong with it"
+        assert recipe is not None, "join raises its error"
         pretraining.pretrain(recipe, device, signals)
 
 
 def read(arguments: list[str]) -> tuple[Recipe | None, Exception | None]:
-    """The recipe of a command line, or what is wrong with it where other ranks have to hear of it.
+    """Return the recipe of a command line and None or, among several ranks, None and the error in it.
 
     Raises:
-        Exception: what is wrong with it, in a process that is alone.
+        Exception: the error, in a process that is the only rank.
     """
     try:
-        # The deepspeed launcher adds --local_rank; the environment says the same.
+        # The deepspeed launcher adds --local_rank, which the environment contains too.
         return parse([argument for argument in arguments if not argument.startswith("--local_rank")]), None
     except (command.ArgumentError, *USER_ERRORS) as error:
         if launch.world_size(os.environ) == 1:

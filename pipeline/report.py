@@ -1,4 +1,4 @@
-"""Runs made visible: `python -m pipeline.report RUN... [--out report.html] [--png DIRECTORY]`, or `--follow RUN`."""
+"""Reports of runs: `python -m pipeline.report RUN... [--out report.html] [--png DIRECTORY]`, or `--follow RUN`."""
 
 import statistics
 import time
@@ -14,18 +14,17 @@ from preprocessing.files import write_text
 
 
 def report(arguments: list[str]) -> None:
-    """Parse, then draw or follow.
+    """Parse the command line, then write a report or follow a run.
 
     Raises:
-        ValueError: a run that cannot be shown, or options that do not go together.
+        ValueError: a run cannot be read, or options contradict each other.
     """
     chosen = _parser().parse_args(arguments)
     if chosen.follow:
         if len(chosen.runs) != 1:
             raise ValueError(f"--follow shows one run, {len(chosen.runs)} are given; open a terminal for each")
-        from pipeline.reporting.follow import (
-            follow,  # here and below: a help text and a wrong option need no library that draws
-        )
+        # Imported here, as below: help texts and errors of options need no plotting library.
+        from pipeline.reporting.follow import follow
 
         follow(chosen.runs[0])
         return
@@ -45,16 +44,16 @@ def report(arguments: list[str]) -> None:
 
 
 def _parser() -> ArgumentParser:
-    description = "Show runs: how they trained, and what happened to them."
+    description = "Show the curves and the events of runs."
     parser = ArgumentParser(prog=command.program("pipeline.report"), description=description, exit_on_error=False)
     parser.add_argument("runs", nargs="+", type=Path, help="Run directories, shown side by side.")
     parser.add_argument(
         "--out",
         type=Path,
         default=Path("report.html"),
-        help="One HTML page that needs nothing else, or, ending in .png, a picture of the curves.",
+        help="A self-contained HTML page, or a picture of the curves if it ends in .png.",
     )
-    parser.add_argument("--png", type=Path, help="Directory that takes the page's pictures as files, too.")
+    parser.add_argument("--png", type=Path, help="Directory to which the pictures of the page are also written.")
     parser.add_argument("--follow", action="store_true", help="Show one run in the terminal while it trains.")
     return parser
 
@@ -74,7 +73,11 @@ def _page(runs: list[Run], out: Path, pictures: Path | None) -> None:
 
 
 def _directory(path: Path, option: str) -> None:
-    """Make a directory that is to be written to."""
+    """Create a directory for output.
+
+    Raises:
+        ValueError: it cannot be created; the message names the option.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -82,13 +85,13 @@ def _directory(path: Path, option: str) -> None:
 
 
 def summary(run: Run) -> str:
-    """First and last held-out figures, and the throughput, as a small table."""
+    """Return a table of the first and last held-out figures, the median throughput and the peak memory."""
     heldout = run.of("heldout")
     rows = [f"{printable(run.name)}, {run.last_step} steps"]
     if heldout:
         rows.append(f"  held out          step {heldout[0]['step']:<7} step {heldout[-1]['step']}")
         for key in (f"{term.name}_{figure}" for term in run.terms for figure in ("loss", "accuracy")):
-            if key not in heldout[-1]:  # a term that counts nothing has no accuracy
+            if key not in heldout[-1]:  # a term without counts has no accuracy
                 continue
             first, last = (
                 f"{line[key]:.4f}" if is_number(line.get(key)) else "not finite" for line in (heldout[0], heldout[-1])

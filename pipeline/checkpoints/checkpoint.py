@@ -246,7 +246,7 @@ class Reader:
             yield name, self.read(part, name, 0, int(torch.Size(shape).numel())).view(shape)
 
 
-def load(directory: Path, shards: list[Shard], moments: bool = True) -> dict[str, Any]:
+def load_shards(directory: Path, shards: list[Shard], moments: bool = True) -> dict[str, Any]:
     """Fill this rank's weights, and moments where wanted and present, from a verified checkpoint; returns its state.
 
     Raises:

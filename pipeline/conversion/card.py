@@ -7,7 +7,12 @@ from pipeline.runlog.terms import terms_of
 
 
 def model_card(name: str, state: dict[str, Any]) -> str:
-    """README.md of an exported model: what it is, how it was trained, its numbers, how to use it."""
+    """Return the README.md of an exported model: its configuration, its training, its held-out figures and its use.
+
+    Args:
+        name: name of the model, for the title and the examples.
+        state: content of the checkpoint's state.json.
+    """
     heldout = state["metrics"].get("heldout", {})
     keys = [f"{term.name}_{figure}" for term in terms_of([state]) for figure in ("loss", "accuracy")]
     rows = "\n".join(f"| {key.replace('_', ' ')} | {heldout[key]:.4f} |" for key in keys if key in heldout)
@@ -40,7 +45,7 @@ The recipe that trained it:
 
 
 def trained_with(state: dict[str, Any]) -> str:
-    """Precision and optimizer in brackets; nothing of an imported checkpoint, which does not say."""
+    """Return precision and optimizer in brackets; empty for an imported checkpoint, which does not state them."""
     optimizer = state.get("recipe", {}).get("optimizer", {})
     name = {"lamb": "LAMB", "adamw": "AdamW"}.get(str(optimizer.get("name")), optimizer.get("name"))
     said = [str(value) for value in (state.get("precision"), name) if value]

@@ -1,4 +1,4 @@
-"""From a checkpoint to a Hugging Face model."""
+"""Export of a checkpoint as a Hugging Face model."""
 
 from pathlib import Path
 
@@ -13,8 +13,8 @@ def export_checkpoint(source: Path, out: Path) -> Path:
     """Write a checkpoint, or the newest one of a run, as a Hugging Face model; returns the checkpoint's directory.
 
     Args:
-        source: checkpoint directory or run directory.
-        out: new directory of the Hugging Face model.
+        source: directory of a checkpoint or of a run.
+        out: directory of the Hugging Face model, which must not exist.
 
     Raises:
         ValueError: the checkpoint is damaged, or `out` exists.
@@ -32,7 +32,11 @@ def export_checkpoint(source: Path, out: Path) -> Path:
 
 
 def require_listed(directory: Path) -> None:
-    """Raises ValueError where a checkpoint's tokenizer holds a file that its manifest does not vouch for."""
+    """Check that the manifest of a checkpoint lists every file of its tokenizer.
+
+    Raises:
+        ValueError: a file is not listed, so that it was added after the checkpoint had been written.
+    """
     listed = read_json(directory / "manifest.json")["files"]
     for path in sorted((directory / "tokenizer").iterdir()):
         if str(path.relative_to(directory)) not in listed:

@@ -1,9 +1,9 @@
 """Export to and import from Hugging Face `transformers`.
 
-An export is a directory that `transformers` loads with no code of ours: `config.json`, `model.safetensors`, the
+An export is a directory that `transformers` loads without code of this project: `config.json`, `model.safetensors`, the
 tokenizer's files and `README.md`, the model card. Parameter names and configuration fields are each family's
-(`families/<name>.py`); this file knows how a directory is written and read, and is the only one below the tasks that
-imports `transformers`. What is read comes through `model_files`, so that no file of a model directory is executed.
+(`families/<name>.py`); this file writes and reads directories, and no other file of `pipeline/` imports `transformers`.
+It reads through `model_files`, so that no file of a model directory is executed.
 """
 
 import json
@@ -24,15 +24,16 @@ from pipeline.families.base import Family
 from pipeline.model.encoder import EncoderConfig
 from preprocessing.files import flush
 
-# Bars and load reports for directories of one file; what they report is checked here.
+# No progress bars and load reports for single files; missing and unexpected tensors are checked here.
 transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
 
 
 class Pretrained(NamedTuple):
-    """A model read from a Hugging Face directory, in our terms."""
+    """A model read from a Hugging Face directory."""
 
     state_dict: dict[str, Tensor]
+    """Parameters in fp32 under the names of this project."""
     config: EncoderConfig
     vocab_size: int
 
@@ -56,7 +57,7 @@ def export(
         config: the model's configuration.
         tokenizer_dir: holds the tokenizer as `transformers` loads it.
         out_dir: must not exist yet; its parent must.
-        card: text of the model card, Markdown.
+        card: text of the model card in Markdown.
 
     Raises:
         ValueError: `out_dir` exists, the tokenizer is of another size than the vocabulary, or the parameters are not
@@ -82,17 +83,17 @@ def export(
 
 
 def longest_sequence(family: Family[Any], config: EncoderConfig) -> int:
-    """Tokens of the longest sequence that a model reads."""
+    """Return the number of tokens of the longest sequence that a model can read."""
     return config.max_position_embeddings - family.template.first_position
 
 
 def copy_tokenizer(source: Path, target: Path, max_length: int | None = None) -> None:
-    """Copies the files of a tokenizer, checked, and nothing else of the directory.
+    """Copies the files of a tokenizer, after checking them, and no other file of its directory.
 
     Args:
-        source: directory that holds them.
-        target: directory to copy them to.
-        max_length: longest sequence of the model in tokens, which the copy is to state; None: as the source states it.
+        source: directory of the tokenizer.
+        target: directory of the copy.
+        max_length: longest sequence of the model in tokens, written to the copy; None: the value of the source.
     """
     for path in model_files.tokenizer_files(source):
         shutil.copyfile(path, target / path.name)
@@ -103,20 +104,20 @@ def copy_tokenizer(source: Path, target: Path, max_length: int | None = None) ->
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def load(family: Family[Any], directory: Path, allow_pickle: bool = False) -> Pretrained:
-    """Reads a model that `transformers` wrote, to go on training it here.
+def read_pretrained(family: Family[Any], directory: Path, allow_pickle: bool = False) -> Pretrained:
+    """Reads a model that `transformers` saved, to continue its training.
 
     Args:
-        family: the family to read it as.
+        family: family of the model.
         directory: holds `config.json` and the weights of the family's pre-training class, heads included.
         allow_pickle: whether `pytorch_model.bin` may be read, as tensors only, where there is no safetensors file.
 
     Returns:
-        The parameters in fp32 under our names, the configuration and the vocabulary's size.
+        The parameters in fp32 under the names of this project, the configuration and the size of the vocabulary.
 
     Raises:
-        ValueError: there is no such directory, its configuration asks for what the family does not compute, a tensor
-            is missing, superfluous, of another shape than the configuration says, or not finite.
+        ValueError: there is no such directory, its configuration has a value that the family does not support, or a
+            tensor is missing, unexpected, not finite, or of another shape than the configuration requires.
     """
     fields = model_files.read_config(directory)
     default = getattr(transformers, family.export.model_class).config_class().to_dict()
@@ -137,7 +138,7 @@ def load(family: Family[Any], directory: Path, allow_pickle: bool = False) -> Pr
 
 
 def _outlines(family: Family[Any], files: list[Path]) -> dict[str, Tensor]:
-    """The parameters under our names, without memory."""
+    """Returns the parameters as meta tensors under the names of this project."""
     outlines = model_files.outlines(files)
     try:
         return from_huggingface(family, outlines)
@@ -148,7 +149,7 @@ def _outlines(family: Family[Any], files: list[Path]) -> dict[str, Tensor]:
 
 
 def _require_shapes(family: Family[Any], config: EncoderConfig, vocab_size: int, found: Mapping[str, Tensor]) -> None:
-    """Raises ValueError unless the parameters are those of the configuration; no memory is taken for either."""
+    """Raises ValueError unless the parameters, which may be meta tensors, have the shapes of the configuration."""
     layers = count_layers(family, found)
     if layers != config.num_hidden_layers:
         raise ValueError(
@@ -166,19 +167,19 @@ def _require_shapes(family: Family[Any], config: EncoderConfig, vocab_size: int,
 
 
 def fill_masks(directory: Path, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
-    """The most likely tokens at each mask token of a text.
+    """Returns the most likely tokens at each mask token of a text.
 
     Args:
         directory: an exported model, or any masked language model that `transformers` saved.
-        text: holds the tokenizer's mask token, such as [MASK], at least once.
-        top: how many tokens to give for each.
+        text: text that contains the tokenizer's mask token, such as [MASK].
+        top: number of tokens to return for each.
 
     Returns:
-        For each mask token, from left to right, tokens and their probabilities, the likeliest first.
+        For each mask token, from left to right, tokens with their probabilities, the most likely one first.
 
     Raises:
-        ValueError: there is no such directory or no model in it, or no mask token in `text` (or only beyond the
-            longest sequence).
+        ValueError: the directory does not exist or contains no model, or `text` has no mask token within the longest
+            sequence.
     """
     tokenizer = _load_tokenizer(directory)
     model = _load_masked_lm(directory)
@@ -206,9 +207,9 @@ def _vocab_size(family: Family[Any], state_dict: Mapping[str, Tensor]) -> int:
 
 
 def _load_tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
-    """The tokenizer, from its checked files alone."""
+    """Loads the tokenizer of a directory from its checked files alone."""
     checked = model_files.tokenizer_files(directory)
-    if config := model_files.find(directory, model_files.CONFIG):  # names the class where the tokenizer does not
+    if config := model_files.find(directory, model_files.CONFIG):  # names the class if the tokenizer does not
         model_files.read_json(config)
         checked.append(config)
     with model_files.only(checked) as files:
@@ -216,7 +217,7 @@ def _load_tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
 
 
 def _load_masked_lm(directory: Path) -> transformers.PreTrainedModel:
-    """The masked language model of a directory, from safetensors and a configuration that fits them."""
+    """Loads the masked language model of a directory from safetensors and a matching configuration."""
     fields, weights = model_files.read_config(directory), model_files.weight_files(directory)
     layers, tensors = fields.get("num_hidden_layers", 0), model_files.outlines(weights)
     if not isinstance(layers, int) or layers > len(tensors):
@@ -234,7 +235,7 @@ def _load_masked_lm(directory: Path) -> transformers.PreTrainedModel:
 
 
 def _loaded(auto_class: Any, files: Path, directory: Path, **options: Any) -> Any:
-    """What an Auto class makes of checked files; its many kinds of errors as one that names the directory."""
+    """Loads checked files with an Auto class; its errors of any type become a ValueError that names the directory."""
     try:
         return auto_class.from_pretrained(files, local_files_only=True, trust_remote_code=False, **options)
     except Exception as error:
@@ -243,10 +244,10 @@ def _loaded(auto_class: Any, files: Path, directory: Path, **options: Any) -> An
 
 
 def _longest_sequence(model: transformers.PreTrainedModel) -> int:
-    """Tokens of the longest sequence that the model reads."""
+    """Returns the number of tokens of the longest sequence that the model can read."""
     positions = getattr(model.config, "max_position_embeddings", None) or 512
     embeddings = getattr(model.base_model.embeddings, "position_embeddings", None)
-    # RoBERTa's positions begin behind the padding token's.
+    # RoBERTa's positions begin after the id of the padding token.
     padding = getattr(embeddings, "padding_idx", None)
     return int(positions) if padding is None else int(positions) - padding - 1
 
@@ -254,7 +255,7 @@ def _longest_sequence(model: transformers.PreTrainedModel) -> int:
 def _assemble(
     family: Family[Any], fields: Mapping[str, Any], parameters: Mapping[str, Tensor]
 ) -> transformers.PreTrainedModel:
-    """The family's `transformers` model around these parameters: none is copied, none is drawn at random."""
+    """Returns the family's `transformers` model with these parameters, without copies or random initialisation."""
     model_class = getattr(transformers, family.export.model_class)
     with torch.device("meta"):
         model = model_class(model_class.config_class(**fields))
@@ -268,12 +269,12 @@ def _assemble(
 
 @contextmanager
 def _atomic_directory(final: Path) -> Iterator[Path]:
-    """A temporary directory beside `final` that takes its name once its files are on disk, and is removed on error."""
+    """Yields a temporary directory that is renamed to `final` once its files are on disk, and removed on an error."""
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
     temporary.mkdir()
     try:
         yield temporary
-        mode = temporary.stat().st_mode & 0o666  # what the user's umask makes of a file; safetensors makes it 0600
+        mode = temporary.stat().st_mode & 0o666  # permissions by the user's umask; safetensors creates files with 0600
         for path in temporary.rglob("*"):
             path.chmod(mode)
             flush(path)

@@ -1,4 +1,4 @@
-"""From a Hugging Face model to a checkpoint that a recipe's `init_from` takes."""
+"""Import of a Hugging Face model as a checkpoint for a recipe's `init_from`."""
 
 import secrets
 import shutil
@@ -19,10 +19,10 @@ def import_pretrained(model: Path, out: Path, family: str, allow_pickle: bool) -
     """Write a Hugging Face model as a checkpoint.
 
     Args:
-        model: directory that transformers saved, with pre-training heads and tokenizer.
-        out: new checkpoint directory.
-        family: which family to read it as; empty: the one that its configuration names.
-        allow_pickle: read pytorch_model.bin, as tensors only, where there is no safetensors file.
+        model: directory that `transformers` saved, with pre-training heads and tokenizer.
+        out: directory of the checkpoint, which must not exist.
+        family: family of the model; empty: the one that its configuration names.
+        allow_pickle: whether to read pytorch_model.bin, as tensors only, if there is no safetensors file.
 
     Raises:
         ValueError: the model is not of this family, or `out` exists.
@@ -30,7 +30,7 @@ def import_pretrained(model: Path, out: Path, family: str, allow_pickle: bool) -
     if out.exists():
         raise ValueError(f"{out} exists; choose another directory or remove it")
     family = family or family_of(model)
-    pretrained = huggingface.load(get_family(family), model, allow_pickle)
+    pretrained = huggingface.read_pretrained(get_family(family), model, allow_pickle)
     model_files.tokenizer_files(model)
     temporary = out.with_name(f".{out.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -68,7 +68,7 @@ def write_imported(pretrained: Pretrained, temporary: Path, out: Path, family: s
 def imported_state(
     family: str, config: EncoderConfig, vocab_size: int, parameters: dict[str, Tensor]
 ) -> dict[str, Any]:
-    """state.json of a checkpoint that no run of ours wrote."""
+    """Return the content of state.json for an imported model, which has step 0 and no recipe."""
     return {
         "step": 0,
         "consumed_samples": 0,
@@ -82,7 +82,7 @@ def imported_state(
 
 
 def unique(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The parameters once each: tied ones under their first name."""
+    """Return each parameter once: tied ones under the first of their names."""
     seen: set[int] = set()
     kept = {}
     for name, value in state_dict.items():

@@ -1,4 +1,4 @@
-"""A model's parameters under our names and under Hugging Face's, as the family's `Export` says."""
+"""Renaming of parameters between this project and `transformers`, by the family's `Export`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,15 +10,19 @@ from pipeline.families.base import Export, Family, Ties
 
 
 def count_layers(family: Family[Any], state: Mapping[str, Tensor]) -> int:
-    """How many layers a state dict under our names holds."""
+    """Return the number of layers of a state dict under the names of this project."""
     return sum(name.endswith(family.layer) for name in state)
 
 
 def to_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict of the family's class in `transformers` that computes the same; views, no copies.
+    """Return the equivalent state dict of the family's class in `transformers`, as views without copies.
+
+    Args:
+        family: family of the model.
+        state: parameters under the names of this project.
 
     Raises:
-        ValueError: `state` is not that of the family's model.
+        ValueError: the names are not those of the family's model.
     """
     export, filled = family.export, _fill_ties(state, family.export.ties)
     names = export.names(count_layers(family, state))
@@ -30,10 +34,14 @@ def to_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str
 
 
 def from_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The inverse of `to_huggingface`. Shared tensors may be present under one of their names only.
+    """Return the equivalent state dict under the names of this project, the inverse of `to_huggingface`.
+
+    Args:
+        family: family of the model.
+        state: parameters under their names in `transformers`; tied ones may be present under one name only.
 
     Raises:
-        ValueError: `state` is not that of the family's class, or two tensors that the model shares differ.
+        ValueError: the names are not those of the family's class, or two tied tensors differ.
     """
     export = family.export
     filled = {export.modern(name): value for name, value in state.items()}
@@ -43,7 +51,7 @@ def from_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[s
     filled = _fill_ties(
         _fill_ties(filled, export.class_ties), {source: alias for alias, source in export.class_ties.items()}
     )
-    # How many layers there are is known by their names here, which the number of layers gives.
+    # The number of layers follows from the names: a layer exists if any of its parameters is present.
     layers = 0
     while any(name in filled for name in _of_layer(export, layers)):
         layers += 1
@@ -56,13 +64,13 @@ def from_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[s
 
 
 def _of_layer(export: Export[Any], number: int) -> set[str]:
-    """Names in `transformers` of the parameters that layer `number` adds."""
+    """Return the names in `transformers` of the parameters of layer `number`."""
     more, fewer = export.names(number + 1), export.names(number)
     return {name for ours in more.keys() - fewer.keys() for name in more[ours]}
 
 
 def _fill_ties(state: Mapping[str, Tensor], ties: Ties) -> dict[str, Tensor]:
-    """The state dict with shared parameters under all their names, whichever of them were saved."""
+    """Return the state dict with tied parameters under all their names."""
     filled = dict(state)
     for alias, source in ties.items():
         if alias not in filled and source in filled:
@@ -71,7 +79,7 @@ def _fill_ties(state: Mapping[str, Tensor], ties: Ties) -> dict[str, Tensor]:
 
 
 def _require_equal(family: Family[Any], state: Mapping[str, Tensor], alias: str, source: str) -> None:
-    """Raises ValueError where two tensors that the model shares have different shapes or values."""
+    """Raise ValueError if two tensors that the model ties have different shapes or values."""
     one, other = state.get(alias), state.get(source)
     if one is None or other is None or one is other:
         return
@@ -89,7 +97,7 @@ def _require_same_names(state: Mapping[str, Tensor], expected: set[str], what: s
 
 
 def _first(names: list[str], shown: int = 5) -> str:
-    """The first few names and how many more there are."""
+    """Return the first few names and the number of further ones."""
     if not names:
         return "nothing"
     return ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

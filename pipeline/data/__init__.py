@@ -1,1 +1,1 @@
-"""From sample shards to padding-free training batches: order, masks, packing, loading."""
+"""Order, masking, packing and loading of samples: from shards to training batches without padding."""

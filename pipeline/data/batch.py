@@ -1,4 +1,4 @@
-"""Padding-free training batches: samples laid end to end, changed as the family's corruption says.
+"""Training batches without padding: samples laid end to end and changed by the family's corruption.
 
 Sample i lies in rows cu_seqlens[i] to cu_seqlens[i + 1] of the flat arrays. Nothing is padded: MLPerf's Wikipedia
 samples fill 254 of 512 positions on average, so padding would double the work (computed from packed_data/README.md of
@@ -28,43 +28,43 @@ from preprocessing.shards import SampleDataset
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """One micro-batch: what a model reads, what it must predict, and what each loss is divided by."""
+    """One micro-batch: the inputs of a model, its targets, and the counts by which each loss is divided."""
 
     input_ids: Tensor
-    """(T,) int64, masks applied."""
+    """(T,) int64, tokens with the masks applied."""
     segment_ids: Tensor | None
-    """(T,) int64, 0 in the first segment and 1 in the second; None for a family that reads none."""
+    """(T,) int64, 0 in the first segment and 1 in the second; None for a family without segment embeddings."""
     position_ids: Tensor
     """(T,) int64, position within the sample."""
     cu_seqlens: Tensor
-    """(B + 1,) int32, where each sample starts, and where the last ends; more entries divide the padding, if any."""
+    """(B + 1,) int32, start of each sample, and end of the last one; further entries divide padding, if any."""
     max_seqlen: int
-    """Tokens of the longest sample."""
+    """Number of tokens of the longest sample."""
     targets: Mapping[str, Tensor]
-    """What a model must predict. "positions" (M,) int64: indices into T of the masked tokens, ascending but for the
-    padding; "labels" (M,) int64: the tokens that stood there, IGNORED in the padding; "pair" (B,) int64: the label of
-    each pair of segments, where the samples have one."""
+    """Targets of the losses. "positions" (M,) int64: indices into T of the masked tokens, ascending but for the
+    padding; "labels" (M,) int64: the original tokens there, IGNORED in the padding; "pair" (B,) int64: the label of
+    each pair of segments, if the samples have labels."""
     counts: Mapping[str, int]
-    """Of this micro-batch: "samples", "tokens" with special tokens, "masked"."""
+    """Counts of this micro-batch: "samples", "tokens" with special tokens, "masked"."""
     totals: Mapping[str, int]
-    """The same of the global batch: each loss is a sum divided by one of them (law 3)."""
+    """The same counts of the global batch: each loss is a sum divided by one of them (law 3)."""
     sample_ids: Int64Array
     """(B,) row of each sample in the dataset, for error reports."""
     epochs: Int64Array
     """(B,) pass over the dataset each sample belongs to, for error reports."""
     group: int
-    """Number of the micro-batch in its global batch, the same at every world size; seeds dropout with seed and step."""
+    """Number of the micro-batch in its global batch, the same at every world size; part of the seed of dropout."""
     weight: int = 1
-    """0 where the batch only keeps this rank in step with the others in evaluation and must not be counted, else 1."""
+    """0 for a batch of an evaluation that must not be counted and only gives all ranks equally many batches; else 1."""
 
     @property
     def num_samples(self) -> int:
-        """Samples B."""
+        """Number of samples B."""
         return len(self.sample_ids)
 
     @property
     def lengths(self) -> Tensor:
-        """(B,) tokens of each sample."""
+        """(B,) number of tokens of each sample."""
         return self.cu_seqlens[: self.num_samples + 1].diff()
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
@@ -76,7 +76,7 @@ class Batch:
         return Batch(**self._mapped(Tensor, Tensor.pin_memory))
 
     def __getstate__(self) -> dict[str, Any]:
-        """The fields with arrays in place of tensors, so that a batch leaves a worker process as one message.
+        """Returns the fields with arrays in place of tensors, so that a worker process sends a batch as one message.
 
         PyTorch would open a shared-memory file for each tensor instead, which takes three times as long at these sizes.
         """
@@ -87,7 +87,7 @@ class Batch:
         self.__dict__.update(self._mapped(_Sent, lambda sent: torch.from_numpy(sent.array)))
 
     def _mapped(self, kind: type, function: Callable[[Any], Any]) -> dict[str, Any]:
-        """All fields by name, with `function` applied to the values of type `kind`, also inside of mappings."""
+        """Returns all fields by name, with `function` applied to values of type `kind`, also inside mappings."""
 
         def applied(value: Any) -> Any:
             if isinstance(value, Mapping):
@@ -99,7 +99,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class _Sent:
-    """The values of a tensor on their way out of a worker process."""
+    """The values of a tensor in the message of a worker process."""
 
     array: npt.NDArray[Any]
 
@@ -116,7 +116,7 @@ def make_batch(
     weight: int = 1,
     token_multiple: int = 1,
 ) -> Batch:
-    """Reads, packs and changes the samples `draw.indices`.
+    """Reads the samples `draw.indices`, packs them and applies the corruption.
 
     Args:
         samples: the dataset.
@@ -125,9 +125,9 @@ def make_batch(
         template: the special tokens around segments.
         special: special tokens and word continuations of the vocabulary.
         totals: counts of the global batch.
-        group: number of this micro-batch within its global batch.
+        group: number of this micro-batch in its global batch.
         weight: 0 if the batch must not be counted.
-        token_multiple: as in `padded`.
+        token_multiple: multiple to which T is padded, as in `padded`.
 
     Raises:
         ValueError: a shard was damaged after it was verified.
@@ -160,7 +160,7 @@ def make_batch(
 
 
 def count(lengths: Int64Array, masked: Int64Array) -> dict[str, int]:
-    """The counts that losses are divided by, from lengths (B,) and masked tokens (B,) of samples."""
+    """Returns the counts by which losses are divided, from the lengths (B,) and masked tokens (B,) of samples."""
     return {"samples": len(lengths), "tokens": int(lengths.sum()), "masked": int(masked.sum())}
 
 
@@ -170,40 +170,40 @@ def check_sound(
     tokens: Sequence[npt.NDArray[np.integer]],
     boundaries: npt.NDArray[np.integer],
 ) -> None:
-    """Look for damage that would end a GPU's process without a word.
+    """Checks samples for damage that would end a process on a GPU without an error message.
 
     Raises:
-        ValueError: a token is no word of the vocabulary, or a segment is empty.
+        ValueError: a token id is not in the vocabulary, or a segment is empty.
     """
     highest = max(int(sample.max(initial=0)) for sample in tokens)
     lengths = np.array([len(sample) for sample in tokens])
     if highest >= samples.manifest.vocab_size or has_empty_segment(samples, lengths, boundaries).any():
         raise ValueError(
             f"{samples.directory}: one of the samples {indices.tolist()} has a token that is no word, or an empty "
-            "segment: the shard was damaged after it was verified; check with python -m preprocessing verify, and "
-            "start the run again"
+            "segment: the shard was damaged after it was verified; check it with python -m preprocessing verify, and "
+            "restart the run"
         )
 
 
 def has_empty_segment(
     samples: SampleDataset, lengths: npt.NDArray[np.integer], boundaries: npt.NDArray[np.integer]
 ) -> npt.NDArray[np.bool_]:
-    """(B,) whether a segment that must have tokens has none: the first, and the second of labelled pairs."""
+    """Returns (B,) whether a required segment is empty: the first one, or the second one of labelled pairs."""
     empty = (boundaries == 0) | (boundaries > lengths)
     return empty | (boundaries == lengths) if samples.manifest.segments in LABELLED else empty
 
 
 def padded(batch: Batch, multiple: int, pad_id: int) -> Batch:
-    """The batch with T padded to a multiple, and M to an eighth of it, by tokens that contribute no loss.
+    """Returns the batch with T padded to a multiple, and M to an eighth of that multiple, without effect on the loss.
 
-    Compiled kernels and CUDA graphs are made for a shape; without padding nearly every micro-batch has another one. The
-    padding is sequences that attend to themselves, and masked rows whose label is IGNORED, so losses and gradients are
-    those without it but for rounding (law 3).
+    Compiled kernels and CUDA graphs are specific to a shape; without padding nearly every micro-batch has a shape of
+    its own. The padding consists of sequences that attend to themselves, and of masked rows with the label IGNORED, so
+    that losses and gradients are the same as without padding, except for rounding (law 3).
 
     Args:
         batch: a batch without padding.
-        multiple: in tokens; 1 for no padding.
-        pad_id: the token that the padding consists of.
+        multiple: number of tokens; 1 for no padding.
+        pad_id: token id of the padding.
     """
     if multiple == 1:
         return batch

@@ -1,6 +1,6 @@
-"""The recipe's sections `[data]` and `[masking]`, and what `[masking]` is for every family.
+"""The recipe's sections `[data]` and `[masking]`, and the interface of every family's `[masking]`.
 
-numpy is imported where it computes: a recipe is read, and help shown, without it.
+numpy is imported inside the functions that compute, so that recipes and help texts do not need it.
 """
 
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Where the samples are and who reads them."""
+    """Location of the samples, and the processes that read them."""
 
     samples: Path
-    """Directory that `python -m preprocessing` wrote: shards, manifest, tokenizer."""
+    """Directory written by `python -m preprocessing`, with shards, manifest and tokenizer."""
     num_workers: int = 2
     """Worker processes per rank that build batches; 0 builds them in the training process."""
     prefetch: int = 4
     """Micro-batches that each worker keeps ready."""
     token_multiple: int = 1
-    """The tokens of a micro-batch are padded to a multiple of this, which contributes no loss: where kernels are
-    compiled for a shape, they then meet few shapes. 1: no padding."""
+    """Number of tokens to whose multiple each micro-batch is padded. Padding contributes no loss and gives kernels that
+    are compiled for a shape few shapes. 1: no padding."""
 
     def __post_init__(self) -> None:
         if self.num_workers < 0:
-            raise ValueError(f"data.num_workers = {self.num_workers}: must be 0 or more")
+            raise ValueError(f"data.num_workers = {self.num_workers}: must be at least 0")
         if self.prefetch < 1:
             raise ValueError(f"data.prefetch = {self.prefetch}: must be at least 1")
         if self.token_multiple < 1:
@@ -37,30 +37,30 @@ class DataConfig:
 
 
 class Corruption(Protocol):
-    """A family's `[masking]` section: how its samples are changed, and what the model must restore.
+    """A family's `[masking]` section: how samples are changed, and which tokens the model must restore.
 
-    What it draws is a function of (seed, epoch, sample, position), as `Draw` gives it, and of nothing else.
+    Its random numbers are a function of (seed, epoch, sample, position), as computed by `Draw`, and of nothing else.
     """
 
     def counts(self, lengths: "Int64Array", draw: "Draw") -> "Int64Array":
-        """(B,) tokens to restore in each sample, from its length (B,) and the draws alone: no token is read (law 3)."""
+        """Returns (B,) the number of tokens to restore in each sample, from lengths (B,) and draws alone (law 3)."""
         ...
 
     def apply(self, packed: "Packed", counts: "Int64Array", draw: "Draw", special: "SpecialTokens") -> "Corrupted":
-        """The changed samples, with exactly `counts` (B,) tokens of each to restore."""
+        """Returns the changed samples, with exactly `counts` (B,) tokens to restore in each."""
         ...
 
 
 @dataclass(frozen=True)
 class MaskingConfig:
-    """How many tokens are masked, in which units, and how often the masks change."""
+    """Number of masked tokens, the unit of masking, and how often the masks change."""
 
     probability: float = 0.15
-    """Share of a sample's tokens, special tokens counted, that are masked; above 0, at most 0.5."""
+    """Fraction of a sample's tokens, special tokens included, that are masked; above 0, at most 0.5."""
     max_predictions: int = 20
     """Upper bound on the masked tokens of a sample (BERT: 20 at 128 tokens, about 80 at 512)."""
     whole_word: bool = False
-    """Mask all pieces of a word together."""
+    """Whether all pieces of a word are masked together."""
     duplicates: int = 0
     """Static masking: number of fixed masks that the epochs take in turn; 0 draws new masks in every epoch."""
 
@@ -75,13 +75,13 @@ class MaskingConfig:
             )
 
     def counts(self, lengths: "Int64Array", draw: "Draw") -> "Int64Array":
-        """As `pipeline.data.masking.num_predictions`; nothing is drawn."""
+        """Returns `pipeline.data.masking.num_predictions`, which draws no random numbers."""
         from pipeline.data import masking
 
         return masking.num_predictions(lengths, self)
 
     def apply(self, packed: "Packed", counts: "Int64Array", draw: "Draw", special: "SpecialTokens") -> "Corrupted":
-        """As `pipeline.data.masking.mask_tokens`."""
+        """Returns `pipeline.data.masking.mask_tokens`."""
         from pipeline.data import masking
 
         return masking.mask_tokens(packed, counts, draw, self, special)

@@ -1,9 +1,9 @@
 """Counter-based random numbers: a 64-bit hash of integers, vectorised and without state.
 
-Why a hash and not a generator: a draw must be a function of what it is for (seed, epoch, sample, position) and of
-nothing else. A generator's draw depends on the draws before it, and so on batch, rank, worker and restart.
+A random number must be a function of (seed, epoch, sample, position) and of nothing else. The numbers of a generator
+depend on the numbers drawn before, and therefore on batch, rank, worker and restart; those of a hash do not.
 
-How: SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators", doi:10.1145/2660193.2660195)
+SplitMix64 (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators", doi:10.1145/2660193.2660195)
 gives output number n of the stream started at `key` directly as `finalise(key + (n + 1) * GOLDEN)`, with the finaliser
 "Mix13" of David Stafford. `fold` is that output; folding counters in one after another makes each output the key of the
 next stream.
@@ -20,7 +20,7 @@ UInt64Array = npt.NDArray[np.uint64]
 
 
 class Purpose(IntEnum):
-    """What a random number decides. The first counter of every key, so that no two decisions share their draws.
+    """The decision that a random number is used for: the first counter of every key, so that decisions are independent.
 
     The numbers are part of the data order: changing one changes every run.
     """
@@ -32,9 +32,9 @@ class Purpose(IntEnum):
     MASK_COUNT = 4
 
 
-@np.errstate(over="ignore")  # arithmetic modulo 2^64 is meant
+@np.errstate(over="ignore")  # arithmetic modulo 2^64 is intended
 def fold(keys: npt.ArrayLike, counters: npt.ArrayLike) -> UInt64Array:
-    """Output number `counters` of the SplitMix64 streams started at `keys`.
+    """Returns output number `counters` of the SplitMix64 streams started at `keys`.
 
     Args:
         keys: integers in [0, 2^64), any shape.
@@ -50,12 +50,12 @@ def fold(keys: npt.ArrayLike, counters: npt.ArrayLike) -> UInt64Array:
 
 
 def purpose_key(seed: int, purpose: Purpose) -> UInt64Array:
-    """The key (a 0-d array) of all draws of one purpose in a run with this seed, a non-negative integer below 2^64."""
+    """Returns the key, a 0-d array, of all draws of a purpose in a run with this seed, an integer in [0, 2^64)."""
     return fold(seed, purpose)
 
 
 def below(bits: UInt64Array, bound: int) -> UInt64Array:
-    """Uniform integers in [0, bound) from uniform 64-bit numbers, for bound <= 2^32.
+    """Returns uniform integers in [0, bound) from uniform 64-bit numbers, for bound <= 2^32.
 
     Multiply and shift (Lemire 2019, arXiv:1805.10941) without the rejection step: no outcome is off by more than bound
     / 2^32.

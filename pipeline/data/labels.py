@@ -1,4 +1,4 @@
-"""Labels of a batch that have a meaning of their own."""
+"""Reserved label values."""
 
 IGNORED = -1
 """Label of a row that contributes to no loss and no count."""

@@ -1,10 +1,9 @@
 """Micro-batches of a rank, prefetched by worker processes.
 
-Micro-batch i of a rank is a function of i: which step it belongs to, which samples that step trains on, which of them
-were dealt to this micro-batch. So PyTorch's DataLoader can build any of them in any worker, a resumed run starts at any
-i, and nothing has to be saved. The samples of a step are dealt to G = global_batch_size / micro_batch_size groups
-before ranks come in; rank r takes groups r, r + world_size, ..., so the micro-batches of a step are the same ones at
-every world size.
+Micro-batch i of a rank is a function of i alone: its step, the samples of that step, and which of them are dealt to it.
+PyTorch's DataLoader can therefore build any of them in any worker, a resumed run can start at any i, and no state has
+to be saved. The samples of a step are dealt to G = global_batch_size / micro_batch_size groups whatever the number of
+ranks; rank r takes groups r, r + world_size, ..., so that the micro-batches of a step are the same at every world size.
 """
 
 import ctypes
@@ -28,14 +27,14 @@ from pipeline.runtime.signals import STOP
 from preprocessing.shards import SampleDataset
 
 EVALUATION = MaskingConfig(probability=0.15, max_predictions=2**16)
-"""Masks of held-out samples: those of BERT without an upper bound."""
+"""Masking of held-out samples: that of BERT without an upper bound on the masked tokens of a sample."""
 EVALUATION_SEED = 0x5EED
-"""Chooses held-out samples and their masks in every run."""
+"""Seed that chooses the held-out samples and their masks in every run."""
 
 
 @dataclass(frozen=True)
 class BatchDivision:
-    """How a global batch is divided into micro-batches, and which of them are this rank's."""
+    """Division of a global batch into micro-batches, and those that belong to this rank."""
 
     global_batch_size: int
     """Samples of an optimizer step, over all ranks and accumulation steps."""
@@ -70,18 +69,18 @@ class BatchDivision:
 
     @property
     def num_groups(self) -> int:
-        """Micro-batches of a step over all ranks."""
+        """Number of micro-batches of a step over all ranks."""
         return self.global_batch_size // self.micro_batch_size
 
     @property
     def accumulation(self) -> int:
-        """Micro-batches of a step on each rank."""
+        """Number of micro-batches of a step on each rank."""
         return self.num_groups // self.world_size
 
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """One global batch, dealt."""
+    """One global batch, dealt to groups."""
 
     number: int
     epochs: Int64Array  # (B,)
@@ -91,7 +90,7 @@ class _Step:
 
 
 class MicroBatches(Dataset[Batch]):
-    """Item i is micro-batch i of this rank, counted from the step that starts at `first_sample`."""
+    """Dataset whose item i is micro-batch i of this rank, counted from the step that starts at `first_sample`."""
 
     def __init__(
         self,
@@ -103,7 +102,7 @@ class MicroBatches(Dataset[Batch]):
         first_sample: int = 0,
         token_multiple: int = 1,
     ) -> None:
-        """Prepares a dataset for training.
+        """Checks the samples and prepares them for training.
 
         Args:
             samples: the training split.
@@ -111,8 +110,8 @@ class MicroBatches(Dataset[Batch]):
             corruption: which tokens the model must restore.
             template: the special tokens around segments.
             seed: the run's seed, which orders and masks the samples.
-            first_sample: samples trained on before item 0, the sum of the global batches so far.
-            token_multiple: as in DataConfig.
+            first_sample: number of samples consumed by the steps before item 0.
+            token_multiple: multiple to which tokens are padded, as in DataConfig.
 
         Raises:
             ValueError: the dataset is empty, or one of its samples lacks a segment.
@@ -141,7 +140,7 @@ class MicroBatches(Dataset[Batch]):
         )
 
     def _step(self, number: int) -> _Step:
-        """Step `number`, kept until another is asked for: a worker asks for them in order."""
+        """Returns step `number`, kept until another one is requested: a worker requests them in order."""
         if self._latest is None or self._latest.number != number:
             batch_size = self.division.global_batch_size
             consumed = self.first_sample + number * batch_size
@@ -153,7 +152,7 @@ class MicroBatches(Dataset[Batch]):
 
 
 def special_tokens(samples: SampleDataset, template: Template) -> SpecialTokens:
-    """The special tokens of the samples' vocabulary.
+    """Returns the special tokens of the samples' vocabulary.
 
     Raises:
         ValueError: the vocabulary lacks one, or its padding token has another id than the family's.
@@ -168,7 +167,7 @@ def special_tokens(samples: SampleDataset, template: Template) -> SpecialTokens:
 
 
 def sample_lengths(samples: SampleDataset, template: Template, indices: Int64Array) -> Int64Array:
-    """(B,) tokens of samples, special tokens counted.
+    """Returns (B,) the number of tokens of each sample, special tokens included.
 
     Raises:
         ValueError: a shard was cut short after it was verified.
@@ -178,7 +177,7 @@ def sample_lengths(samples: SampleDataset, template: Template, indices: Int64Arr
 
 
 def check_samples(samples: SampleDataset) -> None:
-    """Checks what order, packing and masking rely on.
+    """Checks that a split has samples, and each of them the segments that packing and masking require.
 
     Raises:
         ValueError: the dataset is empty, or one of its samples lacks a segment.
@@ -197,17 +196,17 @@ def check_samples(samples: SampleDataset) -> None:
 def make_loader(
     batches: MicroBatches, items: range, config: DataConfig, pin_memory: bool
 ) -> Generator[Batch, None, None]:
-    """Gives `batches[i] for i in items`, built ahead by worker processes; their number changes no batch.
+    """Yields `batches[i] for i in items`, built ahead by worker processes; their number changes no batch.
 
     Args:
         batches: the micro-batches of this rank.
-        items: the micro-batches wanted, usually range(start, stop) with start at a step's first.
-        config: number of workers and of batches ahead.
+        items: numbers of the micro-batches, usually range(start, stop) from the first one of a step.
+        config: number of workers, and of batches that each builds ahead.
         pin_memory: copy batches to page-locked memory, for asynchronous copies to a GPU.
 
     Raises:
         ValueError: a shard was damaged or cut short after it was verified.
-        OSError: a shard cannot be read; or a worker died, as for want of memory.
+        OSError: a shard cannot be read, or a worker died, for example because memory ran out.
     """
     loader: DataLoader[Batch | Exception] = DataLoader(
         _Delivering(batches),
@@ -218,12 +217,12 @@ def make_loader(
         pin_memory=pin_memory,
         multiprocessing_context="fork" if config.num_workers else None,
         worker_init_fn=_begin_worker,
-        # DataLoader draws a seed for its workers, which use none: not from the generator that training draws from.
+        # DataLoader draws a seed for its workers, which they do not use; it must not come from training's generator.
         generator=torch.Generator(),
     )
     iterator = iter(loader)
     if config.num_workers and threading.current_thread() is threading.main_thread():
-        # DataLoader would raise wherever this thread stands when a worker dies; `next` finds out as well.
+        # DataLoader would raise at any point of this thread when a worker dies; `next` raises as well.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
         for item in iterator:
@@ -235,17 +234,17 @@ def make_loader(
             raise
         raise OSError(
             f"{batches.samples.directory}: a process that reads it died ({error}); check the samples with python -m "
-            "preprocessing verify, and the memory that is left"
+            "preprocessing verify, and the available memory"
         ) from None
     finally:
-        del iterator  # ends the workers now, and not when the last traceback that holds this frame is gone
+        del iterator  # ends the workers now, and not only when the last traceback that refers to this frame is freed
 
 
 class _Delivering(Dataset["Batch | Exception"]):
-    """Micro-batches, or the errors of reading them that a user can put right.
+    """Micro-batches, or the errors of reading them that a user can correct.
 
-    DataLoader would bring an error of a worker with the traceback in its message; delivered like a batch it stays one
-    line.
+    DataLoader raises an error of a worker with the traceback in its message; an error that is delivered like a batch
+    keeps its message of one line.
     """
 
     def __init__(self, batches: MicroBatches) -> None:
@@ -259,7 +258,7 @@ class _Delivering(Dataset["Batch | Exception"]):
 
 
 def _begin_worker(_number: int) -> None:
-    """Workers leave requests to stop, which schedulers send to all processes, to their rank, and end with it."""
+    """Make a worker ignore stop signals, which schedulers send to all processes, and end when its rank ends."""
     for number in STOP:
         signal.signal(number, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
@@ -273,13 +272,13 @@ def evaluation_batches(
     world_size: int,
     max_samples: int,
 ) -> Iterator[Batch]:
-    """This rank's batches of a held-out split: the same samples with the same masks each time, whatever the world size.
+    """Yields this rank's batches of a held-out split: the same samples and masks each time, at every world size.
 
-    Masks are those of `EVALUATION` in every run, whatever its seed and its `[masking]`, so that losses can be compared.
+    Masks are those of `EVALUATION` in every run, whatever its seed and its `[masking]`, so that losses are comparable.
 
     The batches are those of epoch 0; every rank gets the same number, because under ZeRO-3 all ranks must run equally
-    many forward passes. A rank that would have one less repeats the first batch with weight 0. Losses summed over all
-    batches of weight 1 and all ranks are the means over the whole split, because the batches' denominators count all of
+    many forward passes. A rank that would have one batch less repeats the first one with weight 0. Losses summed over
+    all batches of weight 1 and all ranks are the means over the whole split, because the batches' totals count all of
     it.
 
     Args:
@@ -288,7 +287,7 @@ def evaluation_batches(
         micro_batch_size: samples of a batch; the last batch may have fewer.
         rank: number of this rank.
         world_size: number of ranks.
-        max_samples: upper bound on the samples that are evaluated, over all ranks.
+        max_samples: upper bound on the number of evaluated samples, over all ranks.
 
     Raises:
         ValueError: the split is empty, or one of its samples lacks a segment.

@@ -1,14 +1,15 @@
-"""Dynamic masking: which tokens of a sample the model must restore, and what stands in their place.
+"""Dynamic masking: the choice of tokens that the model must restore, and their replacement.
 
 The rule is BERT's (google-research/bert, create_pretraining_data.py, create_masked_lm_predictions): a number of
 positions that follows from the sample's length, drawn without replacement from its text tokens; each drawn token
-becomes [MASK] with probability 0.8, a token drawn from the whole vocabulary with 0.1, and stays with 0.1. What differs
-is when: masks are drawn anew in each epoch, as a function of (seed, epoch, sample, position), so no masked copies lie
-on disk and a sample's masks do not depend on its batch, rank or worker.
+becomes [MASK] with probability 0.8, a token drawn from the whole vocabulary with 0.1, and stays with 0.1. Unlike
+there, masks are drawn anew in each epoch, as a function of (seed, epoch, sample, position), so that no masked copies
+are stored and a sample's masks do not depend on its batch, rank or worker.
 
 Whole-word masking takes words in random order and skips a word that would exceed the number, as BERT does; BERT may
-then fall short of the number, whereas here leading pieces of the first skipped word make it up. The counts must be
-exact, because the loss of a global batch is divided by a number that every rank computes from the lengths alone.
+then mask fewer tokens than the number, whereas here the first pieces of the first skipped word are added. The counts
+must be exact, because the loss of a global batch is divided by a number that every rank computes from the lengths
+alone.
 
 Shapes: B samples, T tokens of all of them with special tokens, L tokens of the longest, M masked tokens.
 """
@@ -28,7 +29,7 @@ POSITION_BITS = np.uint64(0xFFFF)  # a sample has fewer than 2^16 tokens: `bound
 
 
 class Draw(NamedTuple):
-    """What the random numbers of a batch's masks are a function of."""
+    """Seed, epochs and indices of samples, which determine their random numbers."""
 
     seed: int
     """The run's seed."""
@@ -38,29 +39,29 @@ class Draw(NamedTuple):
     """(B,) row of each sample in the dataset."""
 
     def keys(self, purpose: Purpose, duplicates: int = 0) -> UInt64Array:
-        """(B,) one key per sample, for draws of one purpose; those of epoch e and e + `duplicates` are the same."""
+        """Returns (B,) one key per sample for a purpose; epochs e and e + `duplicates` have the same keys."""
         epochs = self.epochs % duplicates if duplicates else self.epochs
         return fold(fold(purpose_key(self.seed, purpose), epochs), self.indices)
 
 
 class Corrupted(NamedTuple):
-    """Changed samples, and what the model must restore."""
+    """Changed samples, and the tokens that the model must restore."""
 
     input_ids: Int64Array
     """(T,) tokens with the masks applied."""
     targets: Mapping[str, Int64Array]
-    """"positions" (M,): ascending indices into T of the masked tokens; "labels" (M,): the tokens that stood there."""
+    """"positions" (M,): ascending indices into T of the masked tokens; "labels" (M,): the original tokens there."""
 
 
 def num_predictions(lengths: npt.NDArray[np.integer], config: MaskingConfig) -> Int64Array:
-    """Masked tokens of samples: min(max_predictions, max(1, round(length * probability))), a half rounded to even.
+    """Returns the masked tokens of samples: min(max_predictions, max(1, round(length * probability))), halves to even.
 
     Args:
         lengths: (B,) tokens of each sample, special tokens counted.
         config: the masking rule.
 
     Returns:
-        (B,) counts. With two segments, neither empty, a sample never has fewer text tokens than that.
+        (B,) counts. A sample of two segments, neither empty, always has at least that many text tokens.
     """
     return np.clip(np.rint(lengths * config.probability), 1, config.max_predictions).astype(np.int64)
 
@@ -136,12 +137,12 @@ def replace_tokens(
     special: SpecialTokens,
     random_tokens: Int64Array,
 ) -> Corrupted:
-    """Replaces tokens as BERT does: 80 % by the mask token, 10 % by a random token, 10 % by themselves.
+    """Replaces tokens as BERT does: 80 % by the mask token and 10 % by a random token; 10 % stay.
 
     Args:
         packed: the samples.
         positions: (M,) ascending indices into T.
-        counts: (B,) how many of them are of each sample.
+        counts: (B,) number of them in each sample.
         draw: seed, epochs and indices of the samples.
         duplicates: number of fixed masks; 0 for new ones in every epoch.
         special: the id of the mask token.
@@ -159,16 +160,16 @@ def replace_tokens(
 
 
 def ranges(starts: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer]) -> Int64Array:
-    """The concatenation of start, start + 1, ..., start + length - 1 over all pairs of start and length."""
+    """Returns the concatenation of start, start + 1, ..., start + length - 1 over all pairs of start and length."""
     ends = np.cumsum(lengths, dtype=np.int64)
     total = int(ends[-1])
     return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
 
 
 def _word_sizes(input_ids: Int64Array, is_text: BoolArray, is_continuation: BoolArray) -> Int64Array:
-    """(T,) pieces of the word that starts at each position, 0 where none does.
+    """Returns (T,) the number of pieces of the word that starts at each position, 0 where none does.
 
-    A continuation after a special token starts a word of its own: truncation may have cut its head off.
+    A continuation after a special token starts a word, because truncation may have removed the beginning of that word.
     """
     continues = is_continuation[input_ids] & is_text
     continues[1:] &= is_text[:-1]
@@ -195,7 +196,7 @@ def _shuffle_units(
     columns = np.arange(lengths.max(), dtype=np.uint64)  # (L,)
     padded = np.zeros((len(lengths), len(columns)), np.int64)  # (B, L)
     padded[columns < lengths[:, None]] = sizes
-    # Sorting numbers that end in their own position sorts the positions, without ties and so the same on every machine.
+    # The low bits of each number are its position: sorting has no ties and gives the same order on every machine.
     tickets = fold(keys[:, None], columns) & ~POSITION_BITS | columns  # (B, L)
     tickets[padded == 0] |= ~POSITION_BITS
     tickets.sort(axis=1)
@@ -204,10 +205,10 @@ def _shuffle_units(
 
 
 def _take_words(sizes: Int64Array, counts: Int64Array) -> Int64Array:
-    """How many tokens are taken from each word, the sum being exactly `counts`.
+    """Returns the number of tokens taken from each word; they add up to exactly `counts`.
 
-    Words are visited in order; one larger than the room left is skipped. If room is left in the end, the first skipped
-    word is larger than it, because it was larger than the room of its time; its first pieces fill it.
+    Words are visited in order; one larger than the remaining room is skipped. If room remains at the end, the first
+    skipped word is larger than it, because it was larger than the room at its turn; its first pieces fill the room.
 
     Args:
         sizes: (B, L) pieces of each word, in the order of the visit; 0 after the last word.

@@ -1,8 +1,8 @@
-"""Which samples make a global batch, and how they are dealt to micro-batches.
+"""The samples of a global batch, and their division into micro-batches.
 
-The order of an epoch is a bijection of [0, N) that is evaluated index by index: nothing is shuffled, stored or
-replayed, so the state of the data is one integer, `consumed_samples`, and any position of any epoch is reached at once
-at any world size.
+The order of an epoch is a bijection of [0, N) that is evaluated for single indices: no list is shuffled, stored or
+replayed, so that the position in the data is one integer, `consumed_samples`, and any position of any epoch can be
+computed directly at any world size.
 
 The bijection is the generalised Feistel cipher of Black and Rogaway (2002), "Ciphers with arbitrary finite domains"
 (doi:10.1007/3-540-45760-7_9): an index is written as (left, right) in Z_a x Z_b with a, b about sqrt(N); rounds add a
@@ -19,7 +19,8 @@ import numpy.typing as npt
 from pipeline.data.hashing import Purpose, UInt64Array, below, fold, purpose_key
 
 ROUNDS = 12
-"""With 8, orders of fewer than 20 samples are measurably uneven (over 200,000 epochs); large ones are even with 6."""
+"""Rounds of the cipher. With 8, orders of fewer than 20 samples deviate measurably from a uniform distribution (over
+200,000 epochs); orders of many samples do not with 6."""
 
 Int64Array = npt.NDArray[np.int64]
 
@@ -34,7 +35,7 @@ class GlobalBatch(NamedTuple):
 
 
 def global_batch(consumed_samples: int, batch_size: int, dataset_size: int, seed: int) -> GlobalBatch:
-    """The samples that follow when `consumed_samples` have been trained on; the batch may straddle epochs.
+    """Returns the samples that follow the first `consumed_samples`; a batch may contain samples of two epochs.
 
     Args:
         consumed_samples: samples of all optimizer steps before this one, over all ranks and epochs.
@@ -48,7 +49,7 @@ def global_batch(consumed_samples: int, batch_size: int, dataset_size: int, seed
 
 
 def permute(positions: npt.ArrayLike, epochs: npt.ArrayLike, dataset_size: int, seed: int) -> Int64Array:
-    """The sample at each position of each epoch's order: for a fixed epoch a bijection of [0, dataset_size).
+    """Returns the sample at each position of each epoch's order: for a fixed epoch a bijection of [0, dataset_size).
 
     Args:
         positions: (B,) integers in [0, dataset_size).
@@ -82,7 +83,7 @@ def _encipher(values: UInt64Array, keys: UInt64Array, dataset_size: int) -> UInt
 
 
 def _add(half: UInt64Array, bits: UInt64Array, modulus: int) -> UInt64Array:
-    """half + bits in Z_modulus, for half in Z_modulus and random 64-bit numbers."""
+    """Returns half + bits in Z_modulus, for half in Z_modulus and random 64-bit numbers."""
     total = half + below(bits, modulus)
     return np.where(total >= modulus, total - np.uint64(modulus), total)
 
@@ -96,8 +97,8 @@ def deal(lengths: npt.NDArray[np.integer], num_groups: int) -> Int64Array:
     larger, and at most that much more.
 
     Args:
-        lengths: (B,) tokens of each sample.
-        num_groups: micro-batches of the step over all ranks G; divides B.
+        lengths: (B,) number of tokens of each sample.
+        num_groups: number of micro-batches of the step over all ranks G; divides B.
 
     Returns:
         (G, B // G) positions in the batch, each group's longest sample first.

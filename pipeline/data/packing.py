@@ -1,4 +1,4 @@
-"""Samples laid end to end with their special tokens, as a family's template says.
+"""Packing of samples: laid end to end, with the special tokens of the family's template.
 
 Shapes: B samples, T tokens of all of them with special tokens.
 """
@@ -24,7 +24,7 @@ class Packed(NamedTuple):
     segment_ids: Int64Array
     """(T,) 0 up to the end of the first segment's special tokens, 1 from the second segment on."""
     position_ids: Int64Array
-    """(T,) position within the sample, counted from the template's first."""
+    """(T,) position within the sample, counted from `Template.first_position`."""
     cu_seqlens: Int64Array
     """(B + 1,) where each sample starts; the last entry is T."""
     is_text: BoolArray
@@ -32,12 +32,12 @@ class Packed(NamedTuple):
 
 
 def lengths(template: Template, tokens: npt.NDArray[np.integer], boundaries: npt.NDArray[np.integer]) -> Int64Array:
-    """Lengths of samples with their special tokens.
+    """Returns the lengths of samples with their special tokens.
 
     Args:
         template: the special tokens around segments.
         tokens: (B,) text tokens of each sample.
-        boundaries: (B,) where the second segment starts; the number of tokens where there is none.
+        boundaries: (B,) start of the second segment; the number of tokens if there is none.
 
     Returns:
         (B,) lengths.
@@ -52,12 +52,12 @@ def pack(
     boundaries: npt.NDArray[np.integer],
     special: Mapping[str, int],
 ) -> Packed:
-    """Lay samples end to end.
+    """Lays samples end to end, with special tokens around their segments.
 
     Args:
         template: the special tokens around segments.
         tokens: B arrays, the tokens of the first segment followed by those of the second.
-        boundaries: (B,) where the second segment starts in each; its length where there is none.
+        boundaries: (B,) start of the second segment in each; its length if there is none.
         special: id of the token of each role.
     """
     sizes, boundaries = np.array([len(sample) for sample in tokens]), boundaries.astype(np.int64)  # (B,)
@@ -85,7 +85,10 @@ def pack(
 
 
 def longest_sequence(samples: Manifest, template: Template) -> int:
-    """Most tokens of a sample, special tokens counted: samples are built for the fewest that any template adds."""
+    """Returns an upper bound on the tokens of a sample, with the special tokens of the template.
+
+    `max_seq_length` of the samples counts the fewest special tokens that any template adds.
+    """
     is_pair = samples.segments in LABELLED
     ours = len(template.pair) - 2 if is_pair else len(template.single) - 1
     return samples.max_seq_length + ours - (PAIR_SPECIAL_TOKENS if is_pair else SINGLE_SPECIAL_TOKENS)

@@ -1,6 +1,6 @@
-"""The special tokens of a samples directory, and which pieces of its vocabulary continue a word.
+"""Special tokens and word continuations of a samples directory's vocabulary.
 
-Read from `tokenizer/tokenizer.json` alone, the file whose checksum the manifest holds.
+They are read from `tokenizer/tokenizer.json` alone, the file whose checksum the manifest holds.
 """
 
 import json
@@ -18,7 +18,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "mask": ("[MASK]", "<mask>"),
     "pad": ("[PAD]", "<pad>"),
 }
-"""Names of the token of each role, in WordPiece vocabularies and in others."""
+"""Names of the token of each role, in WordPiece vocabularies and in others, in the order of preference."""
 CONTINUES: Mapping[str, Callable[[str], bool]] = {
     "WordPiece": lambda piece: piece.startswith("##"),  # google-research/bert
     "BPE": lambda piece: not piece.startswith("Ġ"),  # byte-level: a space before a word is part of its first piece
@@ -34,13 +34,13 @@ class SpecialTokens:
     ids: Mapping[str, int]
     """Id of the token of each role: "cls" and "sep" around segments, "mask" in place of a token, "pad"."""
     is_special: npt.NDArray[np.bool_] = field(repr=False)
-    """(V,) True for tokens that stand for no text."""
+    """(V,) True for special tokens, which represent no text."""
     is_continuation: npt.NDArray[np.bool_] = field(repr=False)
     """(V,) True for the pieces that continue a word."""
 
     @property
     def vocab_size(self) -> int:
-        """Tokens of the vocabulary V, special tokens counted."""
+        """Number of tokens of the vocabulary V, special tokens included."""
         return len(self.is_continuation)
 
     @classmethod
@@ -48,7 +48,7 @@ class SpecialTokens:
         """Reads `tokenizer.json` of the directory.
 
         Raises:
-            ValueError: the vocabulary lacks the token of a role, or its model is of no known type.
+            ValueError: the vocabulary lacks the token of a role, or its model type is unknown.
         """
         path = tokenizer_dir / "tokenizer.json"
         tokenizer = Tokenizer.from_file(str(path))

@@ -1,4 +1,4 @@
-"""Which special tokens stand around the segments of a sample, and where segment ids and positions begin.
+"""Templates: the special tokens around the segments of a sample, and the origin of segment ids and positions.
 
 The template of a family is the only place that knows this order; `pipeline.data.packing` applies it.
 """
@@ -14,15 +14,15 @@ class Template:
     """The special tokens around the segments of a sample, by role: "cls", "sep"."""
 
     single: tuple[str, ...] = ("cls", FIRST, "sep")
-    """A sample of one segment."""
+    """Entries of a sample of one segment."""
     pair: tuple[str, ...] = ("cls", FIRST, "sep", SECOND, "sep")
-    """A sample of two segments."""
+    """Entries of a sample of two segments."""
     segments: bool = True
     """Whether the model reads segment ids."""
     first_position: int = 0
-    """Position of a sample's first token."""
+    """Position id of a sample's first token."""
     pad_id: int | None = None
-    """Id that the padding token must have, where the model's class in `transformers` counts positions from it."""
+    """Required id of the padding token, if the model's class in `transformers` counts positions from it; else None."""
 
     def __post_init__(self) -> None:
         if self.single.count(FIRST) != 1 or SECOND in self.single:

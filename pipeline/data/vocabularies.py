@@ -1,7 +1,7 @@
-"""Whether two tokenizer directories stand for the same vocabulary: equal id -> token tables and equal normalisation.
+"""Comparison of the vocabularies of two tokenizer directories: their id -> token tables and their normalisation.
 
-The number of tokens says nothing: vocabularies of one size are common. Nor do the files' bytes: the same vocabulary is
-written in several forms.
+Sizes are not compared, because different vocabularies often have the same size, nor are the files' bytes, because one
+vocabulary can be written in several formats.
 """
 
 from collections.abc import Mapping
@@ -14,19 +14,19 @@ _FORMS = ("tokenizer.json", "vocab.txt", "vocab.json")
 
 
 class Vocabulary(NamedTuple):
-    """What identifies a tokenizer for a model that reads its ids."""
+    """The token of each id, and the normalisation of text before it is split into tokens."""
 
     tokens: Mapping[int, str]
-    """By id."""
+    """Tokens by id."""
     normalizer: Mapping[str, Any]
-    """Settings of what is done to text first: case, accents, ..."""
+    """Settings of the normalizer: case, accents, ..."""
 
 
 def read_vocabulary(directory: Path) -> Vocabulary:
-    """The vocabulary of a directory in one of the forms that `transformers` loads.
+    """Returns the vocabulary of a directory, in one of the formats that `transformers` loads.
 
     Raises:
-        ValueError: it holds none of them, or one that is damaged; names the file.
+        ValueError: the directory has no such file, or a damaged one; the message names it.
     """
     path = next((directory / name for name in _FORMS if (directory / name).is_file()), None)
     if path is None:
@@ -38,8 +38,8 @@ def read_vocabulary(directory: Path) -> Vocabulary:
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: is no UTF-8 ({error})") from None
-    # Of a token that occurs twice the last line counts, as in `transformers`.
+        raise ValueError(f"{path}: not valid UTF-8 ({error})") from None
+    # The last line of a token that occurs twice counts, as in `transformers`.
     ids = {token.removesuffix("\r"): number for number, token in enumerate(lines)}
     settings_path = directory / "tokenizer_config.json"
     settings = read_json(settings_path) if settings_path.is_file() else {}
@@ -59,7 +59,9 @@ def _of_json(path: Path) -> Vocabulary:
     vocab = model.get("vocab") if isinstance(model, dict) else None
     if isinstance(vocab, list):  # unigram: pieces with their scores, in the order of their ids
         if not all(isinstance(entry, list) and entry for entry in vocab):
-            raise ValueError(f"{path}: model.vocab holds what is no piece with its score; the file is damaged")
+            raise ValueError(
+                f"{path}: model.vocab has an entry that is not a piece with its score; the file is damaged"
+            )
         vocab = {entry[0]: number for number, entry in enumerate(vocab)}
     added = content.get("added_tokens") or []
     if not isinstance(vocab, dict) or not isinstance(added, list):
@@ -73,12 +75,12 @@ def _of_json(path: Path) -> Vocabulary:
 
 def _by_id(path: Path, ids: Mapping[Any, Any]) -> dict[int, str]:
     if not all(isinstance(token, str) and isinstance(number, int) for token, number in ids.items()):
-        raise ValueError(f"{path}: the vocabulary holds what is no token with its id; the file is damaged")
+        raise ValueError(f"{path}: the vocabulary has an entry that is not a token with its id; the file is damaged")
     return {number: token for token, number in ids.items()}
 
 
 def _plain(normalizer: Mapping[str, Any]) -> dict[str, Any]:
-    """BERT's normalizer strips accents where it lower-cases, unless it is told otherwise."""
+    """Returns the settings with the default of `strip_accents`, which for BERT's normalizer is `lowercase`."""
     settings = dict(normalizer)
     if settings.get("type") == "BertNormalizer" and settings.get("strip_accents") is None:
         settings["strip_accents"] = settings.get("lowercase")
@@ -86,7 +88,7 @@ def _plain(normalizer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def first_difference(theirs: Vocabulary, ours: Vocabulary) -> str:
-    """The first difference in words: of what is `theirs`, then `ours`; empty if there is none."""
+    """Returns a description of the first difference of two vocabularies; empty if they are equal."""
     if theirs.tokens != ours.tokens:
         number = min(
             number
@@ -106,17 +108,17 @@ def first_difference(theirs: Vocabulary, ours: Vocabulary) -> str:
 
 
 def check_same_vocabulary(checkpoint: Path, rows: int, samples: Path, tokenizer: Path, vocab_size: int) -> None:
-    """Refuse to start from weights whose embeddings stand for other tokens than the samples' ids.
+    """Check that the embeddings of a checkpoint belong to the tokens of the samples.
 
     Args:
-        checkpoint: its directory.
-        rows: of its embeddings.
+        checkpoint: directory of the checkpoint.
+        rows: number of rows of its embeddings.
         samples: directory of the samples, for the message.
         tokenizer: the samples' tokenizer directory.
         vocab_size: number of the samples' token ids.
 
     Raises:
-        ValueError: the vocabularies differ; names the first difference.
+        ValueError: the vocabularies differ; the message names the first difference.
     """
     theirs = checkpoint / "tokenizer"
     difference = first_difference(read_vocabulary(theirs), read_vocabulary(tokenizer))

@@ -1,1 +1,1 @@
-"""DeepSpeed: settings, partitions and gradient accumulation. The only importer of deepspeed."""
+"""DeepSpeed: settings, partitions and gradient accumulation. No other package imports deepspeed."""

@@ -1,7 +1,8 @@
-"""Gradients are sums in fp32, over micro-batches and over ranks, at every ZeRO stage and in every precision.
+"""Accumulation of gradients in fp32, over micro-batches and ranks, at every ZeRO stage and in every precision.
 
-A gradient of one micro-batch is in the model's type. Added up in bf16, 128 of them lose 1 % of the global gradient, and
-how much is lost depends on the number of ranks (`python -m benchmarks.accumulation`). Where DeepSpeed 0.19.8 adds:
+The gradient of one micro-batch has the model's type. A sum of 128 of them in bf16 deviates by 1 % from the global
+gradient, and the deviation depends on the number of ranks (`python -m benchmarks.accumulation`). DeepSpeed 0.19.8 adds
+gradients as follows:
 
 | stage, precision | class | micro-batches are added in | ranks are added |
 |---|---|---|---|
@@ -12,9 +13,9 @@ how much is lost depends on the number of ranks (`python -m benchmarks.accumulat
 | 2 | DeepSpeedZeroOptimizer | the rank's own fp32 partition | with every micro-batch, all-reduce |
 | 3 | DeepSpeedZeroOptimizer_Stage3 | the rank's own fp32 partition | with every micro-batch, reduce-scatter |
 
-Ranks are added in fp32 too: NCCL's rings round a 16-bit sum at every rank. They are added, not averaged: a division by
-three would round 16-bit gradients once more, and a loss that is scaled by the number of ranks makes fp16 overflow at
-another number of ranks elsewhere.
+Sums over ranks are in fp32 too, because NCCL's rings round a 16-bit sum at every rank. They are sums and not averages,
+because dividing by the number of ranks would round 16-bit gradients once more, and scaling the loss by it would make
+overflows of fp16 depend on it.
 """
 
 from typing import Any
@@ -22,50 +23,51 @@ from typing import Any
 from torch import Tensor
 
 TYPE = "fp32"
-"""Of all sums of gradients, as DeepSpeed names it."""
+"""Type of all sums of gradients, by DeepSpeed's name."""
 
 
 def with_fp32_sums(settings: dict[str, Any], stage: int, precision: str) -> dict[str, Any]:
-    """The DeepSpeed JSON with the keys that make DeepSpeed add gradients in fp32.
+    """Return the DeepSpeed JSON with the keys that make DeepSpeed add gradients in fp32.
 
     Args:
-        settings: the JSON's content; `pipeline.engine.settings` has refused other values of these keys.
-        stage: of ZeRO.
+        settings: content of the JSON; `pipeline.engine.settings` has rejected other values of these keys.
+        stage: ZeRO stage.
         precision: "fp32", "bf16" or "fp16".
     """
     settings = settings | {"communication_data_type": TYPE}
     if stage < 3:
         settings["gradient_allreduce_op"] = "sum"  # stage 3 has no such setting; see `sum_in_fp32`
     types = {key: value for key, value in settings.get("data_types", {}).items() if key != "grad_accum_dtype"}
-    if precision != "fp32" and stage > 0:  # stage 0 knows no other type than the model's; see `sum_in_fp32`
+    if precision != "fp32" and stage > 0:  # stage 0 supports only the model's type; see `sum_in_fp32`
         types["grad_accum_dtype"] = TYPE
     settings["data_types"] = types
-    if precision == "bf16" and stage == 1:  # a 16-bit gradient is let go of as soon as it has been added
+    if precision == "bf16" and stage == 1:  # frees each 16-bit gradient as soon as it has been added
         settings["bf16"] = {"immediate_grad_update": True} | settings["bf16"]
-    if settings.get("torch_autocast", {}).get("enabled"):  # the listed modules' gradients would be sent in 16 bits
+    if settings.get("torch_autocast", {}).get("enabled"):  # gradients of the listed modules would be sent in 16 bits
         settings["torch_autocast"] = settings["torch_autocast"] | {"lower_precision_safe_modules": []}
     return settings
 
 
 def sum_in_fp32(engine: Any, stage: int, precision: str) -> None:
-    """What DeepSpeed has no setting for, after `deepspeed.initialize`.
+    """Change an engine so that it adds gradients in fp32, where DeepSpeed has no setting for it.
 
     Args:
-        engine: DeepSpeed's.
-        stage: of ZeRO.
+        engine: the engine returned by `deepspeed.initialize`.
+        stage: ZeRO stage.
         precision: "fp32", "bf16" or "fp16".
     """
     if stage == 0 and precision != "fp32":
         sum_beside(engine)
     if stage == 3:
-        # The number that a sum over the ranks is divided by to make it a mean.
+        # DeepSpeed divides the sum over the ranks by this number.
         engine.optimizer._gradient_averaging_world_size = lambda parameters, ranks: 1
 
 
 def sum_beside(engine: Any) -> None:
-    """Stage 0 in 16 bits: add each parameter's gradients in a tensor of their own, which is `grad` in the end.
+    """Add each parameter's gradients in a separate fp32 tensor, which replaces `grad` after the last micro-batch.
 
-    Autograd would add them in `grad`, and DeepSpeed reduces and unscales what is there after the last micro-batch.
+    For stage 0 in 16 bits: autograd would add them in `grad`, which DeepSpeed reduces and unscales after the last
+    micro-batch.
     """
     sums: dict[int, Tensor] = {}
 
@@ -74,7 +76,7 @@ def sum_beside(engine: Any) -> None:
         total = sums.pop(id(parameter), None)
         total = parameter.grad.float() if total is None else total.add_(parameter.grad)
         if engine.is_gradient_accumulation_boundary():
-            parameter.grad.data = total  # the one assignment that may change the type
+            parameter.grad.data = total  # the only assignment that may change the type
         else:
             sums[id(parameter)], parameter.grad = total, None
 
@@ -84,8 +86,8 @@ def sum_beside(engine: Any) -> None:
 
 
 def updates_all_at_once(stage: int, precision: str) -> bool:
-    """Whether DeepSpeed gives all gradients to the optimizer in one call; it then leaves clipping to the optimizer.
+    """Return whether DeepSpeed passes all gradients to the optimizer in one call; the optimizer then clips them.
 
-    Elsewhere DeepSpeed clips: its norms at stages 2 and 3, and at stage 1 but in bf16, are float64, the others fp32.
+    Otherwise DeepSpeed clips, with norms in float64 at stages 2 and 3, and at stage 1 except in bf16.
     """
     return stage == 0 or (stage == 1 and precision == "bf16")

@@ -6,20 +6,21 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class EngineConfig:
-    """How DeepSpeed runs the model."""
+    """Distribution and precision of training with DeepSpeed, and limits that end a run."""
 
     deepspeed: str = "ds_configs/zero2_{precision}.json"
-    """DeepSpeed JSON: a path, or one that comes with the package, ds_configs/NAME.json; `{precision}` is filled in."""
+    """DeepSpeed JSON: a path, or ds_configs/NAME.json of the package; `{precision}` is replaced."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Which JSON is taken for `{precision}`; auto is bf16 where the device computes it natively, else fp32."""
+    """Replacement of `{precision}`; auto is bf16 if the device computes it natively, else fp32."""
     tf32: bool = False
-    """In fp32: products read their factors in TensorFloat-32 (10 bits of mantissa), on devices that have it."""
+    """Whether matrix products in fp32 round their factors to TensorFloat-32 (10 bits of mantissa), on devices that
+    support it."""
     timeout_minutes: float = 30
-    """Minutes without progress after which a rank writes the stacks of its threads to its log and ends; a collective
-    waits a minute longer for the other ranks."""
+    """Minutes without progress after which a rank writes the stacks of its threads to its log and ends. The timeout of
+    collectives is one minute longer."""
     max_skipped_steps: int = 20
-    """Steps in a row with infinite or NaN gradients that end the run; they are skipped, as fp16's loss scaling needs.
-    """
+    """Number of steps in a row with infinite or NaN gradients that ends the run. Such steps are skipped, as fp16's loss
+    scaling requires."""
 
     def __post_init__(self) -> None:
         if "{precision}" not in self.deepspeed and self.precision != "auto":

@@ -1,7 +1,7 @@
-"""From a model and a recipe's numbers to a DeepSpeed engine that trains with exact LAMB (or AdamW).
+"""DeepSpeed engines that train with exact LAMB (or AdamW).
 
-DeepSpeed's JSON says how the training is spread and in which precision; the recipe says what is trained. Each number
-has one home, so a JSON that sets a batch size, clipping or an optimizer is refused.
+The DeepSpeed JSON determines partitions and precision, the recipe everything else. A JSON that sets a batch size,
+clipping or an optimizer is rejected, so that each number is set in one place.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from pipeline.engine.accumulation import sum_in_fp32, updates_all_at_once, with_fp32_sums
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.partitions import Binding, bind
-from pipeline.engine.settings import Zero, find, load, require_monitors
+from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json, require_monitors
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
 from pipeline.optim.parameters import Parameters
@@ -34,7 +34,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 @dataclass
 class Engine:
-    """What the trainer needs of DeepSpeed, and the optimizer behind it."""
+    """DeepSpeed's engine with its optimizer, as the trainer uses it."""
 
     deepspeed: deepspeed.DeepSpeedEngine
     optimizer: ShardedOptimizer
@@ -50,53 +50,61 @@ class Engine:
 
     @property
     def shards(self) -> list[Shard]:
-        """This rank's master weights and moments, and what it holds of the weights that are not trained."""
+        """This rank's shards: master weights with moments, and its part of the frozen weights."""
         return self.optimizer.shards + self.binding.frozen
 
     def forward(self, batch: Any) -> Any:
-        """The model's output on one micro-batch."""
+        """Return the model's output for one micro-batch."""
         return self.deepspeed(batch)
 
     def backward(self, loss: Tensor) -> None:
-        """Accumulate the gradient of `loss`, this micro-batch's part of the *global* mean (law 3).
+        """Accumulate the gradient of a micro-batch.
 
-        DeepSpeed would average over accumulation steps and over ranks; parts of one mean must be added up instead
+        DeepSpeed averages over accumulation steps and ranks; shares of one mean must be added up instead
         (`pipeline.engine.accumulation`).
+
+        Args:
+            loss: () the micro-batch's share of the mean over the *global* batch (law 3).
         """
         # DeepSpeed 0.19.8 divides the gradients by the loss scale at stage 0 too, but scales the loss under ZeRO only.
         by_hand = self.zero_stage == 0 and self.precision == "fp16"
         scale = self.deepspeed.optimizer.loss_scale if by_hand else 1.0
-        # A product also where the scale is 1: DeepSpeed's hook on the module's own output divides by the accumulation
-        # steps unless a hook on the loss has run before it, and on one tensor the earlier hook, its own, runs first.
+        # The product is needed also for a scale of 1: DeepSpeed's hook on the module's output divides by the
+        # accumulation steps unless a hook on the loss has run before, and of two hooks on one tensor the earlier one
+        # runs first.
         self.deepspeed.backward(loss * scale, scale_wrt_gas=False)
 
     def step(self, lr: float) -> None:
-        """After each micro-batch: the optimizer's update at the last one of a global batch, otherwise bookkeeping."""
+        """Update the weights if this was the last micro-batch of a global batch; call it after each micro-batch.
+
+        Args:
+            lr: learning rate of the update.
+        """
         self.optimizer.set_lr(lr)
         self.deepspeed.step()
 
     def grad_norm(self) -> float:
-        """Global gradient norm of the last update, before clipping; infinite if the update was skipped."""
+        """Return the global gradient norm of the last update before clipping; infinite if the update was skipped."""
         if self.optimizer.clips:
             return math.inf if self.deepspeed.optimizer.overflow else self.optimizer.grad_norm
         return float(self.deepspeed.get_global_grad_norm() or 0.0)
 
     def trust_ratios(self) -> dict[str, Tensor]:
-        """LAMB's ratios of the last update by tensor, on the device."""
+        """Return LAMB's trust ratios of the last update, () each on the device, by name of the tensor."""
         return self.optimizer.last_ratios
 
     @property
     def skipped_steps(self) -> int:
-        """Updates skipped so far because of infinite or NaN gradients."""
+        """Number of updates skipped by this process because of infinite or NaN gradients."""
         return int(self.deepspeed.skipped_steps)
 
     def loss_scaler(self) -> dict[str, Any]:
-        """State of fp16's dynamic loss scaling, as plain numbers; empty in other precisions."""
+        """Return the state of fp16's dynamic loss scaling as plain numbers; empty in other precisions."""
         scaler = self._scaler()
         return {name: getattr(scaler, name) for name in _SCALER_STATE if hasattr(scaler, name)} if scaler else {}
 
     def load_loss_scaler(self, state: dict[str, Any]) -> None:
-        """Continue loss scaling from `loss_scaler()`'s state."""
+        """Continue loss scaling from a state that `loss_scaler` returned."""
         scaler = self._scaler()
         for name, value in state.items():
             if scaler is not None:
@@ -113,14 +121,14 @@ _SCALER_STATE = ("cur_scale", "cur_iter", "last_overflow_iter", "cur_hysteresis"
 
 
 def start(config: EngineConfig) -> torch.device:
-    """Join the process group (also alone, without a launcher) and choose this process's device."""
+    """Join the process group, of one process if there is no launcher, and return this process's device."""
     quiet_libraries()
     os.environ.update(launch.variables(os.environ))
     torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
     accelerator = get_accelerator()
     if accelerator.device_name() == "cpu":
         _prepare_cpu()
-    timeout = timedelta(minutes=config.timeout_minutes + 1)  # the watchdog comes first and leaves stacks behind
+    timeout = timedelta(minutes=config.timeout_minutes + 1)  # the watchdog ends the process earlier and logs stacks
     backend = accelerator.communication_backend_name() if accelerator.device_name() != "cpu" else "gloo"
     distributed.join(backend, timeout)
     deepspeed.init_distributed(dist_backend=backend, timeout=timeout, verbose=False)
@@ -128,18 +136,17 @@ def start(config: EngineConfig) -> torch.device:
         return torch.device("cpu")
     with distributed.together("choose a device"):
         index = launch.visible_device(os.environ, accelerator.device_count())
-    # DeepSpeed takes the number of its device from there, and insists that Open MPI's own is the same.
+    # DeepSpeed reads the number of its device from LOCAL_RANK, and requires Open MPI's variable to agree.
     os.environ.update({name: str(index) for name in ("LOCAL_RANK", "OMPI_COMM_WORLD_LOCAL_RANK") if name in os.environ})
     accelerator.set_device(index)
     return torch.device(accelerator.device_name(index))
 
 
 def quiet_libraries() -> None:
-    """Keep what a user can do nothing about off the terminal."""
+    """Silence messages of libraries that a user cannot act upon."""
     log = logging.getLogger("DeepSpeed")
     log.setLevel(os.environ.get("DEEPSPEED_LOG_LEVEL", "WARNING").upper())
-    # It warns of any optimizer that is not its own; what LAMB needs under ZeRO is what `pipeline.engine.partitions`
-    # does.
+    # It warns of any optimizer that is not its own; `pipeline.engine.partitions` does what LAMB needs under ZeRO.
     log.addFilter(lambda record: "untested optimizer" not in record.getMessage())
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     bf16_optimizer.see_memory_usage = lambda *args, **kwargs: None  # prints the machine's memory at each start
@@ -148,17 +155,17 @@ def quiet_libraries() -> None:
 def _prepare_cpu() -> None:
     """Share the cores among the local ranks, keep freed memory, and bound oneDNN's cache.
 
-    oneDNN compiles a kernel for each shape and keeps the last 1024 of them; unpadded batches differ in their number of
-    tokens from step to step, so a rank of bert_mini grew past 8 GiB. A hundred serve as well (`docs/benchmarks.md`).
+    oneDNN compiles a kernel for each shape and caches the last 1024 of them. The number of tokens of unpadded batches
+    differs from step to step, and a rank of bert_mini grew to more than 8 GiB; with a hundred cached kernels training
+    is as fast (`docs/benchmarks.md`).
 
-    glibc returns large blocks to the system and fetches fresh pages for each step's activations, which the
-    kernel must clear. DeepSpeed's shared-memory operation serves inference only; without this it would be compiled at
-    the first start.
+    By default glibc returns large blocks to the system, which must then clear new pages for each step's activations.
+    DeepSpeed's shared-memory operation serves inference only, and would be compiled at the first start.
     """
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // distributed.local_world_size()))
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")  # read at the first product
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")  # read at the first matrix product
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
         trim_threshold, top_pad, mmap_max = -1, -2, -4
@@ -177,20 +184,19 @@ def build(
     micro_batch_size: int,
     accumulation_steps: int,
 ) -> Engine:
-    """Wrap `model` in DeepSpeed with an optimizer that knows its partitions.
+    """Build an engine: `model` in DeepSpeed, with an optimizer bound to its partitions.
 
     Args:
-        model: in fp32; DeepSpeed casts it.
-        parameters: which take weight decay, and which hold several tensors to LAMB. Those that take no gradients are
-            not trained.
-        optimizer_config: LAMB or AdamW, and clipping.
-        settings: the DeepSpeed JSON, from `read_settings`.
-        device: from `start`.
+        model: model in fp32, which DeepSpeed casts. Parameters that require no gradients are not trained.
+        parameters: which parameters take weight decay, and which stack several tensors.
+        optimizer_config: optimizer section of the recipe.
+        settings: DeepSpeed JSON, from `read_settings`.
+        device: device of this process, from `start`.
         micro_batch_size: samples of one forward pass on one rank.
         accumulation_steps: micro-batches per rank and update.
 
     Raises:
-        ValueError: the layout of DeepSpeed's partitions is not understood.
+        ValueError: the layout of DeepSpeed's partitions is unknown.
     """
     stage, precision = Zero.of(settings).stage, precision_of(settings)
     clips = updates_all_at_once(stage, precision)
@@ -217,7 +223,7 @@ def build(
 
 
 def parameter_groups(model: nn.Module, parameters: Parameters) -> list[dict[str, Any]]:
-    """Two groups of what is trained: tensors with weight decay, and those without. Tied weights appear once."""
+    """Return two groups of the trained parameters, with and without weight decay; tied ones appear once."""
     groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
@@ -226,14 +232,14 @@ def parameter_groups(model: nn.Module, parameters: Parameters) -> list[dict[str,
 
 
 def read_settings(config: EngineConfig) -> dict[str, Any]:
-    """The DeepSpeed JSON that the recipe asks for.
+    """Read the DeepSpeed JSON of a recipe.
 
     Raises:
-        ValueError: it is missing, malformed, sets what the recipe owns, turns on a monitor that is not installed, or
-            leaves `tf32` nothing to do.
+        ValueError: it is missing, malformed, sets a key that the recipe owns, or turns on a monitor that is not
+            installed; or `tf32` is set and its precision is not fp32.
     """
-    path = find(config.deepspeed.format(precision=choose_precision(config.precision)))
-    settings = load(path)
+    path = find_deepspeed_json(config.deepspeed.format(precision=choose_precision(config.precision)))
+    settings = read_deepspeed_json(path)
     require_monitors(settings, path)
     if config.tf32 and precision_of(settings) != "fp32":
         raise ValueError(
@@ -244,12 +250,12 @@ def read_settings(config: EngineConfig) -> dict[str, Any]:
 
 
 def precision_of(settings: dict[str, Any]) -> str:
-    """What a DeepSpeed JSON trains in."""
+    """Return the precision of a DeepSpeed JSON: "fp32", "bf16" or "fp16"."""
     return next((name for name in ("bf16", "fp16") if settings.get(name, {}).get("enabled")), "fp32")
 
 
 def choose_precision(wanted: str) -> str:
-    """`auto` is bf16 where the device computes it natively, else fp32."""
+    """Return the precision for `wanted`; for "auto" it is bf16 if the device computes it natively, else fp32."""
     if wanted != "auto":
         return wanted
     if get_accelerator().device_name() == "cpu":

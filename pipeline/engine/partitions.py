@@ -1,9 +1,8 @@
-"""Describe DeepSpeed's partitions as `Shard`s, so that LAMB is LAMB under every ZeRO stage.
+"""DeepSpeed's partitions as `Shard`s, so that LAMB computes the same update under every ZeRO stage.
 
 Written against the attributes of deepspeed 0.19.8. DeepSpeed keeps its own map from parameters to partitions
-(`param._hp_mapping`), which is wrong under `round_robin_gradients`; the layout is therefore read from the buffers'
-own offsets, and `check` compares every fragment with the model's weights before a step is taken.
-"""
+(`param._hp_mapping`), which is wrong under `round_robin_gradients`; the layout is therefore read from the offsets of
+the buffers, and `check` compares every fragment with the model's weights before a step is taken."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -18,41 +17,42 @@ from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from torch import Tensor, nn
 
 from pipeline.optim.optimizer import ShardedOptimizer
-from pipeline.optim.shards import Fragment, Parts, Shard, fragments_of_partition, whole_tensors
+from pipeline.optim.shards import Fragment, Shard, Stacks, fragments_of_partition, whole_tensors
 
 
 @dataclass
 class Binding:
-    """How the optimizer's shards relate to the model that DeepSpeed runs."""
+    """Correspondence of the optimizer's shards to the model that DeepSpeed runs."""
 
     shards: list[Shard]
-    """One for each tensor that DeepSpeed puts into a parameter group at step time."""
+    """One shard for each tensor that DeepSpeed puts into a parameter group for an update."""
     model_part: Callable[[str, Fragment], Tensor]
-    """(name, fragment) -> the same elements of the model's own weight, on this rank, in the model's precision."""
+    """(name, fragment) -> the elements of the fragment in the model's weight, on this rank, in the model's
+    precision."""
     push: Callable[[], None]
-    """Copy the master weights into the model's weights, on all ranks together."""
+    """Copy the master weights into the model's weights; all ranks call it together."""
     frozen: list[Shard] = field(default_factory=list)
-    """What this rank holds of the tensors that are not trained, in fp32."""
+    """This rank's shards of the frozen parameters, in fp32."""
 
 
 def bind(
-    engine: deepspeed.DeepSpeedEngine, optimizer: ShardedOptimizer, all_reduce: Callable[[Tensor], Any], parts: Parts
+    engine: deepspeed.DeepSpeedEngine, optimizer: ShardedOptimizer, all_reduce: Callable[[Tensor], Any], stacks: Stacks
 ) -> Binding:
-    """Make `optimizer` live on the partitions that `deepspeed.initialize` made.
+    """Bind an optimizer to the partitions that `deepspeed.initialize` made.
 
     Args:
-        engine: from `deepspeed.initialize`, around `optimizer`.
-        optimizer: the one that was given to it.
+        engine: engine returned by `deepspeed.initialize`.
+        optimizer: the optimizer that was passed to it.
         all_reduce: sums a tensor over all ranks in place.
-        parts: which parameters hold several tensors to LAMB.
+        stacks: number of tensors that each parameter stacks.
 
     Raises:
-        ValueError: the wrapper around the optimizer, or the layout inside it, is not one that this code understands.
+        ValueError: the type of the wrapper around the optimizer, or its layout, is unknown.
     """
     names = {id(parameter): name for name, parameter in engine.module.named_parameters()}
     wrapper = engine.optimizer
     refuse(engine)
-    for kind, describe in (
+    for kind, binding_of in (
         (ShardedOptimizer, _bare),
         (FP16_UnfusedOptimizer, _unfused),
         (BF16_Optimizer, _bf16),
@@ -60,7 +60,7 @@ def bind(
         (DeepSpeedZeroOptimizer_Stage3, _stage_3),
     ):
         if type(wrapper) is kind:
-            binding: Binding = describe(wrapper, names)
+            binding: Binding = binding_of(wrapper, names)
             break
     else:
         raise ValueError(
@@ -69,17 +69,17 @@ def bind(
         )
     check(binding)
     binding = with_frozen(binding, engine.module)
-    optimizer.bind(binding.shards, all_reduce, parts)
+    optimizer.bind(binding.shards, all_reduce, stacks)
     return binding
 
 
 def with_frozen(binding: Binding, module: Any) -> Binding:
-    """The binding with the parameters that take no gradients, which no parameter group holds."""
+    """Return the binding with shards of the frozen parameters, which are in no parameter group."""
     pairs: list[tuple[Shard, Tensor]] = []
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             continue
-        # ZeRO 3 cuts them like all others: equal chunks by rank, the last with padding.
+        # ZeRO-3 partitions them like all others: equal chunks by rank, the last one with padding.
         is_cut = hasattr(parameter, "ds_tensor")
         held, shape = (parameter.ds_tensor, parameter.ds_shape) if is_cut else (parameter, parameter.shape)
         values = held.detach().view(-1)
@@ -92,16 +92,16 @@ def with_frozen(binding: Binding, module: Any) -> Binding:
     def push() -> None:
         for shard, values in pairs:
             values.copy_(shard.flat)
-        binding.push()  # under ZeRO 3 also gathers the small parameters that every rank holds whole
+        binding.push()  # under ZeRO-3 this also gathers the small parameters that every rank keeps whole
 
     return replace(binding, push=push, frozen=[shard for shard, _ in pairs]) if pairs else binding
 
 
 def refuse(engine: deepspeed.DeepSpeedEngine) -> None:
-    """Stop at what would change the update, or where its tensors are.
+    """Reject tensor parallelism and offloading, which change the update or the location of its tensors.
 
     Raises:
-        ValueError: tensor parallelism, or an optimizer in CPU or NVMe memory; names the remedy.
+        ValueError: the engine uses one of them; the message names the remedy.
     """
     if engine.mpu is not None and engine.mpu.get_model_parallel_world_size() > 1:
         raise ValueError(
@@ -117,11 +117,12 @@ def refuse(engine: deepspeed.DeepSpeedEngine) -> None:
 
 
 def check(binding: Binding) -> None:
-    """Compare every fragment of the master weights with the model's own weights.
+    """Compare every fragment of the master weights with the model's weights.
 
     Raises:
-        ValueError: a fragment differs, or the master weights are not fp32; DeepSpeed's layout is not what this code
-            takes it for.
+        ValueError: a fragment differs, so that DeepSpeed's layout is another one than assumed, or the master weights
+        are
+            not fp32.
     """
     for shard in binding.shards:
         if shard.param.dtype != torch.float32:
@@ -141,13 +142,13 @@ def check(binding: Binding) -> None:
 
 
 def _bare(optimizer: ShardedOptimizer, names: dict[int, str]) -> Binding:
-    """Stage 0 in fp32: the optimizer holds the model's parameters themselves."""
+    """Bind stage 0 in fp32, in which the optimizer updates the model's parameters themselves."""
     tensors = [(names[id(p)], p, group["decayed"]) for group in optimizer.param_groups for p in group["params"]]
     return Binding(whole_tensors(tensors), _slice_of({name: p for name, p, _ in tensors}), push=lambda: None)
 
 
 def _unfused(wrapper: FP16_UnfusedOptimizer, names: dict[int, str]) -> Binding:
-    """Stage 0 in bf16 or fp16: an fp32 clone of each parameter."""
+    """Bind stage 0 in bf16 or fp16, which has an fp32 copy of each parameter."""
     tensors = [
         (names[id(low)], low, master, decayed)
         for lows, masters, decayed in zip(wrapper.fp16_groups, wrapper.fp32_groups, _decayed(wrapper), strict=True)
@@ -163,7 +164,7 @@ def _unfused(wrapper: FP16_UnfusedOptimizer, names: dict[int, str]) -> Binding:
 
 
 def _stage_1_and_2(wrapper: DeepSpeedZeroOptimizer, names: dict[int, str]) -> Binding:
-    """ZeRO 1 and 2: one flat buffer per group in round-robin order, cut into equal partitions."""
+    """Bind ZeRO-1 and 2: one flat buffer per group in round-robin order, divided into equal partitions."""
     return _flat_partitions(
         names,
         groups=wrapper.round_robin_bit16_groups,
@@ -176,7 +177,7 @@ def _stage_1_and_2(wrapper: DeepSpeedZeroOptimizer, names: dict[int, str]) -> Bi
 
 
 def _bf16(wrapper: BF16_Optimizer, names: dict[int, str]) -> Binding:
-    """ZeRO 1 in bf16 with fp32 gradient accumulation: one flat buffer per group, without gaps."""
+    """Bind ZeRO-1 in bf16 with fp32 gradient accumulation: one flat buffer per group, without gaps."""
     offsets = []
     for group in wrapper.bf16_groups:
         starts = [0]
@@ -214,9 +215,9 @@ def _flat_partitions(
 
 
 def _stage_3(wrapper: DeepSpeedZeroOptimizer_Stage3, names: dict[int, str]) -> Binding:
-    """ZeRO 3: each parameter is cut into equal chunks by rank; a sub-group is the concatenation of its chunks.
+    """Bind ZeRO-3: each parameter is divided into equal chunks by rank; a sub-group is the concatenation of its chunks.
 
-    The tail of a parameter's last chunks is padding that DeepSpeed never writes; no fragment covers it.
+    The end of a parameter's last chunks is padding that DeepSpeed never writes, and that no fragment covers.
     """
     rank = deepspeed.comm.get_rank(group=wrapper.dp_process_group)
     shards = []
@@ -239,7 +240,7 @@ def _stage_3(wrapper: DeepSpeedZeroOptimizer_Stage3, names: dict[int, str]) -> B
         for shard in shards:
             for fragment in shard.fragments:
                 model_part(shard.names[fragment.tensor], fragment).copy_(shard.flat[fragment.start : fragment.stop])
-        if wrapper.persistent_parameters:  # held whole on every rank between steps: gather them anew
+        if wrapper.persistent_parameters:  # every rank keeps them whole between steps, and must gather them again
             wrapper.persistent_parameters[0].partition(wrapper.persistent_parameters)
             wrapper.persistent_parameters[0].all_gather(wrapper.persistent_parameters)
 
@@ -258,7 +259,7 @@ def _shard(
 
 
 def _decayed(wrapper: Any) -> list[bool]:
-    """Of each parameter group, as `pipeline.engine.engine` made it."""
+    """Return whether each parameter group, as made by `pipeline.engine.engine`, takes weight decay."""
     return [group["decayed"] for group in wrapper.optimizer.param_groups]
 
 

@@ -1,4 +1,4 @@
-"""Find and read a DeepSpeed JSON, and refuse what is not its business or would make the update inexact."""
+"""Find and read a DeepSpeed JSON, and reject keys that the recipe owns or under which the update is not exact."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 PACKAGE = Path(__file__).resolve().parents[1]
 SHIPPED = "ds_configs"
-"""Directory of the package with the files that come with it; in a checkout a link to the one of the repository."""
+"""Directory of the package with the DeepSpeed files; in a checkout it is a link to that of the repository."""
 
 RECIPE_OWNS = {
     "train_batch_size": "batch.global_batch_size",
@@ -20,12 +20,12 @@ RECIPE_OWNS = {
     "managed_gradient_accumulation": "the trainer",
     "tensorboard": "the logging section",
 }
-"""Keys that a recipe owns -> where it says them."""
+"""Keys that the recipe owns -> section or field of the recipe."""
 
 _OFFLOAD = "the optimizer needs its partitions on the device of the weights; remove it, or use a higher ZeRO stage"
 _MASTERS = "the optimizer needs fp32 master weights and moments; remove it"
 _SUMS = "gradients are added in fp32, over micro-batches and over ranks; remove it"
-_PARTS = "each micro-batch's loss is its part of the global mean, so gradients are added up as they are; remove it"
+_SHARES = "each micro-batch's loss is its share of the global mean, so gradients are added up as they are; remove it"
 _AUTOCAST = "fp16's gradient scaler skips steps on some ranks only; set it to bfloat16, or use the fp16 section instead"
 UNSUPPORTED: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("zero_optimization.offload_optimizer.device", (None, "none"), _OFFLOAD),
@@ -40,21 +40,21 @@ UNSUPPORTED: tuple[tuple[str, tuple[Any, ...], str], ...] = (
     ("communication_data_type", (None, "fp32"), _SUMS),
     ("zero_optimization.zero_quantized_gradients", (None, False), _SUMS),
     ("torch_autocast.lower_precision_safe_modules", (None, []), _SUMS),
-    ("gradient_allreduce_op", (None,), _PARTS),
-    ("prescale_gradients", (None, False), _PARTS),
-    ("gradient_predivide_factor", (None, 1), _PARTS),
+    ("gradient_allreduce_op", (None,), _SHARES),
+    ("prescale_gradients", (None, False), _SHARES),
+    ("gradient_predivide_factor", (None, 1), _SHARES),
     ("zero_optimization.compute_grad_norm", (None, True), "clipping needs the norm; remove it"),
     ("bf16.check_grad_overflow", (None, True), "a NaN would reach the weights; remove it"),
 )
-"""Key, the values under which the update is exact, and what to do about any other."""
+"""Key, the values under which the update is exact, and the reason and remedy for any other."""
 
 MONITORS = {"wandb": "wandb", "comet": "comet_ml"}
-"""Section that turns on one of DeepSpeed's monitors -> the package that it needs; CSV files need none."""
+"""Section that turns on one of DeepSpeed's monitors -> the package that it requires; the CSV monitor requires none."""
 
 
 @dataclass(frozen=True)
 class Zero:
-    """What of a DeepSpeed JSON decides about memory and traffic; sizes in elements.
+    """Values of a DeepSpeed JSON that determine memory and communication; sizes are numbers of elements.
 
     Source of the defaults: deepspeed/runtime/zero/config.py, 0.19.8.
     """
@@ -62,15 +62,15 @@ class Zero:
     stage: int
     reduce_bucket: int = 500_000_000
     overlap: bool = False
-    """Stages 1 and 2 then have two buckets."""
+    """Whether communication overlaps with the backward pass; stages 1 and 2 then have two buckets."""
     prefetch_bucket: int = 50_000_000
-    """Stage 3: weights that are gathered ahead."""
+    """Stage 3: number of weights that are gathered ahead."""
     reuse_distance: int = 1_000_000_000
-    """Stage 3: weights are kept where fewer than this many are computed with before they are needed again."""
+    """Stage 3: weights stay gathered if fewer than this many others are used before they are needed again."""
 
     @classmethod
     def of(cls, settings: dict[str, Any]) -> "Zero":
-        """From the JSON's content."""
+        """Read the values from the JSON's content."""
         zero = settings.get("zero_optimization", {})
         stage = int(zero.get("stage", 0))
         return cls(
@@ -82,15 +82,19 @@ class Zero:
         )
 
     def kept_gathered(self, total: int) -> int:
-        """Stage 3: elements that are whole when the forward pass ends: those whose turn backward comes soon enough."""
+        """Return the number of weights that stay gathered between forward and backward pass under stage 3.
+
+        Args:
+            total: number of weights of the model.
+        """
         return min(total, self.reuse_distance // 2 + self.prefetch_bucket)
 
 
-def find(name: str) -> Path:
-    """The DeepSpeed JSON under the working directory or, failing that, in the package.
+def find_deepspeed_json(name: str) -> Path:
+    """Return the path of a DeepSpeed JSON, relative to the working directory or else to the package.
 
     Raises:
-        ValueError: neither has it.
+        ValueError: neither has such a file; the message lists those of the package.
     """
     for path in (Path(name), PACKAGE / name):
         if path.is_file():
@@ -102,11 +106,12 @@ def find(name: str) -> Path:
     )
 
 
-def load(path: Path) -> dict[str, Any]:
+def read_deepspeed_json(path: Path) -> dict[str, Any]:
     """Read a DeepSpeed JSON.
 
     Raises:
-        ValueError: malformed, a key doubled, a key that the recipe owns, or one under which the update is not exact.
+        ValueError: the JSON is malformed, or has a doubled key, a key that the recipe owns, or a value under which the
+            update is not exact.
     """
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -127,10 +132,10 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def refuse(settings: dict[str, Any], path: Path) -> None:
-    """Stop at what the recipe owns and at what the optimizer cannot be exact under.
+    """Reject keys that the recipe owns, and values under which the update is not exact.
 
     Raises:
-        ValueError: names the file, the key, and the remedy.
+        ValueError: the message names the file, the key and the remedy.
     """
     for key in sorted(RECIPE_OWNS.keys() & settings.keys()):
         raise ValueError(
@@ -147,10 +152,10 @@ def refuse(settings: dict[str, Any], path: Path) -> None:
 
 
 def require_monitors(settings: dict[str, Any], path: Path) -> None:
-    """Stop where a monitor is turned on whose package is missing: DeepSpeed would notice on rank 0 alone.
+    """Check that the packages of the monitors are installed, because DeepSpeed would fail on rank 0 only.
 
     Raises:
-        ValueError: names the file, the key, and the remedy.
+        ValueError: one is missing; the message names the file, the key and the remedy.
     """
     for section, package in MONITORS.items():
         if not _look_up(settings, f"{section}.enabled"):

@@ -1,4 +1,4 @@
-"""The families, by the name that recipes use: each is the module of its name, whose `FAMILY` it is."""
+"""Model families by name: the module of a family's name defines it as `FAMILY`."""
 
 import importlib
 import pkgutil
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
 
 def family_names() -> list[str]:
-    """The families that there are, in alphabetical order."""
+    """Return the names of all families in alphabetical order."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in ("base", "encoders"))
 
 
 def get_family(name: str) -> "Family[Any]":
-    """The family of that name.
+    """Return the family of a name.
 
     Raises:
-        ValueError: there is none; the message lists the names there are.
+        ValueError: no family has this name; the message lists those that exist.
     """
     if name not in family_names():
         raise ValueError(f"family = {name}: must be one of {', '.join(family_names())}")

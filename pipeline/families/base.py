@@ -1,8 +1,8 @@
-"""The seam of a family: everything that the rest of the pipeline asks about a model and its objective.
+"""The interface of a family: everything that the rest of the pipeline needs to know about a model and its objective.
 
-A family is one file in this directory, found by its name, whose `FAMILY` is a `Family`. It declares and composes: the
-building blocks are in `pipeline.model`, `pipeline.data` and `pipeline.losses`. It is read wherever a recipe is, also
-for a help text, and therefore imports torch and numpy only inside of the functions that compute.
+A family is one file in this directory, found by its name, that defines `FAMILY`, a `Family`. It only declares and
+composes: the building blocks are in `pipeline.model`, `pipeline.data` and `pipeline.losses`. Reading a recipe or
+showing a help text imports the family, which therefore imports torch and numpy only inside functions that compute.
 """
 
 from collections.abc import Callable, Container, Mapping
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Names = Mapping[str, tuple[str, ...]]
-"""Our parameter's name -> Hugging Face's names of the tensors that, stacked along dimension 0, are ours."""
+"""Parameter name here -> names in `transformers` of the tensors that are equal to it when stacked along dimension 0."""
 Ties = Mapping[str, str]
 """A parameter's name -> the name of the parameter that it shares its storage with."""
 Tensors = Mapping[str, "Tensor"]
@@ -31,90 +31,90 @@ C = TypeVar("C", bound=EncoderConfig)
 
 
 def unchanged(tensors: Tensors) -> Tensors:
-    """The parameters as they are."""
+    """Return the parameters unchanged."""
     return tensors
 
 
 @dataclass(frozen=True)
 class Export(Generic[C]):
-    """How a model corresponds to a class of `transformers` whose forward pass it equals."""
+    """The correspondence of a model to a class of `transformers` that computes the same forward pass."""
 
     model_class: str
-    """Name of the class."""
+    """Name of the class in `transformers`."""
     names: Callable[[int], Names]
-    """Number of layers -> every parameter's name here and there."""
+    """Number of layers -> names of all parameters, here and in `transformers`."""
     config_to: Callable[[C, int], dict[str, Any]]
     """(config, vocab_size) -> arguments of the class's configuration."""
     config_from: Callable[[Mapping[str, Any]], C]
-    """A complete `config.json` -> config; ValueError where it asks for what the family does not compute."""
+    """A complete `config.json` -> config; raises ValueError for values that the family does not support."""
     ties: Ties = field(default_factory=dict)
-    """Parameters that share their storage here."""
+    """Parameters of the model here that share their storage."""
     class_ties: Ties = field(default_factory=dict)
-    """Parameters that share their storage there; a directory may hold them under either name or both."""
+    """Parameters of the class that share their storage; a directory may hold them under either name or both."""
     ignored: tuple[str, ...] = ()
-    """Ends of the names of buffers that older versions of `transformers` saved among the parameters."""
+    """Suffixes of the names of buffers that older versions of `transformers` saved among the parameters."""
     modern: Callable[[str], str] = lambda name: name
-    """A parameter's name in an older checkpoint -> its name today."""
+    """Parameter name in an older checkpoint -> its present name."""
     leaving: Callable[[Tensors], Tensors] = unchanged
-    """The last change of the parameters under their names there, before they are saved."""
+    """Last change of an export: of the parameters under their names in `transformers`, before they are saved."""
     arriving: Callable[[Tensors], Tensors] = unchanged
-    """Its inverse: the first change of the parameters that were read."""
+    """First change of an import, the inverse of `leaving`: of the parameters as they were read."""
 
 
 @dataclass(frozen=True)
 class Family(Generic[C]):
-    """A member of the BERT family."""
+    """One architecture with its objective, such as BERT or RoBERTa."""
 
     name: str
-    """As recipes spell it."""
+    """Name of the family in recipes."""
     config: type[C]
-    """The recipe's `[model]` section."""
+    """Type of the recipe's `[model]` section."""
     corruption: type[Corruption]
-    """The recipe's `[masking]` section."""
+    """Type of the recipe's `[masking]` section."""
     template: Template
     """The special tokens around segments."""
     samples: tuple[str, ...]
-    """Which `--segments` of the preprocessing it trains on; the first is the one to suggest."""
+    """Values of the preprocessing's `--segments` that it can train on; messages suggest the first one."""
     terms: tuple[Term, ...]
-    """The terms of its loss."""
+    """Terms of the loss."""
     build: Callable[[C, int], "nn.Module"]
     """(config, vocab_size) -> model with fresh weights drawn from torch's default generator. Its forward pass takes a
     `Batch` and gives an `Output` with the sums of the terms."""
     parameters: Parameters
-    """What optimizers ask about its parameters."""
+    """Weight decay and stacking of its parameters."""
     word_embeddings: str
-    """Our name of the input embedding, whose rows are the vocabulary."""
+    """Name of the word embeddings (V, H)."""
     layer: str
-    """End of the name of a parameter that each layer has once."""
+    """Suffix of the name of a parameter that each layer has exactly once."""
     export: Export[C]
-    """Its class in `transformers`."""
+    """The corresponding class in `transformers`."""
 
 
 def under(prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:
-    """The names within a module."""
+    """Return the names prefixed with that of a module."""
     return tuple(f"{prefix}.{name}" for name in names)
 
 
 def with_bias(ours: str, *theirs: str) -> Names:
-    """The weight and the bias of a module."""
+    """Return the names of the weight and the bias of a module, here and in `transformers`."""
     return {f"{ours}.{kind}": under_all(theirs, kind) for kind in ("weight", "bias")}
 
 
 def under_all(modules: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """One name within each of some modules."""
+    """Return one name prefixed with that of each of several modules."""
     return tuple(f"{module}.{name}" for module in modules)
 
 
 def config_from_fields(config_class: type[C], values: Mapping[str, Any], own: Container[str] = ()) -> C:
-    """A configuration from fields of a `config.json` of the same names, each checked for its type.
+    """Build a configuration from the fields of a `config.json` of the same names, each checked for its type.
 
     Args:
-        config_class: the family's configuration.
-        values: all fields of the file, with those that it leaves out.
-        own: fields of the configuration that the file does not have.
+        config_class: type of the family's configuration.
+        values: all fields of the file, with defaults for those that it omits.
+        own: names of fields of the configuration that such a file does not have.
 
     Raises:
-        ValueError: a field is missing, or has another type or a value out of range; names it.
+        ValueError: a field is missing, or has another type or a value out of range; the message names it.
     """
     chosen: dict[str, Any] = {}
     for each in fields(config_class):
@@ -134,10 +134,10 @@ def config_from_fields(config_class: type[C], values: Mapping[str, Any], own: Co
 
 
 def require_fixed(family: str, values: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
-    """Check the fields of a `config.json` that change what a model computes and that a family has one value for.
+    """Check the fields of a `config.json` of which a family supports only one value.
 
     Raises:
-        ValueError: a field has another value; names it.
+        ValueError: a field has another value; the message names it.
     """
     for name, only in fixed.items():
         if values.get(name, only) != only:

@@ -1,6 +1,6 @@
-"""BERT: masked tokens and next-sentence pairs (Devlin et al. 2018; google-research/bert).
+"""BERT: masked tokens and next-sentence prediction (Devlin et al. 2018; google-research/bert).
 
-Equals `transformers.BertForPreTraining` in what it computes.
+It computes the same as `transformers.BertForPreTraining`.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ PAIR = Term("nsp", "next-sentence", "samples", classes=2)
 
 @dataclass(frozen=True)
 class BertConfig(EncoderConfig):
-    """Shape and regularisation of the encoder. The vocabulary's size is no field: it comes with the data."""
+    """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
 
     type_vocab_size: int = 2
     """Number of segment embeddings: one for A, one for B."""
@@ -38,7 +38,9 @@ class BertConfig(EncoderConfig):
 
 
 def build(config: BertConfig, vocab_size: int) -> "nn.Module":
-    """The model with weights from a normal distribution cut at two standard deviations, as google-research/bert."""
+    """Build the model. Initial weights are normally distributed, cut at two standard deviations, as in
+    google-research/bert.
+    """
     from pipeline.model.pretraining import MaskedLanguageModel
 
     return MaskedLanguageModel(config, vocab_size, MASKED, PAIR, config.type_vocab_size, cut=2.0)
@@ -56,15 +58,15 @@ FIXED = {"model_type": "bert", "tie_word_embeddings": True, "is_decoder": False,
 
 
 def names(num_layers: int) -> Names:
-    """Every parameter's name here -> its name, or the names of its parts, in `transformers.BertForPreTraining`."""
+    """Return, for each parameter, its name or the names of its parts in `transformers.BertForPreTraining`."""
     return {**encoder_names("bert", num_layers), **SEGMENT_NAMES, **HEAD_NAMES}
 
 
 def modern(name: str) -> str:
-    """A parameter's name as `transformers` has it today.
+    """Return the present name of a parameter in `transformers`.
 
-    Checkpoints of google-research call weight and bias of a normalisation gamma and beta, and those of a bare encoder
-    lack the prefix.
+    In checkpoints of google-research, weight and bias of a normalisation are called gamma and beta; in those of an
+    encoder without heads, names have no prefix.
     """
     for old, new in ((".gamma", ".weight"), (".beta", ".bias")):
         if name.endswith(f"LayerNorm{old}"):
@@ -73,16 +75,16 @@ def modern(name: str) -> str:
 
 
 def config_to(config: BertConfig, vocab_size: int) -> dict[str, Any]:
-    """Arguments of `transformers.BertConfig`; the field names are the same."""
+    """Return the arguments of `transformers.BertConfig`, whose fields have the same names."""
     shared = {name: value for name, value in asdict(config).items() if name not in OUR_OWN_FIELDS}
     return shared | {"vocab_size": vocab_size}
 
 
 def config_from(values: Mapping[str, Any]) -> BertConfig:
-    """The configuration that a complete `transformers.BertConfig` dictionary describes.
+    """Return the configuration that corresponds to a complete dictionary of a `transformers.BertConfig`.
 
     Raises:
-        ValueError: a field asks for something this family does not compute.
+        ValueError: a field has a value that this family does not support.
     """
     require_fixed("bert", values, FIXED)
     return config_from_fields(BertConfig, values, OUR_OWN_FIELDS)

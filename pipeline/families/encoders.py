@@ -1,4 +1,5 @@
-"""What the families of post-normalised encoders with absolute positions share: names, exclusions, own fields."""
+"""Declarations shared by the families of post-normalised encoders with absolute positions: parameter names and
+roles."""
 
 from pipeline.families.base import Names, under, with_bias
 from pipeline.optim.parameters import Parameters
@@ -6,7 +7,7 @@ from pipeline.optim.parameters import Parameters
 WORD_EMBEDDINGS = "encoder.embeddings.word.weight"
 LAYER = ".qkv.weight"
 OUR_OWN_FIELDS = {"activation_checkpointing", "recompute_activation", "max_logits_mib", "kernels"}
-"""Fields of the recipe's `[model]` that are no property of the trained model."""
+"""Fields of the recipe's `[model]` that change how the model is computed, and are not part of an exported model."""
 
 EMBEDDING_NAMES: Names = {
     "word.weight": ("word_embeddings.weight",),
@@ -24,7 +25,7 @@ LAYER_NAMES: Names = {
 
 
 def encoder_names(prefix: str, num_layers: int) -> dict[str, tuple[str, ...]]:
-    """Every parameter of the encoder, segment embeddings apart -> its names below `prefix` in `transformers`."""
+    """Return the names in `transformers`, below `prefix`, of each parameter except segment embeddings."""
     names = {f"encoder.embeddings.{ours}": under(f"{prefix}.embeddings", to) for ours, to in EMBEDDING_NAMES.items()}
     for number in range(num_layers):
         for ours, theirs in LAYER_NAMES.items():
@@ -33,12 +34,15 @@ def encoder_names(prefix: str, num_layers: int) -> dict[str, tuple[str, ...]]:
 
 
 def decays(name: str) -> bool:
-    """All but biases and layer normalisation are decayed. Source: google-research/bert, optimization.py."""
+    """Return whether a parameter takes weight decay: all do except biases and layer normalisation.
+
+    Source: google-research/bert, optimization.py.
+    """
     return not (name.endswith("bias") or "layer_norm" in name)
 
 
 def stacks(name: str) -> int:
-    """Query, key and value are three tensors to LAMB, though one product here."""
+    """Return the number of tensors that a parameter stacks: three for the projection of query, key and value."""
     return len(LAYER_NAMES["qkv.weight"]) if ".qkv." in name else 1
 
 

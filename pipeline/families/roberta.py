@@ -1,6 +1,6 @@
 """RoBERTa: masked tokens of single segments, a byte-level vocabulary (Liu et al. 2019, https://arxiv.org/abs/1907.11692).
 
-Equals `transformers.RobertaForMaskedLM` in what it computes; objective and initial weights are those of fairseq.
+It computes the same as `transformers.RobertaForMaskedLM`; objective and initial weights are those of fairseq.
 Positions begin at 2, behind the id of the padding token, so a model of 514 positions reads 512 tokens.
 """
 
@@ -14,7 +14,7 @@ from pipeline.families.encoders import LAYER, OUR_OWN_FIELDS, PARAMETERS, WORD_E
 from pipeline.model.config import EncoderConfig
 from pipeline.runlog.terms import Term
 
-if TYPE_CHECKING:  # imported where they compute: a recipe is read, and help shown, without them
+if TYPE_CHECKING:  # recipes and help texts do not need them, so that functions that compute import them
     from torch import nn
 
     from pipeline.data.masking import Corrupted, Draw
@@ -30,20 +30,21 @@ MASKED = Term("mlm", "masked-token", "masked")
 
 @dataclass(frozen=True)
 class RobertaConfig(EncoderConfig):
-    """Shape and regularisation of the encoder. The vocabulary's size is no field: it comes with the data."""
+    """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
 
     max_position_embeddings: int = 514
-    """Longest sequence the model can read, in tokens, special tokens included, and 2 more: positions begin at 2."""
+    """Number of positions: the longest sequence in tokens, special tokens included, plus 2, because positions begin at
+    2."""
     layer_norm_eps: float = 1e-5
     """Added to the variance in layer normalisation."""
 
 
 @dataclass(frozen=True)
 class RobertaMasking:
-    """How many tokens are masked. Source: mask_tokens_dataset.py of fairseq."""
+    """Number of masked tokens. Source: mask_tokens_dataset.py of fairseq."""
 
     probability: float = 0.15
-    """Expected share of a sample's tokens, special tokens counted, that are masked; above 0, at most 0.5."""
+    """Expected fraction of a sample's tokens, special tokens included, that are masked; above 0, at most 0.5."""
     duplicates: int = 0
     """Static masking: number of fixed masks that the epochs take in turn; 0 draws new masks in every epoch."""
 
@@ -58,7 +59,7 @@ class RobertaMasking:
             )
 
     def counts(self, lengths: "Int64Array", draw: "Draw") -> "Int64Array":
-        """(B,) floor(length * probability + u) for a uniform u of each sample, so that the expectation is exact."""
+        """Return (B,) floor(length * probability + u) with u uniform in [0, 1), so that the expectation is exact."""
         import numpy as np
 
         from pipeline.data.hashing import Purpose
@@ -67,7 +68,7 @@ class RobertaMasking:
         return np.floor(lengths * self.probability + uniform).astype(np.int64)
 
     def apply(self, packed: "Packed", counts: "Int64Array", draw: "Draw", special: "SpecialTokens") -> "Corrupted":
-        """Masks tokens of the whole sample, special tokens among them; a random token is never a special one."""
+        """Mask tokens of the whole sample, special tokens included; a random token is never a special one."""
         import numpy as np
 
         from pipeline.data.hashing import Purpose
@@ -81,7 +82,7 @@ class RobertaMasking:
 
 
 def build(config: RobertaConfig, vocab_size: int) -> "nn.Module":
-    """The model with weights from a normal distribution, as fairseq."""
+    """Build the model. Initial weights are normally distributed, as in fairseq."""
     from pipeline.model.pretraining import MaskedLanguageModel
 
     return MaskedLanguageModel(config, vocab_size, MASKED)
@@ -101,28 +102,28 @@ FIXED = {
     "position_embedding_type": "absolute",
     "type_vocab_size": 1,
     "pad_token_id": PAD_ID,
-    "hidden_act": "gelu",  # the head has no other
+    "hidden_act": "gelu",  # the only activation of the head
 }
 
 
 def names(num_layers: int) -> Names:
-    """Every parameter's name here -> its name, or the names of its parts, in `transformers.RobertaForMaskedLM`."""
+    """Return, for each parameter, its name or the names of its parts in `transformers.RobertaForMaskedLM`."""
     return {**encoder_names("roberta", num_layers), **HEAD_NAMES}
 
 
 def modern(name: str) -> str:
-    """A parameter's name with the prefix that a bare encoder lacks."""
+    """Return the name of a parameter with the prefix that encoders without heads lack."""
     return f"roberta.{name}" if name.startswith(("embeddings.", "encoder.", "pooler.")) else name
 
 
 def leaving(tensors: Tensors) -> Tensors:
-    """Adds the one segment embedding of the class, which fairseq does not have: zeros."""
+    """Add the only segment embedding of the class, which fairseq does not have, as zeros."""
     positions = tensors[POSITIONS]
     return {**tensors, SEGMENTS: positions.new_zeros(1, positions.shape[1])}
 
 
 def arriving(tensors: Tensors) -> Tensors:
-    """Adds the one segment embedding, which every token gets, to the embeddings of all positions."""
+    """Add the only segment embedding, which applies to every token, to the embeddings of all positions."""
     kept = {name: value for name, value in tensors.items() if name != SEGMENTS}
     if SEGMENTS in tensors and POSITIONS in kept:
         kept[POSITIONS] = kept[POSITIONS] + tensors[SEGMENTS][:1]
@@ -130,16 +131,16 @@ def arriving(tensors: Tensors) -> Tensors:
 
 
 def config_to(config: RobertaConfig, vocab_size: int) -> dict[str, Any]:
-    """Arguments of `transformers.RobertaConfig`; the field names are the same."""
+    """Return the arguments of `transformers.RobertaConfig`, whose fields have the same names."""
     shared = {name: value for name, value in asdict(config).items() if name not in OUR_OWN_FIELDS}
     return shared | {"vocab_size": vocab_size, "type_vocab_size": 1}
 
 
 def config_from(values: Mapping[str, Any]) -> RobertaConfig:
-    """The configuration that a complete `transformers.RobertaConfig` dictionary describes.
+    """Return the configuration that corresponds to a complete dictionary of a `transformers.RobertaConfig`.
 
     Raises:
-        ValueError: a field asks for something this family does not compute.
+        ValueError: a field has a value that this family does not support.
     """
     require_fixed("roberta", values, FIXED)
     return config_from_fields(RobertaConfig, values, OUR_OWN_FIELDS)

@@ -1,1 +1,1 @@
-"""What each entry point does, step by step."""
+"""The work of the entry points, step by step."""

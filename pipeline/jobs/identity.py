@@ -1,7 +1,7 @@
-"""What must be the same for weights to be continued: the recipe of a run, and what a model computes.
+"""Comparison of recipes and models, before a run continues from a checkpoint.
 
-Compared by content and named by field, because a checkpoint of another recipe, or of another model whose tensors happen
-to have the same shapes, would load without an error.
+They are compared field by field, because a checkpoint of another recipe, or of another model whose tensors have the
+same shapes, would load without an error.
 """
 
 from collections.abc import Mapping
@@ -26,7 +26,7 @@ MAY_CHANGE = (
     "model.max_logits_mib",
     "optimizer.backend",
 )
-"""What a resumed run may set differently: none of it changes what is computed, except for rounding."""
+"""Prefixes of fields that a resumed run may set differently: they change results only by rounding."""
 NOT_OF_THE_WEIGHTS = frozenset(
     {
         "hidden_dropout_prob",
@@ -38,18 +38,18 @@ NOT_OF_THE_WEIGHTS = frozenset(
         "kernels",
     }
 )
-"""Fields of a model section that a new run may choose anew when it starts from trained weights."""
+"""Fields of a model section that may differ from the checkpoint that a new run starts from."""
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Fields, as `name: old -> new`, in which a resumed run would not be the run that was begun.
+    """Return the fields, as `name: old -> new`, in which a resumed run must not differ but does.
 
-    A field that only one of the two has was added or removed by another version, and is not compared. Values that an
-    earlier version called otherwise are compared by their present names.
+    A field that only one of the two has was added or removed by another version, and is not compared. Values that have
+    been renamed since are compared by their present names.
 
     Args:
-        old: the recipe that the run was begun with, as nested values.
-        new: the recipe that is asked for.
+        old: recipe of the run so far, as nested values.
+        new: recipe of the command line, as nested values.
     """
     before, after = flatten(old), flatten(new)
     before |= {name: now.get(str(before[name]), before[name]) for name, now in RENAMED.items() if name in before}
@@ -61,15 +61,15 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
 
 def check_same_recipe(checkpoint: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """Refuse to continue a run from a checkpoint of another recipe.
+    """Check that a checkpoint was written by a run with the same recipe.
 
     Args:
-        checkpoint: its directory, for the message.
+        checkpoint: directory of the checkpoint, for the message.
         old: the recipe in its state.json.
-        new: the recipe that is asked for.
+        new: recipe of the command line.
 
     Raises:
-        ValueError: they differ in what a resumed run must not change.
+        ValueError: they differ in a field that a resumed run must not change.
     """
     if changed := differences(old, new):
         raise ValueError(
@@ -79,13 +79,13 @@ def check_same_recipe(checkpoint: Path, old: Mapping[str, Any], new: Mapping[str
 
 
 def check_same_model(checkpoint: Path, state: Mapping[str, Any], family: str, model: Mapping[str, Any]) -> None:
-    """Refuse to start from the weights of another model.
+    """Check that the weights of a checkpoint are those of the recipe's model.
 
     Args:
-        checkpoint: its directory, for the message.
-        state: its state.json.
-        family: the recipe's.
-        model: the recipe's model section.
+        checkpoint: directory of the checkpoint, for the message.
+        state: content of its state.json.
+        family: family of the recipe.
+        model: model section of the recipe.
 
     Raises:
         ValueError: the checkpoint is of another family, or a field of the model has another value there.

@@ -1,34 +1,28 @@
-"""A pre-training run, step by step: samples, run directory, engine, checkpoint, training loop."""
+"""A pre-training run: opens samples and run directory, builds the engine, restores a checkpoint and trains."""
 
-import shutil
-import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from pipeline.checkpoints import checkpoint
-from pipeline.checkpoints.model_files import tokenizer_files
 from pipeline.checkpoints.saving import Saver
 from pipeline.config import Recipe, plain
-from pipeline.data.batch import Batch
-from pipeline.data.loader import BatchDivision, MicroBatches, evaluation_batches, make_loader
-from pipeline.data.masking import Draw
-from pipeline.data.packing import longest_sequence
+from pipeline.data.loader import BatchDivision, evaluation_batches
 from pipeline.engine.config import EngineConfig
-from pipeline.engine.engine import DTYPES, Engine, build, read_settings, start
+from pipeline.engine.engine import Engine, build, read_settings, start
 from pipeline.families import get_family
+from pipeline.jobs.description import checkpoint_fields, start_event_fields, startup_line, warn_of_space
+from pipeline.jobs.loop import loop_config
 from pipeline.jobs.restoring import Request, restore
 from pipeline.jobs.run_directory import open_run
-from pipeline.model.flops import measure
-from pipeline.optim.schedule import learning_rate_factor
-from pipeline.runlog.events import Events, job_id
-from pipeline.runlog.metrics import Writer, peak_flops
+from pipeline.jobs.samples import open_samples, samples_id, training_batches
+from pipeline.runlog.events import Events
+from pipeline.runlog.metrics import Writer
 from pipeline.runlog.reader import EVENTS, METRICS
 from pipeline.runtime import distributed, faults
 from pipeline.runtime.command import USER_ERRORS
@@ -39,21 +33,23 @@ from pipeline.runtime.signals import InterruptedRunError, StopSignals
 from pipeline.runtime.watchdog import Watchdog
 from pipeline.training.skipped import SkippedSteps
 from pipeline.training.supervision import Supervisor, leave_if_asked
-from pipeline.training.trainer import Plan, Trainer, TrainState
-from preprocessing.files import sha256_file, sole_run
-from preprocessing.schema import MANIFEST_NAME, Manifest
+from pipeline.training.trainer import Trainer, TrainState
+from preprocessing.files import sole_run
 from preprocessing.shards import SampleDataset
 
 
 def join(recipe: Recipe | None, error: Exception | None) -> torch.device:
-    """Join the other ranks; on all of them together, raise what keeps one of them from beginning.
+    """Join the other ranks and return this process's device. All ranks raise the error of any rank together.
 
-    A rank that ended alone would be taken for a fault, and its launcher would kill the others before they have said
-    why. What can be checked without the others is checked before.
+    If a rank ended alone, its launcher would kill the others before they printed a message. Checks that need no other
+    rank are therefore made first, and their errors raised after joining.
 
     Args:
-        recipe: what this rank has read, or None.
-        error: why it could not read it.
+        recipe: the recipe, or None if this rank could not read it.
+        error: the reason, in that case.
+
+    Raises:
+        Exception: the error of this rank; PeerError on the others.
     """
     if recipe is not None:
         try:
@@ -73,7 +69,13 @@ def join(recipe: Recipe | None, error: Exception | None) -> torch.device:
 
 
 def pretrain(recipe: Recipe, device: torch.device, signals: StopSignals) -> None:
-    """Train, unless another process trains the same run; on all ranks together."""
+    """Run a pre-training; all ranks call it together.
+
+    Raises:
+        ValueError, OSError: samples, checkpoints or the run's directory cannot be used, or another process trains the
+            run.
+        InterruptedRunError: a rank received a stop signal.
+    """
     with distributed.together("open the samples"):
         division = BatchDivision(
             recipe.batch.global_batch_size,
@@ -96,7 +98,7 @@ def pretrain(recipe: Recipe, device: torch.device, signals: StopSignals) -> None
 
 @contextmanager
 def claimed(recipe: Recipe) -> Iterator[None]:
-    """The run's directory, for this process alone, without what a killed run left half-written."""
+    """Lock the run's directory, and remove unfinished checkpoints of a killed run."""
     with sole_run(Path(recipe.run_dir)):
         run = open_run(recipe)
         checkpoint.sweep(run)
@@ -105,7 +107,7 @@ def claimed(recipe: Recipe) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Job:
-    """What was asked for, read and checked."""
+    """The validated inputs of a run."""
 
     recipe: Recipe
     run: Path
@@ -118,7 +120,7 @@ class Job:
 
 
 def run_logged(job: Job, signals: StopSignals) -> None:
-    """Train with a log, a watchdog and events; whatever ends the run is in them."""
+    """Train with a log, a watchdog and events, in which the end of the run and its cause are recorded."""
     with distributed.together("begin to log"):
         log = open_log(job.run)
         events = Events(job.run, job.recipe.schedule.total_steps, step=0)
@@ -129,7 +131,7 @@ def run_logged(job: Job, signals: StopSignals) -> None:
             events.write("finished")
         events.beat("finished")
     except InterruptedRunError as interrupted:
-        LOG.info(f"all is saved, and ended after {interrupted}; started again, the run continues")
+        LOG.info(f"ended after {interrupted} with everything saved; the run continues when it is restarted")
         events.write("interrupted", signal=str(interrupted))
         events.beat("interrupted")
         raise
@@ -146,7 +148,7 @@ def run_logged(job: Job, signals: StopSignals) -> None:
 
 
 def train(job: Job, supervisor: Supervisor) -> bool:
-    """Build the engine, continue where the run stands, and train to the end; False if the run has finished before."""
+    """Build the engine, restore the newest checkpoint and train; returns False if the run had finished before."""
     recipe, run, events = job.recipe, job.run, supervisor.events
     supervisor.beat("starting")
     faults.reach("starting")
@@ -166,19 +168,19 @@ def train(job: Job, supervisor: Supervisor) -> bool:
         progress.close()
         return False
     terms = [asdict(term) for term in family.terms]
-    events.write("start", **attempt(engine, restored.source), terms=terms, **events.reached)
-    progress.say(describe(recipe, engine, job.division, state, restored.source))
-    warn_of_space(job, engine, progress)
+    events.write("start", **start_event_fields(engine, restored.source), terms=terms, **events.reached)
+    progress.say(startup_line(recipe, engine, job.division, state, restored.source))
+    warn_of_space(run, recipe, engine, progress)
     with distributed.together("open the metrics"):
         writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
     for name, damaged in ((METRICS, writer.damaged_lines), (EVENTS, events.damaged_lines)):
         if damaged:
             progress.say(f"warning: {run / name}: {damaged} lines cannot be read and are left out")
     batches = training_batches(recipe, job.division, job.train, state, job.device)
-    describe_checkpoint = partial(about, job, engine)
+    fields_of_checkpoint = partial(checkpoint_fields, recipe, job.train, engine)
     trainer = Trainer(
         engine,
-        plan(recipe, job.division, job.train.manifest, engine),
+        loop_config(recipe, job.division, job.train.manifest, engine),
         state,
         batches=batches,
         heldout=partial(
@@ -192,9 +194,9 @@ def train(job: Job, supervisor: Supervisor) -> bool:
         ),
         writer=writer,
         progress=progress,
-        saver=Saver(run, engine.shards, job.train.tokenizer_dir, recipe.checkpoint, describe_checkpoint, events),
+        saver=Saver(run, engine.shards, job.train.tokenizer_dir, recipe.checkpoint, fields_of_checkpoint, events),
         supervisor=supervisor,
-        skipped=SkippedSteps(run, recipe.engine.max_skipped_steps, events),
+        skipped_steps=SkippedSteps(run, recipe.engine.max_skipped_steps, events),
     )
     trainer.latest |= restored.state.get("metrics", {})
     try:
@@ -207,43 +209,15 @@ def train(job: Job, supervisor: Supervisor) -> bool:
 
 
 def has_finished(recipe: Recipe, state: TrainState) -> bool:
-    """Whether the last step is done and, where it is wanted, evaluated."""
+    """Return whether the last step is done and, if the recipe has evaluations, evaluated."""
     evaluated = not recipe.evaluation.every or state.evaluated_step == state.step
     return state.step == recipe.schedule.total_steps and evaluated
-
-
-def open_samples(recipe: Recipe, signals: StopSignals) -> tuple[SampleDataset, SampleDataset]:
-    """Both splits, verified: the ranks share the reading of checksums, and leave the rest of it if asked to stop.
-
-    Raises:
-        ValueError: the samples are damaged, or do not fit the model or its objective.
-    """
-    train, heldout = (SampleDataset.open(recipe.data.samples, split) for split in ("train", "heldout"))
-    family = get_family(recipe.family)
-    if train.manifest.segments not in family.samples:
-        raise ValueError(
-            f"{recipe.data.samples}: holds {train.manifest.segments} samples, but family {recipe.family} trains on "
-            f"{' or '.join(family.samples)}; build them with --segments {family.samples[0]}"
-        )
-    tokenizer_files(train.tokenizer_dir)  # What every checkpoint copies: refused now, not at the first of them.
-    for dataset in (train, heldout):
-        for shard in range(distributed.rank(), len(dataset.shards), distributed.world_size()):
-            if not signals.received:
-                dataset.verify([shard])
-    longest, first = longest_sequence(train.manifest, family.template), family.template.first_position
-    if longest + first > recipe.model.max_position_embeddings:
-        raise ValueError(
-            f"{recipe.data.samples}: sequences of up to {longest} tokens at positions from {first}, but "
-            f"model.max_position_embeddings is {recipe.model.max_position_embeddings}; raise it to {longest + first}, "
-            "or build shorter samples"
-        )
-    return train, heldout
 
 
 def build_engine(
     recipe: Recipe, settings: dict[str, Any], division: BatchDivision, vocab_size: int, device: torch.device
 ) -> Engine:
-    """The model with the recipe's random weights, in DeepSpeed."""
+    """Build the model with initial weights from the recipe's seed, and the engine around it."""
     family = get_family(recipe.family)
     torch.manual_seed(recipe.seed)
     return build(
@@ -254,113 +228,4 @@ def build_engine(
         device=device,
         micro_batch_size=division.micro_batch_size,
         accumulation_steps=division.accumulation,
-    )
-
-
-def training_batches(
-    recipe: Recipe, division: BatchDivision, train: SampleDataset, state: TrainState, device: torch.device
-) -> Generator[Batch, None, None]:
-    """This rank's remaining micro-batches."""
-    batches = MicroBatches(
-        train,
-        division,
-        recipe.masking,
-        get_family(recipe.family).template,
-        recipe.seed,
-        state.consumed_samples,
-        recipe.data.token_multiple,
-    )
-    remaining = (recipe.schedule.total_steps - state.step) * division.accumulation
-    return make_loader(batches, range(remaining), recipe.data, pin_memory=device.type == "cuda")
-
-
-def plan(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Engine) -> Plan:
-    """The loop's numbers."""
-    family = get_family(recipe.family)
-    flops = measure(lambda config: family.build(config, samples.vocab_size), recipe.model).flops
-    longest = np.array([longest_sequence(samples, family.template)])
-    masked = recipe.masking.counts(longest, Draw(recipe.seed, np.zeros(1, np.int64), np.zeros(1, np.int64)))
-    nominal = flops(
-        num_tokens=int(longest[0]), sum_squared_lengths=int(longest[0] ** 2), num_masked=int(masked[0]), num_samples=1
-    )
-
-    def count(batch: Batch) -> dict[str, float]:
-        real = flops(
-            num_tokens=batch.counts["tokens"],
-            sum_squared_lengths=int(batch.lengths.square().sum()),
-            num_masked=batch.counts["masked"],
-            num_samples=batch.counts["samples"],
-        )
-        return {**batch.counts, "flops": real, "nominal_flops": batch.num_samples * nominal}
-
-    return Plan(
-        total_steps=recipe.schedule.total_steps,
-        accumulation_steps=division.accumulation,
-        global_batch_size=division.global_batch_size,
-        seed=recipe.seed,
-        terms=family.terms,
-        learning_rate=lambda step: recipe.optimizer.lr * learning_rate_factor(step, recipe.schedule),
-        count=count,
-        peak_flops=peak_flops(engine.device, DTYPES[engine.precision], recipe.logging.peak_tflops),
-        log_every=recipe.logging.every,
-        save_every=recipe.checkpoint.every,
-        evaluate_every=recipe.evaluation.every,
-    )
-
-
-def about(job: Job, engine: Engine) -> dict[str, Any]:
-    """What a checkpoint says about itself, beside the trainer's state."""
-    return {
-        "family": job.recipe.family,
-        "terms": [asdict(term) for term in get_family(job.recipe.family).terms],
-        "model": asdict(job.recipe.model),
-        "vocab_size": job.train.manifest.vocab_size,
-        "samples": samples_id(job.train),
-        "recipe": plain(job.recipe),
-        "loss_scaler": engine.loss_scaler(),
-        "precision": engine.precision,
-        "zero_stage": engine.zero_stage,
-        "world_size": distributed.world_size(),
-    }
-
-
-def attempt(engine: Engine, source: Path | None) -> dict[str, Any]:
-    """What the run's events say of an attempt that begins."""
-    return {
-        "world_size": distributed.world_size(),
-        "zero_stage": engine.zero_stage,
-        "precision": engine.precision,
-        "device": engine.device.type,
-        "host": socket.gethostname(),
-        "job": job_id(),
-        "from": str(source) if source else None,
-    }
-
-
-def warn_of_space(job: Job, engine: Engine, progress: Progress) -> None:
-    """Say at the start, not after hours, that the disk is too small for the checkpoints."""
-    size = 3 * 4 * sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
-    missing = job.recipe.checkpoint.keep + 1 - len(checkpoint.complete(job.run))
-    free = shutil.disk_usage(job.run).free
-    if free < missing * size:
-        progress.say(
-            f"warning: {job.run}: {free / 2**30:.1f} GiB are free, but {missing} more checkpoints of "
-            f"{size / 2**30:.1f} GiB will be there at a time; make room, or lower checkpoint.keep"
-        )
-
-
-def samples_id(train: SampleDataset) -> str:
-    """What identifies the samples: the checksum of their manifest, which holds those of the shards."""
-    return sha256_file(train.directory / MANIFEST_NAME)
-
-
-def describe(recipe: Recipe, engine: Engine, division: BatchDivision, state: TrainState, source: Path | None) -> str:
-    """One line on what is about to run."""
-    parameters = sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
-    begin = f"from {source}" if source else "from the start"
-    begin = f"continuing at step {state.step}" if state.step else begin
-    return (
-        f"{recipe.family}, {parameters / 1e6:.1f} M parameters, {engine.precision}, ZeRO-{engine.zero_stage}, "
-        f"{division.world_size} x {engine.device.type}, global batch {division.global_batch_size} = "
-        f"{division.world_size} x {division.micro_batch_size} x {division.accumulation}, {begin}"
     )

@@ -1,7 +1,7 @@
-"""Where a run begins: at its newest sound checkpoint, at another run's, or at random weights.
+"""Restoring of a run from its newest sound checkpoint, from another run's checkpoint, or from random weights.
 
-A run that is new is told from one that has lost its checkpoints by what its events and metrics record, because a
-missing file proves nothing: the first begins, the second is refused until the user asks for a new beginning.
+Events and metrics distinguish a new run from one that has lost its checkpoints, because a missing directory alone does
+not. A new run starts; a run without its checkpoints is an error until `restart_from_scratch` is given.
 """
 
 import os
@@ -27,42 +27,42 @@ from preprocessing.shards import SampleDataset
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for, as far as it decides where a run begins."""
+    """Inputs that determine from where a run starts."""
 
     run: Path
     """The run's directory."""
     recipe: Mapping[str, Any]
-    """As nested plain values, the way a state.json holds it."""
+    """The recipe as nested plain values, as in state.json."""
     init_from: Path | None
     """Checkpoint that a new run starts from."""
     samples: SampleDataset
     """The training split."""
     samples_id: str
-    """What identifies the samples, which the run's checkpoints were trained on."""
+    """Checksum that identifies the samples; the run's checkpoints must have the same one."""
     terms: tuple[Term, ...]
     """The terms of the family's loss."""
 
 
 class Restored(NamedTuple):
-    """What a run begins with."""
+    """Starting point of a run."""
 
     source: Path | None
-    """The checkpoint that the weights are from; None for random ones."""
+    """Checkpoint from which the weights were loaded; None for random weights."""
     state: dict[str, Any]
-    """What the run's own checkpoint holds beside tensors; empty where the run is new."""
+    """Content of state.json of the run's own checkpoint; empty for a new run."""
 
 
 def restore(request: Request, engine: Engine, events: Events) -> Restored:
-    """Fill the engine from the run's newest sound checkpoint, or from `init_from`; on all ranks together.
+    """Load the engine from the run's newest sound checkpoint, or from `init_from`; all ranks call it together.
 
     Args:
-        request: what is asked for.
-        engine: gets weights, moments and loss scale.
-        events: is told of broken checkpoints.
+        request: the run, its recipe and its samples.
+        engine: receives weights, moments and loss scale.
+        events: the run's events, which get one line for each damaged checkpoint.
 
     Raises:
-        ValueError: no checkpoint of the run is sound, or the one to start from is not; or the run has lost its
-            checkpoints; or the one that is found is of another recipe, model or vocabulary, or of other samples.
+        ValueError: no checkpoint of the run is sound, the run has lost its checkpoints, or the checkpoint is damaged or
+            has another recipe, model, vocabulary or other samples.
         OSError: a checkpoint cannot be read.
     """
     own, broken = newest_sound(request, events)
@@ -91,7 +91,7 @@ def _load_own(own: Path, request: Request, engine: Engine) -> dict[str, Any]:
                 f"{own} was trained on other samples than data.samples = {request.samples.directory} holds (another "
                 "manifest.json); give the same samples, or start a new run with init_from"
             )
-        checkpoint.load(own, engine.shards, moments=True)
+        checkpoint.load_shards(own, engine.shards, moments=True)
     engine.binding.push()
     engine.load_loss_scaler(state["loss_scaler"])
     return state
@@ -107,16 +107,16 @@ def _load_initial(source: Path, request: Request, engine: Engine) -> None:
         )
         check_same_model(source, state, recipe["family"], recipe["model"])
         has_moments = checkpoint.Reader(source).has("exp_avg")
-        checkpoint.load(source, engine.shards, moments=recipe["init_moments"] and has_moments)
+        checkpoint.load_shards(source, engine.shards, moments=recipe["init_moments"] and has_moments)
     engine.binding.push()
 
 
 def newest_sound(request: Request, events: Events) -> tuple[Path | None, dict[Path, str]]:
-    """The newest sound checkpoint, and what is wrong with each that is newer; the ranks share the reading.
+    """Return the newest sound checkpoint, and the damage of each newer one; the ranks share the reading.
 
     Raises:
-        ValueError: a checkpoint is of another format version.
-        OSError: a checkpoint cannot be read, so that nobody knows whether it is sound.
+        ValueError: a checkpoint has another format version.
+        OSError: a checkpoint cannot be read, so that it is unknown whether it is sound.
     """
     with distributed.together("list the checkpoints"):
         found = checkpoint.present(request.run)
@@ -134,15 +134,15 @@ def newest_sound(request: Request, events: Events) -> tuple[Path | None, dict[Pa
 
 
 def what_is_wrong(path: Path, recipe: Mapping[str, Any], sums: Iterable[str]) -> str:
-    """The first damage that any rank finds in its share of a checkpoint's files, empty if there is none.
+    """Return the first damage that any rank finds in its share of a checkpoint's files; empty if there is none.
 
     Args:
-        path: the checkpoint.
-        recipe: of the run.
-        sums: names of what the model adds up.
+        path: directory of the checkpoint.
+        recipe: recipe of the run.
+        sums: names of the sums that the model computes.
 
     Raises:
-        ValueError: the format is another version.
+        ValueError: the checkpoint has another format version.
         OSError: a file cannot be read.
     """
     damage = ""
@@ -159,10 +159,10 @@ def what_is_wrong(path: Path, recipe: Mapping[str, Any], sums: Iterable[str]) ->
 
 
 def loses_steps(request: Request, own: Path | None, broken: Mapping[Path, str], events: Events) -> bool:
-    """Whether a run that has been further begins anew, as was asked for; warn if it continues before its last save.
+    """Return whether a run that had checkpoints restarts from scratch; warn if it continues from an earlier one.
 
     Raises:
-        ValueError: no checkpoint is sound although there were some, and a new beginning was not asked for.
+        ValueError: the run had checkpoints, none is sound, and `restart_from_scratch` is not set.
     """
     run, remedy = request.run, "to train from the start, give --restart_from_scratch true"
     recorded, evidence = recorded_step(run, request.recipe["checkpoint"]["every"], events.reached)
@@ -179,14 +179,14 @@ def loses_steps(request: Request, own: Path | None, broken: Mapping[Path, str], 
 
 
 def recorded_step(run: Path, every: int, reached: Mapping[str, Any]) -> tuple[int, str]:
-    """The step of the newest checkpoint that the run's own records tell of, and what tells; 0 if there was none.
+    """Return the step of the newest checkpoint that the run's records mention, and the evidence; 0 if there is none.
 
-    A run that was killed before its first checkpoint has events and metrics, too, but no event of a checkpoint.
+    A run that was killed before its first checkpoint has events and metrics, but no event of a checkpoint.
 
     Args:
-        run: its directory.
+        run: the run's directory.
         every: steps between checkpoints.
-        reached: what the heartbeat told when this attempt began (`Events.reached`).
+        reached: step and time of the heartbeat when this attempt began (`Events.reached`).
     """
     events, damaged = reader.read_lines(run / reader.EVENTS)
     step = 0
@@ -207,7 +207,7 @@ def recorded_step(run: Path, every: int, reached: Mapping[str, Any]) -> tuple[in
 
 
 def _put_aside(run: Path, broken: Iterable[Path], begins_anew: bool) -> None:
-    """Rename damaged checkpoints and, where a run begins anew, the metrics that it would overwrite."""
+    """Rename damaged checkpoints and, if a run restarts from scratch, the metrics that it would overwrite."""
     for path in broken:
         LOG.warning(f"{path} -> {checkpoint.set_aside(path)}")
     metrics = run / reader.METRICS

@@ -1,4 +1,4 @@
-"""The directory of a run: begun with a recipe, and continued with the same one."""
+"""The directory of a run, which belongs to one recipe."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +13,10 @@ from preprocessing.files import is_temporary, write_text
 
 
 def open_run(recipe: Recipe) -> Path:
-    """Begin or continue the run's directory; call on the main rank.
+    """Create the run's directory, or check that it belongs to the recipe; only the main rank calls it.
 
     Raises:
-        ValueError: the directory holds something else, or a run with another recipe (the fields are named).
+        ValueError: the directory holds something else, or a run with another recipe; the message names the fields.
     """
     run = Path(recipe.run_dir)
     before = recorded_recipe(run)
@@ -33,16 +33,16 @@ def open_run(recipe: Recipe) -> Path:
         )
     else:
         run.mkdir(parents=True, exist_ok=True)
-    # What is asked for once is not asked for whenever the run is started again.
+    # `restart_from_scratch` applies to one start and must not be recorded for later ones.
     write_text(run / RECIPE, to_toml(replace(recipe, restart_from_scratch=False)))
     return run
 
 
 def recorded_recipe(run: Path) -> dict[str, Any] | None:
-    """The recipe that a run was begun with: from its recipe.toml or, without one, from its newest checkpoint.
+    """Return the recipe of a run from its recipe.toml or else its newest checkpoint; None if it has neither.
 
     Raises:
-        ValueError: it cannot be read.
+        ValueError: recipe.toml cannot be read.
     """
     saved, found = run / RECIPE, complete(run) if run.is_dir() else []
     if not saved.is_file():

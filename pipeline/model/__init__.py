@@ -1,1 +1,1 @@
-"""The unpadded transformer encoder and the heads that families put on it."""
+"""The transformer encoder over unpadded tokens, and its heads."""

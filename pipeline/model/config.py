@@ -1,4 +1,4 @@
-"""The recipe's section `[model]`, as far as the families share it."""
+"""The fields of the recipe's section `[model]` that all families share."""
 
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
@@ -10,7 +10,7 @@ Activation = Literal["gelu", "gelu_new"]
 
 @dataclass(frozen=True)
 class EncoderConfig:
-    """Shape and regularisation of the encoder. The vocabulary's size is no field: it comes with the data."""
+    """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
 
     hidden_size: int
     """Width of the residual stream, in features."""
@@ -21,7 +21,7 @@ class EncoderConfig:
     intermediate_size: int
     """Width of the feed-forward layer, in features."""
     max_position_embeddings: int = 512
-    """Longest sequence the model can read, in tokens, special tokens included."""
+    """Number of positions: the longest sequence in tokens, special tokens included."""
     hidden_act: Activation = "gelu"
     """Activation of the feed-forward layers and heads: gelu (exact) or gelu_new (tanh approximation)."""
     hidden_dropout_prob: float = 0.1
@@ -29,20 +29,21 @@ class EncoderConfig:
     attention_probs_dropout_prob: float = 0.1
     """Probability of dropping an attention probability, in [0, 1). Only 0 allows the fastest attention on a GPU."""
     layer_norm_eps: float = 1e-12
-    """Added to the variance in layer normalisation."""
+    """Number that layer normalisation adds to the variance."""
     initializer_range: float = 0.02
     """Standard deviation of the initial weights, before the cut at two standard deviations."""
     activation_checkpointing: bool | int = False
-    """Layers, from the first, that keep only their input and recompute the rest in the backward pass: less memory, a
-    third more compute in each; true: all layers, false: none."""
+    """Number of layers, from the first one, that keep only their input and recompute the rest in the backward pass,
+    which saves memory and adds a third to their computation; true: all layers, false: none."""
     recompute_activation: bool = False
-    """Keep only the input of each feed-forward layer's activation and compute its output again in the backward pass: a
-    quarter less activation memory for one cheap pass."""
+    """Keep only the input of each feed-forward layer's activation and recompute its output in the backward pass, which
+    saves a quarter of the activations' memory."""
     max_logits_mib: int = 1024
-    """Most MiB that the masked tokens' logits may take at a time; where they need more, they are computed in chunks,
-    and once more in the backward pass."""
+    """Upper bound in MiB on the masked tokens' logits in memory at a time. Larger logits are computed in chunks, and
+    recomputed in the backward pass."""
     kernels: KernelBackend = "auto"
-    """auto: Triton kernels on CUDA, plain torch elsewhere; plain or triton: that one. Dropout masks differ."""
+    """Kernels: triton, plain (PyTorch), or auto, which is triton on CUDA and plain elsewhere. They draw different
+    dropout masks."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -58,7 +59,7 @@ class EncoderConfig:
             raise ValueError(f"model.hidden_act = {self.hidden_act}: must be one of {', '.join(get_args(Activation))}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0.0 <= getattr(self, name) < 1.0:
-                raise ValueError(f"model.{name} = {getattr(self, name)}: must be in [0, 1); 0 turns it off")
+                raise ValueError(f"model.{name} = {getattr(self, name)}: must be in [0, 1); 0 turns dropout off")
         if not 0 <= self.checkpointed_layers <= self.num_hidden_layers:
             raise ValueError(
                 f"model.activation_checkpointing = {self.activation_checkpointing}: must be true, false or a number of "
@@ -70,5 +71,5 @@ class EncoderConfig:
 
     @property
     def checkpointed_layers(self) -> int:
-        """How many layers recompute their activations."""
+        """Number of layers that recompute their activations."""
         return self.num_hidden_layers if self.activation_checkpointing is True else int(self.activation_checkpointing)

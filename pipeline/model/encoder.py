@@ -1,8 +1,8 @@
 """The transformer encoder over unpadded tokens.
 
 A micro-batch has no batch dimension: all its sequences lie end to end in one tensor of T tokens, so that every matrix
-product and every normalisation runs on real tokens only. Attention alone is told where sequences begin and end. Query,
-key and value are one projection: one product instead of three.
+product and every normalisation runs on real tokens only. Only attention depends on the bounds of sequences. Query, key
+and value are one projection: one product instead of three.
 
 Normalisation comes after each residual sum (post-LN), as in the released BERT. Source: Devlin et al. 2018;
 google-research/bert, modeling.py.
@@ -32,7 +32,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Embeddings(nn.Module):
-    """Sum of word, position and, where there are any, segment embeddings, normalised."""
+    """Sum of word, position and, if the model has them, segment embeddings, normalised."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int) -> None:
         super().__init__()
@@ -78,12 +78,12 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Embeddings and a stack of layers: tokens in, one hidden state per token out.
+    """Embeddings and a stack of layers, which compute one hidden state per token.
 
     Args:
         config: shape and regularisation.
         vocab_size: V.
-        num_segments: number of segment embeddings; 0: segment ids are not read.
+        num_segments: number of segment embeddings; 0: the model ignores segment ids.
     """
 
     def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int) -> None:
@@ -104,8 +104,8 @@ class Encoder(nn.Module):
 
         Args:
             input_ids, segment_ids, position_ids: (T,) integers; positions count within each sequence.
-            cu_seqlens: (B + 1,) int32, where sequences begin and end.
-            max_seqlen: the longest sequence, in tokens.
+            cu_seqlens: (B + 1,) int32, bounds of the sequences.
+            max_seqlen: tokens of the longest sequence.
 
         Returns:
             (T, H) hidden states of the last layer.
@@ -121,16 +121,16 @@ class Encoder(nn.Module):
 
 
 def initialize_weights(module: nn.Module, std: float, cut: float = math.inf) -> None:
-    """Draws a module's own weights; meant for `nn.Module.apply`.
+    """Draws the initial weights of a module, without its children; meant for `nn.Module.apply`.
 
     Linear and embedding weights come from a normal distribution, biases are 0, layer normalisation is the identity.
-    Numbers come from torch's default generator, in module order, so that
-    `torch.manual_seed` before the model is built decides every weight.
+    Numbers come from torch's default generator, in module order, so that `torch.manual_seed` before the model is built
+    determines every weight.
 
     Args:
-        module: any module; others than linear, embedding and layer normalisation are left alone.
-        std: standard deviation before the cut (a cut at two leaves 0.88 of it).
-        cut: largest magnitude in standard deviations; google-research/bert cuts at 2, fairseq nowhere.
+        module: any module; those other than linear, embedding and layer normalisation are not changed.
+        std: standard deviation before the cut (after a cut at two it is 0.88 times as large).
+        cut: largest magnitude in standard deviations; google-research/bert cuts at 2, fairseq does not cut.
 
     Source: google-research/bert, `truncated_normal_initializer`.
     """
@@ -146,7 +146,8 @@ def initialize_weights(module: nn.Module, std: float, cut: float = math.inf) -> 
 def _cut_normal_(tensor: Tensor, std: float, cut: float) -> None:
     """Fills with a normal distribution cut at `cut` standard deviations, through its inverse distribution function.
 
-    Nine times as fast as `nn.init.trunc_normal_`, which redraws everything until all fit: 2 s for BERT-large, not 20.
+    This is nine times as fast as `nn.init.trunc_normal_`, which redraws all values until all fit: 2 s instead of 20 s
+    for BERT-large.
     """
     if math.isinf(cut):
         tensor.normal_(0, std)

@@ -1,4 +1,4 @@
-"""Floating-point operations of a model's training, counted by torch on the model itself."""
+"""Floating-point operations of training, counted by torch on the model itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -17,22 +17,22 @@ from pipeline.model.probe import uniform_batch
 C = TypeVar("C", bound=EncoderConfig)
 
 PROBES = ((1, 8, 1), (1, 16, 1), (1, 24, 1), (1, 8, 2), (2, 8, 1))
-"""Samples, tokens of each and masked tokens of each: five batches tell the four costs and what a batch costs by itself
-apart."""
+"""Samples, tokens per sample and masked tokens per sample of five batches, from whose FLOPs the four costs and a
+constant per batch follow."""
 
 
 @dataclass(frozen=True)
 class Flops:
-    """FLOPs of the forward and the backward pass."""
+    """FLOPs of the forward and the backward pass together."""
 
     per_token: float
     per_pair: float
-    """Per pair of tokens of one sample, a token with itself included."""
+    """FLOPs per pair of tokens of one sample, including pairs of a token with itself."""
     per_masked: float
     per_sample: float
 
     def flops(self, *, num_tokens: float, sum_squared_lengths: float, num_masked: float, num_samples: float) -> float:
-        """FLOPs of samples of these sizes, whatever micro-batches they are in.
+        """Return the FLOPs of samples of given sizes, which do not depend on the division into micro-batches.
 
         Args:
             num_tokens: sum of the lengths of the samples, special tokens included.
@@ -54,14 +54,15 @@ def measure(
     """Count the operations of a model's matrix products, forward and backward.
 
     `torch.utils.flop_counter` counts 2abc for a product of (a, b) and (b, c), and nothing for other operations. The
-    model has no initial weights and computes nothing twice: what is recomputed under activation checkpointing or for
-    logits that are not kept is of no use to it. Layers are equal, so models of one and of two layers tell what any
-    number of them costs.
+    model has no initial weights. Operations that training repeats under activation checkpointing, or for logits that
+    are not kept, count once. Layers are equal, so that the FLOPs of any number of layers follow from models of one and
+    of two layers.
 
     Args:
         build: makes the model, which takes a batch and returns an output with the field `loss`.
-        config: of the model.
-        make_batch: makes a batch on the default device from samples, tokens of each, and masked tokens of each.
+        config: configuration of the model.
+        make_batch: makes a batch on the default device from the number of samples, tokens per sample and masked tokens
+            per sample.
     """
     once = replace(config, activation_checkpointing=False, max_logits_mib=2**20, kernels="plain")
     batches = [make_batch(*probe) for probe in PROBES]
@@ -92,7 +93,7 @@ def _built(build: Callable[[C], nn.Module], config: C) -> nn.Module:
 
 
 def _count(model: nn.Module, batches: Sequence[Any]) -> npt.NDArray[np.float64]:
-    """FLOPs of each batch."""
+    """Return the FLOPs of each batch (N,)."""
     counts = []
     for batch in batches:
         with FlopCounterMode(display=False) as counter:

@@ -1,7 +1,7 @@
 """Heads on the encoder's hidden states. Each runs only on the rows that its loss needs.
 
-The vocabulary is thirty times as wide as the hidden state: computing it for the masked tokens alone, 15 % of all, saves
-8 % of a training step and most of its memory.
+The vocabulary is thirty times as large as the hidden size: logits of the masked tokens alone, 15 % of all, save 8 % of
+a training step's time and most of its memory.
 
 Shapes: T tokens, B sequences, M masked tokens, H hidden_size, V vocab_size.
 """
@@ -15,19 +15,19 @@ from pipeline.model.encoder import ACTIVATIONS, EncoderConfig
 
 
 class Pooler(nn.Module):
-    """A sequence's vector: its first token's ([CLS]) hidden state through a tanh layer."""
+    """Linear layer with tanh on the hidden state of each sequence's first token ([CLS])."""
 
     def __init__(self, hidden_size: int) -> None:
         super().__init__()
         self.dense = nn.Linear(hidden_size, hidden_size)
 
     def forward(self, hidden: Tensor, first_tokens: Tensor) -> Tensor:
-        """Takes hidden states (T, H) and where each sequence starts (B,), returns (B, H)."""
+        """Takes hidden states (T, H) and the index of each sequence's first token (B,), returns (B, H)."""
         return self.dense(hidden.index_select(0, first_tokens)).tanh()
 
 
 class Decoder(nn.Linear):
-    """The product with the word embeddings. It computes the loss too, so that not all logits need to exist at once."""
+    """Product with the word embeddings. It also computes the loss, so that not all logits must be in memory at once."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
         super().__init__(config.hidden_size, vocab_size)
@@ -42,11 +42,11 @@ class Decoder(nn.Linear):
 
 
 class MaskedLMHead(nn.Module):
-    """Logits over the vocabulary, or their loss; the output matrix is the word embedding matrix.
+    """Logits over the vocabulary, or their loss; the output matrix is tied to the word embeddings.
 
     Args:
         config: supplies width, activation and epsilon.
-        word_embeddings: (V, H), shared, not copied.
+        word_embeddings: (V, H), shared and not copied.
     """
 
     def __init__(self, config: EncoderConfig, word_embeddings: nn.Embedding) -> None:
@@ -54,12 +54,12 @@ class MaskedLMHead(nn.Module):
         self.dense = nn.Linear(config.hidden_size, config.hidden_size)
         self.activation = ACTIVATIONS[config.hidden_act]
         self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
-        # A module that owns the shared parameter, and not a product with another module's weight: ZeRO 3 gathers the
-        # parameters of the module it runs.
+        # The decoder is a module that owns the shared parameter, because ZeRO-3 gathers the parameters of the module
+        # that runs; a product with another module's weight would use a partition.
         self.decoder = Decoder(config, word_embeddings.num_embeddings)
         self.decoder.weight = word_embeddings.weight
 
     def forward(self, rows: Tensor, labels: Tensor | None = None) -> Tensor | RowSum:
-        """Takes the hidden states of masked tokens (M, H), returns what `Decoder` does."""
+        """Takes the hidden states of masked tokens (M, H); returns logits (M, V), or a loss given labels (M,)."""
         out: Tensor | RowSum = self.decoder(self.layer_norm(self.activation(self.dense(rows))), labels)
         return out

@@ -1,4 +1,4 @@
-"""What a model's forward pass gives to the training loop."""
+"""The output of a model's forward pass."""
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
@@ -12,23 +12,23 @@ from pipeline.runlog.terms import Term
 
 
 class Output(NamedTuple):
-    """What a micro-batch contributes to its global batch."""
+    """Contribution of a micro-batch to its global batch."""
 
     loss: Tensor
-    """() this micro-batch's share of the global loss, which carries gradients; the shares add up to it."""
+    """() share of the loss of the global batch, with gradients; the shares of all micro-batches add up to that loss."""
     sums: Mapping[str, Tensor]
-    """() each, without gradients: `NAME_loss`, a sum in nats, and `NAME_correct`, of every term."""
+    """() each, without gradients: for every term NAME, `NAME_loss` in nats and, if it is counted, `NAME_correct`."""
 
 
 def combined(terms: Sequence[Term], found: Mapping[str, RowSum], totals: Mapping[str, int]) -> Output:
-    """The output of a forward pass from the sums of its terms.
+    """Return the output of a forward pass from the sums of its terms.
 
-    Each term is its sum divided by a count of the *global* batch: added over all micro-batches and ranks, whatever the
-    split, the losses are the global batch's loss (law 3).
+    Each term is a sum divided by a count of the *global* batch. Added over all micro-batches and ranks, however these
+    divide it, the losses are therefore the loss of the global batch (law 3).
 
     Args:
-        terms: the family's.
-        found: sums over this micro-batch by the name of the term.
+        terms: terms of the family's loss.
+        found: sums over this micro-batch by name of the term.
         totals: counts of the global batch.
     """
     shares = [found[term.name].loss / totals[term.per] for term in terms]

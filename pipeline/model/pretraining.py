@@ -1,4 +1,4 @@
-"""The model that BERT and RoBERTa train: an encoder, a head for masked tokens and, for pairs, a classifier.
+"""The pre-training model of BERT and RoBERTa: an encoder, a masked-token head and, for BERT, a classifier of pairs.
 
 Shapes: T tokens, B sequences, M masked tokens, R rows, H hidden_size, V vocab_size.
 """
@@ -18,14 +18,14 @@ from pipeline.runlog.terms import Term
 
 
 class MaskedLanguageModel(nn.Module):
-    """Encoder, masked-token head and, where there is a term for pairs, pooler and classifier of pairs.
+    """Encoder and masked-token head; with a term for pairs, also pooler and classifier of pairs.
 
     Args:
         config: shape and regularisation.
         vocab_size: V, number of tokens in the tokenizer.
-        masked: the term of masked tokens.
-        pair: the term of pairs of segments; None where samples have no label.
-        num_segments: number of segment embeddings; 0: the model reads no segment ids.
+        masked: term of the masked tokens.
+        pair: term of the pairs of segments; None if samples have no label.
+        num_segments: number of segment embeddings; 0: the model ignores segment ids.
         cut: initial weights are drawn from a normal distribution cut at this many standard deviations.
     """
 
@@ -50,7 +50,7 @@ class MaskedLanguageModel(nn.Module):
         self.apply(partial(initialize_weights, std=config.initializer_range, cut=cut))
 
     def forward(self, batch: Batch) -> Output:
-        """Losses of one micro-batch."""
+        """Returns the losses of one micro-batch."""
         hidden = self.hidden(batch)
         rows = hidden.index_select(0, batch.targets["positions"])  # (M, H)
         found: dict[str, RowSum] = {self.masked.name: self.mlm_head(rows, batch.targets["labels"])}
@@ -62,18 +62,18 @@ class MaskedLanguageModel(nn.Module):
         return combined(terms, found, batch.totals)
 
     def logits(self, batch: Batch, rows: Tensor) -> Tensor:
-        """Logits over the vocabulary (R, V) for chosen tokens (R,)."""
+        """Returns the logits (R, V) over the vocabulary of the tokens with indices `rows` (R,)."""
         out: Tensor = self.mlm_head(self.hidden(batch).index_select(0, rows))
         return out
 
     def hidden(self, batch: Batch) -> Tensor:
-        """Hidden states (T, H) of the last layer."""
+        """Returns the hidden states (T, H) of the last layer."""
         out: Tensor = self.encoder(
             batch.input_ids, batch.segment_ids, batch.position_ids, batch.cu_seqlens, batch.max_seqlen
         )
         return out
 
     def pair_logits(self, hidden: Tensor, batch: Batch) -> Tensor:
-        """Logits of the pairs of segments (B, 2) from hidden states (T, H)."""
+        """Returns the logits (B, 2) of the pairs of segments from hidden states (T, H)."""
         logits: Tensor = self.pair_head(self.pooler(hidden, batch.cu_seqlens[: batch.num_samples]))
         return logits

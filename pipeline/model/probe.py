@@ -1,4 +1,4 @@
-"""Batches of known sizes whose contents do not matter: a model is measured on them without computing anything."""
+"""Batches of known sizes and arbitrary contents, for measurements of a model on the meta device."""
 
 import numpy as np
 import torch
@@ -7,12 +7,12 @@ from pipeline.data.batch import Batch
 
 
 def uniform_batch(samples: int, length: int, masked: int) -> Batch:
-    """A batch of equally long samples of token 0 on torch's default device, as if it were a global batch.
+    """Return a global batch of one micro-batch with equally long samples of token 0, on torch's default device.
 
     Args:
-        samples: B.
-        length: tokens of each sample.
-        masked: masked tokens of each sample.
+        samples: number of samples B.
+        length: number of tokens per sample.
+        masked: number of masked tokens per sample.
     """
 
     def zeros(size: int) -> torch.Tensor:

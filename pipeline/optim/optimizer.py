@@ -16,7 +16,7 @@ from pipeline.kernels.lamb.backends import choose
 from pipeline.kernels.lamb.interface import Coefficients, LambKernel, Partition, State
 from pipeline.optim.lamb import OptimizerConfig, coefficients, takes_ratio, trust_ratios
 from pipeline.optim.norms import sum_of_squares
-from pipeline.optim.shards import Parts, Shard, cut_at_parts
+from pipeline.optim.shards import Shard, Stacks, cut_at_stacks
 
 ShardUpdate = tuple[Shard, State, Partition, Coefficients]
 """Arguments of a kernel for the update of one shard."""
@@ -58,13 +58,13 @@ class ShardedOptimizer(Optimizer):
         self._kernel: LambKernel
         self._ratios: dict[int, Tensor] = {}
 
-    def bind(self, shards: list[Shard], all_reduce: Callable[[Tensor], Any], parts: Parts = lambda name: 1) -> None:
+    def bind(self, shards: list[Shard], all_reduce: Callable[[Tensor], Any], stacks: Stacks = lambda name: 1) -> None:
         """Describe the tensors in the parameter groups, and enable `step`.
 
         Args:
             shards: one for each tensor that a group will hold at step time.
             all_reduce: sums a tensor over the ranks that share the shards, in place.
-            parts: which parameters hold several tensors to LAMB.
+            stacks: which parameters hold several tensors to LAMB.
 
         Raises:
             ValueError: the configured backend cannot run here.
@@ -72,7 +72,7 @@ class ShardedOptimizer(Optimizer):
         self._kernel = choose(self.config.backend, shards[0].param.device, bias_correction=self.config.bias_correction)
         self.shards = shards
         self._by_param = {id(shard.param): shard for shard in shards}
-        self._units = {id(shard): cut_at_parts(shard, parts) for shard in shards}
+        self._units = {id(shard): cut_at_stacks(shard, stacks) for shard in shards}
         self._all_reduce = all_reduce
         for shard in shards:
             self.state[shard.param] = shard.init_state()

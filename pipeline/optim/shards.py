@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pipeline.kernels.lamb.interface import Partition, Piece
 
-Parts = Callable[[str], int]
-"""Parameter name -> how many tensors, equal in size and stacked along dimension 0, it holds; each has its own ratio."""
+Stacks = Callable[[str], int]
+"""Parameter name -> number of equally large tensors that it stacks along dimension 0; each has its own trust ratio."""
 
 
 class Fragment(NamedTuple):
@@ -101,7 +101,7 @@ def fragments_of_partition(
     return fragments
 
 
-def cut_at_parts(shard: Shard, parts: Parts) -> tuple[tuple[str, ...], Partition]:
+def cut_at_stacks(shard: Shard, stacks: Stacks) -> tuple[tuple[str, ...], Partition]:
     """The shard's fragments cut where one stacked tensor ends and the next begins.
 
     A fused query-key-value weight is three tensors to LAMB, as in the implementations that it is compared with.
@@ -110,18 +110,18 @@ def cut_at_parts(shard: Shard, parts: Parts) -> tuple[tuple[str, ...], Partition
         Names of the tensors that take a ratio each (`qkv.weight.0`, ...), and the pieces that refer to them.
     """
     names: list[str] = []
-    first, sizes = [], []  # of each parameter: number of its first part, elements of a part
+    first, sizes = [], []  # of each parameter: number of its first stacked tensor, elements of each
     for name, shape in zip(shard.names, shard.shapes, strict=True):
-        count = parts(name)
+        count = stacks(name)
         first.append(len(names))
         sizes.append(torch.Size(shape).numel() // count)
-        names += [f"{name}.{part}" for part in range(count)] if count > 1 else [name]
+        names += [f"{name}.{number}" for number in range(count)] if count > 1 else [name]
     pieces = []
     for tensor, start, stop, offset in shard.fragments:
         while start < stop:
-            part, within = divmod(offset, sizes[tensor])
+            number, within = divmod(offset, sizes[tensor])
             length = min(stop - start, sizes[tensor] - within)
-            pieces.append(Piece(first[tensor] + part, start, start + length))
+            pieces.append(Piece(first[tensor] + number, start, start + length))
             start, offset = start + length, offset + length
     return tuple(names), Partition(pieces, len(names))
 

@@ -16,15 +16,16 @@ import numpy as np
 from pipeline.config import Recipe
 from pipeline.data.masking import Draw
 from pipeline.engine.engine import DTYPES
-from pipeline.engine.settings import Zero, find, load
+from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json
 from pipeline.families import get_family
 from pipeline.model import flops
 from pipeline.planning.cluster import Cluster, Traffic, traffic
 from pipeline.planning.measure import MicroBatch
 from pipeline.planning.memory import Estimate, estimate
-from pipeline.planning.options import GIB, STAGES, Options
+from pipeline.planning.options import STAGES, Options
 from pipeline.planning.step_blocks import Parameters, count_parameters
 from pipeline.runtime.devices import DEVICES
+from pipeline.runtime.formatting import GIB
 from preprocessing.schema import MANIFEST_NAME, PAIR_SPECIAL_TOKENS, Manifest
 from preprocessing.shards import read_manifest
 
@@ -167,7 +168,7 @@ def deepspeed_json(stage: int) -> str:
 @cache
 def zero_settings(stage: int, precision: str) -> Zero:
     """Of the project's DeepSpeed JSON."""
-    return Zero.of(load(find(deepspeed_json(stage).format(precision=precision))))
+    return Zero.of(read_deepspeed_json(find_deepspeed_json(deepspeed_json(stage).format(precision=precision))))
 
 
 def choose(phase: Phase, gpus: int, usable_bytes: float, stages: Sequence[int] = STAGES) -> Choice | None:

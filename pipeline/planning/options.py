@@ -6,8 +6,8 @@ from typing import Literal
 
 from pipeline.planning.cluster import Cluster
 from pipeline.runtime.devices import DEVICES, Device
+from pipeline.runtime.formatting import GIB
 
-GIB = 2**30
 STAGES = (0, 1, 2, 3)
 
 

@@ -10,8 +10,8 @@ from pipeline.config import parse
 from pipeline.planning.choice import Phase, choose, nearest_gpus, read_samples, remedy, timing
 from pipeline.planning.cluster import LINK_EFFICIENCY
 from pipeline.planning.options import Options
-from pipeline.planning.picture import draw
-from pipeline.planning.text import Row, advice, describe, memory_table, scaling_table, total_table
+from pipeline.planning.picture import write_picture
+from pipeline.planning.text import Row, advice, memory_table, phase_summary, scaling_table, total_table
 
 NUMBERS_OF_GPUS = (1, 8, 64, 512, 4096, 10_000)
 
@@ -31,7 +31,7 @@ def print_plan(recipes: list[Path], options: Options) -> None:
         f"assumed, {options.precision}, {options.headroom:.0%} of the memory kept free"
     )
     for phase, rows in zip(phases, table, strict=True):
-        print("\n" + "\n\n".join([describe(phase), memory_table(phase, options), advice(phase, rows, options)]))
+        print("\n" + "\n\n".join([phase_summary(phase), memory_table(phase, options), advice(phase, rows, options)]))
         print("\n" + scaling_table(rows, options))
     if len(phases) > 1:
         print("\n" + total_table(table, options))
@@ -39,7 +39,7 @@ def print_plan(recipes: list[Path], options: Options) -> None:
         options.json.write_text(json.dumps(figures(phases, table, options), indent=2) + "\n", encoding="utf-8")
         print(options.json)
     if options.out:
-        draw(phases, table, options, options.out)
+        write_picture(phases, table, options, options.out)
         print(options.out)
 
 

@@ -12,15 +12,16 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLoca
 
 from pipeline.planning.choice import Choice, Phase
 from pipeline.planning.memory import PARTS
-from pipeline.planning.options import GIB, STAGES, Options
+from pipeline.planning.options import STAGES, Options
 from pipeline.planning.text import Row, chosen_at
+from pipeline.runtime.formatting import GIB
 
 COLORS = ["#8c8c8c", "#1f5a94", "#4a8fcb", "#a3cbec", "#2f8f5b", "#8fd0a5"]
 COLORS += ["#6b4fa0", "#f2a63b", "#d9682b", "#f7dca8", "#dddddd"]
 """In the order of PARTS."""
 
 
-def draw(phases: Sequence[Phase], table: Sequence[list[Row]], options: Options, out: Path) -> None:
+def write_picture(phases: Sequence[Phase], table: Sequence[list[Row]], options: Options, out: Path) -> None:
     """Two panels.
 
     Args:

@@ -1,7 +1,8 @@
 """A plan as text: what it assumes, and its tables."""
 
 from pipeline.planning.choice import Choice, Phase, Timing, deepspeed_json
-from pipeline.planning.options import GIB, STAGES, Options
+from pipeline.planning.options import STAGES, Options
+from pipeline.runtime.formatting import GIB, rounded_duration
 
 LARGEST_SHOWN = 1024
 """Micro-batch at which the table of memory ends."""
@@ -18,7 +19,7 @@ def chosen_at(rows: list[Row], gpus: int) -> tuple[Choice, Timing]:
     return choice, time
 
 
-def describe(phase: Phase) -> str:
+def phase_summary(phase: Phase) -> str:
     """What is trained, in two lines, and a third if something of the samples is assumed."""
     samples, batch = phase.samples, phase.global_batch
     text = (
@@ -111,12 +112,6 @@ def _cost_header(options: Options) -> str:
 
 def _cost(gpus: int, seconds: float, options: Options) -> str:
     hours = gpus * seconds / 3600
-    return f"{duration(seconds):>10} {hours:>12,.1f}" + (f" {hours * options.price:>14,.2f}" if options.price else "")
-
-
-def duration(seconds: float) -> str:
-    """In the unit that suits it."""
-    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:,.1f} {unit}"
-    return f"{seconds:.1f} s"
+    return f"{rounded_duration(seconds):>10} {hours:>12,.1f}" + (
+        f" {hours * options.price:>14,.2f}" if options.price else ""
+    )

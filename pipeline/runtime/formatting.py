@@ -3,6 +3,9 @@
 from datetime import timedelta
 from typing import Any
 
+GIB = 2**30
+"""Bytes of a GiB."""
+
 
 def printable(text: Any) -> str:
     """Text in one line, without control characters that would steer a terminal."""
@@ -15,6 +18,14 @@ def duration(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
 
 
+def rounded_duration(seconds: float) -> str:
+    """Seconds in the largest unit of which there are at least two: 3.0 s, 10.0 min, 2.0 h or 2.3 d."""
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:,.1f} {unit}"
+    return f"{seconds:.1f} s"
+
+
 def binary_size(size: float) -> str:
     """A number of bytes in GiB, or in MiB below half a GiB."""
-    return f"{size / 2**30:.1f} GiB" if size >= 2**29 else f"{size / 2**20:.1f} MiB"
+    return f"{size / GIB:.1f} GiB" if size >= GIB / 2 else f"{size / 2**20:.1f} MiB"

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EvaluationConfig:
-    """Held-out evaluation: fixed masks, the same samples every time and at every world size."""
+    """Evaluation on held-out samples, which has the same samples and masks every time and at every world size."""
 
     every: int = 200
-    """Optimizer steps between evaluations; also before the first step and after the last. 0: never."""
+    """Optimizer steps between evaluations; the model is also evaluated before the first step and after the last one. 0:
+    it is never evaluated."""
     samples: int = 10000
-    """Held-out samples, from the start of the held-out split; fewer if it has fewer."""
+    """Number of held-out samples to evaluate on; all of the split if it has fewer."""
 
     def __post_init__(self) -> None:
         for name, least in (("every", 0), ("samples", 1)):

@@ -1,8 +1,8 @@
-"""What the ranks tell each other between steps: who was asked to stop, who failed, who still writes a checkpoint.
+"""Agreement of the ranks between steps: whether any was asked to stop, has failed, or still writes a checkpoint.
 
-A rank that fails or stops alone leaves the others in a collective until a timeout. Here it goes on to the end of the
-step, where all ranks learn of it and leave together. The vote runs while the step computes, so it costs no time.
-"""
+If a rank failed or stopped alone, the others would wait in a collective until its timeout. Therefore a rank continues
+to the end of the step, where all ranks learn of its state and leave together. The vote overlaps with the computation of
+the step."""
 
 import signal
 from collections.abc import Iterator
@@ -17,16 +17,16 @@ from pipeline.runtime.watchdog import Watchdog
 
 
 class Outcome(NamedTuple):
-    """Of a step's vote; the same on every rank."""
+    """Outcome of a step's vote, the same on every rank."""
 
     stop: str
-    """Name of the signal that asked some rank to stop, empty if none did."""
+    """Name of the stop signal that some rank has received; empty if none has."""
     writing: bool
     """Whether some rank still writes its part of a checkpoint."""
 
 
 class Supervisor:
-    """Keeps an eye on this rank and hears of the others."""
+    """Collects stop signals and errors of this rank, and exchanges them with the other ranks."""
 
     def __init__(self, signals: StopSignals, watchdog: Watchdog, events: Events) -> None:
         self.events = events
@@ -35,32 +35,36 @@ class Supervisor:
         self._error: Exception | None = None
 
     def beat(self, state: str) -> None:
-        """Say that there is progress, and what is being done (see `Events.beat`)."""
+        """Report progress to the watchdog, and a state to the heartbeat (see `Events.beat`)."""
         self._watchdog.beat()
         with self.noting_errors():
             self.events.beat(state)
 
     @contextmanager
     def noting_errors(self) -> Iterator[None]:
-        """Keep an error of the block, of those that a user can put right, for the next vote."""
+        """Keep an error of the block for the next vote if it is one that a user can correct (USER_ERRORS)."""
         try:
             yield
         except USER_ERRORS as error:
             self.note(error)
 
     def note(self, error: Exception | None) -> None:
-        """Keep an error for the next vote; the first one counts."""
+        """Keep an error for the next vote, unless there is an earlier one."""
         self._error = self._error or error
 
     def cast(self, writing: bool) -> None:
-        """Begin the vote of a step."""
+        """Begin the vote of a step.
+
+        Args:
+            writing: whether this rank still writes its part of a checkpoint.
+        """
         self._votes.cast([self._signals.received, self._error is not None, writing])
 
     def outcome(self) -> Outcome:
-        """What the vote says.
+        """Wait for the vote and return its outcome.
 
         Raises:
-            Exception: the error that this rank noted; PeerError on the others.
+            Exception: the error that this rank kept; PeerError on the others.
         """
         stop, failed, writing = self._votes.outcome()
         if failed:
@@ -68,30 +72,30 @@ class Supervisor:
         return Outcome(signal.Signals(stop).name if stop else "", bool(writing))
 
     def agree(self) -> str:
-        """Vote now, while no step computes; the name of the signal that asked some rank to stop, or an empty text.
+        """Vote at once and return the name of the stop signal that some rank has received; empty if none has.
 
         Raises:
-            Exception: as `outcome`.
+            Exception: as in `outcome`.
         """
         self.cast(writing=False)
         return self.outcome().stop
 
     def leave_if_asked(self) -> None:
-        """See the function of this name."""
+        """Call the function `leave_if_asked` with the signals of this rank."""
         leave_if_asked(self._signals)
 
     def raise_noted(self) -> None:
-        """Raise what any rank has noted, on all ranks together."""
+        """Raise the error that any rank has kept, on all ranks together (PeerError on the others)."""
         with distributed.together("go on"):
             if self._error is not None:
                 raise self._error
 
 
 def leave_if_asked(signals: StopSignals) -> None:
-    """End before training begins if any rank has been asked to stop; on all ranks together.
+    """Leave before training begins if any rank was asked to stop; all ranks call it together.
 
     Raises:
-        InterruptedRunError: some rank has; there is nothing to save.
+        InterruptedRunError: a rank was asked to stop. There is nothing to save.
     """
     received = max(distributed.gather_objects(signals.received))
     if received:

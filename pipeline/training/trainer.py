@@ -1,10 +1,10 @@
-"""The training loop: micro-batches, step, log, evaluate, save.
+"""The training loop: steps over micro-batches, log lines, evaluations and checkpoints.
 
-What a step computes is a function of (recipe, step): samples and masks come from counters, dropout is seeded by
-(seed, step, micro-batch), so the state of a run is its weights, moments and `consumed_samples`.
+A step is a function of (recipe, step): samples and masks come from counters, and dropout is seeded by (seed, step,
+micro-batch), so that the state of a run consists of its weights, its moments and `consumed_samples`.
 
-All ranks take every decision alike: what one of them alone knows (a signal, an error, a file written) is voted on while
-a step computes and acted upon after it.
+All ranks take every decision alike: events that only one rank knows of (a signal, an error, a written file) are voted
+on while a step computes, and take effect after it.
 """
 
 import time
@@ -23,32 +23,33 @@ from pipeline.runtime import distributed, faults
 from pipeline.runtime.command import USER_ERRORS
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import InterruptedRunError
-from pipeline.training.skipped import Part, SkippedSteps
+from pipeline.training.skipped import MicroBatchLoss, SkippedSteps
 from pipeline.training.supervision import Supervisor
 from pipeline.training.totals import Totals, averages, throughput
 
 
 @dataclass
 class TrainState:
-    """Where a run is; everything but the weights and moments that a checkpoint must hold."""
+    """Progress of a run: everything in a checkpoint except weights and moments."""
 
     step: int = 0
-    """Optimizer steps done."""
+    """Number of completed optimizer steps."""
     consumed_samples: int = 0
-    """Samples used by them."""
+    """Number of samples that these steps consumed."""
     evaluated_step: int = -1
-    """Step of the last evaluation."""
+    """Step of the last evaluation; -1 if there was none."""
     skipped_steps: int = 0
-    """Steps skipped because of infinite or NaN gradients."""
+    """Number of steps skipped because of infinite or NaN gradients."""
     skipped_in_a_row: int = 0
-    """How many of them came last."""
+    """Number of skipped steps since the last one that was not skipped."""
     interval: dict[str, float] = field(default_factory=dict)
-    """Sums since the last log line, over all ranks, and the seconds that they took."""
+    """Sums since the last log line over all ranks, with the keys `seconds` and `waited`; empty right after a log
+    line."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What the loop needs beside the engine and the data."""
+class LoopConfig:
+    """Numbers and functions of the training loop, from the recipe."""
 
     total_steps: int
     accumulation_steps: int
@@ -59,21 +60,21 @@ class Plan:
     terms: tuple[Term, ...]
     """The terms of the loss."""
     count: Callable[[Batch], Mapping[str, float]]
-    """What a micro-batch adds to the counts of `Totals`."""
+    """Micro-batch -> its counts, as `Totals` adds them."""
     peak_flops: float
-    """FLOP/s of one device."""
+    """Peak FLOP/s of one device."""
     log_every: int
     save_every: int
     evaluate_every: int
 
 
 class Trainer:
-    """Trains until `plan.total_steps`, or until the run is asked to stop."""
+    """Trains until step `config.total_steps`, or until a stop signal."""
 
     def __init__(
         self,
         engine: Engine,
-        plan: Plan,
+        config: LoopConfig,
         state: TrainState,
         *,
         batches: Iterator[Batch],
@@ -82,59 +83,59 @@ class Trainer:
         progress: Progress,
         saver: Saver,
         supervisor: Supervisor,
-        skipped: SkippedSteps,
+        skipped_steps: SkippedSteps,
     ) -> None:
         """Args:
         engine: model and optimizer.
-        plan: numbers of the loop.
-        state: where to begin.
+        config: numbers of the loop.
+        state: progress of the run, from which training continues.
         batches: this rank's micro-batches, from the first one after `state`.
-        heldout: gives the held-out micro-batches anew.
-        writer: takes the metrics.
-        progress: shows them.
+        heldout: returns the held-out micro-batches, anew at each call.
+        writer: writes the metrics.
+        progress: shows them in the terminal.
         saver: writes checkpoints.
-        supervisor: hears of the other ranks.
-        skipped: takes note of skipped steps.
+        supervisor: exchanges stop signals and errors with the other ranks.
+        skipped_steps: writes a report of each skipped step.
         """
-        self.engine, self.plan, self.state = engine, plan, state
+        self.engine, self.config, self.state = engine, config, state
         self.batches, self.heldout = batches, heldout
         self.writer, self.progress, self.saver = writer, progress, saver
-        self.supervisor, self.skipped = supervisor, skipped
-        self.totals, self._step_totals = Totals(plan.terms, engine.device), Totals(plan.terms, engine.device)
+        self.supervisor, self.skipped_steps = supervisor, skipped_steps
+        self.totals, self._step_totals = Totals(config.terms, engine.device), Totals(config.terms, engine.device)
         self.latest: dict[str, dict[str, float]] = {}
         self._latest_batch: Batch | None = None
         self._broken = False  # whether `batches` has raised an error
-        self._interval = time.monotonic()  # when the interval between two log lines began
-        self._waited = 0.0  # seconds since then for which the loop had no batch
-        self._skipped_before = state.skipped_steps - engine.skipped_steps
-        skipped.in_a_row = state.skipped_in_a_row
+        self._interval = time.monotonic()  # start of the interval since the last log line
+        self._waited = 0.0  # seconds since then in which the loop waited for a batch
 
     def train(self) -> None:
         """Run the remaining steps.
 
         Raises:
-            InterruptedRunError: a signal asked to stop; everything is saved.
+            InterruptedRunError: a rank received a stop signal. A checkpoint of the last step is saved.
+            FloatingPointError: too many steps in a row were skipped.
+            ValueError, OSError: a batch could not be read, or a file not written.
         """
-        if self._due(self.plan.evaluate_every) and self.state.evaluated_step != self.state.step:
+        if self._due(self.config.evaluate_every) and self.state.evaluated_step != self.state.step:
             if stop := self.evaluate():
-                raise InterruptedRunError(stop)  # nothing has changed since the run was saved
-            if self.state.step == self.plan.total_steps:  # the last checkpoint does not hold these figures yet
+                raise InterruptedRunError(stop)  # no step has been taken since the last checkpoint
+            if self.state.step == self.config.total_steps:  # the last checkpoint does not contain these figures yet
                 self.save()
         self._begin_interval()
-        while self.state.step < self.plan.total_steps:
+        while self.state.step < self.config.total_steps:
             self.supervisor.beat("training")
-            parts, was_skipped = self.train_step()
+            losses, was_skipped = self.train_step()
             with self._all_leaving():
-                self._judge(parts, was_skipped)
+                self._judge(losses, was_skipped)
                 outcome = self.supervisor.outcome()
-            stop = outcome.stop if self.state.step < self.plan.total_steps else ""
+            stop = outcome.stop if self.state.step < self.config.total_steps else ""
             if not outcome.writing:
                 self.saver.publish()
-            if self._due(self.plan.log_every):
+            if self._due(self.config.log_every):
                 self.log()
-            if not stop and self._due(self.plan.evaluate_every):
+            if not stop and self._due(self.config.evaluate_every):
                 stop = self.evaluate()
-            if stop or self._due(self.plan.save_every):
+            if stop or self._due(self.config.save_every):
                 self.save()
             self.progress.advance(self.summary())
             if stop:
@@ -142,62 +143,62 @@ class Trainer:
                 raise InterruptedRunError(stop)
         self.finish()
 
-    def train_step(self) -> tuple[list[Part], bool]:
-        """One optimizer step over this rank's micro-batches of the global batch; returns them and if it was skipped."""
+    def train_step(self) -> tuple[list[MicroBatchLoss], bool]:
+        """Run one optimizer step; returns the losses of this rank's micro-batches, and whether it was skipped."""
         faults.reach("step begun")
         self.state.step += 1
         self.supervisor.events.step = self.state.step
-        rate = self.plan.learning_rate(self.state.step)
-        skipped, parts = self.engine.skipped_steps, []
-        for number in range(1, self.plan.accumulation_steps + 1):
+        rate = self.config.learning_rate(self.state.step)
+        skipped_before, losses = self.engine.skipped_steps, []
+        for number in range(1, self.config.accumulation_steps + 1):
             batch = self._next()
-            last = number == self.plan.accumulation_steps
+            last = number == self.config.accumulation_steps
             if last:
                 self.supervisor.note(self.saver.error)
                 self.supervisor.cast(self.saver.writing)
-            torch.manual_seed(dropout_seed(self.plan.seed, self.state.step, batch.group))
+            torch.manual_seed(dropout_seed(self.config.seed, self.state.step, batch.group))
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
             self.engine.backward(output.loss)
             if last:
                 faults.reach("gradients added up")
                 self.saver.settle()
             self.engine.step(rate)
-            self._step_totals.add(output.sums, self.plan.count(batch))
-            parts.append(Part(batch, output.loss.detach()))
-        self.state.consumed_samples += self.plan.global_batch_size
+            self._step_totals.add(output.sums, self.config.count(batch))
+            losses.append(MicroBatchLoss(batch, output.loss.detach()))
+        self.state.consumed_samples += self.config.global_batch_size
         faults.reach("step done")
-        return parts, self.engine.skipped_steps > skipped
+        return losses, self.engine.skipped_steps > skipped_before
 
     @contextmanager
     def _all_leaving(self) -> Iterator[None]:
-        """What is raised in the block is raised on all ranks: a checkpoint that is being written is completed first."""
+        """Complete a checkpoint in progress before an error of the block is raised, which all ranks raise together."""
         try:
             yield
         except (*USER_ERRORS, distributed.PeerError):
-            with suppress(Exception):  # perhaps it is what went wrong
+            with suppress(Exception):  # the checkpoint may be the cause of the error
                 self.saver.finish()
             raise
 
-    def _judge(self, parts: list[Part], was_skipped: bool) -> None:
-        """Count the step, or take note that it was skipped: then it has no part in the averages."""
-        self.state.skipped_steps = self._skipped_before + self.engine.skipped_steps
+    def _judge(self, losses: list[MicroBatchLoss], was_skipped: bool) -> None:
+        """Add the step to the averages or, if it was skipped, report it."""
         if was_skipped:
             self._step_totals.clear()
-            self.skipped.note(self.state.step, parts)
+            self.state.skipped_steps += 1
+            self.state.skipped_in_a_row += 1
+            self.skipped_steps.report(self.state.step, self.state.skipped_in_a_row, losses)
         else:
             self.totals.merge(self._step_totals)
-            self.skipped.in_a_row = 0
-        self.state.skipped_in_a_row = self.skipped.in_a_row
+            self.state.skipped_in_a_row = 0
 
     def log(self) -> None:
-        """Write the averages since the last line."""
+        """Write a log line with the averages since the last one."""
         sums = self.totals.reduce()
         now = time.monotonic()
-        values = averages(self.plan.terms, sums) | throughput(sums, now - self._interval, self.plan.peak_flops)
+        values = averages(self.config.terms, sums) | throughput(sums, now - self._interval, self.config.peak_flops)
         waited = distributed.all_reduce_max(self._waited, self.engine.device)
         values["loader_wait_share"] = waited / (now - self._interval)
         self._interval, self._waited = now, 0.0
-        values["learning_rate"] = self.plan.learning_rate(self.state.step)
+        values["learning_rate"] = self.config.learning_rate(self.state.step)
         values["grad_norm"] = self.engine.grad_norm()
         values["skipped_steps"] = self.state.skipped_steps
         values["peak_memory_gib"] = peak_memory_gib(self.engine.device)
@@ -209,13 +210,13 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self) -> str:
-        """Losses and accuracies on the held-out samples.
+        """Evaluate the model on the held-out samples and write losses and accuracies.
 
-        Returns the name of the signal that asked to stop, if one did between two batches; the evaluation is then made
-        again when the run continues. What goes wrong on one rank, all ranks hear before they compute on.
+        Returns the name of a stop signal received between two batches, otherwise an empty string. An interrupted
+        evaluation is repeated when the run continues. The ranks exchange errors before each batch.
         """
         begin = time.monotonic()
-        totals = Totals(self.plan.terms, self.engine.device)
+        totals = Totals(self.config.terms, self.engine.device)
         self.engine.deepspeed.eval()
         batches = iter(self.heldout())
         while True:
@@ -229,15 +230,15 @@ class Trainer:
             if batch is None or stop:
                 break
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
-            totals.add(output.sums, self.plan.count(batch), weight=batch.weight)
+            totals.add(output.sums, self.config.count(batch), weight=batch.weight)
         self.engine.deepspeed.train()
         if batch is None:
-            self._note_evaluation(averages(self.plan.terms, totals.reduce()))
-        self._interval += time.monotonic() - begin  # not training time
+            self._note_evaluation(averages(self.config.terms, totals.reduce()))
+        self._interval += time.monotonic() - begin  # an evaluation is not training time
         return stop
 
     def _note_evaluation(self, values: dict[str, float]) -> None:
-        """Write and show an evaluation."""
+        """Write the figures of an evaluation and show them."""
         self.latest["heldout"] = values
         self.state.evaluated_step = self.state.step
         with self.supervisor.noting_errors():
@@ -245,23 +246,23 @@ class Trainer:
         self.progress.say(f"step {self.state.step}  held out: " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
 
     def save(self) -> None:
-        """Begin to write a checkpoint on all ranks together."""
+        """Begin to write a checkpoint; all ranks call it together."""
         begin = time.monotonic()
         self.supervisor.beat("saving")
         self.state.interval = {}
-        if self.state.step % self.plan.log_every:
+        if self.state.step % self.config.log_every:
             self.state.interval = self.totals.sums() | {"seconds": begin - self._interval, "waited": self._waited}
         self.saver.begin(asdict(self.state) | {"metrics": self.latest})
         self._interval += time.monotonic() - begin
 
     def finish(self) -> None:
-        """Wait until everything is on disk; an error that came last still counts."""
+        """Wait until everything is on disk, and raise an error that occurred since the last vote."""
         self.supervisor.beat("saving")
         self.saver.finish()
         self.supervisor.raise_noted()
 
     def _begin_interval(self) -> None:
-        """Go on with the sums since the last log line, where a checkpoint holds some."""
+        """Begin the first interval, with the sums since the last log line that the checkpoint holds."""
         sums = dict(self.state.interval)
         self._interval = time.monotonic() - sums.pop("seconds", 0.0)
         waited = sums.pop("waited", 0.0)
@@ -270,20 +271,20 @@ class Trainer:
             self._waited = waited
 
     def summary(self) -> str:
-        """The latest figures in one line."""
+        """Return the latest figures in one line."""
         latest = self.latest.get("train")
         if latest is None:
             return ""
         accuracies = [
-            f"{term.name} acc {latest[f'{term.name}_accuracy']:.3f}" for term in self.plan.terms if term.counted
+            f"{term.name} acc {latest[f'{term.name}_accuracy']:.3f}" for term in self.config.terms if term.counted
         ]
         return "  ".join([f"loss {latest['loss']:.3f}", *accuracies, f"{latest['tokens_per_second']:,.0f} tokens/s"])
 
     def _due(self, every: int) -> bool:
-        return bool(every) and (self.state.step % every == 0 or self.state.step == self.plan.total_steps)
+        return bool(every) and (self.state.step % every == 0 or self.state.step == self.config.total_steps)
 
     def _next(self) -> Batch:
-        """This rank's next micro-batch, or the last one once more where there is an error: the step is then void."""
+        """Return this rank's next micro-batch or, after an error, the last one again; the step is then void."""
         begin = time.perf_counter()
         try:
             if not self._broken:
@@ -293,14 +294,14 @@ class Trainer:
                 raise
             self._broken = True
             self.supervisor.note(error)
-        assert self._latest_batch is not None, "the first batch is there, or has raised"
+        assert self._latest_batch is not None, "without a first batch, its error was raised"
         self._waited += time.perf_counter() - begin
         return self._latest_batch
 
 
 def dropout_seed(seed: int, step: int, group: int) -> int:
-    """Seed of a micro-batch's dropout: the same wherever and whenever it is computed.
+    """Return the seed of a micro-batch's dropout, which does not depend on rank, world size or restarts.
 
-    A linear congruential mix; torch's generator scrambles it further.
+    It is a linear combination modulo 2^63, which torch's generator scrambles further.
     """
     return (seed * 6364136223846793005 + step * 1442695040888963407 + group * 2862933555777941757) % 2**63

@@ -8,7 +8,6 @@ from PIL import Image
 
 from pipeline.plan import plan
 from pipeline.planning.choice import length_by_name
-from pipeline.planning.text import duration
 from tests.samples import make_samples
 
 RECIPES = Path(__file__).parents[2] / "pipeline" / "recipes"
@@ -104,8 +103,3 @@ def test_mistakes_are_named(arguments, message):
     """With the remedy."""
     with pytest.raises(ValueError, match=message):
         plan(arguments)
-
-
-def test_durations():
-    """In the unit that suits them."""
-    assert [duration(s) for s in (3, 600, 7200, 200_000)] == ["3.0 s", "10.0 min", "2.0 h", "2.3 d"]

@@ -44,7 +44,7 @@ def test_any_partition_reads_its_elements(run, world_size):
         expected, shard = make_shard(rank, world_size), make_shard(rank, world_size)
         shard.flat.mul_(0)
         shard.state.clear()
-        checkpoint.load(directory, [shard])
+        checkpoint.load_shards(directory, [shard])
         for _, start, stop, _ in shard.fragments:
             assert torch.equal(shard.flat[start:stop], expected.flat[start:stop])
             assert torch.equal(shard.state["exp_avg"][start:stop], expected.flat[start:stop] + 100)
@@ -196,7 +196,7 @@ def test_another_model_is_refused_by_tensor(run):
     """A checkpoint of another shape names the tensor and both shapes."""
     shard = Shard(("a",), ((3, 3),), torch.zeros(9), [Fragment(0, 0, 9, 0)], decayed=True)
     with pytest.raises(ValueError, match=r"a has shape \[2, 3\] in the checkpoint and \[3, 3\] in this model"):
-        checkpoint.load(checkpoint.resolve(run), [shard])
+        checkpoint.load_shards(checkpoint.resolve(run), [shard])
 
 
 def test_nothing_but_checkpoints_is_resolved(tmp_path):

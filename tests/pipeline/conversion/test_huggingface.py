@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import BertWordPieceTokenizer
 
 from pipeline.conversion import huggingface
-from pipeline.conversion.huggingface import export, fill_masks, load
+from pipeline.conversion.huggingface import export, fill_masks, read_pretrained
 from pipeline.families.bert import FAMILY, BertConfig, build
 
 CONFIG = BertConfig(
@@ -85,7 +85,7 @@ def test_transformers_loads_the_export(exported, name):
 
 def test_an_export_comes_back_as_it_was(exported, model):
     """Import of an export gives the same parameters, bit for bit, the same configuration and vocabulary size."""
-    pretrained = load(FAMILY, exported)
+    pretrained = read_pretrained(FAMILY, exported)
     assert pretrained.config == CONFIG and pretrained.vocab_size == len(VOCABULARY)
     assert pretrained.state_dict.keys() == model.state_dict().keys()
     assert all(torch.equal(pretrained.state_dict[name], tensor) for name, tensor in model.state_dict().items())
@@ -182,7 +182,7 @@ def test_export_and_import_draw_no_random_numbers(exported, tokenizer_dir, model
     """An export in the middle of a run does not change what the run draws next."""
     state = torch.get_rng_state()
     export(FAMILY, model.state_dict(), CONFIG, tokenizer_dir, tmp_path / "again", "")
-    load(FAMILY, exported)
+    read_pretrained(FAMILY, exported)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -210,7 +210,7 @@ def test_a_model_without_pretraining_heads_is_refused(exported, tmp_path):
     """Import never fills a missing head with random weights: it names what is missing."""
     transformers.BertModel.from_pretrained(exported).save_pretrained(tmp_path / "bare")
     with pytest.raises(ValueError, match=r"bare: .*missing cls\.predictions.*BertForPreTraining"):
-        load(FAMILY, tmp_path / "bare")
+        read_pretrained(FAMILY, tmp_path / "bare")
 
 
 def rewrite(directory, change):
@@ -237,7 +237,7 @@ def test_names_of_older_checkpoints_are_read(exported, model):
         tensors["bert.embeddings.position_ids"] = torch.arange(512)[None]
 
     rewrite(exported, age)
-    pretrained = load(FAMILY, exported)
+    pretrained = read_pretrained(FAMILY, exported)
     assert all(torch.equal(pretrained.state_dict[name], value) for name, value in model.state_dict().items())
 
 
@@ -265,7 +265,7 @@ def test_weights_that_do_not_fit_are_one_clear_error(exported, damage):
     change, message = DAMAGED_WEIGHTS[damage]
     rewrite(exported, change)
     with pytest.raises(ValueError, match=message) as error:
-        load(FAMILY, exported)
+        read_pretrained(FAMILY, exported)
     assert str(error.value).startswith(str(exported)) and "\n" not in str(error.value)
 
 
@@ -290,15 +290,15 @@ def test_configurations_that_do_not_fit_are_one_clear_error(exported, values, me
     """Before memory is taken for a tensor."""
     reconfigure(exported, **values)
     with pytest.raises(ValueError, match=message) as error:
-        load(FAMILY, exported)
+        read_pretrained(FAMILY, exported)
     assert str(error.value).startswith(str(exported)) and "\n" not in str(error.value)
 
 
 def test_import_names_the_directory_it_cannot_read(exported, tmp_path):
     """A directory without a model, and a model that the family does not compute, are errors that name the place."""
     with pytest.raises(ValueError, match="nowhere has no config"):
-        load(FAMILY, tmp_path / "nowhere")
+        read_pretrained(FAMILY, tmp_path / "nowhere")
     settings = json.loads((exported / "config.json").read_text())
     (exported / "config.json").write_text(json.dumps({**settings, "is_decoder": True}))
     with pytest.raises(ValueError, match=r"out: config\.json: is_decoder = True"):
-        load(FAMILY, exported)
+        read_pretrained(FAMILY, exported)

@@ -1,10 +1,32 @@
-"""Import of models whose family their configuration names."""
+"""An imported model is a checkpoint of step 0."""
 
 import json
 
 import pytest
+import torch
 
-from pipeline.conversion.importing import family_of
+from pipeline.conversion.importing import family_of, import_pretrained, imported_state, unique
+from pipeline.families.bert import BertConfig
+
+
+def test_tied_parameters_are_kept_once():
+    """Under the first of their names; an equal copy is another parameter."""
+    weight = torch.ones(2)
+    assert list(unique({"a": weight, "b": weight, "c": weight.clone()})) == ["a", "c"]
+
+
+def test_state_of_an_imported_model():
+    """It has trained on nothing, and names the shape of each tensor."""
+    config = BertConfig(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8)
+    state = imported_state("bert", config, 60, {"a": torch.ones(2, 3)})
+    assert (state["step"], state["consumed_samples"], state["optimizer_step"]) == (0, 0, 0)
+    assert state["tensors"] == {"a": [2, 3]} and state["model"]["hidden_size"] == 8
+
+
+def test_nothing_is_overwritten(tmp_path):
+    """An `out` that exists is an error, before the model is read."""
+    with pytest.raises(ValueError, match="exists; choose another directory or remove it"):
+        import_pretrained(tmp_path / "nowhere", tmp_path, "bert", False)
 
 
 @pytest.mark.parametrize(("fields", "family"), [({"model_type": "roberta"}, "roberta"), ({}, "bert")])

@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.engine.settings import MONITORS, RECIPE_OWNS, UNSUPPORTED, find, load, require_monitors
+from pipeline.engine.settings import (
+    MONITORS,
+    RECIPE_OWNS,
+    UNSUPPORTED,
+    find_deepspeed_json,
+    read_deepspeed_json,
+    require_monitors,
+)
 
 SHIPPED = sorted((Path(__file__).parents[3] / "ds_configs").glob("*.json"))
 
@@ -19,7 +26,7 @@ def nested(dotted, value):
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_json_is_what_its_name_says(path):
     """zero{stage}_{precision}.json, and nothing that the recipe owns."""
-    settings = load(path)
+    settings = read_deepspeed_json(path)
     stage, precision = path.stem.removeprefix("zero").split("_")
     assert settings["zero_optimization"]["stage"] == int(stage)
     assert [name for name in ("bf16", "fp16") if name in settings] == ([] if precision == "fp32" else [precision])
@@ -54,23 +61,23 @@ def test_wrong_json_is_refused(tmp_path, text, message):
     path = tmp_path / "x.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
-        load(path)
+        read_deepspeed_json(path)
 
 
 def test_missing_json_is_named():
     """The path as given, and those that come with the package."""
     with pytest.raises(ValueError, match=r"= ds_configs/none.json: no such file, .*ds_configs/zero3_fp32.json$"):
-        find("ds_configs/none.json")
+        find_deepspeed_json("ds_configs/none.json")
 
 
 def test_a_shipped_json_is_found_in_any_directory_after_a_file_there(tmp_path, monkeypatch):
     """`ds_configs/NAME.json` is the package's where the working directory has none."""
     monkeypatch.chdir(tmp_path)
     name = f"ds_configs/{SHIPPED[0].name}"
-    assert find(name).resolve() == SHIPPED[0]
+    assert find_deepspeed_json(name).resolve() == SHIPPED[0]
     (tmp_path / "ds_configs").mkdir()
     (tmp_path / name).write_text("{}")
-    assert find(name).read_text() == "{}"
+    assert find_deepspeed_json(name).read_text() == "{}"
 
 
 @pytest.mark.parametrize(("dotted", "exact"), [(dotted, exact) for dotted, exact, _ in UNSUPPORTED])
@@ -79,7 +86,7 @@ def test_values_that_change_nothing_pass(tmp_path, dotted, exact):
     path = tmp_path / "x.json"
     for value in exact:
         path.write_text(nested(dotted, value))
-        assert load(path) == json.loads(path.read_text())
+        assert read_deepspeed_json(path) == json.loads(path.read_text())
 
 
 @pytest.mark.parametrize("section", MONITORS)

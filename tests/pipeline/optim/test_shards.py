@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.kernels.lamb.interface import Piece
-from pipeline.optim.shards import Fragment, Shard, cut_at_parts, fragments_of_partition
+from pipeline.optim.shards import Fragment, Shard, cut_at_stacks, fragments_of_partition
 
 
 def test_fragments_cover_each_element_once():
@@ -21,20 +21,20 @@ def test_fragments_cover_each_element_once():
 
 
 @settings(max_examples=50)
-@given(start=st.integers(0, 11), length=st.integers(1, 12), parts=st.sampled_from([1, 2, 3, 4, 6, 12]))
-def test_parts_partition_a_fragment(start, length, parts):
+@given(start=st.integers(0, 11), length=st.integers(1, 12), stacks=st.sampled_from([1, 2, 3, 4, 6, 12]))
+def test_parts_partition_a_fragment(start, length, stacks):
     """Cutting keeps every element, in order, and no piece crosses a part's end."""
     length = min(length, 12 - start)
     shard = Shard(("w",), ((12,),), torch.zeros(length), [Fragment(0, 0, length, start)], decayed=True)
-    names, partition = cut_at_parts(shard, lambda name: parts)
-    assert len(names) == partition.num_tensors == parts
+    names, partition = cut_at_stacks(shard, lambda name: stacks)
+    assert len(names) == partition.num_tensors == stacks
     owner = [tensor for tensor, first, stop in partition.pieces for _ in range(first, stop)]
-    assert owner == [(start + i) // (12 // parts) for i in range(length)]
+    assert owner == [(start + i) // (12 // stacks) for i in range(length)]
     assert [i for _, first, stop in partition.pieces for i in range(first, stop)] == list(range(length))
 
 
 def test_parts_shift_the_tensors_behind_them():
-    """A parameter of three parts between two whole ones: five tensors, numbered in order."""
+    """A parameter of three stacks between two whole ones: five tensors, numbered in order."""
     shard = Shard(
         ("a", "qkv", "b"),
         ((2,), (6,), (3,)),
@@ -42,6 +42,6 @@ def test_parts_shift_the_tensors_behind_them():
         [Fragment(0, 0, 2, 0), Fragment(1, 2, 8, 0), Fragment(2, 8, 11, 0)],
         decayed=True,
     )
-    names, partition = cut_at_parts(shard, lambda name: 3 if name == "qkv" else 1)
+    names, partition = cut_at_stacks(shard, lambda name: 3 if name == "qkv" else 1)
     assert names == ("a", "qkv.0", "qkv.1", "qkv.2", "b")
     assert partition.pieces == [Piece(0, 0, 2), Piece(1, 2, 4), Piece(2, 4, 6), Piece(3, 6, 8), Piece(4, 8, 11)]

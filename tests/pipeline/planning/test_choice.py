@@ -7,8 +7,8 @@ import pytest
 from pipeline.config import parse
 from pipeline.planning.choice import Phase, Samples, choose, divisors, nearest_gpus, timing
 from pipeline.planning.cluster import Cluster
-from pipeline.planning.options import GIB
 from pipeline.runtime.devices import DEVICES
+from pipeline.runtime.formatting import GIB
 
 RECIPES = Path(__file__).parents[3] / "pipeline" / "recipes"
 

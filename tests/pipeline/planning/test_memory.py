@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from pipeline.engine.settings import Zero, find, load
+from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json
 from pipeline.families.bert import FAMILY, BertConfig
 from pipeline.planning.measure import MicroBatch
 from pipeline.planning.memory import PARTS, PROCESS_BYTES, estimate
@@ -17,7 +17,7 @@ BATCH = MicroBatch(8, 128, 20)
 
 def of(stage, *, config=CONFIG, batch=BATCH, world_size=8, kind="cuda", precision="bf16", accumulating=False):
     """Of BERT-large, on CUDA devices unless said otherwise."""
-    zero = Zero.of(load(find(f"ds_configs/zero{stage}_{precision}.json")))
+    zero = Zero.of(read_deepspeed_json(find_deepspeed_json(f"ds_configs/zero{stage}_{precision}.json")))
     numbers = {"precision": precision, "world_size": world_size, "kind": kind, "accumulating": accumulating}
     return estimate(FAMILY.build, config, VOCAB, batch, zero, **numbers)
 
@@ -108,7 +108,7 @@ def estimated_gib(model, stage, ranks, batch, precision):
         config,
         30_522,
         batch,
-        Zero.of(load(find(f"ds_configs/zero{stage}_{precision}.json"))),
+        Zero.of(read_deepspeed_json(find_deepspeed_json(f"ds_configs/zero{stage}_{precision}.json"))),
         precision=precision,
         world_size=ranks,
         kind="cpu",

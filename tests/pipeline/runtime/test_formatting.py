@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.runtime.formatting import binary_size, duration, printable
+from pipeline.runtime.formatting import binary_size, duration, printable, rounded_duration
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,11 @@ from pipeline.runtime.formatting import binary_size, duration, printable
 def test_durations(seconds, text):
     """A clock that was set back gives no negative ones."""
     assert duration(seconds) == text
+
+
+def test_rounded_durations():
+    """Each is given in the largest unit of which there are at least two."""
+    assert [rounded_duration(s) for s in (3, 600, 7200, 200_000)] == ["3.0 s", "10.0 min", "2.0 h", "2.3 d"]
 
 
 def test_sizes():

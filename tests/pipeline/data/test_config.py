@@ -1,0 +1,23 @@
+"""The sections [data] and [masking] reject values out of range, and name the field."""
+
+from pathlib import Path
+
+import pytest
+
+from pipeline.data.config import DataConfig, MaskingConfig
+
+
+@pytest.mark.parametrize(("field", "value"), [("num_workers", -1), ("prefetch", 0), ("token_multiple", 0)])
+def test_data_out_of_range(field, value):
+    """Workers may be 0; the others are at least 1."""
+    with pytest.raises(ValueError, match=rf"data.{field} = {value}: must be"):
+        DataConfig(Path("samples"), **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("probability", 0.0), ("probability", 0.51), ("max_predictions", 0), ("duplicates", -1)]
+)
+def test_masking_out_of_range(field, value):
+    """At most half of the tokens are masked, and at least one."""
+    with pytest.raises(ValueError, match=rf"masking.{field} = {value}: must be"):
+        MaskingConfig(**{field: value})

@@ -1,0 +1,33 @@
+"""The section [model] rejects values out of range, and names the field."""
+
+import pytest
+
+from pipeline.model.config import EncoderConfig
+
+SIZES = {"hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 3, "intermediate_size": 8}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("num_hidden_layers", 0),
+        ("hidden_size", 13),
+        ("hidden_act", "relu"),
+        ("hidden_dropout_prob", 1.0),
+        ("attention_probs_dropout_prob", -0.1),
+        ("activation_checkpointing", 4),
+        ("layer_norm_eps", 0.0),
+        ("initializer_range", float("nan")),
+        ("max_logits_mib", 0),
+    ],
+)
+def test_values_out_of_range(field, value):
+    """The message begins with the field and the value."""
+    with pytest.raises(ValueError, match=rf"^model.{field} = {value}: must be"):
+        EncoderConfig(**(SIZES | {field: value}))
+
+
+@pytest.mark.parametrize(("value", "layers"), [(False, 0), (0, 0), (1, 1), (3, 3), (True, 3)])
+def test_true_checkpoints_all_layers(value, layers):
+    """`true` is not the number 1."""
+    assert EncoderConfig(**SIZES, activation_checkpointing=value).checkpointed_layers == layers

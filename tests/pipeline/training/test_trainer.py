@@ -1,0 +1,288 @@
+"""The training loop on real batches, with an engine that records what it gets and a clock that tests advance."""
+
+import math
+from dataclasses import asdict, replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from samples import make_samples
+
+from pipeline.data.config import MaskingConfig
+from pipeline.data.loader import BatchDivision, MicroBatches, evaluation_batches
+from pipeline.data.template import Template
+from pipeline.model.output import Output
+from pipeline.runlog.config import LoggingConfig
+from pipeline.runlog.events import Events
+from pipeline.runlog.metrics import Writer
+from pipeline.runlog.reader import METRICS, read_lines
+from pipeline.runlog.terms import Term
+from pipeline.runtime.progress import Progress
+from pipeline.runtime.signals import InterruptedRunError, StopSignals
+from pipeline.training import trainer as module
+from pipeline.training.skipped import SkippedSteps
+from pipeline.training.supervision import Supervisor
+from pipeline.training.trainer import LoopConfig, Trainer, TrainState, dropout_seed
+from preprocessing.shards import SampleDataset
+
+ACCUMULATION, STEPS, SEED = 3, 5, 12345
+TERMS = (Term("mlm", "masked-token", "masked"),)
+SECONDS_PER_FORWARD, SECONDS_PER_EVALUATION_BATCH = 0.5, 1000.0
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory):
+    return make_samples(tmp_path_factory.mktemp("samples") / "samples", train=64, heldout=8)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """The trainer's clock in seconds, which only the fake engine advances."""
+    clock = SimpleNamespace(now=0.0)
+    clock.monotonic = clock.perf_counter = lambda: clock.now
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+class FakeEngine:
+    """Records forward passes and updates; the loss of every masked token is the number of the step."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, clock, not_finite=()):
+        self.clock, self.not_finite = clock, not_finite
+        self.forwards, self.rates, self.evaluated, self.skipped_steps = [], [], [], 0
+        self.training = True
+        self.deepspeed = SimpleNamespace(
+            eval=lambda: setattr(self, "training", False), train=lambda: setattr(self, "training", True)
+        )
+
+    @property
+    def number(self):
+        """Step of the next forward pass."""
+        return len(self.rates) // ACCUMULATION + 1
+
+    def forward(self, batch):
+        masked = batch.counts["masked"]
+        if self.training:
+            assert torch.is_grad_enabled()
+            self.forwards.append((self.number, batch.group, batch.sample_ids.tolist(), torch.initial_seed()))
+            self.clock.now += SECONDS_PER_FORWARD
+        else:
+            assert not torch.is_grad_enabled()
+            self.evaluated.append(batch.sample_ids.tolist())
+            self.clock.now += SECONDS_PER_EVALUATION_BATCH
+        loss = math.nan if self.training and self.number in self.not_finite else float(self.number)
+        sums = {"mlm_loss": torch.tensor(loss * masked), "mlm_correct": torch.tensor(1)}
+        return Output(torch.tensor(loss * masked / batch.totals["masked"]), sums)
+
+    def backward(self, loss):
+        """Without weights there is nothing to differentiate."""
+
+    def step(self, rate):
+        last = (len(self.rates) + 1) % ACCUMULATION == 0
+        self.skipped_steps += last and self.number in self.not_finite
+        self.rates.append(rate)
+
+    def grad_norm(self):
+        return 1.0
+
+    def trust_ratios(self):
+        return {}
+
+
+class FakeSaver:
+    """Records the steps that are saved."""
+
+    writing, error = False, None
+
+    def __init__(self):
+        self.begun, self.finished = [], 0
+
+    def begin(self, state):
+        self.begun.append(state)
+
+    def settle(self):
+        """Nothing is being copied."""
+
+    def publish(self):
+        """Nothing is being written."""
+
+    def finish(self):
+        self.finished = len(self.begun)
+
+
+class Loop:
+    """A trainer with its parts, and what they recorded."""
+
+    def __init__(self, folder, samples, clock, *, engine=None, batches=None, **numbers):
+        folder.mkdir()
+        self.engine, self.saver, self.signals = engine or FakeEngine(clock), FakeSaver(), StopSignals()
+        self.division = BatchDivision(12, 4, 0, 1)
+        train, heldout = (SampleDataset.open(samples, split) for split in ("train", "heldout"))
+        self.batches = MicroBatches(train, self.division, MaskingConfig(), Template(), SEED)
+        items = (self.batches[item] for item in range(STEPS * ACCUMULATION))
+        config = LoopConfig(
+            total_steps=STEPS,
+            accumulation_steps=ACCUMULATION,
+            global_batch_size=12,
+            seed=SEED,
+            learning_rate=lambda step: step / 10,
+            terms=TERMS,
+            count=lambda batch: {**batch.counts, "flops": 0.0, "nominal_flops": 0.0},
+            peak_flops=1.0,
+            log_every=2,
+            save_every=100,
+            evaluate_every=0,
+        )
+        events = Events(folder, STEPS, 0)
+        self.trainer = Trainer(
+            self.engine,
+            replace(config, **numbers),
+            TrainState(),
+            batches=batches(items) if batches else items,
+            heldout=lambda: evaluation_batches(heldout, Template(), 4, 0, 1, 8),
+            writer=Writer(folder, LoggingConfig(tensorboard=False), 0, -1),
+            progress=Progress(STEPS, 0, "run", enabled=False),
+            saver=self.saver,
+            supervisor=Supervisor(self.signals, SimpleNamespace(beat=lambda: None), events),
+            skipped_steps=SkippedSteps(folder, 20, events),
+        )
+        self.folder = folder
+
+    def run(self):
+        self.trainer.train()
+        return self
+
+    @property
+    def state(self):
+        return self.trainer.state
+
+    def lines(self, kind="train"):
+        """Lines of metrics.jsonl without what differs between any two runs."""
+        lines = [line for line in read_lines(self.folder / METRICS)[0] if line["kind"] == kind]
+        return [{key: line[key] for key in line if key not in ("time", "peak_memory_gib")} for line in lines]
+
+    def count(self, name, *steps):
+        """A count over the micro-batches of some steps."""
+        items = [(step - 1) * ACCUMULATION + micro for step in steps for micro in range(ACCUMULATION)]
+        return sum(self.batches[item].counts[name] for item in items)
+
+
+def test_a_step_consumes_its_micro_batches_and_seeds_their_dropout(tmp_path, samples, clock):
+    """Step s computes micro-batches (s - 1) A to s A - 1, seeded by (seed, step, group)."""
+    loop = Loop(tmp_path / "run", samples, clock).run()
+    expected = []
+    for item in range(STEPS * ACCUMULATION):
+        step, batch = item // ACCUMULATION + 1, loop.batches[item]
+        expected.append((step, batch.group, batch.sample_ids.tolist(), dropout_seed(SEED, step, batch.group)))
+    assert loop.engine.forwards == expected
+    assert len({seed for *_, seed in expected}) == len(expected), "no two micro-batches share their dropout"
+    assert loop.engine.rates == [step / 10 for step in range(1, STEPS + 1) for _ in range(ACCUMULATION)]
+    assert (loop.state.step, loop.state.consumed_samples) == (STEPS, STEPS * 12)
+
+
+def test_log_lines_average_over_their_interval(tmp_path, samples, clock):
+    """With log_every = 2, five steps give lines at 2, 4 and 5: means over masked tokens, rates per second."""
+    loop = Loop(tmp_path / "run", samples, clock).run()
+    lines = loop.lines()
+    assert [line["step"] for line in lines] == [2, 4, 5]
+    for line, steps in zip(lines, [(1, 2), (3, 4), (5,)], strict=True):
+        loss = sum(step * loop.count("masked", step) for step in steps) / loop.count("masked", *steps)
+        assert line["loss"] == line["mlm_loss"] == pytest.approx(loss)
+        assert line["mlm_accuracy"] == pytest.approx(len(steps) * ACCUMULATION / loop.count("masked", *steps))
+        seconds = len(steps) * ACCUMULATION * SECONDS_PER_FORWARD
+        assert line["tokens_per_second"] == pytest.approx(loop.count("tokens", *steps) / seconds)
+        assert line["learning_rate"] == line["step"] / 10 and line["consumed_samples"] == 12 * line["step"]
+
+
+def test_a_skipped_step_has_no_part_in_the_averages(tmp_path, samples, clock):
+    """Step 2 of an interval of two is skipped: the line has the loss of step 1 alone; the samples count as used."""
+    loop = Loop(tmp_path / "run", samples, clock, engine=FakeEngine(clock, not_finite=(2, 4, 5))).run()
+    first, second, third = loop.lines()
+    assert first["loss"] == 1.0 and second["loss"] == 3.0 and third["loss"] is None
+    assert [line["skipped_steps"] for line in loop.lines()] == [1, 2, 3]
+    assert [line["consumed_samples"] for line in loop.lines()] == [24, 48, 60]
+    assert (loop.state.skipped_steps, loop.state.skipped_in_a_row) == (3, 2)
+    assert (loop.folder / "skipped" / "step-00000002.json").exists()
+
+
+def test_an_evaluation_changes_no_training_state(tmp_path, samples, clock):
+    """Training computes the same with it and without it, and its seconds are not training time."""
+    plain = Loop(tmp_path / "plain", samples, clock).run()
+    evaluated = Loop(tmp_path / "evaluated", samples, clock, evaluate_every=1).run()
+    assert [line["step"] for line in evaluated.lines("heldout")] == [0, 1, 2, 3, 4, 5]
+    assert len(evaluated.engine.evaluated) == 6 * 2 and evaluated.engine.training
+    assert evaluated.engine.forwards == plain.engine.forwards
+    assert evaluated.lines() == plain.lines()
+    assert asdict(evaluated.state) == asdict(plain.state) | {"evaluated_step": STEPS}
+
+
+def test_a_stop_request_saves_after_the_current_step(tmp_path, samples, clock):
+    """The signal arrives in step 3, which is completed, saved and written to disk before the run ends."""
+    loop = Loop(tmp_path / "run", samples, clock)
+    forward = loop.engine.forward
+
+    def receiving_a_signal(batch):
+        loop.signals.received = 15 if loop.engine.number == 3 else 0
+        return forward(batch)
+
+    loop.engine.forward = receiving_a_signal
+    with pytest.raises(InterruptedRunError, match="SIGTERM"):
+        loop.run()
+    assert [(state["step"], state["consumed_samples"]) for state in loop.saver.begun] == [(3, 36)]
+    assert len(loop.engine.forwards) == 3 * ACCUMULATION and loop.saver.finished == 1
+    interval = loop.saver.begun[0]["interval"]
+    assert interval["mlm_loss"] == 3 * loop.count("masked", 3), "step 3 belongs to the line of step 4"
+
+
+def test_a_checkpoint_changes_no_training_state(tmp_path, samples, clock):
+    """Log lines are the same with a checkpoint after every step, also within an interval."""
+    plain = Loop(tmp_path / "plain", samples, clock).run()
+    saved = Loop(tmp_path / "saved", samples, clock, save_every=1).run()
+    assert [state["step"] for state in saved.saver.begun] == [1, 2, 3, 4, 5]
+    assert saved.lines() == plain.lines()
+
+
+def test_a_resumed_interval_continues_where_it_was_saved(tmp_path, samples, clock):
+    """The sums and seconds of a checkpoint's open interval enter the next log line."""
+    plain = Loop(tmp_path / "plain", samples, clock).run()
+    resumed = Loop(tmp_path / "resumed", samples, clock)
+    for _ in range(ACCUMULATION):
+        next(resumed.trainer.batches)
+    resumed.engine.rates = [0.1] * ACCUMULATION
+    resumed.state.step, resumed.state.consumed_samples = 1, 12
+    counts = {name: resumed.count(name, 1) for name in ("masked", "samples", "tokens")}
+    sums = {"mlm_loss": counts["masked"], "mlm_correct": 3, "flops": 0, "nominal_flops": 0}
+    resumed.state.interval = counts | sums | {"seconds": ACCUMULATION * SECONDS_PER_FORWARD, "waited": 0.0}
+    assert resumed.run().lines() == plain.lines()
+
+
+def test_an_error_of_the_loader_voids_its_step(tmp_path, samples, clock):
+    """The step's collectives still run, on the last batch that arrived; then the error is raised and nothing counts."""
+
+    def damaged(items):
+        for number, item in enumerate(items):
+            if number == 2 * ACCUMULATION + 1:
+                raise ValueError("a shard is damaged")
+            yield item
+
+    loop = Loop(tmp_path / "run", samples, clock, batches=damaged)
+    with pytest.raises(ValueError, match="a shard is damaged"):
+        loop.run()
+    groups = [group for step, group, *_ in loop.engine.forwards if step == 3]
+    assert groups == [loop.batches[2 * ACCUMULATION].group] * ACCUMULATION
+    assert [line["step"] for line in loop.lines()] == [2] and loop.saver.begun == []
+
+
+def test_an_error_of_the_first_batch_is_raised_at_once(tmp_path, samples, clock):
+    """No batch has arrived that could stand in for it."""
+
+    def damaged(items):
+        raise ValueError("a shard is damaged")
+        yield
+
+    loop = Loop(tmp_path / "run", samples, clock, batches=damaged)
+    with pytest.raises(ValueError, match="a shard is damaged"):
+        loop.run()
+    assert loop.engine.forwards == []
