@@ -1,15 +1,14 @@
 """Reports of runs: `python -m pipeline.report RUN... [--out report.html] [--png DIRECTORY]`, or `--follow RUN`."""
 
-import statistics
 import time
 from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from pipeline.reporting.summary import summary
 from pipeline.runlog import reader
-from pipeline.runlog.reader import Run, is_number
+from pipeline.runlog.reader import Run
 from pipeline.runtime import command
-from pipeline.runtime.formatting import printable
 from preprocessing.files import write_text
 
 
@@ -82,25 +81,6 @@ def _directory(path: Path, option: str) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"{option}: {path}: cannot be made a directory ({error.strerror}); give another one") from None
-
-
-def summary(run: Run) -> str:
-    """Return a table of the first and last held-out figures, the median throughput and the peak memory."""
-    heldout = run.of("heldout")
-    rows = [f"{printable(run.name)}, {run.last_step} steps"]
-    if heldout:
-        rows.append(f"  held out          step {heldout[0]['step']:<7} step {heldout[-1]['step']}")
-        for key in (f"{term.name}_{figure}" for term in run.terms for figure in ("loss", "accuracy")):
-            if key not in heldout[-1]:  # a term without counts has no accuracy
-                continue
-            first, last = (
-                f"{line[key]:.4f}" if is_number(line.get(key)) else "not finite" for line in (heldout[0], heldout[-1])
-            )
-            rows.append(f"  {key:<16}  {first:<12} {last}")
-    rates, memory = run.series("train", "tokens_per_second")[1], run.series("train", "peak_memory_gib")[1]
-    rate = f"{statistics.median(rates):,.0f}" if rates else "none"
-    rows.append(f"  tokens/s, median  {rate}" + (f"    peak memory of a rank  {memory[-1]:.1f} GiB" if memory else ""))
-    return "\n".join(rows)
 
 
 def main() -> None:
