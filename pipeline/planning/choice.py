@@ -156,7 +156,7 @@ def read_samples(recipe: Recipe, seq_length: int | None, mean_tokens: float | No
 
 
 def length_by_name(samples: Path, longest: int) -> tuple[int, str]:
-    """Return an assumed length for samples that do not exist yet, and its source: their directory's name or the model."""
+    """Return an assumed length for samples that do not exist yet, and its source: the directory's name or the model."""
     named = re.fullmatch(r"samples(\d+)(-\w+)?", samples.name)
     if named and int(named[1]) <= longest:
         return int(named[1]), "the name of data.samples"

@@ -13,6 +13,7 @@ from samples import write_tokenizer
 from pipeline.checkpoints import checkpoint
 from pipeline.conversion.card import model_card
 from pipeline.conversion.importing import imported_state, unique
+from pipeline.conversion.names import to_huggingface
 from pipeline.convert import convert
 from pipeline.families import get_family
 from pipeline.families.bert import BertConfig
@@ -49,7 +50,7 @@ def test_exported_run_has_the_trained_weights(trained, tmp_path):
     convert(["export", str(tmp_path / "run"), str(tmp_path / "out")])
     loaded, report = transformers.BertForPreTraining.from_pretrained(tmp_path / "out", output_loading_info=True)
     assert not report["missing_keys"] and not report["unexpected_keys"]
-    expected = get_family("bert").to_huggingface(model.state_dict())
+    expected = to_huggingface(get_family("bert"), model.state_dict())
     assert all(torch.equal(value, expected[name]) for name, value in loaded.state_dict().items() if name in expected)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     assert tokenizer("w1 w2")["input_ids"] == [2, *tokenizer.convert_tokens_to_ids(["w1", "w2"]), 3]
