@@ -53,11 +53,11 @@ class Options:
             if getattr(self, name) < 1:
                 raise ValueError(f"--{name} {getattr(self, name)}: must be at least 1")
         if not self.stages or not {*self.stages} <= {*STAGES}:
-            raise ValueError(f"--stages {self.stages}: one or more of {[*STAGES]}")
+            raise ValueError(f"--stages {self.stages}: must be one or more of {[*STAGES]}")
         if not 0 < self.mfu <= 1:
-            raise ValueError(f"--mfu {self.mfu}: a share of the peak, above 0 and at most 1")
+            raise ValueError(f"--mfu {self.mfu}: must be a fraction of the peak, above 0 and at most 1")
         if not 0 <= self.headroom < 1:
-            raise ValueError(f"--headroom {self.headroom}: a share of the memory, at least 0 and below 1")
+            raise ValueError(f"--headroom {self.headroom}: must be a fraction of the memory, at least 0 and below 1")
         for name in ("price", "network_gb_s"):
             if getattr(self, name) < 0:
                 raise ValueError(f"--{name} {getattr(self, name)}: must not be negative")

@@ -77,12 +77,12 @@ def test_the_length_of_samples_that_do_not_exist(name, expected):
             [LARGE[0], "--seq_length", "128", "--vocab_size", "30528", "--gpus", "7"],
             r"not divide over 7 .* --gpus 4 does",
         ),
-        ([LARGE[0], "--mfu", "45"], r"--mfu 45.0: a share of the peak"),
+        ([LARGE[0], "--mfu", "45"], r"--mfu 45.0: must be a fraction of the peak"),
         (
             [str(RECIPES / "megatron_bert_3.9b.toml"), *SHORT, "--gpu", "a100-40gb", "--gpus", "64", "--stages", "[0]"],
             r"ZeRO-0 with activation checkpointing .* it fits with .*--stages \[3\]",
         ),
-        ([LARGE[0], "--stages", "[3, 4]"], r"--stages \[3, 4\]: one or more of"),
+        ([LARGE[0], "--stages", "[3, 4]"], r"--stages \[3, 4\]: must be one or more of"),
         (["nowhere.toml"], r"nowhere.toml: no such file"),
         (
             [
