@@ -1,4 +1,4 @@
-"""What adding up 16-bit gradients loses, as DeepSpeed does by itself and as this pipeline makes it do.
+"""Errors of sums of 16-bit gradients, with DeepSpeed's defaults and with this pipeline's settings.
 
 `python -m benchmarks.accumulation` trains one step of a small BERT on one CPU rank for each ZeRO stage and number of
 micro-batches, and compares the gradient that reaches the optimizer with the float64 sum of the gradients that plain
@@ -123,7 +123,7 @@ def exact(precision: str, count: int) -> Gradients:
 
 
 def relative_error(found: Gradients, expected: Gradients) -> float:
-    """Of all tensors as one vector."""
+    """Return the relative error of all tensors as one vector."""
     difference = sum(float((found[name] - value).square().sum()) for name, value in expected.items())
     return (difference / sum(float(value.square().sum()) for value in expected.values())) ** 0.5
 

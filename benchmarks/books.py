@@ -1,4 +1,4 @@
-"""What is left in books that is not their text: `python -m benchmarks.books FOLDER [FOLDER ...]`.
+"""Remains in books that are not part of their text: `python -m benchmarks.books FOLDER [FOLDER ...]`.
 
 Counts in the paragraphs of the books below each folder, and prints a row per folder, with what is left in which book
 below it (`--names true`). The patterns are not those of preprocessing/sources: they look at the paragraphs that come

@@ -1,9 +1,9 @@
-"""What a checkpoint costs a training: how long it waits, and how much slower the steps beside the writing are.
+"""Cost of a checkpoint: the time that training waits, and the slowdown of steps during the writing.
 
     python -m benchmarks.checkpoints --samples demo/data/samples128 --recipe pipeline/recipes/bert_mini.toml
 
-Trains a few steps with a checkpoint after every few of them, through the entry point, and reads the run's own events
-and metrics. Beside it stands what writing in the foreground would take: the time until a checkpoint is published.
+Trains some steps with a checkpoint after every few of them, through the entry point, and reads the run's events and
+metrics. For comparison it prints the time until a checkpoint is published, which writing in the foreground would take.
 """
 
 import json

@@ -2,7 +2,7 @@
 
 Checks every kernel against float64 and a training run against the same run on the CPU; then measures sequences/s, MFU
 and the LAMB step of BERT-large. Prints and writes JSON. `--device cpu --tiny true` runs the same code where there is no
-GPU, to keep it working; its times mean nothing.
+GPU, to keep it working; its times are meaningless.
 """
 
 import importlib.util
@@ -130,7 +130,7 @@ def check_copies(device: torch.device) -> float:
 
 
 def lamb_errors(device: torch.device) -> dict[str, float]:
-    """Of every LAMB kernel that this machine has."""
+    """Return the errors of every LAMB kernel that is available on this machine."""
     errors: dict[str, float] = {}
     for name in ("plain", "cpu") if device.type == "cpu" else ("plain", "cuda", "apex"):
         try:
@@ -149,7 +149,7 @@ def curve(device: torch.device, dtype: torch.dtype, steps: int) -> list[float]:
 
 
 def check(device: torch.device, steps: int) -> dict[str, Any]:
-    """All errors, by name; what is too large is listed under `failed`."""
+    """Return all errors by name; those that are too large are listed under `failed`."""
     half = torch.bfloat16
     errors: dict[str, float] = {}
     for dtype, name in ((torch.float32, "fp32"), (half, "bf16")):
@@ -221,7 +221,7 @@ def measure_huggingface(
 
 
 def versions() -> dict[str, str]:
-    """Of what the figures depend on, where it is installed."""
+    """Return the versions of installed packages on which the figures depend."""
     found = {name: importlib.util.find_spec(name.replace("-", "_")) for name in PACKAGES}
     return {"torch": torch.__version__} | {name: metadata.version(name) for name, spec in found.items() if spec}
 

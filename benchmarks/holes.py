@@ -33,7 +33,7 @@ class Marking(Templates):
         self.names: dict[str, Counter[str]] = {HOLE: Counter(), GUESS: Counter()}
 
     def text(self, content: str, title: str = "") -> str:
-        """As Templates has it, with marks."""
+        """Return the text of a template as in Templates, with marks for holes and guesses."""
         name = content.partition("|")[0]
         text, fate = super().text(content, title), self.fate(name)
         if "\n" in content.strip() or fate is Fate.GONE or (text and fate is Fate.TEXT):

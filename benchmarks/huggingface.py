@@ -1,4 +1,4 @@
-"""Training steps of Hugging Face's `BertForPreTraining`: what ours are measured against."""
+"""Training steps of Hugging Face's `BertForPreTraining`, the reference of `benchmarks.training`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +12,7 @@ from pipeline.families.bert import FAMILY, BertConfig
 
 Step = Callable[[Batch], Tensor]
 LossOf = Callable[[Any, Batch, int], Tensor]
-"""Of a model, a batch, and what sequences are padded to."""
+"""(model, batch, length to which sequences are padded) -> loss ()."""
 MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
 
 
@@ -76,7 +76,7 @@ def padded(batch: Batch, values: Tensor, fill: int, width: int) -> Tensor:
 
 
 def inputs(batch: Batch, width: int) -> dict[str, Tensor]:
-    """What `BertModel` reads."""
+    """Arguments of `BertModel.forward`."""
     assert batch.segment_ids is not None, "BERT's batches have segments"
     return {
         "input_ids": padded(batch, batch.input_ids, 0, width),

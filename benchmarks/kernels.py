@@ -95,7 +95,7 @@ def entropy(labels: Tensor, max_bytes: int, backend: Backend, *inputs: Tensor) -
 
 
 def check_dropout(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """With the mask that the gradients show, output and gradients are float64's; and the share that it drops."""
+    """Return the errors against float64, with the mask that the gradients show, and the dropped fraction."""
     rows = 300 if device.type == "cuda" else 30  # the interpreter takes its time
     sizes = ((rows, 1024), (rows, 1024), (1024,), (1024,))
     ones = drawn(device, torch.float32, *sizes)
@@ -149,7 +149,7 @@ def check(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
 
 
 def regions(device: torch.device, tokens: int, hidden: int, words: int) -> dict[str, Region]:
-    """In bf16, at a micro-batch's shapes; a seventh of the tokens is masked."""
+    """Return the regions in bf16 with the shapes of a micro-batch, in which a seventh of the tokens is masked."""
     draw, masked, inner = partial(drawn, device, torch.bfloat16), tokens // 7, 4 * hidden
     made: dict[str, Region] = {}
     for p in (0.0, DROPOUT):
@@ -226,5 +226,5 @@ def time_of(function: Callable[..., Tensor], inputs: list[Tensor], device: torch
 
 
 def chosen(device: torch.device) -> str:
-    """What `auto` is here."""
+    """Return the backend that `auto` stands for on this device."""
     return "plain" if triton_kernels("gelu", "auto", device.type) is None else "triton"

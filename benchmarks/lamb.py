@@ -74,7 +74,7 @@ def theirs(shards: list[Shard], make: Callable[[list[dict[str, Any]]], torch.opt
 
 
 def sides(shards: list[Shard], device: torch.device, backend: Backend) -> dict[str, Side]:
-    """What is timed, by name. The moments of ours are shared between its variants."""
+    """Return the timed optimizers by name. All variants of this project's LAMB share their moments."""
     adamw, mine = torch.optim.AdamW, with_own_gradients(shards)
     largest = max((shard.flat for shard in shards), key=len)
     copy = torch.empty_like(largest)

@@ -68,7 +68,7 @@ def main(
 
 
 Runs = dict[tuple[str, int], tuple[list[Usage], list[Output]]]
-"""By side and number of cores: a value per round."""
+"""A value per round, by side and number of cores."""
 
 
 def take_turns(inputs: Inputs, pythons: dict[str, str], cores: tuple[int, int], rounds: int, out: Path) -> Runs:
@@ -145,7 +145,7 @@ def scaling(inputs: Inputs, cores: tuple[int, int], rounds: int, out: Path) -> d
 
 
 def scaling_table(seconds: dict[str, dict[int, list[float]]], num_bytes: int) -> str:
-    """What `scaling` found, as Markdown."""
+    """Return the result of `scaling` as Markdown."""
     lines = [f"| {num_bytes / _MEGABYTE:.0f} MB | 1 worker, s | 2 workers, s | times as fast |", "|---|---|---|---|"]
     for stage, by_workers in seconds.items():
         one, two = (statistics.median(by_workers[workers]) for workers in (1, 2))

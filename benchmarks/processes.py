@@ -1,4 +1,4 @@
-"""Commands as fresh processes: what the clock, the cores and the memory say of one and of all that it starts."""
+"""Time, CPU time and memory of a command and of all processes that it starts."""
 
 import os
 import subprocess
@@ -18,16 +18,16 @@ _ERROR_SHOWN = 3000
 
 @dataclass(frozen=True)
 class Usage:
-    """What a command took."""
+    """Resources that a command used, and its output."""
 
     seconds: float
-    """From its start to its end; the interpreter's start and its imports are part of it."""
+    """Seconds from start to end, including the start of the interpreter and imports."""
     cpu_seconds: float
-    """Of all its processes, user and system."""
+    """CPU seconds of all its processes, user and system."""
     peak_bytes: int
     """Largest sum of the resident sets of its processes; memory that they share counts for each."""
     output: str
-    """Its standard output."""
+    """Standard output of the command."""
 
 
 def timed(command: Sequence[str], cores: Sequence[int], environment: Mapping[str, str] | None = None) -> Usage:

@@ -1,4 +1,4 @@
-"""A run that is killed, preempted and moved to other numbers of ranks, beside the run that is left alone.
+"""Comparison of a run that is killed, preempted and moved to other numbers of ranks with an undisturbed one.
 
     python -m benchmarks.soak --samples demo/data/samples128 --disturbances 30 --out docs/soak.png
 
@@ -90,7 +90,7 @@ class Run:
         ]
 
     def lines(self) -> list[dict[str, Any]]:
-        """What the run has logged so far, but for trust ratios."""
+        """Return the lines of metrics so far, without trust ratios."""
         return [line for line in read_lines(self.directory / METRICS)[0] if "loss" in line]
 
     def step(self) -> int:
@@ -116,7 +116,7 @@ def ended(ranks: list[subprocess.Popen[str]], timeout: float) -> list[int]:
 
 
 def family(pid: int) -> list[psutil.Process]:
-    """What a process has begun."""
+    """Return all processes that a process has started, directly or not."""
     try:
         return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:

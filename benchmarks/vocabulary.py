@@ -1,7 +1,7 @@
 """Trained vocabularies beside the published ones: `python -m benchmarks.vocabulary --published DIR --sources ...`.
 
 Trains each kind on the training documents of the sources and counts, on the held-out ones, the tokens per word of the
-trained and of the published vocabulary. A word is what stands between spaces. DIR holds bert-base-uncased-vocab.txt,
+trained and of the published vocabulary. Words are separated by spaces. DIR holds bert-base-uncased-vocab.txt,
 albert-spiece.model, and roberta-vocab.json with roberta-merges.txt.
 """
 

@@ -69,7 +69,7 @@ UNTESTED = {
     "pipeline/optim/parameters.py": "a declaration, which the tests of each family read",
     "pipeline/planning/phases.py": "tests/pipeline/test_plan.py runs it through its command",
     "pipeline/planning/picture.py": "likewise",
-    "pipeline/planning/step_blocks.py": "test_memory.py compares what it sums up to with measured peaks",
+    "pipeline/planning/step_blocks.py": "test_memory.py tests the estimates that are computed from it",
     "pipeline/planning/text.py": "tests/pipeline/test_plan.py reads the tables",
 }
 """Files of pipeline/ without a test file of their own -> the reason."""

@@ -128,7 +128,8 @@ def read_pretrained(family: Family[Any], directory: Path, allow_pickle: bool = F
         vocab_size = _vocab_size(family, outlines)
         if fields.get("vocab_size", vocab_size) != vocab_size:
             raise ValueError(
-                f"config.json: vocab_size = {fields['vocab_size']!r}, but the weights hold {vocab_size} tokens"
+                f"config.json: vocab_size = {fields['vocab_size']!r}, but the weights hold {vocab_size} tokens; "
+                "take both files from the same model"
             )
         _require_shapes(family, config, vocab_size, outlines)
         state_dict = from_huggingface(family, model_files.values(files))
@@ -153,7 +154,8 @@ def _require_shapes(family: Family[Any], config: EncoderConfig, vocab_size: int,
     layers = count_layers(family, found)
     if layers != config.num_hidden_layers:
         raise ValueError(
-            f"config.json: num_hidden_layers = {config.num_hidden_layers}, but the weights hold {layers} layers"
+            f"config.json: num_hidden_layers = {config.num_hidden_layers}, but the weights hold {layers} layers; "
+            "take both files from the same model"
         )
     try:
         with torch.device("meta"):
@@ -163,7 +165,10 @@ def _require_shapes(family: Family[Any], config: EncoderConfig, vocab_size: int,
     for name, value in expected.items():
         if name not in found or found[name].shape != value.shape:
             shape = tuple(found[name].shape) if name in found else "missing"
-            raise ValueError(f"{name} is {shape} in the weights, {tuple(value.shape)} according to config.json")
+            raise ValueError(
+                f"{name} is {shape} in the weights, {tuple(value.shape)} according to config.json; "
+                "take both files from the same model"
+            )
 
 
 def fill_masks(directory: Path, text: str, top: int = 5) -> list[list[tuple[str, float]]]:
@@ -223,14 +228,17 @@ def _load_masked_lm(directory: Path) -> transformers.PreTrainedModel:
     if not isinstance(layers, int) or layers > len(tensors):
         raise ValueError(
             f"{directory / model_files.CONFIG}: num_hidden_layers = {layers!r}, but the weights hold "
-            f"{len(tensors)} tensors"
+            f"{len(tensors)} tensors; take both files from the same model"
         )
     extra = [path for name in (model_files.CONFIG, model_files.INDEX) if (path := model_files.find(directory, name))]
     with model_files.only([*weights, *extra]) as files:
         options = {"use_safetensors": True, "attn_implementation": "eager", "output_loading_info": True}
         model, report = _loaded(transformers.AutoModelForMaskedLM, files, directory, **options)
     if report["missing_keys"]:
-        raise ValueError(f"{directory} lacks {sorted(report['missing_keys'])[0]}: it is no masked language model")
+        raise ValueError(
+            f"{directory} lacks {sorted(report['missing_keys'])[0]}: it is no masked language model; "
+            "give the directory of one"
+        )
     return model.eval()
 
 

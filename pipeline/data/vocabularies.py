@@ -30,7 +30,10 @@ def read_vocabulary(directory: Path) -> Vocabulary:
     """
     path = next((directory / name for name in _FORMS if (directory / name).is_file()), None)
     if path is None:
-        raise ValueError(f"{directory}: holds none of {', '.join(_FORMS)}, so its vocabulary is not known")
+        raise ValueError(
+            f"{directory}: holds none of {', '.join(_FORMS)}, so its vocabulary is not known; copy "
+            "the tokenizer's files there"
+        )
     if path.name == "tokenizer.json":
         return _of_json(path)
     if path.name == "vocab.json":
@@ -38,7 +41,7 @@ def read_vocabulary(directory: Path) -> Vocabulary:
     try:
         lines = path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not valid UTF-8 ({error})") from None
+        raise ValueError(f"{path}: not valid UTF-8 ({error}); save it as UTF-8") from None
     # The last line of a token that occurs twice counts, as in `transformers`.
     ids = {token.removesuffix("\r"): number for number, token in enumerate(lines)}
     settings_path = directory / "tokenizer_config.json"

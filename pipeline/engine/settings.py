@@ -118,7 +118,7 @@ def read_deepspeed_json(path: Path) -> dict[str, Any]:
         keys = [key for key, _ in pairs]
         doubled = sorted({key for key in keys if keys.count(key) > 1})
         if doubled:
-            raise ValueError(f"{path}: {doubled[0]} is set twice")
+            raise ValueError(f"{path}: {doubled[0]} is set twice; remove one of the two")
         return dict(pairs)
 
     try:

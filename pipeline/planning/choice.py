@@ -1,7 +1,7 @@
-"""What a recipe takes on a given number of GPUs: which ZeRO stage and micro-batch fit, how long it trains.
+"""Choice of ZeRO stage and micro-batch for a recipe and a number of GPUs, and estimates of training time.
 
-Times rest on an assumed MFU: FLOPs of real tokens (`pipeline.model.flops`) over what the GPUs could do at their peak
-while they compute. Communication that nothing hides comes on top.
+Times assume an MFU: FLOPs of real tokens (`pipeline.model.flops`) over those of the GPUs' peak rate during computation.
+Communication that does not overlap with computation is added.
 """
 
 import math
@@ -30,30 +30,30 @@ from preprocessing.schema import MANIFEST_NAME, PAIR_SPECIAL_TOKENS, Manifest
 from preprocessing.shards import read_manifest
 
 BERT_VOCABULARY = 30_522
-"""Tokens of the published one, and of the one that `python -m preprocessing` trains unless told otherwise."""
+"""Tokens of the published vocabulary, and the default size of those that `python -m preprocessing` trains."""
 BUSY_TOKENS = 8192
-"""Tokens of a micro-batch from which on a larger one makes a GPU hardly faster; an assumption."""
+"""Tokens of a micro-batch above which throughput of a GPU hardly increases; an assumption."""
 RECOMPUTATION = 4 / 3
-"""Computation under activation checkpointing over that without: the forward pass once more."""
+"""Ratio of computation with and without activation checkpointing, which repeats the forward pass."""
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What the plan must know of the data."""
+    """Properties of the samples that a plan depends on."""
 
     vocab_size: int
     """Number of token ids."""
     seq_length: int
-    """Longest sample, in tokens with special ones."""
+    """Tokens of the longest sample, special tokens included."""
     mean_tokens: float
-    """Mean length of a sample, in tokens with special ones."""
+    """Mean number of tokens of a sample, special tokens included."""
     assumed: tuple[str, ...] = ()
-    """What of it is assumed, because there are no samples yet, and the options that say otherwise."""
+    """Values that are assumed because there are no samples yet, with the options that set them."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A recipe and its data."""
+    """A phase of a training: a recipe and its samples."""
 
     name: str
     recipe: Recipe
@@ -62,17 +62,17 @@ class Phase:
 
     @property
     def parameters(self) -> Parameters:
-        """Of the model."""
+        """Number of parameters of the model."""
         return count_parameters(get_family(self.recipe.family).build, self.recipe.model, self.samples.vocab_size)
 
     @property
     def global_batch(self) -> int:
-        """Samples of a step."""
+        """Number of samples of a step."""
         return self.recipe.batch.global_batch_size
 
     @cached_property
     def flops_per_sample(self) -> float:
-        """Forward and backward, of a sample of the mean length."""
+        """FLOPs of the forward and backward pass of a sample of the mean length."""
         family, tokens = get_family(self.recipe.family), round(self.samples.mean_tokens)
         cost = flops.measure(lambda config: family.build(config, self.samples.vocab_size), self.recipe.model)
         masked = self.masked(tokens)
@@ -80,16 +80,16 @@ class Phase:
 
     @property
     def flops(self) -> float:
-        """Of the whole training, repeated samples counted."""
+        """FLOPs of the whole phase."""
         return self.recipe.schedule.total_steps * self.global_batch * self.flops_per_sample
 
     def masked(self, tokens: int) -> int:
-        """Masked tokens of a sample."""
+        """Return the number of masked tokens of a sample with this number of tokens."""
         draw = Draw(self.recipe.seed, np.zeros(1, np.int64), np.zeros(1, np.int64))
         return int(self.recipe.masking.counts(np.array([tokens]), draw)[0])
 
     def memory(self, gpus: int, stage: int, micro_batch: int, checkpointing: bool) -> Estimate:
-        """Of one GPU when every sample is as long as the longest: a micro-batch may be such."""
+        """Estimate the memory of one GPU for a micro-batch in which every sample is as long as the longest."""
         longest = self.samples.seq_length
         return estimate(
             get_family(self.recipe.family).build,
@@ -106,36 +106,39 @@ class Phase:
 
 @dataclass(frozen=True)
 class Choice:
-    """A way to train that fits."""
+    """A ZeRO stage and micro-batch that fit."""
 
     stage: int
     micro_batch: int
     checkpointing: bool
     accumulation: int
-    """Micro-batches of a step on each GPU."""
+    """Number of micro-batches of a step on each GPU."""
     memory: Estimate
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Of one phase."""
+    """Estimated times of a phase."""
 
     compute: float
-    """Seconds of a step that are computation."""
+    """Seconds of computation of a step."""
     traffic: Traffic
     """Communication of a step."""
     sequences_per_second: float
     seconds: float
-    """Of the whole training, without evaluation and checkpoints."""
+    """Seconds of the whole phase, without evaluations and checkpoints."""
 
     @property
     def step(self) -> float:
-        """Seconds of a step."""
+        """Seconds of a step, with communication that does not overlap."""
         return self.compute + self.traffic.exposed
 
 
 def read_samples(recipe: Recipe, seq_length: int | None, mean_tokens: float | None, vocab_size: int | None) -> Samples:
-    """From the recipe's samples where they exist; what is given has precedence, and what is not known is assumed."""
+    """Read the properties of a recipe's samples.
+
+    Arguments that are not None have precedence. If the samples do not exist yet, the other values are assumed.
+    """
     directory, assumed = Path(recipe.data.samples), []
     if (directory / MANIFEST_NAME).is_file():
         manifest: Manifest = read_manifest(directory)
@@ -153,7 +156,7 @@ def read_samples(recipe: Recipe, seq_length: int | None, mean_tokens: float | No
 
 
 def length_by_name(samples: Path, longest: int) -> tuple[int, str]:
-    """Length of samples that do not exist yet, and what says so: their directory's name, else the model's positions."""
+    """Return an assumed length for samples that do not exist yet, and its source: the directory's name or the model."""
     named = re.fullmatch(r"samples(\d+)(-\w+)?", samples.name)
     if named and int(named[1]) <= longest:
         return int(named[1]), "the name of data.samples"
@@ -161,27 +164,27 @@ def length_by_name(samples: Path, longest: int) -> tuple[int, str]:
 
 
 def deepspeed_json(stage: int) -> str:
-    """The project's DeepSpeed JSON, as a recipe names it."""
+    """Return the name of the package's DeepSpeed JSON for a stage, as a recipe names it."""
     return f"ds_configs/zero{stage}_{{precision}}.json"
 
 
 @cache
 def zero_settings(stage: int, precision: str) -> Zero:
-    """Of the project's DeepSpeed JSON."""
+    """Return the ZeRO settings of the package's DeepSpeed JSON."""
     return Zero.of(read_deepspeed_json(find_deepspeed_json(deepspeed_json(stage).format(precision=precision))))
 
 
 def choose(phase: Phase, gpus: int, usable_bytes: float, stages: Sequence[int] = STAGES) -> Choice | None:
-    """The lowest stage with a micro-batch that keeps a GPU busy, and its largest that fits and divides the batch.
+    """Choose the ZeRO stage, micro-batch and activation checkpointing of a phase; returns None if nothing fits.
 
-    Where no stage keeps it busy: the one with the largest micro-batch. Activation checkpointing only where nothing fits
-    without it. None where nothing fits at all.
+    The choice is the lowest stage whose largest fitting micro-batch has at least BUSY_TOKENS tokens, otherwise the
+    stage with the largest micro-batch. Activation checkpointing is chosen only if nothing fits without it.
 
     Args:
-        phase: what is trained.
-        gpus: ranks; must divide the global batch.
-        usable_bytes: of a GPU's memory.
-        stages: from which to choose.
+        phase: the phase.
+        gpus: number of ranks; must divide the global batch.
+        usable_bytes: usable memory of a GPU in bytes.
+        stages: stages to choose from, in ascending order.
     """
     per_gpu = phase.global_batch // gpus
     busy = min(per_gpu, math.ceil(BUSY_TOKENS / phase.samples.mean_tokens))
@@ -201,24 +204,24 @@ def choose(phase: Phase, gpus: int, usable_bytes: float, stages: Sequence[int] =
 
 
 def divisors(number: int) -> list[int]:
-    """All, rising."""
+    """Return all divisors in ascending order."""
     low = [d for d in range(1, math.isqrt(number) + 1) if number % d == 0]
     return sorted({*low, *(number // d for d in low)})
 
 
 def nearest_gpus(global_batch_size: int, gpus: int) -> int:
-    """The largest number of GPUs, at most `gpus`, over which the batch divides."""
+    """Return the largest divisor of the batch that is at most `gpus`."""
     return max(d for d in divisors(global_batch_size) if d <= gpus)
 
 
 def timing(phase: Phase, choice: Choice, cluster: Cluster, mfu: float) -> Timing:
-    """How long a step and the training take.
+    """Estimate the times of a step and of the whole phase.
 
     Args:
-        phase: what is trained.
-        choice: how.
-        cluster: where.
-        mfu: assumed share of the peak while computing; recomputation counts nothing.
+        phase: the phase.
+        choice: ZeRO stage and micro-batch.
+        cluster: the GPUs.
+        mfu: assumed fraction of the peak FLOP/s during computation, recomputation not counted.
     """
     seconds = choice.micro_batch * phase.flops_per_sample / (cluster.device.peak_flops * mfu)
     seconds *= RECOMPUTATION if choice.checkpointing else 1
@@ -230,7 +233,7 @@ def timing(phase: Phase, choice: Choice, cluster: Cluster, mfu: float) -> Timing
 
 
 def remedy(phase: Phase, options: Options) -> str:
-    """What would make a phase fit that does not: more GPUs, larger ones, or a higher stage."""
+    """Return an error message for a phase that does not fit, with options under which it does."""
     gpus, highest = options.gpus, max(options.stages)
 
     def least(gpus: int, stage: int = highest) -> int:

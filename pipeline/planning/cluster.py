@@ -1,4 +1,4 @@
-"""The links between GPUs, and how long a step's communication takes.
+"""Links between GPUs, and the time of a step's communication.
 
 Volumes follow Rajbhandari et al. 2019 (ZeRO, https://arxiv.org/abs/1910.02054, section 7) with one difference: stages 1
 and 2 there reduce each gradient to the rank that owns it, P elements, and gather the weights, P more. DeepSpeed 0.19.8
@@ -13,30 +13,34 @@ from pipeline.engine.settings import Zero
 from pipeline.runtime.devices import Device
 
 LINK_EFFICIENCY = 0.8
-"""Share of a link's rate that large collectives reach; an assumption."""
+"""Fraction of a link's rate that large collectives reach; an assumption."""
 LATENCY_S = 2e-5
-"""Seconds that a collective takes however little it moves, for each doubling of the ranks; an assumption."""
+"""Latency of a collective in seconds for each doubling of the ranks; an assumption."""
 GRADIENT_BYTES = 4
-"""Of each gradient that is sent: fp32 in every precision (`pipeline.engine.accumulation`)."""
+"""Bytes of each gradient that is sent: fp32 in every precision (`pipeline.engine.accumulation`)."""
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """GPUs of one kind in nodes."""
+    """Nodes of GPUs of one type."""
 
     device: Device
     gpus: int
-    """Ranks."""
+    """Number of GPUs, one per rank."""
     gpus_per_node: int
-    """GPUs that NVLink connects."""
+    """Number of GPUs that NVLink connects."""
     network_gb_s: float
-    """As `Device.network_gb_s`."""
+    """Rate between nodes in GB/s in one direction, for each GPU."""
 
     def seconds(self, volume: float, collectives: int) -> float:
-        """Time to move `volume` bytes past each GPU in some collectives.
+        """Return the seconds in which collectives move data through each GPU.
 
-        Within a node every byte passes NVLink; between nodes, the adapters of a node share what it has to send. The
-        slower of the two decides, as the two overlap in NCCL's rings.
+        Within a node every byte passes through NVLink; between nodes, the adapters of a node share its traffic. The
+        slower link determines the time, because both overlap in NCCL's rings.
+
+        Args:
+            volume: bytes per GPU.
+            collectives: number of collectives.
         """
         if self.gpus == 1:
             return 0.0
@@ -49,35 +53,35 @@ class Cluster:
 
 @dataclass(frozen=True)
 class Traffic:
-    """Of one optimizer step, past each GPU."""
+    """Communication of one optimizer step, per GPU."""
 
     volume: float
-    """Bytes."""
+    """Bytes sent."""
     seconds: float
-    """That it takes alone."""
+    """Seconds that it takes without overlap."""
     exposed: float
-    """Seconds of them in which nothing is computed."""
+    """Seconds that do not overlap with computation."""
 
 
 def traffic(
     zero: Zero, parameters: int, itemsize: int, cluster: Cluster, accumulation: int, micro_seconds: float
 ) -> Traffic:
-    """Communication of one step: P weights of e bytes, k micro-batches. Gradients are sent in fp32.
+    """Estimate the communication of one step with P weights of e bytes and k micro-batches. Gradients are in fp32.
 
-    stage 0: 2 P gradients once, after the backward pass: nothing hides it.
+    stage 0: 2 P gradients once, after the backward pass, without overlap.
     stage 1: the same, and P weights once.
-    stage 2: 2 P gradients with every micro-batch, beside the backward pass where `overlap_comm` is set; P weights once,
-        not hidden.
-    stage 3: with every micro-batch P weights forward, P gradients, and backward what of the weights has not stayed
-        gathered, beside the computation where `overlap_comm` is set.
+    stage 2: 2 P gradients per micro-batch, overlapping with the backward pass if `overlap_comm` is set; P weights once,
+        without overlap.
+    stage 3: per micro-batch P weights in the forward pass, P gradients, and in the backward pass the weights that have
+        not stayed gathered, overlapping with computation if `overlap_comm` is set.
 
     Args:
         zero: stage and buckets.
-        parameters: P.
-        itemsize: e.
-        cluster: the links.
-        accumulation: k.
-        micro_seconds: what one micro-batch computes, forward and backward; the backward pass is two thirds of it.
+        parameters: number of weights P.
+        itemsize: bytes of a weight e.
+        cluster: the GPUs and their links.
+        accumulation: micro-batches per step and rank k.
+        micro_seconds: seconds of the forward and backward pass of a micro-batch, two thirds of them backward.
     """
     size, gradients = parameters * itemsize, parameters * GRADIENT_BYTES
     buckets = ceil(parameters / zero.reduce_bucket)

@@ -1,7 +1,7 @@
 """Memory of one micro-batch's forward and backward pass, measured on the model's own code without a GPU.
 
 The model runs on torch's meta device, whose tensors have shapes and storages of known size and no contents. Each
-storage counts from the operation that makes it until Python and autograd have let go of it. Activation checkpointing,
+storage counts from the operation that creates it until Python and autograd release it. Activation checkpointing,
 `recompute_activation` and `max_logits_mib` are therefore in effect, and no family needs a formula.
 """
 
@@ -32,9 +32,9 @@ Build = Callable[[C, int], nn.Module]
 """(config, vocab_size) -> model, which takes a batch and returns an output with the field `loss`."""
 
 SMALL_VOCABULARY = 16
-"""Tokens of a vocabulary whose logits and embeddings take no memory to speak of."""
+"""Tokens of a vocabulary whose logits and embeddings take negligible memory."""
 PROBE = 64
-"""Samples of the micro-batch on which layers are measured: what they take grows with the samples alone."""
+"""Samples of the micro-batch on which layers are measured; their memory is proportional to the samples."""
 
 
 class MicroBatch(NamedTuple):
@@ -49,45 +49,45 @@ class MicroBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Passes:
-    """Bytes of one micro-batch."""
+    """Bytes that the passes of one micro-batch take."""
 
     kept: int
-    """From the forward pass to the backward pass, the batch included."""
+    """Bytes kept from the forward pass to the backward pass, including the batch."""
     backward: dict[str, int]
-    """Parameter -> most that tensors of the backward pass take at a time until that parameter's gradient is complete.
-    Such gradients are let go of one by one."""
+    """Parameter name -> peak of the backward pass's tensors, in bytes, until the gradient of the parameter is complete.
+    Complete gradients are released one by one."""
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Bytes of one micro-batch, by what holds them."""
+    """Bytes of one micro-batch by purpose."""
 
     ends: int
-    """Kept by the embeddings and the heads but for the logits over the vocabulary, and the batch itself."""
+    """Kept by embeddings and heads, without the logits over the vocabulary, and the batch."""
     layer: int
     """Kept by one layer."""
     layer_input: int
     """Kept by one layer under activation checkpointing."""
     logits: int
-    """Kept of the logits over the vocabulary."""
+    """Kept logits over the vocabulary."""
     head: int
-    """Taken and given back in the backward pass of the heads, with the gradient of the word embeddings."""
+    """Peak of temporary tensors in the backward pass of the heads, with the gradient of the word embeddings."""
     working: int
-    """Taken and given back in the backward pass of one layer."""
+    """Peak of temporary tensors in the backward pass of one layer."""
 
 
 def activations(
     build: Build[C], config: C, vocab_size: int, batch: MicroBatch, dtype: torch.dtype, kind: str
 ) -> Activations:
-    """Measure a micro-batch on models of one and of two layers: all layers are equal.
+    """Measure a micro-batch on models of one and of two layers, because all layers are equal.
 
     Args:
-        build: of the model's family.
-        config: of the model; its `num_hidden_layers` and `activation_checkpointing` do not matter.
+        build: makes the model from a configuration and the size of the vocabulary.
+        config: configuration of the model; `num_hidden_layers` and `activation_checkpointing` are ignored.
         vocab_size: number of token ids.
-        batch: the micro-batch.
-        dtype: of the weights.
-        kind: whose kernels run: "cpu" or "cuda".
+        batch: sizes of the micro-batch.
+        dtype: type of the weights.
+        kind: device whose kernels are assumed, "cpu" or "cuda".
     """
 
     def run(layers: int, checkpointing: bool, vocab_size: int, batch: MicroBatch) -> Passes:
@@ -101,7 +101,7 @@ def activations(
         return size * batch.samples // PROBE
 
     one, two, whole = small(1), small(2), run(2, False, vocab_size, batch)
-    # Of the whole model's layers the second is the first whose turn it is in the backward pass.
+    # The backward pass of the whole model begins with the second layer, whose names the small model does not have.
     head = (size for name, size in whole.backward.items() if name not in one.backward)
     return Activations(
         ends=scaled(2 * one.kept - two.kept),
@@ -115,16 +115,16 @@ def activations(
 
 @cache
 def measure(build: Build[C], config: C, vocab_size: int, batch: MicroBatch, dtype: torch.dtype, kind: str) -> Passes:
-    """Run forward and backward pass of one micro-batch on the meta device; arguments as of `activations`.
+    """Run the forward and backward pass of one micro-batch on the meta device; arguments as in `activations`.
 
-    Under activation checkpointing the backward pass is left out: it is the forward pass and that of other layers.
+    Under activation checkpointing the backward pass is not run: it consists of passes that are measured without.
     """
     model = build_without_memory(build, config, vocab_size).to(dtype)
     backward = dict[str, int]()
     with _Live(model) as live, ExitStack() as hooks:
 
         def arrived(name: str, parameter: Tensor) -> None:
-            parameter.grad = None  # where gradients go is the engine's business: `pipeline.planning.step_blocks`
+            parameter.grad = None  # memory of gradients is estimated in `pipeline.planning.step_blocks`
             backward[name] = live.peak
 
         for name, parameter in model.named_parameters():
@@ -136,20 +136,20 @@ def measure(build: Build[C], config: C, vocab_size: int, batch: MicroBatch, dtyp
             kept = live.bytes
             live.begin()
             if not config.checkpointed_layers:
-                # Not `loss.backward()`: a mode sees no calls within a call that it sees itself.
+                # The mode would intercept `loss.backward()` as one call, and not the calls within it.
                 _engine_run_backward((loss,), (torch.ones_like(loss),), False, False, (), True, accumulate_grad=True)
     return Passes(kept, backward)
 
 
 @cache
 def build_without_memory(build: Build[C], config: C, vocab_size: int) -> nn.Module:
-    """The model on the meta device."""
+    """Build a model on the meta device."""
     with torch.device("meta"):
         return build(config, vocab_size).train()
 
 
 class _Live(TorchDispatchMode):
-    """Counts the bytes of storages that operations have made and that something still refers to."""
+    """Counts the bytes of storages that operations have created and that are still referenced."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -164,7 +164,7 @@ class _Live(TorchDispatchMode):
         return out
 
     def begin(self) -> None:
-        """Count only what is made from now on."""
+        """Restart the count; storages that exist already no longer count."""
         self.bytes = self.peak = 0
         self._began += 1
 
@@ -182,14 +182,14 @@ class _Live(TorchDispatchMode):
 
 
 class _Pretended(TorchFunctionMode):
-    """Python code sees tensors of another device where they are meta tensors.
+    """Makes meta tensors appear as tensors of another device to Python code.
 
-    What torch itself decides by the device, in C++, is decided here: on a CUDA device dropout is one operation that
-    keeps a mask of bytes, and attention with a mask and dropout is the memory-efficient kernel.
+    torch chooses some operations by device in C++, which this mode repeats: on a CUDA device dropout is one operation
+    that keeps a mask of bytes, and attention with a mask and dropout uses the memory-efficient kernel.
 
     Args:
         kind: "cpu" or "cuda".
-        bounds: what `tolist` of the batch's `cu_seqlens` gives, which attention on a CPU reads.
+        bounds: values of the batch's `cu_seqlens`, which attention on a CPU reads with `tolist`.
     """
 
     def __init__(self, kind: str, bounds: list[int]) -> None:
@@ -233,14 +233,14 @@ def _backend(device: torch.device, dtype: torch.dtype, dropout_p: float) -> str:
 
 @contextmanager
 def _no_launches() -> Iterator[None]:
-    """Triton kernels write into tensors that torch has made: on the meta device there is nothing to write.
+    """Skip launches of Triton kernels, which write into tensors that have no memory on the meta device.
 
-    flash-attn counts as not installed, because the machine that plans need not be the one that trains. Attention that
-    takes its place keeps one tensor of (T, H) more.
+    flash-attn counts as not installed, because plans are made on other machines than training. Attention without it
+    keeps one more tensor (T, H).
     """
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(attention, "backend", _backend))
-        if find_spec("triton") is not None:  # plain torch serves otherwise (`pipeline.kernels.backends`)
+        if find_spec("triton") is not None:  # otherwise plain torch is used (`pipeline.kernels.backends`)
             launcher = importlib.import_module("triton.runtime.jit").KernelInterface
             stack.enter_context(mock.patch.object(launcher, "__getitem__", lambda *_: lambda *_, **__: None))
         yield

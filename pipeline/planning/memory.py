@@ -1,8 +1,8 @@
-"""Memory of one process that trains: estimated before it runs, part by part.
+"""Estimate of the peak memory of a training process, by part.
 
-A training is written down as the blocks that it takes and gives back (`pipeline.planning.step_blocks`); the estimate is
-read off them. `benchmarks/memory_plan.py` holds it against measured processes. What each ZeRO stage holds: Rajbhandari
-et al. 2019, https://arxiv.org/abs/1910.02054, figure 1.
+A step is described as a sequence of allocated and freed blocks (`pipeline.planning.step_blocks`), from which the peak
+follows. `benchmarks/memory_plan.py` compares estimates with measured processes. Source of the memory of each ZeRO
+stage: Rajbhandari et al. 2019, https://arxiv.org/abs/1910.02054, figure 1.
 """
 
 from dataclasses import dataclass
@@ -14,41 +14,41 @@ from pipeline.planning.measure import Build, MicroBatch, activations
 from pipeline.planning.step_blocks import StepBlocks, count_parameters
 
 PROCESS_BYTES = {"cpu": round(0.44 * 2**30), "cuda": 2**30}
-"""Of a process that holds no tensor. On the CPU, measured: 0.41 GiB resident with torch and DeepSpeed loaded, 0.03 more
-after two steps (kernels that oneDNN compiles, Python's objects). On a CUDA device its context, cuBLAS' workspace and
-NCCL's channels: 0.6 to 1.2 GiB as commonly seen, an assumption."""
+"""Bytes of a process without tensors. On a CPU they are measured: 0.41 GiB resident with torch and DeepSpeed loaded,
+and 0.03 GiB more after two steps (kernels compiled by oneDNN, Python objects). On a CUDA device they are assumed:
+context, cuBLAS workspace and NCCL channels usually take 0.6 to 1.2 GiB."""
 PARTS = {
-    "process": "libraries, and the device's context",
-    "weights": "what the forward pass computes with; a partition at stage 3; fp32 while the model is built",
+    "process": "libraries and the context of the device",
+    "weights": "weights of the forward pass; a partition at stage 3; fp32 while the model is built",
     "masters": "fp32 weights that the optimizer updates; stage 0 in fp32 updates the weights themselves",
     "moments": "two fp32 numbers per weight of the partition",
-    "gradients": "in the model's type as they come, and their sums in fp32",
+    "gradients": "gradients of a micro-batch in the model's type, and their sums in fp32",
     "buckets": "DeepSpeed's communication buffers, and its copies of gradients for them",
-    "gathered": "stage 3: whole weights that have been gathered and not yet let go of",
-    "activations": "what autograd keeps, without the logits",
-    "logits": "over the vocabulary, kept for the backward pass",
-    "temporaries": "what is taken and given back within a pass",
-    "gaps": "a CPU's heap: holes that nothing fitted into; 0 elsewhere",
+    "gathered": "stage 3: gathered weights that have not been released yet",
+    "activations": "tensors kept for the backward pass, without the logits",
+    "logits": "logits over the vocabulary, kept for the backward pass",
+    "temporaries": "tensors allocated and freed within a pass",
+    "gaps": "heap fragmentation on a CPU; 0 on other devices",
 }
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Memory at the fullest moment."""
+    """Peak memory of a process."""
 
     parts: dict[str, int]
-    """Bytes by what they are, in the order of PARTS."""
+    """Bytes of each part at the peak, in the order of PARTS."""
     phase: str
-    """When it is: "start", "forward", "backward" or "step"."""
+    """Phase of the peak: "start", "forward", "backward" or "step"."""
 
     @property
     def total(self) -> int:
-        """Sum of the parts."""
+        """Peak in bytes, the sum of all parts."""
         return sum(self.parts.values())
 
     @property
     def figures(self) -> dict[str, int | str]:
-        """All of it as plain numbers."""
+        """Parts and phase as JSON values."""
         return {**self.parts, "phase": self.phase}
 
 
@@ -64,17 +64,17 @@ def estimate(
     kind: str,
     accumulating: bool,
 ) -> Estimate:
-    """Memory of one rank at its fullest moment.
+    """Estimate the peak memory of one rank.
 
     Args:
         build: makes the model from a configuration and the size of the vocabulary.
-        config: of the model.
+        config: configuration of the model.
         vocab_size: number of token ids.
-        batch: the micro-batch.
-        zero: DeepSpeed's stage and buffers.
+        batch: sizes of the micro-batch.
+        zero: ZeRO stage and buffers of DeepSpeed.
         precision: "fp32", "bf16" or "fp16".
-        world_size: ranks.
-        kind: "cpu": the resident set; "cuda": what is allocated on the device.
+        world_size: number of ranks.
+        kind: "cpu" for the resident set; "cuda" for allocations on the device.
         accumulating: whether a step has several micro-batches.
     """
     kept = activations(build, config, vocab_size, batch, DTYPES[precision], kind)

@@ -1,4 +1,4 @@
-"""Plan the phases of a training and print the plan."""
+"""Planning of the phases of a training, and printing of the plan."""
 
 import json
 from dataclasses import asdict
@@ -17,10 +17,14 @@ NUMBERS_OF_GPUS = (1, 8, 64, 512, 4096, 10_000)
 
 
 def print_plan(recipes: list[Path], options: Options) -> None:
-    """Plan, print, and write the files that the options ask for.
+    """Plan a training, print the plan, and write the files of the options `out` and `json`.
+
+    Args:
+        recipes: one recipe for each phase.
+        options: assumptions of the plan.
 
     Raises:
-        ValueError: a recipe cannot be planned, or does not fit.
+        ValueError: a recipe cannot be planned, or a phase does not fit.
     """
     phases = [read_phase(path, number, len(recipes), options) for number, path in enumerate(recipes)]
     numbers = numbers_of_gpus(phases, options.gpus)
@@ -44,10 +48,10 @@ def print_plan(recipes: list[Path], options: Options) -> None:
 
 
 def read_phase(path: Path, number: int, count: int, options: Options) -> Phase:
-    """One of `count` recipes.
+    """Read the recipe of phase `number`, from 0, of `count` phases.
 
     Raises:
-        ValueError: lengths are given for another number of recipes.
+        ValueError: the recipe is invalid, or an option has lengths for another number of recipes.
     """
     recipe = parse(["--recipe", str(path)])
     given: dict[str, Any] = {}
@@ -62,10 +66,11 @@ def read_phase(path: Path, number: int, count: int, options: Options) -> Phase:
 
 
 def numbers_of_gpus(phases: list[Phase], chosen: int) -> list[int]:
-    """For which to plan: the one asked for, and about each of NUMBERS_OF_GPUS one over which every batch divides.
+    """Return the numbers of GPUs to plan for: `chosen`, and the next below each of NUMBERS_OF_GPUS that divide all
+    batches.
 
     Raises:
-        ValueError: over the one asked for a batch does not divide.
+        ValueError: `chosen` does not divide the batch of a phase.
     """
     for phase in phases:
         if phase.global_batch % chosen:
@@ -78,10 +83,10 @@ def numbers_of_gpus(phases: list[Phase], chosen: int) -> list[int]:
 
 
 def scaling(phase: Phase, numbers: list[int], options: Options) -> list[Row]:
-    """Every number of GPUs.
+    """Plan a phase for each number of GPUs.
 
     Raises:
-        ValueError: at the number asked for, nothing fits.
+        ValueError: nothing fits on `options.gpus`.
     """
     rows: list[Row] = []
     for gpus in numbers:
@@ -93,7 +98,7 @@ def scaling(phase: Phase, numbers: list[int], options: Options) -> list[Row]:
 
 
 def figures(phases: list[Phase], table: list[list[Row]], options: Options) -> dict[str, Any]:
-    """Everything as plain numbers; bytes, seconds, FLOP."""
+    """Return the whole plan as JSON values, in bytes, seconds and FLOP."""
     assumed = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(options).items()}
     return {
         "options": assumed | {"link_efficiency": LINK_EFFICIENCY, "device": asdict(options.device)},

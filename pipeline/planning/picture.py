@@ -1,4 +1,4 @@
-"""A plan as a picture: memory by part and stage, time and cost against the number of GPUs."""
+"""Picture of a plan: memory by part and stage, and time and cost by number of GPUs."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,17 +18,17 @@ from pipeline.runtime.formatting import GIB
 
 COLORS = ["#8c8c8c", "#1f5a94", "#4a8fcb", "#a3cbec", "#2f8f5b", "#8fd0a5"]
 COLORS += ["#6b4fa0", "#f2a63b", "#d9682b", "#f7dca8", "#dddddd"]
-"""In the order of PARTS."""
+"""Colors in the order of PARTS."""
 
 
 def write_picture(phases: Sequence[Phase], table: Sequence[list[Row]], options: Options, out: Path) -> None:
-    """Two panels.
+    """Write the picture, which has two panels.
 
     Args:
-        phases: of the training; the last, which has the longest samples, is the one whose memory is shown.
-        table: of each phase, every number of GPUs.
-        options: of the plan; without a price, GPU-hours are shown in place of cost.
-        out: PNG.
+        phases: phases of the training; memory is shown for the last one, which has the longest samples.
+        table: rows of each phase, one for each number of GPUs.
+        options: assumptions of the plan; without a price, GPU-hours are shown instead of costs.
+        out: PNG file.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(13, 5.2), layout="constrained")
     _memory(left, phases[-1], chosen_at(table[-1], options.gpus)[0], options)
@@ -38,7 +38,7 @@ def write_picture(phases: Sequence[Phase], table: Sequence[list[Row]], options: 
 
 
 def _memory(axis: Any, phase: Phase, choice: Choice, options: Options) -> None:
-    """Stacked bars at the recommended micro-batch."""
+    """Plot memory by stage as stacked bars, for the recommended micro-batch."""
     device, gpus = options.device, options.gpus
     needs = [phase.memory(gpus, stage, choice.micro_batch, choice.checkpointing).parts for stage in STAGES]
     bottom = [0.0] * len(STAGES)
@@ -54,7 +54,7 @@ def _memory(axis: Any, phase: Phase, choice: Choice, options: Options) -> None:
     axis.set_ylim(0, 1.42 * max(*bottom, device.memory_gib))
     axis.set_xlim(-0.5, 3.5)
     axis.set_xticks(STAGES, [f"ZeRO-{stage}" + (" *" if stage == choice.stage else "") for stage in STAGES])
-    axis.set_ylabel("GiB on each GPU, at the fullest moment")
+    axis.set_ylabel("peak GiB on each GPU")
     recomputed = ", activation checkpointing" if choice.checkpointing else ""
     axis.set_title(
         f"{phase.name}, {gpus} GPUs, micro-batch {choice.micro_batch} x {phase.samples.seq_length} tokens{recomputed}"
@@ -66,7 +66,7 @@ def _memory(axis: Any, phase: Phase, choice: Choice, options: Options) -> None:
 
 
 def _time(axis: Any, table: Sequence[list[Row]], options: Options) -> None:
-    """Both on logarithmic axes, with what perfect scaling would give."""
+    """Plot time and cost on logarithmic axes, with the time at perfect scaling."""
     points, price = [], options.price
     for rows in zip(*table, strict=True):
         times = [time.seconds for _, _, time in rows if time]

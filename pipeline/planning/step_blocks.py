@@ -1,8 +1,8 @@
-"""The blocks of memory that a training takes and gives back, in their order; `pipeline.planning.memory` reads off them.
+"""The sequence of allocations of a training step, from which `pipeline.planning.memory` computes the peak.
 
-What a micro-batch takes is measured (`pipeline.planning.measure`). What the engine takes beside it is written down here
-after deepspeed 0.19.8 (runtime/zero/stage_1_and_2.py, stage3.py) and `pipeline.optim`, and held against measured
-processes on a CPU. Tensors that come and go together are one block.
+Memory of a micro-batch is measured (`pipeline.planning.measure`). Memory of the engine follows from the code of
+deepspeed 0.19.8 (runtime/zero/stage_1_and_2.py, stage3.py) and of `pipeline.optim`, and was compared with measured
+processes on a CPU. Tensors that are allocated and freed together are one block.
 """
 
 from dataclasses import dataclass, replace
@@ -16,32 +16,32 @@ from pipeline.planning.timeline import Timeline
 
 FLOAT, DOUBLE = 4, 8
 GLOO_THREADS = 2
-"""Of a process group, as torch makes it."""
+"""Number of threads of a gloo process group of torch."""
 THREAD_HEAP_BYTES = 64 * 2**20
-"""The largest heap that glibc gives a thread; what is larger comes from the process's."""
+"""Largest heap of a thread in glibc; larger blocks come from the heap of the process."""
 ALL_REDUCE_NUMEL = 500_000_000
-"""Gradients from which on DeepSpeed's engine all-reduces at stage 0, and at stage 1 in bf16: so many are copied."""
+"""Number of gradients that DeepSpeed's engine copies for an all-reduce at stage 0, and at stage 1 in bf16."""
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """Numbers of elements of a model's weights."""
+    """Numbers of weights of a model."""
 
     total: int
     word: int
-    """Of the largest tensor that has a row for each token id: the word embeddings, which the output layer shares."""
+    """Weights of the largest tensor with a row for each token id: the word embeddings, tied to the output layer."""
     layer: int
     num_layers: int
 
     @property
     def pieces(self) -> list[int]:
-        """Elements in the order in which the model computes: word embeddings, layers, the rest."""
+        """Numbers of weights in the order of computation: word embeddings, layers, the rest."""
         return [self.word, *[self.layer] * self.num_layers, self.total - self.word - self.num_layers * self.layer]
 
 
 @cache
 def count_parameters(build: Build, config: EncoderConfig, vocab_size: int) -> Parameters:
-    """Count the weights of models of one and of two layers."""
+    """Count the weights of a model, by means of models of one and of two layers."""
     one, two = (
         list(
             build_without_memory(
@@ -57,22 +57,22 @@ def count_parameters(build: Build, config: EncoderConfig, vocab_size: int) -> Pa
 
 
 class StepBlocks:
-    """Writes the timeline of a start and a step. P elements on N ranks, e bytes of the model's type.
+    """Writes the timeline of a start and a step, for P weights of e bytes on N ranks.
 
-    Sums of gradients are fp32 whatever e is (`pipeline.engine.accumulation`). In 16 bits they are held by
+    Sums of gradients are in fp32 whatever e is (`pipeline.engine.accumulation`). In 16 bits they take, in bytes,
 
     * stage 0: 4 P, a tensor for each parameter;
-    * stage 1: 4 P, in bf16 one buffer that is always there, in fp16 a tensor for each parameter;
+    * stage 1: 4 P, in bf16 one permanent buffer, in fp16 a tensor for each parameter;
     * stage 2: 4 P / N from the first bucket that is reduced to the update;
-    * stage 3: 4 P / N, one buffer that is always there, and the bucket is fp32 too.
+    * stage 3: 4 P / N, one permanent buffer, and the bucket is in fp32 too.
 
     Args:
-        parameters: of the model.
-        kept: what a micro-batch takes.
+        parameters: numbers of weights of the model.
+        kept: memory of a micro-batch.
         zero: stage and buckets.
         precision: "fp32", "bf16" or "fp16".
-        world_size: N.
-        on_cpu: whether blocks are in a CPU's memory, where gloo moves them.
+        world_size: number of ranks N.
+        on_cpu: whether training is on a CPU, with gloo.
     """
 
     def __init__(
@@ -84,15 +84,20 @@ class StepBlocks:
         self.one_buffer = zero.stage == 1 and updates_all_at_once(zero.stage, precision)
         self.world_size, self.on_cpu = world_size, on_cpu
         self.partition = -(-parameters.total // world_size)
-        self.bucket = min(zero.reduce_bucket, parameters.total)  # elements that are in it when it is full
+        self.bucket = min(zero.reduce_bucket, parameters.total)  # number of elements of a full bucket
         self.timeline = Timeline()
         self.take, self.give = self.timeline.take, self.timeline.give
-        self.whole: list[int] = []  # stages 0 and 1: blocks of whole gradients
-        self.sums: list[int] = []  # stages 1 and 2: the partition's
-        self.in_bucket = 0  # elements
+        self.whole: list[int] = []  # stages 0 and 1: blocks of unpartitioned gradients
+        self.sums: list[int] = []  # stages 1 and 2: blocks of the partition's sums
+        self.in_bucket = 0  # number of elements
 
     def write(self, checkpointed_layers: int, accumulating: bool) -> Timeline:
-        """The timeline of so many layers under activation checkpointing, in a step of one or of two micro-batches."""
+        """Return the timeline of a start and a step.
+
+        Args:
+            checkpointed_layers: number of layers under activation checkpointing.
+            accumulating: whether the step has two micro-batches, which stand for any larger number, or one.
+        """
         self.timeline.phase("start")
         self._start()
         layers = [number < checkpointed_layers for number in range(self.parameters.num_layers)]
@@ -113,7 +118,7 @@ class StepBlocks:
         self.give(self.take(part, size))
 
     def _start(self) -> None:
-        """The model in fp32 on the device, cast to e, cut into partitions; masters and moments."""
+        """Write the start: the model in fp32 on the device, cast and partitioned; master weights and moments."""
         total, stage, pieces = self.parameters.total, self.stage, self.parameters.pieces
         own = self.partition if stage else total
         model = [self.take("weights", FLOAT * piece) for piece in pieces]
@@ -134,7 +139,7 @@ class StepBlocks:
         self._gloo_copies()
 
     def _replace(self, blocks: list[int], sizes: list[int]) -> list[int]:
-        """Blocks of other sizes in place of `blocks`, one after the other."""
+        """Replace blocks by others of given sizes, one after the other; returns the new blocks."""
         new = []
         for block, size in zip(blocks, sizes, strict=True):
             new.append(self.take("weights", size))
@@ -142,9 +147,9 @@ class StepBlocks:
         return new
 
     def _gloo_copies(self) -> None:
-        """gloo's threads copy what they gather, and what they reduce where that is overlapped with the backward pass.
+        """Write the copies of gloo's threads, of gathered data and, if they overlap with computation, reduced data.
 
-        Each has a heap of its own, which keeps the largest copies that it could hold.
+        Each thread has a heap, which keeps the largest copies that fit into it.
         """
         copied = self.itemsize * (self.bucket if self.stage == 3 else self.parameters.total)
         if self.on_cpu and self.stage and self.world_size > 1 and copied < THREAD_HEAP_BYTES:
@@ -152,7 +157,7 @@ class StepBlocks:
                 self.take("buckets", copied)
 
     def _gather(self) -> list[int]:
-        """Stage 3: weights that are whole when the forward pass ends, piece by piece."""
+        """Write the weights that stay gathered after the forward pass at stage 3; returns their blocks."""
         left, blocks = self.zero.kept_gathered(self.parameters.total), []
         for piece in self.parameters.pieces if self.stage == 3 and self.world_size > 1 else []:
             blocks.append(self.take("gathered", self.itemsize * min(piece, left)))
@@ -160,11 +165,12 @@ class StepBlocks:
         return blocks
 
     def _backward(self, ends: int, layers: list[tuple[int, bool]], logits: int, last: bool) -> None:
-        """Gradients come as activations go.
+        """Write a backward pass, in which gradients are allocated and activations freed.
 
         Args:
-            ends, logits: blocks.
-            layers: block of each, and whether the layer is computed again.
+            ends: block of the activations of embeddings and heads.
+            layers: block of each layer's activations, and whether the layer is recomputed.
+            logits: block of the logits.
             last: whether this is the step's last micro-batch.
         """
         word, *_, rest = (self.itemsize * piece for piece in self.parameters.pieces)
@@ -177,7 +183,7 @@ class StepBlocks:
             working = self.take("temporaries", self.kept.working)
             self._gradient(self.parameters.layer)
             self.give(block, *again, working)
-        embedding = self.take("temporaries", word)  # to be added to the gradient of the output layer
+        embedding = self.take("temporaries", word)  # is added to the gradient of the output layer
         if self.stage < 3:
             both = self.take("temporaries", word)
             self.give(embedding, decoder)
@@ -191,25 +197,27 @@ class StepBlocks:
         self.give(*buckets)
 
     def _open_buckets(self) -> list[int]:
-        """Stages 1 and 2 take theirs at the first gradient; a second one serves while the first is on its way."""
+        """Write the buckets that stages 1 and 2 allocate at the first gradient; with overlap, stage 2 has two."""
         if self.stage not in (1, 2) or self.one_buffer:
             return []
-        itemsize = FLOAT if self.stage == 1 else self.itemsize  # stage 1 puts sums into it
+        itemsize = FLOAT if self.stage == 1 else self.itemsize  # stage 1 has sums in it
         first = self._touched(self.parameters.total)
         sizes = [first, self._touched(self.parameters.total - first)][: 1 + (self.zero.overlap and self.stage == 2)]
         return [self.take("buckets", itemsize * size) for size in sizes]
 
     def _touched(self, used: int) -> int:
-        """Elements of a bucket that take memory: a CPU's pages do from when they are first written."""
+        """Return the elements of a bucket that take memory; on a CPU only pages that were written do."""
         return min(self.zero.reduce_bucket, used) if self.on_cpu else self.zero.reduce_bucket
 
     def _gradient(self, size: int, block: int | None = None) -> None:
-        """One piece's gradient: kept whole at stages 0 and 1, copied into the bucket at 2 and 3."""
+        """Write the gradient of a piece, which stages 0 and 1 keep, and stages 2 and 3 copy into the bucket."""
         if block is None:
             block = self.take("gradients", self.itemsize * size)
         if self.stage >= 2:
             self._into_bucket(size)
-        elif len(self.whole) < len(self.parameters.pieces) and not self.one_buffer:  # else added to an earlier one
+        elif (
+            len(self.whole) < len(self.parameters.pieces) and not self.one_buffer
+        ):  # otherwise it is added to an earlier one
             if not self.low:
                 self.whole.append(block)
                 return
@@ -222,21 +230,23 @@ class StepBlocks:
         self.in_bucket += size
 
     def _empty_bucket(self) -> None:
-        """Reduce over the ranks a copy of the bucket, counted as if it were full; at stage 3 gloo makes one more."""
+        """Write the reduction of a copy of the bucket, counted as full; at stage 3 gloo makes another copy."""
         self.in_bucket = 0
         if self.stage == 3:
             self.give(*[self.take("buckets", FLOAT * self.bucket) for _ in range(1 + self.on_cpu)])
             return
-        if self.low or self.world_size > 1:  # in 16 bits stage 2 has it in both types
+        if self.low or self.world_size > 1:  # in 16 bits stage 2 has the bucket in both types
             self._brief("buckets", (FLOAT + (self.itemsize if self.low and self.stage == 2 else 0)) * self.bucket)
         self.sums = self.sums or [self.take("gradients", FLOAT * self.partition)]
 
     def _end_backward(self, last: bool) -> None:
-        """What remains is reduced: by stages 0 and 1 with the last micro-batch only."""
+        """Write the reduction after a backward pass, which stages 0 and 1 make for the last micro-batch only."""
         if self.stage >= 2:
             self._empty_bucket()
         elif last and (self.stage == 0 or self.one_buffer):
-            if not self.one_buffer or self.parameters.total <= ALL_REDUCE_NUMEL:  # a large buffer is sent as it is
+            if (
+                not self.one_buffer or self.parameters.total <= ALL_REDUCE_NUMEL
+            ):  # a large buffer is sent without a copy
                 self._brief("buckets", FLOAT * min(self.parameters.total, ALL_REDUCE_NUMEL))
         elif last:
             for block, size in zip(self.whole, reversed(self.parameters.pieces), strict=True):
@@ -246,7 +256,7 @@ class StepBlocks:
             self._empty_bucket()
 
     def _optimizer(self) -> None:
-        """Norm and update. At stages 1 to 3 gradients are made flat, and the largest is squared in fp64."""
+        """Write norm and update. Stages 1 to 3 flatten gradients, and square the largest one in float64."""
         if self.stage and not self.one_buffer:
             self._brief("temporaries", DOUBLE * min(self.parameters.word, self.partition))
             if self.stage == 3 or not self.low:

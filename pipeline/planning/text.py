@@ -1,26 +1,26 @@
-"""A plan as text: what it assumes, and its tables."""
+"""Text of a plan: assumptions, tables and recommendation."""
 
 from pipeline.planning.choice import Choice, Phase, Timing, deepspeed_json
 from pipeline.planning.options import STAGES, Options
 from pipeline.runtime.formatting import GIB, rounded_duration
 
 LARGEST_SHOWN = 1024
-"""Micro-batch at which the table of memory ends."""
+"""Largest micro-batch in the table of memory."""
 
 
 Row = tuple[int, Choice | None, Timing | None]
-"""Number of GPUs, and how and how long; None where nothing fits."""
+"""Number of GPUs, choice and times; None if nothing fits."""
 
 
 def chosen_at(rows: list[Row], gpus: int) -> tuple[Choice, Timing]:
-    """The row of a number of GPUs at which something fits."""
+    """Return the choice and times for a number of GPUs on which the phase fits."""
     choice, time = next((choice, time) for number, choice, time in rows if number == gpus)
     assert choice is not None and time is not None, "`scaling` stops where nothing fits"
     return choice, time
 
 
 def phase_summary(phase: Phase) -> str:
-    """What is trained, in two lines, and a third if something of the samples is assumed."""
+    """Return lines with the model, steps and samples of a phase, and with assumed properties of the samples, if any."""
     samples, batch = phase.samples, phase.global_batch
     text = (
         f"{phase.name}: {phase.parameters.total / 1e6:,.1f} M parameters, "
@@ -34,7 +34,7 @@ def phase_summary(phase: Phase) -> str:
 
 
 def memory_table(phase: Phase, options: Options) -> str:
-    """GiB per GPU by micro-batch and stage."""
+    """Return a table of GiB per GPU by micro-batch and stage."""
     per_gpu = phase.global_batch // options.gpus
     lines = [
         f"GiB on each of {options.gpus} GPUs; * does not fit. In brackets with activation checkpointing.",
@@ -56,7 +56,7 @@ def memory_table(phase: Phase, options: Options) -> str:
 
 
 def advice(phase: Phase, rows: list[Row], options: Options) -> str:
-    """The recommended stage and micro-batch, what their memory is, and the lines for the recipe."""
+    """Return the recommended stage and micro-batch, their memory by part, and the lines for the recipe."""
     choice, time = chosen_at(rows, options.gpus)
     sizes = choice.memory.parts.items()
     parts = ", ".join(f"{part} {size / GIB:.2f}" for part, size in sizes if size > 0.005 * GIB)
@@ -77,7 +77,7 @@ def advice(phase: Phase, rows: list[Row], options: Options) -> str:
 
 
 def scaling_table(rows: list[Row], options: Options) -> str:
-    """Time and cost by number of GPUs."""
+    """Return a table of time and cost by number of GPUs."""
     lines = [
         f"  {'GPUs':>6}  ZeRO x micro-batch   GiB   step s  comm. GB  comm. s  exposed    sequences/s  "
         f"{_cost_header(options)}"
@@ -97,7 +97,7 @@ def scaling_table(rows: list[Row], options: Options) -> str:
 
 
 def total_table(table: list[list[Row]], options: Options) -> str:
-    """All phases together."""
+    """Return a table of time and cost of all phases together."""
     lines = ["All phases", f"  {'GPUs':>6}  {_cost_header(options)}"]
     for rows in zip(*table, strict=True):
         times = [time.seconds for _, _, time in rows if time]

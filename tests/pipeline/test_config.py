@@ -14,7 +14,7 @@ DEMO = next(path for path in RECIPES if path.name == "demo.toml")
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipe_parses_and_its_toml_parses_to_the_same(path, tmp_path):
-    """What is saved beside a run gives the run's recipe back."""
+    """The saved recipe of a run is read back as the same recipe."""
     recipe = parse(["--recipe", str(path)])
     saved = tmp_path / "recipe.toml"
     saved.write_text(to_toml(recipe))

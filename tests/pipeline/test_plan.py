@@ -41,7 +41,7 @@ def test_samples_that_exist_are_asked(tmp_path, capsys):
 
 
 def test_a_plan_is_made_before_there_is_data(tmp_path, monkeypatch, capsys):
-    """What README shows, in a fresh clone: what is assumed is said, with the options that say otherwise."""
+    """The README's command works in a fresh clone: the plan states its assumptions and the options that set them."""
     monkeypatch.chdir(tmp_path)
     plan([*LARGE, "--gpus", "128", "--gpu", "h100"])
     said = [line for line in capsys.readouterr().out.splitlines() if "does not exist yet" in line]
@@ -65,7 +65,7 @@ def test_a_plan_is_made_before_there_is_data(tmp_path, monkeypatch, capsys):
     ],
 )
 def test_the_length_of_samples_that_do_not_exist(name, expected):
-    """As preprocessing would name their directory, if the model can read so many tokens."""
+    """It is the number in the directory's name, if the model has so many positions."""
     assert length_by_name(Path(name), 256) == expected
 
 
@@ -77,12 +77,12 @@ def test_the_length_of_samples_that_do_not_exist(name, expected):
             [LARGE[0], "--seq_length", "128", "--vocab_size", "30528", "--gpus", "7"],
             r"not divide over 7 .* --gpus 4 does",
         ),
-        ([LARGE[0], "--mfu", "45"], r"--mfu 45.0: a share of the peak"),
+        ([LARGE[0], "--mfu", "45"], r"--mfu 45.0: must be a fraction of the peak"),
         (
             [str(RECIPES / "megatron_bert_3.9b.toml"), *SHORT, "--gpu", "a100-40gb", "--gpus", "64", "--stages", "[0]"],
             r"ZeRO-0 with activation checkpointing .* it fits with .*--stages \[3\]",
         ),
-        ([LARGE[0], "--stages", "[3, 4]"], r"--stages \[3, 4\]: one or more of"),
+        ([LARGE[0], "--stages", "[3, 4]"], r"--stages \[3, 4\]: must be one or more of"),
         (["nowhere.toml"], r"nowhere.toml: no such file"),
         (
             [
@@ -100,6 +100,6 @@ def test_the_length_of_samples_that_do_not_exist(name, expected):
     ],
 )
 def test_mistakes_are_named(arguments, message):
-    """With the remedy."""
+    """The error names the option and the remedy."""
     with pytest.raises(ValueError, match=message):
         plan(arguments)

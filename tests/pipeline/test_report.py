@@ -37,7 +37,7 @@ def test_pictures_beside_the_page(tmp_path, capsys):
 
 
 def test_follow_ends_with_a_finished_run(tmp_path, capsys):
-    """Without a terminal: its events and one line."""
+    """Without a terminal, its events and one line are printed."""
     report(["--follow", str(make_run(tmp_path / "run", 5, events=[start(0), event("finished", 5)]))])
     out = capsys.readouterr().out.splitlines()
     assert out[-1].startswith("finished  step 5/5") and "finished at step 5" in out[-2]

@@ -10,7 +10,7 @@ from pipeline.families.bert import BertConfig
 
 
 def test_tied_parameters_are_kept_once():
-    """Under the first of their names; an equal copy is another parameter."""
+    """The first of their names is kept; an equal copy is another parameter."""
     weight = torch.ones(2)
     assert list(unique({"a": weight, "b": weight, "c": weight.clone()})) == ["a", "c"]
 

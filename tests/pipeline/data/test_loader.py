@@ -168,7 +168,7 @@ def test_loading_leaves_the_random_state_alone(samples):
 
 
 def test_a_pickled_dataset_is_small_and_the_same(samples):
-    """What a worker process is sent holds no samples, and gives the same batches."""
+    """The object that is sent to a worker process contains no samples, and yields the same batches."""
     items = micro_batches(samples)
     data = pickle.dumps(items)
     assert len(data) < 5000
@@ -204,7 +204,7 @@ def test_evaluation_counts_every_sample_once(samples):
 
 
 def test_evaluation_of_a_part_is_a_part_of_the_whole(samples):
-    """With max_samples the first samples of the same order are evaluated with the same masks."""
+    """With max_samples, the first samples of the same order are evaluated with the same masks."""
     (part,), (whole,) = evaluate(samples, 1, max_samples=16), evaluate(samples, 1)
     assert samples_of(part) == samples_of(whole[:2])
     assert {batch.totals["samples"] for batch in part} == {16}
@@ -252,7 +252,7 @@ def test_a_sample_without_a_segment_is_refused(write_samples, boundary):
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_shard_that_is_cut_short_is_one_error(write_samples, num_workers):
-    """Also in the training process, which reading the memory map would end with SIGBUS; from a worker in one line."""
+    """This holds in the training process, where reading the map would raise SIGBUS, and in a worker, in one line."""
     samples = write_samples(2000)
     batches, config = micro_batches(samples), DataConfig(samples.directory, num_workers)
     shard = samples.directory / samples.shards[0].path

@@ -166,7 +166,7 @@ def test_the_number_of_predictions_is_berts(length, probability, max_predictions
 
 
 def test_the_shares_are_80_10_10():
-    """Of many masked tokens 80 % become [MASK], 10 % a token of the whole vocabulary, 10 % stay, within four sigma."""
+    """80 % of masked tokens become [MASK], 10 % a token of the whole vocabulary, 10 % stay, within four sigma."""
     input_ids, is_text, cu_seqlens = pack([([7] * 125, 60)] * 4000)
     masked = mask_tokens(input_ids, is_text, cu_seqlens, draw_of(4000), DEFAULT, SPECIAL)
     tokens, count = masked.input_ids[masked.positions], len(masked.positions)
@@ -235,7 +235,7 @@ def test_ranges_are_concatenated():
 
 
 def test_a_sample_without_enough_text_is_our_mistake():
-    """What the loader has refused cannot be masked."""
+    """Samples that the loader rejects cannot be masked."""
     with pytest.raises(AssertionError, match="too few candidates"):
         mask_tokens(np.array([CLS, SEP, SEP]), np.zeros(3, bool), np.array([0, 3]), draw_of(1), DEFAULT, SPECIAL)
 

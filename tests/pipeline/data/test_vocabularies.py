@@ -40,7 +40,7 @@ def test_every_form_of_a_vocabulary_is_the_same(tokenizer, tmp_path):
 
 
 def test_the_first_token_that_differs_is_named(tokenizer, tmp_path):
-    """Of two vocabularies of one size; and of one that is shorter."""
+    """The first difference is found in vocabularies of the same size, and in one that is shorter."""
     swapped = copied(
         tokenizer,
         tmp_path / "swapped",
@@ -72,14 +72,14 @@ def test_case_and_accents_count(tokenizer, tmp_path, setting, value, expected):
 
 
 def test_of_a_token_that_occurs_twice_the_last_line_counts(tokenizer, tmp_path):
-    """As transformers reads it; a line separator of Unicode is part of a token."""
+    """Lines are split as in transformers; a line separator of Unicode is part of a token."""
     twice = copied(tokenizer, tmp_path / "twice", vocab_txt=lambda text: text + "a\u2028b\nw9\n")
     tokens = read_vocabulary(twice).tokens
     assert (14 in tokens, tokens[40], tokens[41]) == (False, "a\u2028b", "w9")
 
 
 def test_unigram_pieces_are_numbered_by_their_order(tmp_path):
-    """As SentencePiece does; added tokens say their ids."""
+    """Pieces have ids in their order, as in SentencePiece; added tokens state theirs."""
     content = {"model": {"vocab": [["<pad>", 0], ["a", -1.5]]}, "added_tokens": [{"id": 2, "content": "[MASK]"}]}
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     assert read_vocabulary(tmp_path).tokens == {0: "<pad>", 1: "a", 2: "[MASK]"}

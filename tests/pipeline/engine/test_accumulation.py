@@ -83,7 +83,7 @@ def global_gradients(cases, count):
 
 @pytest.mark.parametrize(("world_size", "count"), [(1, MICRO_BATCHES), (2, MICRO_BATCHES), (3, 126)])
 def test_global_gradient_is_the_exact_sum(world_size, count):
-    """Of the same 16-bit gradients: 1e-6 at 128 micro-batches, where bf16 loses 1 %, at any number of ranks."""
+    """The error of 128 16-bit gradients' sum is at most 1e-6 at any world size; a sum in bf16 has one of 1 %."""
     results = on_ranks(global_gradients, world_size, CASES, count)
     errors = {}
     for name in CASES:
@@ -136,7 +136,7 @@ def test_a_run_is_the_same_on_any_number_of_ranks(world_size):
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "autocast"])
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_the_norm_is_the_same_at_every_stage(world_size, precision):
-    """Of five steps; stage 3's forward pass rounds 16-bit sums elsewhere, so it agrees in fp32 only."""
+    """Five steps agree; stage 3's forward pass rounds 16-bit sums differently, so it agrees in fp32 only."""
     results = runs(world_size)
     exact = precision == "fp32"
     for stage in (1, 2, 3):

@@ -16,7 +16,7 @@ def test_least_values(field, wrong, least):
 
 
 def test_the_precision_is_stated_once():
-    """By the recipe, or by a JSON file whose name has no place for it."""
+    """Either the recipe or a JSON file without {precision} in its name sets it."""
     EngineConfig(deepspeed="mine.json")
     EngineConfig(deepspeed="mine_{precision}.json", precision="bf16")
     with pytest.raises(ValueError, match=r"precision = bf16, but engine.deepspeed = mine.json has no .precision."):

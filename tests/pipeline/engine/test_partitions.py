@@ -89,7 +89,7 @@ def test_update_equals_unsharded_lamb_given_the_same_gradients(world_size, short
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize(("world_size", "short"), SELECTION)
 def test_fp32_training_equals_float64_training(world_size, short):
-    """With fp32 gradients also the whole run, model and clipping included, equals one in float64 to 1e-6."""
+    """With fp32 gradients, the whole run, model and clipping included, equals one in float64 to 1e-6."""
     results = trained(world_size, short)
     differences = {
         name: largest_difference(results_of(results, name)[1], trained_in_float64(MATRIX[name][1].get("clip", 1.0)))

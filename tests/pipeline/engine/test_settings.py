@@ -91,7 +91,7 @@ def test_values_that_change_nothing_pass(tmp_path, dotted, exact):
 
 @pytest.mark.parametrize("section", MONITORS)
 def test_a_monitor_that_is_not_installed_is_named(tmp_path, monkeypatch, section):
-    """Also beside a directory of its name, which earlier runs leave; what is turned off needs nothing."""
+    """A directory with the package's name is not the package; a monitor that is off needs no package."""
     monkeypatch.setitem(MONITORS, section, "monitor_of_tests")
     (tmp_path / "monitor_of_tests").mkdir()
     monkeypatch.syspath_prepend(tmp_path)

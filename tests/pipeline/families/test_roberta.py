@@ -96,7 +96,7 @@ def test_logits_equal_hugging_face_in_both_directions():
 
 
 def test_loss_is_the_mean_over_masked_tokens():
-    """As fairseq and Hugging Face compute it."""
+    """The result equals that of fairseq and Hugging Face."""
     batch, ours = make_batch(), with_large_weights(build_model(CONFIG, VOCAB_SIZE))
     theirs = build_huggingface()
     theirs.load_state_dict(to_huggingface(FAMILY, ours.state_dict()), strict=True)

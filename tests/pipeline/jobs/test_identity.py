@@ -30,7 +30,7 @@ def test_a_value_is_compared_by_its_present_name():
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_by_field():
-    """With the checkpoint's name and what to do."""
+    """The error names the checkpoint and the remedy."""
     check_same_recipe(Path("step-1"), RECIPE, RECIPE)
     with pytest.raises(ValueError, match=r"step-1: was written by a run with another recipe \(seed: 1 -> 2\); move it"):
         check_same_recipe(Path("step-1"), RECIPE, RECIPE | {"seed": 2})
@@ -45,7 +45,7 @@ def test_a_checkpoint_of_another_recipe_is_refused_by_field():
     ],
 )
 def test_a_model_that_computes_something_else_is_refused(field, value, message):
-    """Also where all its tensors fit; dropout is free."""
+    """This holds also if all tensors have the same shapes; dropout may differ."""
     state = {"family": "bert", "model": MODEL}
     if message is None:
         check_same_model(Path("step-1"), state, "bert", MODEL | {field: value})
@@ -55,6 +55,6 @@ def test_a_model_that_computes_something_else_is_refused(field, value, message):
 
 
 def test_another_family_is_refused():
-    """By its name."""
+    """The error names the other family."""
     with pytest.raises(ValueError, match="family = bert: init_from = step-1 is of family electra"):
         check_same_model(Path("step-1"), {"family": "electra", "model": {}}, "bert", {})

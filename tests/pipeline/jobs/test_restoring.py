@@ -181,7 +181,7 @@ def test_identity_is_compared_by_content(folder):
 
 
 def test_a_finished_run_says_so_and_changes_nothing(folder):
-    """Also where some lines of its records cannot be read: a by-product stops nothing."""
+    """This holds also if some lines of its records cannot be read."""
     run = folder / "run"
     before = lines(run), lines(run, "events.jsonl")
     assert outcomes([arguments(folder, "run")]) == [("", "passed")]

@@ -14,7 +14,7 @@ DEMO = Path(__file__).parents[3] / "pipeline" / "recipes" / "demo.toml"
 
 
 def test_run_is_continued_only_with_its_own_recipe(tmp_path):
-    """What changes the result is refused by name; what does not may change."""
+    """A field that changes the result must not differ, and the error names it; other fields may."""
     begun = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
     assert open_run(begun) == tmp_path / "run"
     harmless = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), "--checkpoint.keep", "9"])
@@ -27,7 +27,7 @@ def test_run_is_continued_only_with_its_own_recipe(tmp_path):
 
 @pytest.mark.parametrize("content", ["[schedule", 'run_dir = "x"\n[schedul]\n', "seed = 'x'"])
 def test_a_damaged_recipe_of_a_run_is_named(tmp_path, content):
-    """By its place in the run's directory, and what to do."""
+    """The error names the file and the remedy."""
     recipe = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
     saved = open_run(recipe) / "recipe.toml"
     saved.write_text(content)

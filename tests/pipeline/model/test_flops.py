@@ -74,7 +74,7 @@ class Toy(nn.Module):
 
 
 def test_a_model_of_its_own_needs_no_formula():
-    """What a batch costs whatever its size is no part of what samples cost."""
+    """FLOPs per batch that do not depend on its size are not attributed to samples."""
     assert flops.measure(Toy, CONFIG) == flops.Flops(3.0 * 3 * 2 * 64**2, 0.0, 0.0, 0.0)
 
 

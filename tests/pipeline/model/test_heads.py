@@ -31,7 +31,7 @@ def test_the_decoder_is_the_word_embedding():
 
 
 def test_the_loss_is_that_of_the_logits():
-    """With labels the head returns what cross entropy makes of its logits."""
+    """With labels, the head returns the cross entropy of its logits."""
     torch.manual_seed(0)
     head = MaskedLMHead(CONFIG, nn.Embedding(30, 16))
     rows, labels = torch.randn(20, 16), torch.randint(30, (20,))

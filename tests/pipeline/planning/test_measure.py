@@ -1,4 +1,4 @@
-"""What is measured on the meta device equals what autograd saves of real tensors."""
+"""Bytes measured on the meta device equal those of the real tensors that autograd saves."""
 
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
@@ -51,7 +51,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize("change", VARIANTS, ids=str)
 def test_kept_equals_what_autograd_saves(change):
-    """Of embeddings, layers, heads and logits; the loss and the labels' counts are a few bytes more."""
+    """This holds for embeddings, layers, heads and logits; the loss and the labels' counts add a few bytes."""
     config = replace(CONFIG, **change)
     model = build(config, VOCAB).train()
     found = measure(build, config, VOCAB, SIZES, torch.float32, "cpu").kept

@@ -16,7 +16,7 @@ BATCH = MicroBatch(8, 128, 20)
 
 
 def of(stage, *, config=CONFIG, batch=BATCH, world_size=8, kind="cuda", precision="bf16", accumulating=False):
-    """Of BERT-large, on CUDA devices unless said otherwise."""
+    """Estimate for BERT-large, by default on CUDA devices."""
     zero = Zero.of(read_deepspeed_json(find_deepspeed_json(f"ds_configs/zero{stage}_{precision}.json")))
     numbers = {"precision": precision, "world_size": world_size, "kind": kind, "accumulating": accumulating}
     return estimate(FAMILY.build, config, VOCAB, batch, zero, **numbers)
@@ -101,7 +101,7 @@ MODELS = {"mini": BertConfig(256, 4, 4, 1024), "base": BertConfig(768, 12, 12, 3
 
 
 def estimated_gib(model, stage, ranks, batch, precision):
-    """As `benchmarks.memory_plan` estimates it."""
+    """Estimate in GiB, as in `benchmarks.memory_plan`."""
     config = MODELS[model]
     need = estimate(
         FAMILY.build,
@@ -127,7 +127,7 @@ def test_within_a_tenth_of_what_was_measured(case, measured):
 
 @pytest.mark.parametrize(("stage", "measured"), MEASURED_BF16.items(), ids=str)
 def test_within_a_tenth_of_what_was_measured_in_bf16(stage, measured):
-    """With the sums of gradients in fp32."""
+    """This includes the sums of gradients in fp32."""
     assert estimated_gib("base", stage, 1, MicroBatch(1, 16, 2), "bf16") == pytest.approx(measured, rel=0.1)
 
 

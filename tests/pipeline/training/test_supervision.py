@@ -1,4 +1,4 @@
-"""What one rank alone knows, all ranks learn after the step."""
+"""All ranks learn of the signals and errors of each rank after the step."""
 
 import os
 import signal
@@ -56,7 +56,7 @@ def test_all_ranks_learn_of_a_signal_an_error_and_a_write(tmp_path):
 
 
 def test_alone_a_rank_hears_itself(tmp_path):
-    """Without a process group the votes are one's own."""
+    """Without a process group, the outcome is this process's own vote."""
     supervisor = Supervisor(StopSignals(), Quiet(), Events(tmp_path, 1, 0))
     supervisor.cast(writing=True)
     assert supervisor.outcome() == ("", True)

@@ -11,7 +11,7 @@ from pipeline.training.totals import COUNTED, Totals, averages, measured, throug
 
 
 def tensors(*values):
-    """As the device gives them: losses in fp32, counts as integers."""
+    """Sums with the types of the device's: losses in fp32, counts as integers."""
     return dict(zip(measured(BEFORE_TERMS), map(torch.tensor, values), strict=True))
 
 
@@ -36,7 +36,7 @@ def test_averages_are_sums_over_sums():
 
 
 def test_sums_go_through_a_checkpoint(tmp_path):
-    """What `sums` gave and `restore` took is what was there; merging empties the other."""
+    """Sums that `restore` sets are those that `sums` returned; merging resets the merged totals."""
     totals, step = Totals(BEFORE_TERMS, torch.device("cpu")), Totals(BEFORE_TERMS, torch.device("cpu"))
     step.add(tensors(30.0, 3, 4.0, 1), counts(10, 4, 100, 7e9, 9e9))
     totals.merge(step)
@@ -47,7 +47,7 @@ def test_sums_go_through_a_checkpoint(tmp_path):
 
 
 def test_the_total_weighs_its_terms():
-    """As the loss does; a term that counts nothing has no accuracy, and one without rows is no number."""
+    """The total weighs terms as the loss does; a term without counts has no accuracy, and one without rows is NaN."""
     terms = (Term("rtd", "replaced tokens", "tokens", weight=50.0, counted=False), Term("mlm", "masked", "masked"))
     sums = {"rtd_loss": 8.0, "mlm_loss": 6.0, "mlm_correct": 1.0, "tokens": 4.0, "masked": 2.0}
     assert averages(terms, sums) == {"loss": 103.0, "rtd_loss": 2.0, "mlm_loss": 3.0, "mlm_accuracy": 0.5}
