@@ -144,5 +144,5 @@ def _check_key(lines: JsonLines | JsonObjects) -> None:
     """
     first = [*islice(lines.records(), _FIRST_RECORDS)]
     if first and all(isinstance(record, BadRecord) and record.kind == NO_TEXT_KEY for record in first):
-        assert isinstance(first[0], BadRecord)
+        assert isinstance(first[0], BadRecord), "the condition holds for every first record"
         raise DataError(f"{lines.place(first[0].position)}: {first[0].detail}")
