@@ -32,6 +32,7 @@ NOT_OF_THE_WEIGHTS = frozenset(
         "hidden_dropout_prob",
         "attention_probs_dropout_prob",
         "initializer_range",
+        "initialization",
         "activation_checkpointing",
         "recompute_activation",
         "max_logits_mib",

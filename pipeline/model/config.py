@@ -6,6 +6,7 @@ from typing import Literal, get_args
 from pipeline.kernels.config import KernelBackend
 
 Activation = Literal["gelu", "gelu_new"]
+Initialization = Literal["normal", "positions"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,9 @@ class EncoderConfig:
     """Number that layer normalisation adds to the variance."""
     initializer_range: float = 0.02
     """Standard deviation of the initial weights, before the cut at two standard deviations."""
+    initialization: Initialization = "normal"
+    """Initial weights: normal (as published), or positions, where heads of the first layers begin on neighbouring
+    tokens, which shortens training many times (docs/initialization.md). The trained model is an ordinary one."""
     activation_checkpointing: bool | int = False
     """Number of layers, from the first one, that keep only their input and recompute the rest in the backward pass,
     which saves memory and adds a third to their computation; true: all layers, false: none."""
@@ -55,8 +59,9 @@ class EncoderConfig:
                 f"model.hidden_size = {self.hidden_size}: must be a multiple of model.num_attention_heads = "
                 f"{self.num_attention_heads}; change one of the two"
             )
-        if self.hidden_act not in get_args(Activation):
-            raise ValueError(f"model.hidden_act = {self.hidden_act}: must be one of {', '.join(get_args(Activation))}")
+        for name, values in (("hidden_act", get_args(Activation)), ("initialization", get_args(Initialization))):
+            if getattr(self, name) not in values:
+                raise ValueError(f"model.{name} = {getattr(self, name)}: must be one of {', '.join(values)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"model.{name} = {getattr(self, name)}: must be in [0, 1); 0 turns dropout off")

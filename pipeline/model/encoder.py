@@ -10,11 +10,9 @@ google-research/bert, modeling.py.
 Shapes: T tokens, B sequences, H hidden_size, N attention heads, D = H / N, I intermediate_size, V vocab_size.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -118,39 +116,3 @@ class Encoder(nn.Module):
             else:
                 hidden = layer(hidden, cu_seqlens, max_seqlen)
         return hidden
-
-
-def initialize_weights(module: nn.Module, std: float, cut: float = math.inf) -> None:
-    """Draws the initial weights of a module, without its children; meant for `nn.Module.apply`.
-
-    Linear and embedding weights come from a normal distribution, biases are 0, layer normalisation is the identity.
-    Numbers come from torch's default generator, in module order, so that `torch.manual_seed` before the model is built
-    determines every weight.
-
-    Args:
-        module: any module; those other than linear, embedding and layer normalisation are not changed.
-        std: standard deviation before the cut (after a cut at two it is 0.88 times as large).
-        cut: largest magnitude in standard deviations; google-research/bert cuts at 2, fairseq does not cut.
-
-    Source: google-research/bert, `truncated_normal_initializer`.
-    """
-    if isinstance(module, nn.Linear | nn.Embedding):
-        _cut_normal_(module.weight, std, cut)
-    if isinstance(module, nn.LayerNorm):
-        nn.init.ones_(module.weight)
-    if isinstance(module, nn.Linear | nn.LayerNorm):
-        nn.init.zeros_(module.bias)
-
-
-@torch.no_grad()
-def _cut_normal_(tensor: Tensor, std: float, cut: float) -> None:
-    """Fills with a normal distribution cut at `cut` standard deviations, through its inverse distribution function.
-
-    This is nine times as fast as `nn.init.trunc_normal_`, which redraws all values until all fit: 2 s instead of 20 s
-    for BERT-large.
-    """
-    if math.isinf(cut):
-        tensor.normal_(0, std)
-        return
-    reach = math.erf(cut / math.sqrt(2))
-    tensor.uniform_(-reach, reach).erfinv_().mul_(math.sqrt(2) * std).clamp_(-cut * std, cut * std)

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from pipeline.data.batch import Batch
 from pipeline.losses.cross_entropy import RowSum, cross_entropy_sum
 from pipeline.model.config import EncoderConfig
-from pipeline.model.encoder import Encoder, initialize_weights
+from pipeline.model.encoder import Encoder
 from pipeline.model.heads import MaskedLMHead, Pooler
+from pipeline.model.initialization import initialize_positions, initialize_weights
 from pipeline.model.output import Output, combined
 from pipeline.runlog.terms import Term
 
@@ -48,6 +49,8 @@ class MaskedLanguageModel(nn.Module):
         if pair is not None:
             self.pair_head = nn.Linear(config.hidden_size, 2)
         self.apply(partial(initialize_weights, std=config.initializer_range, cut=cut))
+        if config.initialization == "positions":
+            initialize_positions(self.encoder)
 
     def forward(self, batch: Batch) -> Output:
         """Returns the losses of one micro-batch."""

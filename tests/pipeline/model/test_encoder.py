@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pipeline.model.encoder import Encoder, EncoderConfig, initialize_weights
+from pipeline.model.encoder import Encoder, EncoderConfig
+from pipeline.model.initialization import initialize_weights
 
 CONFIG = EncoderConfig(hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=40)
 VOCAB_SIZE = 50
@@ -100,21 +101,6 @@ def test_recomputation_of_activations_repeats_the_dropout_masks():
     actual = gradients(build(replace(CONFIG, kernels="plain", recompute_activation=True)), seed=5)
     for ours, theirs in zip(actual, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
-
-
-def test_weights_are_drawn_as_in_bert():
-    """Weights are normal, cut at two standard deviations; biases are 0, normalisation is the identity."""
-    encoder = Encoder(replace(CONFIG, hidden_size=240), VOCAB_SIZE, 2)
-    encoder.apply(lambda module: initialize_weights(module, 0.02, cut=2.0))
-    weights = [p.detach().flatten() for name, p in encoder.named_parameters() if p.dim() == 2]
-    everything = torch.cat(weights)
-    assert everything.abs().max() <= 0.04
-    reference = torch.nn.init.trunc_normal_(torch.empty_like(everything), std=0.02, a=-0.04, b=0.04)
-    ranks = torch.linspace(0, len(everything) - 1, 21).long()
-    torch.testing.assert_close(everything.sort().values[ranks], reference.sort().values[ranks], rtol=0, atol=3e-4)
-    for name, parameter in encoder.named_parameters():
-        if parameter.dim() == 1:
-            assert torch.equal(parameter, torch.full_like(parameter, float(name.endswith("layer_norm.weight")))), name
 
 
 def test_the_seed_decides_the_weights():
