@@ -1,5 +1,6 @@
 """How benchmarks take times and errors."""
 
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -43,3 +44,12 @@ def bytes_per_second(device: torch.device, size: int, rounds: int) -> float:
     source = torch.empty(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * size / seconds(lambda: target.copy_(source), device, rounds)
+
+
+def processor() -> str:
+    """The processor's name, its cores here, and whether it multiplies bf16 matrices."""
+    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    flags = values.get("flags", "").split()
+    bf16 = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags]
+    return f"{values.get('model name', 'unknown processor')}, {os.cpu_count()} cores, {' '.join(bf16) or 'no bf16'}"

@@ -20,7 +20,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pipeline.model.encoder import Encoder
+from pipeline.model.encoder import Encoder, Layer
 
 LOWEST, HIGHEST = 0.05, 3.0
 """Range of the frequencies, in radians per token."""
@@ -78,13 +78,14 @@ def initialize_positions(encoder: Encoder) -> None:
     """
     embeddings = encoder.embeddings
     num_positions, hidden = embeddings.position.weight.shape
-    heads = encoder.layers[0].heads
+    layers = [layer for layer in encoder.layers if isinstance(layer, Layer)]
+    heads = layers[0].heads
     frequencies = position_frequencies(min(hidden // heads, hidden // 2) // 2)
     embeddings.position.weight.copy_(sinusoids(num_positions, hidden, frequencies))
     embeddings.position.weight.mul_(embeddings.word.weight.square().mean().sqrt())
     if embeddings.num_segments:
         embeddings.token_type.weight.mul_(SHRINK)
-    for layer, offsets in zip(encoder.layers, OFFSETS, strict=False):
+    for layer, offsets in zip(layers, OFFSETS, strict=False):
         query, key, _ = layer.qkv.weight.unflatten(0, (3, heads, -1)).unbind()  # (N, D, H) each
         for head in range(heads):
             attend_to_offset(query[head], key[head], frequencies, offsets[head % len(offsets)])

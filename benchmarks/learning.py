@@ -1,0 +1,69 @@
+"""What makes a recipe learn: held-out figures of a recipe with each of several changes, medians over seeds.
+
+    python -m benchmarks.learning demo "published" "positions: --model.initialization positions" --seeds 3 --out DIR
+
+A variant is a name, a colon and options of `pipeline.pretrain`. Runs are kept in DIR/VARIANT-SEED: a repeated command
+continues them and trains only what is missing. The last line of the table names the processor, on which the times
+depend; the figures of a step do not.
+"""
+
+import argparse
+import shlex
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.measuring import processor
+from pipeline.runlog.reader import Line, read_lines
+
+
+def train(recipe: str, options: list[str], run: Path, seed: int, ranks: int) -> None:
+    """Runs or resumes one training in processes of its own."""
+    module = [*("--module", "pipeline.pretrain"), "--recipe", recipe, "--run_dir", str(run), "--seed", str(seed)]
+    launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--quiet", "--num_gpus", str(ranks)]
+    log = run.parent / f"{run.name}.log"
+    with log.open("a") as output:
+        status = subprocess.run([*launcher, *module, *options], stdout=output, stderr=output, check=False).returncode
+    if status:
+        raise SystemExit(f"{run}: ended with status {status}; see {log}")
+
+
+def heldout(run: Path) -> dict[int, Line]:
+    """Held-out figures by step."""
+    return {line["step"]: line for line in read_lines(run / "metrics.jsonl")[0] if line["kind"] == "heldout"}
+
+
+def row(name: str, runs: list[Path]) -> str:
+    """One row of the table: the median loss at each evaluation, then accuracy and the range of losses at the end."""
+    figures = [heldout(run) for run in runs]
+    steps = sorted(set.intersection(*(set(each) for each in figures)))
+    losses = [statistics.median(each[step]["mlm_loss"] for each in figures) for step in steps]
+    last = [each[steps[-1]] for each in figures]
+    accuracy = statistics.median(line["mlm_accuracy"] for line in last)
+    ends = [line["mlm_loss"] for line in last]
+    by_step = ", ".join(f"{step}: {loss:.2f}" for step, loss in zip(steps[:-1], losses, strict=False))
+    return f"| {name} | {by_step} | {losses[-1]:.3f} | {min(ends):.3f} to {max(ends):.3f} | {accuracy:.3f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", help="name or file of the recipe that all variants change")
+    parser.add_argument("variants", nargs="+", help='"name: options" of pipeline.pretrain, or a name alone')
+    parser.add_argument("--seeds", type=int, default=1, help="runs of each variant, with the seeds 1, 2, ...")
+    parser.add_argument("--ranks", type=int, default=1, help="ranks of each run")
+    parser.add_argument("--out", type=Path, required=True, help="directory of the runs")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    print("| variant | held-out masked loss by step | at the end | over seeds | accuracy |\n|---|---|---|---|---|")
+    for variant in arguments.variants:
+        name, _, options = variant.partition(":")
+        runs = [arguments.out / f"{name.replace(' ', '_')}-{seed}" for seed in range(1, arguments.seeds + 1)]
+        for seed, run in enumerate(runs, start=1):
+            train(arguments.recipe, shlex.split(options), run, seed, arguments.ranks)
+        print(row(name, runs), flush=True)
+    print(f"\n{arguments.recipe}, {arguments.seeds} seeds, {arguments.ranks} ranks, {processor()}")
+
+
+if __name__ == "__main__":
+    main()
