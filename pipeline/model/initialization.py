@@ -29,8 +29,8 @@ SCORE = 8.0
 SHRINK = 0.1
 """Factor of the random weights of queries and keys that begin on an offset, and of segment embeddings, so that words
 and segments do not disturb the scores."""
-OFFSETS = ((-1, 1, -2, 2), (-1, 1, -3, 3))
-"""Offsets of the heads of the first layers, which repeat over a layer's heads; further layers begin at random."""
+NEAREST = (-1, 1, -2, 2, -3, 3, -4, 4)
+"""Offsets in the order in which heads take them."""
 
 
 def initialize_weights(module: nn.Module, std: float, cut: float = math.inf) -> None:
@@ -85,10 +85,23 @@ def initialize_positions(encoder: Encoder) -> None:
     embeddings.position.weight.mul_(embeddings.word.weight.square().mean().sqrt())
     if embeddings.num_segments:
         embeddings.token_type.weight.mul_(SHRINK)
-    for layer, offsets in zip(layers, OFFSETS, strict=False):
+    for number, layer in enumerate(layers):
         query, key, _ = layer.qkv.weight.unflatten(0, (3, heads, -1)).unbind()  # (N, D, H) each
-        for head in range(heads):
-            attend_to_offset(query[head], key[head], frequencies, offsets[head % len(offsets)])
+        for head, offset in enumerate(first_offsets(number, heads)):
+            attend_to_offset(query[head], key[head], frequencies, offset)
+
+
+def first_offsets(layer: int, heads: int) -> tuple[int, ...]:
+    """Returns the offsets on which the first heads of a layer begin; its other heads begin at random.
+
+    These are up to eight heads of the first layer and half of the heads of the second one. Where all heads of the
+    second layer begin on offsets, masked tokens are learnt no sooner, and next-sentence prediction later.
+
+    Args:
+        layer: number of the layer, from 0.
+        heads: N.
+    """
+    return NEAREST[: (heads, heads // 2)[layer]] if layer < 2 else ()
 
 
 def position_frequencies(number: int) -> Tensor:

@@ -12,9 +12,9 @@ from pipeline.model.config import EncoderConfig
 from pipeline.model.encoder import Encoder
 from pipeline.model.initialization import (
     LOWEST,
-    OFFSETS,
     SHRINK,
     attend_to_offset,
+    first_offsets,
     initialize_weights,
     position_frequencies,
     sinusoids,
@@ -67,13 +67,22 @@ def test_weights_are_drawn_as_in_bert():
 def test_the_heads_of_the_first_layers_attend_to_their_offsets(shape):
     """With initialisation by position, a token's neighbour has most of its attention; without, none stands out."""
     encoders = {name: built(name, **shape).encoder for name in ("normal", "positions")}
-    for layer, offsets in enumerate(OFFSETS):
-        maps = {name: attention_maps(encoder, len(OFFSETS))[layer] for name, encoder in encoders.items()}
-        for head in range(maps["normal"].shape[0]):
-            offset = offsets[head % len(offsets)]
+    maps_of = {name: attention_maps(encoder, 2) for name, encoder in encoders.items()}
+    for layer in range(2):
+        maps = {name: found[layer] for name, found in maps_of.items()}
+        for head, offset in enumerate(first_offsets(layer, maps["normal"].shape[0])):
             at_offset = {name: torch.diagonal(each[head], offset).mean() for name, each in maps.items()}
             assert at_offset["positions"] > 0.5, (layer, head, at_offset)
             assert at_offset["normal"] < 0.05, (layer, head, at_offset)
+
+
+def test_heads_take_the_nearest_offsets():
+    """Up to eight heads of the first layer begin on offsets, half of the heads of the second one, and no others."""
+    assert first_offsets(0, 4) == (-1, 1, -2, 2)
+    assert first_offsets(1, 4) == (-1, 1)
+    assert first_offsets(0, 12) == (-1, 1, -2, 2, -3, 3, -4, 4)
+    assert first_offsets(1, 12) == (-1, 1, -2, 2, -3, 3)
+    assert first_offsets(2, 12) == ()
 
 
 def test_scores_peak_at_the_offset_and_nowhere_else():
@@ -107,7 +116,7 @@ def test_positions_change_only_where_attention_begins():
     """All weights but positions, segments and the first layers' queries and keys are those of the normal ones."""
     normal, positions = (dict(built(name).named_parameters()) for name in ("normal", "positions"))
     changed = {name for name in normal if not torch.equal(normal[name], positions[name])}
-    first = {f"encoder.layers.{layer}.qkv.weight" for layer in range(len(OFFSETS))}
+    first = {f"encoder.layers.{layer}.qkv.weight" for layer in range(2)}
     assert changed == {"encoder.embeddings.position.weight", "encoder.embeddings.token_type.weight"} | first
     for name in first:
         assert torch.equal(normal[name][2 * 128 :], positions[name][2 * 128 :]), "values are not changed"
