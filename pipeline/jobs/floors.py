@@ -14,7 +14,7 @@ from pipeline.data.order import permute
 from pipeline.families import get_family
 from pipeline.jobs.samples import heldout_batches, samples_id
 from pipeline.runlog.events import Events
-from pipeline.runlog.floors import KIND
+from pipeline.runlog.floors import KIND, floors_event
 from pipeline.runlog.reader import read_events
 from preprocessing.schema import Manifest
 from preprocessing.shards import SampleDataset
@@ -38,8 +38,8 @@ def record_floors(run: Path, recipe: Recipe, train: SampleDataset, heldout: Samp
         "heldout": min(recipe.evaluation.samples, len(heldout)),
         "corpus": describe(train.manifest),
     }
-    recorded = [event for event in read_events(run)[0] if event["kind"] == KIND]
-    if recorded and which.items() <= recorded[-1].items():
+    recorded = floors_event(read_events(run)[0])
+    if recorded is not None and which.items() <= recorded.items():
         return
     special = special_tokens(train, get_family(recipe.family).template)
     floors = measure(training_words(train), _heldout(recipe, heldout), special)

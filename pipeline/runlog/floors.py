@@ -25,10 +25,16 @@ class Floors:
     """Loss of a predictor that also knows the sample's other words, without their order."""
 
 
+def floors_event(events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The newest of a run's events that holds floors: beside them "samples", the SHA-256 of the samples' manifest,
+    "heldout", the number of evaluated samples, and "corpus", a description; None if there is none.
+    """
+    return next((event for event in reversed(list(events)) if event.get("kind") == KIND), None)
+
+
 def floors_of(events: Iterable[Mapping[str, Any]]) -> Floors | None:
     """The floors of a run, from the newest of its events that holds them; None if there is none or it is damaged."""
-    found = [event for event in events if event.get("kind") == KIND]
-    names = [field.name for field in fields(Floors)]
-    if not found or not all(is_number(found[-1].get(name)) for name in names):
+    event, names = floors_event(events), [field.name for field in fields(Floors)]
+    if event is None or not all(is_number(event.get(name)) for name in names):
         return None
-    return Floors(**{name: float(found[-1][name]) for name in names})
+    return Floors(**{name: float(event[name]) for name in names})
