@@ -9,8 +9,8 @@ from pipeline.runlog.reader import Run
 from pipeline.runlog.terms import masked_term
 
 CAPTION = (
-    "Dashed: the loss of a predictor that knows the frequencies of words (unigram floor), and of one that also knows the "
-    "sample's other words without their order (context floor)."
+    "Dashed: the loss of a predictor that knows the frequencies of words (unigram floor), and of one that also knows "
+    "the sample's other words without their order (context floor)."
 )
 REFERENCE_CAPTION = "Thin: the reference curve of the recipe."
 SHIFTED_CAPTION = (

@@ -15,7 +15,8 @@ TOLERANCE = 0.1
 a standard error of 0.02 to 0.03 (some thousands of masked tokens), and what smoothing adds is of the same size."""
 ORDER_GAP = 0.1
 """Order gap, in nats, from which a model is said to use word order: several times its standard error for a model that
-uses none, which is at most 0.02 on 128 samples of 128 tokens."""
+uses none, which is at most 0.02 on 128 samples of 128 tokens. A BERT that is on the plateau has a gap below 0.01 (the
+demo's recipe with LAMB, docs/benchmarks.md)."""
 FAR_BELOW = 0.3
 """Nats below the context floor from which the loss alone, where the order gap was not measured, shows word order. The
 floor is that of a simple estimator, so a better one without order would lie somewhat below it."""
