@@ -7,8 +7,9 @@ that name them. A run saves its recipe as `recipe.toml`.
 import json
 import tomllib
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, make_dataclass
+from dataclasses import asdict, dataclass, field, make_dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
@@ -80,6 +81,8 @@ class Recipe:
     """Checkpoints."""
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     """Metrics."""
+    name: str = ""
+    """Name of the recipe, by which reports find its reference curve; empty: the name of the recipe's file."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
@@ -154,8 +157,9 @@ def parse(arguments: list[str]) -> Recipe:
     made = parser(recipe)
     try:
         values = made.instantiate(made.parse_args(arguments))
-        values.pop("recipe", None)
-        return recipe(**vars(values))
+        files = values.pop("recipe", None)
+        parsed = recipe(**vars(values))
+        return parsed if parsed.name or not files else replace(parsed, name=Path(str(files[-1])).stem)
     except ArgumentError as error:
         text = " ".join(str(error).split())
         _, is_missing, names = text.partition("the following arguments are required: ")

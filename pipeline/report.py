@@ -1,4 +1,5 @@
-"""Reports of runs: `python -m pipeline.report RUN... [--out report.html] [--png DIRECTORY]`, or `--follow RUN`."""
+"""Reports of runs: `python -m pipeline.report RUN... [--out report.html] [--png DIRECTORY]`, `--follow RUN`, or a
+reference curve: `RUN --reference FILE`."""
 
 import time
 from pathlib import Path
@@ -27,6 +28,12 @@ def report(arguments: list[str]) -> None:
 
         follow(chosen.runs[0])
         return
+    if chosen.reference:
+        from pipeline.reporting.reference import write
+
+        write(reader.read_runs(chosen.runs), chosen.reference)
+        print(chosen.reference)
+        return
     if chosen.out.suffix not in (".html", ".png"):
         raise ValueError(f"--out {chosen.out}: must end in .html for a page or in .png for a picture of the curves")
     runs = reader.read_runs(chosen.runs)
@@ -54,6 +61,9 @@ def _parser() -> ArgumentParser:
     )
     parser.add_argument("--png", type=Path, help="Directory to which the pictures of the page are also written.")
     parser.add_argument("--follow", action="store_true", help="Show one run in the terminal while it trains.")
+    parser.add_argument(
+        "--reference", type=Path, help="File to write the held-out curve of one finished run to, as a reference curve."
+    )
     return parser
 
 

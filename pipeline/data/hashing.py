@@ -30,6 +30,7 @@ class Purpose(IntEnum):
     MASK_ACTION = 2
     RANDOM_TOKEN = 3
     MASK_COUNT = 4
+    CONTEXT_ORDER = 5
 
 
 @np.errstate(over="ignore")  # arithmetic modulo 2^64 is intended

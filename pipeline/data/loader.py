@@ -271,10 +271,12 @@ def evaluation_batches(
     rank: int,
     world_size: int,
     max_samples: int,
+    corruption: Corruption = EVALUATION,
 ) -> Iterator[Batch]:
     """Yields this rank's batches of a held-out split: the same samples and masks each time, at every world size.
 
     Masks are those of `EVALUATION` in every run, whatever its seed and its `[masking]`, so that losses are comparable.
+    The samples of a smaller `max_samples` are the first ones of a larger one, with the same masks.
 
     The batches are those of epoch 0; every rank gets the same number, because under ZeRO-3 all ranks must run equally
     many forward passes. A rank that would have one batch less repeats the first one with weight 0. Losses summed over
@@ -288,6 +290,7 @@ def evaluation_batches(
         rank: number of this rank.
         world_size: number of ranks.
         max_samples: upper bound on the number of evaluated samples, over all ranks.
+        corruption: `EVALUATION`, or a corruption made of it.
 
     Raises:
         ValueError: the split is empty, or one of its samples lacks a segment.
@@ -296,7 +299,7 @@ def evaluation_batches(
     special = special_tokens(samples, template)
     indices = permute(np.arange(min(max_samples, len(samples))), 0, len(samples), EVALUATION_SEED)  # (N,)
     lengths, draw = sample_lengths(samples, template, indices), Draw(EVALUATION_SEED, np.zeros_like(indices), indices)
-    totals = count(lengths, EVALUATION.counts(lengths, draw))
+    totals = count(lengths, corruption.counts(lengths, draw))
     num_batches = -(-len(indices) // micro_batch_size)
     for first in range(0, num_batches, world_size):
         counted = first + rank < num_batches
@@ -305,7 +308,7 @@ def evaluation_batches(
         yield make_batch(
             samples,
             Draw(EVALUATION_SEED, np.zeros_like(rows), rows),
-            EVALUATION,
+            corruption,
             template,
             special,
             totals=totals,

@@ -15,6 +15,7 @@ MAY_CHANGE = (
     "evaluation",
     "checkpoint",
     "logging",
+    "name",
     "run_dir",
     "restart_from_scratch",
     "batch.micro_batch_size",

@@ -12,15 +12,16 @@ import torch
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.saving import Saver
 from pipeline.config import Recipe, plain
-from pipeline.data.loader import BatchDivision, evaluation_batches
+from pipeline.data.loader import BatchDivision
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.engine import Engine, build, read_settings, start
 from pipeline.families import get_family
 from pipeline.jobs.description import checkpoint_fields, start_event_fields, startup_line, warn_of_space
+from pipeline.jobs.floors import record_floors
 from pipeline.jobs.loop import loop_config
 from pipeline.jobs.restoring import Request, restore
 from pipeline.jobs.run_directory import open_run
-from pipeline.jobs.samples import open_samples, samples_id, training_batches
+from pipeline.jobs.samples import heldout_batches, open_samples, order_gap_batches, samples_id, training_batches
 from pipeline.runlog.events import Events
 from pipeline.runlog.metrics import Writer
 from pipeline.runlog.reader import EVENTS, METRICS
@@ -171,6 +172,10 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     events.write("start", **start_event_fields(engine, restored.source), terms=terms, **events.reached)
     progress.say(startup_line(recipe, engine, job.division, state, restored.source))
     warn_of_space(run, recipe, engine, progress)
+    if recipe.evaluation.every:
+        with distributed.together("compute the floors"):
+            if distributed.is_main():
+                record_floors(run, recipe, job.train, job.heldout, events)
     with distributed.together("open the metrics"):
         writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
     for name, damaged in ((METRICS, writer.damaged_lines), (EVENTS, events.damaged_lines)):
@@ -183,15 +188,8 @@ def train(job: Job, supervisor: Supervisor) -> bool:
         loop_config(recipe, job.division, job.train.manifest, engine),
         state,
         batches=batches,
-        heldout=partial(
-            evaluation_batches,
-            job.heldout,
-            family.template,
-            job.division.micro_batch_size,
-            job.division.rank,
-            job.division.world_size,
-            recipe.evaluation.samples,
-        ),
+        heldout=partial(heldout_batches, recipe, job.division, job.heldout),
+        order_gap=order_gap_batches(recipe, job.division, job.heldout),
         writer=writer,
         progress=progress,
         saver=Saver(run, engine.shards, job.train.tokenizer_dir, recipe.checkpoint, fields_of_checkpoint, events),

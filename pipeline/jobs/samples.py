@@ -1,14 +1,17 @@
 """The samples of a pre-training run, and the batches made from them."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator
+from functools import partial
 
 import torch
 
 from pipeline.checkpoints.model_files import tokenizer_files
 from pipeline.config import Recipe
 from pipeline.data.batch import Batch
-from pipeline.data.loader import BatchDivision, MicroBatches, make_loader
+from pipeline.data.config import Corruption
+from pipeline.data.loader import EVALUATION, BatchDivision, MicroBatches, evaluation_batches, make_loader
 from pipeline.data.packing import longest_sequence
+from pipeline.data.shuffling import ShuffledContext
 from pipeline.families import get_family
 from pipeline.runtime import distributed
 from pipeline.runtime.signals import StopSignals
@@ -68,3 +71,31 @@ def training_batches(
     )
     remaining = (recipe.schedule.total_steps - state.step) * division.accumulation
     return make_loader(batches, range(remaining), recipe.data, pin_memory=device.type == "cuda")
+
+
+def heldout_batches(
+    recipe: Recipe,
+    division: BatchDivision,
+    heldout: SampleDataset,
+    corruption: Corruption = EVALUATION,
+    max_samples: int | None = None,
+) -> Iterator[Batch]:
+    """Yield this rank's micro-batches of an evaluation: of `evaluation.samples`, or of the first `max_samples`."""
+    return evaluation_batches(
+        heldout,
+        get_family(recipe.family).template,
+        division.micro_batch_size,
+        division.rank,
+        division.world_size,
+        recipe.evaluation.samples if max_samples is None else max_samples,
+        corruption,
+    )
+
+
+def order_gap_batches(
+    recipe: Recipe, division: BatchDivision, heldout: SampleDataset
+) -> tuple[Callable[[], Iterator[Batch]], ...]:
+    """Return functions that yield the micro-batches of the order gap, intact and shuffled; none if it is turned off."""
+    number = min(recipe.evaluation.order_gap_samples, recipe.evaluation.samples)
+    corruptions = (EVALUATION, ShuffledContext(EVALUATION)) if number else ()
+    return tuple(partial(heldout_batches, recipe, division, heldout, each, number) for each in corruptions)

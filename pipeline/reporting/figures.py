@@ -8,7 +8,7 @@ import io
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from pipeline.reporting import marks
 from pipeline.runlog.attempts import History
 from pipeline.runlog.reader import Run, is_number
 from pipeline.runlog.terms import Term
@@ -140,6 +141,8 @@ def paint(plot: Callable[[Axes], None], title: str, size: tuple[float, float] = 
 def curves(runs: Sequence[Run], group: str) -> list[Picture]:
     """The panels of a group of `CURVES`, and of the terms of the losses, for which any run has figures."""
     chosen = [*CURVES[group], *(_curve_of(term, group) for term in terms(runs) if group in ("loss", "accuracy"))]
+    chosen = [replace(c, caption=f"{c.caption} {marks.caption(runs, c.key)}".strip()) for c in chosen]
+    chosen += [_order_gap(term) for term in terms(runs) if group == "loss"]
     there = [c for c in chosen if any(run.series(kind, c.key)[0] for run in runs for kind in ("train", "heldout"))]
     size = _size(len(runs))
     return [Picture(c.key.replace("_", "-"), c.title, c.caption, paint(_curve(runs, c), c.title, size)) for c in there]
@@ -157,6 +160,11 @@ def _curve_of(term: Term, group: str) -> Curve:
         return Curve(f"{term.name}_loss", title, caption, unit="nats")
     caption = f"A guess among {classes} classes is right in {100 / classes:.0f} % of all cases." if classes else ""
     return Curve(f"{term.name}_accuracy", title, caption or "Share of the right predictions.", 100, "%")
+
+
+def _order_gap(term: Term) -> Curve:
+    caption = "Loss with the visible words in random order minus loss in order. Near 0: the model uses no word order."
+    return Curve(term.order_gap, "Order gap", caption, unit="nats")
 
 
 def _size(names: int) -> tuple[float, float]:
@@ -188,7 +196,11 @@ def _curve(runs: Sequence[Run], curve: Curve) -> Callable[[Axes], None]:
                 smoothed = _smoothed(np.array(values) * curve.scale)
                 axes.plot(steps, smoothed, color=color(number)["color"], linestyle=":", linewidth=1)
             steps, values = run.series("heldout", curve.key)
-            axes.plot(steps, np.array(values) * curve.scale, "o", color=color(number)["color"], ms=4, mec="w", mew=0.6)
+            marker = "o" if len(scaled) else "o-"  # a figure of evaluations alone is drawn as a curve
+            axes.plot(
+                steps, np.array(values) * curve.scale, marker, color=color(number)["color"], ms=4, mec="w", mew=0.6
+            )
+            marks.draw(axes, run, curve.key, color(number)["color"])
         frame(axes, curve.unit)
         _span(axes, [value for part in seen for value in part])
         _names(axes, runs)

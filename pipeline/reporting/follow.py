@@ -68,8 +68,8 @@ def _live(console: Console, watch: Watch, every: float) -> None:
 
 
 def _lines(console: Console, watch: Watch, every: float) -> None:
-    """Print each new event, and a line of progress when it has changed or the run has become silent."""
-    told, last, printed = 0, "", float("-inf")
+    """Print each new event and verdict, and a line of progress when it has changed or the run has become silent."""
+    told, last, printed, judged = 0, "", float("-inf"), [""]
     while True:
         view = watch.look()
         # Of past events only the last few are printed; an event file that has shrunk belongs to another run.
@@ -77,6 +77,9 @@ def _lines(console: Console, watch: Watch, every: float) -> None:
         for event in view.events[told:]:
             _say(console, f"{_clock(event['time'])}  {event_text(event)}")
         told, text = len(view.events), line(view)
+        if view.verdict not in ([], judged):
+            judged = view.verdict
+            _say(console, " ".join(judged))
         if view.ended or (text != last and time.monotonic() - printed >= SECONDS_BETWEEN_LINES):
             _say(console, text)
             last, printed = text, time.monotonic()
@@ -155,6 +158,8 @@ def panel(view: View, name: str, width: int) -> RenderableType:
         parts.append(Text("no heartbeat.json: whether the run trains is not known", style="dim"))
     if view.train is not None:
         parts += [Text(), _table(view)]
+    if view.verdict:
+        parts += [Text(), Text(" ".join(view.verdict))]
     if len(view.losses) > 1:
         spark = sparkline(view.losses, min(60, width - 24))
         parts += [Text(), Text.assemble("loss ", f"{view.losses[0]:.3f} ", (spark, "blue"), f" {view.losses[-1]:.3f}")]

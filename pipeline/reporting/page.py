@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pipeline.reporting.attempts import attempts_picture
 from pipeline.reporting.figures import COLORS, Picture, checkpoints, curves, terms
 from pipeline.reporting.ratios import trust_ratios
+from pipeline.reporting.verdict import verdict_of
 from pipeline.runlog.attempts import KILLED, SILENT, Attempt, History, history
 from pipeline.runlog.event_text import event_text
 from pipeline.runlog.reader import EVENTS, Run, is_number
@@ -128,6 +129,7 @@ def page(report: Report) -> str:
         now=_when(report.now) + " UTC",
         notes=_notes(report),
         glance=glance(report),
+        verdicts=[(run.name, sentences) for run in report.runs if (sentences := verdict_of(run))],
         sections=report.sections,
         runs=[_columns_of(report, number) for number in range(len(report.runs))],
         differing=differing,

@@ -2,12 +2,13 @@
 
 import statistics
 
+from pipeline.reporting.verdict import verdict_of
 from pipeline.runlog.reader import Run, is_number
 from pipeline.runtime.formatting import printable
 
 
 def summary(run: Run) -> str:
-    """Return a table of the first and last held-out figures, the median throughput and the peak memory."""
+    """Return a table of the first and last held-out figures, median throughput and peak memory, and the verdict."""
     heldout = run.of("heldout")
     rows = [f"{printable(run.name)}, {run.last_step} steps"]
     if heldout:
@@ -22,4 +23,5 @@ def summary(run: Run) -> str:
     rates, memory = run.series("train", "tokens_per_second")[1], run.series("train", "peak_memory_gib")[1]
     rate = f"{statistics.median(rates):,.0f}" if rates else "none"
     rows.append(f"  tokens/s, median  {rate}" + (f"    peak memory of a rank  {memory[-1]:.1f} GiB" if memory else ""))
+    rows += [f"  {sentence}" for sentence in verdict_of(run)]
     return "\n".join(rows)

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.reporting.reference import shipped
+from pipeline.reporting.verdict import verdict
 from pipeline.runlog.reader import (
     ENDED,
     EVENTS,
@@ -42,6 +44,8 @@ class View:
     events: list[Line]
     terms: tuple[Term, ...]
     """The terms of the loss."""
+    verdict: list[str]
+    """Sentences about the latest evaluation (`pipeline.reporting.verdict`)."""
     host: str
     job: str
     """Empty outside of Slurm."""
@@ -94,7 +98,8 @@ class Watch:
         start = next((event for event in reversed(events) if event["kind"] == "start"), {})
         steps = [line["step"] for line in (*train[-1:], *events[-1:])]
         step = beat["step"] if isinstance(beat.get("step"), int) else max(steps, default=0)
-        total = beat.get("total_steps") or (read_recipe(self.run) or {}).get("schedule.total_steps")
+        recipe = read_recipe(self.run) or {}
+        total = beat.get("total_steps") or recipe.get("schedule.total_steps")
         total = total if isinstance(total, int) and total > 0 else None
         return View(
             state=str(beat.get("state") or self._state(step, total)),
@@ -107,6 +112,7 @@ class Watch:
             losses=[line["loss"] for line in train if is_number(line.get("loss"))],
             events=events,
             terms=terms_of(events),
+            verdict=verdict(heldout, events, shipped(recipe.get("name"))),
             host=str(beat.get("host") or start.get("host") or ""),
             job=str(beat.get("job") or start.get("job") or ""),
         )

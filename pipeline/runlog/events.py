@@ -2,8 +2,8 @@
 
     {"kind": "start", "time": 1790000000.0, "step": 200, "attempt": 3, "world_size": 16, ...}
 
-Kinds: start, checkpoint, broken_checkpoint, skipped_step, interrupted, finished, failed. Each process that opens the
-run's events is an attempt, with a number of its own. One without any of the last three kinds was killed.
+Kinds: start, floors, checkpoint, broken_checkpoint, skipped_step, interrupted, finished, failed. Each process that
+opens the run's events is an attempt, with a number of its own. One without any of the last three kinds was killed.
 """
 
 import json

@@ -27,6 +27,11 @@ class Term:
         """Names of what a micro-batch adds up for this term."""
         return (f"{self.name}_loss", f"{self.name}_correct") if self.counted else (f"{self.name}_loss",)
 
+    @property
+    def order_gap(self) -> str:
+        """Name of its order gap in the metrics of an evaluation; only terms per masked token have one."""
+        return f"{self.name}_order_gap"
+
 
 BEFORE_TERMS = (Term("mlm", "masked-token", "masked"), Term("nsp", "next-sentence", "samples", classes=2))
 """The terms of runs whose events do not name them: all of them trained BERT."""
@@ -43,3 +48,8 @@ def terms_of(events: Iterable[Mapping[str, Any]]) -> tuple[Term, ...]:
         return tuple(Term(**value) for value in named[-1]) if named else BEFORE_TERMS
     except TypeError:
         return BEFORE_TERMS
+
+
+def masked_term(terms: Iterable[Term]) -> Term | None:
+    """The first term per masked token, which floors and order gap are about; None if there is none."""
+    return next((term for term in terms if term.per == "masked"), None)

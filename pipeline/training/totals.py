@@ -85,6 +85,22 @@ def averages(terms: Sequence[Term], sums: Mapping[str, float]) -> dict[str, floa
     return {"loss": loss} | found
 
 
+def order_gaps(terms: Sequence[Term], intact: Mapping[str, float], shuffled: Mapping[str, float]) -> dict[str, float]:
+    """Return the order gap of each masked-token term, in nats, as `NAME_order_gap`; NaN if nothing was counted.
+
+    Args:
+        terms: terms of the loss.
+        intact: sums and counts over some held-out samples.
+        shuffled: the same with the context in random order (`pipeline.data.shuffling`).
+    """
+    before, after = averages(terms, intact), averages(terms, shuffled)
+    return {
+        term.order_gap: after[f"{term.name}_loss"] - before[f"{term.name}_loss"]
+        for term in terms
+        if term.per == "masked"
+    }
+
+
 def throughput(sums: Mapping[str, float], seconds: float, peak: float) -> dict[str, float]:
     """Return tokens and sequences per second over all ranks, and the fraction of the peak FLOP/s that training uses.
 

@@ -25,7 +25,7 @@ from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import InterruptedRunError
 from pipeline.training.skipped import MicroBatchLoss, SkippedSteps
 from pipeline.training.supervision import Supervisor
-from pipeline.training.totals import Totals, averages, throughput
+from pipeline.training.totals import Totals, averages, order_gaps, throughput
 
 
 @dataclass
@@ -79,6 +79,7 @@ class Trainer:
         *,
         batches: Iterator[Batch],
         heldout: Callable[[], Iterable[Batch]],
+        order_gap: tuple[Callable[[], Iterable[Batch]], ...] = (),
         writer: Writer,
         progress: Progress,
         saver: Saver,
@@ -91,6 +92,7 @@ class Trainer:
         state: progress of the run, from which training continues.
         batches: this rank's micro-batches, from the first one after `state`.
         heldout: returns the held-out micro-batches, anew at each call.
+        order_gap: the same for those of the order gap, intact and shuffled; empty if it is not measured.
         writer: writes the metrics.
         progress: shows them in the terminal.
         saver: writes checkpoints.
@@ -98,7 +100,7 @@ class Trainer:
         skipped_steps: writes a report of each skipped step.
         """
         self.engine, self.config, self.state = engine, config, state
-        self.batches, self.heldout = batches, heldout
+        self.batches, self.heldout, self.order_gap = batches, heldout, order_gap
         self.writer, self.progress, self.saver = writer, progress, saver
         self.supervisor, self.skipped_steps = supervisor, skipped_steps
         self.totals, self._step_totals = Totals(config.terms, engine.device), Totals(config.terms, engine.device)
@@ -216,9 +218,22 @@ class Trainer:
         evaluation is repeated when the run continues. The ranks exchange errors before each batch.
         """
         begin = time.monotonic()
-        totals = Totals(self.config.terms, self.engine.device)
+        passes, sums, stop = (self.heldout, *self.order_gap), [], ""
         self.engine.deepspeed.eval()
-        batches = iter(self.heldout())
+        for batches in passes:
+            if not stop:
+                totals, is_complete, stop = self._pass(iter(batches()))
+                sums += [totals.reduce()] if is_complete else []
+        self.engine.deepspeed.train()
+        if len(sums) == len(passes):
+            gaps = order_gaps(self.config.terms, *sums[1:]) if self.order_gap else {}
+            self._note_evaluation(averages(self.config.terms, sums[0]) | gaps)
+        self._interval += time.monotonic() - begin  # an evaluation is not training time
+        return stop
+
+    def _pass(self, batches: Iterator[Batch]) -> tuple[Totals, bool, str]:
+        """Return the sums of this rank's held-out batches, whether all were computed, and the name of a stop signal."""
+        totals = Totals(self.config.terms, self.engine.device)
         while True:
             self.supervisor.beat("evaluating")
             batch = None
@@ -228,14 +243,9 @@ class Trainer:
             with self._all_leaving():
                 stop = self.supervisor.agree()
             if batch is None or stop:
-                break
+                return totals, batch is None, stop
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
             totals.add(output.sums, self.config.count(batch), weight=batch.weight)
-        self.engine.deepspeed.train()
-        if batch is None:
-            self._note_evaluation(averages(self.config.terms, totals.reduce()))
-        self._interval += time.monotonic() - begin  # an evaluation is not training time
-        return stop
 
     def _note_evaluation(self, values: dict[str, float]) -> None:
         """Write the figures of an evaluation and show them."""
