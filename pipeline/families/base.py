@@ -84,6 +84,8 @@ class Family(Generic[C]):
     """Weight decay and stacking of its parameters."""
     word_embeddings: str
     """Name of the word embeddings (V, H)."""
+    output_bias: str
+    """Name of the bias (V,) of the logits over the vocabulary."""
     layer: str
     """Suffix of the name of a parameter that each layer has exactly once."""
     export: Export[C]

@@ -5,8 +5,16 @@ from pipeline.families.base import Names, under, with_bias
 from pipeline.optim.parameters import Parameters
 
 WORD_EMBEDDINGS = "encoder.embeddings.word.weight"
+OUTPUT_BIAS = "mlm_head.decoder.bias"
 LAYER = ".qkv.weight"
-OUR_OWN_FIELDS = {"initialization", "activation_checkpointing", "recompute_activation", "max_logits_mib", "kernels"}
+OUR_OWN_FIELDS = {
+    "initialization",
+    "output_bias",
+    "activation_checkpointing",
+    "recompute_activation",
+    "max_logits_mib",
+    "kernels",
+}
 """Fields of the recipe's `[model]` that change how the model begins or is computed; no exported model has them."""
 
 EMBEDDING_NAMES: Names = {

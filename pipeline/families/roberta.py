@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data.template import Template
 from pipeline.families.base import Export, Family, Names, Tensors, config_from_fields, require_fixed, with_bias
-from pipeline.families.encoders import LAYER, OUR_OWN_FIELDS, PARAMETERS, WORD_EMBEDDINGS, encoder_names
+from pipeline.families.encoders import LAYER, OUR_OWN_FIELDS, OUTPUT_BIAS, PARAMETERS, WORD_EMBEDDINGS, encoder_names
 from pipeline.model.config import EncoderConfig
 from pipeline.runlog.terms import Term
 
@@ -156,6 +156,7 @@ FAMILY = Family(
     build=build,
     parameters=PARAMETERS,
     word_embeddings=WORD_EMBEDDINGS,
+    output_bias=OUTPUT_BIAS,
     layer=LAYER,
     export=Export(
         model_class="RobertaForMaskedLM",

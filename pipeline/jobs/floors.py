@@ -4,23 +4,17 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
 from pipeline.config import Recipe
 from pipeline.data.floors import HeldOut, measure, split_batch
-from pipeline.data.loader import EVALUATION_SEED, BatchDivision, special_tokens
-from pipeline.data.order import permute
+from pipeline.data.loader import BatchDivision, special_tokens
 from pipeline.families import get_family
-from pipeline.jobs.samples import heldout_batches, samples_id
+from pipeline.jobs.samples import heldout_batches, samples_id, training_words
 from pipeline.runlog.events import Events
 from pipeline.runlog.floors import KIND, floors_event
 from pipeline.runlog.reader import read_events
 from preprocessing.schema import Manifest
 from preprocessing.shards import SampleDataset
 
-TRAINING_SAMPLES = 8192
-"""Number of training samples whose words are counted."""
 _BATCH = 64
 """Number of held-out samples that are read at once."""
 
@@ -44,13 +38,6 @@ def record_floors(run: Path, recipe: Recipe, train: SampleDataset, heldout: Samp
     special = special_tokens(train, get_family(recipe.family).template)
     floors = measure(training_words(train), _heldout(recipe, heldout), special)
     events.write(KIND, **asdict(floors), **which)
-
-
-def training_words(train: SampleDataset) -> list[npt.NDArray[np.integer]]:
-    """Return the text tokens of TRAINING_SAMPLES training samples, or of all, in a fixed random order."""
-    indices = permute(np.arange(min(TRAINING_SAMPLES, len(train))), 0, len(train), EVALUATION_SEED)
-    train.check_whole(indices)
-    return train.tokens(indices)
 
 
 def describe(samples: Manifest) -> str:

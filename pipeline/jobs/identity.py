@@ -34,6 +34,7 @@ NOT_OF_THE_WEIGHTS = frozenset(
         "attention_probs_dropout_prob",
         "initializer_range",
         "initialization",
+        "output_bias",
         "activation_checkpointing",
         "recompute_activation",
         "max_logits_mib",

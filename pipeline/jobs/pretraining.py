@@ -18,6 +18,7 @@ from pipeline.engine.engine import Engine, build, read_settings, start
 from pipeline.families import get_family
 from pipeline.jobs.description import checkpoint_fields, start_event_fields, startup_line, warn_of_space
 from pipeline.jobs.floors import record_floors
+from pipeline.jobs.initial_model import build_model
 from pipeline.jobs.loop import loop_config
 from pipeline.jobs.restoring import Request, restore
 from pipeline.jobs.run_directory import open_run
@@ -153,7 +154,7 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     recipe, run, events = job.recipe, job.run, supervisor.events
     supervisor.beat("starting")
     faults.reach("starting")
-    engine = build_engine(recipe, job.settings, job.division, job.train.manifest.vocab_size, job.device)
+    engine = build_engine(job)
     supervisor.leave_if_asked()
     family = get_family(recipe.family)
     request = Request(run, plain(recipe), job.init_from, job.train, samples_id(job.train), family.terms)
@@ -212,18 +213,15 @@ def has_finished(recipe: Recipe, state: TrainState) -> bool:
     return state.step == recipe.schedule.total_steps and evaluated
 
 
-def build_engine(
-    recipe: Recipe, settings: dict[str, Any], division: BatchDivision, vocab_size: int, device: torch.device
-) -> Engine:
-    """Build the model with initial weights from the recipe's seed, and the engine around it."""
-    family = get_family(recipe.family)
-    torch.manual_seed(recipe.seed)
+def build_engine(job: Job) -> Engine:
+    """Build the model with its initial weights, and the engine around it."""
+    recipe, division = job.recipe, job.division
     return build(
-        family.build(recipe.model, vocab_size),
-        family.parameters,
+        build_model(recipe, job.train),
+        get_family(recipe.family).parameters,
         recipe.optimizer,
-        settings,
-        device=device,
+        job.settings,
+        device=job.device,
         micro_batch_size=division.micro_batch_size,
         accumulation_steps=division.accumulation,
     )

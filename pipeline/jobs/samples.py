@@ -3,13 +3,23 @@
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from pipeline.checkpoints.model_files import tokenizer_files
 from pipeline.config import Recipe
 from pipeline.data.batch import Batch
 from pipeline.data.config import Corruption
-from pipeline.data.loader import EVALUATION, BatchDivision, MicroBatches, evaluation_batches, make_loader
+from pipeline.data.loader import (
+    EVALUATION,
+    EVALUATION_SEED,
+    BatchDivision,
+    MicroBatches,
+    evaluation_batches,
+    make_loader,
+)
+from pipeline.data.order import permute
 from pipeline.data.packing import longest_sequence
 from pipeline.data.shuffling import ShuffledContext
 from pipeline.families import get_family
@@ -19,6 +29,9 @@ from pipeline.training.trainer import TrainState
 from preprocessing.files import sha256_file
 from preprocessing.schema import MANIFEST_NAME
 from preprocessing.shards import SampleDataset
+
+TRAINING_SAMPLES = 8192
+"""Number of training samples whose words are counted."""
 
 
 def open_samples(recipe: Recipe, signals: StopSignals) -> tuple[SampleDataset, SampleDataset]:
@@ -54,6 +67,13 @@ def open_samples(recipe: Recipe, signals: StopSignals) -> tuple[SampleDataset, S
 def samples_id(train: SampleDataset) -> str:
     """Return the checksum of the samples' manifest, which contains the checksums of the shards and identifies them."""
     return sha256_file(train.directory / MANIFEST_NAME)
+
+
+def training_words(train: SampleDataset) -> list[npt.NDArray[np.integer]]:
+    """Return the text tokens of TRAINING_SAMPLES training samples, or of all, in a fixed random order."""
+    indices = permute(np.arange(min(TRAINING_SAMPLES, len(train))), 0, len(train), EVALUATION_SEED)
+    train.check_whole(indices)
+    return train.tokens(indices)
 
 
 def training_batches(

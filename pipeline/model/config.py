@@ -7,6 +7,12 @@ from pipeline.kernels.config import KernelBackend
 
 Activation = Literal["gelu", "gelu_new"]
 Initialization = Literal["normal", "positions"]
+OutputBias = Literal["zero", "frequencies"]
+
+_CHOICES = tuple(
+    (name, get_args(kind))
+    for name, kind in (("hidden_act", Activation), ("initialization", Initialization), ("output_bias", OutputBias))
+)
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,9 @@ class EncoderConfig:
     initialization: Initialization = "normal"
     """Initial weights: normal (as published), or positions, where heads of the first layers begin on neighbouring
     tokens, which shortens training many times (docs/initialization.md). The trained model is an ordinary one."""
+    output_bias: OutputBias = "zero"
+    """Initial bias of the logits: zero (as published), or the logarithm of the tokens' frequencies in the samples,
+    which the model need not learn then."""
     activation_checkpointing: bool | int = False
     """Number of layers, from the first one, that keep only their input and recompute the rest in the backward pass,
     which saves memory and adds a third to their computation; true: all layers, false: none."""
@@ -59,7 +68,7 @@ class EncoderConfig:
                 f"model.hidden_size = {self.hidden_size}: must be a multiple of model.num_attention_heads = "
                 f"{self.num_attention_heads}; change one of the two"
             )
-        for name, values in (("hidden_act", get_args(Activation)), ("initialization", get_args(Initialization))):
+        for name, values in _CHOICES:
             if getattr(self, name) not in values:
                 raise ValueError(f"model.{name} = {getattr(self, name)}: must be one of {', '.join(values)}")
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):

@@ -1,4 +1,4 @@
-"""Initial weights: normally distributed, or with attention heads that begin on neighbouring tokens.
+"""Initial weights: normally distributed, or with what a model would otherwise have to learn first.
 
 A masked token can be predicted only from its neighbours, and attention must first learn where they are. Until it has,
 the masked loss stays at what word counts and unordered context give. Initialisation by position removes this plateau:
@@ -102,6 +102,22 @@ def first_offsets(layer: int, heads: int) -> tuple[int, ...]:
         heads: N.
     """
     return NEAREST[: (heads, heads // 2)[layer]] if layer < 2 else ()
+
+
+@torch.no_grad()
+def initialize_output_bias(bias: Tensor, frequencies: Tensor) -> None:
+    """Sets the bias of the logits to the logarithm of the tokens' frequencies, shifted to a mean of 0.
+
+    With small weights the first prediction is then the frequencies themselves, which the model need not learn; the
+    shift changes no probability. Source: Karpathy 2019, "A Recipe for Training Neural Networks" (initialise the last
+    layer's bias to the statistics of the targets).
+
+    Args:
+        bias: (V,), changed in place.
+        frequencies: (V,) float64, all above 0.
+    """
+    logarithms = frequencies.log()
+    bias.copy_(logarithms - logarithms.mean())
 
 
 def position_frequencies(number: int) -> Tensor:
