@@ -24,8 +24,8 @@ def tables_of(shapes, size):
 SHAPES = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=9)
 
 
-@settings(max_examples=40, deadline=None)
-@given(shapes=SHAPES, size=st.integers(1, 64), replicated=st.booleans())
+@settings(max_examples=20, deadline=None)
+@given(shapes=SHAPES, size=st.sampled_from([1, 2, 3, 7, 16, 64]), replicated=st.booleans())
 def test_matrices_arrive_whole_and_return_to_their_holders(shapes, size, replicated):
     """Whatever the partition: an owner gets its matrices, and each rank gets back the elements that it holds."""
     whole = [torch.randn(shape) for shape in shapes]
@@ -79,15 +79,11 @@ def test_replicated_matrices_are_only_sent_by_their_owners():
 @settings(max_examples=60)
 @given(work=st.lists(st.integers(1, 50), min_size=1, max_size=40), size=st.integers(1, 16))
 def test_work_is_balanced(work, size):
-    """No rank has more than 4/3 of the least possible longest work, which is at least the mean and the largest."""
+    """The longest work of a rank is at most what dealing in any order ensures: the mean and the largest matrix."""
     tables = [[Held(number, 0, 1) for number in range(len(work))], *[[] for _ in range(size - 1)]]
     owners = choose_owners(work, tables, size)
     loads = [sum(w for w, owner in zip(work, owners, strict=True) if owner == rank) for rank in range(size)]
-    ascending = sorted(work, reverse=True)
-    pair = ascending[size - 1] + ascending[size] if len(work) > size else 0  # two of them share a rank
-    assert max(loads) <= 4 / 3 * max(sum(work) / size, ascending[0], pair) + 1e-9 or max(loads) <= (
-        sum(work) / size + ascending[0]
-    )
+    assert max(loads) <= sum(work) / size + (1 - 1 / size) * max(work)
 
 
 def test_matrices_stay_where_they_are_held():

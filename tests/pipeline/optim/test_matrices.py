@@ -31,7 +31,7 @@ def reference(weights, gradients, stacks=stacks_of):
     weights = {name: w.double().clone() for name, w in weights.items()}
     momentum = {name: torch.zeros_like(w) for name, w in weights.items()}
     for grads in gradients:
-        for name, w in weights.items():
+        for name in weights:
             for part, m, g in zip(*(x[name].chunk(stacks(name)) for x in (weights, momentum, grads)), strict=True):
                 m.mul_(0.95).add_(g.double(), alpha=0.05)
                 left, values, right = torch.linalg.svd(0.95 * m + 0.05 * g.double(), full_matrices=False)
@@ -99,17 +99,17 @@ class Partitioned:
         return *self.elements(weights), self.elements(momenta)[0]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(
     shapes=st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=6),
-    size=st.integers(1, 64),
+    size=st.sampled_from([1, 2, 3, 7, 16, 64]),
     gaps=st.integers(0, 5),
     seed=st.integers(0, 2**16),
 )
 def test_any_partition_equals_whole_matrices_bit_for_bit(shapes, size, gaps, seed):
     """Odd sizes, stacks, matrices over several ranks, ranks with only (poisoned) padding: the same to the last bit."""
     shapes = {f"w{n}": shape for n, shape in enumerate(shapes)} | {"qkv": (3 * shapes[0][0], shapes[0][1])}
-    weights, *gradients = draw(shapes, seed)
+    weights, *gradients = draw(shapes, seed, steps=2)
     found, padding, momentum = Partitioned(shapes, size, gaps).trained(weights, gradients, SimulatedRanks(size))
     expected, expected_momentum = trained_whole(weights, gradients)
     assert torch.equal(found, expected) and torch.equal(momentum, expected_momentum)
