@@ -12,6 +12,7 @@ from torch import Tensor
 import pipeline.engine.engine
 from benchmarks.oracles import timm_lamb
 from pipeline.engine.partitions import Binding
+from pipeline.optim.exchange import Ranks
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.shards import Shard, Stacks
 from pipeline.pretrain import pretrain
@@ -43,7 +44,11 @@ class OrdinaryLamb(TimmLamb):  # type: ignore[misc,valid-type]
 
 
 def bind_nothing(
-    engine: deepspeed.DeepSpeedEngine, optimizer: OrdinaryLamb, all_reduce: Callable[[Tensor], Any], stacks: Stacks
+    engine: deepspeed.DeepSpeedEngine,
+    optimizer: OrdinaryLamb,
+    all_reduce: Callable[[Tensor], Any],
+    stacks: Stacks,
+    ranks: Ranks,
 ) -> Binding:
     """The optimizer is not told what its slices hold."""
     return Binding([], model_part=lambda name, fragment: engine.module.get_parameter(name), push=lambda: None)

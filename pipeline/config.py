@@ -61,7 +61,8 @@ class Recipe:
     init_from: str = ""
     """Checkpoint from which a new run starts, or a run whose newest checkpoint is used; empty: random weights."""
     init_moments: bool = True
-    """With init_from, also load the optimizer's moments. Schedule and data start from the beginning in any case."""
+    """With init_from, also load the optimizer's moments if the checkpoint has any; it must then have all that the
+    optimizer keeps. Schedule and data start from the beginning in any case."""
     restart_from_scratch: bool = False
     """Train from the start if the run has lost its checkpoints or all are damaged, which is otherwise an error. A run
     with a sound checkpoint continues from it in any case."""
@@ -70,7 +71,7 @@ class Recipe:
     batch: BatchConfig = field(default_factory=BatchConfig)
     """Batch sizes."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
-    """Optimizer, LAMB or AdamW."""
+    """Optimizer: LAMB, AdamW or Muon."""
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     """Learning-rate schedule."""
     engine: EngineConfig = field(default_factory=EngineConfig)

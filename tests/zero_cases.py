@@ -22,8 +22,8 @@ class Toy(nn.Module):
         self.checkpointing = checkpointing
         self.embedding = nn.Embedding(WORDS, 11)
         self.norm = nn.LayerNorm(11)
-        self.hidden = nn.Linear(11, 29)
-        self.back = nn.Linear(29, 11, bias=False)
+        self.hidden = nn.Linear(11, 33)
+        self.back = nn.Linear(33, 11, bias=False)
         self.bias = nn.Parameter(torch.zeros(WORDS))
 
     def forward(self, ids):
@@ -49,10 +49,21 @@ def no_weight_decay(name):
 
 
 def stacked(name):
-    return 29 if name == "hidden.weight" else 1  # (29, 11) taken for 29 tensors of 11, to have some cut by partitions
+    return 33 if name == "hidden.weight" else 1  # (33, 11) taken for 33 tensors of 11, to have some cut by partitions
 
 
-PARAMETERS = Parameters(lambda name: not no_weight_decay(name), stacked)
+def stacked_matrices(name):
+    return 3 if name == "hidden.weight" else 1
+
+
+def is_matrix(name):
+    return name in ("hidden.weight", "back.weight")
+
+
+PARAMETERS = {
+    "lamb": Parameters(lambda name: not no_weight_decay(name), stacked),
+    "muon": Parameters(lambda name: not no_weight_decay(name), stacked_matrices, is_matrix),
+}
 
 
 def samples(step):
@@ -86,10 +97,33 @@ class Reference:
                 w.sub_(LR * ratio * part)
 
 
-def trained_in_float64(clip=CLIP):
+class MuonReference(Reference):
+    """Unsharded Muon in float64: the Newton-Schulz iteration acts on the singular values."""
+
+    @torch.no_grad()
+    def step(self, grads):
+        self.t += 1
+        for name, p in self.named.items():
+            g, (m, v), decay = grads[name], self.state[name], 0.0 if no_weight_decay(name) else 0.01
+            if is_matrix(name):
+                m.copy_(0.95 * m + 0.05 * g)
+                for w, d in zip(*(x.chunk(stacked_matrices(name)) for x in (p, 0.95 * m + 0.05 * g)), strict=True):
+                    left, values, right = torch.linalg.svd(d, full_matrices=False)
+                    values = values / values.norm()
+                    for _ in range(5):
+                        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
+                    w.sub_(LR * (0.2 * max(w.shape) ** 0.5 * (left @ torch.diag(values) @ right) + decay * w))
+                continue
+            m.copy_(0.9 * m + 0.1 * g)
+            v.copy_(0.999 * v + 0.001 * g * g)
+            u = (m / (1 - 0.9**self.t)) / ((v / (1 - 0.999**self.t)).sqrt() + 1e-6) + decay * p
+            p.sub_(LR * u)
+
+
+def trained_in_float64(clip=CLIP, reference_class=Reference):
     """The toy after all steps, model and optimizer in float64."""
     model = toy().double()
-    reference = Reference(dict(model.named_parameters()))
+    reference = reference_class(dict(model.named_parameters()))
     for t in range(1, STEPS + 1):
         model.zero_grad()
         (loss_sum_64(model(samples(t)), samples(t)) / (GLOBAL_BATCH * LENGTH)).backward()
@@ -103,13 +137,13 @@ def loss_sum_64(logits, ids):
     return nn.functional.cross_entropy(logits.flatten(0, 1), (ids * 5 + 1).flatten() % WORDS, reduction="sum")
 
 
-def replayed_in_float64(initial, gradients):
-    """The weights after unsharded LAMB took the gradients (one dict per step) that DeepSpeed handed over.
+def replayed_in_float64(initial, gradients, reference_class=Reference):
+    """The weights after the unsharded optimizer took the gradients (one dict per step) that DeepSpeed handed over.
 
     `initial`: the master weights before; in bf16 DeepSpeed makes them from the rounded weights.
     """
     named = {name: initial[name].double().view(p.shape) for name, p in toy().named_parameters()}
-    reference = Reference(named)
+    reference = reference_class(named)
     for grads in gradients:
         reference.step({name: grad.double().view_as(named[name]) for name, grad in grads.items()})
     return named
@@ -130,7 +164,7 @@ def allow_fp16_on_a_cpu():
     type(get_accelerator()).is_fp16_supported = lambda self: True
 
 
-def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=False, micro_batch=0):
+def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=False, micro_batch=0, name="lamb"):
     from deepspeed.runtime import torch_autocast
 
     from pipeline.engine.engine import EngineConfig, build, read_settings
@@ -142,8 +176,8 @@ def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=F
     with json_file(settings) as path:
         return build(
             toy(checkpointing),
-            PARAMETERS,
-            OptimizerConfig(lr=LR, max_grad_norm=clip),
+            PARAMETERS[name],
+            OptimizerConfig(name=name, lr=LR, max_grad_norm=clip),
             read_settings(EngineConfig(deepspeed=path)),
             device=device,
             micro_batch_size=micro_batch or GLOBAL_BATCH // distributed.world_size() // accumulation,

@@ -217,9 +217,9 @@ class Reader:
             raise DamagedError(path, f"{key} of shape {shape} is no fragment of a tensor that state.json lists")
         return fields[0], fields[1], int(fields[2]), shape[0]
 
-    def has(self, part: str) -> bool:
-        """Whether the checkpoint holds `part` ("exp_avg") at all: an imported one has only weights."""
-        return any(found == part for found, _ in self._pieces)
+    def has(self, part: str, name: str = "") -> bool:
+        """Whether the checkpoint holds `part` ("exp_avg") of a tensor, or at all: an imported one has only weights."""
+        return any(found == part and name in ("", tensor) for found, tensor in self._pieces)
 
     def read(self, part: str, name: str, start: int, stop: int) -> Tensor:
         """Elements [start, stop) of the flattened tensor, fp32.

@@ -47,6 +47,6 @@ The recipe that trained it:
 def trained_with(state: dict[str, Any]) -> str:
     """Return precision and optimizer in brackets; empty for an imported checkpoint, which does not state them."""
     optimizer = state.get("recipe", {}).get("optimizer", {})
-    name = {"lamb": "LAMB", "adamw": "AdamW"}.get(str(optimizer.get("name")), optimizer.get("name"))
+    name = {"lamb": "LAMB", "adamw": "AdamW", "muon": "Muon"}.get(str(optimizer.get("name")), optimizer.get("name"))
     said = [str(value) for value in (state.get("precision"), name) if value]
     return f" ({', '.join(said)})" if said else ""

@@ -1,4 +1,4 @@
-"""DeepSpeed engines that train with exact LAMB (or AdamW).
+"""DeepSpeed engines that train with exact LAMB or Muon (or AdamW).
 
 The DeepSpeed JSON determines partitions and precision, the recipe everything else. A JSON that sets a batch size,
 clipping or an optimizer is rejected, so that each number is set in one place.
@@ -23,6 +23,7 @@ from pipeline.engine.accumulation import sum_in_fp32, updates_all_at_once, with_
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.partitions import Binding, bind
 from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json, require_monitors
+from pipeline.optim.exchange import Ranks
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
 from pipeline.optim.parameters import Parameters
@@ -146,7 +147,7 @@ def quiet_libraries() -> None:
     """Silence messages of libraries that a user cannot act upon."""
     log = logging.getLogger("DeepSpeed")
     log.setLevel(os.environ.get("DEEPSPEED_LOG_LEVEL", "WARNING").upper())
-    # It warns of any optimizer that is not its own; `pipeline.engine.partitions` does what LAMB needs under ZeRO.
+    # It warns of any optimizer that is not its own; `pipeline.engine.partitions` does what these need under ZeRO.
     log.addFilter(lambda record: "untested optimizer" not in record.getMessage())
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     bf16_optimizer.see_memory_usage = lambda *args, **kwargs: None  # prints the machine's memory at each start
@@ -188,7 +189,7 @@ def build(
 
     Args:
         model: model in fp32, which DeepSpeed casts. Parameters that require no gradients are not trained.
-        parameters: which parameters take weight decay, and which stack several tensors.
+        parameters: which parameters take weight decay, which stack several tensors, and which are matrices of layers.
         optimizer_config: optimizer section of the recipe.
         settings: DeepSpeed JSON, from `read_settings`.
         device: device of this process, from `start`.
@@ -196,7 +197,8 @@ def build(
         accumulation_steps: micro-batches per rank and update.
 
     Raises:
-        ValueError: the layout of DeepSpeed's partitions is unknown.
+        ValueError: the layout of DeepSpeed's partitions is unknown, or Muon is chosen and no parameter is a matrix of a
+            layer.
     """
     stage, precision = Zero.of(settings).stage, precision_of(settings)
     clips = updates_all_at_once(stage, precision)
@@ -208,10 +210,12 @@ def build(
         "steps_per_print": 2**31,
     }
     model.to(device)
-    optimizer = ShardedOptimizer(parameter_groups(model, parameters), optimizer_config, clips=clips)
+    groups = parameter_groups(model, parameters, muon=optimizer_config.name == "muon")
+    optimizer = ShardedOptimizer(groups, optimizer_config, clips=clips)
     engine, *_ = deepspeed.initialize(model=model, optimizer=optimizer, config=settings, dist_init_required=False)
     sum_in_fp32(engine, stage, precision)
-    binding = bind(engine, optimizer, distributed.all_reduce_sum_, parameters.stacks)
+    ranks = Ranks(distributed.rank(), distributed.world_size(), distributed.all_to_all, distributed.gather_objects)
+    binding = bind(engine, optimizer, distributed.all_reduce_sum_, parameters.stacks, ranks)
     return Engine(
         deepspeed=engine,
         optimizer=optimizer,
@@ -222,13 +226,31 @@ def build(
     )
 
 
-def parameter_groups(model: nn.Module, parameters: Parameters) -> list[dict[str, Any]]:
-    """Return two groups of the trained parameters, with and without weight decay; tied ones appear once."""
-    groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+def parameter_groups(model: nn.Module, parameters: Parameters, *, muon: bool = False) -> list[dict[str, Any]]:
+    """Return groups of the trained parameters, with and without weight decay; tied ones appear once.
+
+    Args:
+        model: the model.
+        parameters: what the family says of its parameters.
+        muon: whether the matrices of layers form groups of their own, which Muon updates.
+
+    Raises:
+        ValueError: they should, and there are none.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups[parameters.decays(name)].append(parameter)
-    return [{"params": group, "decayed": decayed} for decayed, group in groups.items() if group]
+            key = (muon and parameters.is_matrix(name), parameters.decays(name))
+            groups.setdefault(key, []).append(parameter)
+    if muon and not any(is_muons for is_muons, _ in groups):
+        raise ValueError(
+            "optimizer.name = muon: no trained parameter is a matrix of a layer (Parameters.is_matrix of the family); "
+            "use lamb or adamw"
+        )
+    return [
+        {"params": group, "decayed": decayed, "muon": is_muons}
+        for (is_muons, decayed), group in sorted(groups.items(), reverse=True)
+    ]
 
 
 def read_settings(config: EngineConfig) -> dict[str, Any]:

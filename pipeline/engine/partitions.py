@@ -1,4 +1,4 @@
-"""DeepSpeed's partitions as `Shard`s, so that LAMB computes the same update under every ZeRO stage.
+"""DeepSpeed's partitions as `Shard`s, so that LAMB and Muon compute the same update under every ZeRO stage.
 
 Written against the attributes of deepspeed 0.19.8. DeepSpeed keeps its own map from parameters to partitions
 (`param._hp_mapping`), which is wrong under `round_robin_gradients`; the layout is therefore read from the offsets of
@@ -16,6 +16,7 @@ from deepspeed.runtime.zero.stage3 import DeepSpeedZeroOptimizer_Stage3
 from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 from torch import Tensor, nn
 
+from pipeline.optim.exchange import ALONE, Ranks
 from pipeline.optim.optimizer import ShardedOptimizer
 from pipeline.optim.shards import Fragment, Shard, Stacks, fragments_of_partition, whole_tensors
 
@@ -36,7 +37,11 @@ class Binding:
 
 
 def bind(
-    engine: deepspeed.DeepSpeedEngine, optimizer: ShardedOptimizer, all_reduce: Callable[[Tensor], Any], stacks: Stacks
+    engine: deepspeed.DeepSpeedEngine,
+    optimizer: ShardedOptimizer,
+    all_reduce: Callable[[Tensor], Any],
+    stacks: Stacks,
+    ranks: Ranks = ALONE,
 ) -> Binding:
     """Bind an optimizer to the partitions that `deepspeed.initialize` made.
 
@@ -45,6 +50,7 @@ def bind(
         optimizer: the optimizer that was passed to it.
         all_reduce: sums a tensor over all ranks in place.
         stacks: number of tensors that each parameter stacks.
+        ranks: the same ranks, for Muon's exchange.
 
     Raises:
         ValueError: the type of the wrapper around the optimizer, or its layout, is unknown.
@@ -69,7 +75,7 @@ def bind(
         )
     check(binding)
     binding = with_frozen(binding, engine.module)
-    optimizer.bind(binding.shards, all_reduce, stacks)
+    optimizer.bind(binding.shards, all_reduce, stacks, ranks)
     return binding
 
 
@@ -144,14 +150,15 @@ def check(binding: Binding) -> None:
 def _bare(optimizer: ShardedOptimizer, names: dict[int, str]) -> Binding:
     """Bind stage 0 in fp32, in which the optimizer updates the model's parameters themselves."""
     tensors = [(names[id(p)], p, group["decayed"]) for group in optimizer.param_groups for p in group["params"]]
-    return Binding(whole_tensors(tensors), _slice_of({name: p for name, p, _ in tensors}), push=lambda: None)
+    muon = {names[id(p)] for group in optimizer.param_groups for p in group["params"] if group["muon"]}
+    return Binding(whole_tensors(tensors, muon), _slice_of({name: p for name, p, _ in tensors}), push=lambda: None)
 
 
 def _unfused(wrapper: FP16_UnfusedOptimizer, names: dict[int, str]) -> Binding:
     """Bind stage 0 in bf16 or fp16, which has an fp32 copy of each parameter."""
     tensors = [
-        (names[id(low)], low, master, decayed)
-        for lows, masters, decayed in zip(wrapper.fp16_groups, wrapper.fp32_groups, _decayed(wrapper), strict=True)
+        (names[id(low)], low, master, role)
+        for lows, masters, role in zip(wrapper.fp16_groups, wrapper.fp32_groups, _roles(wrapper), strict=True)
         for low, master in zip(lows, masters, strict=True)
     ]
 
@@ -159,7 +166,8 @@ def _unfused(wrapper: FP16_UnfusedOptimizer, names: dict[int, str]) -> Binding:
         for _, low, master, _ in tensors:
             low.data.copy_(master.data)
 
-    masters = whole_tensors((name, master, decayed) for name, _, master, decayed in tensors)
+    muon = {name for name, *_, role in tensors if role["muon"]}
+    masters = whole_tensors(((name, master, role["decayed"]) for name, _, master, role in tensors), muon)
     return Binding(masters, _slice_of({name: low for name, low, *_ in tensors}), push)
 
 
@@ -171,7 +179,7 @@ def _stage_1_and_2(wrapper: DeepSpeedZeroOptimizer, names: dict[int, str]) -> Bi
         offsets=wrapper.round_robin_bit16_offsets,
         partitions=wrapper.single_partition_of_fp32_groups,
         process_groups=wrapper.real_dp_process_group,
-        decayed=_decayed(wrapper),
+        roles=_roles(wrapper),
         push=wrapper.update_lp_params,
     )
 
@@ -190,7 +198,7 @@ def _bf16(wrapper: BF16_Optimizer, names: dict[int, str]) -> Binding:
         offsets=offsets,
         partitions=wrapper.fp32_groups_flat_partition,
         process_groups=wrapper.real_dp_process_group,
-        decayed=_decayed(wrapper),
+        roles=_roles(wrapper),
         push=wrapper.update_lp_params,
     )
 
@@ -201,16 +209,16 @@ def _flat_partitions(
     offsets: list[list[int]],
     partitions: list[Tensor],
     process_groups: list[Any],
-    decayed: list[bool],
+    roles: list[dict[str, bool]],
     push: Callable[[], None],
 ) -> Binding:
     shards = []
-    for group, starts, flat, process_group, decays in zip(
-        groups, offsets, partitions, process_groups, decayed, strict=True
+    for group, starts, flat, process_group, role in zip(
+        groups, offsets, partitions, process_groups, roles, strict=True
     ):
         rank = deepspeed.comm.get_rank(group=process_group)
         fragments = fragments_of_partition([p.numel() for p in group], starts, rank * flat.numel(), flat.numel())
-        shards.append(_shard(names, group, flat, fragments, [tuple(p.shape) for p in group], decays))
+        shards.append(_shard(names, group, flat, fragments, [tuple(p.shape) for p in group], role))
     return Binding(shards, _slice_of({names[id(p)]: p for group in groups for p in group}), push)
 
 
@@ -229,8 +237,8 @@ def _stage_3(wrapper: DeepSpeedZeroOptimizer_Stage3, names: dict[int, str]) -> B
             if real:
                 fragments.append(Fragment(tensor, start, start + real, rank * chunk))
             start += chunk
-        decays = _decayed(wrapper)[wrapper.sub_group_to_group_id[number]]
-        shards.append(_shard(names, group, flat, fragments, [tuple(p.ds_shape) for p in group], decays))
+        role = _roles(wrapper)[wrapper.sub_group_to_group_id[number]]
+        shards.append(_shard(names, group, flat, fragments, [tuple(p.ds_shape) for p in group], role))
     parameters = {names[id(p)]: p for group in wrapper.fp16_groups for p in group}
 
     def model_part(name: str, fragment: Fragment) -> Tensor:
@@ -253,14 +261,15 @@ def _shard(
     flat: Tensor,
     fragments: list[Fragment],
     shapes: list[tuple[int, ...]],
-    decayed: bool,
+    role: dict[str, bool],
 ) -> Shard:
-    return Shard(tuple(names[id(p)] for p in group), tuple(shapes), flat, fragments, decayed)
+    names_of = tuple(names[id(p)] for p in group)
+    return Shard(names_of, tuple(shapes), flat, fragments, role["decayed"], muon=role["muon"])
 
 
-def _decayed(wrapper: Any) -> list[bool]:
-    """Return whether each parameter group, as made by `pipeline.engine.engine`, takes weight decay."""
-    return [group["decayed"] for group in wrapper.optimizer.param_groups]
+def _roles(wrapper: Any) -> list[dict[str, bool]]:
+    """Return whether each parameter group, as made by `pipeline.engine.engine`, takes weight decay, and is Muon's."""
+    return [{role: group[role] for role in ("decayed", "muon")} for group in wrapper.optimizer.param_groups]
 
 
 def _slice_of(parameters: dict[str, nn.Parameter]) -> Callable[[str, Fragment], Tensor]:

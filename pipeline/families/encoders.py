@@ -54,4 +54,9 @@ def stacks(name: str) -> int:
     return len(LAYER_NAMES["qkv.weight"]) if ".qkv." in name else 1
 
 
-PARAMETERS = Parameters(decays, stacks)
+def is_matrix(name: str) -> bool:
+    """Return whether a parameter is a matrix of a layer: not of the embeddings or heads, and not a vector."""
+    return name.startswith("encoder.layers.") and decays(name)
+
+
+PARAMETERS = Parameters(decays, stacks, is_matrix)

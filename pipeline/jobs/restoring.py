@@ -16,6 +16,7 @@ from pipeline.checkpoints.record import DamagedError, check_run_state
 from pipeline.data.vocabularies import check_same_vocabulary
 from pipeline.engine.engine import Engine
 from pipeline.jobs.identity import check_same_model, check_same_recipe
+from pipeline.optim.shards import Shard
 from pipeline.runlog import reader
 from pipeline.runlog.events import Events
 from pipeline.runlog.terms import Term
@@ -106,9 +107,34 @@ def _load_initial(source: Path, request: Request, engine: Engine) -> None:
             source, state["vocab_size"], samples.directory, samples.tokenizer_dir, samples.manifest.vocab_size
         )
         check_same_model(source, state, recipe["family"], recipe["model"])
-        has_moments = checkpoint.Reader(source).has("exp_avg")
-        checkpoint.load_shards(source, engine.shards, moments=recipe["init_moments"] and has_moments)
+        moments = recipe["init_moments"] and checkpoint.Reader(source).has("exp_avg")
+        if moments:
+            check_moments(source, engine.shards, recipe["optimizer"]["name"])
+        checkpoint.load_shards(source, engine.shards, moments=moments)
     engine.binding.push()
+
+
+def check_moments(source: Path, shards: Iterable[Shard], optimizer: str) -> None:
+    """Check that a checkpoint has all moments of an optimizer; what it has beyond them is not read.
+
+    Muon has no second moment of the matrices of layers. Its momentum, and the first moments of LAMB and AdamW, are all
+    running means of the gradient, so that each can start from the others'.
+
+    Args:
+        source: the checkpoint, which has moments.
+        shards: of this rank.
+        optimizer: `optimizer.name` of the recipe, for the message.
+
+    Raises:
+        ValueError: a moment is not there.
+    """
+    found = checkpoint.Reader(source)
+    for part, name in ((part, name) for shard in shards for part in shard.moments for name in shard.names):
+        if not found.has(part, name):
+            raise ValueError(
+                f"init_moments = true: init_from = {source} has no {part} of {name}, which optimizer.name = "
+                f"{optimizer} needs; set init_moments to false"
+            )
 
 
 def newest_sound(request: Request, events: Events) -> tuple[Path | None, dict[Path, str]]:

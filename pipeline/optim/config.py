@@ -8,10 +8,11 @@ from pipeline.kernels.config import LambBackend
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """LAMB or AdamW, and gradient clipping."""
+    """LAMB, AdamW or Muon, and gradient clipping."""
 
-    name: Literal["lamb", "adamw"] = "lamb"
-    """lamb scales each tensor's step by its trust ratio, for large batches; adamw does not."""
+    name: Literal["lamb", "adamw", "muon"] = "lamb"
+    """lamb scales each tensor's step by its trust ratio, for large batches; adamw does not; muon orthogonalises the
+    steps of the layers' matrices, and updates all other tensors as adamw does."""
     lr: float = 6e-3
     """Peak learning rate, reached at the end of warm-up."""
     beta1: float = 0.9
@@ -20,6 +21,10 @@ class OptimizerConfig:
     """Decay of the second moment, per step."""
     eps: float = 1e-6
     """Added to the root of the second moment."""
+    momentum: float = 0.95
+    """muon: decay of the momentum of the layers' matrices, per step."""
+    unscaled_lr_factor: float = 1.0
+    """lamb: factor of the learning rate for tensors without a trust ratio (biases and LayerNorm)."""
     weight_decay: float = 0.01
     """Decoupled weight decay; biases and LayerNorm take none."""
     bias_correction: bool = True
@@ -38,6 +43,8 @@ class OptimizerConfig:
             ("beta1", 1.0),
             ("beta2", 1.0),
             ("eps", None),
+            ("momentum", 1.0),
+            ("unscaled_lr_factor", None),
             ("weight_decay", None),
             ("max_grad_norm", None),
         ):
@@ -45,5 +52,13 @@ class OptimizerConfig:
             if not value >= 0 or (high is not None and value >= high):
                 bound = "at least 0" + (f" and below {high:g}" if high is not None else "")
                 raise ValueError(f"optimizer.{name} = {value}: must be {bound}")
-        if self.name == "adamw" and self.variant != "nvidia":
-            raise ValueError(f"optimizer.variant = {self.variant}: a variant of lamb, but optimizer.name is adamw")
+        if self.name != "lamb" and self.variant != "nvidia":
+            raise ValueError(
+                f"optimizer.variant = {self.variant}: a variant of lamb, but optimizer.name is {self.name}"
+            )
+        for name, default, owner in (("unscaled_lr_factor", 1.0, "lamb"), ("momentum", 0.95, "muon")):
+            if getattr(self, name) != default and self.name != owner:
+                raise ValueError(
+                    f"optimizer.{name} = {getattr(self, name)}: a setting of {owner}, but optimizer.name is "
+                    f"{self.name}; remove it"
+                )

@@ -39,15 +39,22 @@ def takes_ratio(config: OptimizerConfig, decayed: bool) -> bool:
         config: the variant and its weight decay.
         decayed: True for tensors outside the exclusion list (weights, not biases or LayerNorm).
     """
-    if config.name == "adamw":
+    if config.name != "lamb":
         return False
     return decayed and (config.variant == "paper" or config.weight_decay != 0)
 
 
 def coefficients(config: OptimizerConfig, *, lr: float, step: int, decayed: bool) -> Coefficients:
-    """The numbers of step `step`, counted from 1, for tensors with or without weight decay."""
+    """The numbers of step `step`, counted from 1, for tensors with or without weight decay.
+
+    Args:
+        config: hyper-parameters.
+        lr: learning rate of the step; tensors without a trust ratio take `unscaled_lr_factor` times as much.
+        step: number of the step.
+        decayed: True for tensors outside the exclusion list.
+    """
     return Coefficients(
-        lr=lr,
+        lr=lr if takes_ratio(config, decayed) else lr * config.unscaled_lr_factor,
         beta1=config.beta1,
         beta2=config.beta2,
         eps=config.eps,

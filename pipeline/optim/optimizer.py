@@ -1,8 +1,8 @@
-"""LAMB and AdamW over shards: per-tensor norms from fragments, one all-reduce per step call.
+"""LAMB, AdamW and Muon over shards: per-tensor norms from fragments, one all-reduce per step call.
 
 Each rank adds up the squares of the fragments it holds in float64, one all-reduce sums them over the ranks, and every
 rank scales its fragments with the same ratios. The scheme follows apex's DistributedFusedLAMB (fragments into one
-vector of sums, one all-reduce)."""
+vector of sums, one all-reduce). `pipeline.optim.matrices` has Muon's part."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,9 @@ from torch.optim import Optimizer
 
 from pipeline.kernels.lamb.backends import choose
 from pipeline.kernels.lamb.interface import Coefficients, LambKernel, Partition, State
+from pipeline.optim.exchange import ALONE, Ranks
 from pipeline.optim.lamb import OptimizerConfig, coefficients, takes_ratio, trust_ratios
+from pipeline.optim.matrices import MatrixSet, matrix_sets
 from pipeline.optim.norms import sum_of_squares
 from pipeline.optim.shards import Shard, Stacks, cut_at_stacks
 
@@ -25,14 +27,14 @@ CLIP_EPS = 1e-6
 
 
 class ShardedOptimizer(Optimizer):
-    """LAMB and AdamW, with the same results under any partition of the parameters.
+    """LAMB, AdamW and Muon, with the same results under any partition of the parameters.
 
     Until `bind` is called, `step` does nothing: DeepSpeed steps a client optimizer once with zero gradients while it
     sets itself up (stage 0), which would shrink every decayed weight by a factor of (1 - lr) before training.
 
     `step` may be called with any of the groups filled, as ZeRO does (one call per group or sub-group); all ranks must
     make the same calls. A call costs one all-reduce of 2 * (tensors that take a ratio in the filled groups) float64
-    numbers, and none where no tensor takes one (AdamW; biases and LayerNorm).
+    numbers, and none where no tensor takes one (AdamW; biases and LayerNorm). Shards with `muon` cost two all-to-alls.
 
     Moments and step count are in torch's `state`, so `state_dict` and `load_state_dict` are complete. Of the groups'
     own values only `lr` is read: whatever a checkpoint loader writes into the others changes nothing.
@@ -57,22 +59,31 @@ class ShardedOptimizer(Optimizer):
         self._all_reduce: Callable[[Tensor], Any] | None = None
         self._kernel: LambKernel
         self._ratios: dict[int, Tensor] = {}
+        self._matrices: list[MatrixSet] = []
 
-    def bind(self, shards: list[Shard], all_reduce: Callable[[Tensor], Any], stacks: Stacks = lambda name: 1) -> None:
+    def bind(
+        self,
+        shards: list[Shard],
+        all_reduce: Callable[[Tensor], Any],
+        stacks: Stacks = lambda name: 1,
+        ranks: Ranks = ALONE,
+    ) -> None:
         """Describe the tensors in the parameter groups, and enable `step`.
 
         Args:
             shards: one for each tensor that a group will hold at step time.
             all_reduce: sums a tensor over the ranks that share the shards, in place.
-            stacks: which parameters hold several tensors to LAMB.
+            stacks: which parameters hold several tensors to LAMB and Muon.
+            ranks: the same ranks, for Muon.
 
         Raises:
-            ValueError: the configured backend cannot run here.
+            ValueError: the configured backend cannot run here, or Muon's shards are not whole matrices.
         """
         self._kernel = choose(self.config.backend, shards[0].param.device, bias_correction=self.config.bias_correction)
         self.shards = shards
         self._by_param = {id(shard.param): shard for shard in shards}
         self._units = {id(shard): cut_at_stacks(shard, stacks) for shard in shards}
+        self._matrices = matrix_sets(shards, stacks, ranks)
         self._all_reduce = all_reduce
         for shard in shards:
             self.state[shard.param] = shard.init_state()
@@ -109,13 +120,20 @@ class ShardedOptimizer(Optimizer):
         if self._all_reduce is None or (self.clips and not self._clip()):
             return
         scaled: list[ShardUpdate] = []
+        rates: dict[int, float] = {}
         for group in self.param_groups:
-            for param in group["params"]:
-                update = self._update_of(param, group["lr"])
-                if takes_ratio(self.config, update[0].decayed):
+            for shard in [self._by_param[id(param)] for param in group["params"]]:
+                rates[id(shard)] = group["lr"]
+                if shard.muon:
+                    continue
+                update = self._update_of(shard, group["lr"])
+                if takes_ratio(self.config, shard.decayed):
                     scaled.append(update)
                 else:
                     self._kernel.adam(*update[1:])
+        for matrices in self._matrices:
+            if id(matrices.shards[0]) in rates:
+                matrices.update(self.config, rates[id(matrices.shards[0])])
         if not scaled:
             return
         sums = self._reduce([self._kernel.moments(*update[1:]) for update in scaled], scaled[0][0].replicated)
@@ -126,7 +144,7 @@ class ShardedOptimizer(Optimizer):
 
     def _clip(self) -> bool:
         """Scale all gradients down to the largest norm allowed; False where a gradient is infinite or NaN."""
-        gradients = [_gradient(shard).view(-1)[run] for shard in self.shards for run in shard.runs]
+        gradients = [shard.gradient[run] for shard in self.shards for run in shard.runs]
         squares = sum_of_squares(gradients) if gradients else torch.zeros((), dtype=torch.float64)
         if not self.shards[0].replicated:
             assert self._all_reduce is not None, "step returns before this when unbound"
@@ -139,10 +157,9 @@ class ShardedOptimizer(Optimizer):
             torch._foreach_mul_(gradients, most / (self.grad_norm + CLIP_EPS))
         return not self.overflow
 
-    def _update_of(self, param: Tensor, lr: float) -> ShardUpdate:
-        shard = self._by_param[id(param)]
+    def _update_of(self, shard: Shard, lr: float) -> ShardUpdate:
         state = shard.state
-        tensors = State(shard.flat, _gradient(shard).reshape(-1), state["exp_avg"], state["exp_avg_sq"], shard.model)
+        tensors = State(shard.flat, shard.gradient, state["exp_avg"], state["exp_avg_sq"], shard.model)
         state["step"] += 1
         numbers = coefficients(self.config, lr=lr, step=state["step"], decayed=shard.decayed)
         return shard, tensors, self._units[id(shard)][1], numbers
@@ -155,9 +172,3 @@ class ShardedOptimizer(Optimizer):
         assert self._all_reduce is not None, "step returns before this when unbound"
         self._all_reduce(together)
         return list(together.split([len(part) for part in sums]))
-
-
-def _gradient(shard: Shard) -> Tensor:
-    if shard.param.grad is None:
-        raise RuntimeError(f"no gradient for the shard of {shard.names[0]}...: every tensor given is updated")
-    return shard.param.grad

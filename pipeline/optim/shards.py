@@ -1,12 +1,12 @@
 """The pieces of tensors that a rank holds.
 
-ZeRO hands an optimizer flat slices of the concatenated parameters. LAMB needs the norm of whole tensors, so the layout
-must be known: a `Shard` is one flat slice with the fragments in it. This module knows no DeepSpeed:
-`pipeline.engine.partitions` describes its partitions as shards, `pipeline.optim.optimizer` updates them. A single
-process has one shard per tensor and one fragment per shard."""
+ZeRO hands an optimizer flat slices of the concatenated parameters. LAMB needs the norms of whole tensors, and Muon
+whole matrices, so the layout must be known: a `Shard` is one flat slice with the fragments in it. This module knows no
+DeepSpeed: `pipeline.engine.partitions` describes its partitions as shards, `pipeline.optim.optimizer` updates them. A
+single process has one shard per tensor and one fragment per shard."""
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 from pipeline.kernels.lamb.interface import Partition, Piece
 
 Stacks = Callable[[str], int]
-"""Parameter name -> number of equally large tensors that it stacks along dimension 0; each has its own trust ratio."""
+"""Parameter name -> number of equally large tensors that it stacks along dimension 0; each is updated as one."""
 
 
 class Fragment(NamedTuple):
@@ -45,18 +45,32 @@ class Shard:
     """Whether these tensors take weight decay: weights do, biases and LayerNorm do not."""
     replicated: bool = False
     """True when every rank holds the whole tensors (ZeRO stage 0): sums must not be added over ranks."""
+    muon: bool = False
+    """Whether Muon updates the tensors, which are matrices then and have no second moment."""
     frozen: bool = False
     """Whether the tensors are not trained: they have no moments, and only checkpoints know them."""
     model: Tensor | None = None
     """(n,) the model's own bf16 or fp16 weights in the order of `flat`, written with each update; None where another
     copies them (DeepSpeed does)."""
     state: dict[str, Any] = field(default_factory=dict)
-    """exp_avg (n,), exp_avg_sq (n,) and step: what torch keeps as the optimizer's state of `param`."""
+    """exp_avg (n,), exp_avg_sq (n,) unless Muon updates the tensors, and step: what torch keeps as the optimizer's
+    state of `param`."""
 
     @property
     def flat(self) -> Tensor:
         """(n,) fp32 master weights of this rank, a view of `param`."""
         return self.param.detach().view(-1)
+
+    @property
+    def gradient(self) -> Tensor:
+        """(n,) gradient of `flat`.
+
+        Raises:
+            RuntimeError: there is none.
+        """
+        if self.param.grad is None:
+            raise RuntimeError(f"no gradient for the shard of {self.names[0]}...: every tensor given is updated")
+        return self.param.grad.view(-1)
 
     @property
     def runs(self) -> list[slice]:
@@ -72,12 +86,13 @@ class Shard:
     def init_state(self) -> dict[str, Any]:
         """Moments of zero at step 0, unless they exist already or the tensors are frozen."""
         if not self.state and not self.frozen:
-            self.state.update(exp_avg=torch.zeros_like(self.flat), exp_avg_sq=torch.zeros_like(self.flat), step=0)
+            parts = ("exp_avg",) if self.muon else ("exp_avg", "exp_avg_sq")
+            self.state.update({part: torch.zeros_like(self.flat) for part in parts} | {"step": 0})
         return self.state
 
     @property
     def moments(self) -> dict[str, Tensor]:
-        """exp_avg and exp_avg_sq, (n,) each; none of frozen tensors."""
+        """exp_avg and, unless Muon updates the tensors, exp_avg_sq, (n,) each; none of frozen tensors."""
         return {name: values for name, values in self.init_state().items() if name != "step"}
 
 
@@ -101,38 +116,57 @@ def fragments_of_partition(
     return fragments
 
 
-def cut_at_stacks(shard: Shard, stacks: Stacks) -> tuple[tuple[str, ...], Partition]:
-    """The shard's fragments cut where one stacked tensor ends and the next begins.
+def unstacked(shard: Shard, stacks: Stacks) -> Shard:
+    """The shard with each stacked tensor as a tensor of its own, and its fragments cut where one ends.
 
-    A fused query-key-value weight is three tensors to LAMB, as in the implementations that it is compared with.
-
-    Returns:
-        Names of the tensors that take a ratio each (`qkv.weight.0`, ...), and the pieces that refer to them.
+    A fused query-key-value weight is three tensors to LAMB and Muon, as in the implementations that they are compared
+    with; their names are `qkv.weight.0`, ...
     """
     names: list[str] = []
+    shapes: list[tuple[int, ...]] = []
     first, sizes = [], []  # of each parameter: number of its first stacked tensor, elements of each
     for name, shape in zip(shard.names, shard.shapes, strict=True):
         count = stacks(name)
         first.append(len(names))
         sizes.append(torch.Size(shape).numel() // count)
         names += [f"{name}.{number}" for number in range(count)] if count > 1 else [name]
-    pieces = []
+        shapes += [(shape[0] // count, *shape[1:])] * count if count > 1 else [shape]
+    fragments = []
     for tensor, start, stop, offset in shard.fragments:
         while start < stop:
             number, within = divmod(offset, sizes[tensor])
             length = min(stop - start, sizes[tensor] - within)
-            pieces.append(Piece(first[tensor] + number, start, start + length))
+            fragments.append(Fragment(first[tensor] + number, start, start + length, within))
             start, offset = start + length, offset + length
-    return tuple(names), Partition(pieces, len(names))
+    return replace(shard, names=tuple(names), shapes=tuple(shapes), fragments=fragments)
 
 
-def whole_tensors(tensors: Iterable[tuple[str, Tensor, bool]]) -> list[Shard]:
+def cut_at_stacks(shard: Shard, stacks: Stacks) -> tuple[tuple[str, ...], Partition]:
+    """The shard's fragments as the kernels take them, cut where one stacked tensor ends and the next begins.
+
+    Returns:
+        Names of the tensors that take a ratio each (`qkv.weight.0`, ...), and the pieces that refer to them.
+    """
+    cut = unstacked(shard, stacks)
+    return cut.names, Partition([Piece(*fragment[:3]) for fragment in cut.fragments], len(cut.names))
+
+
+def whole_tensors(tensors: Iterable[tuple[str, Tensor, bool]], muon: Container[str] = ()) -> list[Shard]:
     """Shards of unpartitioned tensors: one shard with one fragment for each, the same on every rank.
 
     Args:
         tensors: (name, contiguous fp32 tensor, whether it takes weight decay) of all in the optimizer's groups.
+        muon: names of the tensors that Muon updates.
     """
     return [
-        Shard((name,), (tuple(tensor.shape),), tensor, [Fragment(0, 0, tensor.numel(), 0)], decayed, replicated=True)
+        Shard(
+            (name,),
+            (tuple(tensor.shape),),
+            tensor,
+            [Fragment(0, 0, tensor.numel(), 0)],
+            decayed,
+            replicated=True,
+            muon=name in muon,
+        )
         for name, tensor, decayed in tensors
     ]

@@ -118,6 +118,21 @@ def all_reduce_sum_(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def all_to_all(received: Tensor, sent: Tensor, sources: list[int], destinations: list[int]) -> None:
+    """Send consecutive parts of a flat tensor to all ranks, and receive one from each.
+
+    Args:
+        received: (n,) written; the parts in the order of the ranks.
+        sent: (m,) the parts in the order of the ranks.
+        sources: numbers of elements received from each rank; their sum is n.
+        destinations: numbers of elements sent to each rank; their sum is m.
+    """
+    if world_size() == 1:
+        received.copy_(sent)
+    else:
+        dist.all_to_all_single(received, sent, sources, destinations)
+
+
 def all_reduce_max(value: float, device: torch.device) -> float:
     """The largest `value` of all ranks."""
     if world_size() == 1:

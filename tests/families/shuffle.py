@@ -6,7 +6,14 @@ from dataclasses import asdict, dataclass
 from pipeline.data.config import MaskingConfig
 from pipeline.data.template import Template
 from pipeline.families.base import Export, Family, config_from_fields
-from pipeline.families.encoders import LAYER, OUR_OWN_FIELDS, OUTPUT_BIAS, WORD_EMBEDDINGS, encoder_names
+from pipeline.families.encoders import (
+    LAYER,
+    OUR_OWN_FIELDS,
+    OUTPUT_BIAS,
+    WORD_EMBEDDINGS,
+    encoder_names,
+    is_matrix,
+)
 from pipeline.model.config import EncoderConfig
 from pipeline.optim.parameters import Parameters
 from pipeline.runlog.terms import Term
@@ -85,7 +92,7 @@ FAMILY = Family(
     samples=("blocks",),
     terms=TERMS,
     build=build,
-    parameters=Parameters(lambda name: not name.endswith("bias")),
+    parameters=Parameters(lambda name: not name.endswith("bias"), is_matrix=is_matrix),
     word_embeddings=WORD_EMBEDDINGS,
     output_bias=OUTPUT_BIAS,
     layer=LAYER,

@@ -247,7 +247,7 @@ def refusals():
 
     def attempt(name, settings, break_it=lambda engine: None):
         model = zero_cases.toy()
-        groups = parameter_groups(model, zero_cases.PARAMETERS)
+        groups = parameter_groups(model, zero_cases.PARAMETERS["lamb"])
         optimizer = ShardedOptimizer(groups, OptimizerConfig())
         base = {"train_micro_batch_size_per_gpu": GLOBAL_BATCH, "zero_allow_untested_optimizer": True}
         engine, *_ = deepspeed.initialize(

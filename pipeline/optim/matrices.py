@@ -1,0 +1,82 @@
+"""Muon's update of the matrices of shards: momentum on fragments, orthogonalisation at the owners, step on fragments.
+
+Momentum and step are elementwise and need no other rank. In between, one all-to-all brings the fragments of the
+directions to the owners of the matrices (`pipeline.optim.exchange`), and a second one the updates back."""
+
+from collections.abc import Sequence
+
+from pipeline.optim import muon
+from pipeline.optim.config import OptimizerConfig
+from pipeline.optim.exchange import Exchange, Held, Ranks
+from pipeline.optim.shards import Fragment, Shard, Stacks, unstacked
+
+
+class MatrixSet:
+    """The matrices of shards that one call of the optimizer updates together."""
+
+    def __init__(self, shards: Sequence[Shard], stacks: Stacks) -> None:
+        """Args:
+            shards: all of them replicated, or a single one.
+            stacks: number of matrices that each parameter stacks.
+
+        Raises:
+            ValueError: a tensor is no matrix.
+        """
+        self.shards = shards
+        self.exchange: Exchange
+        self._shapes: list[tuple[int, ...]] = []
+        self._fragments: list[tuple[Shard, Fragment]] = []
+        self.table: list[Held] = []
+        """The fragments that this rank holds."""
+        for shard in shards:
+            cut, first = unstacked(shard, stacks), len(self._shapes)
+            for name, shape in zip(cut.names, cut.shapes, strict=True):
+                if len(shape) != 2:
+                    raise ValueError(f"{name} has shape {shape}: Muon updates matrices only")
+            self._shapes += cut.shapes
+            self._fragments += [(shard, fragment) for fragment in cut.fragments]
+            self.table += [Held(first + tensor, offset, stop - start) for tensor, start, stop, offset in cut.fragments]
+
+    def bind(self, tables: Sequence[Sequence[Held]], ranks: Ranks) -> None:
+        """Choose the owners.
+
+        Args:
+            tables: `table` of each rank.
+            ranks: this rank and the others.
+        """
+        device, replicated = self.shards[0].param.device, self.shards[0].replicated
+        work = [muon.work(shape) for shape in self._shapes]
+        self.exchange = Exchange(self._shapes, work, tables, ranks, device=device, replicated=replicated)
+
+    def update(self, config: OptimizerConfig, lr: float) -> None:
+        """Update weights and momentum; the gradients are overwritten. All ranks call it together."""
+        for shard in self.shards:
+            for run in shard.runs:
+                muon.nesterov_(shard.gradient[run], shard.state["exp_avg"][run], config.momentum)
+            shard.state["step"] += 1
+        directions = self.exchange.collect([shard.gradient[f.start : f.stop] for shard, f in self._fragments])
+        updates = self.exchange.give_back({matrix: muon.update(d) for matrix, d in directions.items()})
+        for (shard, (_, start, stop, _)), update in zip(self._fragments, updates, strict=True):
+            param = shard.flat[start:stop]
+            muon.step_(param, update, lr=lr, weight_decay=config.weight_decay if shard.decayed else 0.0)
+            if shard.model is not None:
+                shard.model[start:stop].copy_(param)
+
+
+def matrix_sets(shards: Sequence[Shard], stacks: Stacks, ranks: Ranks) -> list[MatrixSet]:
+    """The sets of the shards that Muon updates: the replicated ones together, any other by itself.
+
+    All ranks call it together, and gather their fragments once if there are any.
+
+    Raises:
+        ValueError: a tensor is no matrix, or the ranks' fragments are not whole matrices.
+    """
+    ours = [shard for shard in shards if shard.muon]
+    replicated = [shard for shard in ours if shard.replicated]
+    sets = [MatrixSet(replicated, stacks)] if replicated else []
+    sets += [MatrixSet([shard], stacks) for shard in ours if not shard.replicated]
+    if sets:
+        gathered = ranks.gather([made.table for made in sets])
+        for number, made in enumerate(sets):
+            made.bind([tables[number] for tables in gathered], ranks)
+    return sets
