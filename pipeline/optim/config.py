@@ -23,8 +23,9 @@ class OptimizerConfig:
     """Added to the root of the second moment."""
     momentum: float = 0.95
     """muon: decay of the momentum of the layers' matrices, per step."""
-    unscaled_lr_factor: float = 1.0
-    """lamb: factor of the learning rate for tensors without a trust ratio (biases and LayerNorm)."""
+    adam_lr_factor: float = 1.0
+    """lamb and muon: factor of the learning rate for tensors with AdamW steps: those without a trust ratio (biases and
+    LayerNorm) in lamb, all but the layers' matrices in muon."""
     weight_decay: float = 0.01
     """Decoupled weight decay; biases and LayerNorm take none."""
     bias_correction: bool = True
@@ -44,7 +45,7 @@ class OptimizerConfig:
             ("beta2", 1.0),
             ("eps", None),
             ("momentum", 1.0),
-            ("unscaled_lr_factor", None),
+            ("adam_lr_factor", None),
             ("weight_decay", None),
             ("max_grad_norm", None),
         ):
@@ -56,9 +57,9 @@ class OptimizerConfig:
             raise ValueError(
                 f"optimizer.variant = {self.variant}: a variant of lamb, but optimizer.name is {self.name}"
             )
-        for name, default, owner in (("unscaled_lr_factor", 1.0, "lamb"), ("momentum", 0.95, "muon")):
-            if getattr(self, name) != default and self.name != owner:
+        for name, default, owners in (("adam_lr_factor", 1.0, ("lamb", "muon")), ("momentum", 0.95, ("muon",))):
+            if getattr(self, name) != default and self.name not in owners:
                 raise ValueError(
-                    f"optimizer.{name} = {getattr(self, name)}: a setting of {owner}, but optimizer.name is "
-                    f"{self.name}; remove it"
+                    f"optimizer.{name} = {getattr(self, name)}: a setting of {' and '.join(owners)}, but "
+                    f"optimizer.name is {self.name}; remove it"
                 )

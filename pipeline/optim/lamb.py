@@ -49,12 +49,12 @@ def coefficients(config: OptimizerConfig, *, lr: float, step: int, decayed: bool
 
     Args:
         config: hyper-parameters.
-        lr: learning rate of the step; tensors without a trust ratio take `unscaled_lr_factor` times as much.
+        lr: learning rate of the step; tensors with AdamW steps take `adam_lr_factor` times as much.
         step: number of the step.
         decayed: True for tensors outside the exclusion list.
     """
     return Coefficients(
-        lr=lr if takes_ratio(config, decayed) else lr * config.unscaled_lr_factor,
+        lr=lr if takes_ratio(config, decayed) else lr * config.adam_lr_factor,
         beta1=config.beta1,
         beta2=config.beta2,
         eps=config.eps,

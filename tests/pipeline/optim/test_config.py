@@ -27,3 +27,14 @@ def test_a_variant_of_lamb_needs_lamb():
     """AdamW has none."""
     with pytest.raises(ValueError, match=r"^optimizer.variant = paper: .* but optimizer.name is adamw"):
         OptimizerConfig(name="adamw", variant="paper")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "owners"), [("adam_lr_factor", 0.5, "lamb and muon"), ("momentum", 0.9, "muon")]
+)
+def test_a_setting_of_another_optimizer_is_an_error(name, value, owners):
+    """It would have no effect."""
+    with pytest.raises(
+        ValueError, match=rf"^optimizer.{name} = {value}: a setting of {owners}, but .* is adamw; remove"
+    ):
+        OptimizerConfig(name="adamw", **{name: value})
