@@ -165,7 +165,7 @@ def _long_strings(expression: ast.expr) -> Iterator[str]:
     if isinstance(expression, ast.JoinedStr):
         return
     if isinstance(expression, ast.Constant):
-        if isinstance(expression.value, str) and expression.value.count(" ") >= _FEWEST_WORDS:
+        if isinstance(expression.value, str) and len(expression.value.split()) >= _FEWEST_WORDS:
             yield expression.value
         return
     for child in ast.iter_child_nodes(expression):

@@ -138,9 +138,9 @@ def test_a_sentence_that_is_no_english_prose_is_dropped_alone(sentence):
 
 def test_lines_of_a_paragraph_are_joined_and_paragraphs_are_not():
     """A change of the indentation to the left ends a paragraph as an empty line does."""
-    text = "The first line of a paragraph\nand the second line of it.\n\n    Note that this is indented.\nBut this is not the same."
+    text = "The first line of a paragraph\nand the second of it.\n\n    Note that this is indented.\nBut this is not the same."
     assert docstring_prose(text) == [
-        "The first line of a paragraph and the second line of it.",
+        "The first line of a paragraph and the second of it.",
         "Note that this is indented.",
         "But this is not the same.",
     ]
