@@ -9,7 +9,7 @@ GOOGLE = """Returns the largest element of a tensor.
     Args:
         input (Tensor): the input tensor that is searched for
             the largest element
-        dim (int, optional): The dimension to reduce. Default: ``None``.
+        dim (int, optional): The dimension that is reduced. Default: ``None``.
 
     Returns:
         Tensor: a tensor with the result of the search.
@@ -81,7 +81,7 @@ CASES = {
     GOOGLE: [
         "Returns the largest element of a tensor.",
         "The input tensor that is searched for the largest element.",
-        "The dimension to reduce.",
+        "The dimension that is reduced.",
         "A tensor with the result of the search.",
         "If the dimension does not exist in the input.",
         "The result of this function is never a view.",
@@ -111,9 +111,7 @@ CASES = {
 @pytest.mark.parametrize("text", CASES, ids=["google", "numpy", "sphinx", "markdown"])
 def test_each_convention_becomes_sentences(text):
     """Descriptions of parameters begin with a capital letter and end with a full stop; code and headings are gone."""
-    assert [sentence for sentence in docstring_prose(text) if sentence.count(" ") >= 4] == [
-        sentence for sentence in CASES[text] if sentence.count(" ") >= 4
-    ]
+    assert docstring_prose(text) == CASES[text]
 
 
 NOT_ENGLISH = [
@@ -138,9 +136,11 @@ def test_a_sentence_that_is_no_english_prose_is_dropped_alone(sentence):
 
 def test_lines_of_a_paragraph_are_joined_and_paragraphs_are_not():
     """A change of the indentation to the left ends a paragraph as an empty line does."""
-    text = "The first line of a paragraph\nand the second of it.\n\n    Note that this is indented.\nBut this is not the same."
+    text = (
+        "The first line of a paragraph\nand the second of it.\n\n    Note that this is indented.\nBut this is not it."
+    )
     assert docstring_prose(text) == [
         "The first line of a paragraph and the second of it.",
         "Note that this is indented.",
-        "But this is not the same.",
+        "But this is not it.",
     ]
