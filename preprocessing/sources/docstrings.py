@@ -22,11 +22,12 @@ _UNTYPED = re.compile(r"`*\*{0,2}[A-Za-z_][\w.]*`*:\s+(.*)")
 _NUMPY = re.compile(r"`*\*{0,2}[A-Za-z_][\w.*, `]*\s:(\s.*)?")
 _TABLE = re.compile(r"[|+].*")
 
-_ROLE = re.compile(r":[\w:.+-]+:`[~!]?([^`<]*?)(\s*<[^>`]*>)?`")
-_QUOTED = re.compile(r"`+[.~]?([^`]*?)(\s*<[^>`]*>)?`+_{0,2}")
+_ROLE = re.compile(r":[\w:.+-]+:`[.~!]*([^`<]*?)(\s*<[^>`]*>)?`")
+_QUOTED = re.compile(r"`+[.~!]*([^`]*?)(\s*<[^>`]*>)?`+_{0,2}")
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _CITATION = re.compile(r"\s*\[[\w#.+ -]+\]_")
 _EMPHASIS = re.compile(r"(?<!\w)\*{1,2}([^\s*](?:[^*]*[^\s*])?)\*{1,2}(?!\w)")
+_SPACE_BEFORE_STOP = re.compile(r"\s+([.,])(?=\s|$)")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])")
 
 _FEWEST_WORDS = 5
@@ -161,7 +162,7 @@ def _sentence(text: str) -> str:
     text = text.strip()
     if text[:1].islower() and re.match(r"[a-z]+\b(?![_.(])", text):
         text = text[0].upper() + text[1:]
-    return text if text.endswith((".", ":", "!", "?")) else f"{text}."
+    return text if text.endswith((".", ":", "!", "?")) else f"{text.rstrip(',; ')}."
 
 
 def _plain(text: str) -> str:
@@ -169,7 +170,7 @@ def _plain(text: str) -> str:
     text = _LINK.sub(r"\1", _CITATION.sub("", text))
     text = _ROLE.sub(lambda role: role[1].rsplit(".", 1)[-1] if " " not in role[1] else role[1], text)
     text = _EMPHASIS.sub(r"\1", _QUOTED.sub(r"\1", text))
-    return " ".join(text.split())
+    return _SPACE_BEFORE_STOP.sub(r"\1", " ".join(text.split()))
 
 
 def _sentences(paragraph: str) -> Iterator[str]:

@@ -65,7 +65,7 @@ SPHINX = """Opens a file and returns the object for it.
         This is what happens if it does not.
     """
 
-MARKDOWN = """Loads the *pretrained* weights of a `Model` from [the hub](https://example.org).
+MARKDOWN = """Loads the *pretrained* weights of a `Model` from [the hub](https://example.org) .
 
     ```python
     This is the code, and it is not the text.
@@ -73,7 +73,7 @@ MARKDOWN = """Loads the *pretrained* weights of a `Model` from [the hub](https:/
 
     | this is a | table of the things. |
 
-    - the first item of a list
+    - the first item of `~.Model.list`;
     * `name` (`str`, *optional*, defaults to `"a"`): The name of the model in the list.
     """
 
@@ -102,7 +102,7 @@ CASES = {
     ],
     MARKDOWN: [
         "Loads the pretrained weights of a Model from the hub.",
-        "The first item of a list.",
+        "The first item of Model.list.",
         "The name of the model in the list.",
     ],
 }
