@@ -42,8 +42,8 @@ $(TOOLS): $(READY) tests/requirements.txt tests/lint.txt tests/oracles.txt
 	@touch $(TOOLS)
 
 demo: setup
-	@echo "== 1/5 text: English documentation that comes with Python -> sentence pairs"
-	python -m preprocessing run --sources embedded --out demo/data --vocab_size 4096 --max_seq_length 128 --duplicates 10 --heldout_share 0.05 --workers 2
+	@echo "== 1/5 text: English documentation of Python and the installed packages -> sentence pairs"
+	python -m preprocessing run --sources embedded --out demo/data --vocab_size 4096 --max_seq_length 128 --duplicates 4 --heldout_share 0.05 --workers 2
 	@echo "== 2/5 pre-training on $(RANKS) ranks (ZeRO-2, LAMB)"
 	deepspeed --quiet --num_gpus $(RANKS) --module pipeline.pretrain --recipe pipeline/recipes/demo.toml
 	@echo "== 3/5 export to Hugging Face"

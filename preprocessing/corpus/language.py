@@ -19,7 +19,7 @@ from preprocessing.sources.wikipedia import Dump
 
 DEFAULT_LANGUAGE = "en"
 EMBEDDED_SOURCE = "embedded"
-"""The source whose language is known and not checked."""
+"""The kind of source whose language is known and not checked."""
 _FILES, _DOCUMENTS = 32, 8
 """Number of files per source and language, and of documents per file, that are classified; takes some 0.2 s."""
 _DOCUMENT_CHARS = 2000
@@ -74,7 +74,9 @@ def language_warnings(corpus: Corpus, given_before: Sequence[str]) -> list[str]:
     groups: dict[tuple[str, str], list[int]] = {}
     for number, file in enumerate(corpus.files):
         source = corpus.sources[file.source]
-        if source != EMBEDDED_SOURCE and not any(line.startswith(f"{source}: ") for line in given_before):
+        if source.partition(":")[0] != EMBEDDED_SOURCE and not any(
+            line.startswith(f"{source}: ") for line in given_before
+        ):
             groups.setdefault((source, file.language), []).append(number)
     warnings = []
     for (source, language), files in groups.items():

@@ -1,11 +1,14 @@
-"""Source of English text in every Python installation: the topics of `pydoc` and the standard library's docstrings.
+"""Source of English text that is installed with this project: the documentation in Python's standard library, and in
+the distributions that requirements.txt pins.
 
-It has about 1.5 MB, enough to try and test the pipeline without a download. Files are parsed, not imported. One module,
-or one topic, is one document. The licence of the text is that of Python (PSF).
+It is enough to try and test the pipeline without a download: 1.5 MB of the standard library (`embedded:stdlib`) and 4.5
+MB of the distributions. Files are parsed, not imported. One module, or one topic of `pydoc`, is one document. The text
+has the licences of Python (PSF) and of each distribution.
 """
 
 import ast
 import inspect
+import platform
 import re
 import sysconfig
 from collections.abc import Iterator
@@ -14,9 +17,15 @@ from pathlib import Path
 
 from preprocessing.errors import DataError
 from preprocessing.sources.byteranges import group_files
-from preprocessing.sources.documents import Document
+from preprocessing.sources.distributions import Packages, find_installed, pinned
+from preprocessing.sources.documents import Document, InputSplit
 from preprocessing.sources.listing import walk
 
+STDLIB = "stdlib"
+"""`embedded:stdlib` reads the standard library alone."""
+
+_ROOT = Path(__file__).resolve().parents[2]
+_PROJECT = "bert-pipeline"
 _SKIPPED = {"test", "tests", "idlelib", "lib2to3", "turtledemo", "site-packages", "dist-packages", "__pycache__"}
 _PROSE_SHARE = 0.1
 """Estimated share of prose in a module's bytes; only sizes partitions and progress bars."""
@@ -47,7 +56,37 @@ class Modules:
         return f"{self.files[position]}:1"
 
 
-def split_embedded() -> list[Modules]:
+@dataclass(frozen=True)
+class Embedded:
+    """The input splits of the source, and what determines their text."""
+
+    splits: list[InputSplit]
+    versions: dict[str, str]
+    """Versions of Python and of each distribution that is read, by name."""
+    notes: list[str]
+    """How the pinned distributions that are not read, or in another version, change the text."""
+
+
+def split_embedded(part: str = "") -> Embedded:
+    """Finds the files of the source and cuts them into splits.
+
+    Args:
+        part: `STDLIB` to leave out the distributions.
+
+    Raises:
+        DataError: this Python has no source files of its library, or nothing names the pinned distributions.
+    """
+    splits: list[InputSplit] = [*split_library()]
+    python = {"python": platform.python_version()}
+    if part == STDLIB:
+        return Embedded(splits, python, [])
+    found, notes = find_installed(pinned(_ROOT, _PROJECT))
+    files = tuple(file for installed in found for file in installed.files)
+    splits += [Packages(files)] if files else []
+    return Embedded(splits, python | {installed.name: installed.version for installed in found}, notes)
+
+
+def split_library() -> list[Modules]:
     """Cuts the standard library of the running Python into splits, in the order of paths.
 
     Raises:

@@ -16,7 +16,10 @@ KIND_HELP = {
     "file": "each .txt or .md file is a document, blank lines between paragraphs",
 }
 """Descriptions of the kinds, by the names in `KINDS` of registry.py."""
-_EMBEDDED = "embedded (1.5 MB of Python's own documentation)"
+_EMBEDDED = (
+    "embedded (6 MB of documentation of Python and of the packages that this project needs), embedded:stdlib (1.5 MB "
+    "of Python's own)"
+)
 SOURCES_HELP = (
     f"One or more of: {', '.join(f'{name}:PATH ({text})' for name, text in KIND_HELP.items())}, {_EMBEDDED}. PATH is a "
     "file, a directory that is searched, or a quoted pattern such as 'DIRECTORY/*.txt'; text may be compressed: .gz, "

@@ -17,7 +17,7 @@ from preprocessing.sources.books import BOOKS, split_books
 from preprocessing.sources.columns import ARROW, PARQUET, split_arrow, split_parquet
 from preprocessing.sources.documents import InputSplit
 from preprocessing.sources.dumpnames import WIKIPEDIA
-from preprocessing.sources.embedded import split_embedded
+from preprocessing.sources.embedded import STDLIB, split_embedded
 from preprocessing.sources.filenames import companion, suffix_of
 from preprocessing.sources.jsonl import JSONL, split_jsonl
 from preprocessing.sources.plaintext import TEXT, split_text
@@ -57,6 +57,7 @@ KINDS: dict[str, Kind] = {
         FILES, lambda path, split_bytes, _, search: split_files(path, split_bytes, search), ("markdown", "md", "dir")
     ),
 }
+_EMBEDDED = ("embedded", f"embedded:{STDLIB}")
 _FILES_LOOKED_AT = 20
 
 
@@ -67,6 +68,10 @@ class SourceSplits:
     splits: list[InputSplit]
     files: FileCounts = field(default_factory=FileCounts)
     """Counts of the files that a directory search found; empty if the source is a single file."""
+    versions: dict[str, str] = field(default_factory=dict)
+    """Versions of the installed software whose documentation is read, by name; empty unless the source is embedded."""
+    notes: list[str] = field(default_factory=list)
+    """Notes for the log about software that is missing or has another version than the pinned one."""
 
 
 def split_sources(
@@ -75,7 +80,7 @@ def split_sources(
     """Cuts each source into input splits.
 
     Args:
-        specifications: `KIND:PATH` for a kind in KINDS, or `embedded`.
+        specifications: `KIND:PATH` for a kind in KINDS, `embedded` or `embedded:stdlib`.
         split_bytes: approximate size of a split in bytes of input.
         text_key: key or column of the text in JSON objects and tables.
         max_left_out_share: largest share of a directory's bytes in files that are not read.
@@ -93,8 +98,9 @@ def split_sources(
 def split_source(specification: str, split_bytes: int, text_key: str, max_left_out_share: float = 0.5) -> SourceSplits:
     """Cuts one source into input splits; see `split_sources`."""
     name, _, path = specification.partition(":")
-    if specification == "embedded":
-        return SourceSplits([*split_embedded()])
+    if specification in _EMBEDDED:
+        embedded = split_embedded(path)
+        return SourceSplits(embedded.splits, versions=embedded.versions, notes=embedded.notes)
     if not path or name not in KINDS:
         raise DataError(f"--sources: {_unknown(specification)}")
     search = FileSearch()
@@ -110,7 +116,7 @@ def _unknown(specification: str) -> str:
     """Error message for a source of an unknown kind, with what may be meant."""
     meant = _meant(specification)
     hint = f"; did you mean {_either(meant)}?" if meant else ""
-    known = f"{', '.join(f'{kind}:PATH' for kind in KINDS)}, embedded"
+    known = f"{', '.join(f'{kind}:PATH' for kind in KINDS)}, {', '.join(_EMBEDDED)}"
     return f"{specification!r} is none of {known} (--help explains them){hint}"
 
 

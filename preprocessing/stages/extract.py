@@ -73,7 +73,7 @@ def extract(directory: Path, config: ExtractConfig, filters: FilterConfig, execu
     sources = [number for number, source in enumerate(planned) for _ in source.splits]
     languages = [language_of(split, config.language) for split in splits]
     files = [*filters.decontaminate, *(path for split in splits for path in split.files)]
-    if open_stage(directory, "extract", _options(config, filters, languages), _inputs(files)):
+    if open_stage(directory, "extract", _options(config, filters, languages, planned), _inputs(files)):
         _warn_of_unreadable(directory)
         return Corpus.open(directory)
     warnings = _tell_languages(config, planned, languages, filters)
@@ -118,6 +118,8 @@ def _split_sources(config: ExtractConfig) -> list[SourceSplits]:
     for source, of_source in zip(config.sources, planned, strict=True):
         if lines := of_source.files.lines(source):
             LOG.log(WARNING if of_source.files.lost_bytes else INFO, "\n".join(lines))
+        for note in of_source.notes:
+            LOG.warning(f"{source}: {note}")
     return planned
 
 
@@ -243,10 +245,15 @@ def _tell_languages(
     return warnings
 
 
-def _options(config: ExtractConfig, filters: FilterConfig, languages: list[str]) -> dict:
-    """The options that determine the documents; others only determine whether they are published."""
+def _options(config: ExtractConfig, filters: FilterConfig, languages: list[str], planned: list[SourceSplits]) -> dict:
+    """The options that determine the documents, and the versions of software whose documentation they are.
+
+    Other options only determine whether the documents are published.
+    """
     options = asdict(config) | asdict(filters) | {"decontaminate": [str(path) for path in filters.decontaminate]}
     options["language"] = ", ".join(sorted(set(languages)))
+    versions = {name: version for source in planned for name, version in source.versions.items()}
+    options |= {"versions": versions} if versions else {}
     return {name: value for name, value in options.items() if name not in _CHECKS}
 
 

@@ -1,10 +1,13 @@
 """Laws of preprocessing/sources/embedded.py."""
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
 
-from preprocessing.sources.embedded import prose
+from preprocessing.sources import embedded
+from preprocessing.sources.distributions import Installed, Packages
+from preprocessing.sources.embedded import prose, split_embedded
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,10 +41,21 @@ def test_every_python_has_more_than_a_megabyte_that_is_parsed_not_imported():
     """The library gives hundreds of documents, none is empty, and reading it runs none of it."""
     program = (
         "import sys; from preprocessing.sources.embedded import split_embedded\n"
-        "documents = [document for split in split_embedded() for document in split.records()]\n"
+        "documents = [document for split in split_embedded('stdlib').splits for document in split.records()]\n"
         "assert not {'antigravity', 'turtle', 'pydoc_data.topics'} & set(sys.modules)\n"
         "assert len(documents) > 300\n"
         "assert sum(len(document.text) for document in documents) > 10**6\n"
         "assert all(document.text.strip() for document in documents)"
     )
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
+
+
+def test_distributions_follow_the_standard_library_in_one_split(monkeypatch):
+    """All versions are known, and that of a part is the part's."""
+    found = [Installed("a", "1", (Path("a.py"),)), Installed("b", "2", (Path("b.py"), Path("c.py")))]
+    monkeypatch.setattr(embedded, "find_installed", lambda _: (found, ["b is another"]))
+    library, everything = split_embedded("stdlib"), split_embedded()
+    python = {"python": platform.python_version()}
+    assert everything.splits == [*library.splits, Packages((Path("a.py"), Path("b.py"), Path("c.py")))]
+    assert (library.versions, library.notes) == (python, [])
+    assert (everything.versions, everything.notes) == (python | {"a": "1", "b": "2"}, ["b is another"])

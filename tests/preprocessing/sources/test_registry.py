@@ -41,10 +41,10 @@ def test_the_help_text_knows_every_kind():
     assert all(f"{name}:PATH (" in SOURCES_HELP for name in KINDS)
 
 
-@pytest.mark.parametrize("specification", ["wiki.jsonl", "csv:a.csv", "jsonl:", "books:", "embedded:x"])
+@pytest.mark.parametrize("specification", ["wiki.jsonl", "csv:a.csv", "jsonl:", "books:", "embedded:x", "embedded:"])
 def test_an_unknown_source_lists_the_known(specification):
     """The message repeats what was given and what can be."""
-    with pytest.raises(DataError, match=rf"'{specification}' is none of .*jsonl:PATH, .* embedded"):
+    with pytest.raises(DataError, match=rf"'{specification}' is none of .*jsonl:PATH, .* embedded, embedded:stdlib "):
         split_sources([specification], 10**6, "text")
 
 

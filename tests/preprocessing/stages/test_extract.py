@@ -11,6 +11,9 @@ import pytest
 from preprocessing.corpus.corpus import Corpus
 from preprocessing.errors import DataError
 from preprocessing.filters import FilterConfig
+from preprocessing.sources import registry
+from preprocessing.sources.distributions import NOT_PYTHON, Packages
+from preprocessing.sources.embedded import Embedded
 from preprocessing.stages.extract import ExtractConfig, extract
 from preprocessing.workers import SerialExecutor
 
@@ -169,3 +172,24 @@ def test_options_out_of_range_are_refused(options, message):
     """Each message names the field, the value and the rule."""
     with pytest.raises(ValueError, match=message):
         ExtractConfig(**{"sources": ["embedded"], **options})
+
+
+def test_versions_of_embedded_text_are_recorded_and_deviations_are_logged(tmp_path, monkeypatch, caplog):
+    """In stage.json, which the samples' manifest repeats. Another version is not the same input."""
+    found = {
+        "a.py": b'"""This is the text of a package that is in another version."""',
+        "b.py": b'"""This is the text of a file that is not to be parsed."""\n(',
+    }
+    site = write(tmp_path / "site", found)
+    files = tuple(site / name for name in found)
+    versions = {"python": "3.11.0", "a": "2"}
+    embedded = Embedded([Packages(files)], versions, ["a 2 is installed instead of 1"])
+    monkeypatch.setattr(registry, "split_embedded", lambda _: embedded)
+    corpus = run(tmp_path / "out", "embedded")
+    assert sentences(corpus) == [("This is the text of a package that is in another version.",)]
+    assert json.loads((tmp_path / "out" / "stage.json").read_text())["config"]["versions"] == versions
+    assert json.loads((tmp_path / "out" / "report.json").read_text())["left_out"] == {NOT_PYTHON: 1}
+    assert "embedded: a 2 is installed instead of 1" in caplog.messages
+    versions["a"] = "1"
+    with pytest.raises(DataError, match="versions"):
+        run(tmp_path / "out", "embedded")
