@@ -23,6 +23,8 @@ def samples(tmp_path_factory):
     return make_samples(tmp_path_factory.mktemp("samples") / "samples")
 
 
+TINY = SMALL | {"global_batch_size": 12, "total_steps": 8}
+"""A small model for 8 steps whose batches up to three ranks can share."""
 FOUR_STEPS = ("--schedule.total_steps", "4")
 
 
@@ -61,7 +63,7 @@ def assert_identical(one, other):
 @pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.slow), "bf16"])
 def test_killed_and_resumed_run_is_the_run_that_was_not(tmp_path, samples, precision):
     """Same world size: weights, moments and metrics equal bit for bit, with dropout on (law 5)."""
-    whole, killed = recipe_file(tmp_path, samples, "whole"), recipe_file(tmp_path, samples, "killed")
+    whole, killed = (recipe_file(tmp_path, samples, name, **TINY) for name in ("whole", "killed"))
     options = ["--engine.precision", precision]
     on_ranks(
         runs,
@@ -122,10 +124,10 @@ def test_kernels_train_as_plain_torch_does(tmp_path, samples):
 
 def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, samples):
     """(stage 2, 2 ranks) -> (stage 3, 3 ranks) -> (stage 0, 1 rank) and back: the curve of the undisturbed run."""
-    whole = ["--recipe", recipe_file(tmp_path, samples, "whole"), "--engine.precision", "fp32"]
+    whole = ["--recipe", recipe_file(tmp_path, samples, "whole", **TINY), "--engine.precision", "fp32"]
     moved = [
         "--recipe",
-        recipe_file(tmp_path, samples, "moved"),
+        recipe_file(tmp_path, samples, "moved", **TINY),
         "--engine.precision",
         "fp32",
         "--checkpoint.every",
@@ -190,6 +192,7 @@ def test_init_from_takes_weights_and_starts_anew(tmp_path, samples):
     assert curve(tmp_path / "second", "heldout")[0] == curve(tmp_path / "first", "heldout")[-1]
 
 
+@pytest.mark.slow
 def test_errors_reach_the_user_as_one_line_on_every_launcher(tmp_path, samples):
     """Two ranks under torchrun: one error line, non-zero exit, no hang, and nothing of the run is created."""
     path = recipe_file(tmp_path, samples, "run", global_batch_size=25)
