@@ -100,18 +100,9 @@ def obeying_permissions():
 
 
 @pytest.fixture
-def finish_here(capsys, caplog):
+def finish_here(run_here):
     """A function that runs the command line in this process, bound by permissions: exit status and what it said."""
-    caplog.set_level("INFO")
-
-    def finish(arguments):
-        caplog.clear()
-        capsys.readouterr()
-        with obeying_permissions():
-            status = main(arguments)
-        return status, capsys.readouterr().err + "\n".join(caplog.messages)
-
-    return finish
+    return obeying_permissions()(run_here)
 
 
 def manifest(files, out, folder):
@@ -148,7 +139,7 @@ def test_a_run_killed_in_any_stage_ends_as_the_undisturbed_one(reference, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "launcher", "kills"), [(PARALLEL, [], 20), (RANKS, MPI, 6)], ids=["processes", "mpi"]
+    ("options", "launcher", "kills"), [(PARALLEL, [], 10), (RANKS, MPI, 4)], ids=["processes", "mpi"]
 )
 def test_a_run_killed_at_random_moments_ends_as_the_undisturbed_one(reference, tmp_path, options, launcher, kills):
     """Law 6: kill -9 of all processes after each n-th part of the files; where the kills fall is left to chance."""
