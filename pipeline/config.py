@@ -132,6 +132,7 @@ def family_of(arguments: list[str]) -> str:
     return family
 
 
+@cache
 def parser(recipe: type[Recipe]) -> ArgumentParser:
     """Return the parser of `pipeline.pretrain`'s command line: `--recipe FILE` and one option per field."""
     made = ArgumentParser(

@@ -32,6 +32,7 @@ every = 4
 [logging]
 every = 1
 tensorboard = false
+peak_tflops = 1
 """
 
 

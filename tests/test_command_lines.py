@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 from ranks import ROOT
@@ -76,6 +77,7 @@ WRONG = {
 }
 
 
+@cache
 def called(line):
     """Status, standard output, standard error, and the top-level packages that `python -m LINE` has imported."""
     command = [sys.executable, "-X", "importtime", "-m", *line.split()]

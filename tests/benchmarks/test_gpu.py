@@ -2,11 +2,13 @@
 
 import json
 
+import pytest
 import torch
 
 from benchmarks.gpu import main
 
 
+@pytest.mark.slow
 def test_everything_runs_on_a_cpu(tmp_path):
     """All checks pass on the CPU, and every figure is written."""
     main(device="cpu", out=tmp_path / "gpu.json", tiny=True, rounds=1)

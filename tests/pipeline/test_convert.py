@@ -17,6 +17,7 @@ from pipeline.conversion.names import to_huggingface
 from pipeline.convert import convert
 from pipeline.families import get_family
 from pipeline.families.bert import BertConfig
+from pipeline.runtime.command import USER_ERRORS
 
 CONFIG = BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
 VOCAB_SIZE = 60
@@ -107,15 +108,22 @@ def test_fill_prints_words_and_probabilities(trained, tmp_path, capsys):
         (["import", "{tmp}/nowhere", "{tmp}/new"], "no config.json"),
     ],
 )
-def test_wrong_paths_end_in_one_line(trained, tmp_path, arguments, message):
-    """Exit 1, one `error:` line, nothing written."""
-    arguments = [text.format(directory=trained[1], tmp=tmp_path) for text in arguments]
+def test_wrong_paths_are_one_line(trained, tmp_path, arguments, message):
+    """An error that a user can correct, and nothing is written."""
+    with pytest.raises(USER_ERRORS, match=message) as raised:
+        convert([text.format(directory=trained[1], tmp=tmp_path) for text in arguments])
+    assert "\n" not in str(raised.value)
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_error_ends_the_process_in_one_line(tmp_path):
+    """Exit status 1 and one `error:` line."""
+    arguments = ["export", str(tmp_path / "nowhere"), str(tmp_path / "new")]
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.convert", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 1, done.stderr
-    assert message in done.stderr and done.stderr.count("error:") == 1 and "Traceback" not in done.stderr
-    assert not (tmp_path / "new").exists()
+    assert done.stderr.startswith("error:") and done.stderr.count("\n") == 1, done.stderr
 
 
 def test_damaged_checkpoint_is_not_exported(trained, tmp_path):

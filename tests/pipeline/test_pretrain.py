@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from ranks import ROOT, on_ranks
-from recipes import curve, tensors, write_recipe
+from recipes import SMALL, curve, tensors, write_recipe
 from samples import make_samples
 
 
@@ -21,6 +21,11 @@ class KilledError(Exception):
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
     return make_samples(tmp_path_factory.mktemp("samples") / "samples")
+
+
+TINY = SMALL | {"global_batch_size": 12, "total_steps": 8}
+"""A small model for 8 steps whose batches up to three ranks can share."""
+FOUR_STEPS = ("--schedule.total_steps", "4")
 
 
 def recipe_file(*args, **replacements):
@@ -55,10 +60,10 @@ def assert_identical(one, other):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.slow), "bf16"])
 def test_killed_and_resumed_run_is_the_run_that_was_not(tmp_path, samples, precision):
     """Same world size: weights, moments and metrics equal bit for bit, with dropout on (law 5)."""
-    whole, killed = recipe_file(tmp_path, samples, "whole"), recipe_file(tmp_path, samples, "killed")
+    whole, killed = (recipe_file(tmp_path, samples, name, **TINY) for name in ("whole", "killed"))
     options = ["--engine.precision", precision]
     on_ranks(
         runs,
@@ -82,14 +87,14 @@ def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
         for stage in stages:
             name = f"{world_size}x{stage}"
             path = recipe_file(tmp_path, samples, name, micro_batch_size=4)
-            arguments = ["--recipe", path, "--engine.precision", "fp32"]
+            arguments = ["--recipe", path, "--engine.precision", "fp32", *FOUR_STEPS]
             if name == "3x1":  # recomputes the layers with the same dropout
                 arguments += ["--model.activation_checkpointing", "true"]
             jobs.append(([*arguments, "--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"], None))
             curves[name] = tmp_path / name
         on_ranks(runs, world_size, jobs)
     expected = curve(curves["2x2"])
-    assert len(expected) == 8
+    assert len(expected) == 4
     for run in curves.values():
         assert curve(run) == pytest.approx(expected, rel=1e-6)
         assert curve(run, "heldout") == pytest.approx(curve(curves["2x2"], "heldout"), rel=1e-6)
@@ -103,11 +108,11 @@ def test_kernels_train_as_plain_torch_does(tmp_path, samples):
         "triton": (3, ["--model.kernels", "triton"]),
         "both": (0, ["--model.kernels", "triton", "--model.recompute_activation", "true"]),
     }
-    common = ["--engine.precision", "fp32", "--schedule.total_steps", "2", "--evaluation.every", "0"]
+    common = ["--engine.precision", "fp32", "--evaluation.every", "0"]
     common += ["--model.hidden_dropout_prob", "0.0", "--model.attention_probs_dropout_prob", "0.0"]
     jobs = []
     for name, (stage, options) in ways.items():
-        recipe = recipe_file(tmp_path, samples, name, micro_batch_size=12)
+        recipe = recipe_file(tmp_path, samples, name, **SMALL | {"micro_batch_size": 4})
         stages = ["--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"]
         jobs.append((["--recipe", recipe, *common, *stages, *options], None))
     on_ranks(runs, 2, jobs)
@@ -119,10 +124,10 @@ def test_kernels_train_as_plain_torch_does(tmp_path, samples):
 
 def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, samples):
     """(stage 2, 2 ranks) -> (stage 3, 3 ranks) -> (stage 0, 1 rank) and back: the curve of the undisturbed run."""
-    whole = ["--recipe", recipe_file(tmp_path, samples, "whole"), "--engine.precision", "fp32"]
+    whole = ["--recipe", recipe_file(tmp_path, samples, "whole", **TINY), "--engine.precision", "fp32"]
     moved = [
         "--recipe",
-        recipe_file(tmp_path, samples, "moved"),
+        recipe_file(tmp_path, samples, "moved", **TINY),
         "--engine.precision",
         "fp32",
         "--checkpoint.every",
@@ -137,7 +142,8 @@ def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, sa
 
 def test_adamw_trains_through_the_same_machinery(tmp_path, samples):
     """optimizer.name = adamw: 2 ranks at stage 2 give the curve of 1 rank at stage 0, which is not LAMB's."""
-    options = ["--engine.precision", "fp32", "--optimizer.bias_correction", "false", "--optimizer.lr", "1e-3"]
+    options = ["--engine.precision", "fp32", *FOUR_STEPS]
+    options += ["--optimizer.bias_correction", "false", "--optimizer.lr", "1e-3"]
     adamw, lamb = ["--optimizer.name", "adamw"], ["--optimizer.name", "lamb"]
     one, two, other = (recipe_file(tmp_path, samples, name) for name in ("one", "two", "other"))
     stage0 = ["--engine.deepspeed", "ds_configs/zero0_{precision}.json"]
@@ -186,6 +192,7 @@ def test_init_from_takes_weights_and_starts_anew(tmp_path, samples):
     assert curve(tmp_path / "second", "heldout")[0] == curve(tmp_path / "first", "heldout")[-1]
 
 
+@pytest.mark.slow
 def test_errors_reach_the_user_as_one_line_on_every_launcher(tmp_path, samples):
     """Two ranks under torchrun: one error line, non-zero exit, no hang, and nothing of the run is created."""
     path = recipe_file(tmp_path, samples, "run", global_batch_size=25)

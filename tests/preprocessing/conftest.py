@@ -7,6 +7,8 @@ from random import Random
 
 import pytest
 
+from preprocessing.__main__ import main
+
 
 def make_documents(number: int, seed: int = 0) -> list[str]:
     """Documents of 1 to 6 paragraphs of 1 to 5 sentences."""
@@ -43,3 +45,19 @@ def make_corpus() -> Callable[[Path], Path]:
 def corpus(tmp_path: Path) -> Path:
     """The corpus of a test."""
     return make_corpus_in(tmp_path)
+
+
+@pytest.fixture
+def run_here(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> Callable[[list[str]], tuple[int, str]]:
+    """A function that runs the command line in this process: exit status, and what a process writes on its stderr."""
+    caplog.set_level("INFO")
+
+    def run(arguments: list[str]) -> tuple[int, str]:
+        caplog.clear()
+        capsys.readouterr()
+        status = main(arguments)
+        return status, capsys.readouterr().err + "\n".join(caplog.messages)
+
+    return run

@@ -7,6 +7,7 @@ import resource
 import shutil
 import signal
 import subprocess
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -29,10 +30,11 @@ from jobs import (
     workers,
 )
 
+from preprocessing.__main__ import main
 from preprocessing.faults import POINTS, VARIABLE, reach
 from preprocessing.files import is_temporary, read_json
 
-PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 1, 2
+CAPABILITY_VERSION_3, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 0x20080522, 1, 2
 
 
 def published(out):
@@ -53,8 +55,7 @@ def reference(tmp_path_factory, make_corpus):
     """A corpus, and the files of an undisturbed run on it."""
     folder = tmp_path_factory.mktemp("reference")
     corpus = make_corpus(folder)
-    status, text = finish(command(corpus, folder / "out", *SERIAL))
-    assert status == 0, text
+    assert main(command(corpus, folder / "out", *SERIAL)) == 0
     return corpus, content(folder / "out")
 
 
@@ -75,6 +76,33 @@ def assert_goes_on(reference, out, parts, options, launcher):
     assert status == 0, text
     assert parts.items() <= finished_parts(out).items(), "a finished part was made again"
     assert content(out) == files
+
+
+def assert_redone(reference, out):
+    """A serial run, in this process, ends the job and leaves the undisturbed run's files alone."""
+    corpus, files = reference
+    assert main(command(corpus, out, *SERIAL)) == 0
+    assert content(out) == files
+
+
+@contextmanager
+def obeying_permissions():
+    """In the block, root's right to read and write what a mode forbids is not in force in this thread (capset(2))."""
+    libc, header = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    held = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: of the first 32 capabilities, then of the rest
+    assert libc.capget(header, held) == 0, "capabilities cannot be read"
+    fewer = (ctypes.c_uint32 * 6)(held[0] & ~(1 << CAP_DAC_OVERRIDE | 1 << CAP_DAC_READ_SEARCH), *held[1:])
+    assert libc.capset(header, fewer) == 0, "capabilities cannot be given up"
+    try:
+        yield
+    finally:
+        assert libc.capset(header, held) == 0, "capabilities cannot be taken back"
+
+
+@pytest.fixture
+def finish_here(run_here):
+    """A function that runs the command line in this process, bound by permissions: exit status and what it said."""
+    return obeying_permissions()(run_here)
 
 
 def manifest(files, out, folder):
@@ -111,7 +139,7 @@ def test_a_run_killed_in_any_stage_ends_as_the_undisturbed_one(reference, tmp_pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "launcher", "kills"), [(PARALLEL, [], 20), (RANKS, MPI, 6)], ids=["processes", "mpi"]
+    ("options", "launcher", "kills"), [(PARALLEL, [], 10), (RANKS, MPI, 4)], ids=["processes", "mpi"]
 )
 def test_a_run_killed_at_random_moments_ends_as_the_undisturbed_one(reference, tmp_path, options, launcher, kills):
     """Law 6: kill -9 of all processes after each n-th part of the files; where the kills fall is left to chance."""
@@ -136,39 +164,33 @@ SPLIT = "documents/split-00003.arrow"
 
 def test_a_worker_that_dies_ends_the_run(reference, tmp_path):
     """As by the out-of-memory killer: a clear error in bounded time, no process left, and a rerun resumes."""
-    corpus, files = reference
     out = tmp_path / "out"
-    status, text = finish(command(corpus, out, *PARALLEL), fault=f"kill:written:{SPLIT}")
+    status, text = finish(command(reference[0], out, *PARALLEL), fault=f"kill:written:{SPLIT}")
     assert status == 1
     assert "error: a worker process was killed, possibly by lack of memory" in text and "Traceback" not in text
-    assert finish(command(corpus, out, *PARALLEL))[0] == 0
-    assert content(out) == files
+    assert_redone(reference, out)
 
 
 @pytest.mark.skipif(not MPIRUN.exists(), reason="mpirun is not installed")
 def test_a_rank_that_dies_ends_the_job(reference, tmp_path):
     """mpirun names the rank and ends the others; a rerun resumes."""
-    corpus, files = reference
     out = tmp_path / "out"
-    status, text = finish(command(corpus, out, *RANKS), MPI, fault=f"kill:written:{SPLIT}")
+    status, text = finish(command(reference[0], out, *RANKS), MPI, fault=f"kill:written:{SPLIT}")
     assert status != 0 and re.search("signal 9", text)
-    assert finish(command(corpus, out, *RANKS), MPI)[0] == 0
-    assert content(out) == files
+    assert_redone(reference, out)
 
 
 def test_workers_end_when_their_parent_is_killed(reference, tmp_path):
     """Kill -9 of the first process alone: the others do not wait for ever, nor write any more."""
-    corpus, files = reference
     out = tmp_path / "out"
-    run = start(command(corpus, out, *PARALLEL), fault=f"SIGSTOP:written:{SPLIT}")
+    run = start(command(reference[0], out, *PARALLEL), fault=f"SIGSTOP:written:{SPLIT}")
     worker = stopped(run)
     assert worker in workers(run) and len(workers(run)) == 2
     run.kill()
     run.wait()
     os.kill(worker, signal.SIGCONT)
     wait_until(lambda: not members(run.pid))
-    assert finish(command(corpus, out, *PARALLEL))[0] == 0
-    assert content(out) == files
+    assert_redone(reference, out)
 
 
 @pytest.fixture
@@ -190,14 +212,14 @@ def small_disk(tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
-@pytest.mark.parametrize("size", ["100k", "400k"])
-def test_a_full_disk_names_the_file_and_a_rerun_goes_on(reference, small_disk, size):
+@pytest.mark.parametrize(("size", "options"), [("100k", PARALLEL), ("400k", SERIAL)])
+def test_a_full_disk_names_the_file_and_a_rerun_goes_on(reference, small_disk, finish_here, size, options):
     """In extract and in build: nothing is half-written, and with more room the same bytes come out."""
     corpus, files = reference
     disk = small_disk(size)
     out = disk / "out"
-    for _ in range(2):
-        status, text = finish(command(corpus, out, *PARALLEL))
+    for end, how in ((finish, options), (finish_here, SERIAL)):
+        status, text = end(command(corpus, out, *how))
         assert status == 1 and "Traceback" not in text
         assert re.search(
             rf"error: {out}/\S+: No space left on device; free disk space and run the same command again", text
@@ -205,28 +227,18 @@ def test_a_full_disk_names_the_file_and_a_rerun_goes_on(reference, small_disk, s
         made = {name: data for name, data in content(out).items() if "progress" not in name}
         assert all(files[name] == data for name, data in made.items() if name.endswith(".arrow"))
     small_disk("100m")
-    status, text = finish(command(corpus, out, *PARALLEL))
-    assert status == 0, text
-    assert content(out) == files
+    assert_redone(reference, out)
 
 
 def test_a_limit_on_file_sizes_is_like_a_full_disk(reference, tmp_path):
     """`ulimit -f`, as batch systems set it; the same error without a right to mount."""
-    corpus, files = reference
     out = tmp_path / "out"
     limit = (8_000, 8_000)
     status, text = finish(
-        command(corpus, out, *SERIAL), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        command(reference[0], out, *SERIAL), preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     )
     assert status == 1 and re.search(rf"error: {out}/documents/split-\d+\.arrow: File too large; free disk space", text)
-    assert finish(command(corpus, out, *SERIAL))[0] == 0
-    assert content(out) == files
-
-
-def obey_permissions():
-    """Takes root's right to read and write what its mode forbids from this process and those that it becomes."""
-    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
-        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+    assert_redone(reference, out)
 
 
 def relink(path, target):
@@ -246,7 +258,7 @@ INPUT_NAMES |= {"arrow": "a.arrow", "wikipedia": "a.xml"}
 
 @pytest.mark.parametrize("kind", INPUT_NAMES)
 @pytest.mark.parametrize("fault", UNREADABLE)
-def test_an_unreadable_file_is_named(tmp_path, fault, kind):
+def test_an_unreadable_file_is_named(tmp_path, finish_here, fault, kind):
     """An unreadable file in a directory is an error that names it, for every kind of source."""
     spoil, message = UNREADABLE[fault]
     path = tmp_path / "in" / INPUT_NAMES[kind]
@@ -254,7 +266,7 @@ def test_an_unreadable_file_is_named(tmp_path, fault, kind):
     path.write_bytes(b"x")
     spoil(path)
     arguments = ["extract", "--sources", f"{kind}:{path.parent}", "--out", str(tmp_path / "out"), *SERIAL]
-    status, text = finish(arguments, preexec_fn=obey_permissions)
+    status, text = finish_here(arguments)
     assert status == 1 and text.startswith("error: ") and str(path) in text and re.search(message, text), text
     assert not (tmp_path / "out" / "documents" / "manifest.json").exists()
 
@@ -262,24 +274,24 @@ def test_an_unreadable_file_is_named(tmp_path, fault, kind):
 @pytest.mark.parametrize(
     ("pattern", "mode"), [("", 0), ("", 0o444), ("/**/*.txt", 0), ("/*/*.txt", 0o111), ("/sub/b.txt", 0)]
 )
-def test_an_unreadable_directory_is_named(tmp_path, pattern, mode):
+def test_an_unreadable_directory_is_named(tmp_path, finish_here, pattern, mode):
     """Below a source or on the way of a pattern, it is not left out in silence, and nothing is begun."""
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for name in ("a.txt", "sub/b.txt"):
         (tmp_path / "in" / name).write_text("This is a text. It has two sentences.\n")
     (tmp_path / "in" / "sub").chmod(mode)
     arguments = ["extract", "--sources", f"file:{tmp_path / 'in'}{pattern}", "--out", str(tmp_path / "out"), *SERIAL]
-    status, text = finish(arguments, preexec_fn=obey_permissions)
+    status, text = finish_here(arguments)
     assert status == 1 and text.startswith(f"error: {tmp_path / 'in' / 'sub'}") and text.count("\n") == 1, text
     assert "cannot be read (Permission denied); its content may be sound: correct permissions" in text
     assert not (tmp_path / "out").exists()
 
 
-def test_an_unreadable_stage_is_not_verified_in_silence(reference, tmp_path):
+def test_an_unreadable_stage_is_not_verified_in_silence(reference, tmp_path, finish_here):
     """`verify` on the directory above does not say that all is well."""
     shutil.copytree(reference[0].parent / "out", tmp_path / "out")
     (tmp_path / "out" / "samples32").chmod(0)
-    status, text = finish(["verify", str(tmp_path / "out")], preexec_fn=obey_permissions)
+    status, text = finish_here(["verify", str(tmp_path / "out")])
     (tmp_path / "out" / "samples32").chmod(0o755)
     assert status == 1 and "Permission denied" in text and "samples32" in text and "Traceback" not in text, text
 
@@ -295,57 +307,56 @@ def library(tmp_path):
     return folder
 
 
-def extract_library(library, out, *options):
-    """Status and text of the extraction, by a user who is bound by permissions."""
-    arguments = ["extract", "--sources", f"books:{library}", "--out", str(out), *options, *SERIAL]
-    return finish(arguments, preexec_fn=obey_permissions)
+def extract(library, out, *options):
+    """Arguments of the extraction of a library."""
+    return ["extract", "--sources", f"books:{library}", "--out", str(out), *options, *SERIAL]
 
 
-def test_one_unreadable_book_of_fifty_is_counted_and_named(library, tmp_path):
+def test_one_unreadable_book_of_fifty_is_counted_and_named(library, tmp_path, finish_here):
     """The job continues without the file; once it is readable, the same command logs what to do and changes nothing."""
     out = tmp_path / "out"
-    status, text = extract_library(library, out)
+    status, text = finish_here(extract(library, out))
     assert status == 0 and "49 documents read" in text and "1 of 50 records are bad" in text
     assert f"unreadable file: 1, first at\n    {library / '06.txt'}:1: Permission denied" in text
     made = content(out)
-    status, text = extract_library(library, out)
+    status, text = finish_here(extract(library, out))
     assert status == 0 and f"made without 1 file(s) that could not be read, the first {library / '06.txt'}" in text
     (library / "06.txt").chmod(0o644)
-    status, text = extract_library(library, out)
+    status, text = finish(extract(library, out))  # a process that has not read the library's files before
     assert status == 1 and f'{library / "06.txt"} was "cannot be read: no permission"' in text
     assert content(out) == made
 
 
-def test_too_many_unreadable_books_fail_and_are_read_once_put_right(library, tmp_path):
+def test_too_many_unreadable_books_fail_and_are_read_once_put_right(library, tmp_path, finish_here):
     """The same command on the same directory leaves what one that could read them from the start leaves."""
     (library / "08.txt").chmod(0)
     (library / "09.txt").unlink()
     (library / "09.txt").symlink_to("../nowhere")
-    status, text = extract_library(library, tmp_path / "out", "--split_mb", "0.0002")
+    status, text = finish_here(extract(library, tmp_path / "out", "--split_mb", "0.0002"))
     assert status == 1 and text.startswith("error: 3 of 50 records are bad")
     assert all(str(library / name) in text for name in ("06.txt", "08.txt", "09.txt"))
     (library.parent / "nowhere").write_text("This book is back.\n")
     for name in ("06.txt", "08.txt"):
         (library / name).chmod(0o644)
     for out in ("out", "whole"):
-        status, text = extract_library(library, tmp_path / out, "--split_mb", "0.0002")
+        status, text = finish(extract(library, tmp_path / out, "--split_mb", "0.0002"))
         assert status == 0 and "50 documents read" in text
     assert content(tmp_path / "out") == content(tmp_path / "whole")
 
 
 @pytest.mark.parametrize("existing", [True, False])
-def test_an_output_directory_without_write_permission_is_named(reference, tmp_path, existing):
+def test_an_output_directory_without_write_permission_is_named(reference, tmp_path, finish_here, existing):
     """Nothing can be made in it, or beside it."""
     corpus, _ = reference
     folder = tmp_path / "read-only"
     folder.mkdir(mode=0o555)
     out = folder if existing else folder / "out"
-    status, text = finish(command(corpus, out, *SERIAL), preexec_fn=obey_permissions)
+    status, text = finish_here(command(corpus, out, *SERIAL))
     assert status == 1 and f"error: [Errno 13] Permission denied: '{out}" in text and "Traceback" not in text
     assert not list(folder.iterdir())
 
 
-def test_an_input_that_changed_after_a_kill_is_refused(tmp_path, make_corpus):
+def test_an_input_that_changed_after_a_kill_is_refused(tmp_path, make_corpus, finish_here):
     """Finished work belongs to the old file; the error names it, and nothing is mixed."""
     corpus, out = make_corpus(tmp_path), tmp_path / "out"
     fault = "kill-group:published:documents/progress/split-00003.json"
@@ -354,23 +365,21 @@ def test_an_input_that_changed_after_a_kill_is_refused(tmp_path, make_corpus):
         file.write('{"text": "One more. It came late."}\n')
     parts = finished_parts(out)
     assert parts
-    status, text = finish(command(corpus, out, *PARALLEL))
+    status, text = finish_here(command(corpus, out, *SERIAL))
     assert status == 1 and f'input: {corpus} was "' in text and "Traceback" not in text
     assert finished_parts(out) == parts
 
 
-def test_two_runs_do_not_work_in_one_directory(reference, tmp_path):
+def test_two_runs_do_not_work_in_one_directory(reference, tmp_path, finish_here):
     """The second run fails at once and names the first, which continues; the lock file of a killed run blocks no
     run."""
-    corpus, files = reference
-    out = tmp_path / "out"
+    corpus, out = reference[0], tmp_path / "out"
     run = start(command(corpus, out, *PARALLEL), fault=f"SIGSTOP:written:{SPLIT}")
     stopped(run)
-    status, text = finish(command(corpus, out, *SERIAL))
+    status, text = finish_here(command(corpus, out, *SERIAL))
     assert status == 1 and f"error: {out}: another run works here, process {run.pid} on " in text
     assert kill_all(run) and (out / ".lock.tmp").exists()
-    assert finish(command(corpus, out, *PARALLEL))[0] == 0
-    assert content(out) == files
+    assert_redone(reference, out)
 
 
 @pytest.mark.parametrize(

@@ -59,15 +59,14 @@ def reference(tmp_path_factory, make_corpus):
     """A corpus, and the files of a serial run on it."""
     folder = tmp_path_factory.mktemp("reference")
     corpus = make_corpus(folder)
-    result = start(command(corpus, folder / "out", "--executor", "serial"))
-    assert result.returncode == 0, result.stderr
+    assert main(command(corpus, folder / "out", "--executor", "serial")) == 0
     files = content(folder / "out")
     assert len([name for name in files if name.startswith("documents/split")]) > 4
     assert len([name for name in files if name.startswith("samples32/train")]) > 2
     return corpus, files
 
 
-@pytest.mark.parametrize("workers", [1, 2, 4])
+@pytest.mark.parametrize("workers", [2, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 4))])
 def test_output_is_byte_identical_for_any_number_of_workers(reference, tmp_path, workers):
     """Law 6: processes and hash seeds change no byte of any file."""
     corpus, files = reference
@@ -111,7 +110,9 @@ def test_mpi_without_mpi4py_is_an_error(corpus, tmp_path, monkeypatch, capsys):
     assert "error: executor is mpi, but mpi4py cannot be imported" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("files_written", [0, 1, 4, 16, 20, 26, 31, 36])
+@pytest.mark.parametrize(
+    "files_written", [4, 20, 31, *(pytest.param(number, marks=pytest.mark.slow) for number in (0, 1, 16, 26, 36))]
+)
 def test_a_killed_run_is_continued(reference, tmp_path, files_written):
     """Law 6: killed before the n-th file, whichever stage that is in, and run again: the same bytes, nothing else."""
     corpus, files = reference

@@ -215,7 +215,7 @@ def step_together(ranks, grad_buffer):
         optimizer.step()
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(
     sizes=st.lists(st.integers(1, 97), min_size=1, max_size=9),
     world_size=st.integers(1, 64),

@@ -3,7 +3,7 @@
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from preprocessing.sources.inline import clean, finished, literal, protect, restore, without_apostrophes
@@ -48,6 +48,7 @@ def test_only_apostrophes_go(parts):
     assert without_apostrophes(text).count("'") <= text.count("'")
 
 
+@settings(max_examples=50)
 @given(st.text(st.one_of(st.sampled_from("'[]{}|<>&=_:*#;/-\n "), st.characters(codec="utf-8"))))
 def test_protected_text_comes_back(text):
     """`restore` is the inverse of `protect` for any text, and `clean` does not change protected text."""

@@ -25,7 +25,7 @@ print(tokenizer.get_vocab_size(), hashlib.sha256(tokenizer.to_str().encode()).he
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_trained_tokenizer_depends_on_the_text_alone(name):
-    """Three processes with other hash seeds and numbers of threads train the same one, ties and all."""
+    """Two processes with other hash seeds and numbers of threads train the same one, ties and all."""
     outputs = {
         subprocess.run(
             [sys.executable, "-c", PROGRAM, name],
@@ -34,7 +34,7 @@ def test_a_trained_tokenizer_depends_on_the_text_alone(name):
             capture_output=True,
             check=True,
         ).stdout
-        for seed, threads in (("0", "1"), ("1", "2"), ("2", "4"))
+        for seed, threads in (("0", "1"), ("1", "4"))
     }
     assert len(outputs) == 1
 
