@@ -3,9 +3,10 @@
 numpy is imported inside the functions that compute, so that recipes and help texts do not need it.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, Self
 
 if TYPE_CHECKING:
     from pipeline.data.masking import Corrupted, Draw, Int64Array
@@ -42,6 +43,22 @@ class Corruption(Protocol):
     Its random numbers are a function of (seed, epoch, sample, position), as computed by `Draw`, and of nothing else.
     """
 
+    def at(self, progress: float) -> "Corruption":
+        """Returns the corruption of one step, which has no schedule; a corruption without schedules returns itself.
+
+        Args:
+            progress: share of the run before the step, in [0, 1); see `pipeline.data.schedule.progress`.
+        """
+        ...
+
+    def warning(self, longest: int) -> str:
+        """Returns a warning about samples of up to `longest` tokens, special tokens included; empty if there is none.
+
+        Raises:
+            ValueError: the corruption cannot do what the recipe says on such samples.
+        """
+        ...
+
     def counts(self, lengths: "Int64Array", draw: "Draw") -> "Int64Array":
         """Returns (B,) the number of tokens to restore in each sample, from lengths (B,) and draws alone (law 3)."""
         ...
@@ -52,27 +69,87 @@ class Corruption(Protocol):
 
 
 @dataclass(frozen=True)
-class MaskingConfig:
-    """Number of masked tokens, the unit of masking, and how often the masks change."""
+class MaskRate:
+    """Fraction of the masked tokens over the run, what replaces them, and how often the masks change."""
 
     probability: float = 0.15
-    """Fraction of a sample's tokens, special tokens included, that are masked; above 0, at most 0.5."""
-    max_predictions: int = 20
-    """Upper bound on the masked tokens of a sample (BERT: 20 at 128 tokens, about 80 at 512)."""
-    whole_word: bool = False
-    """Whether all pieces of a word are masked together."""
+    """Fraction of a sample's tokens, special tokens included, that are masked; above 0, at most 0.5. With
+    probability_start it is the fraction at the end of the run."""
+    probability_start: float = 0.0
+    """Fraction at the first step, from which the fraction changes linearly to `probability` at the end of the run; at
+    most 0.5. 0: `probability` from the first step on."""
+    mask_only_above: float = 0.5
+    """Fraction above which every chosen token is replaced by the mask token. At this fraction and below, 80 % are
+    replaced by the mask token and 10 % by a random token, and 10 % stay (BERT). 0: always the mask token."""
     duplicates: int = 0
     """Static masking: number of fixed masks that the epochs take in turn; 0 draws new masks in every epoch."""
 
     def __post_init__(self) -> None:
         if not 0 < self.probability <= 0.5:
-            raise ValueError(f"masking.probability = {self.probability}: must be above 0 and at most 0.5 (BERT: 0.15)")
-        if self.max_predictions < 1:
-            raise ValueError(f"masking.max_predictions = {self.max_predictions}: must be at least 1 (BERT: 20)")
+            raise ValueError(
+                f"masking.probability = {self.probability}: must be above 0 and at most 0.5 (BERT and RoBERTa: 0.15)"
+            )
+        for name in ("probability_start", "mask_only_above"):
+            if not 0 <= getattr(self, name) <= 0.5:
+                raise ValueError(f"masking.{name} = {getattr(self, name)}: must be at least 0 and at most 0.5")
         if self.duplicates < 0:
             raise ValueError(
                 f"masking.duplicates = {self.duplicates}: must be 0 (dynamic masking) or a number of masks"
             )
+
+    def at(self, progress: float) -> Self:
+        """Returns the section with the fraction of one step, at the share `progress` of the run."""
+        if not self.probability_start:
+            return self
+        rate = (1 - progress) * self.probability_start + progress * self.probability
+        return replace(self, probability=rate, probability_start=0.0)
+
+    def warning(self, longest: int) -> str:
+        """Returns an empty string: a fraction has no upper bound in tokens."""
+        return ""
+
+    @property
+    def mask_only(self) -> bool:
+        """Whether every chosen token is replaced by the mask token, at the fraction `probability`."""
+        return self.probability > self.mask_only_above
+
+
+@dataclass(frozen=True)
+class MaskingConfig(MaskRate):
+    """Number of masked tokens, the unit of masking, what replaces the tokens, and how often the masks change."""
+
+    max_predictions: int = 20
+    """Upper bound on the masked tokens of a sample (BERT: 20 at 128 tokens, about 80 at 512); 0: no upper bound."""
+    whole_word: bool = False
+    """Whether all pieces of a word are masked together."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_predictions < 0:
+            raise ValueError(
+                f"masking.max_predictions = {self.max_predictions}: must be at least 1 (BERT: 20), or 0 for no upper "
+                "bound"
+            )
+
+    def warning(self, longest: int) -> str:
+        """Returns a warning if the upper bound takes a whole token or more from the samples of `longest` tokens.
+
+        BERT's bounds round: 0.15 of 512 tokens are 76.8, for which 76, 77 and 80 are in use.
+
+        Raises:
+            ValueError: this happens with a schedule, whose first fraction would not be reached.
+        """
+        name = max(("probability", "probability_start"), key=lambda name: float(getattr(self, name)))
+        wanted = longest * float(getattr(self, name))
+        if not self.max_predictions or wanted < self.max_predictions + 1:
+            return ""
+        text = (
+            f"masking.max_predictions = {self.max_predictions}: is below the {wanted:.0f} masked tokens of a sample of "
+            f"{longest} tokens (masking.{name} = {getattr(self, name)}), so that fewer are masked"
+        )
+        if self.probability_start:
+            raise ValueError(f"{text}; set it to {math.ceil(wanted)}, or to 0 for no upper bound")
+        return f"{text}; a new run can set it to {math.ceil(wanted)}, or to 0 for no upper bound"
 
     def counts(self, lengths: "Int64Array", draw: "Draw") -> "Int64Array":
         """Returns `pipeline.data.masking.num_predictions`, which draws no random numbers."""

@@ -21,12 +21,13 @@ from pipeline.data.batch import Batch, count, has_empty_segment, make_batch
 from pipeline.data.config import Corruption, DataConfig, MaskingConfig
 from pipeline.data.masking import Draw, Int64Array
 from pipeline.data.order import deal, global_batch, permute
+from pipeline.data.schedule import progress
 from pipeline.data.special_tokens import SpecialTokens
 from pipeline.data.template import Template
 from pipeline.runtime.signals import STOP
 from preprocessing.shards import SampleDataset
 
-EVALUATION = MaskingConfig(probability=0.15, max_predictions=2**16)
+EVALUATION = MaskingConfig(probability=0.15, max_predictions=0)
 """Masking of held-out samples: that of BERT without an upper bound on the masked tokens of a sample."""
 EVALUATION_SEED = 0x5EED
 """Seed that chooses the held-out samples and their masks in every run."""
@@ -83,6 +84,7 @@ class _Step:
     """One global batch, dealt to groups."""
 
     number: int
+    corruption: Corruption  # that of this step, without a schedule
     epochs: Int64Array  # (B,)
     indices: Int64Array  # (B,)
     groups: Int64Array  # (G, B // G) positions in the batch
@@ -101,17 +103,21 @@ class MicroBatches(Dataset[Batch]):
         seed: int,
         first_sample: int = 0,
         token_multiple: int = 1,
+        first_step: int = 1,
+        total_steps: int = 1,
     ) -> None:
         """Checks the samples and prepares them for training.
 
         Args:
             samples: the training split.
             division: sizes of the batches, and this rank.
-            corruption: which tokens the model must restore.
+            corruption: which tokens the model must restore; its schedule depends on the step.
             template: the special tokens around segments.
             seed: the run's seed, which orders and masks the samples.
             first_sample: number of samples consumed by the steps before item 0.
             token_multiple: multiple to which tokens are padded, as in DataConfig.
+            first_step: optimizer step of item 0, from 1.
+            total_steps: optimizer steps of the run.
 
         Raises:
             ValueError: the dataset is empty, or one of its samples lacks a segment.
@@ -120,6 +126,7 @@ class MicroBatches(Dataset[Batch]):
         self.samples, self.division = samples, division
         self.corruption, self.template = corruption, template
         self.seed, self.first_sample, self.token_multiple = seed, first_sample, token_multiple
+        self.first_step, self.total_steps = first_step, total_steps
         self.special = special_tokens(samples, template)
         self._latest: _Step | None = None
 
@@ -131,7 +138,7 @@ class MicroBatches(Dataset[Batch]):
         return make_batch(
             self.samples,
             Draw(self.seed, step.epochs[rows], step.indices[rows]),
-            self.corruption,
+            step.corruption,
             self.template,
             self.special,
             totals=step.totals,
@@ -146,8 +153,10 @@ class MicroBatches(Dataset[Batch]):
             consumed = self.first_sample + number * batch_size
             epochs, indices = global_batch(consumed, batch_size, len(self.samples), self.seed)
             lengths = sample_lengths(self.samples, self.template, indices)
-            totals = count(lengths, self.corruption.counts(lengths, Draw(self.seed, epochs, indices)))
-            self._latest = _Step(number, epochs, indices, deal(lengths, self.division.num_groups), totals)
+            corruption = self.corruption.at(progress(self.first_step + number, self.total_steps))
+            totals = count(lengths, corruption.counts(lengths, Draw(self.seed, epochs, indices)))
+            groups = deal(lengths, self.division.num_groups)
+            self._latest = _Step(number, corruption, epochs, indices, groups, totals)
         return self._latest
 
 

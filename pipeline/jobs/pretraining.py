@@ -13,6 +13,7 @@ from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.saving import Saver
 from pipeline.config import Recipe, plain
 from pipeline.data.loader import BatchDivision, evaluation_batches
+from pipeline.data.packing import longest_sequence
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.engine import Engine, build, read_settings, start
 from pipeline.families import get_family
@@ -171,6 +172,8 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     events.write("start", **start_event_fields(engine, restored.source), terms=terms, **events.reached)
     progress.say(startup_line(recipe, engine, job.division, state, restored.source))
     warn_of_space(run, recipe, engine, progress)
+    if warning := recipe.masking.warning(longest_sequence(job.train.manifest, family.template)):
+        progress.say(f"warning: {warning}")
     with distributed.together("open the metrics"):
         writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
     for name, damaged in ((METRICS, writer.damaged_lines), (EVENTS, events.damaged_lines)):

@@ -45,6 +45,7 @@ def open_samples(recipe: Recipe, signals: StopSignals) -> tuple[SampleDataset, S
             f"model.max_position_embeddings is {recipe.model.max_position_embeddings}; raise it to {longest + first}, "
             "or build shorter samples"
         )
+    recipe.masking.warning(longest)  # raises the errors
     return train, heldout
 
 
@@ -65,6 +66,8 @@ def training_batches(
         recipe.seed,
         state.consumed_samples,
         recipe.data.token_multiple,
+        state.step + 1,
+        recipe.schedule.total_steps,
     )
     remaining = (recipe.schedule.total_steps - state.step) * division.accumulation
     return make_loader(batches, range(remaining), recipe.data, pin_memory=device.type == "cuda")

@@ -11,10 +11,8 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.config import Recipe
-from pipeline.data.masking import Draw
+from pipeline.data.masking import typical_count
 from pipeline.engine.engine import DTYPES
 from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json
 from pipeline.families import get_family
@@ -72,10 +70,10 @@ class Phase:
 
     @cached_property
     def flops_per_sample(self) -> float:
-        """FLOPs of the forward and backward pass of a sample of the mean length."""
+        """FLOPs of the forward and backward pass of a sample of the mean length, half-way through the run."""
         family, tokens = get_family(self.recipe.family), round(self.samples.mean_tokens)
         cost = flops.measure(lambda config: family.build(config, self.samples.vocab_size), self.recipe.model)
-        masked = self.masked(tokens)
+        masked = typical_count(self.recipe.masking, tokens, 0.5, self.recipe.seed)
         return cost.flops(num_tokens=tokens, sum_squared_lengths=tokens**2, num_masked=masked, num_samples=1)
 
     @property
@@ -83,10 +81,9 @@ class Phase:
         """FLOPs of the whole phase."""
         return self.recipe.schedule.total_steps * self.global_batch * self.flops_per_sample
 
-    def masked(self, tokens: int) -> int:
-        """Return the number of masked tokens of a sample with this number of tokens."""
-        draw = Draw(self.recipe.seed, np.zeros(1, np.int64), np.zeros(1, np.int64))
-        return int(self.recipe.masking.counts(np.array([tokens]), draw)[0])
+    def most_masked(self, tokens: int) -> int:
+        """Return the largest number of masked tokens, over the run, of a sample with this number of tokens."""
+        return max(typical_count(self.recipe.masking, tokens, progress, self.recipe.seed) for progress in (0.0, 1.0))
 
     def memory(self, gpus: int, stage: int, micro_batch: int, checkpointing: bool) -> Estimate:
         """Estimate the memory of one GPU for a micro-batch in which every sample is as long as the longest."""
@@ -95,7 +92,7 @@ class Phase:
             get_family(self.recipe.family).build,
             replace(self.recipe.model, activation_checkpointing=checkpointing),
             self.samples.vocab_size,
-            MicroBatch(micro_batch, longest, self.masked(longest)),
+            MicroBatch(micro_batch, longest, self.most_masked(longest)),
             zero_settings(stage, self.precision),
             precision=self.precision,
             world_size=gpus,

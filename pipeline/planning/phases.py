@@ -62,6 +62,7 @@ def read_phase(path: Path, number: int, count: int, options: Options) -> Phase:
             raise ValueError(f"--{name} {values}: give one number, or one for each of the {count} recipes")
         given[name] = values[number % len(values)] if values else None
     samples = read_samples(recipe, vocab_size=options.vocab_size, **given)
+    recipe.masking.warning(samples.seq_length)  # raises the error that a run would end with
     return Phase(path.stem, recipe, samples, options.precision)
 
 

@@ -59,8 +59,8 @@ class LoopConfig:
     """Optimizer step, from 1 -> learning rate."""
     terms: tuple[Term, ...]
     """The terms of the loss."""
-    count: Callable[[Batch], Mapping[str, float]]
-    """Micro-batch -> its counts, as `Totals` adds them."""
+    count: Callable[[Batch, int], Mapping[str, float]]
+    """(micro-batch, its optimizer step) -> its counts, as `Totals` adds them."""
     peak_flops: float
     """Peak FLOP/s of one device."""
     log_every: int
@@ -163,7 +163,7 @@ class Trainer:
                 faults.reach("gradients added up")
                 self.saver.settle()
             self.engine.step(rate)
-            self._step_totals.add(output.sums, self.config.count(batch))
+            self._step_totals.add(output.sums, self.config.count(batch, self.state.step))
             losses.append(MicroBatchLoss(batch, output.loss.detach()))
         self.state.consumed_samples += self.config.global_batch_size
         faults.reach("step done")
@@ -230,7 +230,7 @@ class Trainer:
             if batch is None or stop:
                 break
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
-            totals.add(output.sums, self.config.count(batch), weight=batch.weight)
+            totals.add(output.sums, self.config.count(batch, self.state.step), weight=batch.weight)
         self.engine.deepspeed.train()
         if batch is None:
             self._note_evaluation(averages(self.config.terms, totals.reduce()))

@@ -15,7 +15,16 @@ def test_data_out_of_range(field, value):
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("probability", 0.0), ("probability", 0.51), ("max_predictions", 0), ("duplicates", -1)]
+    ("field", "value"),
+    [
+        ("probability", 0.0),
+        ("probability", 0.51),
+        ("probability_start", -0.1),
+        ("probability_start", 0.51),
+        ("mask_only_above", 0.6),
+        ("max_predictions", -1),
+        ("duplicates", -1),
+    ],
 )
 def test_masking_out_of_range(field, value):
     """At most half of the tokens are masked, and at least one."""

@@ -28,6 +28,6 @@ def test_numbers_of_the_recipe_and_counts_of_a_batch(tmp_path):
     assert config.learning_rate(1) == pytest.approx(5e-3) and config.learning_rate(2) == pytest.approx(1e-2)
     batches = MicroBatches(samples, division, recipe.masking, get_family("bert").template, recipe.seed)
     uneven = next(batch for batch in map(batches.__getitem__, range(60)) if len(set(batch.lengths.tolist())) > 1)
-    counts = config.count(uneven)
+    counts = config.count(uneven, 1)
     assert {name: counts[name] for name in ("samples", "tokens", "masked")} == uneven.counts
     assert 0 < counts["flops"] < counts["nominal_flops"]

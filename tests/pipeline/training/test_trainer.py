@@ -129,7 +129,7 @@ class Loop:
             seed=SEED,
             learning_rate=lambda step: step / 10,
             terms=TERMS,
-            count=lambda batch: {**batch.counts, "flops": 0.0, "nominal_flops": 0.0},
+            count=lambda batch, step: {**batch.counts, "flops": 0.0, "nominal_flops": 0.0},
             peak_flops=1.0,
             log_every=2,
             save_every=100,
