@@ -1,10 +1,11 @@
-"""The recipe's sections `[data]` and `[masking]`, and the interface of every family's `[masking]`.
+"""The recipe's sections `[data]`, `[batch]` and `[masking]`, and the interface of every family's `[masking]`.
 
 numpy is imported inside the functions that compute, so that recipes and help texts do not need it.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -27,6 +28,11 @@ class DataConfig:
     token_multiple: int = 1
     """Number of tokens to whose multiple each micro-batch is padded. Padding contributes no loss and gives kernels that
     are compiled for a shape few shapes. 1: no padding."""
+    earlier_samples: list[Path] = field(default_factory=list)
+    """Directories that the run trains on before `samples`, in this order, usually of shorter samples. Held-out samples
+    are those of `samples`."""
+    until: list[float] = field(default_factory=list)
+    """Share of total_steps at which each of earlier_samples ends, in ascending order."""
 
     def __post_init__(self) -> None:
         if self.num_workers < 0:
@@ -35,6 +41,45 @@ class DataConfig:
             raise ValueError(f"data.prefetch = {self.prefetch}: must be at least 1")
         if self.token_multiple < 1:
             raise ValueError(f"data.token_multiple = {self.token_multiple}: must be at least 1, which adds no padding")
+        if len(self.until) != len(self.earlier_samples):
+            raise ValueError(
+                f"data.until = {self.until}: must have a share for each of the {len(self.earlier_samples)} directories "
+                "of data.earlier_samples"
+            )
+        if any(share <= before for before, share in pairwise([0.0, *self.until, 1.0])):
+            raise ValueError(f"data.until = {self.until}: must be shares above 0 and below 1, in ascending order")
+
+
+@dataclass(frozen=True)
+class BatchConfig:
+    """Sizes of the global batch and of micro-batches."""
+
+    global_batch_size: int = 65536
+    """Samples per optimizer step, over all ranks."""
+    micro_batch_size: int = 64
+    """Samples per forward pass on one rank, on which memory depends. Must divide global_batch_size / ranks, and
+    global_batch_size_start / ranks."""
+    global_batch_size_start: int = 0
+    """Samples of the first step. The batch grows by this number at equal distances up to global_batch_size, which must
+    be a multiple of it. 0: global_batch_size from the first step on."""
+    growth_proportion: float = 0.5
+    """Share of total_steps over which the batch grows from global_batch_size_start."""
+    scale_with_length: bool = False
+    """Whether steps on data.earlier_samples have more samples, so that all steps have about as many tokens: the sizes
+    are multiplied by the length of the longest sample of data.samples over that of these samples, rounded down."""
+
+    def __post_init__(self) -> None:
+        for name in ("global_batch_size", "micro_batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"batch.{name} = {getattr(self, name)}: must be at least 1")
+        start = self.global_batch_size_start
+        if start < 0 or (start and self.global_batch_size % start):
+            raise ValueError(
+                f"batch.global_batch_size_start = {start}: must divide batch.global_batch_size = "
+                f"{self.global_batch_size}, since the batch grows by multiples of it; 0 for a constant batch"
+            )
+        if not 0 < self.growth_proportion <= 1:
+            raise ValueError(f"batch.growth_proportion = {self.growth_proportion}: must be above 0 and at most 1")
 
 
 class Corruption(Protocol):

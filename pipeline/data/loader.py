@@ -10,6 +10,7 @@ import ctypes
 import signal
 import threading
 from collections.abc import Generator, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,23 +46,25 @@ class BatchDivision:
     """Number of this rank, from 0."""
     world_size: int
     """Number of ranks."""
+    field: str = "global_batch_size"
+    """Field of the recipe's [batch] with the global batch size, for messages."""
 
     def __post_init__(self) -> None:
-        for name in ("global_batch_size", "micro_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"batch.{name} = {getattr(self, name)}: must be at least 1")
+        for name, size in ((self.field, self.global_batch_size), ("micro_batch_size", self.micro_batch_size)):
+            if size < 1:
+                raise ValueError(f"batch.{name} = {size}: must be at least 1")
         assert 0 <= self.rank < self.world_size, f"rank {self.rank} of {self.world_size}"
         unit = self.micro_batch_size * self.world_size
         if self.global_batch_size % unit:
             raise ValueError(
-                f"batch.global_batch_size = {self.global_batch_size}: must be a multiple of batch.micro_batch_size = "
+                f"batch.{self.field} = {self.global_batch_size}: must be a multiple of batch.micro_batch_size = "
                 f"{self.micro_batch_size} x {self.world_size} ranks = {unit}; {self._remedy(unit)}"
             )
 
     def _remedy(self, unit: int) -> str:
         below = self.global_batch_size // unit * unit
         nearest = f"{below} or {below + unit}" if below else f"{unit}"
-        remedy = f"the nearest batch.global_batch_size is {nearest}"
+        remedy = f"the nearest batch.{self.field} is {nearest}"
         per_rank, rest = divmod(self.global_batch_size, self.world_size)
         if rest:
             return remedy
@@ -129,6 +132,13 @@ class MicroBatches(Dataset[Batch]):
         self.first_step, self.total_steps = first_step, total_steps
         self.special = special_tokens(samples, template)
         self._latest: _Step | None = None
+
+    def moved(self, division: BatchDivision, first_sample: int, first_step: int) -> "MicroBatches":
+        """Returns the micro-batches of the same samples from another step on; arguments as in the constructor."""
+        moved = copy(self)
+        moved.division, moved.first_sample, moved.first_step = division, first_sample, first_step
+        moved._latest = None
+        return moved
 
     def __getitem__(self, item: int) -> Batch:
         number, micro_step = divmod(item, self.division.accumulation)
@@ -203,14 +213,14 @@ def check_samples(samples: SampleDataset) -> None:
 
 
 def make_loader(
-    batches: MicroBatches, items: range, config: DataConfig, pin_memory: bool
+    batches: Dataset[Batch], items: range, config: DataConfig, pin_memory: bool
 ) -> Generator[Batch, None, None]:
     """Yields `batches[i] for i in items`, built ahead by worker processes; their number changes no batch.
 
     Args:
         batches: the micro-batches of this rank.
         items: numbers of the micro-batches, usually range(start, stop) from the first one of a step.
-        config: number of workers, and of batches that each builds ahead.
+        config: number of workers, and of batches that each builds ahead; the directory, for messages.
         pin_memory: copy batches to page-locked memory, for asynchronous copies to a GPU.
 
     Raises:
@@ -242,7 +252,7 @@ def make_loader(
         if "DataLoader worker" not in str(error):
             raise
         raise OSError(
-            f"{batches.samples.directory}: a process that reads it died ({error}); check the samples with python -m "
+            f"{config.samples}: a process that reads it died ({error}); check the samples with python -m "
             "preprocessing verify, and the available memory"
         ) from None
     finally:
@@ -256,7 +266,7 @@ class _Delivering(Dataset["Batch | Exception"]):
     keeps its message of one line.
     """
 
-    def __init__(self, batches: MicroBatches) -> None:
+    def __init__(self, batches: Dataset[Batch]) -> None:
         self._batches = batches
 
     def __getitem__(self, item: int) -> Batch | Exception:

@@ -52,8 +52,10 @@ class LoopConfig:
     """Numbers and functions of the training loop, from the recipe."""
 
     total_steps: int
-    accumulation_steps: int
-    global_batch_size: int
+    accumulation_steps: Callable[[int], int]
+    """Optimizer step, from 1 -> its micro-batches on each rank."""
+    batch_size: Callable[[int], int]
+    """Optimizer step, from 1 -> its samples over all ranks."""
     seed: int
     learning_rate: Callable[[int], float]
     """Optimizer step, from 1 -> learning rate."""
@@ -149,10 +151,12 @@ class Trainer:
         self.state.step += 1
         self.supervisor.events.step = self.state.step
         rate = self.config.learning_rate(self.state.step)
+        accumulation = self.config.accumulation_steps(self.state.step)
+        self.engine.set_accumulation(accumulation)
         skipped_before, losses = self.engine.skipped_steps, []
-        for number in range(1, self.config.accumulation_steps + 1):
+        for number in range(1, accumulation + 1):
             batch = self._next()
-            last = number == self.config.accumulation_steps
+            last = number == accumulation
             if last:
                 self.supervisor.note(self.saver.error)
                 self.supervisor.cast(self.saver.writing)
@@ -165,7 +169,7 @@ class Trainer:
             self.engine.step(rate)
             self._step_totals.add(output.sums, self.config.count(batch, self.state.step))
             losses.append(MicroBatchLoss(batch, output.loss.detach()))
-        self.state.consumed_samples += self.config.global_batch_size
+        self.state.consumed_samples += self.config.batch_size(self.state.step)
         faults.reach("step done")
         return losses, self.engine.skipped_steps > skipped_before
 

@@ -13,6 +13,8 @@ from ranks import ROOT, on_ranks
 from recipes import curve, tensors, write_recipe
 from samples import make_samples
 
+from pipeline.runlog.reader import METRICS, read_lines
+
 
 class KilledError(Exception):
     """Stands for a SIGKILL between two steps."""
@@ -93,6 +95,24 @@ def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
     for run in curves.values():
         assert curve(run) == pytest.approx(expected, rel=1e-6)
         assert curve(run, "heldout") == pytest.approx(curve(curves["2x2"], "heldout"), rel=1e-6)
+
+
+def test_schedules_of_the_data_keep_the_laws(tmp_path, samples):
+    """Fraction, batch and length change: a resumed run is the undisturbed one bit for bit, and 1 rank equals 2."""
+    shorter = make_samples(tmp_path / "shorter", train=64, heldout=2, max_seq_length=16, seed=1)
+    options = ["--engine.precision", "fp32", "--evaluation.every", "0"]
+    options += ["--masking.probability_start", "0.4", "--masking.mask_only_above", "0.2"]
+    options += ["--batch.global_batch_size_start", "12", "--batch.scale_with_length", "true"]
+    options += ["--data.earlier_samples", f'["{shorter}"]', "--data.until", "[0.6]"]
+    whole, killed, alone = (recipe_file(tmp_path, samples, name) for name in ("whole", "killed", "alone"))
+    jobs = [(whole, None), (killed, 5), (killed, None)]
+    on_ranks(runs, 2, [(["--recipe", recipe, *options], last) for recipe, last in jobs])
+    on_ranks(runs, 1, [(["--recipe", alone, *options], None)])
+    assert_identical(tmp_path / "whole", tmp_path / "killed")
+    assert curve(tmp_path / "whole") == curve(tmp_path / "killed")
+    assert curve(tmp_path / "alone") == pytest.approx(curve(tmp_path / "whole"), rel=1e-6)
+    lines = read_lines(tmp_path / "whole" / METRICS)[0]
+    assert [line["consumed_samples"] for line in lines] == [24, 48, 72, 96, 144, 168, 192, 216]
 
 
 def test_kernels_train_as_plain_torch_does(tmp_path, samples):

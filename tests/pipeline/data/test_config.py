@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.data.config import DataConfig, MaskingConfig
+from pipeline.data.config import BatchConfig, DataConfig, MaskingConfig
 
 
 @pytest.mark.parametrize(("field", "value"), [("num_workers", -1), ("prefetch", 0), ("token_multiple", 0)])
@@ -12,6 +12,22 @@ def test_data_out_of_range(field, value):
     """Workers may be 0; the others are at least 1."""
     with pytest.raises(ValueError, match=rf"data.{field} = {value}: must be"):
         DataConfig(Path("samples"), **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("earlier", "until"), [([], [0.5]), (["a"], []), (["a"], [0.0]), (["a"], [1.0]), (["a", "b"], [0.6, 0.5])]
+)
+def test_shares_of_earlier_samples(earlier, until):
+    """One for each directory, ascending, within the run."""
+    with pytest.raises(ValueError, match=r"data.until = \[.*\]: must "):
+        DataConfig(Path("samples"), earlier_samples=[Path(name) for name in earlier], until=until)
+
+
+@pytest.mark.parametrize(("field", "value"), [("global_batch_size_start", 7), ("growth_proportion", 0.0)])
+def test_growth_out_of_range(field, value):
+    """The first batch divides the last one."""
+    with pytest.raises(ValueError, match=rf"batch.{field} = {value}: must "):
+        BatchConfig(24, **{field: value})
 
 
 @pytest.mark.parametrize(
