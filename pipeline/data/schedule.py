@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from pipeline.data.config import MaskRate
+from pipeline.data.config import BatchConfig, DataConfig, MaskRate
 
 
 def progress(step: int, total_steps: int) -> float:
@@ -68,6 +68,19 @@ class DataSchedule:
     """Share of the steps over which the batch grows."""
     scale_with_length: bool = False
     """Whether directories of shorter samples have more samples in a step."""
+
+    @classmethod
+    def of(cls, data: DataConfig, batch: BatchConfig, total_steps: int, lengths: tuple[int, ...]) -> "DataSchedule":
+        """Returns the schedule of a recipe; `lengths` as in the field of this name."""
+        return cls(
+            total_steps,
+            batch.global_batch_size,
+            lengths,
+            tuple(data.until),
+            batch.global_batch_size_start,
+            batch.growth_proportion,
+            batch.scale_with_length,
+        )
 
     def batch_size(self, step: int) -> int:
         """Returns the samples of a step over all ranks."""

@@ -106,15 +106,8 @@ def data_schedule(recipe: Recipe, manifests: Sequence[Manifest]) -> DataSchedule
         manifests: those of `data.earlier_samples` and of `data.samples`, in the order of training.
     """
     template = get_family(recipe.family).template
-    return DataSchedule(
-        recipe.schedule.total_steps,
-        recipe.batch.global_batch_size,
-        lengths=tuple(longest_sequence(manifest, template) for manifest in manifests),
-        until=tuple(recipe.data.until),
-        global_batch_size_start=recipe.batch.global_batch_size_start,
-        growth_proportion=recipe.batch.growth_proportion,
-        scale_with_length=recipe.batch.scale_with_length,
-    )
+    lengths = tuple(longest_sequence(manifest, template) for manifest in manifests)
+    return DataSchedule.of(recipe.data, recipe.batch, recipe.schedule.total_steps, lengths)
 
 
 def divide(recipe: Recipe) -> BatchDivision:
