@@ -31,7 +31,7 @@ def checkpoint_fields(recipe: Recipe, vocab_size: int, samples: str, engine: Eng
     """
     return {
         "family": recipe.family,
-        "terms": [asdict(term) for term in get_family(recipe.family).terms],
+        "terms": [asdict(term) for term in get_family(recipe.family).of(recipe.model).terms],
         "model": asdict(recipe.model),
         "vocab_size": vocab_size,
         "samples": samples,

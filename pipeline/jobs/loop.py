@@ -23,7 +23,7 @@ def loop_config(
 
     FLOPs are measured on the model; the peak FLOP/s of the device may be measured too, which takes up to some seconds.
     """
-    family = get_family(recipe.family)
+    family = get_family(recipe.family).of(recipe.model)
     flops = measure(lambda config: family.build(config, vocab_size), recipe.model).flops
 
     @lru_cache(maxsize=1)

@@ -170,7 +170,7 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     faults.reach("starting")
     engine = build_engine(recipe, job.settings, job.division, job.train.manifest.vocab_size, job.device)
     supervisor.leave_if_asked()
-    family = get_family(recipe.family)
+    family = get_family(recipe.family).of(recipe.model)
     request = Request(run, plain(recipe), job.init_from, job.train, job.samples_id, family.terms, job.schedule.consumed)
     restored = restore(request, engine, events)
     names = [field.name for field in fields(TrainState) if field.name in restored.state]

@@ -62,11 +62,14 @@ def check_fitting(recipe: Recipe, train: SampleDataset) -> None:
     Raises:
         ValueError: they do not.
     """
-    family = get_family(recipe.family)
-    if train.manifest.segments not in family.samples:
+    whole = get_family(recipe.family)
+    family, segments = whole.of(recipe.model), train.manifest.segments
+    if segments not in family.samples:
+        others = [form.setting for form in (whole, *whole.variants) if segments in form.samples]
         raise ValueError(
-            f"{train.directory}: holds {train.manifest.segments} samples, but family {recipe.family} trains on "
-            f"{' or '.join(family.samples)}; build them with --segments {family.samples[0]}"
+            f"{train.directory}: holds {segments} samples, but family {recipe.family} trains on "
+            f"{' or '.join(family.samples)}" + (f" with {family.setting}" if family.setting else "") + "; build them "
+            f"with --segments {family.samples[0]}" + "".join(f", or set {setting}" for setting in others)
         )
     longest, first = longest_sequence(train.manifest, family.template), family.template.first_position
     if longest + first > recipe.model.max_position_embeddings:
