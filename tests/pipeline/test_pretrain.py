@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 from ranks import ROOT, on_ranks
-from recipes import curve, tensors, write_recipe
+from recipes import SMALL, curve, tensors, write_recipe
 from samples import make_samples
 
-from pipeline.runlog.reader import METRICS, read_lines
+from pipeline.convert import convert
+from pipeline.runlog.reader import METRICS, read_lines, read_run
 
 
 class KilledError(Exception):
@@ -113,6 +114,22 @@ def test_schedules_of_the_data_keep_the_laws(tmp_path, samples):
     assert curve(tmp_path / "alone") == pytest.approx(curve(tmp_path / "whole"), rel=1e-6)
     lines = read_lines(tmp_path / "whole" / METRICS)[0]
     assert [line["consumed_samples"] for line in lines] == [24, 48, 72, 96, 144, 168, 192, 216]
+
+
+def test_bert_without_next_sentence_prediction(tmp_path, samples):
+    """It trains on single segments and on pairs, reports masked tokens alone, and is exported as BertForMaskedLM."""
+    single = make_samples(tmp_path / "single", train=64, heldout=8, segments="full_sentences")
+    jobs = [recipe_file(tmp_path, *each, **SMALL) for each in ((single, "single"), (samples, "pairs"))]
+    options = ["--engine.precision", "fp32", "--model.next_sentence", "false", "--masking.probability_start", "0.4"]
+    on_ranks(runs, 2, [(["--recipe", recipe, *options], None) for recipe in jobs])
+    for name in ("single", "pairs"):
+        lines = read_lines(tmp_path / name / METRICS)[0]
+        assert all(line["loss"] == line["mlm_loss"] and "nsp_loss" not in line for line in lines)
+        assert [term.name for term in read_run(tmp_path / name, name).terms] == ["mlm"]
+    convert(["export", str(tmp_path / "single"), str(tmp_path / "model")])
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
+    convert(["import", str(tmp_path / "model"), str(tmp_path / "imported")])
+    assert json.loads((tmp_path / "imported" / "state.json").read_text())["model"]["next_sentence"] is False
 
 
 def test_kernels_train_as_plain_torch_does(tmp_path, samples):

@@ -39,8 +39,11 @@ def test_a_model_with_too_few_positions(tmp_path, samples):
 def test_samples_of_another_objective(tmp_path):
     """The message names the option that builds the right ones."""
     blocks = make_samples(tmp_path / "samples", train=4, heldout=2, segments="blocks")
-    with pytest.raises(ValueError, match=r"holds blocks samples, but family bert trains on .*--segments nsp"):
+    remedy = "build them with --segments nsp, or set model.next_sentence = false"
+    with pytest.raises(ValueError, match=rf"holds blocks samples, but family bert trains on nsp with .*; {remedy}"):
         open_samples(recipe_of(tmp_path, blocks), StopSignals())
+    arguments = ["--recipe", str(write_recipe(tmp_path, blocks)), "--model.next_sentence", "false"]
+    assert len(open_samples(parse(arguments), StopSignals())[0]) == 4
 
 
 def test_damaged_samples_are_refused_unless_a_stop_is_requested(tmp_path):
