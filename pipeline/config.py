@@ -15,7 +15,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser
 
 from pipeline.checkpoints.config import CheckpointConfig
-from pipeline.data.config import Corruption, DataConfig, MaskingConfig
+from pipeline.data.config import BatchConfig, Corruption, DataConfig, MaskingConfig
 from pipeline.engine.config import EngineConfig
 from pipeline.families import get_family
 from pipeline.model.config import EncoderConfig
@@ -26,21 +26,6 @@ from pipeline.runtime.command import program
 from pipeline.runtime.options import check_arguments, kinds_of, pairs
 from pipeline.runtime.recipes import RECIPE_HELP, RecipeFile, find
 from pipeline.training.config import EvaluationConfig
-
-
-@dataclass(frozen=True)
-class BatchConfig:
-    """Sizes of the global batch and of micro-batches."""
-
-    global_batch_size: int = 65536
-    """Samples per optimizer step, over all ranks."""
-    micro_batch_size: int = 64
-    """Samples per forward pass on one rank, on which memory depends. Must divide global_batch_size / ranks."""
-
-    def __post_init__(self) -> None:
-        for name in ("global_batch_size", "micro_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"batch.{name} = {getattr(self, name)}: must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -132,9 +117,13 @@ def family_of(arguments: list[str]) -> str:
     return family
 
 
-@cache
 def parser(recipe: type[Recipe]) -> ArgumentParser:
     """Return the parser of `pipeline.pretrain`'s command line: `--recipe FILE` and one option per field."""
+    return _parser(recipe)  # type: ignore[arg-type]  # a class is hashable, which mypy judges by its instances
+
+
+@cache
+def _parser(recipe: type[Recipe]) -> ArgumentParser:
     made = ArgumentParser(
         prog=program("pipeline.pretrain"),
         parser_mode="toml",

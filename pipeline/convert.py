@@ -68,8 +68,8 @@ def import_model(model: Path, out: Path, family: str = "", allow_pickle: bool = 
     """
     from pipeline.conversion.importing import import_pretrained
 
-    import_pretrained(model, out, family, allow_pickle)
-    print(f"{model} -> {out}")
+    model_class = import_pretrained(model, out, family, allow_pickle)
+    print(f"{model} ({model_class}) -> {out}")
 
 
 def fill(model: Path, texts: list[str], top: int = 5) -> None:

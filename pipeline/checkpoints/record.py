@@ -176,13 +176,12 @@ def read_state(directory: Path) -> dict[str, Any]:
     return state
 
 
-def check_run_state(directory: Path, total_steps: int, global_batch_size: int) -> dict[str, Any]:
+def check_run_state(directory: Path, total_steps: int) -> dict[str, Any]:
     """The state of a checkpoint from which a run resumes.
 
     Args:
         directory: one of the run's checkpoints.
         total_steps: of the run.
-        global_batch_size: samples of each of its steps.
 
     Raises:
         DamagedError: as `read_state`; or it lacks what a run writes, or holds a position that the run cannot have.
@@ -192,10 +191,8 @@ def check_run_state(directory: Path, total_steps: int, global_batch_size: int) -
     state = read_state(directory)
     for key, rule in RUN_STATE.items():
         _check(path, state, key, rule)
-    step, consumed = state["step"], state["consumed_samples"]
+    step = state["step"]
     # Under another recipe, other numbers are right: the caller compares the recipes and names what differs.
-    if _in(state["recipe"], "batch", "global_batch_size") == global_batch_size and consumed != step * global_batch_size:
-        raise DamagedError(path, f"consumed_samples = {consumed} after {step} steps of {global_batch_size}: damaged")
     if _in(state["recipe"], "schedule", "total_steps") == total_steps and step > total_steps:
         raise DamagedError(path, f"step = {step}, but the run has {total_steps} steps: damaged")
     if any(not math.isfinite(value) for value in state["loss_scaler"].values()):

@@ -19,7 +19,7 @@ import transformers
 from torch import Tensor
 
 from pipeline.checkpoints import model_files
-from pipeline.conversion.names import count_layers, from_huggingface, to_huggingface
+from pipeline.conversion.names import count_layers, form_of_tensors, from_huggingface, to_huggingface
 from pipeline.families.base import Family
 from pipeline.model.encoder import EncoderConfig
 from preprocessing.files import flush
@@ -63,6 +63,7 @@ def export(
         ValueError: `out_dir` exists, the tokenizer is of another size than the vocabulary, or the parameters are not
             those of the family and configuration.
     """
+    family = family.of(config)
     if out_dir.exists():
         raise ValueError(
             f"{out_dir} exists already, and an export never overwrites: remove it or name another directory"
@@ -109,7 +110,8 @@ def read_pretrained(family: Family[Any], directory: Path, allow_pickle: bool = F
 
     Args:
         family: family of the model.
-        directory: holds `config.json` and the weights of the family's pre-training class, heads included.
+        directory: holds `config.json` and the weights of the family's pre-training class, or of the class of one of its
+            variants, heads included.
         allow_pickle: whether `pytorch_model.bin` may be read, as tensors only, where there is no safetensors file.
 
     Returns:
@@ -119,10 +121,10 @@ def read_pretrained(family: Family[Any], directory: Path, allow_pickle: bool = F
         ValueError: there is no such directory, its configuration has a value that the family does not support, or a
             tensor is missing, unexpected, not finite, or of another shape than the configuration requires.
     """
-    fields = model_files.read_config(directory)
-    default = getattr(transformers, family.export.model_class).config_class().to_dict()
-    files = model_files.weight_files(directory, allow_pickle)
+    fields, files = model_files.read_config(directory), model_files.weight_files(directory, allow_pickle)
     try:
+        family = form_of_tensors(family, model_files.outlines(files))
+        default = getattr(transformers, family.export.model_class).config_class().to_dict()
         config = family.export.config_from(default | fields)
         outlines = _outlines(family, files)
         vocab_size = _vocab_size(family, outlines)

@@ -15,8 +15,8 @@ from pipeline.families import family_names, get_family
 from pipeline.model.config import EncoderConfig
 
 
-def import_pretrained(model: Path, out: Path, family: str, allow_pickle: bool) -> None:
-    """Write a Hugging Face model as a checkpoint.
+def import_pretrained(model: Path, out: Path, family: str, allow_pickle: bool) -> str:
+    """Write a Hugging Face model as a checkpoint; returns the class of `transformers` as which it was read.
 
     Args:
         model: directory that `transformers` saved, with pre-training heads and tokenizer.
@@ -40,6 +40,7 @@ def import_pretrained(model: Path, out: Path, family: str, allow_pickle: bool) -
         write_imported(pretrained, temporary, out, family)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+    return get_family(family).of(pretrained.config).export.model_class
 
 
 def family_of(model: Path) -> str:

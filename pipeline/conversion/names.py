@@ -14,6 +14,25 @@ def count_layers(family: Family[Any], state: Mapping[str, Tensor]) -> int:
     return sum(name.endswith(family.layer) for name in state)
 
 
+def form_of_tensors(family: Family[Any], state: Mapping[str, Tensor]) -> Family[Any]:
+    """Return the form of a family whose class in `transformers` has exactly these parameters.
+
+    Args:
+        family: family of the model.
+        state: parameters under their names in `transformers`, which may be meta tensors.
+
+    Returns:
+        The family or one of its variants; the family if none fits, so that messages name its class.
+    """
+    for form in (family, *family.variants) if family.variants else ():
+        try:
+            from_huggingface(form, state)
+        except ValueError:
+            continue
+        return form
+    return family
+
+
 def to_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the equivalent state dict of the family's class in `transformers`, as views without copies.
 

@@ -10,6 +10,7 @@ import ctypes
 import signal
 import threading
 from collections.abc import Generator, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,12 +22,13 @@ from pipeline.data.batch import Batch, count, has_empty_segment, make_batch
 from pipeline.data.config import Corruption, DataConfig, MaskingConfig
 from pipeline.data.masking import Draw, Int64Array
 from pipeline.data.order import deal, global_batch, permute
+from pipeline.data.schedule import progress
 from pipeline.data.special_tokens import SpecialTokens
 from pipeline.data.template import Template
 from pipeline.runtime.signals import STOP
 from preprocessing.shards import SampleDataset
 
-EVALUATION = MaskingConfig(probability=0.15, max_predictions=2**16)
+EVALUATION = MaskingConfig(probability=0.15, max_predictions=0)
 """Masking of held-out samples: that of BERT without an upper bound on the masked tokens of a sample."""
 EVALUATION_SEED = 0x5EED
 """Seed that chooses the held-out samples and their masks in every run."""
@@ -44,23 +46,25 @@ class BatchDivision:
     """Number of this rank, from 0."""
     world_size: int
     """Number of ranks."""
+    field: str = "global_batch_size"
+    """Field of the recipe's [batch] with the global batch size, for messages."""
 
     def __post_init__(self) -> None:
-        for name in ("global_batch_size", "micro_batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"batch.{name} = {getattr(self, name)}: must be at least 1")
+        for name, size in ((self.field, self.global_batch_size), ("micro_batch_size", self.micro_batch_size)):
+            if size < 1:
+                raise ValueError(f"batch.{name} = {size}: must be at least 1")
         assert 0 <= self.rank < self.world_size, f"rank {self.rank} of {self.world_size}"
         unit = self.micro_batch_size * self.world_size
         if self.global_batch_size % unit:
             raise ValueError(
-                f"batch.global_batch_size = {self.global_batch_size}: must be a multiple of batch.micro_batch_size = "
+                f"batch.{self.field} = {self.global_batch_size}: must be a multiple of batch.micro_batch_size = "
                 f"{self.micro_batch_size} x {self.world_size} ranks = {unit}; {self._remedy(unit)}"
             )
 
     def _remedy(self, unit: int) -> str:
         below = self.global_batch_size // unit * unit
         nearest = f"{below} or {below + unit}" if below else f"{unit}"
-        remedy = f"the nearest batch.global_batch_size is {nearest}"
+        remedy = f"the nearest batch.{self.field} is {nearest}"
         per_rank, rest = divmod(self.global_batch_size, self.world_size)
         if rest:
             return remedy
@@ -83,6 +87,7 @@ class _Step:
     """One global batch, dealt to groups."""
 
     number: int
+    corruption: Corruption  # that of this step, without a schedule
     epochs: Int64Array  # (B,)
     indices: Int64Array  # (B,)
     groups: Int64Array  # (G, B // G) positions in the batch
@@ -101,17 +106,21 @@ class MicroBatches(Dataset[Batch]):
         seed: int,
         first_sample: int = 0,
         token_multiple: int = 1,
+        first_step: int = 1,
+        total_steps: int = 1,
     ) -> None:
         """Checks the samples and prepares them for training.
 
         Args:
             samples: the training split.
             division: sizes of the batches, and this rank.
-            corruption: which tokens the model must restore.
+            corruption: which tokens the model must restore; its schedule depends on the step.
             template: the special tokens around segments.
             seed: the run's seed, which orders and masks the samples.
             first_sample: number of samples consumed by the steps before item 0.
             token_multiple: multiple to which tokens are padded, as in DataConfig.
+            first_step: optimizer step of item 0, from 1.
+            total_steps: optimizer steps of the run.
 
         Raises:
             ValueError: the dataset is empty, or one of its samples lacks a segment.
@@ -120,8 +129,16 @@ class MicroBatches(Dataset[Batch]):
         self.samples, self.division = samples, division
         self.corruption, self.template = corruption, template
         self.seed, self.first_sample, self.token_multiple = seed, first_sample, token_multiple
+        self.first_step, self.total_steps = first_step, total_steps
         self.special = special_tokens(samples, template)
         self._latest: _Step | None = None
+
+    def moved(self, division: BatchDivision, first_sample: int, first_step: int) -> "MicroBatches":
+        """Returns the micro-batches of the same samples from another step on; arguments as in the constructor."""
+        moved = copy(self)
+        moved.division, moved.first_sample, moved.first_step = division, first_sample, first_step
+        moved._latest = None
+        return moved
 
     def __getitem__(self, item: int) -> Batch:
         number, micro_step = divmod(item, self.division.accumulation)
@@ -131,7 +148,7 @@ class MicroBatches(Dataset[Batch]):
         return make_batch(
             self.samples,
             Draw(self.seed, step.epochs[rows], step.indices[rows]),
-            self.corruption,
+            step.corruption,
             self.template,
             self.special,
             totals=step.totals,
@@ -146,8 +163,10 @@ class MicroBatches(Dataset[Batch]):
             consumed = self.first_sample + number * batch_size
             epochs, indices = global_batch(consumed, batch_size, len(self.samples), self.seed)
             lengths = sample_lengths(self.samples, self.template, indices)
-            totals = count(lengths, self.corruption.counts(lengths, Draw(self.seed, epochs, indices)))
-            self._latest = _Step(number, epochs, indices, deal(lengths, self.division.num_groups), totals)
+            corruption = self.corruption.at(progress(self.first_step + number, self.total_steps))
+            totals = count(lengths, corruption.counts(lengths, Draw(self.seed, epochs, indices)))
+            groups = deal(lengths, self.division.num_groups)
+            self._latest = _Step(number, corruption, epochs, indices, groups, totals)
         return self._latest
 
 
@@ -194,14 +213,14 @@ def check_samples(samples: SampleDataset) -> None:
 
 
 def make_loader(
-    batches: MicroBatches, items: range, config: DataConfig, pin_memory: bool
+    batches: Dataset[Batch], items: range, config: DataConfig, pin_memory: bool
 ) -> Generator[Batch, None, None]:
     """Yields `batches[i] for i in items`, built ahead by worker processes; their number changes no batch.
 
     Args:
         batches: the micro-batches of this rank.
         items: numbers of the micro-batches, usually range(start, stop) from the first one of a step.
-        config: number of workers, and of batches that each builds ahead.
+        config: number of workers, and of batches that each builds ahead; the directory, for messages.
         pin_memory: copy batches to page-locked memory, for asynchronous copies to a GPU.
 
     Raises:
@@ -233,7 +252,7 @@ def make_loader(
         if "DataLoader worker" not in str(error):
             raise
         raise OSError(
-            f"{batches.samples.directory}: a process that reads it died ({error}); check the samples with python -m "
+            f"{config.samples}: a process that reads it died ({error}); check the samples with python -m "
             "preprocessing verify, and the available memory"
         ) from None
     finally:
@@ -247,7 +266,7 @@ class _Delivering(Dataset["Batch | Exception"]):
     keeps its message of one line.
     """
 
-    def __init__(self, batches: MicroBatches) -> None:
+    def __init__(self, batches: Dataset[Batch]) -> None:
         self._batches = batches
 
     def __getitem__(self, item: int) -> Batch | Exception:

@@ -2,9 +2,10 @@
 
 The rule is BERT's (google-research/bert, create_pretraining_data.py, create_masked_lm_predictions): a number of
 positions that follows from the sample's length, drawn without replacement from its text tokens; each drawn token
-becomes [MASK] with probability 0.8, a token drawn from the whole vocabulary with 0.1, and stays with 0.1. Unlike
-there, masks are drawn anew in each epoch, as a function of (seed, epoch, sample, position), so that no masked copies
-are stored and a sample's masks do not depend on its batch, rank or worker.
+becomes [MASK] with probability 0.8, a token drawn from the whole vocabulary with 0.1, and stays with 0.1. At fractions
+above `mask_only_above` each becomes [MASK]. Unlike there, masks are drawn anew in each epoch, as a function of (seed,
+epoch, sample, position), so that no masked copies are stored and a sample's masks do not depend on its batch, rank or
+worker.
 
 Whole-word masking takes words in random order and skips a word that would exceed the number, as BERT does; BERT may
 then mask fewer tokens than the number, whereas here the first pieces of the first skipped word are added. The counts
@@ -20,10 +21,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.config import MaskingConfig
+from pipeline.data.config import Corruption, MaskingConfig
 from pipeline.data.hashing import Purpose, UInt64Array, below, fold, purpose_key
 from pipeline.data.packing import BoolArray, Int64Array, Packed
 from pipeline.data.special_tokens import SpecialTokens
+from preprocessing.schema import SINGLE_SPECIAL_TOKENS
 
 POSITION_BITS = np.uint64(0xFFFF)  # a sample has fewer than 2^16 tokens: `boundary` on disk is uint16
 
@@ -56,14 +58,30 @@ class Corrupted(NamedTuple):
 def num_predictions(lengths: npt.NDArray[np.integer], config: MaskingConfig) -> Int64Array:
     """Returns the masked tokens of samples: min(max_predictions, max(1, round(length * probability))), halves to even.
 
+    A sample of one segment has length - 2 text tokens, which bound the number too.
+
     Args:
         lengths: (B,) tokens of each sample, special tokens counted.
         config: the masking rule.
 
     Returns:
-        (B,) counts. A sample of two segments, neither empty, always has at least that many text tokens.
+        (B,) counts, at least 1. A sample of two segments, neither empty, always has at least that many text tokens.
     """
-    return np.clip(np.rint(lengths * config.probability), 1, config.max_predictions).astype(np.int64)
+    most = np.maximum(1, np.minimum(lengths - SINGLE_SPECIAL_TOKENS, config.max_predictions or np.inf))
+    return np.clip(np.rint(lengths * config.probability), 1, most).astype(np.int64)
+
+
+def typical_count(corruption: Corruption, length: int, progress: float, seed: int) -> int:
+    """Returns the tokens to restore of one sample, for estimates of FLOPs and memory.
+
+    Args:
+        corruption: the recipe's section.
+        length: tokens of the sample, special tokens included.
+        progress: share of the run.
+        seed: the run's seed.
+    """
+    first = np.zeros(1, np.int64)
+    return int(corruption.at(progress).counts(np.array([length]), Draw(seed, first, first))[0])
 
 
 def mask_tokens(
@@ -84,7 +102,8 @@ def mask_tokens(
         positions = choose_words(sizes, packed.cu_seqlens, counts, keys)
     else:
         positions = choose_tokens(packed.is_text, packed.cu_seqlens, counts, keys)
-    return replace_tokens(packed, positions, counts, draw, config.duplicates, special, np.arange(special.vocab_size))
+    words = np.arange(special.vocab_size)
+    return replace_tokens(packed, positions, counts, draw, config.duplicates, special, words, config.mask_only)
 
 
 def choose_tokens(
@@ -136,6 +155,7 @@ def replace_tokens(
     duplicates: int,
     special: SpecialTokens,
     random_tokens: Int64Array,
+    mask_only: bool = False,
 ) -> Corrupted:
     """Replaces tokens as BERT does: 80 % by the mask token and 10 % by a random token; 10 % stay.
 
@@ -147,12 +167,16 @@ def replace_tokens(
         duplicates: number of fixed masks; 0 for new ones in every epoch.
         special: the id of the mask token.
         random_tokens: ids that a random token is drawn from, all equally likely.
+        mask_only: replace all of them by the mask token instead.
     """
+    replaced, labels = packed.input_ids.copy(), packed.input_ids[positions]
+    if mask_only:
+        replaced[positions] = special.ids["mask"]
+        return Corrupted(replaced, {"positions": positions, "labels": labels})
     rows = np.repeat(np.arange(len(counts)), counts)  # (M,) sample of each masked position
-    labels, within = packed.input_ids[positions], positions - packed.cu_seqlens[rows]
+    within = positions - packed.cu_seqlens[rows]
     tenths = below(fold(draw.keys(Purpose.MASK_ACTION, duplicates)[rows], within), 10)
     tokens = below(fold(draw.keys(Purpose.RANDOM_TOKEN, duplicates)[rows], within), len(random_tokens))
-    replaced = packed.input_ids.copy()
     replaced[positions] = np.select(
         [tenths < 8, tenths == 8], [special.ids["mask"], random_tokens[tokens.astype(np.int64)]], labels
     )

@@ -4,7 +4,7 @@ The order gap is the loss of the same masked tokens on shuffled samples minus th
 worth to the model. It is 0 for a model that uses the words of a sample and not their places.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -25,6 +25,14 @@ class ShuffledContext:
 
     corruption: Corruption
     """The corruption that chooses and replaces the tokens to restore."""
+
+    def at(self, progress: float) -> "ShuffledContext":
+        """Returns the same change of the corruption of one step."""
+        return replace(self, corruption=self.corruption.at(progress))
+
+    def warning(self, longest: int) -> str:
+        """Returns the warning of the corruption."""
+        return self.corruption.warning(longest)
 
     def counts(self, lengths: Int64Array, draw: Draw) -> Int64Array:
         """Returns the counts (B,) of the corruption."""

@@ -75,6 +75,22 @@ class Engine:
         # runs first.
         self.deepspeed.backward(loss * scale, scale_wrt_gas=False)
 
+    def set_accumulation(self, micro_batches: int) -> None:
+        """Set the number of micro-batches of each step from now on; call it before the first one of a step.
+
+        DeepSpeed 0.19.8 recognises the last micro-batch of a step by the number of all micro-batches so far modulo
+        this number, also after `set_train_batch_size`, so that its counter must begin anew.
+
+        Args:
+            micro_batches: micro-batches per rank and update.
+        """
+        engine = self.deepspeed
+        if micro_batches != engine.gradient_accumulation_steps():
+            engine.set_train_batch_size(
+                engine.train_micro_batch_size_per_gpu() * micro_batches * distributed.world_size()
+            )
+            engine.micro_steps = 0
+
     def step(self, lr: float) -> None:
         """Update the weights if this was the last micro-batch of a global batch; call it after each micro-batch.
 

@@ -90,6 +90,16 @@ class Family(Generic[C]):
     """Suffix of the name of a parameter that each layer has exactly once."""
     export: Export[C]
     """The corresponding class in `transformers`."""
+    variants: "tuple[Family[C], ...]" = ()
+    """Other forms of the family, each with its own terms, samples and class in `transformers`."""
+    applies: Callable[[C], bool] = lambda config: True
+    """Whether a configuration is of this form."""
+    setting: str = ""
+    """Setting of a recipe that selects this form, for messages."""
+
+    def of(self, config: C) -> "Family[C]":
+        """Return the form of the family that a configuration selects: itself, or one of its variants."""
+        return next(form for form in (self, *self.variants) if form.applies(config))
 
 
 def under(prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:

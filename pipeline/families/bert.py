@@ -1,10 +1,11 @@
 """BERT: masked tokens and next-sentence prediction (Devlin et al. 2018; google-research/bert).
 
-It computes the same as `transformers.BertForPreTraining`.
+It computes the same as `transformers.BertForPreTraining`; with `model.next_sentence = false`, without pooler and
+classifier of pairs, the same as `transformers.BertForMaskedLM`.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.config import MaskingConfig
@@ -28,6 +29,9 @@ class BertConfig(EncoderConfig):
 
     type_vocab_size: int = 2
     """Number of segment embeddings: one for A, one for B."""
+    next_sentence: bool = True
+    """Whether pairs of segments are classified, too, by a pooler and a head. Requires pairs (--segments nsp); without
+    it, samples of single segments are possible, and the labels of pairs are ignored."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -43,22 +47,31 @@ def build(config: BertConfig, vocab_size: int) -> "nn.Module":
     """
     from pipeline.model.pretraining import MaskedLanguageModel
 
-    return MaskedLanguageModel(config, vocab_size, MASKED, PAIR, config.type_vocab_size, cut=2.0)
+    pair = PAIR if config.next_sentence else None
+    return MaskedLanguageModel(config, vocab_size, MASKED, pair, config.type_vocab_size, cut=2.0)
 
 
 HEAD_NAMES: Names = {
-    **with_bias("pooler.dense", "bert.pooler.dense"),
     **with_bias("mlm_head.dense", "cls.predictions.transform.dense"),
     **with_bias("mlm_head.layer_norm", "cls.predictions.transform.LayerNorm"),
     **with_bias("mlm_head.decoder", "cls.predictions.decoder"),
+}
+PAIR_NAMES: Names = {
+    **with_bias("pooler.dense", "bert.pooler.dense"),
     **with_bias("pair_head", "cls.seq_relationship"),
 }
 SEGMENT_NAMES: Names = {"encoder.embeddings.token_type.weight": ("bert.embeddings.token_type_embeddings.weight",)}
+FIELDS_OF_OURS = OUR_OWN_FIELDS | {"next_sentence"}
 FIXED = {"model_type": "bert", "tie_word_embeddings": True, "is_decoder": False, "position_embedding_type": "absolute"}
 
 
 def names(num_layers: int) -> Names:
     """Return, for each parameter, its name or the names of its parts in `transformers.BertForPreTraining`."""
+    return {**masked_names(num_layers), **PAIR_NAMES}
+
+
+def masked_names(num_layers: int) -> Names:
+    """Return the same for `transformers.BertForMaskedLM`."""
     return {**encoder_names("bert", num_layers), **SEGMENT_NAMES, **HEAD_NAMES}
 
 
@@ -76,7 +89,7 @@ def modern(name: str) -> str:
 
 def config_to(config: BertConfig, vocab_size: int) -> dict[str, Any]:
     """Return the arguments of `transformers.BertConfig`, whose fields have the same names."""
-    shared = {name: value for name, value in asdict(config).items() if name not in OUR_OWN_FIELDS}
+    shared = {name: value for name, value in asdict(config).items() if name not in FIELDS_OF_OURS}
     return shared | {"vocab_size": vocab_size}
 
 
@@ -87,10 +100,36 @@ def config_from(values: Mapping[str, Any]) -> BertConfig:
         ValueError: a field has a value that this family does not support.
     """
     require_fixed("bert", values, FIXED)
-    return config_from_fields(BertConfig, values, OUR_OWN_FIELDS)
+    return config_from_fields(BertConfig, values, FIELDS_OF_OURS)
 
 
-FAMILY = Family(
+def masked_config_from(values: Mapping[str, Any]) -> BertConfig:
+    """Return the same for a model without next-sentence prediction."""
+    return replace(config_from(values), next_sentence=False)
+
+
+PRETRAINING = Export(
+    model_class="BertForPreTraining",
+    names=names,
+    config_to=config_to,
+    config_from=config_from,
+    ties={"mlm_head.decoder.weight": WORD_EMBEDDINGS},
+    class_ties={
+        "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
+        "cls.predictions.bias": "cls.predictions.decoder.bias",
+    },
+    ignored=("embeddings.position_ids", "embeddings.token_type_ids"),
+    modern=modern,
+)
+MASKED_LM = replace(
+    PRETRAINING,
+    model_class="BertForMaskedLM",
+    names=masked_names,
+    config_from=masked_config_from,
+    # Older versions of `transformers` saved the untrained pooler with this class.
+    ignored=(*PRETRAINING.ignored, "pooler.dense.weight", "pooler.dense.bias"),
+)
+PAIRS = Family(
     name="bert",
     config=BertConfig,
     corruption=MaskingConfig,
@@ -102,17 +141,16 @@ FAMILY = Family(
     word_embeddings=WORD_EMBEDDINGS,
     output_bias=OUTPUT_BIAS,
     layer=LAYER,
-    export=Export(
-        model_class="BertForPreTraining",
-        names=names,
-        config_to=config_to,
-        config_from=config_from,
-        ties={"mlm_head.decoder.weight": WORD_EMBEDDINGS},
-        class_ties={
-            "cls.predictions.decoder.weight": "bert.embeddings.word_embeddings.weight",
-            "cls.predictions.bias": "cls.predictions.decoder.bias",
-        },
-        ignored=("embeddings.position_ids", "embeddings.token_type_ids"),
-        modern=modern,
-    ),
+    export=PRETRAINING,
+    applies=lambda config: config.next_sentence,
+    setting="model.next_sentence = true",
 )
+SINGLE = replace(
+    PAIRS,
+    samples=("full_sentences", "doc_sentences", "blocks", "chunks", "nsp"),
+    terms=(MASKED,),
+    export=MASKED_LM,
+    applies=lambda config: not config.next_sentence,
+    setting="model.next_sentence = false",
+)
+FAMILY = replace(PAIRS, variants=(SINGLE,))

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pipeline.data.config import MaskRate
 from pipeline.data.template import Template
 from pipeline.families.base import Export, Family, Names, Tensors, config_from_fields, require_fixed, with_bias
 from pipeline.families.encoders import LAYER, OUR_OWN_FIELDS, OUTPUT_BIAS, PARAMETERS, WORD_EMBEDDINGS, encoder_names
@@ -40,23 +41,11 @@ class RobertaConfig(EncoderConfig):
 
 
 @dataclass(frozen=True)
-class RobertaMasking:
-    """Number of masked tokens. Source: mask_tokens_dataset.py of fairseq."""
+class RobertaMasking(MaskRate):
+    """Expected fraction of the masked tokens over the run, what replaces them, and how often the masks change.
 
-    probability: float = 0.15
-    """Expected fraction of a sample's tokens, special tokens included, that are masked; above 0, at most 0.5."""
-    duplicates: int = 0
-    """Static masking: number of fixed masks that the epochs take in turn; 0 draws new masks in every epoch."""
-
-    def __post_init__(self) -> None:
-        if not 0 < self.probability <= 0.5:
-            raise ValueError(
-                f"masking.probability = {self.probability}: must be above 0 and at most 0.5 (RoBERTa: 0.15)"
-            )
-        if self.duplicates < 0:
-            raise ValueError(
-                f"masking.duplicates = {self.duplicates}: must be 0 (dynamic masking) or a number of masks"
-            )
+    Source: mask_tokens_dataset.py of fairseq.
+    """
 
     def counts(self, lengths: "Int64Array", draw: "Draw") -> "Int64Array":
         """Return (B,) floor(length * probability + u) with u uniform in [0, 1), so that the expectation is exact."""
@@ -78,7 +67,7 @@ class RobertaMasking:
         keys = draw.keys(Purpose.MASKED_POSITION, self.duplicates)
         positions = choose_tokens(everywhere, packed.cu_seqlens, counts, keys)
         words = np.flatnonzero(~special.is_special)
-        return replace_tokens(packed, positions, counts, draw, self.duplicates, special, words)
+        return replace_tokens(packed, positions, counts, draw, self.duplicates, special, words, self.mask_only)
 
 
 def build(config: RobertaConfig, vocab_size: int) -> "nn.Module":

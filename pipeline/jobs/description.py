@@ -13,23 +13,28 @@ from pipeline.config import Recipe, plain
 from pipeline.data.loader import BatchDivision
 from pipeline.engine.engine import Engine
 from pipeline.families import get_family
-from pipeline.jobs.samples import samples_id
 from pipeline.runlog.events import job_id
 from pipeline.runtime import distributed
 from pipeline.runtime.formatting import binary_size
 from pipeline.runtime.progress import Progress
 from pipeline.training.trainer import TrainState
-from preprocessing.shards import SampleDataset
 
 
-def checkpoint_fields(recipe: Recipe, train: SampleDataset, engine: Engine) -> dict[str, Any]:
-    """Return the fields of a checkpoint's state.json beside the trainer's state."""
+def checkpoint_fields(recipe: Recipe, vocab_size: int, samples: str, engine: Engine) -> dict[str, Any]:
+    """Return the fields of a checkpoint's state.json beside the trainer's state.
+
+    Args:
+        recipe: the recipe.
+        vocab_size: number of token ids.
+        samples: checksum that identifies the training samples.
+        engine: the engine.
+    """
     return {
         "family": recipe.family,
-        "terms": [asdict(term) for term in get_family(recipe.family).terms],
+        "terms": [asdict(term) for term in get_family(recipe.family).of(recipe.model).terms],
         "model": asdict(recipe.model),
-        "vocab_size": train.manifest.vocab_size,
-        "samples": samples_id(train),
+        "vocab_size": vocab_size,
+        "samples": samples,
         "recipe": plain(recipe),
         "loss_scaler": engine.loss_scaler(),
         "precision": engine.precision,
@@ -58,9 +63,10 @@ def startup_line(
     parameters = sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
     begin = f"from {source}" if source else "from the start"
     begin = f"continuing at step {state.step}" if state.step else begin
+    growing = f"growing from {start} to " if (start := recipe.batch.global_batch_size_start) else ""
     return (
         f"{recipe.family}, {parameters / 1e6:.1f} M parameters, {engine.precision}, ZeRO-{engine.zero_stage}, "
-        f"{division.world_size} x {engine.device.type}, global batch {division.global_batch_size} = "
+        f"{division.world_size} x {engine.device.type}, global batch {growing}{division.global_batch_size} = "
         f"{division.world_size} x {division.micro_batch_size} x {division.accumulation}, {begin}"
     )
 

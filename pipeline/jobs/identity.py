@@ -20,6 +20,7 @@ MAY_CHANGE = (
     "restart_from_scratch",
     "batch.micro_batch_size",
     "data.samples",
+    "data.earlier_samples",
     "data.num_workers",
     "data.prefetch",
     "model.activation_checkpointing",

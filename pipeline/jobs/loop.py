@@ -1,48 +1,50 @@
 """Configuration of the training loop from a recipe, its samples and the engine."""
 
-import numpy as np
+from functools import lru_cache
 
 from pipeline.config import Recipe
 from pipeline.data.batch import Batch
 from pipeline.data.loader import BatchDivision
-from pipeline.data.masking import Draw
-from pipeline.data.packing import longest_sequence
+from pipeline.data.masking import typical_count
+from pipeline.data.schedule import DataSchedule, progress
 from pipeline.engine.engine import DTYPES, Engine
 from pipeline.families import get_family
+from pipeline.jobs.samples import division_at
 from pipeline.model.flops import measure
 from pipeline.optim.schedule import learning_rate_factor
 from pipeline.runlog.metrics import peak_flops
 from pipeline.training.trainer import LoopConfig
-from preprocessing.schema import Manifest
 
 
-def loop_config(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Engine) -> LoopConfig:
+def loop_config(
+    recipe: Recipe, division: BatchDivision, schedule: DataSchedule, vocab_size: int, engine: Engine
+) -> LoopConfig:
     """Return the configuration of the training loop.
 
-    FLOPs and masked tokens are measured on the model and on the recipe's masking; the peak FLOP/s of the device may be
-    measured too, which takes up to some seconds.
+    FLOPs are measured on the model; the peak FLOP/s of the device may be measured too, which takes up to some seconds.
     """
-    family = get_family(recipe.family)
-    flops = measure(lambda config: family.build(config, samples.vocab_size), recipe.model).flops
-    longest = np.array([longest_sequence(samples, family.template)])
-    masked = recipe.masking.counts(longest, Draw(recipe.seed, np.zeros(1, np.int64), np.zeros(1, np.int64)))
-    nominal = flops(
-        num_tokens=int(longest[0]), sum_squared_lengths=int(longest[0] ** 2), num_masked=int(masked[0]), num_samples=1
-    )
+    family = get_family(recipe.family).of(recipe.model)
+    flops = measure(lambda config: family.build(config, vocab_size), recipe.model).flops
 
-    def count(batch: Batch) -> dict[str, float]:
+    @lru_cache(maxsize=1)
+    def nominal(step: int) -> float:
+        longest = schedule.sequence_length(step)
+        masked = typical_count(recipe.masking, longest, progress(step, recipe.schedule.total_steps), recipe.seed)
+        return flops(num_tokens=longest, sum_squared_lengths=longest**2, num_masked=masked, num_samples=1)
+
+    def count(batch: Batch, step: int) -> dict[str, float]:
         real = flops(
             num_tokens=batch.counts["tokens"],
             sum_squared_lengths=int(batch.lengths.square().sum()),
             num_masked=batch.counts["masked"],
             num_samples=batch.counts["samples"],
         )
-        return {**batch.counts, "flops": real, "nominal_flops": batch.num_samples * nominal}
+        return {**batch.counts, "flops": real, "nominal_flops": batch.num_samples * nominal(step)}
 
     return LoopConfig(
         total_steps=recipe.schedule.total_steps,
-        accumulation_steps=division.accumulation,
-        global_batch_size=division.global_batch_size,
+        accumulation_steps=lambda step: division_at(schedule.stage(step), division).accumulation,
+        batch_size=schedule.batch_size,
         seed=recipe.seed,
         terms=family.terms,
         learning_rate=lambda step: recipe.optimizer.lr * learning_rate_factor(step, recipe.schedule),

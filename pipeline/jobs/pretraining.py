@@ -13,6 +13,7 @@ from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.saving import Saver
 from pipeline.config import Recipe, plain
 from pipeline.data.loader import BatchDivision
+from pipeline.data.schedule import DataSchedule
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.engine import Engine, build, read_settings, start
 from pipeline.families import get_family
@@ -22,7 +23,16 @@ from pipeline.jobs.initial_model import build_model
 from pipeline.jobs.loop import loop_config
 from pipeline.jobs.restoring import Request, restore
 from pipeline.jobs.run_directory import open_run
-from pipeline.jobs.samples import heldout_batches, open_samples, order_gap_batches, samples_id, training_batches
+from pipeline.jobs.samples import (
+    data_schedule,
+    divide,
+    heldout_batches,
+    open_earlier,
+    open_samples,
+    order_gap_batches,
+    samples_id,
+    training_batches,
+)
 from pipeline.runlog.events import Events
 from pipeline.runlog.metrics import Writer
 from pipeline.runlog.reader import EVENTS, METRICS
@@ -79,14 +89,11 @@ def pretrain(recipe: Recipe, device: torch.device, signals: StopSignals) -> None
         InterruptedRunError: a rank received a stop signal.
     """
     with distributed.together("open the samples"):
-        division = BatchDivision(
-            recipe.batch.global_batch_size,
-            recipe.batch.micro_batch_size,
-            distributed.rank(),
-            distributed.world_size(),
-        )
+        division = divide(recipe)
         settings = read_settings(recipe.engine)
         train, heldout = open_samples(recipe, signals)
+        datasets = (*open_earlier(recipe, train, signals), train)
+        schedule = data_schedule(recipe, [dataset.manifest for dataset in datasets])
         init_from = checkpoint.resolve(Path(recipe.init_from)) if recipe.init_from else None
     leave_if_asked(signals)
     with ExitStack() as stack:
@@ -94,7 +101,7 @@ def pretrain(recipe: Recipe, device: torch.device, signals: StopSignals) -> None
         with distributed.together("open the run"):
             if distributed.is_main():
                 stack.enter_context(claimed(recipe))
-        job = Job(recipe, run, device, division, settings, train, heldout, init_from)
+        job = Job(recipe, run, device, division, settings, schedule, datasets, heldout, init_from)
         run_logged(job, signals)
 
 
@@ -116,9 +123,20 @@ class Job:
     device: torch.device
     division: BatchDivision
     settings: dict[str, Any]
-    train: SampleDataset
+    schedule: DataSchedule
+    datasets: tuple[SampleDataset, ...]
     heldout: SampleDataset
     init_from: Path | None
+
+    @property
+    def train(self) -> SampleDataset:
+        """The training split that the run ends with."""
+        return self.datasets[-1]
+
+    @property
+    def samples_id(self) -> str:
+        """Checksum that identifies all training samples."""
+        return samples_id(self.train, self.datasets[:-1])
 
 
 def run_logged(job: Job, signals: StopSignals) -> None:
@@ -156,8 +174,8 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     faults.reach("starting")
     engine = build_engine(job)
     supervisor.leave_if_asked()
-    family = get_family(recipe.family)
-    request = Request(run, plain(recipe), job.init_from, job.train, samples_id(job.train), family.terms)
+    family = get_family(recipe.family).of(recipe.model)
+    request = Request(run, plain(recipe), job.init_from, job.train, job.samples_id, family.terms, job.schedule.consumed)
     restored = restore(request, engine, events)
     names = [field.name for field in fields(TrainState) if field.name in restored.state]
     state = TrainState(**{name: restored.state[name] for name in names})
@@ -177,16 +195,18 @@ def train(job: Job, supervisor: Supervisor) -> bool:
         with distributed.together("compute the floors"):
             if distributed.is_main():
                 record_floors(run, recipe, job.train, job.heldout, events)
+    if warning := recipe.masking.warning(max(job.schedule.lengths)):
+        progress.say(f"warning: {warning}")
     with distributed.together("open the metrics"):
         writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
     for name, damaged in ((METRICS, writer.damaged_lines), (EVENTS, events.damaged_lines)):
         if damaged:
             progress.say(f"warning: {run / name}: {damaged} lines cannot be read and are left out")
-    batches = training_batches(recipe, job.division, job.train, state, job.device)
-    fields_of_checkpoint = partial(checkpoint_fields, recipe, job.train, engine)
+    batches = training_batches(recipe, job.division, job.schedule, job.datasets, state, job.device)
+    fields_of_checkpoint = partial(checkpoint_fields, recipe, job.train.manifest.vocab_size, job.samples_id, engine)
     trainer = Trainer(
         engine,
-        loop_config(recipe, job.division, job.train.manifest, engine),
+        loop_config(recipe, job.division, job.schedule, job.train.manifest.vocab_size, engine),
         state,
         batches=batches,
         heldout=partial(heldout_batches, recipe, job.division, job.heldout),

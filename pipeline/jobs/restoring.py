@@ -6,7 +6,7 @@ not. A new run starts; a run without its checkpoints is an error until `restart_
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.record import DamagedError, check_run_state
 from pipeline.data.vocabularies import check_same_vocabulary
 from pipeline.engine.engine import Engine
-from pipeline.jobs.identity import check_same_model, check_same_recipe
+from pipeline.jobs.identity import check_same_model, check_same_recipe, differences
 from pipeline.optim.shards import Shard
 from pipeline.runlog import reader
 from pipeline.runlog.events import Events
@@ -42,6 +42,8 @@ class Request:
     """Checksum that identifies the samples; the run's checkpoints must have the same one."""
     terms: tuple[Term, ...]
     """The terms of the family's loss."""
+    consumed_samples: Callable[[int], int]
+    """Number of steps -> samples that they consume."""
 
 
 class Restored(NamedTuple):
@@ -149,7 +151,7 @@ def newest_sound(request: Request, events: Events) -> tuple[Path | None, dict[Pa
     found = distributed.gather_objects(found)[0]  # as the main rank sees the directory
     broken: dict[Path, str] = {}
     for path in found:
-        reason = what_is_wrong(path, request.recipe, measured(request.terms))
+        reason = what_is_wrong(path, request)
         if not reason:
             return path, broken
         broken[path] = reason
@@ -159,13 +161,12 @@ def newest_sound(request: Request, events: Events) -> tuple[Path | None, dict[Pa
     return None, broken
 
 
-def what_is_wrong(path: Path, recipe: Mapping[str, Any], sums: Iterable[str]) -> str:
+def what_is_wrong(path: Path, request: Request) -> str:
     """Return the first damage that any rank finds in its share of a checkpoint's files; empty if there is none.
 
     Args:
         path: directory of the checkpoint.
-        recipe: recipe of the run.
-        sums: names of the sums that the model computes.
+        request: the run, its recipe and the terms of its loss.
 
     Raises:
         ValueError: the checkpoint has another format version.
@@ -175,13 +176,26 @@ def what_is_wrong(path: Path, recipe: Mapping[str, Any], sums: Iterable[str]) ->
     with distributed.together(f"read {path}"):
         try:
             checkpoint.verify(path, (distributed.rank(), distributed.world_size()))
-            state = check_run_state(path, recipe["schedule"]["total_steps"], recipe["batch"]["global_batch_size"])
-            interval = state.get("interval")
-            if lacking := [name for name in (*sums, *COUNTED) if interval and name not in interval]:
+            state = check_run_state(path, request.recipe["schedule"]["total_steps"])
+            interval, sums = state.get("interval"), (*measured(request.terms), *COUNTED)
+            if lacking := [name for name in sums if interval and name not in interval]:
                 raise DamagedError(path / "state.json", f"interval lacks {lacking[0]}: damaged")
+            check_position(path, state, request)
         except DamagedError as error:
             damage = str(error)
     return next(filter(None, distributed.gather_objects(damage)), "")
+
+
+def check_position(path: Path, state: Mapping[str, Any], request: Request) -> None:
+    """Check that a checkpoint's position in the data is that of its step, if the recipe is the run's.
+
+    Raises:
+        DamagedError: it is another one.
+    """
+    step, consumed = state["step"], state["consumed_samples"]
+    if not differences(state["recipe"], request.recipe) and consumed != (right := request.consumed_samples(step)):
+        what = f"consumed_samples = {consumed} after {step} steps, which consume {right}: damaged"
+        raise DamagedError(path / "state.json", what)
 
 
 def loses_steps(request: Request, own: Path | None, broken: Mapping[Path, str], events: Events) -> bool:

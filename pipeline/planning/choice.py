@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.config import Recipe
-from pipeline.data.masking import Draw
+from pipeline.data.masking import typical_count
+from pipeline.data.schedule import DataSchedule
 from pipeline.engine.engine import DTYPES
 from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json
 from pipeline.families import get_family
@@ -49,6 +48,8 @@ class Samples:
     """Mean number of tokens of a sample, special tokens included."""
     assumed: tuple[str, ...] = ()
     """Values that are assumed because there are no samples yet, with the options that set them."""
+    earlier: tuple[tuple[int, float], ...] = ()
+    """Tokens of the longest sample and mean number of tokens of each of `data.earlier_samples`."""
 
 
 @dataclass(frozen=True)
@@ -67,26 +68,61 @@ class Phase:
 
     @property
     def global_batch(self) -> int:
-        """Number of samples of a step."""
+        """Number of samples of a step, after the growth of the batch."""
         return self.recipe.batch.global_batch_size
 
+    @property
+    def smallest_batch(self) -> int:
+        """Number of samples of the smallest step, of which all others have a multiple."""
+        return self.recipe.batch.global_batch_size_start or self.global_batch
+
     @cached_property
+    def schedule(self) -> DataSchedule:
+        """Batch size and length of each step."""
+        lengths = (*(longest for longest, _ in self.samples.earlier), self.samples.seq_length)
+        return DataSchedule.of(self.recipe.data, self.recipe.batch, self.recipe.schedule.total_steps, lengths)
+
+    @cached_property
+    def cost(self) -> flops.Flops:
+        """FLOPs of the model by the sizes of samples."""
+        family = get_family(self.recipe.family)
+        return flops.measure(lambda config: family.build(config, self.samples.vocab_size), self.recipe.model)
+
+    def sample_flops(self, mean_tokens: float, progress: float) -> float:
+        """Return the FLOPs of the forward and backward pass of a sample of the mean length.
+
+        Args:
+            mean_tokens: mean number of tokens of a sample.
+            progress: share of the run, on which the number of masked tokens depends.
+        """
+        tokens = round(mean_tokens)
+        masked = typical_count(self.recipe.masking, tokens, progress, self.recipe.seed)
+        return self.cost.flops(num_tokens=tokens, sum_squared_lengths=tokens**2, num_masked=masked, num_samples=1)
+
+    @property
     def flops_per_sample(self) -> float:
-        """FLOPs of the forward and backward pass of a sample of the mean length."""
-        family, tokens = get_family(self.recipe.family), round(self.samples.mean_tokens)
-        cost = flops.measure(lambda config: family.build(config, self.samples.vocab_size), self.recipe.model)
-        masked = self.masked(tokens)
-        return cost.flops(num_tokens=tokens, sum_squared_lengths=tokens**2, num_masked=masked, num_samples=1)
+        """FLOPs of the forward and backward pass of a sample of `data.samples`, half-way through the run."""
+        return self.sample_flops(self.samples.mean_tokens, 0.5)
 
     @property
     def flops(self) -> float:
         """FLOPs of the whole phase."""
-        return self.recipe.schedule.total_steps * self.global_batch * self.flops_per_sample
+        means = (*(mean for _, mean in self.samples.earlier), self.samples.mean_tokens)
+        total_steps = self.recipe.schedule.total_steps
+        return sum(
+            stage.num_samples
+            * self.sample_flops(means[stage.dataset], (stage.first - 1 + stage.last) / 2 / total_steps)
+            for stage in self.schedule.stages
+        )
 
-    def masked(self, tokens: int) -> int:
-        """Return the number of masked tokens of a sample with this number of tokens."""
-        draw = Draw(self.recipe.seed, np.zeros(1, np.int64), np.zeros(1, np.int64))
-        return int(self.recipe.masking.counts(np.array([tokens]), draw)[0])
+    @property
+    def full_steps(self) -> float:
+        """Number of steps of `global_batch` samples of `data.samples` that take as many FLOPs as the whole phase."""
+        return self.flops / (self.global_batch * self.flops_per_sample)
+
+    def most_masked(self, tokens: int) -> int:
+        """Return the largest number of masked tokens, over the run, of a sample with this number of tokens."""
+        return max(typical_count(self.recipe.masking, tokens, progress, self.recipe.seed) for progress in (0.0, 1.0))
 
     def memory(self, gpus: int, stage: int, micro_batch: int, checkpointing: bool) -> Estimate:
         """Estimate the memory of one GPU for a micro-batch in which every sample is as long as the longest."""
@@ -95,7 +131,7 @@ class Phase:
             get_family(self.recipe.family).build,
             replace(self.recipe.model, activation_checkpointing=checkpointing),
             self.samples.vocab_size,
-            MicroBatch(micro_batch, longest, self.masked(longest)),
+            MicroBatch(micro_batch, longest, self.most_masked(longest)),
             zero_settings(stage, self.precision),
             precision=self.precision,
             world_size=gpus,
@@ -152,7 +188,19 @@ def read_samples(recipe: Recipe, seq_length: int | None, mean_tokens: float | No
     if vocab_size is None:
         vocab_size = BERT_VOCABULARY
         assumed.append(f"a vocabulary of {vocab_size:,} (BERT's; --vocab_size)")
-    return Samples(vocab_size, seq_length, min(mean_tokens or seq_length, seq_length), tuple(assumed))
+    longest = recipe.model.max_position_embeddings
+    earlier = tuple(earlier_lengths(one, longest) for one in recipe.data.earlier_samples)
+    return Samples(vocab_size, seq_length, min(mean_tokens or seq_length, seq_length), tuple(assumed), earlier)
+
+
+def earlier_lengths(directory: Path, longest: int) -> tuple[int, float]:
+    """Return the longest and the mean length of samples; both are assumed if the directory does not exist yet."""
+    if not (directory / MANIFEST_NAME).is_file():
+        length, _ = length_by_name(directory, longest)
+        return length, length
+    manifest: Manifest = read_manifest(directory)
+    train, length = manifest.splits["train"], manifest.max_seq_length
+    return length, train.tokens / train.rows + PAIR_SPECIAL_TOKENS if train.rows else length
 
 
 def length_by_name(samples: Path, longest: int) -> tuple[int, str]:
@@ -182,16 +230,16 @@ def choose(phase: Phase, gpus: int, usable_bytes: float, stages: Sequence[int] =
 
     Args:
         phase: the phase.
-        gpus: number of ranks; must divide the global batch.
+        gpus: number of ranks; must divide the global batches.
         usable_bytes: usable memory of a GPU in bytes.
         stages: stages to choose from, in ascending order.
     """
-    per_gpu = phase.global_batch // gpus
-    busy = min(per_gpu, math.ceil(BUSY_TOKENS / phase.samples.mean_tokens))
+    per_gpu, smallest = phase.global_batch // gpus, phase.smallest_batch // gpus
+    busy = min(smallest, math.ceil(BUSY_TOKENS / phase.samples.mean_tokens))
     for checkpointing in (False, True):
         fitting: list[Choice] = []
         for stage in stages:
-            for size in reversed(divisors(per_gpu)):
+            for size in reversed(divisors(smallest)):
                 need = phase.memory(gpus, stage, size, checkpointing)
                 if need.total <= usable_bytes:
                     fitting.append(Choice(stage, size, checkpointing, per_gpu // size, need))
@@ -229,7 +277,7 @@ def timing(phase: Phase, choice: Choice, cluster: Cluster, mfu: float) -> Timing
     moved = traffic(zero, phase.parameters.total, itemsize, cluster, choice.accumulation, seconds)
     compute = choice.accumulation * seconds
     step = compute + moved.exposed
-    return Timing(compute, moved, phase.global_batch / step, phase.recipe.schedule.total_steps * step)
+    return Timing(compute, moved, phase.global_batch / step, phase.full_steps * step)
 
 
 def remedy(phase: Phase, options: Options) -> str:
@@ -239,7 +287,7 @@ def remedy(phase: Phase, options: Options) -> str:
     def least(gpus: int, stage: int = highest) -> int:
         return phase.memory(gpus, stage, 1, checkpointing=True).total
 
-    more = [f"--gpus {n}" for n in divisors(phase.global_batch) if n > gpus and least(n) <= options.usable]
+    more = [f"--gpus {n}" for n in divisors(phase.smallest_batch) if n > gpus and least(n) <= options.usable]
     larger = [f"--gpu {name}" for name, device in DEVICES.items() if least(gpus) <= options.usable_of(device)]
     higher = [f"--stages [{STAGES[-1]}]"] if least(gpus, STAGES[-1]) <= options.usable else []
     remedies = more[:1] + larger[:1] + higher

@@ -62,6 +62,7 @@ def read_phase(path: Path, number: int, count: int, options: Options) -> Phase:
             raise ValueError(f"--{name} {values}: give one number, or one for each of the {count} recipes")
         given[name] = values[number % len(values)] if values else None
     samples = read_samples(recipe, vocab_size=options.vocab_size, **given)
+    recipe.masking.warning(samples.seq_length)  # raises the error that a run would end with
     return Phase(path.stem, recipe, samples, options.precision)
 
 
@@ -73,12 +74,13 @@ def numbers_of_gpus(phases: list[Phase], chosen: int) -> list[int]:
         ValueError: `chosen` does not divide the batch of a phase.
     """
     for phase in phases:
-        if phase.global_batch % chosen:
+        if phase.smallest_batch % chosen:
+            name = "global_batch_size_start" if phase.smallest_batch < phase.global_batch else "global_batch_size"
             raise ValueError(
-                f"{phase.name}: batch.global_batch_size = {phase.global_batch} does not divide over {chosen} GPUs; "
-                f"--gpus {nearest_gpus(phase.global_batch, chosen)} does"
+                f"{phase.name}: batch.{name} = {phase.smallest_batch} does not divide over {chosen} GPUs; "
+                f"--gpus {nearest_gpus(phase.smallest_batch, chosen)} does"
             )
-    common = gcd(*(phase.global_batch for phase in phases))
+    common = gcd(*(phase.smallest_batch for phase in phases))
     return sorted({chosen, *(nearest_gpus(common, number) for number in NUMBERS_OF_GPUS)})
 
 

@@ -22,9 +22,10 @@ def chosen_at(rows: list[Row], gpus: int) -> tuple[Choice, Timing]:
 def phase_summary(phase: Phase) -> str:
     """Return lines with the model, steps and samples of a phase, and with assumed properties of the samples, if any."""
     samples, batch = phase.samples, phase.global_batch
+    growing = f"{phase.smallest_batch:,} to " if phase.smallest_batch < batch else ""
     text = (
         f"{phase.name}: {phase.parameters.total / 1e6:,.1f} M parameters, "
-        f"{phase.recipe.schedule.total_steps:,} steps of {batch:,} samples\n"
+        f"{phase.recipe.schedule.total_steps:,} steps of {growing}{batch:,} samples\n"
         f"{phase.flops:.3g} FLOP; up to {samples.seq_length} tokens a sample, {samples.mean_tokens:.0f} on average, "
         f"vocabulary {samples.vocab_size:,}"
     )
@@ -35,7 +36,7 @@ def phase_summary(phase: Phase) -> str:
 
 def memory_table(phase: Phase, options: Options) -> str:
     """Return a table of GiB per GPU by micro-batch and stage."""
-    per_gpu = phase.global_batch // options.gpus
+    per_gpu = phase.smallest_batch // options.gpus
     lines = [
         f"GiB on each of {options.gpus} GPUs; * does not fit. In brackets with activation checkpointing.",
         "  micro-batch " + "".join(f"{f'ZeRO-{stage}':>18}" for stage in STAGES),

@@ -145,6 +145,8 @@ def fits(value: Any, kind: Any) -> bool:
         return any(fits(value, one) for one in get_args(kind))
     if get_origin(kind) is Literal:
         return value in get_args(kind)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(fits(one, get_args(kind)[0]) for one in value)
     if kind is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if kind is int:
@@ -158,6 +160,11 @@ def fits_text(text: str, kind: Any) -> bool:
         return any(fits_text(text, one) for one in get_args(kind))
     if get_origin(kind) is Literal:
         return text in get_args(kind)
+    if get_origin(kind) is list:
+        try:
+            return fits(tomllib.loads(f"value = {text}")["value"], kind)
+        except tomllib.TOMLDecodeError:
+            return False
     if kind is bool:
         return text.lower() in ("true", "false")
     if kind in (int, float):
@@ -174,6 +181,9 @@ def described(kind: Any) -> str:
         return " or ".join(map(described, get_args(kind)))
     if get_origin(kind) is Literal:
         return f"one of {', '.join(map(str, get_args(kind)))}"
+    if get_origin(kind) is list:
+        example = "[0.3, 0.7]" if get_args(kind)[0] is float else '["a", "b"]'
+        return f"a list such as {example}"
     return {bool: "true or false", int: "an integer", float: "a finite number", Path: "a path", str: "text"}[kind]
 
 

@@ -52,15 +52,17 @@ class LoopConfig:
     """Numbers and functions of the training loop, from the recipe."""
 
     total_steps: int
-    accumulation_steps: int
-    global_batch_size: int
+    accumulation_steps: Callable[[int], int]
+    """Optimizer step, from 1 -> its micro-batches on each rank."""
+    batch_size: Callable[[int], int]
+    """Optimizer step, from 1 -> its samples over all ranks."""
     seed: int
     learning_rate: Callable[[int], float]
     """Optimizer step, from 1 -> learning rate."""
     terms: tuple[Term, ...]
     """The terms of the loss."""
-    count: Callable[[Batch], Mapping[str, float]]
-    """Micro-batch -> its counts, as `Totals` adds them."""
+    count: Callable[[Batch, int], Mapping[str, float]]
+    """(micro-batch, its optimizer step) -> its counts, as `Totals` adds them."""
     peak_flops: float
     """Peak FLOP/s of one device."""
     log_every: int
@@ -151,10 +153,12 @@ class Trainer:
         self.state.step += 1
         self.supervisor.events.step = self.state.step
         rate = self.config.learning_rate(self.state.step)
+        accumulation = self.config.accumulation_steps(self.state.step)
+        self.engine.set_accumulation(accumulation)
         skipped_before, losses = self.engine.skipped_steps, []
-        for number in range(1, self.config.accumulation_steps + 1):
+        for number in range(1, accumulation + 1):
             batch = self._next()
-            last = number == self.config.accumulation_steps
+            last = number == accumulation
             if last:
                 self.supervisor.note(self.saver.error)
                 self.supervisor.cast(self.saver.writing)
@@ -165,9 +169,9 @@ class Trainer:
                 faults.reach("gradients added up")
                 self.saver.settle()
             self.engine.step(rate)
-            self._step_totals.add(output.sums, self.config.count(batch))
+            self._step_totals.add(output.sums, self.config.count(batch, self.state.step))
             losses.append(MicroBatchLoss(batch, output.loss.detach()))
-        self.state.consumed_samples += self.config.global_batch_size
+        self.state.consumed_samples += self.config.batch_size(self.state.step)
         faults.reach("step done")
         return losses, self.engine.skipped_steps > skipped_before
 
@@ -245,7 +249,7 @@ class Trainer:
             if batch is None or stop:
                 return totals, batch is None, stop
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
-            totals.add(output.sums, self.config.count(batch), weight=batch.weight)
+            totals.add(output.sums, self.config.count(batch, self.state.step), weight=batch.weight)
 
     def _note_evaluation(self, values: dict[str, float]) -> None:
         """Write the figures of an evaluation and show them."""

@@ -39,6 +39,12 @@ class EveryThird:
     duplicates: int = 0
     """Unused, as another family's section has other fields."""
 
+    def at(self, progress):
+        return self
+
+    def warning(self, longest):
+        return ""
+
     def counts(self, lengths, draw):
         return (lengths - 3) // 3
 

@@ -13,6 +13,9 @@ from ranks import ROOT, on_ranks
 from recipes import SMALL, curve, tensors, write_recipe
 from samples import make_samples
 
+from pipeline.convert import convert
+from pipeline.runlog.reader import METRICS, read_lines, read_run
+
 
 class KilledError(Exception):
     """Stands for a SIGKILL between two steps."""
@@ -98,6 +101,40 @@ def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
     for run in curves.values():
         assert curve(run) == pytest.approx(expected, rel=1e-6)
         assert curve(run, "heldout") == pytest.approx(curve(curves["2x2"], "heldout"), rel=1e-6)
+
+
+def test_schedules_of_the_data_keep_the_laws(tmp_path, samples):
+    """Fraction, batch and length change: a resumed run is the undisturbed one bit for bit, and 1 rank equals 2."""
+    shorter = make_samples(tmp_path / "shorter", train=64, heldout=2, max_seq_length=16, seed=1)
+    options = ["--engine.precision", "fp32", "--evaluation.every", "0"]
+    options += ["--masking.probability_start", "0.4", "--masking.mask_only_above", "0.2"]
+    options += ["--batch.global_batch_size_start", "12", "--batch.scale_with_length", "true"]
+    options += ["--data.earlier_samples", f'["{shorter}"]', "--data.until", "[0.6]"]
+    whole, killed, alone = (recipe_file(tmp_path, samples, name) for name in ("whole", "killed", "alone"))
+    jobs = [(whole, None), (killed, 5), (killed, None)]
+    on_ranks(runs, 2, [(["--recipe", recipe, *options], last) for recipe, last in jobs])
+    on_ranks(runs, 1, [(["--recipe", alone, *options], None)])
+    assert_identical(tmp_path / "whole", tmp_path / "killed")
+    assert curve(tmp_path / "whole") == curve(tmp_path / "killed")
+    assert curve(tmp_path / "alone") == pytest.approx(curve(tmp_path / "whole"), rel=1e-6)
+    lines = read_lines(tmp_path / "whole" / METRICS)[0]
+    assert [line["consumed_samples"] for line in lines] == [24, 48, 72, 96, 144, 168, 192, 216]
+
+
+def test_bert_without_next_sentence_prediction(tmp_path, samples):
+    """It trains on single segments and on pairs, reports masked tokens alone, and is exported as BertForMaskedLM."""
+    single = make_samples(tmp_path / "single", train=64, heldout=8, segments="full_sentences")
+    jobs = [recipe_file(tmp_path, *each, **SMALL) for each in ((single, "single"), (samples, "pairs"))]
+    options = ["--engine.precision", "fp32", "--model.next_sentence", "false", "--masking.probability_start", "0.4"]
+    on_ranks(runs, 2, [(["--recipe", recipe, *options], None) for recipe in jobs])
+    for name in ("single", "pairs"):
+        lines = read_lines(tmp_path / name / METRICS)[0]
+        assert all(line["loss"] == line["mlm_loss"] and "nsp_loss" not in line for line in lines)
+        assert [term.name for term in read_run(tmp_path / name, name).terms] == ["mlm"]
+    convert(["export", str(tmp_path / "single"), str(tmp_path / "model")])
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
+    convert(["import", str(tmp_path / "model"), str(tmp_path / "imported")])
+    assert json.loads((tmp_path / "imported" / "state.json").read_text())["model"]["next_sentence"] is False
 
 
 def test_kernels_train_as_plain_torch_does(tmp_path, samples):

@@ -100,6 +100,25 @@ def test_the_samples_of_a_step_do_not_depend_on_the_micro_batch_size(samples, mi
         assert samples_of(step_of(samples, step, 1, micro_batch_size=micro_batch_size).values()) == expected
 
 
+def test_a_scheduled_fraction_is_a_function_of_the_step(samples):
+    """Laws 1 to 3: each step has the masks and counts of its own fraction, on any rank and after a resumption."""
+    schedule = MaskingConfig(0.1, 0.5, 0.3, max_predictions=0)
+    run = {"template": Template(), "seed": 7, "total_steps": STEPS}
+    for step in range(1, STEPS + 1):
+        constant = schedule.at((step - 1) / STEPS)
+        fixed = MicroBatches(samples, BatchDivision(GLOBAL_BATCH, 4, 0, 1), constant, **run)
+        expected = [fixed[item] for item in range((step - 1) * 6, step * 6)]
+        assert {batch.totals["masked"] for batch in expected} == {sum(batch.counts["masked"] for batch in expected)}
+        begun = {"first_sample": (step - 1) * GLOBAL_BATCH, "first_step": step}
+        for rank in range(2):
+            division = BatchDivision(GLOBAL_BATCH, 4, rank, 2)
+            whole = MicroBatches(samples, division, schedule, **run)
+            resumed = MicroBatches(samples, division, schedule, **run, **begun)
+            for item in range(3):
+                assert same(resumed[item], whole[(step - 1) * 3 + item])
+                assert same(resumed[item], expected[2 * item + rank])
+
+
 def test_epochs_are_complete(samples):
     """Twenty-five steps of 24 are twelve epochs of 50: each sample comes once in each."""
     items = micro_batches(samples, micro_batch_size=24)

@@ -1,5 +1,7 @@
 """Laws of pipeline/data/masking.py."""
 
+import re
+from dataclasses import replace
 from itertools import pairwise
 from types import SimpleNamespace
 
@@ -127,7 +129,7 @@ def test_counts_are_exact_and_only_text_is_masked(samples, config, seed):
 @given(SAMPLES, CONFIGS)
 def test_a_word_is_masked_whole_but_for_one_per_sample(samples, config):
     """Under whole-word masking at most one word of a sample is cut, and of that one the first pieces are masked."""
-    config = MaskingConfig(config.probability, config.max_predictions, whole_word=True)
+    config = replace(config, whole_word=True)
     samples = [(tokens, min(at, len(tokens) - 1)) for tokens, at in samples]
     input_ids, is_text, cu_seqlens = pack(samples)
     masked = mask_tokens(input_ids, is_text, cu_seqlens, draw_of(len(samples)), config, SPECIAL)
@@ -159,7 +161,7 @@ def test_a_sample_is_masked_alone_as_in_a_batch(samples, config, seed):
 @given(st.integers(5, 2000), st.floats(0.01, 0.5), st.integers(1, 100))
 def test_the_number_of_predictions_is_berts(length, probability, max_predictions):
     """The vectorised count equals the Python expression of google-research/bert, halves included."""
-    config = MaskingConfig(probability, max_predictions)
+    config = MaskingConfig(probability, max_predictions=max_predictions)
     expected = min(max_predictions, max(1, round(length * probability)))
     assert num_predictions(np.array([length], np.int32), config).tolist() == [expected]
     assert num_predictions(np.array([10, 30, 50]), DEFAULT).tolist() == [2, 4, 8]  # 1.5, 4.5 and 7.5
@@ -245,7 +247,7 @@ def test_a_sample_without_enough_text_is_our_mistake():
     [
         ("probability", 0.0, "above 0 and at most 0.5"),
         ("probability", 0.6, "above 0 and at most 0.5"),
-        ("max_predictions", 0, "at least 1"),
+        ("max_predictions", -1, "at least 1"),
         ("duplicates", -1, "0 \\(dynamic masking\\) or a number of masks"),
     ],
 )
@@ -253,3 +255,47 @@ def test_a_wrong_field_is_named(field, value, rule):
     """The message holds the field, its value and the rule."""
     with pytest.raises(ValueError, match=f"masking.{field} = {value}: must be {rule}"):
         MaskingConfig(**{field: value})
+
+
+def test_the_fraction_changes_linearly_from_the_first_step_to_the_end():
+    """Each step's section has the interpolated fraction and no schedule; a section without a schedule is its own."""
+    config = MaskingConfig(0.15, 0.40, max_predictions=0, whole_word=True)
+    rates = [config.at((step - 1) / 10).probability for step in range(1, 12)]
+    assert rates == pytest.approx(np.linspace(0.40, 0.15, 11))
+    assert config.at(0.5) == replace(config, probability=rates[5], probability_start=0.0)
+    assert DEFAULT.at(0.3) is DEFAULT
+
+
+def test_above_a_fraction_every_masked_token_is_replaced_by_the_mask_token():
+    """The positions are those of 80/10/10 at the same fraction; at the fraction itself 80/10/10 holds."""
+    input_ids, is_text, cu_seqlens = pack(random_text(np.random.default_rng(0), 60, 50))
+    schedule = MaskingConfig(0.15, 0.40, 0.15, max_predictions=0)
+    for progress, always in ((0.0, True), (0.99, True), (1.0, False)):
+        config = schedule.at(progress)
+        found = mask_tokens(input_ids, is_text, cu_seqlens, draw_of(50), config, SPECIAL)
+        other = mask_tokens(input_ids, is_text, cu_seqlens, draw_of(50), replace(config, mask_only_above=0.5), SPECIAL)
+        assert np.array_equal(found.positions, other.positions) and np.array_equal(found.labels, other.labels)
+        assert (found.input_ids[found.positions] == MASK).all() == always
+        assert np.array_equal(found.input_ids, other.input_ids) == (not always)
+
+
+def test_without_an_upper_bound_the_fraction_holds_at_every_length():
+    """0 is no bound; a sample of one text token has one masked token at most."""
+    config = MaskingConfig(0.4, max_predictions=0)
+    assert num_predictions(np.array([128, 512, 3, 4]), config).tolist() == [51, 205, 1, 2]
+    assert num_predictions(np.array([3, 4, 5]), MaskingConfig(0.5, max_predictions=0)).tolist() == [1, 2, 2]
+
+
+def test_an_upper_bound_that_takes_whole_tokens_is_announced():
+    """BERT's bounds only round; others are a warning, and an error where a schedule would not begin as it says."""
+    assert not any(MaskingConfig(max_predictions=most).warning(512) for most in (0, 76, 77, 80))
+    assert not DEFAULT.warning(128) and not MaskingConfig(0.15, 0.4, max_predictions=52).warning(128)
+    text = (
+        r"max_predictions = 20: is below the 77 masked tokens of a sample of 512 tokens \(masking.probability = 0.15\)"
+    )
+    warning = DEFAULT.warning(512)
+    assert re.search(text, warning) and warning.endswith("can set it to 77, or to 0 for no upper bound")
+    with pytest.raises(
+        ValueError, match=r"below the 51 .* \(masking.probability_start = 0.4\).*; set it to 52, or to 0"
+    ):
+        MaskingConfig(0.15, 0.4).warning(128)

@@ -135,6 +135,39 @@ def test_a_run_is_the_same_on_any_number_of_ranks(world_size):
     assert max(differences.values()) < 1e-6, differences
 
 
+MICRO_BATCHES_OF_STEPS = (4, 2, 8, 2, 4)
+VARIED = {name: settings for name, settings in RUNS.items() if "autocast" not in name}
+
+
+def trained_with_varied_accumulation(cases):
+    """The weights after steps of different numbers of micro-batches."""
+    from pipeline.engine.engine import EngineConfig, start
+    from pipeline.runtime import distributed
+
+    device, results, world_size = start(EngineConfig()), {}, distributed.world_size()
+    for name, settings in cases.items():
+        engine = build_engine(device, settings, accumulation=4 // world_size)
+        for step, count in enumerate(MICRO_BATCHES_OF_STEPS, start=1):
+            engine.set_accumulation(count // world_size)
+            train_steps(engine, [step], count // world_size)
+        results[name] = pieces(engine.shards, lambda shard: shard.flat)
+    distributed.shutdown()
+    return results
+
+
+def test_the_number_of_micro_batches_may_change_from_step_to_step():
+    """In fp32 the weights are those of a constant number; in all precisions 2 ranks equal 1."""
+    one, two = (on_ranks(trained_with_varied_accumulation, size, VARIED) for size in (1, 2))
+    differences = {}
+    for name in VARIED:
+        alone, together = (assemble([result[name] for result in results]) for results in (one, two))
+        differences[name] = zero_cases.largest_difference(together, alone)
+        if name.startswith("fp32"):
+            constant = assemble([result[name][0] for result in runs(1)])
+            differences[f"{name}, constant"] = zero_cases.largest_difference(alone, constant)
+    assert max(differences.values()) < 1e-6, differences
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "autocast"])
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_the_norm_is_the_same_at_every_stage(world_size, precision):

@@ -21,6 +21,7 @@ def test_a_family_is_found_by_its_own_name(name):
     family = get_family(name)
     assert family.name == name
     config = family.config(hidden_size=8, num_hidden_layers=3, num_attention_heads=2, intermediate_size=8)
+    assert family.of(config) is family and all(form.name == name for form in family.variants)
     with torch.device("meta"):
         state = family.build(config, 11).state_dict()
     assert state[family.word_embeddings].shape[0] == 11

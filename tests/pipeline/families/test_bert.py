@@ -8,11 +8,11 @@ import torch
 import transformers
 from torch.nn import functional
 
-from pipeline.conversion.names import from_huggingface, to_huggingface
+from pipeline.conversion.names import form_of_tensors, from_huggingface, to_huggingface
 from pipeline.data.batch import Batch, padded
-from pipeline.families.bert import FAMILY, BertConfig, config_from, config_to, names
+from pipeline.families.bert import FAMILY, FIELDS_OF_OURS, BertConfig, config_from, config_to, names
 from pipeline.families.bert import build as build_model
-from pipeline.families.encoders import OUR_OWN_FIELDS, PARAMETERS
+from pipeline.families.encoders import PARAMETERS
 
 VOCAB_SIZE = 97
 CONFIG = BertConfig(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80)
@@ -66,7 +66,7 @@ def build_huggingface(config=CONFIG):
 
 
 def huggingface_logits(model, batch):
-    """Padded logits in Hugging Face, gathered to our layout: (T, V) and (B, 2)."""
+    """Padded logits in Hugging Face, gathered to our layout: (T, V) and, of pairs, (B, 2)."""
     lengths = batch.cu_seqlens.diff().tolist()
     inputs = {"input_ids": batch.input_ids, "token_type_ids": batch.segment_ids}
     inputs = {
@@ -75,6 +75,8 @@ def huggingface_logits(model, batch):
     }
     mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
     out = model(**inputs, attention_mask=mask.long())
+    if isinstance(model, transformers.BertForMaskedLM):
+        return out.logits[mask]
     return out.prediction_logits[mask], out.seq_relationship_logits
 
 
@@ -112,6 +114,42 @@ def test_logits_equal_hugging_face_after_import(hidden_act):
         pairs = zip(both_logits(ours, batch, all_rows(batch)), huggingface_logits(theirs, batch), strict=True)
         for actual, expected in pairs:
             assert (actual - expected).abs().max() <= TOLERANCE
+
+
+MASKED_ONLY = replace(CONFIG, next_sentence=False)
+
+
+def test_logits_without_next_sentence_prediction_equal_hugging_face_in_both_directions():
+    """`BertForMaskedLM` computes the logits of its import, and our model those of its export."""
+    form, batch = FAMILY.of(MASKED_ONLY), make_batch()
+    ours = build(MASKED_ONLY)
+    assert not any(name.startswith("p") for name in ours.state_dict()), "it has no pooler and no head of pairs"
+    theirs = with_large_weights(transformers.BertForMaskedLM(transformers.BertConfig(**config_to(CONFIG, VOCAB_SIZE))))
+    back = build(form.export.config_from(theirs.config.to_dict()))
+    back.load_state_dict(from_huggingface(form, theirs.state_dict()), strict=True)
+    with torch.no_grad():
+        imported = huggingface_logits(theirs, batch), back.logits(batch, all_rows(batch))
+        theirs.load_state_dict(to_huggingface(form, ours.state_dict()), strict=True)
+        exported = huggingface_logits(theirs, batch), ours.logits(batch, all_rows(batch))
+    for expected, actual in (imported, exported):
+        assert expected.std() > 0.3 and (actual - expected).abs().max() <= TOLERANCE
+
+
+def test_without_next_sentence_prediction_the_loss_is_that_of_the_masked_tokens():
+    """The encoder and the head of masked tokens begin as those of the whole model do; labels of pairs are ignored."""
+    batch, model = make_batch(), build(MASKED_ONLY)
+    logits = model.logits(batch, batch.targets["positions"])
+    out = model(batch)
+    torch.testing.assert_close(out.loss, functional.cross_entropy(logits, batch.targets["labels"]))
+    assert out.sums.keys() == {"mlm_loss", "mlm_correct"}
+
+
+def test_the_tensors_of_a_directory_select_the_form():
+    """A head of pairs makes the model BertForPreTraining, whatever its configuration says; a pooler alone does not."""
+    pairs = build_huggingface().state_dict()
+    single = {name: value for name, value in pairs.items() if "seq_relationship" not in name}
+    classes = [form_of_tensors(FAMILY, state).export.model_class for state in (pairs, single, {})]
+    assert classes == ["BertForPreTraining", "BertForMaskedLM", "BertForPreTraining"]
 
 
 def test_the_two_activations_differ():
@@ -280,7 +318,7 @@ def test_the_configuration_survives_the_round_trip():
     )
     default = BertConfig(hidden_size=1, num_hidden_layers=1, num_attention_heads=1, intermediate_size=1)
     unchanged = [f.name for f in fields(config) if getattr(config, f.name) == getattr(default, f.name)]
-    assert set(unchanged) == OUR_OWN_FIELDS, "give the new field another value here"
+    assert set(unchanged) == FIELDS_OF_OURS, "give the new field another value here"
     settings = transformers.BertConfig(**config_to(config, VOCAB_SIZE))
     assert config_from(settings.to_dict()) == config
     assert settings.vocab_size == VOCAB_SIZE

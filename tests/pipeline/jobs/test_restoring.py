@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from attempts import attempts
@@ -13,7 +14,8 @@ from recipes import SMALL, write_recipe
 from samples import make_samples
 
 from pipeline.checkpoints import checkpoint
-from pipeline.jobs.restoring import recorded_step
+from pipeline.checkpoints.record import DamagedError
+from pipeline.jobs.restoring import check_position, recorded_step
 from pipeline.runlog.reader import read_lines
 
 NULS = "\0" * 40 + "\n"
@@ -82,6 +84,17 @@ def rename_token(samples, old, new):
     manifest = json.loads((samples / "manifest.json").read_text())
     manifest["tokenizer_sha256"] = checkpoint.manifest_entry(path)["sha256"]
     (samples / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_a_position_that_the_step_cannot_have_is_damage():
+    """The samples consumed follow from the step; those of another recipe are for the caller to judge."""
+    recipe = {"batch": {"global_batch_size": 4}}
+    request = SimpleNamespace(recipe=recipe, consumed_samples=lambda step: 4 * step)
+    state = {"step": 2, "consumed_samples": 8, "recipe": recipe}
+    check_position(Path("x"), state, request)
+    check_position(Path("x"), state | {"consumed_samples": 9, "recipe": {"batch": {"global_batch_size": 3}}}, request)
+    with pytest.raises(DamagedError, match="consumed_samples = 9 after 2 steps, which consume 8: damaged"):
+        check_position(Path("x"), state | {"consumed_samples": 9}, request)
 
 
 def arguments(folder, name, *options, samples="samples"):

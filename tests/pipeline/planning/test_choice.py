@@ -1,11 +1,12 @@
 """Choices and times of a plan."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pipeline.config import parse
-from pipeline.planning.choice import Phase, Samples, choose, divisors, nearest_gpus, timing
+from pipeline.planning.choice import Phase, Samples, choose, divisors, nearest_gpus, read_samples, timing
 from pipeline.planning.cluster import Cluster
 from pipeline.runtime.devices import DEVICES
 from pipeline.runtime.formatting import GIB
@@ -24,6 +25,23 @@ LARGE = [phase("bert_large_phase1", 128), phase("bert_large_phase2", 512, 254)]
 def test_nvidias_recipe_takes_its_known_number_of_operations():
     """7,038 x 65,536 of 128 tokens and 1,563 x 32,768 of 254 on average: 1.36e20 FLOP."""
     assert sum(p.flops for p in LARGE) == pytest.approx(1.36e20, rel=0.01)
+
+
+def test_schedules_are_in_the_operations_and_the_time():
+    """A batch that doubles half-way takes three quarters of the samples; short samples as many tokens a step."""
+    one = phase("bert_mini", 128)
+    batch = replace(one.recipe.batch, global_batch_size_start=one.global_batch // 2, growth_proportion=0.5)
+    grown = replace(one, recipe=replace(one.recipe, batch=batch))
+    assert grown.flops == pytest.approx(0.75 * one.flops) and grown.full_steps == pytest.approx(0.75 * 2400)
+    assert grown.smallest_batch == 64
+    data = replace(one.recipe.data, earlier_samples=[Path("samples32")], until=[0.5])
+    assert read_samples(replace(one.recipe, data=data), 128, None, 100).earlier == ((32, 32),)
+    scaled = replace(one.recipe, data=data, batch=replace(one.recipe.batch, scale_with_length=True))
+    samples = replace(one.samples, earlier=((32, 32),))
+    assert 0.8 * one.flops < replace(one, recipe=scaled, samples=samples).flops < one.flops
+    masking = replace(one.recipe.masking, probability_start=0.45, max_predictions=0)
+    high = replace(one, recipe=replace(one.recipe, masking=masking))
+    assert high.flops > 1.2 * one.flops and high.most_masked(128) == 58
 
 
 def test_time_is_operations_over_what_is_assumed():

@@ -47,6 +47,10 @@ def test_kinds_and_values_have_the_same_dotted_names():
         (Literal["fast", "slow"], "slow", "slow", True),
         (Literal["fast", "slow"], "fas", "fas", False),
         (int | None, 2, "2", True),
+        (list[float], [0.5, 1], "[0.5, 1]", True),
+        (list[float], 0.5, "0.5", False),
+        (list[Path], ["a", "b"], '["a", "b"]', True),
+        (list[Path], [1], "[a]", False),
     ],
 )
 def test_types_of_toml_values_and_of_words(kind, value, text, accepted):

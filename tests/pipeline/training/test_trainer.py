@@ -76,6 +76,9 @@ class FakeEngine:
         sums = {"mlm_loss": torch.tensor(loss * masked), "mlm_correct": torch.tensor(1)}
         return Output(torch.tensor(loss * masked / batch.totals["masked"]), sums)
 
+    def set_accumulation(self, micro_batches):
+        assert micro_batches == ACCUMULATION
+
     def backward(self, loss):
         """Without weights there is nothing to differentiate."""
 
@@ -124,12 +127,12 @@ class Loop:
         items = (self.batches[item] for item in range(STEPS * ACCUMULATION))
         config = LoopConfig(
             total_steps=STEPS,
-            accumulation_steps=ACCUMULATION,
-            global_batch_size=12,
+            accumulation_steps=lambda step: ACCUMULATION,
+            batch_size=lambda step: 12,
             seed=SEED,
             learning_rate=lambda step: step / 10,
             terms=TERMS,
-            count=lambda batch: {**batch.counts, "flops": 0.0, "nominal_flops": 0.0},
+            count=lambda batch, step: {**batch.counts, "flops": 0.0, "nominal_flops": 0.0},
             peak_flops=1.0,
             log_every=2,
             save_every=100,
