@@ -82,7 +82,8 @@ def test_the_plateau_of_a_known_run():
         "floor, 6.09."
     )
     assert judged(until(250, PLATEAU), gaps) == (
-        "The model uses word counts only: its held-out masked-token loss, 6.11, is within 0.1 of the unigram floor, 6.09."
+        "The model uses word counts only: its held-out masked-token loss, 6.11, is within 0.1 of the unigram floor, "
+        "6.09."
     )
     assert judged(until(500, PLATEAU), gaps) == (
         "The model uses surrounding words, but not their order: its held-out masked-token loss, 5.77, is below the "
@@ -109,22 +110,24 @@ def test_word_counts_for_some_time():
     assert judged({0: 9.0, 200: 6.1, 400: 6.05, 600: 6.02}).endswith("6.09. It has done so for 400 steps.")
 
 
+OTHER = "{:.2f} nats below the unigram floor against 1.80, as the samples differ."
+
+
 @pytest.mark.parametrize(
-    ("loss", "samples", "unigram", "text"),
+    ("loss", "samples", "unigram", "is_", "figures"),
     [
-        (4.35, "abc", 6.09, "as good as the reference curve of recipe demo (1,500 steps): held-out loss 4.35 against 4.29."),
-        (4.18, "abc", 6.09, "better than the reference curve of recipe demo (1,500 steps): held-out loss 4.18 against 4.29."),
-        (5.56, "abc", 7.00, "worse than the reference curve of recipe demo (1,500 steps): held-out loss 5.56 against 4.29."),
-        (5.20, "other", 7.00, "as good as the reference curve of recipe demo (1,500 steps): 1.80 nats below the unigram "
-         "floor against 1.80, as the samples differ."),
-        (5.40, "other", 7.00, "worse than the reference curve of recipe demo (1,500 steps): 1.60 nats below the unigram "
-         "floor against 1.80, as the samples differ."),
+        (4.35, "abc", 6.09, "as good as", "held-out loss 4.35 against 4.29."),
+        (4.18, "abc", 6.09, "better than", "held-out loss 4.18 against 4.29."),
+        (5.56, "abc", 7.00, "worse than", "held-out loss 5.56 against 4.29."),
+        (5.20, "other", 7.00, "as good as", OTHER.format(1.80)),
+        (5.40, "other", 7.00, "worse than", OTHER.format(1.60)),
     ],
-)  # fmt: skip
-def test_the_reference_curve(loss, samples, unigram, text):
+)
+def test_the_reference_curve(loss, samples, unigram, is_, figures):
     """Losses are compared on the same samples, on others their distances to the unigram floors."""
     told = events(Floors(unigram, 0.2, unigram - 0.7), samples)
-    assert verdict(lines({1000: loss}), told, REFERENCE)[1] == f"At step 1,000 the model is {text}"
+    name = "the reference curve of recipe demo (1,500 steps)"
+    assert verdict(lines({1000: loss}), told, REFERENCE)[1] == f"At step 1,000 the model is {is_} {name}: {figures}"
 
 
 def test_steps_that_cannot_be_compared():
