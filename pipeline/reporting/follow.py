@@ -69,7 +69,7 @@ def _live(console: Console, watch: Watch, every: float) -> None:
 
 def _lines(console: Console, watch: Watch, every: float) -> None:
     """Print each new event and verdict, and a line of progress when it has changed or the run has become silent."""
-    told, last, printed, judged = 0, "", float("-inf"), [""]
+    told, last, printed, judged = 0, "", float("-inf"), list[str]()
     while True:
         view = watch.look()
         # Of past events only the last few are printed; an event file that has shrunk belongs to another run.
@@ -77,7 +77,7 @@ def _lines(console: Console, watch: Watch, every: float) -> None:
         for event in view.events[told:]:
             _say(console, f"{_clock(event['time'])}  {event_text(event)}")
         told, text = len(view.events), line(view)
-        if view.verdict not in ([], judged):
+        if view.verdict and view.verdict != judged:
             judged = view.verdict
             _say(console, " ".join(judged))
         if view.ended or (text != last and time.monotonic() - printed >= SECONDS_BETWEEN_LINES):

@@ -38,7 +38,7 @@ def event_text(event: Line) -> str:
             text = f"failed at step {said['step']}: {said.get('error', 'no error given')}"
         case "floors":
             losses = [f"{key} {event[key]:.2f}" for key in ("unigram", "context") if is_number(event.get(key))]
-            text = f"floors of the held-out loss: {', '.join(losses)} nats"
+            text = f"floors of the held-out loss: {', '.join(losses) or 'none given'} nats"
         case kind:
             text = f"{printable(kind)} at step {said['step']}"
     return text

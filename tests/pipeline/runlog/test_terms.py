@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from pipeline.runlog.terms import BEFORE_TERMS, Term, terms_of
+from pipeline.runlog.terms import BEFORE_TERMS, Term, masked_term, terms_of
 
 TERM = Term("rtd", "replaced-token", "tokens", weight=50.0, classes=2)
 
@@ -26,3 +26,9 @@ def test_the_newest_event_that_names_terms_counts():
 def test_damaged_terms_are_those_of_before(damaged):
     """A report reads whatever it can."""
     assert terms_of([{"terms": damaged}]) == BEFORE_TERMS
+
+
+def test_the_first_term_per_masked_token_has_the_floors():
+    """A loss without such a term has none."""
+    assert masked_term([TERM, *BEFORE_TERMS]) == BEFORE_TERMS[0] and BEFORE_TERMS[0].order_gap == "mlm_order_gap"
+    assert masked_term([TERM]) is None

@@ -5,9 +5,11 @@ import pytest
 from pipeline.training.config import EvaluationConfig
 
 
-@pytest.mark.parametrize(("field", "wrong", "least"), [("every", -1, 0), ("samples", 0, 1)])
+@pytest.mark.parametrize(
+    ("field", "wrong", "least"), [("every", -1, 0), ("samples", 0, 1), ("order_gap_samples", -1, 0)]
+)
 def test_least_values(field, wrong, least):
-    """No evaluation at all is accepted, one of no samples is not."""
+    """No evaluation and no order gap are accepted, an evaluation of no samples is not."""
     EvaluationConfig(**{field: least})
     with pytest.raises(ValueError, match=rf"^evaluation.{field} = {wrong}: must be at least {least}"):
         EvaluationConfig(**{field: wrong})

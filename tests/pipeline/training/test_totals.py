@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from pipeline.runlog.terms import BEFORE_TERMS, Term
-from pipeline.training.totals import COUNTED, Totals, averages, measured, throughput
+from pipeline.training.totals import COUNTED, Totals, averages, measured, order_gaps, throughput
 
 
 def tensors(*values):
@@ -52,3 +52,11 @@ def test_the_total_weighs_its_terms():
     sums = {"rtd_loss": 8.0, "mlm_loss": 6.0, "mlm_correct": 1.0, "tokens": 4.0, "masked": 2.0}
     assert averages(terms, sums) == {"loss": 103.0, "rtd_loss": 2.0, "mlm_loss": 3.0, "mlm_accuracy": 0.5}
     assert math.isnan(averages(terms, sums | {"masked": 0.0})["loss"])
+
+
+def test_the_order_gap_is_a_difference_of_means():
+    """Of the terms per masked token alone, each over its own number of tokens."""
+    intact = dict(zip(measured(BEFORE_TERMS), (30.0, 3.0, 4.0, 1.0), strict=True)) | counts(10, 4, 100, 7e9, 9e9)
+    shuffled = dict(zip(measured(BEFORE_TERMS), (42.0, 1.0, 9.0, 1.0), strict=True)) | counts(12, 4, 100, 7e9, 9e9)
+    assert order_gaps(BEFORE_TERMS, intact, shuffled) == pytest.approx({"mlm_order_gap": 0.5})
+    assert math.isnan(order_gaps(BEFORE_TERMS, intact, shuffled | {"masked": 0.0})["mlm_order_gap"])

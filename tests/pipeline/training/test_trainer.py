@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import asdict, replace
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
@@ -118,7 +119,7 @@ class FakeSaver:
 class Loop:
     """A trainer with its parts, and what they recorded."""
 
-    def __init__(self, folder, samples, clock, *, engine=None, batches=None, **numbers):
+    def __init__(self, folder, samples, clock, *, engine=None, batches=None, order_gap=(), **numbers):
         folder.mkdir()
         self.engine, self.saver, self.signals = engine or FakeEngine(clock), FakeSaver(), StopSignals()
         self.division = BatchDivision(12, 4, 0, 1)
@@ -145,6 +146,7 @@ class Loop:
             TrainState(),
             batches=batches(items) if batches else items,
             heldout=lambda: evaluation_batches(heldout, Template(), 4, 0, 1, 8),
+            order_gap=tuple(partial(evaluation_batches, heldout, Template(), 4, 0, 1, n) for n in order_gap),
             writer=Writer(folder, LoggingConfig(tensorboard=False), 0, -1),
             progress=Progress(STEPS, 0, "run", enabled=False),
             saver=self.saver,
@@ -219,6 +221,33 @@ def test_an_evaluation_changes_no_training_state(tmp_path, samples, clock):
     assert evaluated.engine.forwards == plain.engine.forwards
     assert evaluated.lines() == plain.lines()
     assert asdict(evaluated.state) == asdict(plain.state) | {"evaluated_step": STEPS}
+
+
+def test_an_order_gap_changes_no_training_state(tmp_path, samples, clock):
+    """It adds its passes and one figure to an evaluation; the other figures, and training, are as without it."""
+    plain = Loop(tmp_path / "plain", samples, clock, evaluate_every=2).run()
+    loop = Loop(tmp_path / "gap", samples, clock, evaluate_every=2, order_gap=(4, 8)).run()
+    assert [len(rows) for rows in loop.engine.evaluated[:5]] == [4, 4, 4, 4, 4]
+    assert [line.pop("mlm_order_gap") for line in loop.lines("heldout") if line["step"] == 0] == [0.0]
+    without = [{key: line[key] for key in line if key != "mlm_order_gap"} for line in loop.lines("heldout")]
+    assert without == plain.lines("heldout")
+    assert loop.engine.forwards == plain.engine.forwards and loop.lines() == plain.lines()
+    assert asdict(loop.state) == asdict(plain.state)
+
+
+def test_an_evaluation_that_is_interrupted_in_its_last_pass_is_repeated(tmp_path, samples, clock):
+    """Its figures are written whole or not at all."""
+    loop = Loop(tmp_path / "run", samples, clock, evaluate_every=1, order_gap=(4, 8))
+    forward = loop.engine.forward
+
+    def receiving_a_signal(batch):
+        loop.signals.received = 15 if len(loop.engine.evaluated) == 3 else 0
+        return forward(batch)
+
+    loop.engine.forward = receiving_a_signal
+    with pytest.raises(InterruptedRunError, match="SIGTERM"):
+        loop.run()
+    assert loop.lines("heldout") == [] and loop.state.evaluated_step == -1
 
 
 def test_a_stop_request_saves_after_the_current_step(tmp_path, samples, clock):

@@ -1,0 +1,59 @@
+"""Floors and reference curves are drawn into the picture of the masked-token loss, and into no other."""
+
+from dataclasses import asdict
+
+import matplotlib.pyplot as plt
+import pytest
+
+from pipeline.reporting import marks
+from pipeline.reporting.figures import curves
+from pipeline.reporting.reference import of_run
+from pipeline.runlog.floors import Floors
+from pipeline.runlog.reader import read_run
+from tests.made_runs import event, make_run, start
+
+FLOORS = Floors(unigram=8.5, unigram_accuracy=0.2, context=7.5)
+
+
+def run_on(folder, samples, floors=FLOORS):
+    events = [start(0), event("floors", 0, **asdict(floors), samples=samples), event("finished", 40)]
+    gap = [event("heldout", step, mlm_order_gap=step / 40) for step in (0, 40)]
+    directory = make_run(folder, events=events, lines=gap)
+    (directory / "recipe.toml").write_text('name = "demo"\n' + (directory / "recipe.toml").read_text())
+    return read_run(directory, "run")
+
+
+def drawn(run, key):
+    """Levels and curves that are drawn."""
+    figure, axes = plt.subplots()
+    marks.draw(axes, run, key, "red")
+    plt.close(figure)
+    return [list(line.get_ydata()) for line in axes.get_lines()]
+
+
+@pytest.fixture
+def reference(tmp_path, monkeypatch):
+    curve = of_run(run_on(tmp_path / "reference", "abc"))
+    monkeypatch.setattr(marks, "shipped", lambda name: curve if name == "demo" else None)
+
+
+@pytest.mark.parametrize(("samples", "moved", "said"), [("abc", 0.0, "Thin: the"), ("other", 0.5, "moved by the")])
+def test_floors_and_reference(tmp_path, reference, samples, moved, said):
+    """Two levels and a curve, which the difference of the floors moves if the samples differ; the caption tells."""
+    run = run_on(tmp_path / "run", samples, Floors(8.5 + moved, 0.2, 7.0))
+    curve = [loss + moved for loss in (9, 8, 7, 6, 5)]
+    assert drawn(run, "mlm_loss") == [[8.5 + moved] * 2, [7.0] * 2, curve]
+    assert "unigram floor" in marks.caption([run], "mlm_loss") and said in marks.caption([run], "mlm_loss")
+    assert drawn(run, "nsp_loss") == [] and marks.caption([run], "nsp_loss") == ""
+
+
+def test_a_run_without_floors_has_no_marks(tmp_path, reference):
+    """A run of an older version."""
+    run = read_run(make_run(tmp_path / "run"), "run")
+    assert drawn(run, "mlm_loss") == [] and marks.caption([run], "mlm_loss") == ""
+
+
+def test_the_order_gap_has_a_picture(tmp_path, reference):
+    """Of evaluations alone, where they have it."""
+    run = run_on(tmp_path / "run", "abc")
+    assert [picture.slug for picture in curves([run], "loss")] == ["loss", "mlm-loss", "nsp-loss", "mlm-order-gap"]
