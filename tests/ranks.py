@@ -104,8 +104,8 @@ def on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout:
 def skip_counting() -> None:
     """Give the model's FLOPs, which each start of a training counts for 0.7 s and only MFU depends on, a constant.
 
-    `tests/pipeline/model/test_flops.py` and `tests/pipeline/jobs/test_loop.py` test the count; the tests that start
-    processes through a launcher train with it.
+    `tests/pipeline/model/test_flops.py`, `tests/pipeline/families/` and `tests/pipeline/jobs/test_loop.py` test it, and
+    runs that a launcher starts train with it.
     """
     from pipeline.jobs import loop
     from pipeline.model.flops import Flops

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from pipeline.families import family_names, get_family
+from pipeline.model.flops import measure
 
 
 def test_an_unknown_family_is_refused():
@@ -27,6 +28,14 @@ def test_a_family_is_found_by_its_own_name(name):
     assert state[family.word_embeddings].shape[0] == 11
     assert sum(parameter.endswith(family.layer) for parameter in state) == 3
     assert set(family.export.names(3)) == set(state)
+
+
+@pytest.mark.parametrize("name", family_names())
+def test_the_operations_of_every_family_are_counted(name):
+    """A masked token takes the products with the vocabulary at least, forward and backward."""
+    family = get_family(name)
+    config = family.config(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)
+    assert measure(lambda config: family.build(config, 50), config).per_masked >= 6 * 8 * 50
 
 
 def test_families_are_declared_without_libraries_that_compute():

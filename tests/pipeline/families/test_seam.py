@@ -9,6 +9,8 @@ from ranks import on_ranks
 from recipes import curve, tensors, write_recipe
 from samples import make_samples
 
+import pipeline.families
+from pipeline.model.flops import measure
 from pipeline.runlog.reader import METRICS, read_lines, read_run
 
 
@@ -54,7 +56,7 @@ def arguments(folder, samples, name, stage):
     return ["--recipe", str(recipe), *options, "--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"]
 
 
-@pytest.mark.parametrize("stage", [0, 2, 3])
+@pytest.mark.parametrize("stage", [2, *(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 3))])
 def test_an_unknown_family_trains_and_resumes(tmp_path, samples, stage):
     """Bit for bit under every stage; its terms are in the metrics; its frozen part is in the checkpoint, unchanged."""
     jobs = [(arguments(tmp_path, samples, "whole", stage), None)]
@@ -74,6 +76,15 @@ def test_an_unknown_family_trains_and_resumes(tmp_path, samples, stage):
     frozen = ("weight", "features.weight")
     assert torch.equal(first[frozen], middle[frozen]) and ("exp_avg", "features.weight") not in first
     assert not torch.equal(first["weight", "reader.weight"], middle["weight", "reader.weight"])
+
+
+def test_the_operations_of_an_unknown_family_are_counted(monkeypatch):
+    """The projection of a masked token to the vocabulary takes three products, forward and backward."""
+    monkeypatch.setattr(pipeline.families, "__path__", [*pipeline.families.__path__, str(FAMILIES)])
+    family = pipeline.families.get_family("shuffle")
+    config = family.config(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
+    found = measure(lambda config: family.build(config, 50), config)
+    assert found.per_masked == 6 * 16 * 50 and found.per_token > 0
 
 
 def test_the_frozen_part_of_an_unknown_family_is_taken_over(tmp_path, samples):
