@@ -23,7 +23,7 @@ from pipeline.planning.cluster import Cluster, Traffic, traffic
 from pipeline.planning.measure import MicroBatch
 from pipeline.planning.memory import Estimate, estimate
 from pipeline.planning.options import STAGES, Options
-from pipeline.planning.step_blocks import Parameters, count_parameters
+from pipeline.planning.step_blocks import Parameters, count_matrices, count_parameters
 from pipeline.runtime.devices import DEVICES
 from pipeline.runtime.formatting import GIB
 from preprocessing.schema import MANIFEST_NAME, PAIR_SPECIAL_TOKENS, Manifest
@@ -66,6 +66,14 @@ class Phase:
         return count_parameters(get_family(self.recipe.family).build, self.recipe.model, self.samples.vocab_size)
 
     @property
+    def muon(self) -> int:
+        """Number of weights that Muon updates; 0 with another optimizer."""
+        if self.recipe.optimizer.name != "muon":
+            return 0
+        family = get_family(self.recipe.family)
+        return count_matrices(family.build, self.recipe.model, self.samples.vocab_size, family.parameters.is_matrix)
+
+    @property
     def global_batch(self) -> int:
         """Number of samples of a step."""
         return self.recipe.batch.global_batch_size
@@ -101,6 +109,7 @@ class Phase:
             world_size=gpus,
             kind="cuda",
             accumulating=micro_batch * gpus < self.global_batch,
+            muon=self.muon,
         )
 
 

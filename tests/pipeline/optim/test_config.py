@@ -27,3 +27,28 @@ def test_a_variant_of_lamb_needs_lamb():
     """AdamW has none."""
     with pytest.raises(ValueError, match=r"^optimizer.variant = paper: .* but optimizer.name is adamw"):
         OptimizerConfig(name="adamw", variant="paper")
+
+
+@pytest.mark.parametrize("wrong", [-0.1, 1.0, math.nan])
+def test_momentum_is_a_decay(wrong):
+    """At least 0 and below 1."""
+    OptimizerConfig(name="muon", momentum=0.0)
+    with pytest.raises(ValueError, match=r"^optimizer.momentum = .*: must be at least 0 and below 1"):
+        OptimizerConfig(name="muon", momentum=wrong)
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "value", "owner"),
+    [
+        ("lamb", "momentum", 0.9, "muon"),
+        ("adamw", "momentum", 0.9, "muon"),
+        ("adamw", "unscaled_lr_factor", 0.2, "lamb"),
+        ("muon", "unscaled_lr_factor", 0.2, "lamb"),
+    ],
+)
+def test_a_setting_of_another_optimizer_is_refused(name, field, value, owner):
+    """It would be ignored."""
+    OptimizerConfig(name=owner, **{field: value})
+    message = rf"^optimizer.{field} = {value}: a setting of {owner}, but optimizer.name is {name}; remove it"
+    with pytest.raises(ValueError, match=message):
+        OptimizerConfig(name=name, **{field: value})
