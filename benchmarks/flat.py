@@ -13,24 +13,31 @@ ALIGN = 64
 
 
 def flat_shards(
-    shapes: Mapping[str, Sequence[int]], decays: Callable[[str], bool], device: torch.device
+    shapes: Mapping[str, Sequence[int]],
+    decays: Callable[[str], bool],
+    device: torch.device,
+    muon: Callable[[str], bool] = lambda name: False,
 ) -> list[Shard]:
-    """Two zeroed fp32 masters with gradients, one with weight decay and one without.
+    """Two zeroed fp32 masters with gradients, one with weight decay and one without; with Muon, a third before them.
 
     Args:
         shapes: parameter name -> shape.
         decays: parameter name -> whether it takes weight decay.
         device: where they live.
+        muon: parameter name -> whether Muon updates it.
     """
     shards = []
-    for decayed in (True, False):
-        names = tuple(name for name in shapes if decays(name) == decayed)
+    for decayed, is_muons in ((True, True), (True, False), (False, False)):
+        names = tuple(name for name in shapes if decays(name) == decayed and muon(name) == is_muons)
+        if not names:
+            continue
         sizes = [int(torch.Size(shapes[name]).numel()) for name in names]
         offsets = list(accumulate((-(-size // ALIGN) * ALIGN for size in sizes), initial=0))
         param = nn.Parameter(torch.zeros(offsets[-1], device=device))
         param.grad = torch.zeros_like(param)
         fragments = fragments_of_partition(sizes, offsets[:-1], 0, offsets[-1])
-        shards.append(Shard(names, tuple(tuple(shapes[name]) for name in names), param, fragments, decayed))
+        whole = tuple(tuple(shapes[name]) for name in names)
+        shards.append(Shard(names, whole, param, fragments, decayed, muon=is_muons))
     return shards
 
 

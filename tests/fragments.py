@@ -24,14 +24,14 @@ def position(step: int) -> dict[str, Any]:
     return {"step": step, "consumed_samples": 4 * step, "metrics": {}}
 
 
-def make_shard(rank: int, world_size: int, replicated: bool = False) -> Shard:
-    """Rank's part of three tensors holding 0..14, with moments 100 and 200 higher."""
+def make_shard(rank: int, world_size: int, replicated: bool = False, muon: bool = False) -> Shard:
+    """Rank's part of three tensors holding 0..14, with moments 100 and 200 higher; under Muon only with the first."""
     values = torch.arange(15.0)
     chunk = -(-15 // world_size)
     padded = torch.full((chunk * world_size,), torch.nan)
     padded[:15] = values
     flat = padded[rank * chunk : (rank + 1) * chunk].clone()
     fragments = fragments_of_partition(SIZES, [0, 6, 10], rank * chunk, chunk)
-    shard = Shard(NAMES, tuple(SHAPES), flat, fragments, decayed=True, replicated=replicated)
-    shard.state.update(exp_avg=flat + 100, exp_avg_sq=flat + 200, step=7)
+    shard = Shard(NAMES, tuple(SHAPES), flat, fragments, decayed=True, replicated=replicated, muon=muon)
+    shard.state.update({"exp_avg": flat + 100} | ({} if muon else {"exp_avg_sq": flat + 200}) | {"step": 7})
     return shard

@@ -55,7 +55,8 @@ class MatrixSet:
                 muon.nesterov_(shard.gradient[run], shard.state["exp_avg"][run], config.momentum)
             shard.state["step"] += 1
         directions = self.exchange.collect([shard.gradient[f.start : f.stop] for shard, f in self._fragments])
-        updates = self.exchange.give_back({matrix: muon.update(d) for matrix, d in directions.items()})
+        owned = {matrix: muon.update(directions.pop(matrix)) for matrix in list(directions)}  # frees what was collected
+        updates = self.exchange.give_back(owned)
         for (shard, (_, start, stop, _)), update in zip(self._fragments, updates, strict=True):
             param = shard.flat[start:stop]
             muon.step_(param, update, lr=lr, weight_decay=config.weight_decay if shard.decayed else 0.0)

@@ -22,7 +22,7 @@ from pipeline.planning.cluster import Cluster, Traffic, traffic
 from pipeline.planning.measure import MicroBatch
 from pipeline.planning.memory import Estimate, estimate
 from pipeline.planning.options import STAGES, Options
-from pipeline.planning.step_blocks import Parameters, count_parameters
+from pipeline.planning.step_blocks import Parameters, count_matrices, count_parameters
 from pipeline.runtime.devices import DEVICES
 from pipeline.runtime.formatting import GIB
 from preprocessing.schema import MANIFEST_NAME, PAIR_SPECIAL_TOKENS, Manifest
@@ -65,6 +65,14 @@ class Phase:
     def parameters(self) -> Parameters:
         """Number of parameters of the model."""
         return count_parameters(get_family(self.recipe.family).build, self.recipe.model, self.samples.vocab_size)
+
+    @property
+    def muon(self) -> int:
+        """Number of weights that Muon updates; 0 with another optimizer."""
+        if self.recipe.optimizer.name != "muon":
+            return 0
+        family = get_family(self.recipe.family)
+        return count_matrices(family.build, self.recipe.model, self.samples.vocab_size, family.parameters.is_matrix)
 
     @property
     def global_batch(self) -> int:
@@ -137,6 +145,7 @@ class Phase:
             world_size=gpus,
             kind="cuda",
             accumulating=micro_batch * gpus < self.global_batch,
+            muon=self.muon,
         )
 
 

@@ -5,6 +5,7 @@ deepspeed 0.19.8 (runtime/zero/stage_1_and_2.py, stage3.py) and of `pipeline.opt
 processes on a CPU. Tensors that are allocated and freed together are one block.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
@@ -56,6 +57,21 @@ def count_parameters(build: Build, config: EncoderConfig, vocab_size: int) -> Pa
     return Parameters(total + (config.num_hidden_layers - 1) * layer, word, layer, config.num_hidden_layers)
 
 
+@cache
+def count_matrices(build: Build, config: EncoderConfig, vocab_size: int, is_matrix: Callable[[str], bool]) -> int:
+    """Count the weights of the matrices of layers.
+
+    Args:
+        build: makes the model from a configuration and the size of the vocabulary.
+        config: configuration of the model.
+        vocab_size: number of token ids.
+        is_matrix: parameter name -> whether it is such a matrix.
+    """
+    shape = replace(config, num_hidden_layers=1, activation_checkpointing=False)
+    named = build_without_memory(build, shape, vocab_size).named_parameters()
+    return config.num_hidden_layers * sum(p.numel() for name, p in named if is_matrix(name))
+
+
 class StepBlocks:
     """Writes the timeline of a start and a step, for P weights of e bytes on N ranks.
 
@@ -73,10 +89,18 @@ class StepBlocks:
         precision: "fp32", "bf16" or "fp16".
         world_size: number of ranks N.
         on_cpu: whether training is on a CPU, with gloo.
+        muon: number of weights that Muon updates: one moment instead of two, and copies in its exchange.
     """
 
     def __init__(
-        self, parameters: Parameters, kept: Activations, zero: Zero, precision: str, world_size: int, on_cpu: bool
+        self,
+        parameters: Parameters,
+        kept: Activations,
+        zero: Zero,
+        precision: str,
+        world_size: int,
+        on_cpu: bool,
+        muon: int = 0,
     ) -> None:
         self.parameters, self.kept, self.zero, self.stage = parameters, kept, zero, zero.stage
         self.low = precision != "fp32"
@@ -84,6 +108,7 @@ class StepBlocks:
         self.one_buffer = zero.stage == 1 and updates_all_at_once(zero.stage, precision)
         self.world_size, self.on_cpu = world_size, on_cpu
         self.partition = -(-parameters.total // world_size)
+        self.muon = -(-muon // world_size) if zero.stage else muon
         self.bucket = min(zero.reduce_bucket, parameters.total)  # number of elements of a full bucket
         self.timeline = Timeline()
         self.take, self.give = self.timeline.take, self.timeline.give
@@ -135,7 +160,7 @@ class StepBlocks:
             self.take("gradients", FLOAT * (total if self.one_buffer else own))
         if stage == 3:
             self.take("buckets", FLOAT * self._touched(total))
-        self.take("moments", 2 * FLOAT * own)
+        self.take("moments", FLOAT * (2 * own - self.muon))
         self._gloo_copies()
 
     def _replace(self, blocks: list[int], sizes: list[int]) -> list[int]:
@@ -256,9 +281,16 @@ class StepBlocks:
             self._empty_bucket()
 
     def _optimizer(self) -> None:
-        """Write norm and update. Stages 1 to 3 flatten gradients, and square the largest one in float64."""
+        """Write norm and update. Stages 1 to 3 flatten gradients, and square the largest one in float64.
+
+        Of Muon's matrices a rank has the updates that it computes, what it sends, and what it receives.
+        """
+        flat = []
         if self.stage and not self.one_buffer:
             self._brief("temporaries", DOUBLE * min(self.parameters.word, self.partition))
             if self.stage == 3 or not self.low:
-                self._brief("gradients", FLOAT * self.partition)
-        self.give(*self.whole, *self.sums)
+                flat.append(self.take("gradients", FLOAT * self.partition))
+        if self.muon:
+            copies = 1 if self.world_size == 1 else 3 if self.stage else 2  # stage 0: 1 / N, and twice (N - 1) / N
+            self._brief("temporaries", FLOAT * copies * self.muon)
+        self.give(*flat, *self.whole, *self.sums)

@@ -24,6 +24,20 @@ def test_tied_weights_are_in_one_group_once():
     assert sum(torch.numel(p) for p in plain["params"]) == 3 + 3 + 5
 
 
+def test_matrices_of_layers_are_in_a_group_of_their_own_under_muon():
+    """So that each flat partition holds matrices only, or none; a model without any is an error."""
+    model = nn.ModuleDict({"word": nn.Embedding(5, 3), "layer": nn.Linear(3, 4)})
+    family = Parameters(lambda name: name.endswith("weight"), is_matrix=lambda name: name == "layer.weight")
+    found = [
+        ([tuple(p.shape) for p in group["params"]], group["decayed"], group["muon"])
+        for group in parameter_groups(model, family, muon=True)
+    ]
+    assert found == [([(4, 3)], True, True), ([(5, 3)], True, False), ([(4,)], False, False)]
+    assert not any(group["muon"] for group in parameter_groups(model, family))
+    with pytest.raises(ValueError, match=r"^optimizer.name = muon: no trained parameter is a matrix of a layer"):
+        parameter_groups(model, Parameters(lambda name: True), muon=True)
+
+
 def test_what_takes_no_gradients_is_in_no_group():
     """A frozen embedding is not trained."""
     model = nn.ModuleDict({"word": nn.Embedding(5, 3), "head": nn.Linear(3, 5)})

@@ -353,3 +353,9 @@ def test_parameters_of_bert_large_number_336_million():
         model = build_model(large, 30522)
         reference = transformers.BertForPreTraining(transformers.BertConfig(**config_to(large, 30522)))
     assert sum(p.numel() for p in model.parameters()) == sum(p.numel() for p in reference.parameters()) == 336_226_108
+
+
+def test_matrices_of_the_layers_are_muons():
+    """Exactly the two-dimensional parameters of the layers: not those of embeddings, pooler and heads."""
+    for name, parameter in build_model(CONFIG, VOCAB_SIZE).named_parameters():
+        assert PARAMETERS.is_matrix(name) == (parameter.dim() > 1 and ".layers." in name), name

@@ -170,3 +170,9 @@ def test_parameters_of_roberta_base_are_those_of_the_released_model():
         theirs = transformers.RobertaForMaskedLM(transformers.RobertaConfig(**config_to(base, 50265)))
     numbers = [sum(parameter.numel() for parameter in model.parameters()) for model in (ours, theirs)]
     assert numbers == [124_696_665, 124_697_433]
+
+
+def test_matrices_of_the_layers_are_muons():
+    """Exactly the two-dimensional parameters of the layers: not those of embeddings, pooler and heads."""
+    for name, parameter in build_model(CONFIG, VOCAB_SIZE).named_parameters():
+        assert FAMILY.parameters.is_matrix(name) == (parameter.dim() > 1 and ".layers." in name), name

@@ -6,16 +6,19 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from attempts import attempts
-from fragments import ABOUT
+from fragments import ABOUT, make_shard, position
 from made_runs import event, saved, start, training, write_lines
 from ranks import on_ranks
 from recipes import SMALL, write_recipe
-from samples import make_samples
+from samples import make_samples, write_tokenizer
 
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.record import DamagedError
-from pipeline.jobs.restoring import check_position, recorded_step
+from pipeline.checkpoints.saving import Saver
+from pipeline.jobs.restoring import check_moments, check_position, recorded_step
+from pipeline.runlog.events import Events
 from pipeline.runlog.reader import read_lines
 
 NULS = "\0" * 40 + "\n"
@@ -217,3 +220,31 @@ def test_about_is_what_a_run_writes(folder):
     """The keys that other tests make up are those of real checkpoints."""
     state = checkpoint.read_state(checkpoint.resolve(folder / "run"))
     assert ABOUT.keys() <= state.keys()
+
+
+@pytest.mark.parametrize("theirs_is_muon", [False, True])
+@pytest.mark.parametrize("ours_is_muon", [False, True])
+def test_moments_of_another_optimizer(tmp_path, theirs_is_muon, ours_is_muon):
+    """Muon starts from the first moment of LAMB; LAMB does not start from Muon, which has no second one."""
+    write_tokenizer(tmp_path / "tokenizer", 20)
+    (tmp_path / "run").mkdir()
+    events, config = Events(tmp_path / "run", total_steps=9, step=1), checkpoint.CheckpointConfig()
+    shards = [make_shard(0, 1, muon=theirs_is_muon)]
+    saver = Saver(tmp_path / "run", shards, tmp_path / "tokenizer", config, lambda: ABOUT, events)
+    saver.begin(position(1))
+    saver.finish()
+    source = checkpoint.resolve(tmp_path / "run")
+    for rank in range(3):
+        expected, shard = (make_shard(rank, 3, muon=ours_is_muon) for _ in range(2))
+        shard.state.clear()
+        if theirs_is_muon and not ours_is_muon:
+            message = "has no exp_avg_sq of a, which optimizer.name = lamb needs; set init_moments to false"
+            with pytest.raises(ValueError, match=rf"^init_moments = true: init_from = .* {message}"):
+                check_moments(source, [shard], "lamb")
+            continue
+        check_moments(source, [shard], "muon")
+        checkpoint.load_shards(source, [shard])
+        assert shard.state.keys() == expected.state.keys() and shard.state["step"] == 7
+        for _, first, last, _ in shard.fragments:
+            for part, values in shard.moments.items():
+                assert torch.equal(values[first:last], expected.state[part][first:last])

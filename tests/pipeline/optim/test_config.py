@@ -29,12 +29,25 @@ def test_a_variant_of_lamb_needs_lamb():
         OptimizerConfig(name="adamw", variant="paper")
 
 
+@pytest.mark.parametrize("wrong", [-0.1, 1.0, math.nan])
+def test_momentum_is_a_decay(wrong):
+    """At least 0 and below 1."""
+    OptimizerConfig(name="muon", momentum=0.0)
+    with pytest.raises(ValueError, match=r"^optimizer.momentum = .*: must be at least 0 and below 1"):
+        OptimizerConfig(name="muon", momentum=wrong)
+
+
 @pytest.mark.parametrize(
-    ("name", "value", "owners"), [("adam_lr_factor", 0.5, "lamb and muon"), ("momentum", 0.9, "muon")]
+    ("name", "field", "value", "owner"),
+    [
+        ("lamb", "momentum", 0.9, "muon"),
+        ("adamw", "momentum", 0.9, "muon"),
+        ("adamw", "adam_lr_factor", 0.2, "lamb and muon"),
+    ],
 )
-def test_a_setting_of_another_optimizer_is_an_error(name, value, owners):
-    """It would have no effect."""
-    with pytest.raises(
-        ValueError, match=rf"^optimizer.{name} = {value}: a setting of {owners}, but .* is adamw; remove"
-    ):
-        OptimizerConfig(name="adamw", **{name: value})
+def test_a_setting_of_another_optimizer_is_refused(name, field, value, owner):
+    """It would be ignored."""
+    OptimizerConfig(name=owner.split()[-1], **{field: value})
+    message = rf"^optimizer.{field} = {value}: a setting of {owner}, but optimizer.name is {name}; remove it"
+    with pytest.raises(ValueError, match=message):
+        OptimizerConfig(name=name, **{field: value})

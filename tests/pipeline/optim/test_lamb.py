@@ -27,6 +27,7 @@ def test_ratio_forgives_the_order_of_the_sums():
         ("lamb", "paper", 0.0, True, True),
         ("lamb", "paper", 0.01, False, False),
         ("adamw", "nvidia", 0.01, True, False),
+        ("muon", "nvidia", 0.01, True, False),
     ],
 )
 def test_who_takes_a_ratio(name, variant, weight_decay, decayed, expected):
@@ -40,6 +41,14 @@ def test_only_decayed_tensors_decay():
     config = OptimizerConfig(weight_decay=0.3)
     assert coefficients(config, lr=1.0, step=1, decayed=True).weight_decay == 0.3
     assert coefficients(config, lr=1.0, step=1, decayed=False).weight_decay == 0.0
+
+
+def test_only_tensors_without_a_ratio_take_the_factor():
+    """A rate that suits trust ratios is Adam's own rate for biases and LayerNorm."""
+    config = OptimizerConfig(adam_lr_factor=0.2)
+    assert coefficients(config, lr=0.014, step=1, decayed=True).lr == 0.014
+    assert coefficients(config, lr=0.014, step=1, decayed=False).lr == 0.014 * 0.2
+    assert coefficients(OptimizerConfig(), lr=0.014, step=1, decayed=False).lr == 0.014
 
 
 @pytest.mark.parametrize(

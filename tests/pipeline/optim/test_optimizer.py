@@ -1,4 +1,5 @@
-"""LAMB and AdamW equal their references step by step, and do so bit for bit under any partition."""
+"""LAMB and AdamW equal their references step by step, and do so bit for bit under any partition. Muon:
+test_matrices.py."""
 
 import copy
 from contextlib import suppress
@@ -78,7 +79,8 @@ def reference(config, lr_of, ratio_of, steps=STEPS):
             m_hat = m[name] / (1 - config.beta1**t) if config.bias_correction else m[name]
             v_hat = v[name] / (1 - config.beta2**t) if config.bias_correction else v[name]
             u = m_hat / (v_hat**0.5 + config.eps) + (config.weight_decay * w if decayed(name) else 0)
-            w -= lr_of(t) * ratio_of(name, w.norm().item(), u.norm().item()) * u
+            factor = 1.0 if decayed(name) else config.adam_lr_factor
+            w -= lr_of(t) * factor * ratio_of(name, w.norm().item(), u.norm().item()) * u
         history.append({name: w.clone() for name, w in named.items()})
     return history
 
@@ -113,6 +115,16 @@ def test_lamb_equals_its_equations_step_by_step(variant, weight_decay, bias_corr
         lr=0.05, variant=variant, weight_decay=weight_decay, bias_correction=bias_correction, backend=backend
     )
     assert_equal_to(run(config), reference(config, lambda t: 0.05 / t, RULES[variant](config)))
+
+
+def test_tensors_without_a_ratio_take_their_own_rate():
+    """`adam_lr_factor` times the rate, for biases and LayerNorm only; a factor of 1 changes no bit."""
+    config = OptimizerConfig(lr=0.05, adam_lr_factor=0.2)
+    history = run(config)
+    assert_equal_to(history, reference(config, lambda t: 0.05 / t, RULES["nvidia"](config)))
+    default = run(OptimizerConfig(lr=0.05))
+    for name in SHAPES:
+        assert torch.equal(history[-1][name], default[-1][name]) == decayed(name)
 
 
 @pytest.mark.parametrize("variant", ["nvidia", "paper"])
@@ -421,3 +433,45 @@ def test_stacked_parameter_is_several_tensors():
     assert torch.equal(fused, apart) and not torch.allclose(fused, whole)
     assert list(ratios) == ["t0.0", "t0.1", "t0.2"]
     assert ratios["t0.0"] > 10 * ratios["t0.1"]
+
+
+def test_muon_updates_other_tensors_as_adamw_does():
+    """Bit for bit, in the same call; matrices have one moment, and both count their steps."""
+    ends = {}
+    for name in ("muon", "adamw"):
+        named = weights()
+        optimizer = ShardedOptimizer(groups(named), OptimizerConfig(name=name, lr=0.05))
+        muon = {"dense.weight", "word.weight"} if name == "muon" else set()
+        optimizer.bind(whole_tensors(((n, p, decayed(n)) for n, p in named.items()), muon), lambda sums: sums)
+        for step in (1, 2):
+            give_gradients(named, step)
+            optimizer.step()
+        ends[name] = named
+        assert [shard.state["step"] for shard in optimizer.shards] == [2] * len(SHAPES)
+        assert [len(shard.moments) for shard in optimizer.shards] == [1 if n in muon else 2 for n in SHAPES]
+    for name in SHAPES:
+        assert torch.equal(ends["muon"][name], ends["adamw"][name]) == (name not in ("dense.weight", "word.weight"))
+
+
+def test_muon_continues_from_its_state_dict_bit_for_bit():
+    """Momentum and step count are torch's optimizer state."""
+    config = OptimizerConfig(name="muon", lr=0.05)
+
+    def made(named):
+        optimizer = ShardedOptimizer(groups(named), config)
+        tensors = ((name, p, decayed(name)) for name, p in named.items())
+        optimizer.bind(whole_tensors(tensors, {"dense.weight", "word.weight"}), lambda sums: sums)
+        return optimizer
+
+    named = weights()
+    optimizer = made(named)
+    give_gradients(named)
+    optimizer.step()
+    saved = copy.deepcopy(optimizer.state_dict())
+    other_named = {name: nn.Parameter(p.detach().clone()) for name, p in named.items()}
+    other = made(other_named)
+    other.load_state_dict(saved)
+    for tensors, stepper in ((named, optimizer), (other_named, other)):
+        give_gradients(tensors, 2)
+        stepper.step()
+    assert all(torch.equal(named[name], other_named[name]) for name in SHAPES)

@@ -8,17 +8,18 @@ from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_j
 from pipeline.families.bert import FAMILY, BertConfig
 from pipeline.planning.measure import MicroBatch
 from pipeline.planning.memory import PARTS, PROCESS_BYTES, estimate
-from pipeline.planning.step_blocks import count_parameters
+from pipeline.planning.step_blocks import count_matrices, count_parameters
 
 CONFIG, VOCAB = BertConfig(1024, 24, 16, 4096), 30_528
 PARAMETERS = count_parameters(FAMILY.build, CONFIG, VOCAB)
 BATCH = MicroBatch(8, 128, 20)
 
 
-def of(stage, *, config=CONFIG, batch=BATCH, world_size=8, kind="cuda", precision="bf16", accumulating=False):
+def of(stage, *, config=CONFIG, batch=BATCH, world_size=8, kind="cuda", precision="bf16", accumulating=False, muon=0):
     """Estimate for BERT-large, by default on CUDA devices."""
     zero = Zero.of(read_deepspeed_json(find_deepspeed_json(f"ds_configs/zero{stage}_{precision}.json")))
     numbers = {"precision": precision, "world_size": world_size, "kind": kind, "accumulating": accumulating}
+    numbers["muon"] = muon
     return estimate(FAMILY.build, config, VOCAB, batch, zero, **numbers)
 
 
@@ -35,6 +36,15 @@ def test_optimizer_states_are_divided_by_the_ranks(stage):
     assert need.phase == "backward"
     assert need.parts["masters"] + need.parts["moments"] == pytest.approx(12 * PARAMETERS.total / 64, rel=1e-6)
     assert need.parts["weights"] == pytest.approx(2 * PARAMETERS.total / (64 if stage == 3 else 1), rel=1e-6)
+
+
+def test_muon_has_one_moment_of_its_matrices():
+    """4 bytes less for each of the 302 M weights of BERT-large's layers, divided by the ranks under ZeRO."""
+    muon = count_matrices(FAMILY.build, CONFIG, VOCAB, FAMILY.parameters.is_matrix)
+    assert muon == 24 * (4 * 1024**2 + 2 * 1024 * 4096)
+    for stage, ranks in ((0, 1), (2, 8)):
+        saved = of(stage).parts["moments"] - of(stage, muon=muon).parts["moments"]
+        assert saved == 4 * muon / ranks
 
 
 def test_stage_0_in_fp32_has_no_masters():
