@@ -116,6 +116,7 @@ def test_wrong_paths_are_one_line(trained, tmp_path, arguments, message):
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.slow
 def test_an_error_ends_the_process_in_one_line(tmp_path):
     """Exit status 1 and one `error:` line."""
     arguments = ["export", str(tmp_path / "nowhere"), str(tmp_path / "new")]
