@@ -58,9 +58,9 @@ def write_recipe(folder: Path, samples: Path, name: str = "run", **replacements:
     return path
 
 
-def curve(run: Path, kind: str = "train") -> list[float]:
-    """The loss of each line of a kind."""
-    return [line["loss"] for line in read_lines(run / METRICS)[0] if line["kind"] == kind]
+def curve(run: Path, kind: str = "train", key: str = "loss") -> list[float]:
+    """The loss, or another figure, of each line of a kind."""
+    return [line[key] for line in read_lines(run / METRICS)[0] if line["kind"] == kind]
 
 
 def tensors(run: Path, step: int) -> dict[tuple[str, str], Any]:

@@ -53,7 +53,7 @@ def draw(axes: Any, run: Run, key: str, color: str) -> None:
         return
     for name, value in (("unigram floor", floors.unigram), ("context floor", floors.context)) if floors else ():
         axes.axhline(value, color=color, linestyle="--", linewidth=0.8, alpha=0.7)
-        place = {"xy": (1, value), "xycoords": ("axes fraction", "data"), "ha": "right", "va": "bottom"}
+        place = {"xy": (0.01, value), "xycoords": ("axes fraction", "data"), "va": "bottom"}
         axes.annotate(name, fontsize=7, color=color, **place)
     reference = shipped(run.recipe.get("name"))
     if reference is not None and moved is not None:

@@ -37,6 +37,14 @@ def test_command_line_overrides_the_recipe():
     assert parse(["--recipe", str(DEMO), "--optimizer.lr", "0.5"]).optimizer.lr == 0.5
 
 
+def test_a_recipe_is_named_after_its_file(tmp_path):
+    """Unless it has a name: the saved recipe of a run, or a copy, keeps that of the original."""
+    (tmp_path / "copy.toml").write_text('name = "demo"\n' + DEMO.read_text())
+    assert parse(["--recipe", "demo"]).name == parse(["--recipe", str(tmp_path / "copy.toml")]).name == "demo"
+    assert parse(["--recipe", str(DEMO), "--name", "mine"]).name == "mine"
+    assert parse(["--run_dir", "run", "--data.samples", "samples"]).name == ""
+
+
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False), ("0", 0), ("1", 1), ("2", 2)])
 def test_activation_checkpointing_is_a_switch_or_a_number(text, value, tmp_path):
     """1 is one layer and true is all of them, on the command line, in a file and in what is saved."""

@@ -14,7 +14,8 @@ from recipes import SMALL, curve, tensors, write_recipe
 from samples import make_samples
 
 from pipeline.convert import convert
-from pipeline.runlog.reader import METRICS, read_lines, read_run
+from pipeline.runlog.floors import floors_of
+from pipeline.runlog.reader import METRICS, read_events, read_lines, read_run
 
 
 class KilledError(Exception):
@@ -79,7 +80,13 @@ def test_killed_and_resumed_run_is_the_run_that_was_not(tmp_path, samples, preci
     )
     assert_identical(tmp_path / "whole", tmp_path / "killed")
     assert curve(tmp_path / "whole") == curve(tmp_path / "killed")
-    assert curve(tmp_path / "whole", "heldout") == curve(tmp_path / "killed", "heldout")
+    for key in ("loss", "mlm_order_gap"):
+        assert curve(tmp_path / "whole", "heldout", key) == curve(tmp_path / "killed", "heldout", key)
+    floors = [
+        [event for event in read_events(tmp_path / name)[0] if event["kind"] == "floors"]
+        for name in ("whole", "killed")
+    ]
+    assert [len(events) for events in floors] == [1, 1] and floors_of(floors[0]) == floors_of(floors[1])
 
 
 def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
@@ -101,6 +108,9 @@ def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
     for run in curves.values():
         assert curve(run) == pytest.approx(expected, rel=1e-6)
         assert curve(run, "heldout") == pytest.approx(curve(curves["2x2"], "heldout"), rel=1e-6)
+        gaps = curve(curves["2x2"], "heldout", "mlm_order_gap")
+        assert curve(run, "heldout", "mlm_order_gap") == pytest.approx(gaps, abs=1e-5) and any(gaps)
+        assert floors_of(read_events(run)[0]) == floors_of(read_events(curves["2x2"])[0]) is not None
 
 
 def test_schedules_of_the_data_keep_the_laws(tmp_path, samples):

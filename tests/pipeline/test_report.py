@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from pipeline.report import report
+from pipeline.reporting.reference import read
 from tests.made_runs import event, make_run, ratios, start
 
 
@@ -43,9 +44,20 @@ def test_follow_ends_with_a_finished_run(tmp_path, capsys):
     assert out[-1].startswith("finished  step 5/5") and "finished at step 5" in out[-2]
 
 
+def test_a_reference_curve(tmp_path, capsys):
+    """It is written alone, without a page."""
+    floors = event("floors", 0, unigram=8.5, unigram_accuracy=0.2, context=7.5)
+    run, out = make_run(tmp_path / "run", events=[start(0), floors, event("finished", 40)]), tmp_path / "new" / "a.json"
+    (run / "recipe.toml").write_text('name = "mine"\n' + (run / "recipe.toml").read_text())
+    report([str(run), "--reference", str(out)])
+    assert capsys.readouterr().out == f"{out}\n" and read(out).recipe == "mine"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "run"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["{run}", "--reference", "a.json"], r"--reference: .*run has not finished; give a run that has"),
         (["{empty}"], r"metrics.jsonl: no such file; give the run_dir"),
         (["{run}", "--out", "a.pdf"], r"a.pdf: must end in .html .* or in .png"),
         (["{run}", "{empty}", "--follow"], r"--follow shows one run, 2 are given"),

@@ -20,6 +20,7 @@ def test_what_a_resumed_run_may_change_is_no_difference():
         "new": 1,
     }
     assert differences(RECIPE, other) == ["seed: 1 -> 2", "optimizer.lr: 0.1 -> 0.2"]
+    assert differences(RECIPE | {"name": "demo"}, RECIPE | {"name": "mine"}) == []
 
 
 def test_a_value_is_compared_by_its_present_name():

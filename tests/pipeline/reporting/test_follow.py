@@ -50,6 +50,18 @@ def test_ends_when_the_run_ends(tmp_path, monkeypatch, state, terminal):
         assert len(text.splitlines()) == 4  # two events, one line at the beginning, one at the end
 
 
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_verdict_is_shown(tmp_path, terminal):
+    """Once in lines, and in the panel of a terminal."""
+    floors = event("floors", 0, unigram=8.5, unigram_accuracy=0.2, context=7.5)
+    run, out = make_run(tmp_path / "run", events=[start(0), floors]), console(width=200, terminal=terminal)
+    beat(run, 40, "finished")
+    follow(run, out, 0.01)
+    text = out.file.getvalue()
+    assert text.count("The model has used word order since step 40") == 1
+    assert "floors of the held-out loss: unigram 8.50, context 7.50 nats" in text
+
+
 def test_ctrl_c_is_no_error(tmp_path, monkeypatch):
     """The run goes on; the view says so."""
     run, out = make_run(tmp_path / "run"), console(width=500)  # wider than the path

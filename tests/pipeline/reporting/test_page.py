@@ -9,6 +9,7 @@ from pipeline.reporting import attempts as report_attempts
 from pipeline.reporting import figures as report_figures
 from pipeline.reporting import ratios as report_ratios
 from pipeline.reporting.page import make, page
+from pipeline.reporting.summary import summary
 from pipeline.runlog.reader import read_runs
 from tests.made_runs import BEGIN, event, make_run, ratios, saved, start
 
@@ -115,6 +116,18 @@ def test_why_there_are_no_ratios(tmp_path, unpainted, name):
     assert "run: no events.jsonl, which records checkpoints in newer versions." in html
     (run / "recipe.toml").unlink()
     assert "No recipe.toml in the run directory" in page_of(run)
+
+
+def test_verdicts(tmp_path, unpainted):
+    """Sentences about each run that has floors, named where there are several; the summary has the same."""
+    floors = event("floors", 0, unigram=8.5, unigram_accuracy=0.2, context=7.5)
+    run, other = (make_run(tmp_path / name, events=[start(0), *told]) for name, told in (("a", [floors]), ("b", [])))
+    sentence = (
+        "The model has used word order since step 40: its held-out masked-token loss, 5.00, is more than 0.3 below"
+    )
+    assert f'<p class="verdict">{sentence}' in page_of(run)
+    assert f"<b>a:</b> {sentence}" in page_of(run, other) and page_of(run, other).count('class="verdict"') == 1
+    assert f"\n  {sentence}" in summary(read_runs([run])[0])
 
 
 def test_notes(tmp_path, unpainted):
