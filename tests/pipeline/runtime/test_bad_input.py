@@ -31,7 +31,7 @@ def damaged_samples(directory):
         "flipped": "train-00000.arrow: sha256 is",
         "version": "format_version is 99, this version reads 2",
         "tokenizer": "tokenizer.json: sha256 is .* another tokenizer",
-        "segments": "holds blocks samples, but family bert trains on nsp; build them with --segments nsp, or set model.",
+        "segments": "family bert trains on nsp .*; build them with --segments nsp, or set model.next_sentence",
         "unfinished": "no manifest.json, so this is not a finished samples directory",
     }
     copies = {name: Path(shutil.copytree(good, directory / name)) for name in cases}
