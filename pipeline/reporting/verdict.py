@@ -138,7 +138,11 @@ def _comparison(latest: _Evaluation, floors: Floors | None, samples: object, ref
     better = theirs + shift - latest.loss
     figures = f"held-out loss {latest.loss:.2f} against {theirs:.2f}."
     if floors is not None and samples != reference.samples:
-        ours, theirs = floors.unigram - latest.loss, reference.floors.unigram - theirs
-        figures = f"{ours:.2f} nats below the unigram floor against {theirs:.2f}, as the samples differ."
+        ours, that = _place(latest.loss - floors.unigram), _place(theirs - reference.floors.unigram)
+        figures = f"{ours} the unigram floor against {that}, as the samples differ."
     is_ = "as good as" if abs(better) <= TOLERANCE else "better than" if better > 0 else "worse than"
     return f"At step {latest.step:,} the model is {is_} {name} ({reference.total_steps:,} steps): {figures}"
+
+
+def _place(distance: float) -> str:
+    return f"{abs(distance):.2f} nats {'above' if distance > 0 else 'below'}"

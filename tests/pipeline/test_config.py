@@ -42,7 +42,6 @@ def test_a_recipe_is_named_after_its_file(tmp_path):
     (tmp_path / "copy.toml").write_text('name = "demo"\n' + DEMO.read_text())
     assert parse(["--recipe", "demo"]).name == parse(["--recipe", str(tmp_path / "copy.toml")]).name == "demo"
     assert parse(["--recipe", str(DEMO), "--name", "mine"]).name == "mine"
-    assert parse(["--run_dir", "run", "--data.samples", "samples"]).name == ""
 
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False), ("0", 0), ("1", 1), ("2", 2)])

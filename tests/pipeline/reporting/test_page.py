@@ -123,7 +123,7 @@ def test_verdicts(tmp_path, unpainted):
     floors = event("floors", 0, unigram=8.5, unigram_accuracy=0.2, context=7.5)
     run, other = (make_run(tmp_path / name, events=[start(0), *told]) for name, told in (("a", [floors]), ("b", [])))
     sentence = (
-        "The model has used word order since step 40: its held-out masked-token loss, 5.00, is more than 0.3 below"
+        "The model has used word order since step 20: its held-out masked-token loss, 5.00, is more than 0.3 below"
     )
     assert f'<p class="verdict">{sentence}' in page_of(run)
     assert f"<b>a:</b> {sentence}" in page_of(run, other) and page_of(run, other).count('class="verdict"') == 1

@@ -110,7 +110,7 @@ def test_word_counts_for_some_time():
     assert judged({0: 9.0, 200: 6.1, 400: 6.05, 600: 6.02}).endswith("6.09. It has done so for 400 steps.")
 
 
-OTHER = "{:.2f} nats below the unigram floor against 1.80, as the samples differ."
+OTHER = "{} the unigram floor against 1.80 nats below, as the samples differ."
 
 
 @pytest.mark.parametrize(
@@ -119,8 +119,9 @@ OTHER = "{:.2f} nats below the unigram floor against 1.80, as the samples differ
         (4.35, "abc", 6.09, "as good as", "held-out loss 4.35 against 4.29."),
         (4.18, "abc", 6.09, "better than", "held-out loss 4.18 against 4.29."),
         (5.56, "abc", 7.00, "worse than", "held-out loss 5.56 against 4.29."),
-        (5.20, "other", 7.00, "as good as", OTHER.format(1.80)),
-        (5.40, "other", 7.00, "worse than", OTHER.format(1.60)),
+        (5.20, "other", 7.00, "as good as", OTHER.format("1.80 nats below")),
+        (7.05, "other", 7.00, "worse than", OTHER.format("0.05 nats above")),
+        (5.40, "other", 7.00, "worse than", OTHER.format("1.60 nats below")),
     ],
 )
 def test_the_reference_curve(loss, samples, unigram, is_, figures):
