@@ -2,6 +2,7 @@
 
     RUN/checkpoints/step-00000100/
         rank-00000.safetensors    the fragments that rank 0 holds: `weight|NAME|OFFSET`, `exp_avg|...`, `exp_avg_sq|...`
+                                  (Muon's matrices have no `exp_avg_sq`)
         state.json                step, consumed_samples, optimizer step, shapes, recipe, loss scaling, metrics
         tokenizer/                as transformers loads it, so that a checkpoint can be exported wherever it is copied
         manifest.json             size and sha256 of each file

@@ -1,1 +1,1 @@
-"""LAMB and AdamW: mathematics, norms over shards, and learning-rate schedules."""
+"""LAMB, AdamW and Muon: mathematics, norms and matrices over shards, and learning-rate schedules."""

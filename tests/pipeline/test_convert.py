@@ -62,7 +62,7 @@ def test_the_card_names_what_the_model_was_trained_with(trained):
     """The recipe's optimizer; nothing where the checkpoint does not say."""
     state = checkpoint.read_state(trained[1])
     assert "LAMB" not in model_card("m", state)
-    for name, shown in (("adamw", "(bf16, AdamW)"), ("lamb", "(bf16, LAMB)")):
+    for name, shown in (("adamw", "(bf16, AdamW)"), ("lamb", "(bf16, LAMB)"), ("muon", "(bf16, Muon)")):
         assert shown in model_card("m", state | {"precision": "bf16", "recipe": {"optimizer": {"name": name}}})
 
 

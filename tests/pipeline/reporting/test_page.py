@@ -105,13 +105,13 @@ def test_two_runs_are_compared(tmp_path, unpainted):
     assert html.count('alt="Trust ratio') == 2 and html.count('alt="Attempts') == 1
 
 
-@pytest.mark.parametrize("name", ["adamw", "lamb"])
+@pytest.mark.parametrize("name", ["adamw", "muon", "lamb"])
 def test_why_there_are_no_ratios(tmp_path, unpainted, name):
-    """AdamW has none; an older run did not write them. No checkpoints and no recipe are said, too."""
+    """AdamW and Muon have none; an older run did not write them. No checkpoints and no recipe are said, too."""
     run = make_run(tmp_path / "run")
     (run / "recipe.toml").write_text(f'[optimizer]\nname = "{name}"\n')
     html = page_of(run)
-    assert ("trained with adamw, which has no trust ratios" in html) == (name == "adamw")
+    assert (f"trained with {name}, which has no trust ratios" in html) == (name != "lamb")
     assert ("a version that did not write them" in html) == (name == "lamb")
     assert "run: no events.jsonl, which records checkpoints in newer versions." in html
     (run / "recipe.toml").unlink()
