@@ -188,7 +188,8 @@ def train(job: Job, supervisor: Supervisor) -> bool:
         progress.close()
         return False
     terms = [asdict(term) for term in family.terms]
-    events.write("start", **start_event_fields(engine, restored.source), terms=terms, **events.reached)
+    known = {"terms": terms, "sequence_lengths": job.schedule.lengths}  # reports need no torch and no samples
+    events.write("start", **start_event_fields(engine, restored.source), **known, **events.reached)
     progress.say(startup_line(recipe, engine, job.division, state, restored.source))
     warn_of_space(run, recipe, engine, progress)
     if recipe.evaluation.every:
