@@ -1,5 +1,6 @@
 """Learning-rate schedules: pure functions from the step to a factor of the peak rate."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,11 +13,19 @@ class ScheduleConfig:
     """Optimizer steps of the whole run; the decay ends here."""
     warmup_proportion: float = 0.2843
     """Share of total_steps over which the rate rises linearly from 0 to the peak."""
-    decay: Literal["polynomial", "linear"] = "polynomial"
+    decay: Literal["polynomial", "linear", "cosine", "stable"] = "polynomial"
     """polynomial: (1 - step / total_steps) ** degree, measured from step 0 (NVIDIA, google-research/bert);
-    linear: a straight line from the peak at the end of warm-up to 0."""
+    linear: a straight line from the peak at the end of warm-up to 0; cosine: half a cosine wave between the same points
+    (Loshchilov & Hutter 2017); stable: the peak until the last decay_proportion of the steps, then a decay to 0
+    (warmup-stable-decay; Hu et al. 2024, MiniCPM)."""
     degree: float = 0.5
     """Exponent of the polynomial decay."""
+    decay_proportion: float = 0.2
+    """Share of total_steps, at the end, over which the stable schedule decays."""
+    decay_shape: Literal["linear", "sqrt"] = "linear"
+    """Decay of the stable schedule after a share x of it: linear is 1 - x, sqrt is 1 - sqrt(x) (Hägele et al. 2024)."""
+    floor: float = 0.0
+    """Share of the peak rate at which every decay ends, in place of 0."""
 
     def __post_init__(self) -> None:
         if self.total_steps < 1:
@@ -25,18 +34,37 @@ class ScheduleConfig:
             raise ValueError(f"schedule.warmup_proportion = {self.warmup_proportion}: must be at least 0 and below 1")
         if self.degree <= 0:
             raise ValueError(f"schedule.degree = {self.degree}: must be positive")
+        if not 0 < self.decay_proportion <= 1:
+            raise ValueError(f"schedule.decay_proportion = {self.decay_proportion}: must be above 0 and at most 1")
+        if self.decay == "stable" and self.warmup_proportion + self.decay_proportion > 1:
+            raise ValueError(
+                f"schedule.decay_proportion = {self.decay_proportion}: must be at most 1 - "
+                f"schedule.warmup_proportion = {1 - self.warmup_proportion:g}; lower one of the two"
+            )
+        if not 0 <= self.floor <= 1:
+            raise ValueError(f"schedule.floor = {self.floor}: must be a share of the peak rate, from 0 to 1")
 
 
 def learning_rate_factor(step: int, config: ScheduleConfig) -> float:
     """Factor of the peak learning rate for optimizer step `step`, counted from 1.
 
-    The first step takes 1 / warm-up steps of the peak, the last step (total_steps) the rate just above 0: with p the
-    share of the run before this step, (step - 1) / total_steps, the decay is (1 - p) ** degree.
+    The first step takes 1 / warm-up steps of the peak, the last step (total_steps) the rate just above the floor: with
+    p the share of the run before this step, (step - 1) / total_steps, and d(p) the decay from 1 to 0, the factor is
+    floor + (1 - floor) d(p).
     """
-    progress = min((step - 1) / config.total_steps, 1.0)
     warmup_steps = config.warmup_proportion * config.total_steps
     if step <= warmup_steps:
         return step / warmup_steps
-    if config.decay == "linear":
-        return min((1 - progress) / (1 - config.warmup_proportion), 1.0)
-    return (1 - progress) ** config.degree
+    progress = min((step - 1) / config.total_steps, 1.0)
+    return config.floor + (1 - config.floor) * _decay(progress, config)
+
+
+def _decay(progress: float, config: ScheduleConfig) -> float:
+    """The decay d(p) from 1 to 0 after a share `progress` of the run."""
+    if config.decay == "polynomial":
+        return float((1 - progress) ** config.degree)
+    if config.decay == "stable":
+        share = max(0.0, progress - (1 - config.decay_proportion)) / config.decay_proportion
+        return max(0.0, 1 - (math.sqrt(share) if config.decay_shape == "sqrt" else share))
+    left = min((1 - progress) / (1 - config.warmup_proportion), 1.0)
+    return left if config.decay == "linear" else (1 - math.cos(math.pi * left)) / 2
