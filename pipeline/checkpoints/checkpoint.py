@@ -104,7 +104,7 @@ def fragments(shards: list[Shard]) -> Iterator[tuple[str, Tensor]]:
     for number, shard in enumerate(shards):
         if shard.replicated and number % distributed.world_size() != distributed.rank():
             continue
-        for part, values in {"weight": shard.flat, **shard.moments}.items():
+        for part, values in shard.tensors.items():
             for tensor, start, stop, offset in shard.fragments:
                 yield f"{part}|{shard.names[tensor]}|{offset}", values[start:stop]
 
@@ -257,8 +257,7 @@ def load_shards(directory: Path, shards: list[Shard], moments: bool = True) -> d
     check_shapes(directory, ours, reader.shapes)
     wanted = PARTS if moments and reader.has("exp_avg") else PARTS[:1]
     for shard in shards:
-        targets = {"weight": shard.flat, **shard.moments}
-        for part, target in targets.items() if len(wanted) > 1 else [("weight", shard.flat)]:
+        for part, target in shard.tensors.items() if len(wanted) > 1 else [("weight", shard.flat)]:
             for tensor, start, stop, offset in shard.fragments:
                 target[start:stop].copy_(reader.read(part, shard.names[tensor], offset, offset + stop - start))
         if len(wanted) > 1 and not shard.frozen:

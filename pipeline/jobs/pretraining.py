@@ -16,11 +16,13 @@ from pipeline.data.loader import BatchDivision, evaluation_batches
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.engine import Engine, build, read_settings, start
 from pipeline.families import get_family
+from pipeline.jobs.budget import measure, with_recorded_steps, with_total_steps
 from pipeline.jobs.description import checkpoint_fields, start_event_fields, startup_line, warn_of_space
 from pipeline.jobs.loop import loop_config
 from pipeline.jobs.restoring import Request, restore
 from pipeline.jobs.run_directory import open_run
 from pipeline.jobs.samples import open_samples, samples_id, training_batches
+from pipeline.runlog.event_text import budget_text
 from pipeline.runlog.events import Events
 from pipeline.runlog.metrics import Writer
 from pipeline.runlog.reader import EVENTS, METRICS
@@ -89,20 +91,23 @@ def pretrain(recipe: Recipe, device: torch.device, signals: StopSignals) -> None
     leave_if_asked(signals)
     with ExitStack() as stack:
         run = Path(recipe.run_dir)
+        opened = recipe
         with distributed.together("open the run"):
             if distributed.is_main():
-                stack.enter_context(claimed(recipe))
+                opened = stack.enter_context(claimed(recipe))
+        recipe = with_total_steps(recipe, distributed.gather_objects(opened.schedule.total_steps)[0])
         job = Job(recipe, run, device, division, settings, train, heldout, init_from)
         run_logged(job, signals)
 
 
 @contextmanager
-def claimed(recipe: Recipe) -> Iterator[None]:
-    """Lock the run's directory, and remove unfinished checkpoints of a killed run."""
+def claimed(recipe: Recipe) -> Iterator[Recipe]:
+    """Lock the run's directory, remove unfinished checkpoints of a killed run, and give the recipe with its steps."""
     with sole_run(Path(recipe.run_dir)):
+        recipe = with_recorded_steps(recipe)
         run = open_run(recipe)
         checkpoint.sweep(run)
-        yield
+        yield recipe
 
 
 @dataclass(frozen=True)
@@ -154,6 +159,11 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     faults.reach("starting")
     engine = build_engine(recipe, job.settings, job.division, job.train.manifest.vocab_size, job.device)
     supervisor.leave_if_asked()
+    budget = None
+    if not recipe.schedule.total_steps:
+        budget = measure(recipe, job.division, job.train, job.heldout, engine, supervisor)
+        recipe = with_total_steps(recipe, budget.total_steps)
+        events.total_steps = budget.total_steps
     family = get_family(recipe.family)
     request = Request(run, plain(recipe), job.init_from, job.train, samples_id(job.train), family.terms)
     restored = restore(request, engine, events)
@@ -170,6 +180,9 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     terms = [asdict(term) for term in family.terms]
     events.write("start", **start_event_fields(engine, restored.source), terms=terms, **events.reached)
     progress.say(startup_line(recipe, engine, job.division, state, restored.source))
+    if budget is not None:
+        events.write("budget", **asdict(budget))
+        progress.say(budget_text(asdict(budget)))
     warn_of_space(run, recipe, engine, progress)
     with distributed.together("open the metrics"):
         writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)

@@ -11,6 +11,10 @@ class ScheduleConfig:
 
     total_steps: int = 7038
     """Optimizer steps of the whole run; the decay ends here."""
+    minutes: float = 0.0
+    """Time that training may take, in minutes; 0: total_steps decides. Otherwise the speed is measured before the first
+    step, and total_steps, whose given value is ignored, is set so that steps and evaluations end after this time. A
+    resumed run keeps that number."""
     warmup_proportion: float = 0.2843
     """Share of total_steps over which the rate rises linearly from 0 to the peak."""
     decay: Literal["polynomial", "linear", "cosine", "stable"] = "polynomial"
@@ -28,7 +32,9 @@ class ScheduleConfig:
     """Share of the peak rate at which every decay ends, in place of 0."""
 
     def __post_init__(self) -> None:
-        if self.total_steps < 1:
+        if self.minutes < 0:
+            raise ValueError(f"schedule.minutes = {self.minutes}: must be a number of minutes, or 0 for total_steps")
+        if self.total_steps < (0 if self.minutes else 1):  # 0: not measured yet (`pipeline.jobs.budget`)
             raise ValueError(f"schedule.total_steps = {self.total_steps}: must be at least 1")
         if not 0 <= self.warmup_proportion < 1:
             raise ValueError(f"schedule.warmup_proportion = {self.warmup_proportion}: must be at least 0 and below 1")

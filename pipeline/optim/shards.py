@@ -80,6 +80,11 @@ class Shard:
         """exp_avg and exp_avg_sq, (n,) each; none of frozen tensors."""
         return {name: values for name, values in self.init_state().items() if name != "step"}
 
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a checkpoint holds of the shard, (n,) each, by part: weight, exp_avg, exp_avg_sq."""
+        return {"weight": self.flat, **self.moments}
+
 
 def fragments_of_partition(
     sizes: Sequence[int], offsets: Sequence[int], partition_start: int, partition_size: int

@@ -79,9 +79,10 @@ class Phase:
         return cost.flops(num_tokens=tokens, sum_squared_lengths=tokens**2, num_masked=masked, num_samples=1)
 
     @property
-    def flops(self) -> float:
-        """FLOPs of the whole phase."""
-        return self.recipe.schedule.total_steps * self.global_batch * self.flops_per_sample
+    def flops(self) -> float | None:
+        """FLOPs of the whole phase; None if the recipe gives minutes, because the number of steps depends on speed."""
+        schedule = self.recipe.schedule
+        return None if schedule.minutes else schedule.total_steps * self.global_batch * self.flops_per_sample
 
     def masked(self, tokens: int) -> int:
         """Return the number of masked tokens of a sample with this number of tokens."""
@@ -125,6 +126,8 @@ class Timing:
     traffic: Traffic
     """Communication of a step."""
     sequences_per_second: float
+    steps: int
+    """Number of steps of the phase: the recipe's, or as many as its minutes allow."""
     seconds: float
     """Seconds of the whole phase, without evaluations and checkpoints."""
 
@@ -229,7 +232,9 @@ def timing(phase: Phase, choice: Choice, cluster: Cluster, mfu: float) -> Timing
     moved = traffic(zero, phase.parameters.total, itemsize, cluster, choice.accumulation, seconds)
     compute = choice.accumulation * seconds
     step = compute + moved.exposed
-    return Timing(compute, moved, phase.global_batch / step, phase.recipe.schedule.total_steps * step)
+    schedule = phase.recipe.schedule
+    steps = max(1, int(60 * schedule.minutes / step)) if schedule.minutes else schedule.total_steps
+    return Timing(compute, moved, phase.global_batch / step, steps, steps * step)
 
 
 def remedy(phase: Phase, options: Options) -> str:

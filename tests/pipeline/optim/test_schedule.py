@@ -95,6 +95,7 @@ def test_every_decay_falls_to_the_floor(shape, floor):
     ("field", "value"),
     [
         ("total_steps", 0),
+        ("minutes", -1.0),
         ("warmup_proportion", 1.0),
         ("degree", 0.0),
         ("decay_proportion", 0.0),
