@@ -22,8 +22,9 @@ def chosen_at(rows: list[Row], gpus: int) -> tuple[Choice, Timing]:
 def phase_summary(phase: Phase) -> str:
     """Return lines with the model, steps and samples of a phase, and with assumed properties of the samples, if any."""
     samples, schedule = phase.samples, phase.recipe.schedule
-    steps, work = f"{schedule.total_steps:,} steps", f"{phase.flops:.3g} FLOP"
-    if phase.flops is None:
+    if phase.flops is not None:
+        steps, work = f"{schedule.total_steps:,} steps", f"{phase.flops:.3g} FLOP"
+    else:
         steps = f"as many steps as {schedule.minutes:g} minutes allow,"
         work = f"{phase.flops_per_sample:.3g} FLOP a sample"
     text = (
