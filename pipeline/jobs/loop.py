@@ -10,7 +10,7 @@ from pipeline.data.packing import longest_sequence
 from pipeline.engine.engine import DTYPES, Engine
 from pipeline.families import get_family
 from pipeline.model.flops import measure
-from pipeline.optim.schedule import learning_rate_factor
+from pipeline.optim.schedule import learning_rate_factor, steps_averaged
 from pipeline.runlog.metrics import peak_flops
 from pipeline.training.trainer import LoopConfig
 from preprocessing.schema import Manifest
@@ -51,4 +51,5 @@ def loop_config(recipe: Recipe, division: BatchDivision, samples: Manifest, engi
         log_every=recipe.logging.every,
         save_every=recipe.checkpoint.every,
         evaluate_every=recipe.evaluation.every,
+        averaged=lambda step: steps_averaged(step, recipe.schedule.total_steps, recipe.schedule.average_last),
     )

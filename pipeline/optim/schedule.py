@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions from the step to a factor of the peak rate."""
+"""Schedules of the learning rate and of weight averaging: pure functions of the step."""
 
 import math
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class ScheduleConfig:
-    """Length of the run, warm-up and decay."""
+    """Length of the run, warm-up, decay and averaging of the weights."""
 
     total_steps: int = 7038
     """Optimizer steps of the whole run; the decay ends here."""
@@ -30,6 +30,9 @@ class ScheduleConfig:
     """Decay of the stable schedule after a share x of it: linear is 1 - x, sqrt is 1 - sqrt(x) (Hägele et al. 2024)."""
     floor: float = 0.0
     """Share of the peak rate at which every decay ends, in place of 0."""
+    average_last: float = 0.0
+    """Share of total_steps, at the end, over which the weights are averaged; 0: none. The average is in the checkpoints
+    beside the weights, is evaluated after the last step, and is what `convert export --averaged true` writes."""
 
     def __post_init__(self) -> None:
         if self.minutes < 0:
@@ -49,6 +52,8 @@ class ScheduleConfig:
             )
         if not 0 <= self.floor <= 1:
             raise ValueError(f"schedule.floor = {self.floor}: must be a share of the peak rate, from 0 to 1")
+        if not 0 <= self.average_last <= 1:
+            raise ValueError(f"schedule.average_last = {self.average_last}: must be a share of the steps, from 0 to 1")
 
 
 def learning_rate_factor(step: int, config: ScheduleConfig) -> float:
@@ -74,3 +79,15 @@ def _decay(progress: float, config: ScheduleConfig) -> float:
         return max(0.0, 1 - (math.sqrt(share) if config.decay_shape == "sqrt" else share))
     left = min((1 - progress) / (1 - config.warmup_proportion), 1.0)
     return left if config.decay == "linear" else (1 - math.cos(math.pi * left)) / 2
+
+
+def steps_averaged(step: int, total_steps: int, average_last: float) -> int:
+    """Number of steps whose weights the average holds after step `step`; 0 before it begins, or without one.
+
+    Args:
+        step: optimizer step, counted from 1.
+        total_steps: as ScheduleConfig.
+        average_last: as ScheduleConfig; above 0, at least the last step is averaged.
+    """
+    most = max(1, round(average_last * total_steps)) if average_last else 0
+    return max(0, most - (total_steps - step))

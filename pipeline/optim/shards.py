@@ -52,6 +52,8 @@ class Shard:
     copies them (DeepSpeed does)."""
     state: dict[str, Any] = field(default_factory=dict)
     """exp_avg (n,), exp_avg_sq (n,) and step: what torch keeps as the optimizer's state of `param`."""
+    average: Tensor | None = None
+    """(n,) fp32 average of the weights over the last steps (`pipeline.optim.averaging`); None before it begins."""
 
     @property
     def flat(self) -> Tensor:
@@ -82,8 +84,9 @@ class Shard:
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """All that a checkpoint holds of the shard, (n,) each, by part: weight, exp_avg, exp_avg_sq."""
-        return {"weight": self.flat, **self.moments}
+        """All that a checkpoint holds of the shard, (n,) each, by part: weight, moments and the average, if any."""
+        averages = {} if self.average is None else {"average": self.average}
+        return {"weight": self.flat, **self.moments, **averages}
 
 
 def fragments_of_partition(

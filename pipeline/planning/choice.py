@@ -102,6 +102,7 @@ class Phase:
             world_size=gpus,
             kind="cuda",
             accumulating=micro_batch * gpus < self.global_batch,
+            averaged=self.recipe.schedule.average_last > 0,
         )
 
 

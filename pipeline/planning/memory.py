@@ -21,7 +21,7 @@ PARTS = {
     "process": "libraries and the context of the device",
     "weights": "weights of the forward pass; a partition at stage 3; fp32 while the model is built",
     "masters": "fp32 weights that the optimizer updates; stage 0 in fp32 updates the weights themselves",
-    "moments": "two fp32 numbers per weight of the partition",
+    "moments": "two fp32 numbers per weight of the partition; a third one where weights are averaged",
     "gradients": "gradients of a micro-batch in the model's type, and their sums in fp32",
     "buckets": "DeepSpeed's communication buffers, and its copies of gradients for them",
     "gathered": "stage 3: gathered weights that have not been released yet",
@@ -63,6 +63,7 @@ def estimate(
     world_size: int,
     kind: str,
     accumulating: bool,
+    averaged: bool = False,
 ) -> Estimate:
     """Estimate the peak memory of one rank.
 
@@ -76,10 +77,11 @@ def estimate(
         world_size: number of ranks.
         kind: "cpu" for the resident set; "cuda" for allocations on the device.
         accumulating: whether a step has several micro-batches.
+        averaged: whether the weights are averaged.
     """
     kept = activations(build, config, vocab_size, batch, DTYPES[precision], kind)
     parameters = count_parameters(build, config, vocab_size)
-    blocks = StepBlocks(parameters, kept, zero, precision, world_size, kind == "cpu")
+    blocks = StepBlocks(parameters, kept, zero, precision, world_size, kind == "cpu", averaged)
     timeline = blocks.write(config.checkpointed_layers, accumulating)
     live, phase = timeline.most_live()
     if kind == "cpu":

@@ -73,16 +73,24 @@ class StepBlocks:
         precision: "fp32", "bf16" or "fp16".
         world_size: number of ranks N.
         on_cpu: whether training is on a CPU, with gloo.
+        averaged: whether the weights are averaged.
     """
 
     def __init__(
-        self, parameters: Parameters, kept: Activations, zero: Zero, precision: str, world_size: int, on_cpu: bool
+        self,
+        parameters: Parameters,
+        kept: Activations,
+        zero: Zero,
+        precision: str,
+        world_size: int,
+        on_cpu: bool,
+        averaged: bool = False,
     ) -> None:
         self.parameters, self.kept, self.zero, self.stage = parameters, kept, zero, zero.stage
         self.low = precision != "fp32"
         self.itemsize = FLOAT // 2 if self.low else FLOAT
         self.one_buffer = zero.stage == 1 and updates_all_at_once(zero.stage, precision)
-        self.world_size, self.on_cpu = world_size, on_cpu
+        self.world_size, self.on_cpu, self.averaged = world_size, on_cpu, averaged
         self.partition = -(-parameters.total // world_size)
         self.bucket = min(zero.reduce_bucket, parameters.total)  # number of elements of a full bucket
         self.timeline = Timeline()
@@ -135,7 +143,7 @@ class StepBlocks:
             self.take("gradients", FLOAT * (total if self.one_buffer else own))
         if stage == 3:
             self.take("buckets", FLOAT * self._touched(total))
-        self.take("moments", 2 * FLOAT * own)
+        self.take("moments", (2 + self.averaged) * FLOAT * own)
         self._gloo_copies()
 
     def _replace(self, blocks: list[int], sizes: list[int]) -> list[int]:

@@ -17,6 +17,7 @@ import torch
 from pipeline.checkpoints.saving import Saver
 from pipeline.data.batch import Batch
 from pipeline.engine.engine import Engine
+from pipeline.optim.averaging import add_to_average
 from pipeline.runlog.metrics import Writer, peak_memory_gib
 from pipeline.runlog.terms import Term
 from pipeline.runtime import distributed, faults
@@ -66,6 +67,8 @@ class LoopConfig:
     log_every: int
     save_every: int
     evaluate_every: int
+    averaged: Callable[[int], int] = lambda step: 0
+    """Optimizer step -> number of steps whose weights the average holds after it; 0: there is no average."""
 
 
 class Trainer:
@@ -165,6 +168,8 @@ class Trainer:
             self.engine.step(rate)
             self._step_totals.add(output.sums, self.config.count(batch))
             losses.append(MicroBatchLoss(batch, output.loss.detach()))
+        if averaged := self.config.averaged(self.state.step):
+            add_to_average(self.engine.shards, averaged)
         self.state.consumed_samples += self.config.global_batch_size
         faults.reach("step done")
         return losses, self.engine.skipped_steps > skipped_before
@@ -212,10 +217,27 @@ class Trainer:
     def evaluate(self) -> str:
         """Evaluate the model on the held-out samples and write losses and accuracies.
 
-        Returns the name of a stop signal received between two batches, otherwise an empty string. An interrupted
-        evaluation is repeated when the run continues. The ranks exchange errors before each batch.
+        After the last step, averaged weights are evaluated too. Returns the name of a stop signal received between two
+        batches, otherwise an empty string. An interrupted evaluation is repeated when the run continues.
         """
         begin = time.monotonic()
+        figures: dict[str, dict[str, float]] = {}
+        figures["heldout"], stop = self._heldout_figures()
+        ended = self.state.step == self.config.total_steps
+        if figures["heldout"] and ended and self.config.averaged(self.state.step):
+            with self.engine.averaged_weights():
+                figures["averaged"], stop = self._heldout_figures()
+        if all(figures.values()):
+            for kind, values in figures.items():
+                self._note_evaluation(kind, values)
+        self._interval += time.monotonic() - begin  # an evaluation is not training time
+        return stop
+
+    def _heldout_figures(self) -> tuple[dict[str, float], str]:
+        """Return losses and accuracies on the held-out samples, and the name of a stop signal received between batches.
+
+        The figures are empty if the evaluation was interrupted. The ranks exchange errors before each batch.
+        """
         totals = Totals(self.config.terms, self.engine.device)
         self.engine.deepspeed.eval()
         batches = iter(self.heldout())
@@ -232,18 +254,21 @@ class Trainer:
             output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
             totals.add(output.sums, self.config.count(batch), weight=batch.weight)
         self.engine.deepspeed.train()
-        if batch is None:
-            self._note_evaluation(averages(self.config.terms, totals.reduce()))
-        self._interval += time.monotonic() - begin  # an evaluation is not training time
-        return stop
+        return averages(self.config.terms, totals.reduce()) if batch is None else {}, stop
 
-    def _note_evaluation(self, values: dict[str, float]) -> None:
-        """Write the figures of an evaluation and show them."""
-        self.latest["heldout"] = values
+    def _note_evaluation(self, kind: str, values: dict[str, float]) -> None:
+        """Write the figures of an evaluation and show them.
+
+        Args:
+            kind: heldout or, of averaged weights, averaged.
+            values: losses and accuracies.
+        """
+        self.latest[kind] = values
         self.state.evaluated_step = self.state.step
         with self.supervisor.noting_errors():
-            self.writer.write("heldout", self.state.step, values)
-        self.progress.say(f"step {self.state.step}  held out: " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
+            self.writer.write(kind, self.state.step, values)
+        name = "held out" if kind == "heldout" else "held out, averaged weights"
+        self.progress.say(f"step {self.state.step}  {name}: " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
 
     def save(self) -> None:
         """Begin to write a checkpoint; all ranks call it together."""

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.optim.schedule import ScheduleConfig, learning_rate_factor
+from pipeline.optim.schedule import ScheduleConfig, learning_rate_factor, steps_averaged
 
 
 def test_polynomial_equals_the_published_formula():
@@ -100,6 +100,7 @@ def test_every_decay_falls_to_the_floor(shape, floor):
         ("degree", 0.0),
         ("decay_proportion", 0.0),
         ("decay_proportion", 1.1),
+        ("average_last", 1.1),
         ("floor", -0.1),
         ("floor", 1.5),
     ],
@@ -115,3 +116,11 @@ def test_warmup_and_decay_must_fit_into_the_run():
     with pytest.raises(ValueError, match=r"schedule.decay_proportion = 0.8: must be at most .* = 0.7"):
         ScheduleConfig(warmup_proportion=0.3, decay="stable", decay_proportion=0.8)
     ScheduleConfig(warmup_proportion=0.3, decay="linear", decay_proportion=0.8)
+
+
+def test_the_average_grows_over_the_last_steps():
+    """A quarter of 8 steps is two; a share too small for a step is one; 0 is none."""
+    assert [steps_averaged(step, 8, 0.25) for step in range(1, 9)] == [0, 0, 0, 0, 0, 0, 1, 2]
+    assert [steps_averaged(step, 3, 1.0) for step in range(1, 4)] == [1, 2, 3]
+    assert [steps_averaged(step, 8, 0.01) for step in (7, 8)] == [0, 1]
+    assert not any(steps_averaged(step, 8, 0.0) for step in range(1, 9))
