@@ -39,19 +39,20 @@ def convert(arguments: list[str]) -> None:
     COMMANDS[chosen.subcommand](**vars(chosen[chosen.subcommand]))
 
 
-def export(source: Path, out: Path) -> None:
+def export(source: Path, out: Path, averaged: bool = False) -> None:
     """Write a checkpoint, or the newest one of a run, as a Hugging Face model.
 
     Args:
         source: directory of a checkpoint or of a run.
         out: directory of the Hugging Face model, which must not exist.
+        averaged: whether to write the averaged weights of a run with schedule.average_last.
 
     Raises:
-        ValueError: the checkpoint is damaged, or `out` exists.
+        ValueError: the checkpoint is damaged or has no averaged weights, or `out` exists.
     """
     from pipeline.conversion.exporting import export_checkpoint
 
-    print(f"{export_checkpoint(source, out)} -> {out}")
+    print(f"{export_checkpoint(source, out, averaged)} -> {out}")
 
 
 def import_model(model: Path, out: Path, family: str = "", allow_pickle: bool = False) -> None:

@@ -2,7 +2,8 @@
 
     RUN/checkpoints/step-00000100/
         rank-00000.safetensors    the fragments that rank 0 holds: `weight|NAME|OFFSET`, `exp_avg|...`, `exp_avg_sq|...`
-                                  (Muon's matrices have no `exp_avg_sq`)
+                                   (Muon's matrices have no `exp_avg_sq`) and, where weights are averaged,
+                                   `average|...`
         state.json                step, consumed_samples, optimizer step, shapes, recipe, loss scaling, metrics
         tokenizer/                as transformers loads it, so that a checkpoint can be exported wherever it is copied
         manifest.json             size and sha256 of each file
@@ -42,7 +43,7 @@ from preprocessing.files import flush, readable, sha256_file, write_json
 
 Config = TypeVar("Config")
 
-PARTS = ("weight", "exp_avg", "exp_avg_sq")
+PARTS = ("weight", "exp_avg", "exp_avg_sq", "average")
 
 
 def temporary_of(final: Path) -> Path:
@@ -105,7 +106,7 @@ def fragments(shards: list[Shard]) -> Iterator[tuple[str, Tensor]]:
     for number, shard in enumerate(shards):
         if shard.replicated and number % distributed.world_size() != distributed.rank():
             continue
-        for part, values in {"weight": shard.flat, **shard.moments}.items():
+        for part, values in shard.tensors.items():
             for tensor, start, stop, offset in shard.fragments:
                 yield f"{part}|{shard.names[tensor]}|{offset}", values[start:stop]
 
@@ -247,8 +248,11 @@ class Reader:
             yield name, self.read(part, name, 0, int(torch.Size(shape).numel())).view(shape)
 
 
-def load_shards(directory: Path, shards: list[Shard], moments: bool = True) -> dict[str, Any]:
-    """Fill this rank's weights, and moments where wanted and present, from a verified checkpoint; returns its state.
+def load_shards(directory: Path, shards: list[Shard], moments: bool = True, average: bool = False) -> dict[str, Any]:
+    """Fill this rank's weights, and moments and averages where wanted and present, from a verified checkpoint.
+
+    Returns:
+        Its state.
 
     Raises:
         ValueError: a tensor is missing or has another shape (another model).
@@ -256,13 +260,15 @@ def load_shards(directory: Path, shards: list[Shard], moments: bool = True) -> d
     state, reader = read_state(directory), Reader(directory)
     ours = {name: list(shape) for shard in shards for name, shape in zip(shard.names, shard.shapes, strict=True)}
     check_shapes(directory, ours, reader.shapes)
-    wanted = PARTS if moments and reader.has("exp_avg") else PARTS[:1]
+    moments = moments and reader.has("exp_avg")
     for shard in shards:
-        targets = {"weight": shard.flat, **shard.moments}
-        for part, target in targets.items() if len(wanted) > 1 else [("weight", shard.flat)]:
+        if average and reader.has("average"):
+            shard.average = torch.zeros_like(shard.flat)
+        parts = shard.tensors if moments else {"weight": shard.flat}
+        for part, target in parts.items():
             for tensor, start, stop, offset in shard.fragments:
                 target[start:stop].copy_(reader.read(part, shard.names[tensor], offset, offset + stop - start))
-        if len(wanted) > 1 and not shard.frozen:
+        if moments and not shard.frozen:
             shard.state["step"] = state["optimizer_step"]
     return state
 

@@ -9,25 +9,31 @@ from pipeline.families import get_family
 from preprocessing.files import read_json
 
 
-def export_checkpoint(source: Path, out: Path) -> Path:
+def export_checkpoint(source: Path, out: Path, averaged: bool = False) -> Path:
     """Write a checkpoint, or the newest one of a run, as a Hugging Face model; returns the checkpoint's directory.
 
     Args:
         source: directory of a checkpoint or of a run.
         out: directory of the Hugging Face model, which must not exist.
+        averaged: whether to write the averaged weights.
 
     Raises:
-        ValueError: the checkpoint is damaged, or `out` exists.
+        ValueError: the checkpoint is damaged or has no averaged weights, or `out` exists.
     """
     directory = checkpoint.resolve(source)
     checkpoint.verify(directory)
     require_listed(directory)
     state = checkpoint.read_state(directory)
     family = get_family(state["family"])
-    weights = dict(checkpoint.Reader(directory).tensors())
+    reader, part = checkpoint.Reader(directory), "average" if averaged else "weight"
+    if not reader.has(part):
+        raise ValueError(
+            f"--averaged true: {directory} has no averaged weights; train with schedule.average_last, or export without"
+        )
+    weights = dict(reader.tensors(part))
     out.parent.mkdir(parents=True, exist_ok=True)
     config = checkpoint.model_config(directory, family.config, state)
-    huggingface.export(family, weights, config, directory / "tokenizer", out, model_card(out.name, state))
+    huggingface.export(family, weights, config, directory / "tokenizer", out, model_card(out.name, state, averaged))
     return directory
 
 

@@ -5,6 +5,7 @@ sizes are multiples of the first one, so that they depend neither on the number 
 """
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -94,6 +95,15 @@ class DataSchedule:
         """Returns the samples that the first `step` steps consume, of all directories together."""
         begun = [stage for stage in self.stages if stage.first <= step]
         return sum(stage.batch_size * (min(stage.last, step) - stage.first + 1) for stage in begun)
+
+    def mean_size(self, mean_tokens: Sequence[float]) -> float:
+        """Returns the tokens of all steps as a share of those of equally many steps of the final size.
+
+        Args:
+            mean_tokens: mean number of tokens of a sample of each samples directory.
+        """
+        tokens = sum(stage.num_samples * mean_tokens[stage.dataset] for stage in self.stages)
+        return tokens / (self.total_steps * self.global_batch_size * mean_tokens[-1])
 
     def stage(self, step: int) -> Stage:
         """Returns the stage of a step."""

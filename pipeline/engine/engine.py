@@ -9,6 +9,8 @@ import logging
 import math
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -23,6 +25,7 @@ from pipeline.engine.accumulation import sum_in_fp32, updates_all_at_once, with_
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.partitions import Binding, bind
 from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json, require_monitors
+from pipeline.optim.averaging import swap
 from pipeline.optim.exchange import Ranks
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
@@ -105,6 +108,18 @@ class Engine:
         if self.optimizer.clips:
             return math.inf if self.deepspeed.optimizer.overflow else self.optimizer.grad_norm
         return float(self.deepspeed.get_global_grad_norm() or 0.0)
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Run a block with the averages in place of the weights; all ranks call it together.
+
+        If the block raises an error, they are not exchanged again.
+        """
+        swap(self.shards)
+        self.binding.push()
+        yield
+        swap(self.shards)
+        self.binding.push()
 
     def trust_ratios(self) -> dict[str, Tensor]:
         """Return LAMB's trust ratios of the last update, () each on the device, by name of the tensor."""

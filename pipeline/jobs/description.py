@@ -73,7 +73,11 @@ def startup_line(
 
 def warn_of_space(run: Path, recipe: Recipe, engine: Engine, progress: Progress) -> None:
     """Warn at the start, and not after hours, if the disk is too small for the checkpoints."""
-    size = 3 * 4 * sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
+    size = (
+        (3 + bool(recipe.schedule.average_last))
+        * 4
+        * sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
+    )
     missing = recipe.checkpoint.keep + 1 - len(checkpoint.complete(run))
     free = shutil.disk_usage(run).free
     if free < missing * size:

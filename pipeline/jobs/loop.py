@@ -11,7 +11,7 @@ from pipeline.engine.engine import DTYPES, Engine
 from pipeline.families import get_family
 from pipeline.jobs.samples import division_at
 from pipeline.model.flops import measure
-from pipeline.optim.schedule import learning_rate_factor
+from pipeline.optim.schedule import learning_rate_factor, steps_averaged
 from pipeline.runlog.metrics import peak_flops
 from pipeline.training.trainer import LoopConfig
 
@@ -53,4 +53,5 @@ def loop_config(
         log_every=recipe.logging.every,
         save_every=recipe.checkpoint.every,
         evaluate_every=recipe.evaluation.every,
+        averaged=lambda step: steps_averaged(step, recipe.schedule.total_steps, recipe.schedule.average_last),
     )

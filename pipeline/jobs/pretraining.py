@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, fields
-from functools import partial
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pipeline.data.schedule import DataSchedule
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.engine import Engine, build, read_settings, start
 from pipeline.families import get_family
+from pipeline.jobs.budget import Budget, measure, with_recorded_steps, with_total_steps
 from pipeline.jobs.description import checkpoint_fields, start_event_fields, startup_line, warn_of_space
 from pipeline.jobs.floors import record_floors
 from pipeline.jobs.initial_model import build_model
@@ -33,6 +34,7 @@ from pipeline.jobs.samples import (
     samples_id,
     training_batches,
 )
+from pipeline.runlog.event_text import budget_text
 from pipeline.runlog.events import Events
 from pipeline.runlog.metrics import Writer
 from pipeline.runlog.reader import EVENTS, METRICS
@@ -93,25 +95,27 @@ def pretrain(recipe: Recipe, device: torch.device, signals: StopSignals) -> None
         settings = read_settings(recipe.engine)
         train, heldout = open_samples(recipe, signals)
         datasets = (*open_earlier(recipe, train, signals), train)
-        schedule = data_schedule(recipe, [dataset.manifest for dataset in datasets])
         init_from = checkpoint.resolve(Path(recipe.init_from)) if recipe.init_from else None
     leave_if_asked(signals)
     with ExitStack() as stack:
         run = Path(recipe.run_dir)
+        opened = recipe
         with distributed.together("open the run"):
             if distributed.is_main():
-                stack.enter_context(claimed(recipe))
-        job = Job(recipe, run, device, division, settings, schedule, datasets, heldout, init_from)
+                opened = stack.enter_context(claimed(recipe))
+        recipe = with_total_steps(recipe, distributed.gather_objects(opened.schedule.total_steps)[0])
+        job = Job(recipe, run, device, division, settings, datasets, heldout, init_from)
         run_logged(job, signals)
 
 
 @contextmanager
-def claimed(recipe: Recipe) -> Iterator[None]:
-    """Lock the run's directory, and remove unfinished checkpoints of a killed run."""
+def claimed(recipe: Recipe) -> Iterator[Recipe]:
+    """Lock the run's directory, remove unfinished checkpoints of a killed run, and give the recipe with its steps."""
     with sole_run(Path(recipe.run_dir)):
+        recipe = with_recorded_steps(recipe)
         run = open_run(recipe)
         checkpoint.sweep(run)
-        yield
+        yield recipe
 
 
 @dataclass(frozen=True)
@@ -123,10 +127,14 @@ class Job:
     device: torch.device
     division: BatchDivision
     settings: dict[str, Any]
-    schedule: DataSchedule
     datasets: tuple[SampleDataset, ...]
     heldout: SampleDataset
     init_from: Path | None
+
+    @cached_property
+    def schedule(self) -> DataSchedule:
+        """Batch size and samples of each step."""
+        return data_schedule(self.recipe, [dataset.manifest for dataset in self.datasets])
 
     @property
     def train(self) -> SampleDataset:
@@ -174,6 +182,8 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     faults.reach("starting")
     engine = build_engine(job)
     supervisor.leave_if_asked()
+    job, budget = with_measured_steps(job, engine, supervisor)
+    recipe = job.recipe
     family = get_family(recipe.family).of(recipe.model)
     request = Request(run, plain(recipe), job.init_from, job.train, job.samples_id, family.terms, job.schedule.consumed)
     restored = restore(request, engine, events)
@@ -190,14 +200,13 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     terms = [asdict(term) for term in family.terms]
     known = {"terms": terms, "sequence_lengths": job.schedule.lengths}  # reports need no torch and no samples
     events.write("start", **start_event_fields(engine, restored.source), **known, **events.reached)
-    progress.say(startup_line(recipe, engine, job.division, state, restored.source))
-    warn_of_space(run, recipe, engine, progress)
+    if budget is not None:
+        events.write("budget", **asdict(budget))
+    announce(job, engine, state, restored.source, budget, progress)
     if recipe.evaluation.every:
         with distributed.together("compute the floors"):
             if distributed.is_main():
                 record_floors(run, recipe, job.train, job.heldout, events)
-    if warning := recipe.masking.warning(max(job.schedule.lengths)):
-        progress.say(f"warning: {warning}")
     with distributed.together("open the metrics"):
         writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
     for name, damaged in ((METRICS, writer.damaged_lines), (EVENTS, events.damaged_lines)):
@@ -226,6 +235,27 @@ def train(job: Job, supervisor: Supervisor) -> bool:
         writer.close()
         progress.close()
     return True
+
+
+def with_measured_steps(job: Job, engine: Engine, supervisor: Supervisor) -> tuple[Job, Budget | None]:
+    """Return the job with its number of steps, and the budget if that number had to be measured."""
+    if job.recipe.schedule.total_steps:
+        return job, None
+    budget = measure(job.recipe, job.division, job.datasets, job.heldout, engine, supervisor)
+    supervisor.events.total_steps = budget.total_steps
+    return replace(job, recipe=with_total_steps(job.recipe, budget.total_steps)), budget
+
+
+def announce(
+    job: Job, engine: Engine, state: TrainState, source: Path | None, budget: Budget | None, progress: Progress
+) -> None:
+    """Show what begins, and warnings about it, in the terminal."""
+    progress.say(startup_line(job.recipe, engine, job.division, state, source))
+    if budget is not None:
+        progress.say(budget_text(asdict(budget)))
+    warn_of_space(job.run, job.recipe, engine, progress)
+    if warning := job.recipe.masking.warning(max(job.schedule.lengths)):
+        progress.say(f"warning: {warning}")
 
 
 def has_finished(recipe: Recipe, state: TrainState) -> bool:

@@ -94,7 +94,7 @@ def _load_own(own: Path, request: Request, engine: Engine) -> dict[str, Any]:
                 f"{own} was trained on other samples than data.samples = {request.samples.directory} holds (another "
                 "manifest.json); give the same samples, or start a new run with init_from"
             )
-        checkpoint.load_shards(own, engine.shards, moments=True)
+        checkpoint.load_shards(own, engine.shards, moments=True, average=True)
     engine.binding.push()
     engine.load_loss_scaler(state["loss_scaler"])
     return state

@@ -33,9 +33,13 @@ def open_run(recipe: Recipe) -> Path:
         )
     else:
         run.mkdir(parents=True, exist_ok=True)
-    # `restart_from_scratch` applies to one start and must not be recorded for later ones.
-    write_text(run / RECIPE, to_toml(replace(recipe, restart_from_scratch=False)))
+    record(recipe)
     return run
+
+
+def record(recipe: Recipe) -> None:
+    """Write recipe.toml; `restart_from_scratch` applies to one start and is not recorded for later ones."""
+    write_text(Path(recipe.run_dir) / RECIPE, to_toml(replace(recipe, restart_from_scratch=False)))
 
 
 def recorded_recipe(run: Path) -> dict[str, Any] | None:

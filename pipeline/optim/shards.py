@@ -55,6 +55,8 @@ class Shard:
     state: dict[str, Any] = field(default_factory=dict)
     """exp_avg (n,), exp_avg_sq (n,) unless Muon updates the tensors, and step: what torch keeps as the optimizer's
     state of `param`."""
+    average: Tensor | None = None
+    """(n,) fp32 average of the weights over the last steps (`pipeline.optim.averaging`); None before it begins."""
 
     @property
     def flat(self) -> Tensor:
@@ -94,6 +96,12 @@ class Shard:
     def moments(self) -> dict[str, Tensor]:
         """exp_avg and, unless Muon updates the tensors, exp_avg_sq, (n,) each; none of frozen tensors."""
         return {name: values for name, values in self.init_state().items() if name != "step"}
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """All that a checkpoint holds of the shard, (n,) each, by part: weight, moments and the average, if any."""
+        averages = {} if self.average is None else {"average": self.average}
+        return {"weight": self.flat, **self.moments, **averages}
 
 
 def fragments_of_partition(

@@ -113,8 +113,10 @@ class Phase:
         return self.sample_flops(self.samples.mean_tokens, 0.5)
 
     @property
-    def flops(self) -> float:
-        """FLOPs of the whole phase."""
+    def flops(self) -> float | None:
+        """FLOPs of the whole phase; None if the recipe gives minutes, because the number of steps depends on speed."""
+        if self.recipe.schedule.minutes:
+            return None
         means = (*(mean for _, mean in self.samples.earlier), self.samples.mean_tokens)
         total_steps = self.recipe.schedule.total_steps
         return sum(
@@ -126,6 +128,7 @@ class Phase:
     @property
     def full_steps(self) -> float:
         """Number of steps of `global_batch` samples of `data.samples` that take as many FLOPs as the whole phase."""
+        assert self.flops is not None, "asked for a number of steps only"
         return self.flops / (self.global_batch * self.flops_per_sample)
 
     def most_masked(self, tokens: int) -> int:
@@ -146,6 +149,7 @@ class Phase:
             kind="cuda",
             accumulating=micro_batch * gpus < self.global_batch,
             muon=self.muon,
+            averaged=self.recipe.schedule.average_last > 0,
         )
 
 
@@ -170,6 +174,8 @@ class Timing:
     traffic: Traffic
     """Communication of a step."""
     sequences_per_second: float
+    steps: int
+    """Number of steps of the phase: the recipe's, or as many as its minutes allow."""
     seconds: float
     """Seconds of the whole phase, without evaluations and checkpoints."""
 
@@ -286,7 +292,11 @@ def timing(phase: Phase, choice: Choice, cluster: Cluster, mfu: float) -> Timing
     moved = traffic(zero, phase.parameters.total, itemsize, cluster, choice.accumulation, seconds)
     compute = choice.accumulation * seconds
     step = compute + moved.exposed
-    return Timing(compute, moved, phase.global_batch / step, phase.full_steps * step)
+    schedule = phase.recipe.schedule
+    if schedule.minutes:
+        steps = max(1, int(60 * schedule.minutes / step))
+        return Timing(compute, moved, phase.global_batch / step, steps, steps * step)
+    return Timing(compute, moved, phase.global_batch / step, schedule.total_steps, phase.full_steps * step)
 
 
 def remedy(phase: Phase, options: Options) -> str:

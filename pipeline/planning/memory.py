@@ -21,7 +21,7 @@ PARTS = {
     "process": "libraries and the context of the device",
     "weights": "weights of the forward pass; a partition at stage 3; fp32 while the model is built",
     "masters": "fp32 weights that the optimizer updates; stage 0 in fp32 updates the weights themselves",
-    "moments": "two fp32 numbers per weight of the partition; one where Muon updates it",
+    "moments": "two fp32 numbers per weight of the partition, or one where Muon updates it; another for an average",
     "gradients": "gradients of a micro-batch in the model's type, and their sums in fp32",
     "buckets": "DeepSpeed's communication buffers, and its copies of gradients for them",
     "gathered": "stage 3: gathered weights that have not been released yet",
@@ -64,6 +64,7 @@ def estimate(
     kind: str,
     accumulating: bool,
     muon: int = 0,
+    averaged: bool = False,
 ) -> Estimate:
     """Estimate the peak memory of one rank.
 
@@ -78,10 +79,11 @@ def estimate(
         kind: "cpu" for the resident set; "cuda" for allocations on the device.
         accumulating: whether a step has several micro-batches.
         muon: number of weights that Muon updates.
+        averaged: whether the weights are averaged.
     """
     kept = activations(build, config, vocab_size, batch, DTYPES[precision], kind)
     parameters = count_parameters(build, config, vocab_size)
-    blocks = StepBlocks(parameters, kept, zero, precision, world_size, kind == "cpu", muon)
+    blocks = StepBlocks(parameters, kept, zero, precision, world_size, kind == "cpu", muon, averaged)
     timeline = blocks.write(config.checkpointed_layers, accumulating)
     live, phase = timeline.most_live()
     if kind == "cpu":

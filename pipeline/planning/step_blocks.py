@@ -90,6 +90,7 @@ class StepBlocks:
         world_size: number of ranks N.
         on_cpu: whether training is on a CPU, with gloo.
         muon: number of weights that Muon updates: one moment instead of two, and copies in its exchange.
+        averaged: whether the weights are averaged.
     """
 
     def __init__(
@@ -101,12 +102,13 @@ class StepBlocks:
         world_size: int,
         on_cpu: bool,
         muon: int = 0,
+        averaged: bool = False,
     ) -> None:
         self.parameters, self.kept, self.zero, self.stage = parameters, kept, zero, zero.stage
         self.low = precision != "fp32"
         self.itemsize = FLOAT // 2 if self.low else FLOAT
         self.one_buffer = zero.stage == 1 and updates_all_at_once(zero.stage, precision)
-        self.world_size, self.on_cpu = world_size, on_cpu
+        self.world_size, self.on_cpu, self.averaged = world_size, on_cpu, averaged
         self.partition = -(-parameters.total // world_size)
         self.muon = -(-muon // world_size) if zero.stage else muon
         self.bucket = min(zero.reduce_bucket, parameters.total)  # number of elements of a full bucket
@@ -160,7 +162,7 @@ class StepBlocks:
             self.take("gradients", FLOAT * (total if self.one_buffer else own))
         if stage == 3:
             self.take("buckets", FLOAT * self._touched(total))
-        self.take("moments", FLOAT * (2 * own - self.muon))
+        self.take("moments", FLOAT * ((2 + self.averaged) * own - self.muon))
         self._gloo_copies()
 
     def _replace(self, blocks: list[int], sizes: list[int]) -> list[int]:

@@ -21,12 +21,16 @@ def chosen_at(rows: list[Row], gpus: int) -> tuple[Choice, Timing]:
 
 def phase_summary(phase: Phase) -> str:
     """Return lines with the model, steps and samples of a phase, and with assumed properties of the samples, if any."""
-    samples, batch = phase.samples, phase.global_batch
+    samples, schedule, batch = phase.samples, phase.recipe.schedule, phase.global_batch
     growing = f"{phase.smallest_batch:,} to " if phase.smallest_batch < batch else ""
+    if phase.flops is not None:
+        steps, work = f"{schedule.total_steps:,} steps", f"{phase.flops:.3g} FLOP"
+    else:
+        steps = f"as many steps as {schedule.minutes:g} minutes allow,"
+        work = f"{phase.flops_per_sample:.3g} FLOP a sample"
     text = (
-        f"{phase.name}: {phase.parameters.total / 1e6:,.1f} M parameters, "
-        f"{phase.recipe.schedule.total_steps:,} steps of {growing}{batch:,} samples\n"
-        f"{phase.flops:.3g} FLOP; up to {samples.seq_length} tokens a sample, {samples.mean_tokens:.0f} on average, "
+        f"{phase.name}: {phase.parameters.total / 1e6:,.1f} M parameters, {steps} of {growing}{batch:,} samples\n"
+        f"{work}; up to {samples.seq_length} tokens a sample, {samples.mean_tokens:.0f} on average, "
         f"vocabulary {samples.vocab_size:,}"
     )
     if samples.assumed:
@@ -68,6 +72,7 @@ def advice(phase: Phase, rows: list[Row], options: Options) -> str:
         f"  {parts}",
         f"A step: {time.compute:.3g} s of computation, {time.traffic.volume / 1e9:.3g} GB past each GPU in "
         f"{time.traffic.seconds:.3g} s, {hidden:.0%} of it hidden",
+        *([f"{phase.recipe.schedule.minutes:g} minutes: {time.steps:,} steps"] if phase.flops is None else []),
         "In the recipe:",
         f"  [batch]\n  micro_batch_size = {choice.micro_batch}",
         f'  [engine]\n  deepspeed = "{deepspeed_json(choice.stage)}"\n  precision = "{phase.precision}"',

@@ -22,6 +22,8 @@ def event_text(event: Line) -> str:
         case "start":
             text = f"started at step {said['step']}: "
             text += "".join(word + said[key] for key, word in _START.items() if key in said)
+        case "budget":
+            text = budget_text(event)
         case "checkpoint":
             text = f"checkpoint of step {said['step']}"
             text += f", {binary_size(event['bytes'])}" if is_number(event.get("bytes")) else ""
@@ -42,3 +44,14 @@ def event_text(event: Line) -> str:
         case kind:
             text = f"{printable(kind)} at step {said['step']}"
     return text
+
+
+def budget_text(event: Line) -> str:
+    """The number of steps that a budget in minutes allows, as text.
+
+    Args:
+        event: has `minutes`, `total_steps` and `step_seconds`, as an event of kind budget.
+    """
+    if not all(is_number(event.get(key)) for key in ("minutes", "total_steps", "step_seconds")):
+        return "budget of minutes"
+    return f"{event['minutes']:g} minutes: {event['total_steps']:,} steps at {event['step_seconds']:.2g} s each"

@@ -2,8 +2,9 @@
 
     {"kind": "start", "time": 1790000000.0, "step": 200, "attempt": 3, "world_size": 16, ...}
 
-Kinds: start, floors, checkpoint, broken_checkpoint, skipped_step, interrupted, finished, failed. Each process that
-opens the run's events is an attempt, with a number of its own. One without any of the last three kinds was killed.
+Kinds: start, budget, floors, checkpoint, broken_checkpoint, skipped_step, interrupted, finished, failed. Each process
+that opens the run's events is an attempt, with a number of its own. One without any of the last three kinds was
+killed.
 """
 
 import json
@@ -25,10 +26,10 @@ class Events:
     def __init__(self, run: Path, total_steps: int, step: int) -> None:
         """Args:
         run: the run's directory.
-        total_steps: of the whole run, for the heartbeat.
+        total_steps: of the whole run, for the heartbeat; 0 until they are measured.
         step: where this attempt begins.
         """
-        self._run, self._total_steps, self.step = run, total_steps, step
+        self._run, self.total_steps, self.step = run, total_steps, step
         self._beaten, self._state = 0.0, ""
         self.reached = last_beat(run)
         """Step and time of the heartbeat of the attempt before; empty if there is none."""
@@ -61,7 +62,7 @@ class Events:
             "time": round(time.time(), 3),
             "step": self.step,
             "attempt": self.attempt,
-            "total_steps": self._total_steps,
+            "total_steps": self.total_steps,
             "state": state,
             "host": socket.gethostname(),
             "pid": os.getpid(),

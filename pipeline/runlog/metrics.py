@@ -81,7 +81,7 @@ class Writer:
         if not distributed.is_main():
             return
         path = run / METRICS
-        last = {"heldout": evaluated_step}
+        last = {"heldout": evaluated_step, "averaged": evaluated_step}
         lines, self.damaged_lines = read_lines(path)
         kept = [line for line in lines if line["step"] <= last.get(line["kind"], resumed_step)]
         write_text(path, "".join(json.dumps(line) + "\n" for line in kept))
@@ -93,7 +93,7 @@ class Writer:
             self._monitor = monitor
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
-        """One line: kind ("train", "heldout"), step, time and the values."""
+        """One line: kind ("train", "heldout", "averaged"), step, time and the values."""
         if self._file is None:
             return
         finite = {key: value if math.isfinite(value) else None for key, value in values.items()}

@@ -8,7 +8,7 @@ on while a step computes, and take effect after it.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 
@@ -17,15 +17,17 @@ import torch
 from pipeline.checkpoints.saving import Saver
 from pipeline.data.batch import Batch
 from pipeline.engine.engine import Engine
+from pipeline.optim.averaging import add_to_average
 from pipeline.runlog.metrics import Writer, peak_memory_gib
 from pipeline.runlog.terms import Term
 from pipeline.runtime import distributed, faults
 from pipeline.runtime.command import USER_ERRORS
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import InterruptedRunError
+from pipeline.training.evaluation import Batches, Evaluation
 from pipeline.training.skipped import MicroBatchLoss, SkippedSteps
 from pipeline.training.supervision import Supervisor
-from pipeline.training.totals import Totals, averages, order_gaps, throughput
+from pipeline.training.totals import Totals, averages, throughput
 
 
 @dataclass
@@ -68,6 +70,8 @@ class LoopConfig:
     log_every: int
     save_every: int
     evaluate_every: int
+    averaged: Callable[[int], int] = lambda step: 0
+    """Optimizer step -> number of steps whose weights the average holds after it; 0: there is no average."""
 
 
 class Trainer:
@@ -80,8 +84,8 @@ class Trainer:
         state: TrainState,
         *,
         batches: Iterator[Batch],
-        heldout: Callable[[], Iterable[Batch]],
-        order_gap: tuple[Callable[[], Iterable[Batch]], ...] = (),
+        heldout: Batches,
+        order_gap: tuple[Batches, ...] = (),
         writer: Writer,
         progress: Progress,
         saver: Saver,
@@ -102,7 +106,8 @@ class Trainer:
         skipped_steps: writes a report of each skipped step.
         """
         self.engine, self.config, self.state = engine, config, state
-        self.batches, self.heldout, self.order_gap = batches, heldout, order_gap
+        self.batches = batches
+        self.evaluation = Evaluation(engine, config.terms, self._count, heldout, order_gap)
         self.writer, self.progress, self.saver = writer, progress, saver
         self.supervisor, self.skipped_steps = supervisor, skipped_steps
         self.totals, self._step_totals = Totals(config.terms, engine.device), Totals(config.terms, engine.device)
@@ -169,11 +174,17 @@ class Trainer:
                 faults.reach("gradients added up")
                 self.saver.settle()
             self.engine.step(rate)
-            self._step_totals.add(output.sums, self.config.count(batch, self.state.step))
+            self._step_totals.add(output.sums, self._count(batch))
             losses.append(MicroBatchLoss(batch, output.loss.detach()))
+        if averaged := self.config.averaged(self.state.step):
+            add_to_average(self.engine.shards, averaged)
         self.state.consumed_samples += self.config.batch_size(self.state.step)
         faults.reach("step done")
         return losses, self.engine.skipped_steps > skipped_before
+
+    def _count(self, batch: Batch) -> Mapping[str, float]:
+        """Return the counts of a micro-batch of the present step."""
+        return self.config.count(batch, self.state.step)
 
     @contextmanager
     def _all_leaving(self) -> Iterator[None]:
@@ -214,50 +225,38 @@ class Trainer:
             self.writer.write("train", self.state.step, values)
             self.writer.write_ratios(self.state.step, self.engine.trust_ratios())
 
-    @torch.no_grad()
     def evaluate(self) -> str:
         """Evaluate the model on the held-out samples and write losses and accuracies.
 
-        Returns the name of a stop signal received between two batches, otherwise an empty string. An interrupted
-        evaluation is repeated when the run continues. The ranks exchange errors before each batch.
+        After the last step, averaged weights are evaluated too. Returns the name of a stop signal received between two
+        batches, otherwise an empty string. An interrupted evaluation is repeated when the run continues.
         """
         begin = time.monotonic()
-        passes, sums, stop = (self.heldout, *self.order_gap), [], ""
-        self.engine.deepspeed.eval()
-        for batches in passes:
-            if not stop:
-                totals, is_complete, stop = self._pass(iter(batches()))
-                sums += [totals.reduce()] if is_complete else []
-        self.engine.deepspeed.train()
-        if len(sums) == len(passes):
-            gaps = order_gaps(self.config.terms, *sums[1:]) if self.order_gap else {}
-            self._note_evaluation(averages(self.config.terms, sums[0]) | gaps)
+        figures: dict[str, dict[str, float]] = {}
+        figures["heldout"], stop = self.evaluation.figures(self.supervisor, self._all_leaving)
+        ended = self.state.step == self.config.total_steps
+        if figures["heldout"] and ended and self.config.averaged(self.state.step):
+            with self.engine.averaged_weights():
+                figures["averaged"], stop = self.evaluation.figures(self.supervisor, self._all_leaving)
+        if all(figures.values()):
+            for kind, values in figures.items():
+                self._note_evaluation(kind, values)
         self._interval += time.monotonic() - begin  # an evaluation is not training time
         return stop
 
-    def _pass(self, batches: Iterator[Batch]) -> tuple[Totals, bool, str]:
-        """Return the sums of this rank's held-out batches, whether all were computed, and the name of a stop signal."""
-        totals = Totals(self.config.terms, self.engine.device)
-        while True:
-            self.supervisor.beat("evaluating")
-            batch = None
-            with self.supervisor.noting_errors():
-                faults.reach("held-out batch")
-                batch = next(batches, None)
-            with self._all_leaving():
-                stop = self.supervisor.agree()
-            if batch is None or stop:
-                return totals, batch is None, stop
-            output = self.engine.forward(batch.to(self.engine.device, non_blocking=True))
-            totals.add(output.sums, self.config.count(batch, self.state.step), weight=batch.weight)
+    def _note_evaluation(self, kind: str, values: dict[str, float]) -> None:
+        """Write the figures of an evaluation and show them.
 
-    def _note_evaluation(self, values: dict[str, float]) -> None:
-        """Write the figures of an evaluation and show them."""
-        self.latest["heldout"] = values
+        Args:
+            kind: heldout or, of averaged weights, averaged.
+            values: losses and accuracies.
+        """
+        self.latest[kind] = values
         self.state.evaluated_step = self.state.step
         with self.supervisor.noting_errors():
-            self.writer.write("heldout", self.state.step, values)
-        self.progress.say(f"step {self.state.step}  held out: " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
+            self.writer.write(kind, self.state.step, values)
+        name = "held out" if kind == "heldout" else "held out, averaged weights"
+        self.progress.say(f"step {self.state.step}  {name}: " + "  ".join(f"{k} {v:.4f}" for k, v in values.items()))
 
     def save(self) -> None:
         """Begin to write a checkpoint; all ranks call it together."""

@@ -75,3 +75,15 @@ def test_the_fraction_of_a_step():
     """The first step has the first fraction."""
     masking = MaskingConfig(0.1, 0.5)
     assert [mask_rate(step, masking, 4) for step in (1, 2, 3, 4)] == pytest.approx([0.5, 0.4, 0.3, 0.2])
+
+
+def test_the_mean_size_counts_tokens():
+    """A batch that grows evenly is half its final size on average, and half as long samples count half."""
+    constant = DataSchedule(100, 64, (128,))
+    assert constant.mean_size([90.0]) == 1.0
+    growing = DataSchedule(1000, 64, (128,), global_batch_size_start=1)
+    assert growing.mean_size([90.0]) == pytest.approx(0.5, abs=0.02)
+    shorter = DataSchedule(100, 64, (64, 128), until=(0.5,))
+    assert shorter.mean_size([45.0, 90.0]) == pytest.approx(0.75)
+    as_many_tokens = DataSchedule(100, 64, (64, 128), until=(0.5,), scale_with_length=True)
+    assert as_many_tokens.mean_size([45.0, 90.0]) == pytest.approx(1.0)

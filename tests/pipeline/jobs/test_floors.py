@@ -8,7 +8,7 @@ from samples import make_samples
 
 from pipeline.config import parse
 from pipeline.jobs import floors as module
-from pipeline.jobs.floors import describe, record_floors, training_words
+from pipeline.jobs.floors import describe, record_floors
 from pipeline.jobs.samples import samples_id
 from pipeline.runlog.events import Events
 from pipeline.runlog.floors import floors_of
@@ -60,15 +60,6 @@ def test_floors_do_not_depend_on_batches_or_the_seed(tmp_path, samples):
         (tmp_path / name).mkdir()
         found.append(floors_of(Started(tmp_path / name, samples).start(*options)))
     assert found[0] == found[1]
-
-
-def test_a_bounded_number_of_training_samples_is_read(samples, monkeypatch):
-    """The first of a fixed random order."""
-    train = SampleDataset.open(samples, "train")
-    whole = training_words(train)
-    monkeypatch.setattr(module, "TRAINING_SAMPLES", 10)
-    assert [part.tolist() for part in training_words(train)] == [part.tolist() for part in whole[:10]]
-    assert len(whole) == 256 and whole[0].tolist() != train.tokens(module.np.array([0]))[0].tolist()
 
 
 def test_a_corpus_is_described_by_its_size(samples):

@@ -1,5 +1,6 @@
 """Samples that a run cannot train on are errors before it begins."""
 
+import numpy as np
 import pytest
 import torch
 from recipes import write_recipe
@@ -7,7 +8,16 @@ from samples import make_samples
 
 from pipeline.config import parse
 from pipeline.data.loader import BatchDivision
-from pipeline.jobs.samples import data_schedule, divide, open_earlier, open_samples, samples_id, training_batches
+from pipeline.jobs import samples as module
+from pipeline.jobs.samples import (
+    data_schedule,
+    divide,
+    open_earlier,
+    open_samples,
+    samples_id,
+    training_batches,
+    training_words,
+)
 from pipeline.runtime.signals import StopSignals
 from pipeline.training.trainer import TrainState
 from preprocessing.shards import SampleDataset
@@ -152,3 +162,12 @@ def test_the_remaining_batches_follow_the_consumed_samples(tmp_path, samples):
     rest = [*training_batches(*run, TrainState(step=3, consumed_samples=72), device)]
     assert len(whole) == 8 * 6
     assert [b.sample_ids.tolist() for b in rest] == [b.sample_ids.tolist() for b in whole[3 * 6 :]]
+
+
+def test_a_bounded_number_of_training_samples_is_read(samples, monkeypatch):
+    """The first of a fixed random order."""
+    train = SampleDataset.open(samples, "train")
+    whole = training_words(train)
+    monkeypatch.setattr(module, "TRAINING_SAMPLES", 10)
+    assert [part.tolist() for part in training_words(train)] == [part.tolist() for part in whole[:10]]
+    assert len(whole) == 256 and whole[0].tolist() != train.tokens(np.array([0]))[0].tolist()

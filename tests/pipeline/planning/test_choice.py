@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import parse
-from pipeline.planning.choice import Phase, Samples, choose, divisors, nearest_gpus, read_samples, timing
+from pipeline.planning.choice import Choice, Phase, Samples, choose, divisors, nearest_gpus, read_samples, timing
 from pipeline.planning.cluster import Cluster
+from pipeline.planning.memory import Estimate
+from pipeline.planning.text import phase_summary
 from pipeline.runtime.devices import DEVICES
 from pipeline.runtime.formatting import GIB
 
@@ -50,6 +52,19 @@ def test_time_is_operations_over_what_is_assumed():
     time = timing(LARGE[0], choice, Cluster(DEVICES["h100"], 1, 8, 50), 0.5)
     assert time.seconds == pytest.approx(LARGE[0].flops / (989e12 * 0.5))
     assert time.sequences_per_second == pytest.approx(LARGE[0].global_batch / time.step)
+
+
+def test_a_budget_in_minutes_allows_as_many_steps_as_the_time_of_one():
+    """The number of steps depends on the speed, the time does not."""
+    small = phase("bert_mini", 128)
+    schedule = replace(small.recipe.schedule, minutes=30.0)
+    small = replace(small, recipe=replace(small.recipe, schedule=schedule))
+    choice = Choice(0, 16, False, 8, Estimate({}, "step"))
+    slow, fast = (timing(small, choice, Cluster(DEVICES["h100"], 1, 8, 50), mfu) for mfu in (0.01, 0.5))
+    for time in (slow, fast):
+        assert 1800 - time.step <= time.seconds == time.steps * time.step <= 1800
+    assert fast.steps == pytest.approx(50 * slow.steps, rel=1e-3) and small.flops is None
+    assert "as many steps as 30 minutes allow, of 128 samples" in phase_summary(small)
 
 
 @pytest.mark.parametrize("gpus", [1, 8, 64, 4096])

@@ -7,11 +7,11 @@ from tests.made_runs import event, saved, start
 
 
 @pytest.mark.parametrize(
-    "kind", ["checkpoint", "skipped_step", "broken_checkpoint", "interrupted", "failed", "floors", "other"]
+    "kind", ["budget", "checkpoint", "skipped_step", "broken_checkpoint", "interrupted", "failed", "floors", "other"]
 )
 def test_events_are_described_whatever_they_lack(kind):
     """One line each, also with nothing but kind, time and step, and without what would steer a terminal."""
-    assert "7" in event_text(event(kind, 7)) or kind in ("broken_checkpoint", "floors")
+    assert "7" in event_text(event(kind, 7)) or kind in ("broken_checkpoint", "budget", "floors")
     assert "\n" not in event_text(event(kind, 7, error="a\nb", path="a\nb\x1b[2J", signal="\x1b", file="\n"))
 
 

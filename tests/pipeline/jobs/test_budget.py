@@ -1,0 +1,111 @@
+"""A budget in minutes becomes a number of steps, once for all attempts of a run."""
+
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+import torch
+from ranks import on_ranks
+from recipes import curve, tensors, write_recipe
+from samples import make_samples
+
+from pipeline.config import parse
+from pipeline.jobs.budget import steps_within, with_recorded_steps, with_total_steps
+from pipeline.jobs.run_directory import open_run
+from pipeline.runlog.event_text import event_text
+from pipeline.runlog.reader import read_events, read_recipe
+
+
+class KilledError(Exception):
+    """Stands for a SIGKILL between two steps."""
+
+
+def runs(jobs):
+    """Call pretrain for each (arguments, step after which the run is killed or None, measured seconds of a step)."""
+    from pipeline.jobs import budget
+    from pipeline.pretrain import pretrain
+    from pipeline.runtime import distributed
+    from pipeline.training.trainer import Trainer
+
+    train_step, measured = Trainer.train_step, budget.seconds_per_step
+    for arguments, kill_after, seconds in jobs:
+
+        def dies(self, last=kill_after):
+            outcome = train_step(self)
+            if self.state.step == last:
+                self.saver.finish()
+                raise KilledError
+            return outcome
+
+        def known(engine, batches, accumulation, most_seconds, between, seconds=seconds):
+            assert seconds, "a run that has measured its speed must not measure it again"
+            measured(engine, batches, accumulation, most_seconds, between)
+            return seconds
+
+        Trainer.train_step, budget.seconds_per_step = dies, known
+        with suppress(KilledError):
+            pretrain(arguments)
+    distributed.shutdown()
+
+
+def test_a_measured_run_is_the_run_with_that_many_steps(tmp_path):
+    """At 0.5 s a step and with four evaluations of 40 samples, 5.6 s allow 8 steps. The run, killed and resumed, equals
+    a run with total_steps = 8 bit for bit: weights, moments and curves."""
+    samples = make_samples(tmp_path / "samples")
+    plain = write_recipe(tmp_path, samples, "plain", total_steps=8)
+    budget = write_recipe(tmp_path, samples, "budget", total_steps=500)
+    minutes = ["--schedule.minutes", str(5.6 / 60)]
+    on_ranks(
+        runs,
+        2,
+        [
+            (["--recipe", str(plain)], None, None),
+            (["--recipe", str(budget), *minutes], 6, 0.5),
+            (["--recipe", str(budget), *minutes], None, None),
+        ],
+    )
+    one, other = tensors(tmp_path / "plain", 8), tensors(tmp_path / "budget", 8)
+    assert one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+    for kind in ("train", "heldout"):
+        assert curve(tmp_path / "plain", kind) == curve(tmp_path / "budget", kind)
+    assert read_recipe(tmp_path / "budget")["schedule.total_steps"] == 8
+    found = [event for event in read_events(tmp_path / "budget")[0] if event["kind"] == "budget"]
+    assert [event_text(event) for event in found] == ["0.0933333 minutes: 8 steps at 0.5 s each"]
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seconds", "evaluated", "every", "expected"),
+    [(45, 2.0, 0.0, 0, 1350), (1, 1.0, 3.0, 10, 52), (1, 1.0, 3.0, 0, 60), (0.1, 0.7, 0.0, 0, 8)],
+)
+def test_steps_and_evaluations_end_within_the_time(minutes, seconds, evaluated, every, expected):
+    """(60 - 2 evaluations of 1 s) / (1 s + 1 s / 10 steps) = 52; one step more would not fit."""
+    assert steps_within(minutes, seconds, evaluated, every) == expected
+    evaluations = expected // every + 2 if every else 0
+    assert expected * seconds + evaluations * evaluated * seconds / 3 <= 60 * minutes
+
+
+def test_a_budget_for_less_than_a_step_is_an_error():
+    """The error gives the time that a single step needs."""
+    with pytest.raises(ValueError, match=r"schedule.minutes = 1: a step takes 90 s .* needs 1.5 minutes"):
+        steps_within(1, 90.0, 0.0, 0)
+
+
+def test_the_number_of_steps_is_that_of_the_runs_recipe(tmp_path):
+    """0 before the measurement, then what recipe.toml records; another budget is another recipe."""
+    path = write_recipe(tmp_path, tmp_path / "samples", total_steps=500)
+    recipe = parse(["--recipe", str(path), "--schedule.minutes", "5"])
+    assert with_recorded_steps(parse(["--recipe", str(path)])).schedule.total_steps == 500
+    new = with_recorded_steps(recipe)
+    assert new.schedule.total_steps == 0
+    open_run(new)
+    assert with_recorded_steps(recipe) == new, "killed before the measurement"
+    open_run(new)
+    measured = with_total_steps(recipe, 123)
+    (tmp_path / "run" / "recipe.toml").unlink()
+    (tmp_path / "run").rmdir()
+    open_run(measured)
+    assert with_recorded_steps(recipe) == measured
+    with pytest.raises(ValueError, match=r"schedule.minutes: 5.0 -> 6.0"):
+        open_run(with_recorded_steps(replace(recipe, schedule=replace(recipe.schedule, minutes=6.0))))
+    with pytest.raises(ValueError, match=r"schedule.minutes: 5.0 -> 0.0"):
+        open_run(with_recorded_steps(parse(["--recipe", str(path)])))
