@@ -83,8 +83,8 @@ def test_a_request_to_stop_reaches_all_ranks_and_loses_nothing(tmp_path, samples
 
 
 LAST = 8
-"""Step at which a run of this file ends. It evaluates at steps 0, 4 and 8 in three passes, two of them for the order gap,
-each of 5 batches on each rank and a vote after the last one."""
+"""Step at which a run of this file ends. It evaluates at steps 0, 4 and 8 in three passes, two of them for the order
+gap, each of 5 batches on each rank and a vote after the last one."""
 
 
 @pytest.mark.parametrize(("nth", "step"), [pytest.param(2, None, marks=pytest.mark.slow), (27, 4), (38, LAST)])
