@@ -12,8 +12,18 @@ from pipeline.families import get_family
 from pipeline.model.flops import measure
 from pipeline.optim.schedule import learning_rate_factor, steps_averaged
 from pipeline.runlog.metrics import peak_flops
+from pipeline.runlog.schedules import Schedule
 from pipeline.training.trainer import LoopConfig
 from preprocessing.schema import Manifest
+
+
+def schedules(recipe: Recipe) -> tuple[Schedule, ...]:
+    """Return the schedules that reports draw over the whole run."""
+
+    def rate(step: int) -> float:
+        return recipe.optimizer.lr * learning_rate_factor(step, recipe.schedule)
+
+    return (Schedule("learning_rate", "Learning rate", "", rate),)
 
 
 def loop_config(recipe: Recipe, division: BatchDivision, samples: Manifest, engine: Engine) -> LoopConfig:
