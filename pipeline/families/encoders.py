@@ -6,8 +6,8 @@ from pipeline.optim.parameters import Parameters
 
 WORD_EMBEDDINGS = "encoder.embeddings.word.weight"
 LAYER = ".qkv.weight"
-OUR_OWN_FIELDS = {"activation_checkpointing", "recompute_activation", "max_logits_mib", "kernels"}
-"""Fields of the recipe's `[model]` that change how the model is computed, and are not part of an exported model."""
+OUR_OWN_FIELDS = {"activation_checkpointing", "recompute_activation", "max_logits_mib", "z_loss", "kernels"}
+"""Fields of the recipe's `[model]` that change how the model is trained, and are not part of an exported model."""
 
 EMBEDDING_NAMES: Names = {
     "word.weight": ("word_embeddings.weight",),
