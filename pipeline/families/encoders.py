@@ -13,9 +13,10 @@ OUR_OWN_FIELDS = {
     "activation_checkpointing",
     "recompute_activation",
     "max_logits_mib",
+    "z_loss",
     "kernels",
 }
-"""Fields of the recipe's `[model]` that change how the model begins or is computed; no exported model has them."""
+"""Fields of the recipe's `[model]` that concern training or computation; an exported model does not have them."""
 
 EMBEDDING_NAMES: Names = {
     "word.weight": ("word_embeddings.weight",),

@@ -39,6 +39,7 @@ NOT_OF_THE_WEIGHTS = frozenset(
         "activation_checkpointing",
         "recompute_activation",
         "max_logits_mib",
+        "z_loss",
         "kernels",
     }
 )

@@ -13,7 +13,30 @@ from pipeline.jobs.samples import division_at
 from pipeline.model.flops import measure
 from pipeline.optim.schedule import learning_rate_factor, steps_averaged
 from pipeline.runlog.metrics import peak_flops
+from pipeline.runlog.schedules import Schedule
 from pipeline.training.trainer import LoopConfig
+
+
+def schedules(recipe: Recipe, data: DataSchedule) -> tuple[Schedule, ...]:
+    """Return the schedules that reports draw: the learning rate, and those of the data that change during the run."""
+    total_steps = recipe.schedule.total_steps
+
+    def rate(step: int) -> float:
+        return recipe.optimizer.lr * learning_rate_factor(step, recipe.schedule)
+
+    def masked(step: int) -> float:
+        longest = data.sequence_length(step)
+        return typical_count(recipe.masking, longest, progress(step, total_steps), recipe.seed) / longest
+
+    found = [Schedule("learning_rate", "Learning rate", "", rate)]
+    for schedule in (
+        Schedule("mask_rate", "Mask rate", "share of the longest sample", masked),
+        Schedule("batch_size", "Batch size", "samples", data.batch_size),
+        Schedule("sequence_length", "Longest sequence", "tokens", data.sequence_length),
+    ):
+        if schedule.value(1) != schedule.value(total_steps):
+            found.append(schedule)
+    return tuple(found)
 
 
 def loop_config(

@@ -21,7 +21,7 @@ from pipeline.jobs.budget import Budget, measure, with_recorded_steps, with_tota
 from pipeline.jobs.description import checkpoint_fields, start_event_fields, startup_line, warn_of_space
 from pipeline.jobs.floors import record_floors
 from pipeline.jobs.initial_model import build_model
-from pipeline.jobs.loop import loop_config
+from pipeline.jobs.loop import loop_config, schedules
 from pipeline.jobs.restoring import Request, restore
 from pipeline.jobs.run_directory import open_run
 from pipeline.jobs.samples import (
@@ -38,6 +38,7 @@ from pipeline.runlog.event_text import budget_text
 from pipeline.runlog.events import Events
 from pipeline.runlog.metrics import Writer
 from pipeline.runlog.reader import EVENTS, METRICS
+from pipeline.runlog.schedules import write_schedules
 from pipeline.runtime import distributed, faults
 from pipeline.runtime.command import USER_ERRORS
 from pipeline.runtime.logger import LOG
@@ -209,6 +210,8 @@ def train(job: Job, supervisor: Supervisor) -> bool:
                 record_floors(run, recipe, job.train, job.heldout, events)
     with distributed.together("open the metrics"):
         writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
+        if distributed.is_main():
+            write_schedules(run, recipe.schedule.total_steps, schedules(recipe, job.schedule))
     for name, damaged in ((METRICS, writer.damaged_lines), (EVENTS, events.damaged_lines)):
         if damaged:
             progress.say(f"warning: {run / name}: {damaged} lines cannot be read and are left out")

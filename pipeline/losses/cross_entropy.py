@@ -30,8 +30,9 @@ DEVICE_CHUNK_ELEMENTS = 1 << 26
 class RowSum(NamedTuple):
     """Sums over the rows of a micro-batch."""
 
-    loss: Tensor  # () fp32, sum of cross entropies in nats
+    loss: Tensor  # () fp32, sum of cross entropies in nats, with the z-loss
     correct: Tensor  # () int64, rows whose largest logit is the label's
+    z_loss: Tensor | None = None  # () fp32, the part of `loss` that is z-loss; None without one
 
 
 class Rows(NamedTuple):
@@ -42,37 +43,56 @@ class Rows(NamedTuple):
     predictions: Tensor  # (R,) int64, the largest logit's class
 
 
-def cross_entropy_sum(logits: Tensor, labels: Tensor, backend: Backend = "auto") -> RowSum:
+def cross_entropy_sum(logits: Tensor, labels: Tensor, backend: Backend = "auto", z_weight: float = 0.0) -> RowSum:
     """Sum over rows of -log softmax(logits)[label], and the number of rows predicted correctly.
+
+    The z-loss adds z_weight (log Z)^2 for each row, with Z the sum of its exponentials, which keeps Z near 1:
+    Devlin et al. 2014, "Fast and Robust Neural Network Joint Models" (self-normalisation); Chowdhery et al. 2022, PaLM.
 
     Args:
         logits: (R, C) floating point, R may be 0. float64 is computed in float64, all other types in float32.
         labels: (R,) int64 in [0, C), or IGNORED.
         backend: plain torch or Triton.
+        z_weight: weight of the z-loss; 0: none.
 
     Returns:
         The sums; only `loss` carries gradients.
     """
-    return RowSum(*_CrossEntropySum.apply(logits, labels, backend))
+    return RowSum(*_CrossEntropySum.apply(logits, labels, backend, z_weight))
+
+
+def row_sum(rows: Rows, labels: Tensor, z_weight: float) -> RowSum:
+    """The sums over rows; outside autograd."""
+    loss, correct = rows.losses.sum(), (rows.predictions == labels).sum()
+    if not z_weight:
+        return RowSum(loss, correct)
+    z_loss = z_weight * (rows.log_normalisers.square() * (labels != IGNORED)).sum()
+    return RowSum(loss + z_loss, correct, z_loss)
 
 
 class _CrossEntropySum(torch.autograd.Function):
     """Forward keeps each row's log normaliser; backward rebuilds the probabilities from it."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, labels: Tensor, backend: Backend) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, logits: Tensor, labels: Tensor, backend: Backend, z_weight: float) -> RowSum:
         rows = forward(logits, labels, backend)
-        ctx.backend = backend
+        ctx.backend, ctx.z_weight = backend, z_weight
         ctx.save_for_backward(logits, labels, rows.log_normalisers)
-        return rows.losses.sum(), (rows.predictions == labels).sum()
+        return differentiable(ctx, row_sum(rows, labels, z_weight))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, loss_gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, loss_gradient: Tensor, *_: Tensor) -> tuple[Tensor, None, None, None]:
         logits, labels, log_normalisers = ctx.saved_tensors
         gradient = torch.empty_like(logits)
-        backward(gradient, logits, labels, log_normalisers, loss_gradient, ctx.backend)
-        return gradient, None, None
+        backward(gradient, logits, labels, log_normalisers, loss_gradient, ctx.backend, ctx.z_weight)
+        return gradient, None, None, None
+
+
+def differentiable(ctx: Any, sums: RowSum) -> RowSum:
+    """The outputs of an autograd function, of which only the loss has a gradient."""
+    ctx.mark_non_differentiable(*(value for value in sums[1:] if value is not None))
+    return sums
 
 
 def forward(logits: Tensor, labels: Tensor, backend: Backend) -> Rows:
@@ -93,16 +113,27 @@ def forward(logits: Tensor, labels: Tensor, backend: Backend) -> Rows:
 
 
 def backward(
-    out: Tensor, logits: Tensor, labels: Tensor, log_normalisers: Tensor, loss_gradient: Tensor, backend: Backend
+    out: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+    log_normalisers: Tensor,
+    loss_gradient: Tensor,
+    backend: Backend,
+    z_weight: float,
 ) -> None:
-    """Write the gradient of the logits into `out`, which may be the logits themselves; outside autograd."""
+    """Write the gradient of the logits into `out`, which may be the logits themselves; outside autograd.
+
+    The derivative of a row's loss is (1 + 2 z_weight log Z) softmax(logits) - one_hot(label).
+    """
     fused = _load(logits, backend)
     if fused is not None:
-        fused.backward(out, logits, labels, log_normalisers, loss_gradient, IGNORED)
+        fused.backward(out, logits, labels, log_normalisers, loss_gradient, IGNORED, z_weight)
         return
     chunks = zip(*(x.split(_chunk_rows(logits)) for x in (out, logits, labels, log_normalisers)), strict=True)
     for into, chunk, label, normaliser in chunks:
-        error = (chunk.to(normaliser.dtype) - normaliser[:, None]).exp_()  # softmax - one_hot(label)
+        error = (chunk.to(normaliser.dtype) - normaliser[:, None]).exp_()  # softmax
+        if z_weight:
+            error.mul_(1 + 2 * z_weight * normaliser[:, None])
         error.scatter_add_(1, label.clamp(min=0)[:, None], error.new_full((len(label), 1), -1.0))
         into.copy_(error.mul_(loss_gradient * (label != IGNORED)[:, None]))
 

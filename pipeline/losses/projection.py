@@ -21,14 +21,20 @@ from torch.nn import functional
 from pipeline.kernels import backends
 from pipeline.kernels.backends import Backend
 from pipeline.losses import cross_entropy
-from pipeline.losses.cross_entropy import RowSum
+from pipeline.losses.cross_entropy import Rows, RowSum
 
 ALIGN = 16
 """Elements of a vector, at most: 16 bytes of the narrowest type, and what Triton looks for."""
 
 
 def projected_cross_entropy_sum(
-    rows: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, max_bytes: int, backend: Backend = "auto"
+    rows: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    labels: Tensor,
+    max_bytes: int,
+    backend: Backend = "auto",
+    z_weight: float = 0.0,
 ) -> RowSum:
     """`cross_entropy_sum` of the logits rows W^T + b, which take at most `max_bytes`, or one row, at a time.
 
@@ -38,6 +44,7 @@ def projected_cross_entropy_sum(
         labels: (R,) int64 in [0, V), or IGNORED.
         max_bytes: bound on the logits.
         backend: plain torch or Triton.
+        z_weight: weight of the z-loss, as in `cross_entropy_sum`.
 
     Returns:
         The sums; only `loss` carries gradients.
@@ -45,8 +52,8 @@ def projected_cross_entropy_sum(
     chunk_rows = max(1, max_bytes // (len(bias) * backends.compute_dtype(rows).itemsize))
     fused = backends.triton_kernels("cross_entropy", backend, rows.device.type)
     if fused is None and len(rows) <= chunk_rows:
-        return cross_entropy.cross_entropy_sum(functional.linear(rows, weight, bias), labels, backend)
-    return RowSum(*_Projected.apply(rows, weight, bias, labels, chunk_rows, backend))
+        return cross_entropy.cross_entropy_sum(functional.linear(rows, weight, bias), labels, backend, z_weight)
+    return RowSum(*_Projected.apply(rows, weight, bias, labels, chunk_rows, backend, z_weight))
 
 
 class _Projected(torch.autograd.Function):
@@ -54,21 +61,29 @@ class _Projected(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rows: Tensor, weight: Tensor, bias: Tensor, labels: Tensor, chunk_rows: int, backend: Backend
-    ) -> tuple[Tensor, Tensor]:
+        ctx: Any,
+        rows: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        labels: Tensor,
+        chunk_rows: int,
+        backend: Backend,
+        z_weight: float,
+    ) -> RowSum:
         ctx.chunk_rows, ctx.backend, ctx.dtype = chunk_rows, backend, backends.compute_dtype(rows)
+        ctx.z_weight = z_weight
         buffer = _buffer(min(chunk_rows, len(rows)), weight, ctx.dtype)
         found = []
         for chunk, label in zip(rows.split(chunk_rows), labels.split(chunk_rows), strict=True):
             found.append(cross_entropy.forward(_logits_(buffer, chunk, weight, bias), label, backend))
-        losses, log_normalisers, predictions = (torch.cat(parts) for parts in zip(*found, strict=True))
+        joined = Rows(*(torch.cat(parts) for parts in zip(*found, strict=True)))
         kept = [buffer] if len(found) == 1 else []
-        ctx.save_for_backward(rows, weight, bias, labels, log_normalisers, *kept)
-        return losses.sum(), (predictions == labels).sum()
+        ctx.save_for_backward(rows, weight, bias, labels, joined.log_normalisers, *kept)
+        return cross_entropy.differentiable(ctx, cross_entropy.row_sum(joined, labels, z_weight))
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, loss_gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, loss_gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, bias, labels, log_normalisers, *kept = ctx.saved_tensors
         buffer = kept[0] if kept else _buffer(ctx.chunk_rows, weight, ctx.dtype)
         sums: list[Tensor] = []  # of weight and bias
@@ -76,14 +91,14 @@ class _Projected(torch.autograd.Function):
         chunks = zip(*(x.split(ctx.chunk_rows) for x in (rows, labels, log_normalisers)), strict=True)
         for chunk, label, normaliser in chunks:
             logits = buffer if kept else _logits_(buffer, chunk, weight, bias)
-            cross_entropy.backward(logits, logits, label, normaliser, loss_gradient, ctx.backend)
+            cross_entropy.backward(logits, logits, label, normaliser, loss_gradient, ctx.backend, ctx.z_weight)
             row_gradients.append(logits @ weight.to(ctx.dtype))
             parts = logits.t() @ chunk.to(ctx.dtype), logits.sum(0)
             # Sums of several chunks are fp32: in 16 bits a chunk's share would be rounded each time one is added.
             sums = [a.to(normaliser.dtype).add_(b) for a, b in zip(sums, parts, strict=True)] if sums else [*parts]
         if kept:  # a second backward pass would read gradients for logits; autograd now refuses it
             torch.autograd.graph.increment_version(buffer)
-        return torch.cat(row_gradients), *sums, None, None, None
+        return torch.cat(row_gradients), *sums, None, None, None, None
 
 
 def _buffer(rows: int, weight: Tensor, dtype: torch.dtype) -> Tensor:

@@ -54,6 +54,10 @@ class EncoderConfig:
     max_logits_mib: int = 1024
     """Upper bound in MiB on the masked tokens' logits in memory at a time. Larger logits are computed in chunks, and
     recomputed in the backward pass."""
+    z_loss: float = 0.0
+    """Weight of the mean of (log Z)^2 over masked tokens, Z being the normaliser of their softmax, which is added to
+    the loss that is minimised and keeps logits small (Chowdhery et al. 2022, PaLM: 1e-4). Reported losses do not
+    contain it. 0: none."""
     kernels: KernelBackend = "auto"
     """Kernels: triton, plain (PyTorch), or auto, which is triton on CUDA and plain elsewhere. They draw different
     dropout masks."""
@@ -79,6 +83,8 @@ class EncoderConfig:
                 f"model.activation_checkpointing = {self.activation_checkpointing}: must be true, false or a number of "
                 f"layers from 0 to model.num_hidden_layers = {self.num_hidden_layers}"
             )
+        if self.z_loss < 0:
+            raise ValueError(f"model.z_loss = {self.z_loss}: must be at least 0; 0 turns it off")
         for name in ("layer_norm_eps", "initializer_range"):
             if not getattr(self, name) > 0.0:
                 raise ValueError(f"model.{name} = {getattr(self, name)}: must be greater than 0")

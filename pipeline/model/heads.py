@@ -32,13 +32,15 @@ class Decoder(nn.Linear):
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
         super().__init__(config.hidden_size, vocab_size)
         self.max_bytes = config.max_logits_mib << 20
-        self.backend = config.kernels
+        self.backend, self.z_weight = config.kernels, config.z_loss
 
     def forward(self, rows: Tensor, labels: Tensor | None = None) -> Tensor | RowSum:  # type: ignore[override]
         """Takes rows (M, H); returns their logits (M, V), or given labels (M,) the sum of their cross entropies."""
         if labels is None:
             return super().forward(rows)
-        return projected_cross_entropy_sum(rows, self.weight, self.bias, labels, self.max_bytes, self.backend)
+        return projected_cross_entropy_sum(
+            rows, self.weight, self.bias, labels, self.max_bytes, self.backend, self.z_weight
+        )
 
 
 class MaskedLMHead(nn.Module):

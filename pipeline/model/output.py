@@ -33,6 +33,11 @@ def combined(terms: Sequence[Term], found: Mapping[str, RowSum], totals: Mapping
     """
     shares = [found[term.name].loss / totals[term.per] for term in terms]
     weighted = [share if term.weight == 1 else share * term.weight for term, share in zip(terms, shares, strict=True)]
-    sums = {f"{term.name}_loss": found[term.name].loss.detach() for term in terms}
+    sums = {f"{term.name}_loss": _reported(found[term.name]) for term in terms}
     sums |= {f"{term.name}_correct": found[term.name].correct for term in terms if term.counted}
     return Output(reduce(add, weighted), sums)
+
+
+def _reported(rows: RowSum) -> Tensor:
+    """Return the sum of cross entropies () without the z-loss, so that losses with and without one can be compared."""
+    return rows.loss.detach() if rows.z_loss is None else rows.loss.detach() - rows.z_loss

@@ -24,6 +24,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 from pipeline.reporting import marks
 from pipeline.runlog.attempts import History
 from pipeline.runlog.reader import Run, is_number
+from pipeline.runlog.schedules import Planned
 from pipeline.runlog.terms import Term
 from pipeline.runtime.formatting import printable
 
@@ -93,7 +94,7 @@ CURVES: Mapping[str, tuple[Curve, ...]] = {
     "loss": (Curve("loss", "Loss", "The weighted sum of all terms, which is minimised.", unit="nats"),),
     "accuracy": (),
     "steps": (
-        Curve("learning_rate", "Learning rate", "Warm-up, then decay.", noisy=False),
+        Curve("learning_rate", "Learning rate", "Warm-up, then decay. Dotted: planned.", noisy=False),
         Curve("grad_norm", "Gradient norm", "Before clipping. Peaks that grow come before a divergence."),
     ),
     "speed": (
@@ -139,11 +140,16 @@ def paint(plot: Callable[[Axes], None], title: str, size: tuple[float, float] = 
 
 
 def curves(runs: Sequence[Run], group: str) -> list[Picture]:
-    """The panels of a group of `CURVES`, and of the terms of the losses, for which any run has figures."""
+    """The panels of a group of `CURVES`, of the terms of the losses, and of schedules, that any run has values for."""
     chosen = [*CURVES[group], *(_curve_of(term, group) for term in terms(runs) if group in ("loss", "accuracy"))]
     chosen = [replace(c, caption=f"{c.caption} {marks.caption(runs, c.key)}".strip()) for c in chosen]
     chosen += [_order_gap(term) for term in terms(runs) if group == "loss"]
-    there = [c for c in chosen if any(run.series(kind, c.key)[0] for run in runs for kind in ("train", "heldout"))]
+    planned = {each.key: each for run in runs for each in run.schedules}
+    if group == "steps":
+        new = planned.keys() - {curve.key for curve in chosen}
+        chosen += [_curve_of_schedule(each) for each in planned.values() if each.key in new]
+    measured = {c.key for c in chosen for run in runs for kind in ("train", "heldout") if run.series(kind, c.key)[0]}
+    there = [c for c in chosen if c.key in measured | planned.keys()]
     size = _size(len(runs))
     return [Picture(c.key.replace("_", "-"), c.title, c.caption, paint(_curve(runs, c), c.title, size)) for c in there]
 
@@ -165,6 +171,10 @@ def _curve_of(term: Term, group: str) -> Curve:
 def _order_gap(term: Term) -> Curve:
     caption = "Loss with the visible words in random order minus loss in order. Near 0: the model uses no word order."
     return Curve(term.order_gap, "Order gap", caption, unit="nats")
+
+
+def _curve_of_schedule(planned: Planned) -> Curve:
+    return Curve(planned.key, planned.title, "Dotted: planned.", unit=planned.unit, noisy=False)
 
 
 def _size(names: int) -> tuple[float, float]:
@@ -191,6 +201,10 @@ def _curve(runs: Sequence[Run], curve: Curve) -> Callable[[Axes], None]:
             if seen[-1] is not scaled:
                 axes.plot(steps, scaled, **color(number), linewidth=0.6, alpha=0.3)
             axes.plot(steps, seen[-1], **color(number), linewidth=1.4)
+            for planned in (each for each in run.schedules if each.key == curve.key):
+                values = [value * curve.scale for value in planned.values]
+                axes.plot(planned.steps, values, color=color(number)["color"], linestyle=":", linewidth=1)
+                seen.append(np.array(values))
             if curve.dotted:
                 steps, values = run.series("train", curve.dotted)
                 smoothed = _smoothed(np.array(values) * curve.scale)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.runlog.schedules import Planned, read_schedules
 from pipeline.runlog.terms import Term, terms_of
 from pipeline.runtime.options import flatten
 
@@ -165,6 +166,8 @@ class Run:
     recipe: dict[str, Any] = field(default_factory=dict)
     damaged: int = 0
     """Lines of either file that cannot be read; a recipe that is no TOML counts as one."""
+    schedules: Sequence[Planned] = ()
+    """The planned values of the schedules; empty if there is no file."""
 
     def of(self, kind: str) -> list[Line]:
         """The metrics of one kind."""
@@ -208,7 +211,8 @@ def read_run(directory: Path, name: str) -> Run:
     recipe = read_recipe(directory)
     damaged = damaged_metrics + damaged_events + (recipe is None)
     lines.sort(key=lambda line: line["step"])
-    return Run(name, directory, lines, events, read_heartbeat(directory), recipe or {}, damaged)
+    beat, schedules = read_heartbeat(directory), read_schedules(directory)
+    return Run(name, directory, lines, events, beat, recipe or {}, damaged, schedules)
 
 
 def read_runs(directories: Sequence[Path]) -> list[Run]:

@@ -69,8 +69,11 @@ def forward_kernel(
 
 
 @triton.jit
-def _write_error(out, logits, columns, mask, label, log_normaliser, scale):
-    error = tl.exp(_widen(logits, columns, mask) - log_normaliser) - tl.where(columns == label, 1.0, 0.0)
+def _write_error(out, logits, columns, mask, label, log_normaliser, scale, Z_WEIGHT: tl.constexpr):  # noqa: N803
+    probability = tl.exp(_widen(logits, columns, mask) - log_normaliser)
+    if Z_WEIGHT != 0.0:
+        probability *= 1.0 + 2.0 * Z_WEIGHT * log_normaliser
+    error = probability - tl.where(columns == label, 1.0, 0.0)
     tl.store(out + columns, (error * scale).to(out.dtype.element_ty), mask=mask)
 
 
@@ -86,8 +89,9 @@ def backward_kernel(
     width,
     ignored,
     BLOCK: tl.constexpr,  # noqa: N803
+    Z_WEIGHT: tl.constexpr,  # noqa: N803
 ):
-    """BLOCK logits of one row per program: (softmax - one_hot(label)) * gradient of the sum."""
+    """BLOCK logits of one row per program: ((1 + 2 Z_WEIGHT log Z) softmax - one_hot(label)) * gradient of the sum."""
     row = tl.program_id(0).to(tl.int64)
     start = tl.program_id(1) * BLOCK
     columns = start + tl.arange(0, BLOCK)
@@ -97,9 +101,9 @@ def backward_kernel(
     out += row * out_stride
     logits += row * stride
     if start + BLOCK <= width:
-        _write_error(out, logits, columns, None, label, log_normaliser, scale)
+        _write_error(out, logits, columns, None, label, log_normaliser, scale, Z_WEIGHT)
     else:
-        _write_error(out, logits, columns, columns < width, label, log_normaliser, scale)
+        _write_error(out, logits, columns, columns < width, label, log_normaliser, scale, Z_WEIGHT)
 
 
 def forward(logits: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -116,14 +120,20 @@ def forward(logits: Tensor, labels: Tensor, ignored: int) -> tuple[Tensor, Tenso
 
 
 def backward(
-    out: Tensor, logits: Tensor, labels: Tensor, log_normalisers: Tensor, loss_gradient: Tensor, ignored: int
+    out: Tensor,
+    logits: Tensor,
+    labels: Tensor,
+    log_normalisers: Tensor,
+    loss_gradient: Tensor,
+    ignored: int,
+    z_weight: float,
 ) -> None:
     """See `pipeline.losses.cross_entropy.backward`."""
     rows, classes = logits.shape
     if rows:
         backward_kernel[(rows, triton.cdiv(classes, _block(classes)))](
             out, logits, labels, log_normalisers, loss_gradient, out.stride(0), logits.stride(0), classes, ignored,
-            BLOCK=_block(classes), num_warps=WARPS,
+            BLOCK=_block(classes), Z_WEIGHT=z_weight, num_warps=WARPS,
         )  # fmt: skip
 
 

@@ -37,10 +37,25 @@ def test_it_equals_torch_on_widened_logits(dtype, chunk_elements, monkeypatch):
     torch.testing.assert_close(gradient, expected[1])
 
 
-def test_the_gradient_is_the_derivative():
-    """The gradient in float64 agrees with finite differences."""
+@pytest.mark.parametrize("z_weight", [0.0, 0.2])
+def test_the_gradient_is_the_derivative(z_weight):
+    """The gradient in float64 agrees with finite differences, with a z-loss and without."""
     logits, labels = rows_and_labels(5, 7, torch.float64)
-    assert torch.autograd.gradcheck(lambda x: cross_entropy_sum(x, labels).loss, logits)
+    labels[2] = IGNORED
+    assert torch.autograd.gradcheck(lambda x: cross_entropy_sum(x, labels, "plain", z_weight).loss, logits)
+
+
+@pytest.mark.parametrize("backend", ["plain", "triton"])
+def test_the_z_loss_is_told_apart(backend):
+    """It is the weighted sum of (log Z)^2; without it, the loss is the cross entropy. No gradient flows from it."""
+    logits, labels = rows_and_labels()
+    labels[4] = IGNORED
+    logits = logits.detach().to(DEVICE).requires_grad_()
+    plain, total = (cross_entropy_sum(logits, labels.to(DEVICE), backend, weight) for weight in (0.0, 0.1))
+    squares = torch.logsumexp(logits, 1).square().detach()
+    torch.testing.assert_close(total.z_loss, 0.1 * (squares.sum() - squares[4]))
+    torch.testing.assert_close(total.loss - total.z_loss, plain.loss)
+    assert plain.z_loss is None and not total.z_loss.requires_grad and total.correct == plain.correct
 
 
 def test_correct_counts_the_rows_whose_largest_logit_is_the_label():

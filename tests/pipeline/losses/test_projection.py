@@ -23,9 +23,9 @@ def inputs(dtype=torch.float64, rows=ROWS):
     return [values.bfloat16().to(DEVICE, dtype).requires_grad_() for values in drawn], labels.to(DEVICE)
 
 
-def results(dtype, max_bytes, backend="plain", scale=0.37):
+def results(dtype, max_bytes, backend="plain", scale=0.37, z_weight=0.0):
     tensors, labels = inputs(dtype)
-    total = projected_cross_entropy_sum(*tensors, labels, max_bytes, backend)
+    total = projected_cross_entropy_sum(*tensors, labels, max_bytes, backend, z_weight)
     (total.loss * scale).backward()
     return [total.loss.detach(), total.correct, *(tensor.grad for tensor in tensors)]
 
@@ -41,6 +41,23 @@ def test_it_equals_torch_in_float64(dtype, tolerance, max_bytes, backend):
     (loss * 0.37).backward()
     expected = [loss.detach(), (logits.argmax(1) == labels).sum(), *(tensor.grad for tensor in exact[0])]
     for ours, theirs in zip(results(dtype, max_bytes, backend), expected, strict=True):
+        assert (ours.double() - theirs).abs().max() <= tolerance * theirs.abs().max()
+
+
+@pytest.mark.parametrize("max_bytes", BOUNDS)
+@pytest.mark.parametrize(
+    ("backend", "dtype"), [("plain", torch.float64), ("plain", torch.float32), ("triton", torch.float32)]
+)
+def test_the_z_loss_equals_autograds(backend, dtype, max_bytes):
+    """Loss and gradients with a penalty of (log Z)^2 on the rows that are not ignored, however the rows are cut."""
+    (rows, weight, bias), labels = exact = inputs()
+    logits = functional.linear(rows, weight, bias)
+    loss = functional.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
+    loss = loss + 0.03 * logits[labels != IGNORED].logsumexp(1).square().sum()
+    (loss * 0.37).backward()
+    expected = [loss.detach(), (logits.argmax(1) == labels).sum(), *(tensor.grad for tensor in exact[0])]
+    tolerance = 1e-12 if dtype == torch.float64 else 1e-5
+    for ours, theirs in zip(results(dtype, max_bytes, backend, z_weight=0.03), expected, strict=True):
         assert (ours.double() - theirs).abs().max() <= tolerance * theirs.abs().max()
 
 

@@ -11,6 +11,7 @@ from pipeline.reporting.figures import CURVES, checkpoints, curves, label
 from pipeline.reporting.figures import _smoothed as smoothed
 from pipeline.runlog.attempts import history
 from pipeline.runlog.reader import read_runs
+from pipeline.runlog.schedules import Schedule, write_schedules
 from tests.made_runs import event, make_run, saved, start, training
 
 
@@ -36,6 +37,20 @@ def test_what_is_not_there_is_not_drawn(tmp_path):
     assert [p.slug for p in curves(runs, "steps")] == ["learning-rate"]
     assert [p.slug for p in curves(runs, "speed")] == ["tokens-per-second", "loader-wait-share", "peak-memory-gib"]
     assert "loss" not in [p.slug for p in curves(runs, "loss")]
+
+
+def test_schedules_are_drawn_over_the_whole_run(tmp_path):
+    """The learning rate with its plan, and every other schedule that the run has recorded."""
+    path = make_run(tmp_path / "run", 5)
+    (before,) = [picture for picture in curves(read_runs([path]), "steps") if picture.slug == "learning-rate"]
+    rate = Schedule("learning_rate", "Learning rate", "", lambda step: 1e-3 * (1 - step / 1001))
+    length = Schedule("sequence_length", "Sequence length", "tokens", lambda step: 128 if step < 900 else 512)
+    write_schedules(path, 1000, [rate, length])
+    runs = read_runs([path])
+    after = {picture.slug: picture for picture in curves(runs, "steps")}
+    assert after["sequence-length"].title == "Sequence length"
+    assert after["learning-rate"].png != before.png
+    assert "sequence-length" not in {picture.slug for group in ("loss", "speed") for picture in curves(runs, group)}
 
 
 def test_checkpoints(tmp_path):
