@@ -44,12 +44,14 @@ $(TOOLS): $(READY) tests/requirements.txt tests/lint.txt tests/oracles.txt
 demo: setup
 	@echo "== 1/5 text: English documentation of Python and the installed packages -> sentence pairs"
 	python -m preprocessing run --sources embedded --out demo/data --vocab_size 4096 --max_seq_length 128 --duplicates 4 --heldout_share 0.05 --workers 2
-	@echo "== 2/5 pre-training on $(RANKS) ranks (ZeRO-2, LAMB)"
+	@echo "== 2/5 pre-training on $(RANKS) ranks (ZeRO-2, Muon)"
 	deepspeed --quiet --num_gpus $(RANKS) --module pipeline.pretrain --recipe pipeline/recipes/demo.toml
 	@echo "== 3/5 export to Hugging Face"
 	test -d demo/model || python -m pipeline.convert export demo/run demo/model
-	@echo "== 4/5 what it fills in"
-	python -m pipeline.convert fill demo/model "Return a new [MASK] object." "The [MASK] of the list is returned." "If the file does not exist, an [MASK] is raised."
+	@echo "== 4/5 what it fills in (the usual words of such texts are tensor, list, number, removed, used and axis or dimension)"
+	python -m pipeline.convert fill demo/model "Returns a new [MASK] with the same size as the input." "Return a [MASK] of all the names in the directory." \
+	    "The [MASK] of elements in the array." "This argument is deprecated and will be [MASK] in a future version." \
+	    "This can be [MASK] to avoid the error." "Return the sum of the elements along the given [MASK]."
 	@echo "== 5/5 how it went"
 	python -m pipeline.report demo/run --out demo/report.html --png demo/pictures
 	@echo

@@ -10,7 +10,7 @@ from samples import make_samples
 from pipeline.config import parse
 from pipeline.data.loader import BatchDivision, MicroBatches
 from pipeline.families import get_family
-from pipeline.jobs.loop import loop_config
+from pipeline.jobs.loop import loop_config, schedules
 from pipeline.jobs.samples import data_schedule
 from preprocessing.shards import SampleDataset
 
@@ -33,3 +33,19 @@ def test_numbers_of_the_recipe_and_counts_of_a_batch(tmp_path):
     counts = config.count(uneven, 1)
     assert {name: counts[name] for name in ("samples", "tokens", "masked")} == uneven.counts
     assert 0 < counts["flops"] < counts["nominal_flops"]
+
+
+def test_only_schedules_that_change_are_drawn_beside_the_rate(tmp_path):
+    """A plain recipe has its learning rate; growing batches and a falling mask rate have pictures of their own."""
+    samples = SampleDataset.open(make_samples(tmp_path / "samples", heldout=2), "train")
+    path = str(write_recipe(tmp_path, tmp_path / "samples"))
+    growing = ["--batch.global_batch_size_start", "12", "--masking.probability_start", "0.4"]
+    found = {}
+    for options in ([], [*growing, "--masking.max_predictions", "0"]):
+        recipe = parse(["--recipe", path, *options])
+        drawn = schedules(recipe, data_schedule(recipe, [samples.manifest]))
+        found[len(options)] = {each.key: (each.value(1), each.value(8)) for each in drawn}
+    assert found[0].keys() == {"learning_rate"} and found[0]["learning_rate"][0] == pytest.approx(5e-3)
+    assert found[6].keys() == {"learning_rate", "mask_rate", "batch_size"}
+    assert found[6]["batch_size"] == (12, 24)
+    assert found[6]["mask_rate"][0] == pytest.approx(0.4, abs=0.02) and found[6]["mask_rate"][1] < 0.2
