@@ -1,6 +1,6 @@
 """Readers of the files of a run, also while it is training: metrics, events, heartbeat, recipe.
 
-Each file may be missing, incomplete, or written by a machine with a wrong clock, since users often inspect a run because
+Each file may be missing, incomplete, or written by a machine with a wrong clock, since users often inspect a run after
 something went wrong with it. Lines that cannot be read are counted and are not an error.
 """
 
