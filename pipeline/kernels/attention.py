@@ -8,16 +8,16 @@ compute the same function, and `backend` chooses between them:
   it has no dropout on the attention probabilities (torch 2.13 fixes it to 0).
 - `flash_attn`: Dao's own package, FlashAttention over `cu_seqlens` with dropout on the probabilities. Where it is
   installed, on the same devices and types, and only where there is dropout: it computes what `varlen` does otherwise.
-- `padded`: `scaled_dot_product_attention` on a padded copy with a key mask. Where neither can serve; copies without
-  reading anything back from the device.
-- `bucketed`: for the CPU, where reading `cu_seqlens` costs nothing: sequences of like length share one batched product,
-  so that little is padded. Where all sequences are equally long, nothing is copied.
+- `padded`: `scaled_dot_product_attention` on a padded copy with a key mask. It is used where neither of the two above
+  can run, and copies without reading anything back from the device.
+- `bucketed`: for the CPU, where reading `cu_seqlens` costs nothing. Sequences of similar length share one batched
+  product, so that there is little padding; where all sequences are equally long, nothing is copied.
 
-Attention dropout is therefore what separates them: with a probability of 0 all agree to rounding, above it `varlen` is
-never taken, and without `flash_attn` a GPU computes padding in attention. MosaicBERT trains with 0 for this reason.
+The choice therefore depends on the attention dropout. With a probability of 0 all backends agree up to rounding; above
+0 `varlen` is never used, and without `flash_attn` a GPU computes attention on padding. MosaicBERT therefore uses 0.
 
-On the CPU a plain product-softmax-dropout-product beats `scaled_dot_product_attention`. Milliseconds on 2 cores, for 4
-heads of 64, forward and backward, plain and in brackets fused:
+On the CPU separate operations (product, softmax, dropout, product) are faster than `scaled_dot_product_attention`.
+Milliseconds on 2 cores for 4 heads of 64, forward and backward; separate operations, in brackets the fused one:
 
           64 sequences of 128             8 sequences of 512
           dropout 0    dropout 0.1        dropout 0    dropout 0.1
@@ -44,12 +44,12 @@ BUCKET_WIDTH = 32
 class Bucket(NamedTuple):
     """Sequences that are padded to one width and attended to in one call."""
 
-    real: Tensor  # (C, W) bool: a token, not padding
-    padded: bool  # whether `real` is False anywhere
+    real: Tensor  # (C, W) bool, True for tokens, False for padding
+    padded: bool  # whether there is any padding
 
 
 class Layout(NamedTuple):
-    """Indices from tokens to slots of the padded copy and back; None where both are the identity."""
+    """Indices that map tokens to slots of the padded copy and back; None where both maps are the identity."""
 
     buckets: list[Bucket]
     gather: Tensor | None  # (sum of C * W,) the token in each padded slot; padding repeats its sequence's last token
@@ -60,9 +60,9 @@ def backend(device: torch.device, dtype: torch.dtype, dropout_p: float) -> str:
     """The name of the implementation that `attention` uses: `varlen`, `flash_attn`, `padded` or `bucketed`.
 
     Args:
-        device: where the tensors are.
-        dtype: the type attention computes in (under autocast, autocast's).
-        dropout_p: probability of dropping an attention probability, 0 outside training.
+        device: device of the tensors.
+        dtype: type in which attention is computed (under autocast, that of autocast).
+        dropout_p: probability of dropping an attention probability; pass 0 outside training.
     """
     if device.type == "cpu":
         return "bucketed"
@@ -75,22 +75,22 @@ def backend(device: torch.device, dtype: torch.dtype, dropout_p: float) -> str:
 
 
 def attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float = 0.0) -> Tensor:
-    """softmax(Q K^T / sqrt(D)) V within each sequence, every token attending to all tokens of its own sequence.
+    """softmax(Q K^T / sqrt(D)) V within each sequence: every token attends to all tokens of its own sequence.
 
     Args:
         qkv: (T, 3, N, D) queries, keys and values.
-        cu_seqlens: (B + 1,) int32, rising from 0 to T; sequence i is the tokens cu_seqlens[i] to cu_seqlens[i + 1].
-        max_seqlen: the longest sequence, in tokens.
+        cu_seqlens: (B + 1,) int32, ascending from 0 to T; sequence i has the tokens cu_seqlens[i] to cu_seqlens[i + 1].
+        max_seqlen: length of the longest sequence, in tokens.
         dropout_p: probability of dropping an attention probability; pass 0 outside training.
 
     Returns:
         (T, N, D).
 
-    Source: Vaswani et al. 2017, equation 1. Dropout falls on the probabilities, after the softmax, as in BERT.
+    Source: Vaswani et al. 2017, equation 1. Dropout is applied to the probabilities, after the softmax, as in BERT.
     """
     chosen = backend(qkv.device, qkv.dtype, dropout_p)
     if chosen == "varlen":
-        # Not above: it brings torch's compiler along, four seconds of every start on a CPU, where it never serves.
+        # Imported here because it loads torch's compiler, which takes four seconds and is never used on a CPU.
         from torch.nn.attention.varlen import varlen_attn
 
         query, key, value = qkv.unbind(1)
@@ -105,7 +105,10 @@ def attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float
 
 
 def _flash_attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float) -> Tensor:
-    """(T, N, D) by flash-attn, whose backward pass adds up in any order unless torch is told to be deterministic."""
+    """Attention (T, N, D) by flash-attn.
+
+    Its backward pass adds in an arbitrary order unless torch is set to use deterministic algorithms.
+    """
     from flash_attn import flash_attn_varlen_qkvpacked_func
 
     deterministic = torch.are_deterministic_algorithms_enabled()
@@ -116,11 +119,11 @@ def _flash_attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p
 
 
 def padded_layout(cu_seqlens: Tensor, width: int, num_tokens: int) -> Layout:
-    """All sequences in one bucket, from tensors that stay on their device: no value is read back.
+    """Layout with all sequences in one bucket, computed on the device of `cu_seqlens` without reading a value back.
 
     Args:
         cu_seqlens: (B + 1,) integers.
-        width: length to pad to, at least the longest sequence's.
+        width: length to pad to, in tokens; at least that of the longest sequence.
         num_tokens: T, the last of `cu_seqlens`.
     """
     gather, real = _pad(cu_seqlens[:-1], cu_seqlens.diff(), width)
@@ -131,9 +134,9 @@ def padded_layout(cu_seqlens: Tensor, width: int, num_tokens: int) -> Layout:
 
 
 @lru_cache(maxsize=16)
-@torch.inference_mode(False)  # the indices are kept: made in an evaluation, they must still serve autograd in training
+@torch.inference_mode(False)  # autograd must be able to use cached indices that an evaluation has made
 def bucketed_layout(cu_seqlens: tuple[int, ...]) -> Layout:
-    """Sequences of like length in one bucket each; cached, because every layer of a micro-batch asks for the same.
+    """Layout with one bucket for sequences of similar length; cached, because all layers of a micro-batch use it.
 
     Args:
         cu_seqlens: B + 1 integers.
@@ -154,14 +157,14 @@ def bucketed_layout(cu_seqlens: tuple[int, ...]) -> Layout:
 
 
 def _pad(starts: Tensor, lengths: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The token in each slot (C, W) and whether it is real (C, W), for sequences that start and last as given (C,)."""
+    """The token of each slot (C, W), and whether it is real (C, W), for sequences of given starts and lengths (C,)."""
     position = torch.arange(width, dtype=starts.dtype, device=starts.device)  # (W,)
     last = lengths[:, None] - 1  # (C, 1)
     return starts[:, None] + position.minimum(last), position <= last
 
 
 def _attend_padded(qkv: Tensor, layout: Layout, dropout_p: float) -> Tensor:
-    """Attention bucket by bucket. Padded keys get probability 0 and padded queries are thrown away: (T, N, D)."""
+    """Attention (T, N, D), one bucket at a time; padded keys get probability 0, and padded queries are discarded."""
     num_tokens, _, heads, head_dim = qkv.shape
     slots = qkv.flatten(1)  # (T, 3 * N * D)
     if layout.gather is not None:
@@ -178,7 +181,10 @@ def _attend_padded(qkv: Tensor, layout: Layout, dropout_p: float) -> Tensor:
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, dropout_p: float) -> Tensor:
-    """Attention of (C, N, W, D) with keys masked where `real` (C, W) is False; the module says why two ways."""
+    """Attention (C, N, W, D) with keys masked where `real` (C, W) is False.
+
+    The module docstring explains why a CPU computes it differently.
+    """
     mask = None if real is None else real[:, None, None, :]  # (C, 1, 1, W)
     if query.device.type != "cpu":
         return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
@@ -189,7 +195,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, drop
 
 
 def _probabilities(scaled_query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
-    """(C, N, W, W) softmax over the keys."""
+    """Attention probabilities (C, N, W, W): a softmax over the keys."""
     scores = scaled_query @ key.transpose(-1, -2)
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
@@ -197,16 +203,16 @@ def _probabilities(scaled_query: Tensor, key: Tensor, mask: Tensor | None) -> Te
 
 
 class _DroppedAttention(torch.autograd.Function):
-    """Attention with dropout on a CPU: keeps the probabilities and a byte of each for the backward pass.
+    """Attention with dropout on a CPU; saves the probabilities and a one-byte mask for the backward pass.
 
-    Separate operations keep the probabilities, a mask as wide, and the two's product: 12 bytes for each pair of slots
-    in fp32, here 5. The scale of what is kept is applied to tensors of (C, N, W, D).
+    Separate operations save the probabilities, a mask of the same type, and their product: 12 bytes for each pair of
+    slots in fp32, 5 here. The scale of the kept elements is applied to tensors of (C, N, W, D), which are smaller.
     """
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu")
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float) -> Tensor:
-        # Contiguous, because each product would copy them otherwise, in both passes.
+        # Contiguous tensors save a copy in each product of both passes.
         query, key, value = (query * query.shape[-1] ** -0.5).contiguous(), key.contiguous(), value.contiguous()
         probabilities = _probabilities(query, key, mask)
         keep, ctx.scale = keep_mask(probabilities, dropout_p)

@@ -16,13 +16,13 @@ from pipeline.runtime import distributed
 def triton_kernels(name: str, backend: Backend, device_type: str) -> ModuleType | None:
     """The module of `pipeline.kernels.triton` to use, or None for plain torch.
 
-    `auto` is Triton on CUDA and plain torch elsewhere. Where Triton is missing, `auto` warns once, and plain torch
-    computes the same, more slowly; `triton` is an error then.
+    `auto` selects Triton on CUDA and plain torch elsewhere. If Triton is not installed, `auto` warns once and selects
+    plain torch, which computes the same, more slowly; `triton` is an error then.
 
     Args:
         name: a module of `pipeline.kernels.triton`.
-        backend: what the configuration asks for.
-        device_type: where the tensors are.
+        backend: the configured backend.
+        device_type: type of the device of the tensors, such as "cuda".
 
     Raises:
         ValueError: the backend is `triton`, which cannot run here.
@@ -45,8 +45,8 @@ def triton_kernels(name: str, backend: Backend, device_type: str) -> ModuleType 
 
 
 def compute_dtype(x: torch.Tensor) -> torch.dtype:
-    """The type a product of `x` is computed in: autocast's where it is on, else its own."""
+    """The type in which a product of `x` is computed: that of autocast where it is enabled, otherwise that of `x`."""
     device = x.device.type
-    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):  # the meta device has none
+    if torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device):  # unavailable on the meta device
         return torch.get_autocast_dtype(device)
     return x.dtype

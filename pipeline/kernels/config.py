@@ -1,4 +1,4 @@
-"""Names of the implementations of a kernel, as recipes spell them."""
+"""Names of the implementations of a kernel in recipes."""
 
 from typing import Literal
 

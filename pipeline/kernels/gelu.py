@@ -1,16 +1,16 @@
-"""The two products of a feed-forward network and the GELU between them.
+"""The two linear layers of a feed-forward network and the GELU between them, with a fused backward pass.
 
-Forward there is nothing to fuse by hand: cuBLAS adds the bias to the product, and torch's GELU is one pass already.
-Backward, separate operations read and write (T, I) four times: the GELU's input and its output's gradient, the input's
-gradient, and that once more for the first product's bias. Here it is one pass, written over the output's gradient. It
-lies between the second product's two backward products, so that the second product owns it: that one alone knows when
-its input's gradient is complete, and needs the GELU's output no sooner than this pass has computed it again. With
-`recompute` the output is therefore not kept between forward and backward, a quarter of a layer's activations, for one
-more write.
+The forward pass needs no fusion: cuBLAS adds the bias to the product, and torch's GELU is a single pass. In the
+backward pass separate operations access (T, I) tensors four times: the input of the GELU, the gradient of its output,
+the gradient of its input, and the latter again for the sum that is the gradient of the first bias. Here this is one
+pass, which overwrites the gradient of the output. `SecondProduct` runs it between its two backward products: it knows
+when the gradient of its input is complete, and needs the output of the GELU only after this pass has computed it again.
+With `recompute` the output, a quarter of a layer's activations, is therefore not saved between forward and backward
+pass, at the cost of one more write.
 
-The first product's bias gets its gradient from that pass, handed back through a port: a module must not touch another's
-parameters, since ZeRO 3 gathers those of the module that it runs. Plain torch without `recompute` needs none of this
-and is the three operations as they are.
+The pass also yields the gradient of the first bias. `SecondProduct` returns it to `FirstProduct` as the gradient of a
+"port", an empty output of the first layer. A module must not use the parameters of another one, because ZeRO stage 3
+gathers those of the module that runs. Plain torch without `recompute` needs no port and runs the three operations.
 
 Shapes: T tokens, H features, I features of the intermediate layer.
 """
@@ -26,28 +26,28 @@ from pipeline.kernels.backends import Backend
 
 Approximate = Literal["none", "tanh"]
 APPROXIMATE: dict[str, Approximate] = {"gelu": "none", "gelu_new": "tanh"}
-"""torch's word for each GELU. Names as in Hugging Face. What google-research/bert computes under the name "gelu" is the
-tanh approximation, here "gelu_new"; the two differ by less than 5e-4."""
+"""The `approximate` argument of torch's GELU by the name of the activation in Hugging Face Transformers. The function
+that google-research/bert calls "gelu" is the tanh approximation, here "gelu_new"; the two differ by less than 5e-4."""
 
 
 def backward_(grad: Tensor, x: Tensor, approximate: Approximate, recompute: bool) -> tuple[Tensor | None, Tensor]:
-    """GELU's backward pass, over `grad`: what the Triton kernel is tested against.
+    """The backward pass of GELU, in place; the reference of the tests of the Triton kernel.
 
     Args:
         grad: (T, I) gradient of gelu(x), replaced by the gradient of x.
-        x: (T, I).
-        approximate: which GELU.
-        recompute: whether gelu(x) is wanted.
+        x: (T, I) input of the GELU.
+        approximate: "none" for the exact GELU, "tanh" for its approximation.
+        recompute: whether to return gelu(x).
 
     Returns:
-        gelu(x) (T, I) or None, and the sum (I,) over the rows of the gradient of x.
+        gelu(x) (T, I) or None, and the sum (I,) of the rows of the gradient of x.
     """
     grad.copy_(torch.ops.aten.gelu_backward(grad, x, approximate=approximate))
     return functional.gelu(x, approximate=approximate) if recompute else None, grad.sum(0)
 
 
 class _Product(torch.autograd.Function):
-    """x W^T + b, and a port for the gradient of b: a tensor with b's shape but without memory, not even shared."""
+    """x W^T + b, and a port whose gradient becomes that of b: an expanded zero of the shape of b, without memory."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
@@ -62,7 +62,7 @@ class _Product(torch.autograd.Function):
 
 
 class _GeluProduct(torch.autograd.Function):
-    """gelu(x) W^T + b, and through `port` the gradient of what was added to every row of x."""
+    """gelu(x) W^T + b; the gradient of `port` is that of the bias that was added to every row of x."""
 
     @staticmethod
     def forward(
@@ -92,7 +92,13 @@ class _GeluProduct(torch.autograd.Function):
 
 
 class FirstProduct(nn.Linear):
-    """The product before the GELU."""
+    """The linear layer before the GELU.
+
+    Args:
+        width, intermediate: H and I.
+        recompute: as in `SecondProduct`.
+        backend: as in `SecondProduct`.
+    """
 
     def __init__(self, width: int, intermediate: int, recompute: bool = False, backend: Backend = "auto") -> None:
         super().__init__(width, intermediate)
@@ -100,7 +106,7 @@ class FirstProduct(nn.Linear):
         self.backend = backend
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
-        """Takes (T, H), returns (T, I) and the port of the bias, None where `SecondProduct` has no need of it."""
+        """Map x (T, H) to the product (T, I) and the port of the bias, None where `SecondProduct` does not need it."""
         if self.recompute or backends.triton_kernels("gelu", self.backend, x.device.type) is not None:
             product, port = _Product.apply(x, self.weight, self.bias)
             return product, port
@@ -108,13 +114,13 @@ class FirstProduct(nn.Linear):
 
 
 class SecondProduct(nn.Linear):
-    """The GELU and the product after it.
+    """The GELU and the linear layer after it.
 
     Args:
         intermediate, width: I and H.
-        approximate: which GELU.
-        recompute: keep the GELU's input only; `FirstProduct` takes the same.
-        backend: plain torch or Triton; `FirstProduct` takes the same.
+        approximate: "none" for the exact GELU, "tanh" for its approximation.
+        recompute: save only the input of the GELU for the backward pass; `FirstProduct` must have the same value.
+        backend: plain torch or Triton; `FirstProduct` must have the same value.
     """
 
     def __init__(
@@ -131,7 +137,7 @@ class SecondProduct(nn.Linear):
         self.backend = backend
 
     def forward(self, x: Tensor, port: Tensor | None) -> Tensor:  # type: ignore[override]
-        """Takes both of `FirstProduct`'s results, returns (T, H)."""
+        """Map the results of `FirstProduct`, x (T, I) and the port (I,), to (T, H)."""
         if port is None:
             return super().forward(functional.gelu(x, approximate=self.approximate))
         out: Tensor = _GeluProduct.apply(

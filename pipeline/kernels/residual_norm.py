@@ -1,14 +1,14 @@
-"""LayerNorm(residual + dropout(x)), the operation after each half of a layer.
+"""LayerNorm(residual + dropout(x)), the operation after the attention and after the feed-forward network of a layer.
 
-On CUDA one kernel reads x and the residual and writes the normalised sum. Its backward pass needs the sum again; it
-computes it from x and the residual instead of keeping it. That moves as many bytes as keeping it, 8 tensors of (T, H)
-forward and backward, where separate operations move 14, and a mask twice. It takes no more memory either: x is kept in
-place of the sum, and the residual is the input of an earlier product, which keeps it anyway. The sum is thus never
-rounded to 16 bits, and the mask is never stored: it is a function of a seed. To keep only the output and undo the
-normalisation would save x too, but divides by a weight that may be 0, and magnifies rounding where the bias is large.
+On CUDA one kernel reads x and the residual and writes the normalised sum. The backward pass computes the sum again from
+x and the residual instead of saving it. This accesses as many tensors as saving the sum does, 8 of (T, H) in both
+passes, where separate operations access 14, and a mask twice. It needs no more memory either: x is saved in place of
+the sum, and the residual is the input of an earlier product, which saves it anyway. The sum is therefore never rounded
+to 16 bits, and the mask, a function of a seed, is never stored. Saving the output only and inverting the normalisation
+would free x as well, but it divides by a weight that may be 0, and amplifies rounding errors where the bias is large.
 
-The bias of the product before it is not added here: cuBLAS adds it to the product for nothing, and a module that takes
-another's bias breaks under ZeRO 3.
+The bias of the product before it is not added here: cuBLAS adds it to the product at no cost, and under ZeRO stage 3 a
+module cannot use the bias of another one.
 
 Shapes: T tokens, H features.
 """
@@ -33,16 +33,19 @@ def residual_norm(
     """The sum of `residual` and of `x` after dropout, normalised over the features.
 
     Args:
-        x: (T, H), dropped with probability `dropout_p`; the kernel rounds that to a multiple of 1/65536 as `dropout`
-            does on a CPU, and draws its seed from the device's default generator.
+        x: (T, H), to which dropout is applied.
         residual: (T, H).
         weight, bias: (H,).
         eps: added to the variance.
-        dropout_p: in [0, 1); pass 0 outside training.
+        dropout_p: dropout probability, in [0, 1); pass 0 outside training. The kernel rounds it to a multiple of
+            1/65536 as `dropout` does on a CPU, and draws its seed from the default generator of the device.
         backend: plain torch or Triton.
 
     Returns:
-        (T, H), in the type of layer normalisation's output.
+        (T, H), in the type of the output of layer normalisation.
+
+    Raises:
+        ValueError: the backend is `triton`, which cannot run here.
     """
     fused = backends.triton_kernels("residual_norm", backend, x.device.type)
     if fused is not None:
@@ -52,7 +55,7 @@ def residual_norm(
 
 
 class ResidualNorm(nn.LayerNorm):
-    """`residual_norm` as a module: dropout acts in training mode only."""
+    """`residual_norm` as a module; dropout is active in training mode only."""
 
     def __init__(self, width: int, eps: float, dropout_p: float, backend: Backend = "auto") -> None:
         super().__init__(width, eps)

@@ -1,8 +1,9 @@
-"""Layer normalisation and embeddings whose gradients are exact sums over a micro-batch's rows.
+"""Layer normalisation and embeddings whose parameter gradients are accumulated in fp32.
 
-On a CPU torch adds up the gradients of 16-bit embeddings, and of a layer normalisation's weight and bias, in 16 bits,
-row by row: at 8,192 tokens those of the two segments' embeddings and of such biases are wrong by three quarters. Here
-these sums are fp32 and rounded once. Elsewhere torch's own operations do so, and are used.
+On a CPU torch accumulates the gradients of 16-bit embeddings, and of the weight and bias of a layer normalisation, in
+16 bits, row by row. At 8,192 tokens those of the two segment embeddings and of such biases have a relative error of
+three quarters. Here these sums are accumulated in fp32 and rounded once. On other devices torch's own operations do the
+same, and are used.
 """
 
 from typing import Any
@@ -19,6 +20,9 @@ def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
         x: (T, H).
         weight, bias: (H,).
         eps: added to the variance.
+
+    Returns:
+        (T, H).
     """
     if _adds_in_16_bits(x):
         out: Tensor = _LayerNorm.apply(x, weight, bias, eps)
@@ -30,8 +34,11 @@ def embedding(ids: Tensor, weight: Tensor) -> Tensor:
     """`torch.nn.functional.embedding`.
 
     Args:
-        ids: (T,) rows of the table.
-        weight: (V, H) the table.
+        ids: (T,) indices of rows of the table.
+        weight: (V, H) table.
+
+    Returns:
+        (T, H).
     """
     if _adds_in_16_bits(weight):
         out: Tensor = _Embedding.apply(ids, weight)
@@ -60,7 +67,7 @@ def _adds_in_16_bits(x: Tensor) -> bool:
 
 
 class _LayerNorm(torch.autograd.Function):
-    """Keeps what torch's own keeps."""
+    """Saves the same tensors for the backward pass as torch's own operation."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

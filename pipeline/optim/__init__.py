@@ -1,1 +1,1 @@
-"""LAMB, AdamW and Muon: mathematics, norms and matrices over shards, and learning-rate schedules."""
+"""The optimizers LAMB, AdamW and Muon over shards of the parameters, weight averaging, and learning-rate schedules."""

@@ -1,9 +1,9 @@
 """The average of the weights over the last steps of a run.
 
-Near the end of training the weights move around a minimum, and their mean is closer to it than the last of them, unless
-the learning rate falls to 0 (Izmailov et al. 2018, stochastic weight averaging; Hägele et al. 2024, section 4.2). The
-average is uniform, fp32, and computed element by element with operations that round alike wherever an element lies, so
-that it depends on the weights alone and not on their partition.
+Near the end of training the weights move around a minimum. Unless the learning rate decays to 0, their mean is closer
+to it than the last weights (Izmailov et al. 2018, stochastic weight averaging; Hägele et al. 2024, section 4.2). The
+average is uniform and in fp32. It is computed by elementwise operations whose rounding does not depend on the position
+of an element, so that it does not depend on the partition.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ import torch
 from pipeline.optim.shards import Shard
 
 _CHUNK = 1 << 22
-"""Elements that are worked on at a time, which bounds the memory of temporaries."""
+"""Elements that are processed at a time, which bounds the memory of temporaries."""
 
 
 @torch.no_grad()
@@ -22,10 +22,10 @@ def add_to_average(shards: Sequence[Shard], count: int) -> None:
 
     Args:
         shards: all shards of this rank.
-        count: number of steps in the average, with this one; 1 begins it.
+        count: number of steps in the average, including this one; 1 begins an average.
 
     Raises:
-        ValueError: `count` is above 1, but there is no average of the steps before.
+        ValueError: `count` is above 1, but there is no average of the previous steps.
     """
     for shard in shards:
         if count == 1:
@@ -42,9 +42,9 @@ def add_to_average(shards: Sequence[Shard], count: int) -> None:
 
 @torch.no_grad()
 def swap(shards: Sequence[Shard]) -> None:
-    """Exchange weights and averages."""
+    """Exchange the weights and their averages, in place."""
     for shard in shards:
-        assert shard.average is not None, "the caller has averaged"
+        assert shard.average is not None, "swap needs an average; call add_to_average first"
         for average, weight in zip(shard.average.split(_CHUNK), shard.flat.split(_CHUNK), strict=True):
             kept = weight.clone()
             weight.copy_(average)

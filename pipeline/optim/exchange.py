@@ -1,9 +1,10 @@
-"""Whole matrices from the fragments that ZeRO's ranks hold, and fragments from whole matrices.
+"""Exchange of matrices between ranks that hold fragments of them, as under ZeRO.
 
-Each matrix has an owner, a rank that receives the fragments of all others and returns to each what it holds. The owners
-follow from the shapes and from the fragments of all ranks, which the ranks tell each other once, so that every rank
-knows what it sends to and receives from each other one. To collect all matrices and to give them back are then one
-all-to-all each. This module knows no process group; `Ranks` has the two operations that it needs."""
+Each matrix has an owner, a rank that receives the fragments of the matrix from all others and sends the updated
+fragments back. The owners are a function of the shapes and of the fragments of all ranks, which the ranks exchange
+once, so that every rank knows what it sends to and receives from each other rank. Collecting all matrices and giving
+them back then needs one all-to-all each. This module does not use a process group itself; `Ranks` provides the two
+operations that it needs."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -21,20 +22,20 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Ranks:
-    """The ranks that hold the fragments, and their communication; by default one process alone."""
+    """The ranks that hold the fragments, and their communication; the default is a single process."""
 
     rank: int = 0
     size: int = 1
     all_to_all: AllToAll = lambda received, sent, sources, destinations: received.copy_(sent)
     gather: Callable[[Any], list[Any]] = lambda value: [value]
-    """A small object of each rank -> those of all ranks in their order, on every rank."""
+    """Gathers a small object of each rank, in the order of the ranks, on every rank."""
 
 
 ALONE = Ranks()
 
 
 class Held(NamedTuple):
-    """A rank holds elements [offset, offset + length) of a matrix."""
+    """A fragment that a rank holds: elements [offset, offset + length) of a matrix."""
 
     matrix: int
     offset: int
@@ -56,14 +57,14 @@ class Exchange:
     ) -> None:
         """Args:
             shapes: (rows, cols) of each matrix.
-            work: of each matrix, what its owner has to do, in any unit.
-            tables: by rank, the fragments that it holds, in the order in which `collect` takes them.
+            work: cost of the update of each matrix for its owner, in any unit.
+            tables: for each rank the fragments that it holds, in the order in which it passes them to `collect`.
             ranks: this rank and the others.
-            device: of the fragments.
+            device: device of the fragments.
             replicated: whether every rank holds all matrices, so that nothing has to be collected.
 
         Raises:
-            ValueError: the ranks' fragments are not the matrices, each element once.
+            ValueError: the fragments of all ranks do not contain each element of the matrices once.
         """
         self.shapes, self.ranks, self.device, self.replicated = shapes, ranks, device, replicated
         for table in tables if replicated else [list(chain(*tables))]:
@@ -80,10 +81,10 @@ class Exchange:
         """Send fragments to the owners of their matrices.
 
         Args:
-            values: (length,) fp32, each fragment of this rank.
+            values: the fragments of this rank, (length,) fp32 each.
 
         Returns:
-            Number -> matrix (rows, cols), possibly a view of `values`, of all matrices that this rank owns.
+            The matrices that this rank owns, (rows, cols) fp32, by their number; possibly views of `values`.
         """
         parts = [(self.mine[number], values[number]) for number in self._owned_by[self.ranks.rank]]
         if self._travels and not self.replicated:
@@ -103,13 +104,13 @@ class Exchange:
         return whole
 
     def give_back(self, whole: Mapping[int, Tensor]) -> list[Tensor]:
-        """Send to each rank its fragments of the matrices that this rank owns.
+        """Send each rank its fragments of the matrices that this rank owns.
 
         Args:
-            whole: number -> contiguous fp32 matrix (rows, cols), of all matrices that this rank owns.
+            whole: the matrices that this rank owns, contiguous (rows, cols) fp32, by their number.
 
         Returns:
-            (length,) fp32, each fragment of this rank.
+            The fragments of this rank, (length,) fp32 each.
         """
 
         def part(held: Held) -> Tensor:
@@ -127,7 +128,7 @@ class Exchange:
         return [rank for rank in range(self.ranks.size) if rank != self.ranks.rank]
 
     def _exchange(self, sent: dict[int, list[Tensor]], sizes: dict[int, list[int]]) -> dict[int, tuple[Tensor, ...]]:
-        """Tensors by destination and sizes by source -> tensors by source; one all-to-all."""
+        """Send tensors by destination, and return the received ones, of the given sizes, by source; one all-to-all."""
         everyone = range(self.ranks.size)
         parts = [part for rank in everyone for part in sent.get(rank, [])]
         outgoing = torch.cat(parts) if parts else torch.empty(0, device=self.device)
@@ -139,7 +140,7 @@ class Exchange:
 
 
 def check_cover(shapes: Sequence[Shape], table: Sequence[Held]) -> None:
-    """Check that fragments are the matrices, each element once.
+    """Check that fragments contain each element of the matrices once.
 
     Raises:
         ValueError: they are not.
@@ -153,21 +154,21 @@ def check_cover(shapes: Sequence[Shape], table: Sequence[Held]) -> None:
 
 
 def choose_owners(work: Sequence[int], tables: Sequence[Sequence[Held]], size: int) -> list[int]:
-    """Choose the rank that owns each matrix, so that the longest work of a rank is short, and little has to be sent.
+    """Choose the rank that owns each matrix, which balances the work of the ranks and then reduces communication.
 
-    Matrices are dealt in descending order of work to the rank with the least work so far (Graham 1969: at most 4/3 of
-    the shortest possible). A matrix stays with the rank that holds most of it where this makes no rank's work longer
-    than the longest then is.
+    Matrices are assigned in descending order of work to the rank with the least work so far; the maximum over the
+    ranks is then at most 4/3 of the optimum (Graham 1969). A matrix is assigned to the rank that holds most of it if
+    this does not increase the maximum.
 
     Args:
-        work: of each matrix.
-        tables: fragments by rank.
+        work: cost of the update of each matrix.
+        tables: the fragments of each rank.
         size: number of ranks.
 
     Returns:
-        The rank of each matrix; the same on all ranks.
+        The rank of each matrix, which is the same on all ranks.
     """
-    elements: list[Counter[int]] = [Counter() for _ in work]  # rank -> elements, in ascending order of ranks
+    elements: list[Counter[int]] = [Counter() for _ in work]  # number of elements by rank, in ascending order of ranks
     for rank, table in enumerate(tables):
         for held in table:
             elements[held.matrix][rank] += held.length

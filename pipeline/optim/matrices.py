@@ -1,7 +1,8 @@
-"""Muon's update of the matrices of shards: momentum on fragments, orthogonalisation at the owners, step on fragments.
+"""Muon's update of matrices that are distributed over shards.
 
-Momentum and step are elementwise and need no other rank. In between, one all-to-all brings the fragments of the
-directions to the owners of the matrices (`pipeline.optim.exchange`), and a second one the updates back."""
+Momentum and step are elementwise and are computed on fragments. In between one all-to-all sends the fragments of the
+directions to the owners of the matrices (`pipeline.optim.exchange`), which orthogonalise them, and a second one sends
+the updates back."""
 
 from collections.abc import Sequence
 
@@ -16,11 +17,11 @@ class MatrixSet:
 
     def __init__(self, shards: Sequence[Shard], stacks: Stacks) -> None:
         """Args:
-            shards: all of them replicated, or a single one.
+            shards: several shards that are all replicated, or a single one.
             stacks: number of matrices that each parameter stacks.
 
         Raises:
-            ValueError: a tensor is no matrix.
+            ValueError: a tensor is not a matrix.
         """
         self.shards = shards
         self.exchange: Exchange
@@ -32,30 +33,40 @@ class MatrixSet:
             cut, first = unstacked(shard, stacks), len(self._shapes)
             for name, shape in zip(cut.names, cut.shapes, strict=True):
                 if len(shape) != 2:
-                    raise ValueError(f"{name} has shape {shape}: Muon updates matrices only")
+                    raise ValueError(
+                        f"{name} has shape {shape}: Muon updates matrices only; exclude it in Parameters.is_matrix"
+                    )
             self._shapes += cut.shapes
             self._fragments += [(shard, fragment) for fragment in cut.fragments]
             self.table += [Held(first + tensor, offset, stop - start) for tensor, start, stop, offset in cut.fragments]
 
     def bind(self, tables: Sequence[Sequence[Held]], ranks: Ranks) -> None:
-        """Choose the owners.
+        """Choose the owners of the matrices.
 
         Args:
             tables: `table` of each rank.
             ranks: this rank and the others.
+
+        Raises:
+            ValueError: the fragments of all ranks are not whole matrices.
         """
         device, replicated = self.shards[0].param.device, self.shards[0].replicated
         work = [muon.work(shape) for shape in self._shapes]
         self.exchange = Exchange(self._shapes, work, tables, ranks, device=device, replicated=replicated)
 
     def update(self, config: OptimizerConfig, lr: float) -> None:
-        """Update weights and momentum; the gradients are overwritten. All ranks call it together."""
+        """Update weights and momentum, and overwrite the gradients; a collective operation.
+
+        Args:
+            config: hyper-parameters.
+            lr: learning rate of the step.
+        """
         for shard in self.shards:
             for run in shard.runs:
                 muon.nesterov_(shard.gradient[run], shard.state["exp_avg"][run], config.momentum)
             shard.state["step"] += 1
         directions = self.exchange.collect([shard.gradient[f.start : f.stop] for shard, f in self._fragments])
-        owned = {matrix: muon.update(directions.pop(matrix)) for matrix in list(directions)}  # frees what was collected
+        owned = {matrix: muon.update(directions.pop(matrix)) for matrix in list(directions)}  # pop frees matrices
         updates = self.exchange.give_back(owned)
         for (shard, (_, start, stop, _)), update in zip(self._fragments, updates, strict=True):
             param = shard.flat[start:stop]
@@ -65,12 +76,12 @@ class MatrixSet:
 
 
 def matrix_sets(shards: Sequence[Shard], stacks: Stacks, ranks: Ranks) -> list[MatrixSet]:
-    """The sets of the shards that Muon updates: the replicated ones together, any other by itself.
+    """The sets of matrices that Muon updates: one for all replicated shards, and one for each other shard.
 
-    All ranks call it together, and gather their fragments once if there are any.
+    This is a collective operation: if there are such shards, the ranks gather the descriptions of their fragments.
 
     Raises:
-        ValueError: a tensor is no matrix, or the ranks' fragments are not whole matrices.
+        ValueError: a tensor is not a matrix, or the fragments of all ranks are not whole matrices.
     """
     ours = [shard for shard in shards if shard.muon]
     replicated = [shard for shard in ours if shard.replicated]

@@ -6,20 +6,20 @@ import torch
 from torch import Tensor
 
 ROW = 1024
-"""Elements whose squares are added in the tensor's own type; a multiple of every vector unit's width."""
+"""Number of elements whose squares are added in fp32; a multiple of the width of all vector units."""
 
 
 def sum_of_squares(tensors: Sequence[Tensor]) -> Tensor:
-    """Sum of the squares of all elements, added pairwise: rows in fp32, the rows' sums in float64.
+    """Sum of the squares of all elements; rows of elements are added in fp32, and the sums of the rows in float64.
 
-    A CPU adds an fp32 tensor's squares in a handful of fp32 accumulators: at 31 million elements the norm is off by
-    2e-3. To convert the tensor to float64 first takes ten times as long.
+    On a CPU torch adds the squares of an fp32 tensor in a few fp32 accumulators, which for 31 million elements causes
+    an error of 2e-3 in the norm. Converting the tensor to float64 first takes ten times as long.
 
     Args:
-        tensors: fp32, of any shapes, contiguous; at least one.
+        tensors: at least one tensor; contiguous fp32, of any shapes.
 
     Returns:
-        A float64 scalar on their device, exact to about 1e-9.
+        A float64 scalar on the device of the tensors, with a relative error of about 1e-9.
     """
     short = [tensor for tensor in tensors if tensor.numel() <= ROW]
     norms = [torch.stack(torch._foreach_norm(short))] if short else []

@@ -1,8 +1,8 @@
-"""LAMB, AdamW and Muon over shards: per-tensor norms from fragments, one all-reduce per step call.
+"""LAMB, AdamW and Muon over shards, with per-tensor norms from fragments and one all-reduce for each call of `step`.
 
-Each rank adds up the squares of the fragments it holds in float64, one all-reduce sums them over the ranks, and every
-rank scales its fragments with the same ratios. The scheme follows apex's DistributedFusedLAMB (fragments into one
-vector of sums, one all-reduce). `pipeline.optim.matrices` has Muon's part."""
+Each rank sums the squares of the fragments that it holds in float64, one all-reduce sums these over the ranks, and
+every rank scales its fragments by the same ratios. The scheme follows DistributedFusedLAMB of apex, which also reduces
+one vector of sums. The update of the matrices by Muon is in `pipeline.optim.matrices`."""
 
 import math
 from collections.abc import Callable
@@ -27,33 +27,34 @@ CLIP_EPS = 1e-6
 
 
 class ShardedOptimizer(Optimizer):
-    """LAMB, AdamW and Muon, with the same results under any partition of the parameters.
+    """LAMB, AdamW and Muon, with results that do not depend on the partition of the parameters.
 
-    Until `bind` is called, `step` does nothing: DeepSpeed steps a client optimizer once with zero gradients while it
-    sets itself up (stage 0), which would shrink every decayed weight by a factor of (1 - lr) before training.
+    Until `bind` is called, `step` does nothing: while it initialises stage 0, DeepSpeed calls `step` of a client
+    optimizer once with zero gradients, which would apply weight decay before training.
 
-    `step` may be called with any of the groups filled, as ZeRO does (one call per group or sub-group); all ranks must
-    make the same calls. A call costs one all-reduce of 2 * (tensors that take a ratio in the filled groups) float64
-    numbers, and none where no tensor takes one (AdamW; biases and LayerNorm). Shards with `muon` cost two all-to-alls.
+    `step` may be called with parameters in some of the groups only, as ZeRO does (one call per group or sub-group); all
+    ranks must make the same calls. A call performs one all-reduce of two float64 numbers for each tensor with a trust
+    ratio in these groups, and none if there is no such tensor (AdamW; biases and LayerNorm). Shards with `muon` need
+    two all-to-alls.
 
-    Moments and step count are in torch's `state`, so `state_dict` and `load_state_dict` are complete. Of the groups'
-    own values only `lr` is read: whatever a checkpoint loader writes into the others changes nothing.
+    Moments and step count are in torch's `state`, so that `state_dict` and `load_state_dict` are complete. Of the
+    values of the groups only `lr` is read; the others, which a checkpoint loader may overwrite, have no effect.
     """
 
     def __init__(self, groups: list[dict[str, Any]], config: OptimizerConfig, *, clips: bool = False) -> None:
         """Args:
         groups: torch parameter groups.
         config: hyper-parameters; `lr` of each group may be changed between steps.
-        clips: whether `step` gets all gradients in one call and clips them; otherwise they are clipped already.
+        clips: whether `step` receives all gradients in one call and clips them; otherwise the caller clips them.
         """
         super().__init__(groups, {"lr": config.lr})
         self.config = config
         self.clips = clips
         self.shards: list[Shard] = []
         self.overflow = False
-        """Whether the last step found an infinite or NaN gradient: it was skipped whole. Only where it clips."""
+        """Whether the last step was skipped because of an infinite or NaN gradient; set only if `clips`."""
         self.grad_norm = 0.0
-        """Norm of all gradients of the last step, before clipping. Only where it clips."""
+        """Norm of all gradients of the last step, before clipping; set only if `clips`."""
         self._by_param: dict[int, Shard] = {}
         self._units: dict[int, tuple[tuple[str, ...], Partition]] = {}
         self._all_reduce: Callable[[Tensor], Any] | None = None
@@ -71,13 +72,13 @@ class ShardedOptimizer(Optimizer):
         """Describe the tensors in the parameter groups, and enable `step`.
 
         Args:
-            shards: one for each tensor that a group will hold at step time.
+            shards: one for each tensor that the groups contain when `step` is called.
             all_reduce: sums a tensor over the ranks that share the shards, in place.
-            stacks: which parameters hold several tensors to LAMB and Muon.
-            ranks: the same ranks, for Muon.
+            stacks: number of tensors that a parameter stacks; LAMB and Muon update each separately.
+            ranks: the same ranks, for the exchange of matrices by Muon.
 
         Raises:
-            ValueError: the configured backend cannot run here, or Muon's shards are not whole matrices.
+            ValueError: the configured backend cannot run here, or the shards of Muon are not whole matrices.
         """
         self._kernel = choose(self.config.backend, shards[0].param.device, bias_correction=self.config.bias_correction)
         self.shards = shards
@@ -94,15 +95,15 @@ class ShardedOptimizer(Optimizer):
             group["lr"] = lr
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state as torch does, and pass it to the shards."""
+        """Load a state as `torch.optim.Optimizer` does, and pass it to the shards."""
         super().load_state_dict(state_dict)
         for shard in self.shards:
             shard.state = self.state[shard.param]
-            shard.init_state()  # the checkpoint has no moments
+            shard.init_state()  # needed if the checkpoint has no moments
 
     @property
     def last_ratios(self) -> dict[str, Tensor]:
-        """Trust ratios of the last step by tensor name, scalars left on the device."""
+        """Trust ratios of the last step by tensor name, as scalar tensors on the device."""
         return {
             name: ratio
             for shard in self.shards
@@ -112,10 +113,13 @@ class ShardedOptimizer(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Update the tensors that are in the groups now.
+        """Update the tensors that are currently in the groups.
 
-        Their `.grad` must be fp32, and already clipped unless `clips`; it is overwritten, and may hold the direction of
-        the step afterwards.
+        Their `.grad` must be fp32, and already clipped unless `clips`. It is overwritten, and may contain the direction
+        of the step afterwards.
+
+        Raises:
+            RuntimeError: a tensor has no gradient.
         """
         if self._all_reduce is None or (self.clips and not self._clip()):
             return
@@ -143,7 +147,7 @@ class ShardedOptimizer(Optimizer):
             self._kernel.apply(*update[1:], ratios)
 
     def _clip(self) -> bool:
-        """Scale all gradients down to the largest norm allowed; False where a gradient is infinite or NaN."""
+        """Scale all gradients down to the largest allowed norm; return False if a gradient is infinite or NaN."""
         gradients = [shard.gradient[run] for shard in self.shards for run in shard.runs]
         squares = sum_of_squares(gradients) if gradients else torch.zeros((), dtype=torch.float64)
         if not self.shards[0].replicated:
@@ -165,7 +169,7 @@ class ShardedOptimizer(Optimizer):
         return shard, tensors, self._units[id(shard)][1], numbers
 
     def _reduce(self, sums: list[Tensor], replicated: bool) -> list[Tensor]:
-        """Sums (k, 2) of this rank -> of all ranks; one all-reduce, also where this rank holds nothing but padding."""
+        """Sum the tensors (k, 2) over the ranks by one all-reduce, also if this rank holds only padding."""
         if replicated:
             return sums
         together = torch.cat(sums)  # (K, 2)

@@ -1,4 +1,4 @@
-"""What an optimizer asks about a parameter by its name."""
+"""Properties of parameters that an optimizer needs, as functions of the parameter's name."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Parameters:
-    """The answers of a family."""
+    """The properties of the parameters of a model family."""
 
     decays: Callable[[str], bool]
-    """Parameter name -> whether it takes weight decay and, in LAMB, a trust ratio."""
+    """Whether the parameter has weight decay and, in LAMB, a trust ratio."""
     stacks: Callable[[str], int] = lambda name: 1
-    """Parameter name -> how many tensors of the reference implementation it stacks; LAMB gives each its own ratio, and
-    Muon orthogonalises each by itself."""
+    """Number of tensors of the reference implementation that the parameter stacks. In LAMB each of them has its own
+    trust ratio, and Muon orthogonalises each separately."""
     is_matrix: Callable[[str], bool] = lambda name: False
-    """Parameter name -> whether it is a matrix of a layer, which Muon orthogonalises. Embeddings, heads, biases and
-    layer normalisation are not."""
+    """Whether the parameter is a matrix of a layer, which Muon orthogonalises. Embeddings, heads, biases and layer
+    normalisation are not."""

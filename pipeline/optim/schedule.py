@@ -1,4 +1,4 @@
-"""Schedules of the learning rate and of weight averaging: pure functions of the step."""
+"""Schedules of the learning rate and of weight averaging, which are pure functions of the step."""
 
 import math
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ class ScheduleConfig:
     total_steps: int = 7038
     """Optimizer steps of the whole run; the decay ends here."""
     minutes: float = 0.0
-    """Time that training may take, in minutes; 0: total_steps decides. Otherwise the speed is measured before the first
+    """Time budget of training in minutes; 0: total_steps is used. Otherwise the speed is measured before the first
     step, and total_steps, whose given value is ignored, is set so that steps and evaluations end after this time. A
     resumed run keeps that number."""
     warmup_proportion: float = 0.2843
-    """Share of total_steps over which the rate rises linearly from 0 to the peak."""
+    """Share of total_steps over which the learning rate increases linearly from 0 to the peak."""
     decay: Literal["polynomial", "linear", "cosine", "stable"] = "polynomial"
-    """polynomial: (1 - step / total_steps) ** degree, measured from step 0 (NVIDIA, google-research/bert);
-    linear: a straight line from the peak at the end of warm-up to 0; cosine: half a cosine wave between the same points
+    """polynomial: (1 - step / total_steps) ** degree, from step 0, as NVIDIA and google-research/bert compute it;
+    linear: linear decay from the peak at the end of warm-up to 0; cosine: half a cosine wave between the same points
     (Loshchilov & Hutter 2017); stable: the peak until the last decay_proportion of the steps, then a decay to 0
     (warmup-stable-decay; Hu et al. 2024, MiniCPM)."""
     degree: float = 0.5
@@ -27,12 +27,13 @@ class ScheduleConfig:
     decay_proportion: float = 0.2
     """Share of total_steps, at the end, over which the stable schedule decays."""
     decay_shape: Literal["linear", "sqrt"] = "linear"
-    """Decay of the stable schedule after a share x of it: linear is 1 - x, sqrt is 1 - sqrt(x) (Hägele et al. 2024)."""
+    """Shape of the decay of the stable schedule, as a function of the completed share x of the decay: linear, 1 - x;
+    sqrt, 1 - sqrt(x) (Hägele et al. 2024)."""
     floor: float = 0.0
-    """Share of the peak rate at which every decay ends, in place of 0."""
+    """Share of the peak learning rate at which every decay ends, instead of 0."""
     average_last: float = 0.0
-    """Share of total_steps, at the end, over which the weights are averaged; 0: none. The average is in the checkpoints
-    beside the weights, is evaluated after the last step, and is what `convert export --averaged true` writes."""
+    """Share of total_steps, at the end, over which the weights are averaged; 0: no average. Checkpoints contain the
+    average beside the weights, it is evaluated after the last step, and `convert export --averaged true` writes it."""
 
     def __post_init__(self) -> None:
         if self.minutes < 0:
@@ -59,9 +60,9 @@ class ScheduleConfig:
 def learning_rate_factor(step: int, config: ScheduleConfig) -> float:
     """Factor of the peak learning rate for optimizer step `step`, counted from 1.
 
-    The first step takes 1 / warm-up steps of the peak, the last step (total_steps) the rate just above the floor: with
-    p the share of the run before this step, (step - 1) / total_steps, and d(p) the decay from 1 to 0, the factor is
-    floor + (1 - floor) d(p).
+    During warm-up the factor is step / (number of warm-up steps). Afterwards it is floor + (1 - floor) d(p), where
+    p = (step - 1) / total_steps is the share of the run before this step, and d(p) is the decay from 1 to 0. The factor
+    of the last step (total_steps) is therefore slightly above the floor.
     """
     warmup_steps = config.warmup_proportion * config.total_steps
     if step <= warmup_steps:
@@ -71,7 +72,7 @@ def learning_rate_factor(step: int, config: ScheduleConfig) -> float:
 
 
 def _decay(progress: float, config: ScheduleConfig) -> float:
-    """The decay d(p) from 1 to 0 after a share `progress` of the run."""
+    """The decay d(p), from 1 to 0, after the share p = `progress` of the run."""
     if config.decay == "polynomial":
         return float((1 - progress) ** config.degree)
     if config.decay == "stable":
@@ -82,12 +83,12 @@ def _decay(progress: float, config: ScheduleConfig) -> float:
 
 
 def steps_averaged(step: int, total_steps: int, average_last: float) -> int:
-    """Number of steps whose weights the average holds after step `step`; 0 before it begins, or without one.
+    """Number of steps whose weights are in the average after step `step`; 0 before the average begins.
 
     Args:
         step: optimizer step, counted from 1.
-        total_steps: as ScheduleConfig.
-        average_last: as ScheduleConfig; above 0, at least the last step is averaged.
+        total_steps: as in ScheduleConfig.
+        average_last: as in ScheduleConfig; if it is above 0, at least the last step is averaged.
     """
     most = max(1, round(average_last * total_steps)) if average_last else 0
     return max(0, most - (total_steps - step))

@@ -1,9 +1,9 @@
-"""The pieces of tensors that a rank holds.
+"""Shards, which describe the parts of the parameters that a rank holds.
 
-ZeRO hands an optimizer flat slices of the concatenated parameters. LAMB needs the norms of whole tensors, and Muon
-whole matrices, so the layout must be known: a `Shard` is one flat slice with the fragments in it. This module knows no
-DeepSpeed: `pipeline.engine.partitions` describes its partitions as shards, `pipeline.optim.optimizer` updates them. A
-single process has one shard per tensor and one fragment per shard."""
+ZeRO passes an optimizer flat slices of the concatenated parameters. LAMB needs the norms of whole tensors, and Muon
+needs whole matrices, so that their layout must be known. A `Shard` is one flat slice with the fragments of tensors in
+it. This module does not depend on DeepSpeed: `pipeline.engine.partitions` describes the partitions of DeepSpeed as
+shards, and `pipeline.optim.optimizer` updates them. A single process has one shard with one fragment per tensor."""
 
 from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,8 @@ from torch import Tensor
 from pipeline.kernels.lamb.interface import Partition, Piece
 
 Stacks = Callable[[str], int]
-"""Parameter name -> number of equally large tensors that it stacks along dimension 0; each is updated as one."""
+"""Maps a parameter name to the number of equally large tensors that the parameter stacks along dimension 0, each of
+which is updated separately."""
 
 
 class Fragment(NamedTuple):
@@ -29,32 +30,33 @@ class Fragment(NamedTuple):
 
 @dataclass
 class Shard:
-    """One rank's piece of a set of tensors: a 1-D master copy and the fragments in it.
+    """The part of a set of tensors that one rank holds: flat master weights and the fragments in them.
 
-    Elements outside every fragment are padding; they are never read into a norm nor written.
+    Elements outside every fragment are padding, which is neither written nor included in a norm.
     """
 
     names: tuple[str, ...]
-    """Names of all tensors of the set, equal on all ranks, also on one that holds only padding."""
+    """Names of all tensors of the set, which are equal on all ranks, also on a rank that holds only padding."""
     shapes: tuple[tuple[int, ...], ...]
     """Shapes of the whole tensors."""
     param: Tensor
-    """The fp32 tensor that the optimizer's groups hold at step time."""
+    """The fp32 tensor that the groups of the optimizer contain when `step` is called."""
     fragments: list[Fragment]
+    """The fragments in `flat`, in the order of their tensors."""
     decayed: bool
-    """Whether these tensors take weight decay: weights do, biases and LayerNorm do not."""
+    """Whether weight decay applies to these tensors; it does to weights, and not to biases and LayerNorm."""
     replicated: bool = False
-    """True when every rank holds the whole tensors (ZeRO stage 0): sums must not be added over ranks."""
+    """Whether every rank holds the whole tensors (ZeRO stage 0), so that sums must not be added over the ranks."""
     muon: bool = False
     """Whether Muon updates the tensors, which are matrices then and have no second moment."""
     frozen: bool = False
-    """Whether the tensors are not trained: they have no moments, and only checkpoints know them."""
+    """Whether the tensors are not trained; they have no moments, and are used by checkpoints only."""
     model: Tensor | None = None
-    """(n,) the model's own bf16 or fp16 weights in the order of `flat`, written with each update; None where another
-    copies them (DeepSpeed does)."""
+    """(n,) bf16 or fp16 weights of the model in the order of `flat`, which each update writes; None if the caller
+    copies them, as DeepSpeed does."""
     state: dict[str, Any] = field(default_factory=dict)
-    """exp_avg (n,), exp_avg_sq (n,) unless Muon updates the tensors, and step: what torch keeps as the optimizer's
-    state of `param`."""
+    """The state of `param` in the torch optimizer: exp_avg (n,), exp_avg_sq (n,) unless Muon updates the tensors, and
+    step."""
     average: Tensor | None = None
     """(n,) fp32 average of the weights over the last steps (`pipeline.optim.averaging`); None before it begins."""
 
@@ -71,12 +73,12 @@ class Shard:
             RuntimeError: there is none.
         """
         if self.param.grad is None:
-            raise RuntimeError(f"no gradient for the shard of {self.names[0]}...: every tensor given is updated")
+            raise RuntimeError(f"no gradient for the shard of {self.names[0]}: set param.grad before each step")
         return self.param.grad.view(-1)
 
     @property
     def runs(self) -> list[slice]:
-        """The parts of `flat` that hold fragments, as few as there can be."""
+        """The parts of `flat` that contain fragments; adjacent fragments share one part."""
         runs: list[slice] = []
         for _, start, stop, _ in self.fragments:
             if runs and runs[-1].stop == start:
@@ -86,7 +88,7 @@ class Shard:
         return runs
 
     def init_state(self) -> dict[str, Any]:
-        """Moments of zero at step 0, unless they exist already or the tensors are frozen."""
+        """Create moments of zero at step 0 unless they exist or the tensors are frozen, and return the state."""
         if not self.state and not self.frozen:
             parts = ("exp_avg",) if self.muon else ("exp_avg", "exp_avg_sq")
             self.state.update({part: torch.zeros_like(self.flat) for part in parts} | {"step": 0})
@@ -94,12 +96,12 @@ class Shard:
 
     @property
     def moments(self) -> dict[str, Tensor]:
-        """exp_avg and, unless Muon updates the tensors, exp_avg_sq, (n,) each; none of frozen tensors."""
+        """The moments, (n,) each: exp_avg and, unless Muon updates the tensors, exp_avg_sq; frozen ones have none."""
         return {name: values for name, values in self.init_state().items() if name != "step"}
 
     @property
     def tensors(self) -> dict[str, Tensor]:
-        """All that a checkpoint holds of the shard, (n,) each, by part: weight, moments and the average, if any."""
+        """The tensors of the shard in a checkpoint, (n,) each, by name: weight, moments, and the average if any."""
         averages = {} if self.average is None else {"average": self.average}
         return {"weight": self.flat, **self.moments, **averages}
 
@@ -107,12 +109,12 @@ class Shard:
 def fragments_of_partition(
     sizes: Sequence[int], offsets: Sequence[int], partition_start: int, partition_size: int
 ) -> list[Fragment]:
-    """Cut a partition out of a flat buffer into its fragments.
+    """The fragments of tensors in a partition of a flat buffer.
 
     Args:
         sizes: number of elements of each tensor.
-        offsets: where each tensor starts in the whole flat buffer (increasing; gaps are padding).
-        partition_start: first element of the partition in the buffer.
+        offsets: index of the first element of each tensor in the whole buffer, in ascending order; gaps are padding.
+        partition_start: index of the first element of the partition in the buffer.
         partition_size: number of elements of the partition.
     """
     partition_stop = partition_start + partition_size
@@ -125,10 +127,10 @@ def fragments_of_partition(
 
 
 def unstacked(shard: Shard, stacks: Stacks) -> Shard:
-    """The shard with each stacked tensor as a tensor of its own, and its fragments cut where one ends.
+    """The shard with each stacked tensor as a separate tensor, and its fragments split where a tensor ends.
 
-    A fused query-key-value weight is three tensors to LAMB and Muon, as in the implementations that they are compared
-    with; their names are `qkv.weight.0`, ...
+    LAMB and Muon treat a fused query-key-value weight as three tensors, as the reference implementations do; their
+    names are `qkv.weight.0` to `qkv.weight.2`.
     """
     names: list[str] = []
     shapes: list[tuple[int, ...]] = []
@@ -150,20 +152,20 @@ def unstacked(shard: Shard, stacks: Stacks) -> Shard:
 
 
 def cut_at_stacks(shard: Shard, stacks: Stacks) -> tuple[tuple[str, ...], Partition]:
-    """The shard's fragments as the kernels take them, cut where one stacked tensor ends and the next begins.
+    """The fragments of a shard as a partition for the kernels, split where one stacked tensor ends and the next begins.
 
     Returns:
-        Names of the tensors that take a ratio each (`qkv.weight.0`, ...), and the pieces that refer to them.
+        The names of the tensors (`qkv.weight.0`, ...), and the pieces that refer to them.
     """
     cut = unstacked(shard, stacks)
     return cut.names, Partition([Piece(*fragment[:3]) for fragment in cut.fragments], len(cut.names))
 
 
 def whole_tensors(tensors: Iterable[tuple[str, Tensor, bool]], muon: Container[str] = ()) -> list[Shard]:
-    """Shards of unpartitioned tensors: one shard with one fragment for each, the same on every rank.
+    """Shards of unpartitioned tensors: each has one shard with one fragment, which is the same on every rank.
 
     Args:
-        tensors: (name, contiguous fp32 tensor, whether it takes weight decay) of all in the optimizer's groups.
+        tensors: (name, contiguous fp32 tensor, whether weight decay applies) of each tensor in the optimizer's groups.
         muon: names of the tensors that Muon updates.
     """
     return [

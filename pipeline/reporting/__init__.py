@@ -1,1 +1,1 @@
-"""Reports of a run: page, figures, and the live view."""
+"""Reports on runs: an HTML page, figures, verdicts, and a live view on the terminal."""

@@ -1,4 +1,4 @@
-"""A picture of the attempts of a run: a band for each against time, with its events."""
+"""A figure of the attempts of a run: a horizontal bar for each over time, with markers of its events."""
 
 from datetime import UTC
 from typing import Any
@@ -12,9 +12,9 @@ from pipeline.runlog.reader import Run
 
 _DAY = 86400.0
 _ROOMY = 12
-"""Attempts up to which bands and marks have their full size."""
+"""Largest number of attempts for which bars and markers have their full size."""
 _MOST_ROWS = 80
-"""More attempts than this and the bands become thinner, not the picture longer."""
+"""Number of attempts from which on the height of the figure is constant and the bars become thinner."""
 _ENDS: dict[str, tuple[str, str, str]] = {
     "finished": ("o", "#2e8b57", "finished"),
     "interrupted": ("s", "#d79b00", "interrupted by a signal"),
@@ -23,22 +23,22 @@ _ENDS: dict[str, tuple[str, str, str]] = {
     SILENT: ("D", MUTED, "no heartbeat"),
     RUNNING: (">", "#2f6fb5", "training"),
 }
-"""Marker, colour and legend of how an attempt ended."""
+"""Marker, colour and legend for each ending of an attempt."""
 _MARKS: dict[str, tuple[str, str, str, float]] = {
     "checkpoint": ("|", "#1f4f86", "checkpoint", 9),
     "skipped_step": ("x", "#d2691e", "skipped step", 5),
     "broken_checkpoint": ("v", "#8a4fb0", "broken checkpoint", 6),
 }
-"""Marker, colour, legend and size of what happens on the way."""
+"""Marker, colour, legend and size for each kind of event during an attempt."""
 
 
 def attempts_picture(run: Run, past: History, number: int, among: int) -> list[Picture]:
-    """Bands against wall-clock time; nothing if the run left no events.
+    """The figure of the attempts over wall-clock time, in a list; an empty list for a run without events.
 
     Args:
-        run: whose.
-        past: its attempts.
-        number: of the run.
+        run: the run.
+        past: the attempts of the run.
+        number: index of the run on the page, from 0.
         among: number of runs on the page.
     """
     if not past.attempts:
@@ -46,7 +46,7 @@ def attempts_picture(run: Run, past: History, number: int, among: int) -> list[P
     slug, of = (f"-{number + 1}", f", {run.name}") if among > 1 else ("", "")
     rows = len(past.attempts)
     height = 1.65 + (0.24 if rows <= _ROOMY else 0.15) * min(rows, _MOST_ROWS)
-    caption = "A band for each attempt. Pale: after its last checkpoint, so lost if the attempt broke off there."
+    caption = "Each bar is an attempt. Its pale part is after the last checkpoint; the steps in it were lost."
     title = f"Attempts{of}"
     picture = paint(lambda axes: _plot(axes, past), title, (SIZE[0] * 1.7, height))
     return [Picture(f"attempts{slug}", title, caption, picture)]
@@ -72,7 +72,7 @@ def _plot(axes: Axes, past: History) -> None:
 
 
 def _frame(axes: Axes, past: History) -> None:
-    """Time below, numbers of the attempts at the left, the first on top."""
+    """Set up the axes: time on the x axis, attempt numbers on the y axis with the first at the top."""
     first = min(attempt.begin for attempt in past.attempts) / _DAY
     last = max(attempt.last for attempt in past.attempts) / _DAY
     margin = max(0.02 * (last - first), 5 / _DAY)

@@ -1,7 +1,7 @@
-"""Pictures of runs, as PNG: curves laid over each other, trust ratios of one run, checkpoints.
+"""Figures of runs as PNG: overlaid curves of several runs, and the durations of checkpoints.
 
-Each picture is one panel, small enough for the screen of a phone, with a title and a caption. Matplotlib's mathematical
-notation is switched off, so that dollar signs in the names of runs are drawn as they are.
+Each figure has one panel, small enough for the screen of a phone, with a title and a caption. The mathematical notation
+of Matplotlib is disabled, so that dollar signs in the names of runs are drawn literally.
 """
 
 import io
@@ -56,37 +56,39 @@ STYLE: dict[Any, Any] = {
 SIZE = (5.2, 3.1)
 _DPI = 180
 _SMOOTH_FROM = 150
-"""Number of points from which a line is also drawn smoothed."""
+"""Number of points from which on a smoothed line is drawn as well."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture of a page, or a file of its own."""
+    """A figure of a page, which can also be saved as a file."""
 
     slug: str
     """Name of the file, without its suffix."""
     title: str
-    """Title in the picture, shortened if necessary."""
+    """Title, which is shortened in the figure if necessary."""
     caption: str
-    """Explains the marks, and what to look for."""
+    """Explanation of lines and markers, and how to interpret them."""
     png: bytes
+    """The figure as PNG."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A figure that one panel shows for every run."""
+    """A metric that one panel shows for every run."""
 
     key: str
-    """Name of the figure in lines "train" and "heldout"."""
+    """Name of the metric in lines of kind "train" and "heldout"."""
     title: str
     caption: str
     scale: float = 1.0
-    """Factor that its values are multiplied by."""
+    """Factor by which the values are multiplied."""
     unit: str = ""
+    """Unit of the scaled values."""
     dotted: str = ""
-    """A second figure of training lines, drawn dotted."""
+    """Name of a second metric of training, which is drawn dotted; empty for none."""
     noisy: bool = True
-    """Whether a long line is smoothed."""
+    """Whether long curves are smoothed."""
 
 
 OVERFITTING = "A held-out loss far above that of training shows overfitting."
@@ -94,42 +96,56 @@ CURVES: Mapping[str, tuple[Curve, ...]] = {
     "loss": (Curve("loss", "Loss", "The weighted sum of all terms, which is minimised.", unit="nats"),),
     "accuracy": (),
     "steps": (
-        Curve("learning_rate", "Learning rate", "Warm-up, then decay. Dotted: planned.", noisy=False),
-        Curve("grad_norm", "Gradient norm", "Before clipping. Peaks that grow come before a divergence."),
+        Curve("learning_rate", "Learning rate", "The dotted line is the planned schedule.", noisy=False),
+        Curve("grad_norm", "Gradient norm", "The norm before clipping. Growing peaks often precede a divergence."),
     ),
     "speed": (
-        Curve("tokens_per_second", "Throughput", "Real tokens of all ranks, without padding.", 1e-3, "1000 tokens/s"),
+        Curve("tokens_per_second", "Throughput", "Tokens of all ranks, without padding.", 1e-3, "1000 tokens/s"),
         Curve(
-            "mfu", "MFU", "Share of the peak. Dotted: as if every sample had the full length.", 100, "%", "mfu_nominal"
+            "mfu",
+            "MFU",
+            "Share of the peak rate. The dotted line counts every sample with the full length.",
+            100,
+            "%",
+            "mfu_nominal",
         ),
         Curve(
             "loader_wait_share",
             "Waiting for data",
-            "Share of the time, of the slowest rank. Near 0 is right.",
+            "Share of the time that the slowest rank waits. It should be near 0.",
             100,
             "%",
         ),
-        Curve("peak_memory_gib", "Peak memory", "Of the rank that needs most, so far.", unit="GiB", noisy=False),
+        Curve(
+            "peak_memory_gib",
+            "Peak memory",
+            "The largest memory of any rank up to the step.",
+            unit="GiB",
+            noisy=False,
+        ),
     ),
 }
 
 
 def color(number: int) -> dict[str, Any]:
-    """Colour and dash of a run's line."""
+    """Colour and line style of the run with this index, as arguments of Matplotlib."""
     return {"color": COLORS[number % len(COLORS)], "linestyle": "-" if number < len(COLORS) else "--"}
 
 
 def label(name: str, longest: int = 30) -> str:
-    """A run's name, short enough for a legend; matplotlib leaves out names that begin with an underscore."""
+    """The name of a run for a legend, with at most `longest` characters.
+
+    A name that begins with an underscore gets a space before it, because Matplotlib omits it from legends otherwise.
+    """
     name = printable(name).encode("utf-8", "replace").decode()
     name = name if len(name) <= longest else f"{name[: longest // 2 - 1]}…{name[-longest // 2 :]}"
     return f" {name}" if name.startswith("_") else name
 
 
 def paint(plot: Callable[[Axes], None], title: str, size: tuple[float, float] = SIZE) -> bytes:
-    """The PNG of a figure with `title`, drawn by `plot`."""
+    """The PNG of a figure with a title that `plot` draws; the size is in inches."""
     with plt.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph .* missing")  # a name in a script that the font lacks
+        warnings.filterwarnings("ignore", r"Glyph .* missing")  # names may have characters that the font lacks
         figure, axes = plt.subplots(figsize=size)
         plot(axes)
         axes.set_title(label(title, longest=int(size[0] * 9.5)))
@@ -140,7 +156,7 @@ def paint(plot: Callable[[Axes], None], title: str, size: tuple[float, float] = 
 
 
 def curves(runs: Sequence[Run], group: str) -> list[Picture]:
-    """The panels of a group of `CURVES`, of the terms of the losses, and of schedules, that any run has values for."""
+    """The figures of a group of `CURVES` for which any run has values, with those of the loss terms and schedules."""
     chosen = [*CURVES[group], *(_curve_of(term, group) for term in terms(runs) if group in ("loss", "accuracy"))]
     chosen = [replace(c, caption=f"{c.caption} {marks.caption(runs, c.key)}".strip()) for c in chosen]
     chosen += [_order_gap(term) for term in terms(runs) if group == "loss"]
@@ -155,35 +171,38 @@ def curves(runs: Sequence[Run], group: str) -> list[Picture]:
 
 
 def terms(runs: Sequence[Run]) -> list[Term]:
-    """The terms of the losses of all runs, each once."""
+    """The terms of the losses of all runs, without duplicates."""
     return list({term.name: term for run in runs for term in run.terms}.values())
 
 
 def _curve_of(term: Term, group: str) -> Curve:
     title, classes = f"{term.title.capitalize()} {group}", term.classes
     if group == "loss":
-        caption = f"A guess among {classes} classes has a loss of {math.log(classes):.3f}." if classes else OVERFITTING
-        return Curve(f"{term.name}_loss", title, caption, unit="nats")
-    caption = f"A guess among {classes} classes is right in {100 / classes:.0f} % of all cases." if classes else ""
-    return Curve(f"{term.name}_accuracy", title, caption or "Share of the right predictions.", 100, "%")
+        guess = f"A random guess among {classes} classes has a loss of {math.log(classes):.3f}." if classes else ""
+        return Curve(f"{term.name}_loss", title, guess or OVERFITTING, unit="nats")
+    caption = f"A random guess among {classes} classes is correct in {100 / classes:.0f} % of cases." if classes else ""
+    return Curve(f"{term.name}_accuracy", title, caption or "Share of correct predictions.", 100, "%")
 
 
 def _order_gap(term: Term) -> Curve:
-    caption = "Loss with the visible words in random order minus loss in order. Near 0: the model uses no word order."
+    caption = (
+        "Loss with the visible words in random order, minus the loss in the original order. A gap near 0 shows that "
+        "the model does not use word order."
+    )
     return Curve(term.order_gap, "Order gap", caption, unit="nats")
 
 
 def _curve_of_schedule(planned: Planned) -> Curve:
-    return Curve(planned.key, planned.title, "Dotted: planned.", unit=planned.unit, noisy=False)
+    return Curve(planned.key, planned.title, "The dotted line is the planned schedule.", unit=planned.unit, noisy=False)
 
 
 def _size(names: int) -> tuple[float, float]:
-    """Size in inches of a picture with this number of names below it."""
+    """Size in inches of a figure with this number of names in the legend below it."""
     return SIZE[0], SIZE[1] + 0.2 * math.ceil(names / 2) * (names > 1)
 
 
 def _names(axes: Axes, runs: Sequence[Run], further: Sequence[Line2D] = ()) -> None:
-    """The runs' names below the picture, where they cover nothing; a single run needs none."""
+    """Draw a legend with the names of the runs below the axes; a single run needs no name."""
     lines = [Line2D([], [], **color(number)) for number in range(len(runs))] if len(runs) > 1 else []
     handles = [*further, *lines]
     if handles:
@@ -210,7 +229,7 @@ def _curve(runs: Sequence[Run], curve: Curve) -> Callable[[Axes], None]:
                 smoothed = _smoothed(np.array(values) * curve.scale)
                 axes.plot(steps, smoothed, color=color(number)["color"], linestyle=":", linewidth=1)
             steps, values = run.series("heldout", curve.key)
-            marker = "o" if len(scaled) else "o-"  # a figure of evaluations alone is drawn as a curve
+            marker = "o" if len(scaled) else "o-"  # a metric of evaluations only is drawn as a curve
             axes.plot(
                 steps, np.array(values) * curve.scale, marker, color=color(number)["color"], ms=4, mec="w", mew=0.6
             )
@@ -223,7 +242,7 @@ def _curve(runs: Sequence[Run], curve: Curve) -> Callable[[Axes], None]:
 
 
 def frame(axes: Axes, unit: str = "") -> None:
-    """Steps below, a grid, and the unit at the left."""
+    """Set up the axes: a grid, optimizer steps on the x axis, and `unit` as the label of the y axis."""
     axes.grid(True)
     axes.set_xlabel("optimizer step")
     axes.set_ylabel(unit)
@@ -232,26 +251,26 @@ def frame(axes: Axes, unit: str = "") -> None:
 
 
 def _span(axes: Axes, values: Sequence[float]) -> None:
-    """A logarithmic axis where a linear one would hide most of it; plain numbers on either."""
+    """Choose a logarithmic y axis if most values span more than a factor of 100, and label it with plain numbers."""
     positive = [value for value in values if value > 0]
     if positive and len(positive) == len(values) and np.quantile(positive, 0.98) > 100 * np.quantile(positive, 0.02):
         axes.set_yscale("log")
         logarithmic(axes.yaxis, min(positive), max(positive))
         return
     if values and max(values) == min(values):
-        axes.set_ylim(0, 2 * max(values) or 1)  # not a ten-thousandth around one number
+        axes.set_ylim(0, 2 * max(values) or 1)  # the default limits around a constant would magnify it
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
 
 
 def logarithmic(axis: Any, low: float, high: float) -> None:
-    """Plain numbers on a logarithmic axis, enough of them also where it spans less than a decade or two."""
+    """Label a logarithmic axis with plain numbers, at 1, 2 and 5 of each decade if it spans less than two or so."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < 200 * low else (1.0,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
 def _smoothed(values: np.ndarray) -> np.ndarray:
-    """Means over a fiftieth of a long line around each point, over less at its ends. (N,) -> (N,)"""
+    """A moving average (N,) of values (N,) over a fiftieth of them, over fewer at the ends; short series are kept."""
     if len(values) < _SMOOTH_FROM:
         return values
     half = max(1, len(values) // 100)
@@ -263,7 +282,10 @@ def _smoothed(values: np.ndarray) -> np.ndarray:
 
 
 def checkpoints(runs: Sequence[Run], histories: Sequence[History]) -> list[Picture]:
-    """A picture of how long checkpoints took and training waited for them; none if no run records it."""
+    """A figure of the time until checkpoints are written and of the time that training waits for them, in seconds.
+
+    The list is empty if no run has a checkpoint.
+    """
 
     def plot(axes: Axes) -> None:
         seen: list[float] = []
@@ -281,18 +303,24 @@ def checkpoints(runs: Sequence[Run], histories: Sequence[History]) -> list[Pictu
         if axes.get_yscale() == "linear":
             axes.set_ylim(bottom=0)
         looks = {"linestyle": "", "color": MUTED, "ms": 5}
-        whole = Line2D([], [], marker="o", label="until it is there", **looks)
+        whole = Line2D([], [], marker="o", label="until written", **looks)
         _names(axes, runs, [whole, Line2D([], [], marker="v", mfc="w", label="training waits", **looks)])
 
     if not any(past.events("checkpoint") for past in histories):
         return []
     size = _size(2 + len(runs) * (len(runs) > 1))
-    caption = "Training should wait for a small part of it only: the rest is written beside the training."
+    caption = "Training should wait for a small part of the time only; the rest is written while training continues."
     return [Picture("checkpoints", "Checkpoints", caption, paint(plot, "Checkpoints", size))]
 
 
 def save_curves(runs: Sequence[Run], out: Path) -> None:
-    """One picture for a README: losses and accuracies of all terms, rate and speed; held-out figures are dots."""
+    """Save one figure with the losses and accuracies of all terms, learning rate and throughput, for a README.
+
+    Held-out metrics are drawn with dots.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     panels = [("learning_rate", "learning rate"), ("tokens_per_second", "tokens/s, all ranks")]
     for term in reversed(terms(runs)):
         panels[:0] = [

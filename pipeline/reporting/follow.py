@@ -1,4 +1,4 @@
-"""Show a run while it trains: a live view on a terminal, otherwise a line at intervals."""
+"""Display of a run while it trains: a live view on a terminal, otherwise a line at intervals."""
 
 import sys
 import time
@@ -40,9 +40,9 @@ def follow(run: Path, console: Console | None = None, every: float = _SECONDS_BE
     """Show a run until it has finished, was interrupted or has failed, or until Ctrl-C.
 
     Args:
-        run: its directory.
-        console: where; standard output unless given.
-        every: seconds between two looks.
+        run: directory of the run.
+        console: console on which to show it; the default is standard output.
+        every: seconds between two updates.
 
     Raises:
         ValueError: there is no such directory.
@@ -68,15 +68,15 @@ def _live(console: Console, watch: Watch, every: float) -> None:
 
 
 def _lines(console: Console, watch: Watch, every: float) -> None:
-    """Print each new event and verdict, and a line of progress when it has changed or the run has become silent."""
-    told, last, printed, judged = 0, "", float("-inf"), list[str]()
+    """Print each new event and verdict, and the line of progress at intervals if it has changed."""
+    shown, last, printed, judged = 0, "", float("-inf"), list[str]()
     while True:
         view = watch.look()
         # Of past events only the last few are printed; an event file that has shrunk belongs to another run.
-        told = max(0, len(view.events) - _EVENTS_SHOWN) if not last or told > len(view.events) else told
-        for event in view.events[told:]:
+        shown = max(0, len(view.events) - _EVENTS_SHOWN) if not last or shown > len(view.events) else shown
+        for event in view.events[shown:]:
             _say(console, f"{_clock(event['time'])}  {event_text(event)}")
-        told, text = len(view.events), line(view)
+        shown, text = len(view.events), line(view)
         if view.verdict and view.verdict != judged:
             judged = view.verdict
             _say(console, " ".join(judged))
@@ -95,7 +95,7 @@ def _say(console: Console, text: str) -> None:
 
 
 def line(view: View) -> str:
-    """A view as one line of text."""
+    """The state of a run as one line of text."""
     parts = [f"{printable(view.state)}  step {view.step}" + (f"/{view.total}" if view.total else "")]
     if view.train is not None:
         keys = ("loss", f"{view.terms[0].name}_accuracy", "tokens_per_second")
@@ -108,12 +108,18 @@ def line(view: View) -> str:
 
 
 def warning(view: View) -> str:
-    """Warning for a run without a heartbeat; in whole minutes, so that the line changes once a minute."""
+    """Warning for a run without a heartbeat, in whole minutes, so that the line changes once a minute."""
     return f"no heartbeat for {round((view.silent_for or 0) // 60)} min"
 
 
 def figures(values: dict[str, object], terms: Sequence[Term], keys: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """(name, value) of those figures that are there: the total loss, those of its terms, and all others."""
+    """Names and formatted values of the metrics that are present: total loss, losses and accuracies of terms, others.
+
+    Args:
+        values: a line of metrics.jsonl.
+        terms: the terms of the loss.
+        keys: keys of the metrics to return; all if empty.
+    """
     of_terms = [
         entry
         for term in terms
@@ -132,7 +138,7 @@ def figures(values: dict[str, object], terms: Sequence[Term], keys: Sequence[str
 
 
 def sparkline(values: Sequence[float], width: int) -> str:
-    """A line chart of block characters of eight heights, at most `width` columns; each shows the mean of its values."""
+    """A line chart of block characters with eight heights, in at most `width` columns of which each shows a mean."""
     width = min(width, len(values))
     edges = [round(column * len(values) / width) for column in range(width + 1)] if width else [0]
     means = [sum(values[a:b]) / (b - a) for a, b in pairwise(edges)]
@@ -141,7 +147,13 @@ def sparkline(values: Sequence[float], width: int) -> str:
 
 
 def panel(view: View, name: str, width: int) -> RenderableType:
-    """A view as a panel for a terminal."""
+    """The state of a run as a panel for a terminal.
+
+    Args:
+        view: the state.
+        name: name of the run.
+        width: width of the terminal in columns.
+    """
     state = Text(printable(view.state), style=_STYLES.get(view.state, "bold blue"))
     head = Text.assemble((name, "bold"), "  ", state)
     for word, what in (("on", view.host), ("job", view.job)):
@@ -150,12 +162,12 @@ def panel(view: View, name: str, width: int) -> RenderableType:
     parts: list[RenderableType] = [head, _bar(view, width)]
     if view.silent:
         seconds = duration(view.silent_for or 0)
-        remedy = "the host may be down, or the job killed"
-        parts.append(Text(f"no heartbeat for {seconds}: {remedy}", style="bold red"))
+        cause = "the host may be down, or the job killed"
+        parts.append(Text(f"no heartbeat for {seconds}: {cause}", style="bold red"))
     elif view.silent_for is not None and not view.ended:
         parts.append(Text(f"last heartbeat {duration(round(view.silent_for))} ago", style="dim"))
     elif view.silent_for is None:
-        parts.append(Text("no heartbeat.json: whether the run trains is not known", style="dim"))
+        parts.append(Text("no heartbeat.json: it is unknown whether the run is training", style="dim"))
     if view.train is not None:
         parts += [Text(), _table(view)]
     if view.verdict:
@@ -181,7 +193,7 @@ def _bar(view: View, width: int) -> RenderableType:
     if view.total is None:
         return Text(of)
     grid = Table.grid(padding=(0, 2))
-    if width < 70:  # below each other where there is no room beside
+    if width < 70:  # the text is below the bar if it does not fit beside it
         grid.add_row(ProgressBar(total=view.total, completed=min(view.step, view.total), width=max(10, width - 2)))
         grid.add_row(Text(of))
     else:
@@ -205,5 +217,5 @@ def _table(view: View) -> RenderableType:
 def _clock(seconds: float) -> str:
     try:
         return datetime.fromtimestamp(seconds, UTC).astimezone().strftime("%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):  # a clock beyond the calendar
+    except (ValueError, OverflowError, OSError):  # the time has no calendar date
         return "??-?? ??:??:??"

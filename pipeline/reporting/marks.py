@@ -1,4 +1,4 @@
-"""Marks in the picture of the masked-token loss: the floors of a run, and the reference curve of its recipe."""
+"""Floors of a run and reference curve of its recipe, as additional lines in the figure of the masked-token loss."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,23 +9,24 @@ from pipeline.runlog.reader import Run
 from pipeline.runlog.terms import masked_term
 
 CAPTION = (
-    "Dashed: the loss of a predictor that knows the frequencies of words (unigram floor), and of one that also knows "
-    "the sample's other words without their order (context floor)."
+    "The dashed lines are the losses of a predictor that uses the frequencies of words (unigram floor), and of one "
+    "that also uses the other words of the sample without their order (context floor)."
 )
-REFERENCE_CAPTION = "Thin: the reference curve of the recipe."
+REFERENCE_CAPTION = "The thin line is the reference curve of the recipe."
 SHIFTED_CAPTION = (
-    "Thin: the reference curve of the recipe, moved by the difference of the unigram floors: its samples differ."
+    "The thin line is the reference curve of the recipe, shifted by the difference of the unigram floors because its "
+    "samples differ."
 )
 
 
 def is_marked(run: Run, key: str) -> bool:
-    """Whether the figure `key` is the loss that the floors of a run are about."""
+    """Whether the metric `key` is the loss to which the floors of a run refer."""
     term = masked_term(run.terms)
     return term is not None and key == f"{term.name}_loss"
 
 
 def caption(runs: Sequence[Run], key: str) -> str:
-    """Explanation of the marks that are drawn; empty if there are none."""
+    """Explanation of the lines that `draw` adds; empty if there are none."""
     marked = [run for run in runs if is_marked(run, key)]
     parts = [CAPTION] if any(floors_of(run.events) for run in marked) else []
     shifts = {shift for run in marked if (shift := reference_shift(run)) is not None}
@@ -34,18 +35,18 @@ def caption(runs: Sequence[Run], key: str) -> str:
 
 
 def reference_shift(run: Run) -> float | None:
-    """Nats by which the reference curve is moved: 0 for the same samples; None if it cannot be compared."""
+    """Shift of the reference curve in nats, which is 0 for the same samples; None if it cannot be compared."""
     reference, floors = shipped(run.recipe.get("name")), floors_of(run.events)
     return None if reference is None else reference.shift(floors, (floors_event(run.events) or {}).get("samples"))
 
 
 def draw(axes: Any, run: Run, key: str, color: str) -> None:
-    """Draw the marks of a run into the picture of the figure `key`; nothing if it has none there.
+    """Draw floors and reference curve of a run into the figure of the metric `key`, if it is the masked-token loss.
 
     Args:
-        axes: matplotlib's.
+        axes: axes of Matplotlib.
         run: the run.
-        key: name of the figure, such as "mlm_loss".
+        key: name of the metric, such as "mlm_loss".
         color: colour of the run.
     """
     floors, moved = floors_of(run.events), reference_shift(run)

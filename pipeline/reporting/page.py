@@ -1,4 +1,4 @@
-"""Runs as one HTML page that needs nothing else: pictures inside, no network, no scripts."""
+"""Report on runs as one self-contained HTML page, with embedded figures and without network access or scripts."""
 
 import base64
 import statistics
@@ -26,20 +26,20 @@ _ABSENT = "–"
 
 @dataclass(frozen=True)
 class Section:
-    """Pictures of one subject."""
+    """A section of the page with the figures of one subject."""
 
     id: str
     title: str
     intro: str
-    """Explanation of all pictures of the section."""
+    """Explanation of all figures of the section."""
     pictures: Sequence[Picture]
     missing: Sequence[str] = ()
-    """Reasons for pictures that are missing."""
+    """Reasons for missing figures."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table that has a column for each run."""
+    """A row of a table with a column for each run."""
 
     name: str
     cells: Sequence[str]
@@ -47,27 +47,28 @@ class Row:
 
 @dataclass(frozen=True)
 class Report:
-    """The contents of a page about one or several runs."""
+    """The contents of a page on one or several runs."""
 
     runs: Sequence[Run]
     histories: Sequence[History]
     sections: Sequence[Section]
     attempt_pictures: Sequence[Sequence[Picture]]
-    """The picture of the attempts of each run; none for a run without events."""
+    """The figure of the attempts of each run; empty for a run without events."""
     now: float
+    """Time of the report in Unix seconds."""
 
     @property
     def pictures(self) -> list[Picture]:
-        """All pictures of the page."""
+        """All figures of the page."""
         return [picture for part in (*(s.pictures for s in self.sections), *self.attempt_pictures) for picture in part]
 
 
 def make(runs: Sequence[Run], now: float) -> Report:
-    """Draw the pictures of a page.
+    """Draw the figures of a page.
 
     Args:
-        runs: at least one.
-        now: unix seconds at which the page is made.
+        runs: at least one run.
+        now: time of the report in Unix seconds.
     """
     pasts, among = [history(run, now) for run in runs], len(runs)
     attempt_pictures = [
@@ -79,13 +80,18 @@ def make(runs: Sequence[Run], now: float) -> Report:
 def _sections(runs: Sequence[Run], pasts: Sequence[History]) -> list[Section]:
     ratios = [trust_ratios(run, number, len(runs)) for number, run in enumerate(runs)]
     parts = [
-        Section("loss", "Loss", "Line: training, dots: held out. Pale: before smoothing.", curves(runs, "loss")),
-        Section("accuracy", "Accuracy", "Line: training, dots: held out.", curves(runs, "accuracy")),
+        Section(
+            "loss",
+            "Loss",
+            "Lines show training, dots held-out samples. The pale lines are not smoothed.",
+            curves(runs, "loss"),
+        ),
+        Section("accuracy", "Accuracy", "Lines show training, dots held-out samples.", curves(runs, "accuracy")),
         Section("steps", "Learning rate and gradients", "", curves(runs, "steps")),
         Section(
             "ratios",
             "Trust ratios",
-            "LAMB's ratio ||w|| / ||u|| of each tensor: the length of its step, in learning rates, per unit of update.",
+            "LAMB multiplies the update u of each tensor w by the learning rate and by its trust ratio ||w|| / ||u||.",
             [picture for part in ratios for picture in part],
             [_no_ratios(run) for run, part in zip(runs, ratios, strict=True) if not part],
         ),
@@ -105,16 +111,16 @@ def _no_ratios(run: Run) -> str:
     name = run.recipe.get("optimizer.name")
     if name is not None and name != "lamb":
         return f"{run.name} was trained with {name}, which has no trust ratios."
-    return f"{run.name} has no trust ratios in its metrics: a version that did not write them, or no step yet."
+    return f"{run.name} has no trust ratios in its metrics: its version did not write them, or it has no step yet."
 
 
 def _no_checkpoints(run: Run) -> str:
-    why = "no checkpoint yet" if run.events else f"no {EVENTS}, which records checkpoints in newer versions"
-    return f"{run.name}: {why}."
+    why = "no checkpoint yet" if run.events else f"no {EVENTS}, in which newer versions record checkpoints"
+    return f"{run.name} has {why}."
 
 
 def page(report: Report) -> str:
-    """The page; whatever comes from the runs is escaped."""
+    """The page as HTML; all texts from the runs are escaped."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -136,18 +142,18 @@ def page(report: Report) -> str:
         equal=equal,
         base64=lambda png: base64.b64encode(png).decode(),
     )
-    return html.encode("utf-8", "replace").decode("utf-8")  # A directory's name may hold bytes that are no UTF-8.
+    return html.encode("utf-8", "replace").decode("utf-8")  # The name of a directory may not be valid UTF-8.
 
 
 def _columns_of(report: Report, number: int) -> dict[str, Any]:
     run, past = report.runs[number], report.histories[number]
-    told = [(_when(e["at"]), event_text(e)) for a in past.attempts for e in a.events if e["kind"] in _FAULTS]
+    faults = [(_when(e["at"]), event_text(e)) for a in past.attempts for e in a.events if e["kind"] in _FAULTS]
     return {
         "name": run.name,
         "color": COLORS[number % len(COLORS)],
         "attempts_picture": report.attempt_pictures[number],
         "attempts": [_attempt(attempt) for attempt in past.attempts],
-        "faults": told,
+        "faults": faults,
     }
 
 
@@ -173,12 +179,12 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
 
 
 def lost(steps: int, at_least: bool) -> str:
-    """Number of lost steps as text; of a killed process only those are known that it has recorded."""
+    """Number of lost steps as text; a killed process may have lost more than it has recorded."""
     return f"{steps:,} or more" if at_least else f"{steps:,}"
 
 
 def ending(attempt: Attempt) -> str:
-    """The end of an attempt as text."""
+    """The ending of an attempt as text."""
     final = next((event for event in reversed(attempt.events) if event["kind"] == attempt.ending), {})
     match attempt.ending:
         case "interrupted":
@@ -196,26 +202,26 @@ def ending(attempt: Attempt) -> str:
 def _when(seconds: float) -> str:
     try:
         return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    except (ValueError, OverflowError, OSError):  # a clock beyond the calendar
+    except (ValueError, OverflowError, OSError):  # the time has no calendar date
         return _ABSENT
 
 
 def _notes(report: Report) -> list[str]:
-    """Notes on damaged lines, clocks that went back, and silent runs."""
+    """Notes on damaged lines, decreasing clocks, and silent runs."""
     notes = []
     for run, past in zip(report.runs, report.histories, strict=True):
         if run.damaged:
-            notes.append(f"{run.name}: {run.damaged} lines could not be read and are left out.")
+            notes.append(f"{run.name}: {run.damaged} lines could not be read and are skipped.")
         if past.set_back >= 1:
             back = duration(past.set_back)
-            notes.append(f"{run.name}: clocks went back by {back}; later times are shown moved forward by as much.")
+            notes.append(f"{run.name}: clocks went back by {back}; later times are shifted forward by the same amount.")
         if past.attempts and past.attempts[-1].ending == SILENT:
             notes.append(f"{run.name}: no heartbeat since {_when(past.attempts[-1].last)} UTC.")
     return notes
 
 
 def recipe_rows(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
-    """(fields that differ between the runs, fields that do not)."""
+    """Rows of the recipe fields that differ between the runs, and of those that are equal."""
     differing: list[Row] = []
     equal: list[Row] = []
     for name in dict.fromkeys(field for run in runs for field in run.recipe):
@@ -225,14 +231,14 @@ def recipe_rows(runs: Sequence[Run]) -> tuple[list[Row], list[Row]]:
 
 
 def glance(report: Report) -> list[Row]:
-    """The table of the main figures; rows without any figure are left out."""
+    """The table of the main metrics; rows without any value are omitted."""
     both = list(zip(report.runs, report.histories, strict=True))
     rows = [Row(name, [tell(run, past) for run, past in both]) for name, tell in _rows(report.runs).items()]
     return [row for row in rows if any(cell != _ABSENT for cell in row.cells)]
 
 
 def _rows(runs: Sequence[Run]) -> dict[str, Callable[[Run, History], str]]:
-    """`_GLANCE` with a row for each loss and accuracy of the runs' terms after the total loss."""
+    """`_GLANCE`, with rows for the losses and accuracies of the terms after the total loss."""
     of_terms: dict[str, Callable[[Run, History], str]] = {}
     for term in terms(runs):
         of_terms[f"{term.title} loss, held out"] = _last("heldout", f"{term.name}_loss", 1, "{:.3f}")
@@ -248,7 +254,7 @@ def _steps(run: Run, past: History) -> str:
 
 
 def _last(kind: str, key: str, scale: float, form: str) -> Callable[[Run, History], str]:
-    """First and last value of a held-out figure; the last one of training."""
+    """The first and last value of a held-out metric, or the last value of a training metric."""
 
     def tell(run: Run, past: History) -> str:
         values = [value * scale for value in run.series(kind, key)[1]]
@@ -283,18 +289,18 @@ _GLANCE: dict[str, Callable[[Run, History], str]] = {
     "steps": _steps,
     "state": _of_attempts(lambda past: ending(past.attempts[-1])[:60]),
     "loss, held out": _last("heldout", "loss", 1, "{:.3f}"),
-    "loss, last of training": _last("train", "loss", 1, "{:.3f}"),
+    "loss, training (last)": _last("train", "loss", 1, "{:.3f}"),
     "tokens/s, median": _median("tokens_per_second", 1, "{:,.0f}"),
     "sequences/s, median": _median("sequences_per_second", 1, "{:,.0f}"),
     "MFU, median": _median("mfu", 100, "{:.1f} %"),
     "waiting for data, median": _median("loader_wait_share", 100, "{:.1f} %"),
-    "peak memory of a rank": _last("train", "peak_memory_gib", 1, "{:.1f} GiB"),
+    "peak memory of any rank": _last("train", "peak_memory_gib", 1, "{:.1f} GiB"),
     "skipped steps": _last("train", "skipped_steps", 1, "{:.0f}"),
     "attempts": _of_attempts(lambda past: str(len(past.attempts))),
-    "time of all attempts": _of_attempts(lambda past: duration(sum(a.seconds for a in past.attempts))),
+    "total time of attempts": _of_attempts(lambda past: duration(sum(a.seconds for a in past.attempts))),
     "steps lost": _of_attempts(lambda past: lost(past.lost_steps, any(a.at_least for a in past.attempts))),
     "checkpoints": _of_attempts(lambda past: str(len(past.events("checkpoint")))),
-    "checkpoint, median": _saved("seconds", duration),
-    "training waits for it, median": _saved("stall_seconds", duration),
-    "its size": _saved("bytes", binary_size),
+    "checkpoint time, median": _saved("seconds", duration),
+    "checkpoint stall of training, median": _saved("stall_seconds", duration),
+    "checkpoint size, median": _saved("bytes", binary_size),
 }

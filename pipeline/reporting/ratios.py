@@ -1,4 +1,4 @@
-"""Pictures of LAMB's trust ratios: by layer, and their spread over all tensors."""
+"""Figures of the trust ratios of LAMB: a heat map by layer, and the distribution over all tensors."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from pipeline.reporting.figures import COLORS, GRID, SIZE, Picture, frame, logar
 from pipeline.runlog.reader import Line, Run, is_number
 
 _COLUMNS = 400
-"""Most steps that a picture shows."""
+"""Largest number of steps that a figure shows."""
 _LAYER = re.compile(r"(?:^|\.)layers\.(\d+)\.")
 
 
 def layer(name: str) -> tuple[int, str]:
-    """Row of a tensor in the heat map: (order, name). Embeddings come first, then the layers, then the heads."""
+    """Row of a tensor in the heat map, as (sort key, label); embeddings come first, then the layers, then the heads."""
     found = _LAYER.search(name)
     if found:
         return int(found[1]), f"layer {found[1]}"
@@ -27,11 +27,11 @@ def layer(name: str) -> tuple[int, str]:
 
 
 def trust_ratios(run: Run, number: int, among: int) -> list[Picture]:
-    """A heat map of the medians by layer, and the spread over all tensors; nothing if the run has no trust ratios.
+    """The figures of a run: the medians by layer, and the distribution over all tensors; empty without trust ratios.
 
     Args:
-        run: whose.
-        number: of the run, for its colour.
+        run: the run.
+        number: index of the run on the page, from 0, which determines its colour.
         among: number of runs on the page.
     """
     steps, ratios = [], []
@@ -48,9 +48,9 @@ def trust_ratios(run: Run, number: int, among: int) -> list[Picture]:
     height = 1.3 + 0.16 * max(9, len({layer(name) for line in ratios for name in line}))
     map_title, spread_title = f"Trust ratio by layer{of}", f"Trust ratio, all tensors{of}"
     map_caption = (
-        "Median over a layer's tensors. A row unlike the others is a layer that learns too fast or not at all."
+        "Median over the tensors of a layer. A row unlike the others is a layer that learns too fast or not at all."
     )
-    caption = "Line: the median. Dark: 10th to 90th percentile; light: from the least to the greatest."
+    caption = "The line is the median, the dark area the 10th to 90th percentile, the light area the whole range."
     heat_map = paint(_heat_map(steps, ratios), map_title, (SIZE[0], height))
     spread = paint(_spread(steps, ratios, COLORS[number % len(COLORS)]), spread_title)
     return [
@@ -60,7 +60,7 @@ def trust_ratios(run: Run, number: int, among: int) -> list[Picture]:
 
 
 def ratios_of(line: Line) -> dict[str, float]:
-    """Trust ratio by tensor, without those that a logarithmic axis cannot show."""
+    """The trust ratios of a line by tensor name; only positive, finite ones, which a logarithmic axis can show."""
     ratios = line.get("ratios")
     return {n: r for n, r in ratios.items() if is_number(r) and r > 0} if isinstance(ratios, dict) else {}
 

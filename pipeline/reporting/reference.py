@@ -1,7 +1,7 @@
-"""Reference curves: the held-out losses of a finished run of a recipe, to compare other runs with.
+"""Reference curves, which are the held-out losses of a finished run of a recipe, with which other runs are compared.
 
-Those that come with the package are `pipeline/recipes/curves/NAME.json`, for the recipe NAME. The command
-`python -m pipeline.report RUN --reference FILE` writes one.
+The package contains `pipeline/recipes/curves/NAME.json` for some recipes NAME. The command
+`python -m pipeline.report RUN --reference FILE` writes a reference curve.
 """
 
 import json
@@ -23,64 +23,70 @@ CURVES = SHIPPED / "curves"
 
 @dataclass(frozen=True)
 class Point:
-    """One evaluation."""
+    """An evaluation on held-out samples."""
 
     step: int
     loss: float
     """Held-out masked-token loss, in nats."""
     accuracy: float
+    """Held-out masked-token accuracy, from 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Reference:
-    """The held-out curve of a recipe, and the circumstances of its run."""
+    """The held-out curve of a run of a recipe, and how it was obtained."""
 
     recipe: str
     """Name of the recipe."""
     date: str
-    """Day of the run's end, UTC, as YYYY-MM-DD."""
+    """Date on which the run finished, UTC, as YYYY-MM-DD."""
     processor: str
-    """Number and type of its devices, and the precision."""
+    """Number and type of the devices, and the precision."""
     corpus: str
-    """Description of its samples."""
+    """Description of the samples."""
     samples: str
-    """SHA-256 of the samples' manifest: runs with the same one have the same held-out tokens."""
+    """SHA-256 of the manifest of the samples; runs with the same hash have the same held-out tokens."""
     total_steps: int
     """Number of steps of the run."""
     floors: Floors
+    """The floors of the run."""
     heldout: Sequence[Point]
-    """Its evaluations, in the order of their steps."""
+    """The evaluations of the run, in the order of their steps."""
 
     def loss_at(self, step: int) -> float | None:
-        """The loss at a step, interpolated linearly; None before the first evaluation and after the last."""
+        """The loss at a step in nats, by linear interpolation; None before the first and after the last evaluation."""
         for a, b in pairwise(self.heldout):
             if a.step <= step <= b.step:
                 return a.loss + (b.loss - a.loss) * (step - a.step) / (b.step - a.step)
         return None
 
     def shift(self, floors: Floors | None, samples: object) -> float | None:
-        """What is added to the losses of the curve to compare them with a run's; None if they cannot be compared.
+        """Shift of the curve in nats that makes it comparable with another run; None if they cannot be compared.
 
-        On the same samples they are comparable as they are. On others the difference of the unigram floors is added,
-        which tells how hard the text and how large the vocabulary are.
+        The shift is 0 for the same samples. For other samples it is the difference of the unigram floors, which
+        accounts for the difficulty of the text and the size of the vocabulary.
 
         Args:
-            floors: of the run.
-            samples: SHA-256 of the manifest of the run's samples.
+            floors: floors of the other run.
+            samples: SHA-256 of the manifest of its samples.
         """
         if samples == self.samples:
             return 0.0
         return None if floors is None else floors.unigram - self.floors.unigram
 
     def to_json(self) -> str:
-        """The curve as text; a line for each evaluation."""
+        """The curve as JSON, with one line for each evaluation."""
         values = asdict(self)
         points = ",\n".join(f"    {json.dumps(point)}" for point in values.pop("heldout"))
         return json.dumps(values, indent=2).removesuffix("\n}") + f',\n  "heldout": [\n{points}\n  ]\n}}\n'
 
 
 def shipped(recipe: object, directory: Path = CURVES) -> Reference | None:
-    """The reference curve that comes with the package for the recipe of a name; None if there is none.
+    """The reference curve of a recipe that is shipped with the package; None if there is none.
+
+    Args:
+        recipe: name of the recipe; a value that is not a string has no curve.
+        directory: directory of the curves.
 
     Raises:
         ValueError: the file is not a reference curve.
@@ -106,32 +112,36 @@ def read(path: Path) -> Reference:
 
 
 def write(runs: Sequence[Run], path: Path) -> None:
-    """Write the curve of the only run of `runs` as a reference curve.
+    """Write the reference curve of a run.
+
+    Args:
+        runs: a single run.
+        path: the file; its directory is created if necessary.
 
     Raises:
-        ValueError: there are several runs; or as `of_run`.
+        ValueError: there are several runs, or as in `of_run`.
         OSError: the file cannot be written.
     """
     if len(runs) != 1:
-        raise ValueError(f"--reference is made of one run, {len(runs)} are given; give one")
+        raise ValueError(f"--reference: needs a single run, {len(runs)} are given; give one")
     text = of_run(runs[0]).to_json()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, text)
 
 
 def of_run(run: Run) -> Reference:
-    """The curve of a finished run.
+    """The reference curve of a finished run.
 
     Raises:
-        ValueError: the run has not finished, or has no evaluations, floors or recipe's name.
+        ValueError: the run has not finished, or has no masked-token loss, no floors or no name of a recipe.
     """
     term, floors, event = masked_term(run.terms), floors_of(run.events), floors_event(run.events)
     name = run.recipe.get("name")
     if not run.events or run.events[-1]["kind"] != "finished":
-        raise ValueError(f"--reference: {run.directory} has not finished; give a run that has")
+        raise ValueError(f"--reference: {run.directory} has not finished; give a finished run")
     if term is None or floors is None or event is None or not isinstance(name, str) or not name:
         raise ValueError(
-            f"--reference: {run.directory} lacks floors or the name of its recipe; give a run of this version that was "
+            f"--reference: {run.directory} has no floors or no name of its recipe; give a run of this version that was "
             "started with --recipe and has evaluations"
         )
     keys = f"{term.name}_loss", f"{term.name}_accuracy"

@@ -1,4 +1,4 @@
-"""The summary of a run that the terminal shows."""
+"""The summary of a run for the terminal."""
 
 import statistics
 
@@ -8,7 +8,7 @@ from pipeline.runtime.formatting import printable
 
 
 def summary(run: Run) -> str:
-    """Return a table of the first and last held-out figures, median throughput and peak memory, and the verdict."""
+    """The summary as text: first and last held-out metrics, median throughput, peak memory, and the verdict."""
     heldout = run.of("heldout")
     rows = [f"{printable(run.name)}, {run.last_step} steps"]
     if heldout:

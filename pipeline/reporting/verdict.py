@@ -1,4 +1,4 @@
-"""What a run's model uses of its samples, and how it compares with the reference curve of its recipe, in sentences."""
+"""The verdict on a run: sentences on what its model has learnt, and on its loss compared with a reference curve."""
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
@@ -11,37 +11,37 @@ from pipeline.runlog.reader import Line, Run, is_number
 from pipeline.runlog.terms import Term, masked_term, terms_of
 
 TOLERANCE = 0.1
-"""Nats by which losses differ without meaning: of a model and a floor, or of two runs at the same step. The floors have
-a standard error of 0.02 to 0.03 (some thousands of masked tokens), and what smoothing adds is of the same size."""
+"""Difference of losses in nats that is not significant, between a model and a floor or two runs at the same step. The
+floors have a standard error of 0.02 to 0.03 (some thousands of masked tokens), and a similar error from smoothing."""
 ORDER_GAP = 0.1
-"""Order gap, in nats, from which a model is said to use word order: several times its standard error for a model that
-uses none, which is at most 0.02 on 128 samples of 128 tokens. A BERT that is on the plateau has a gap below 0.01 (the
-demo's recipe with LAMB, docs/benchmarks.md)."""
+"""Order gap in nats from which on a model is said to use word order. It is several times the standard error for a model
+that does not use word order, which is at most 0.02 on 128 samples of 128 tokens. A BERT that is on the plateau has a
+gap below 0.01 (the demo's recipe with LAMB, docs/benchmarks.md)."""
 FAR_BELOW = 0.3
-"""Nats below the context floor from which the loss alone, where the order gap was not measured, shows word order. The
-floor is that of a simple estimator, so a better one without order would lie somewhat below it."""
+"""Distance below the context floor in nats from which on the loss shows that a model uses word order, if the order gap
+was not measured. The floor is that of a simple estimator; a better one without word order would be slightly below."""
 
 
 class Stage(IntEnum):
-    """What a model uses, in the order in which models learn it."""
+    """What a model uses for its predictions, in the order in which models learn it."""
 
     NOTHING = 0
-    """Not yet the frequencies of words."""
+    """The model does not use the frequencies of words yet."""
     WORDS = 1
-    """The frequencies of words."""
+    """The model uses the frequencies of words."""
     CONTEXT = 2
-    """The other words of the sample, without their order."""
+    """The model also uses the other words of the sample, without their order."""
     ORDER = 3
-    """The order of words."""
+    """The model also uses the order of words."""
 
 
 def stage_of(loss: float, gap: float | None, floors: Floors | None) -> Stage | None:
-    """The stage of a model; None if floors and gap do not tell.
+    """The stage of a model; None if it cannot be determined from floors and order gap.
 
     Args:
-        loss: held-out masked-token loss.
-        gap: its order gap; None if it was not measured.
-        floors: of the run; None if they were not computed.
+        loss: held-out masked-token loss in nats.
+        gap: order gap in nats; None if it was not measured.
+        floors: floors of the run; None if they were not computed.
     """
     if gap is not None and gap >= ORDER_GAP:
         return Stage.ORDER
@@ -57,12 +57,12 @@ def stage_of(loss: float, gap: float | None, floors: Floors | None) -> Stage | N
 def verdict(
     lines: Sequence[Line], events: Sequence[Mapping[str, Any]], reference: Reference | None = None
 ) -> list[str]:
-    """Sentences about the latest evaluation of a run: its stage and the comparison; none before the first one.
+    """Sentences on the latest evaluation of a run: its stage, and the comparison; none before the first evaluation.
 
     Args:
         lines: lines of metrics.jsonl in the order of their steps.
-        events: events of the run, with its terms and floors.
-        reference: reference curve of its recipe, if there is one.
+        events: events of the run, which contain its terms and floors.
+        reference: reference curve of the recipe; None if there is none.
     """
     term = masked_term(terms_of(events))
     if term is None:
@@ -80,7 +80,7 @@ def verdict(
 
 
 def verdict_of(run: Run) -> list[str]:
-    """The verdict on a run that has been read, with the reference curve that comes with the package."""
+    """The verdict on a run, compared with the shipped reference curve of its recipe if there is one."""
     return verdict(run.lines, run.events, shipped(run.recipe.get("name")))
 
 
@@ -96,7 +96,7 @@ def _evaluation(line: Line, term: Term) -> _Evaluation | None:
 
 
 def _standing(evaluations: Sequence[_Evaluation], term: Term, floors: Floors | None) -> str:
-    """The sentences about the stage of the last evaluation; empty if it is not known."""
+    """The sentences on the stage of the last evaluation; empty if the stage is unknown."""
     stages = [stage_of(each.loss, each.gap, floors) for each in evaluations]
     lasting = sum(1 for _ in takewhile(lambda stage: stage == stages[-1], reversed(stages)))
     since, (step, loss, gap) = evaluations[-lasting].step, evaluations[-1]
@@ -125,9 +125,9 @@ def _standing(evaluations: Sequence[_Evaluation], term: Term, floors: Floors | N
 
 
 def _comparison(latest: _Evaluation, floors: Floors | None, samples: object, reference: Reference) -> str:
-    """The sentence about the reference curve; empty where it cannot be compared.
+    """The sentence on the reference curve; empty if the run cannot be compared with it.
 
-    On the same samples losses are compared, on others their distances to the unigram floors.
+    For the same samples the losses are compared, for others their distances from the unigram floors.
     """
     theirs, name = reference.loss_at(latest.step), f"the reference curve of recipe {reference.recipe}"
     if theirs is None:

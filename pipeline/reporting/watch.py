@@ -1,4 +1,4 @@
-"""The state of a run that trains, from its files; `pipeline.reporting.follow` shows it."""
+"""The state of a run that is training, from its files; `pipeline.reporting.follow` displays it."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from pipeline.runlog.reader import (
 from pipeline.runlog.terms import Term, terms_of
 
 _RATE_LINES = 20
-"""Number of the last training lines from which the rate of steps is computed."""
+"""Number of training lines, the last ones, from which the rate of steps is computed."""
 
 
 @dataclass(frozen=True)
@@ -33,22 +33,26 @@ class View:
     silent_for: float | None
     """Seconds since the last heartbeat; None without one."""
     step: int
+    """The last step that heartbeat, metrics or events record."""
     total: int | None
+    """Number of steps of the whole run; None if it is unknown."""
     rate: float | None
     """Recent steps per second, including evaluations and checkpoints."""
     train: Line | None
-    """The latest training line."""
+    """The latest line of training metrics."""
     heldout: Line | None
+    """The latest line of held-out metrics."""
     losses: list[float]
-    """Training losses from the start."""
+    """All training losses in nats."""
     events: list[Line]
     terms: tuple[Term, ...]
     """The terms of the loss."""
     verdict: list[str]
-    """Sentences about the latest evaluation (`pipeline.reporting.verdict`)."""
+    """Sentences on the latest evaluation (`pipeline.reporting.verdict`)."""
     host: str
+    """Name of the host of rank 0."""
     job: str
-    """Empty outside of Slurm."""
+    """Number of the Slurm job; empty outside of Slurm."""
 
     @property
     def ended(self) -> bool:
@@ -62,20 +66,20 @@ class View:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds until the last step, at the present rate."""
+        """Seconds until the last step at the current rate; None if it is unknown."""
         return (self.total - self.step) / self.rate if self.total is not None and self.rate else None
 
 
 class Watch:
-    """Reads a run's directory incrementally."""
+    """Reads the directory of a run incrementally."""
 
     def __init__(
         self, run: Path, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         """Args:
         run: the directory.
-        now: unix seconds.
-        monotonic: seconds on a clock that is never set.
+        now: returns the time in Unix seconds.
+        monotonic: returns seconds on a clock that never decreases.
 
         Raises:
             ValueError: there is no such directory.
@@ -85,10 +89,10 @@ class Watch:
         self.run, self._now, self._monotonic = run, now, monotonic
         self._metrics, self._events = Tail(run / METRICS, without={"trust_ratio"}), Tail(run / EVENTS)
         self._beat: Line | None = None
-        self._heard = 0.0  # on the monotonic clock: the host that beats may have another time than this one
+        self._heard = 0.0  # on the monotonic clock, since the clock of the run's host may differ
 
     def look(self) -> View:
-        """The present state of the run."""
+        """Read what is new, and return the current state of the run."""
         self._metrics.poll()
         self._events.poll()
         silent_for = self._listen()
@@ -118,7 +122,7 @@ class Watch:
         )
 
     def _listen(self) -> float | None:
-        """Seconds since the heartbeat changed; of the first one, the difference between the two hosts' clocks."""
+        """Seconds since the heartbeat changed; the age of the first one is computed from the clocks of both hosts."""
         beat, first = read_heartbeat(self.run), self._beat is None
         if beat is not None and beat != self._beat:
             self._heard = self._monotonic() - (max(0.0, self._now() - beat["time"]) if first else 0.0)
@@ -126,7 +130,7 @@ class Watch:
         return None if self._beat is None else max(0.0, self._monotonic() - self._heard)
 
     def _state(self, step: int, total: int | None) -> str:
-        """State without a heartbeat: from an event that ended the run, or from its last step."""
+        """The state of a run without a heartbeat, from the event that ended it or from its last step."""
         if self._events.lines and self._events.lines[-1]["kind"] in ENDED:
             return str(self._events.lines[-1]["kind"])
         if not self._metrics.lines:
@@ -135,7 +139,7 @@ class Watch:
 
 
 def rate(train: list[Line]) -> float | None:
-    """Steps per second over the last training lines of one attempt; None if there are too few."""
+    """Steps per second over the last training lines of an attempt; None if there are too few."""
     last = train[-_RATE_LINES:]
     if len(last) < 2:
         return None

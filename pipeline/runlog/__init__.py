@@ -1,1 +1,1 @@
-"""The files of a run: events, metrics and attempts, with their writers and readers."""
+"""The files of a run (events, metrics, schedules, heartbeat), their writers and their readers."""

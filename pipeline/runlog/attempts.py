@@ -1,7 +1,7 @@
 """The attempts of a run: how each ended, and how many steps had to be trained again.
 
-Every event carries the number of its attempt. The times of events come from clocks that are set now and then, and
-differ between hosts: where one goes back, all later events are moved forward by as much.
+Every event contains the number of its attempt. Event times come from clocks that may be adjusted and that differ
+between hosts. Where time decreases from one event to the next, all later events are shifted forward by the difference.
 """
 
 import time
@@ -12,7 +12,7 @@ from itertools import groupby
 from pipeline.runlog.reader import ENDED, SILENT_SECONDS, Line, Run, is_number, is_time
 
 RUNNING, SILENT, KILLED = "running", "silent", "killed"
-"""States of an attempt without an event of its end; the others are the kinds of events in `ENDED`."""
+"""Endings of an attempt that no event records; the other endings are the kinds of events in `ENDED`."""
 
 
 @dataclass
@@ -23,23 +23,25 @@ class Attempt:
     start: Line
     """The event "start", or the first event of an attempt that ended before its start."""
     events: list[Line] = field(default_factory=list)
-    """All events, each with "at", its time on a clock that never goes back."""
+    """All events, each with "at", its time in seconds on a clock that never decreases."""
     from_step: int = 0
+    """The step at which the attempt started."""
     to_step: int = 0
     """The last step that events, metrics or heartbeat record."""
     last: float = 0.0
-    """Time of the end or, if no event records it, of the last record of the attempt."""
+    """Time of the end or, if no event records it, of the last record of the attempt, on the clock of "at"."""
     ending: str = RUNNING
+    """How the attempt ended: finished, interrupted, failed, running, silent or killed."""
     kept_step: int = 0
     """The step from which the next attempt resumed, or will resume."""
     lost_steps: int = 0
-    """Steps after the last checkpoint: trained again by the next attempt, or to be trained again."""
+    """Number of steps after the last checkpoint, which the next attempt trained again or will have to."""
     at_least: bool = False
-    """Whether more steps may be lost: a killed process does not record its last step."""
+    """Whether lost_steps is a lower bound, because a killed process does not record its last step."""
 
     @property
     def started(self) -> bool:
-        """Whether the attempt reached its start; its steps have no meaning otherwise."""
+        """Whether the attempt has an event "start"; its steps are undefined otherwise."""
         return bool(self.start["kind"] == "start")
 
     @property
@@ -49,11 +51,11 @@ class Attempt:
 
     @property
     def seconds(self) -> float:
-        """Seconds from the first event to `last`."""
+        """Time from the first event to `last`, in seconds."""
         return self.last - self.begin
 
     def of(self, kind: str) -> list[Line]:
-        """The events of one kind."""
+        """The events of the given kind."""
         return [event for event in self.events if event["kind"] == kind]
 
 
@@ -63,24 +65,24 @@ class History:
 
     attempts: Sequence[Attempt]
     set_back: float
-    """Sum of the seconds by which clocks went back between two events."""
+    """Sum of the decreases of the clock between two events, in seconds."""
 
     @property
     def lost_steps(self) -> int:
-        """Steps that had to be trained again, or will have to be."""
+        """Number of steps that had to be trained again, or will have to be."""
         return sum(attempt.lost_steps for attempt in self.attempts)
 
     def events(self, kind: str) -> list[Line]:
-        """The events of one kind, of all attempts."""
+        """The events of the given kind, of all attempts."""
         return [event for attempt in self.attempts for event in attempt.of(kind)]
 
 
 def history(run: Run, now: float | None = None) -> History:
-    """The attempts of a run, from its events; none if it left no events.
+    """Reconstruct the attempts of a run from its events; there are none without events.
 
     Args:
         run: the contents of its directory.
-        now: unix seconds, to distinguish a silent run from one that trains.
+        now: the current time in Unix seconds, which distinguishes a silent run from one that is training.
     """
     events, set_back = _straightened(run.events)
     attempts = []
@@ -95,7 +97,7 @@ def history(run: Run, now: float | None = None) -> History:
 
 
 def _straightened(events: Sequence[Line]) -> tuple[list[Line], float]:
-    """The events with "at", a time that never decreases, and the seconds that were added to the last one."""
+    """The events with "at", a time that never decreases, and the shift of the last one in seconds."""
     straight, shift, latest = [], 0.0, float("-inf")
     for event in events:
         shift += max(0.0, latest - (event["time"] + shift))
@@ -114,11 +116,11 @@ def _complete(attempt: Attempt, later: Sequence[Attempt], run: Run) -> None:
         return
     resumed_by = next((other for other in later if other.started), None)
     attempt.from_step = attempt.start["step"]
-    # A resumed run drops the metrics of the steps that it trains again: the lines up to there are this attempt's.
+    # A resumed run removes the metrics of the steps that it trains again; the lines before them are of this attempt.
     until = resumed_by.start["step"] if resumed_by else float("inf")
     lines = [line for line in run.lines if attempt.from_step < line["step"] <= until]
-    told = [*(event for event in attempt.events if event["kind"] != "broken_checkpoint"), *lines]
-    attempt.to_step = max(entry["step"] for entry in told)
+    records = [*(event for event in attempt.events if event["kind"] != "broken_checkpoint"), *lines]
+    attempt.to_step = max(entry["step"] for entry in records)
     if ending is None:
         shift = final["at"] - final["time"]
         latest = max([attempt.last, *(line["time"] + shift for line in lines)])
@@ -127,9 +129,9 @@ def _complete(attempt: Attempt, later: Sequence[Attempt], run: Run) -> None:
 
 
 def _lose(attempt: Attempt, resumed_by: Attempt | None) -> None:
-    """Count the steps after the last checkpoint.
+    """Set the checkpoint from which the next attempt resumes, and the number of steps after it.
 
-    The start after a kill records the heartbeat that it found: `reached_step` and `reached_time`.
+    The event "start" of the attempt after a kill records the heartbeat that it found: `reached_step`, `reached_time`.
     """
     attempt.kept_step = max([attempt.from_step, *(event["step"] for event in attempt.of("checkpoint"))])
     attempt.at_least = attempt.ending == KILLED
@@ -145,7 +147,7 @@ def _lose(attempt: Attempt, resumed_by: Attempt | None) -> None:
 
 
 def _judge_last(last: Attempt, run: Run, now: float) -> None:
-    """Determine from the heartbeat whether the last attempt still trains, and its step."""
+    """Determine from the heartbeat whether the last attempt is still training, and its last step."""
     beat = run.heartbeat
     if last.ending != RUNNING:
         return

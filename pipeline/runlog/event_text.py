@@ -1,4 +1,4 @@
-"""Events as text for people: one line each, also where an event lacks fields."""
+"""Human-readable text of events, one line each, also of events without some fields."""
 
 from pipeline.runlog.reader import Line, is_number
 from pipeline.runtime.formatting import binary_size, duration, printable
@@ -11,11 +11,11 @@ _START = {
     "host": ", on ",
     "job": ", job ",
 }
-"""Fields of a start that are shown, each with the words before it."""
+"""The fields of a start that are shown, and the text before each."""
 
 
 def event_text(event: Line) -> str:
-    """One event in one line, without its time."""
+    """The text of an event in one line, without its time."""
     said = {key: printable(value) for key, value in event.items() if value is not None}
     seconds = {key: duration(event[key]) for key in ("seconds", "stall_seconds") if is_number(event.get(key))}
     match event["kind"]:
@@ -47,10 +47,10 @@ def event_text(event: Line) -> str:
 
 
 def budget_text(event: Line) -> str:
-    """The number of steps that a budget in minutes allows, as text.
+    """The text of the number of steps that a budget in minutes allows.
 
     Args:
-        event: has `minutes`, `total_steps` and `step_seconds`, as an event of kind budget.
+        event: an event of kind "budget", or another mapping with `minutes`, `total_steps` and `step_seconds`.
     """
     if not all(is_number(event.get(key)) for key in ("minutes", "total_steps", "step_seconds")):
         return "budget of minutes"

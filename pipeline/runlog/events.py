@@ -1,10 +1,10 @@
-"""Writer of a run's `events.jsonl`, to which restarts append, and of its `heartbeat.json`.
+"""Writer of the `events.jsonl` of a run, to which restarts append, and of its `heartbeat.json`.
 
     {"kind": "start", "time": 1790000000.0, "step": 200, "attempt": 3, "world_size": 16, ...}
 
-Kinds: start, budget, floors, checkpoint, broken_checkpoint, skipped_step, interrupted, finished, failed. Each process
-that opens the run's events is an attempt, with a number of its own. One without any of the last three kinds was
-killed.
+The kinds of events are start, budget, floors, checkpoint, broken_checkpoint, skipped_step, interrupted, finished and
+failed. Each process that opens the events of a run is an attempt, which has a number. An attempt without an event of
+the last three kinds was killed, unless it is still running.
 """
 
 import json
@@ -21,35 +21,35 @@ SECONDS_BETWEEN_BEATS = 5.0
 
 
 class Events:
-    """Appends to the run's events and keeps its heartbeat; silent on all ranks but the main one."""
+    """Appends to the events of a run and renews its heartbeat; writes on rank 0 only."""
 
     def __init__(self, run: Path, total_steps: int, step: int) -> None:
         """Args:
-        run: the run's directory.
-        total_steps: of the whole run, for the heartbeat; 0 until they are measured.
-        step: where this attempt begins.
+        run: directory of the run.
+        total_steps: number of steps of the whole run, for the heartbeat; 0 until it is measured.
+        step: the step at which this attempt begins.
         """
         self._run, self.total_steps, self.step = run, total_steps, step
         self._beaten, self._state = 0.0, ""
         self.reached = last_beat(run)
-        """Step and time of the heartbeat of the attempt before; empty if there is none."""
+        """Step and time of the heartbeat of the previous attempt, as `last_beat` returns them."""
         lines, damaged = read_events(run) if distributed.is_main() else ([], 0)
         self.damaged_lines = damaged
-        """Lines of the attempts before this one that cannot be read; only the main rank looks."""
+        """Number of lines of previous attempts that cannot be read; 0 on all ranks but rank 0."""
         self.last_kind = lines[-1]["kind"] if lines else ""
-        """Kind of the last event that they wrote; only the main rank looks."""
+        """Kind of the last event of previous attempts; empty on all ranks but rank 0."""
         self.attempt = lines[-1]["attempt"] + 1 if lines else 1
-        """Number of this attempt, from 1: one more than that of the last event; only on the main rank."""
+        """Number of this attempt, from 1: one more than that of the last event; valid on rank 0 only."""
         self._file = open_lines(run / EVENTS) if distributed.is_main() else None
 
     def write(self, kind: str, **values: Any) -> None:
-        """One line: kind, time, step, attempt and `values`."""
+        """Append one event with kind, time, step, attempt and `values`."""
         if self._file is not None:
             line = {"kind": kind, "time": round(time.time(), 3), "step": self.step, "attempt": self.attempt} | values
             self._file.write(json.dumps(line) + "\n")
 
     def beat(self, state: str) -> None:
-        """Renew `heartbeat.json` if the state has changed, or every SECONDS_BETWEEN_BEATS.
+        """Renew `heartbeat.json` if the state has changed or SECONDS_BETWEEN_BEATS have passed.
 
         Args:
             state: starting, training, evaluating, saving, finished, interrupted or failed.
@@ -68,7 +68,7 @@ class Events:
             "pid": os.getpid(),
             "job": job_id(),
         }
-        # Not flushed to disk: it has no use after a crash of the machine, and each flush would cost time.
+        # Not synchronised to disk: it is useless after a crash of the machine, and each synchronisation takes time.
         temporary = self._run / ".heartbeat.json.tmp"
         temporary.write_text(json.dumps(values) + "\n", encoding="utf-8")
         os.replace(temporary, self._run / HEARTBEAT)
@@ -80,7 +80,7 @@ class Events:
 
 
 def last_beat(run: Path) -> dict[str, Any]:
-    """Step and time of the heartbeat that the attempt before has left; empty if none can be read."""
+    """The heartbeat of the previous attempt, as `reached_step` and `reached_time` (Unix seconds); empty without one."""
     beat = read_heartbeat(run)
     if beat is None or not is_step(beat.get("step")):
         return {}
@@ -88,7 +88,7 @@ def last_beat(run: Path) -> dict[str, Any]:
 
 
 def open_lines(path: Path) -> Any:
-    """Open a file of JSON lines to append to; a last line that a kill cut short is removed."""
+    """Open a file of JSON lines for appending; an incomplete last line, left by a kill, is removed."""
     file = path.open("a+b")
     file.seek(0)
     content = file.read()
@@ -98,5 +98,5 @@ def open_lines(path: Path) -> Any:
 
 
 def job_id() -> str | None:
-    """The Slurm job's number; None outside of Slurm."""
+    """Number of the Slurm job; None outside of Slurm."""
     return os.environ.get("SLURM_JOB_ID")

@@ -1,6 +1,6 @@
-"""The floors of a run: the held-out losses that simple predictors reach on its samples, and their reader.
+"""The floors of a run, which are the held-out losses of simple predictors on its samples, and their reader.
 
-They are computed once, when a run starts (`pipeline.data.floors`), and written as an event of kind "floors".
+They are computed once, when a run starts (`pipeline.data.floors`), and recorded as an event of kind "floors".
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,30 +10,32 @@ from typing import Any
 from pipeline.runlog.reader import is_number
 
 KIND = "floors"
-"""Kind of the event."""
+"""Kind of the event that records the floors."""
 
 
 @dataclass(frozen=True)
 class Floors:
-    """Losses, in nats per masked token, that a model must reach to know certain things about its samples."""
+    """Held-out losses of simple predictors, in nats per masked token; a model that has learnt more has a lower loss."""
 
     unigram: float
-    """Loss of a predictor that knows the frequencies of words, and the token that stands at the masked position."""
+    """Loss of a predictor that uses the frequencies of words, and the input token at the masked position."""
     unigram_accuracy: float
-    """Its accuracy."""
+    """Accuracy of the same predictor."""
     context: float
-    """Loss of a predictor that also knows the sample's other words, without their order."""
+    """Loss of a predictor that also uses the other words of the sample, without their order."""
 
 
 def floors_event(events: Iterable[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """The newest of a run's events that holds floors: beside them "samples", the SHA-256 of the samples' manifest,
-    "heldout", the number of evaluated samples, and "corpus", a description; None if there is none.
+    """The newest event of a run with floors; None if there is none.
+
+    It also has "samples", the SHA-256 of the manifest of the samples, "heldout", the number of evaluated samples, and
+    "corpus", a description of the corpus.
     """
     return next((event for event in reversed(list(events)) if event.get("kind") == KIND), None)
 
 
 def floors_of(events: Iterable[Mapping[str, Any]]) -> Floors | None:
-    """The floors of a run, from the newest of its events that holds them; None if there is none or it is damaged."""
+    """The floors of a run, from its newest event with floors; None if there is none or it is damaged."""
     event, names = floors_event(events), [field.name for field in fields(Floors)]
     if event is None or not all(is_number(event.get(name)) for name in names):
         return None

@@ -1,4 +1,4 @@
-"""Loss, accuracy, throughput and MFU of the last steps, to a JSON-lines file and TensorBoard."""
+"""Writer of the metrics (loss, accuracy, throughput, MFU) to a JSON-lines file and TensorBoard, and device peaks."""
 
 import json
 import math
@@ -20,7 +20,13 @@ from preprocessing.files import write_text
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype, override_tflops: float = 0.0) -> float:
-    """FLOP/s of one device at its peak: as given, from the table, or measured."""
+    """Peak rate of one device in FLOP/s: the given one, else that of the table of GPUs, else a measured one.
+
+    Args:
+        device: the device.
+        dtype: type of the factors.
+        override_tflops: the given rate in TFLOP/s; 0 for none.
+    """
     if override_tflops:
         return override_tflops * 1e12
     known = find_device(torch.cuda.get_device_name(device)) if device.type == "cuda" else None
@@ -29,21 +35,21 @@ def peak_flops(device: torch.device, dtype: torch.dtype, override_tflops: float 
 
 
 def gemm_rate(device: torch.device, dtype: torch.dtype, rounds: int = 5, most_seconds: float = 0.3) -> float:
-    """FLOP/s of the best of some products of two square matrices, on all threads that this process may use.
+    """Rate in FLOP/s of the fastest of some products of two square matrices, on all threads of this process.
 
     Args:
-        device: where.
-        dtype: of the matrices.
-        rounds: products of each size.
-        most_seconds: a size at which a product would take longer is left out: a CPU without the type needs seconds
-            for what others do in milliseconds.
+        device: the device to measure.
+        dtype: type of the matrices.
+        rounds: number of products of each size.
+        most_seconds: sizes at which a product would take longer are skipped, because a CPU without support for the
+            type needs seconds for a product that takes others milliseconds.
     """
     rates: list[float] = []
     for size in (256, 512, 1024) if device.type == "cpu" else (1024, 8192):
         if rates and 2 * size**3 / max(rates) > most_seconds:
             break
         a, b = (torch.ones(size, size, dtype=dtype, device=device) for _ in range(2))
-        float((a @ b)[0, 0])  # compiles
+        float((a @ b)[0, 0])  # warm-up
         for _ in range(rounds):
             begin = time.perf_counter()
             float((a @ b)[0, 0])
@@ -52,7 +58,7 @@ def gemm_rate(device: torch.device, dtype: torch.dtype, rounds: int = 5, most_se
 
 
 def peak_memory_gib(device: torch.device) -> float:
-    """Largest memory of any rank so far: the device's allocations, or a CPU process's resident set."""
+    """Peak memory in GiB of the rank with the most: allocations on the device, or on a CPU the resident set."""
     if device.type == "cuda":
         used = torch.cuda.max_memory_allocated(device)
     else:
@@ -61,23 +67,23 @@ def peak_memory_gib(device: torch.device) -> float:
 
 
 class Writer:
-    """metrics.jsonl, TensorBoard and DeepSpeed's monitors (Weights & Biases, ...); silent but on the main rank."""
+    """Writes to metrics.jsonl, TensorBoard and DeepSpeed's monitors (Weights & Biases, ...); on rank 0 only."""
 
     def __init__(
         self, run: Path, config: LoggingConfig, resumed_step: int, evaluated_step: int, monitor: Any = None
     ) -> None:
-        """Drops the lines that will be written again, and those that cannot be read.
+        """Open the files, and remove the lines that will be written again and those that cannot be read.
 
         Args:
-            run: the run's directory.
-            config: what is written.
-            resumed_step: where training goes on.
-            evaluated_step: the last evaluation up to there.
-            monitor: the engine's, where the DeepSpeed JSON turns one on.
+            run: directory of the run.
+            config: the section `[logging]`.
+            resumed_step: the step from which training resumes.
+            evaluated_step: the step of the last evaluation up to `resumed_step`.
+            monitor: the monitor of the DeepSpeed engine, used if the DeepSpeed JSON enables one.
         """
         self._file = self._board = self._monitor = None
         self.damaged_lines = 0
-        """Lines that could not be read: a power loss leaves NULs."""
+        """Number of lines that could not be read; a power loss may leave NUL bytes in the file."""
         if not distributed.is_main():
             return
         path = run / METRICS
@@ -93,7 +99,7 @@ class Writer:
             self._monitor = monitor
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
-        """One line: kind ("train", "heldout", "averaged"), step, time and the values."""
+        """Write one line with kind ("train", "heldout" or "averaged"), step, time and the values."""
         if self._file is None:
             return
         finite = {key: value if math.isfinite(value) else None for key, value in values.items()}
@@ -105,7 +111,7 @@ class Writer:
             self._monitor.write_events([(f"{kind}/{key}", value, step) for key, value in values.items()])
 
     def write_ratios(self, step: int, ratios: dict[str, Tensor]) -> None:
-        """One line of kind "trust_ratio" with LAMB's ratio of each tensor; none where there are none (AdamW)."""
+        """Write one line of kind "trust_ratio" with the ratio of each tensor; nothing without ratios (AdamW)."""
         if self._file is None or not ratios:
             return
         values = torch.stack(list(ratios.values())).tolist()
@@ -114,11 +120,11 @@ class Writer:
             self._board.add_histogram("trust_ratio", np.array(values), step)
 
     def _line(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        assert self._file is not None, "the callers see to it"
+        assert self._file is not None, "the callers return if there is no file"
         self._file.write(json.dumps({"kind": kind, "step": step, "time": round(time.time(), 3)} | values) + "\n")
 
     def close(self) -> None:
-        """Flush and close both."""
+        """Flush and close the file and TensorBoard."""
         if self._file is not None:
             self._file.close()
         if self._board is not None:

@@ -1,7 +1,7 @@
-"""Readers of a run's directory, complete or while it grows: metrics, events, heartbeat, recipe.
+"""Readers of the files of a run, also while it is training: metrics, events, heartbeat, recipe.
 
-Each file may be missing, half written, or written by a machine with a wrong clock: users look at a run because
-something may have gone wrong with it. A line that cannot be read is counted and is no error.
+Each file may be missing, incomplete, or written by a machine with a wrong clock, since users often inspect a run after
+something went wrong with it. Lines that cannot be read are counted and are not an error.
 """
 
 import json
@@ -20,36 +20,36 @@ Line = dict[str, Any]
 
 METRICS, EVENTS, HEARTBEAT, RECIPE = "metrics.jsonl", "events.jsonl", "heartbeat.json", "recipe.toml"
 SILENT_SECONDS = 60.0
-"""Seconds without a heartbeat after which a run is reported as silent; one that trains renews it more often."""
+"""Seconds without a heartbeat after which a run is reported as silent; a run that is training renews it more often."""
 ENDED = frozenset({"finished", "interrupted", "failed"})
 """States of a heartbeat, and kinds of events, after which a run writes nothing more."""
 _CALENDAR = 1e11
-"""Unix seconds beyond the range of calendar dates."""
+"""Bound in Unix seconds, above which times have no calendar date."""
 
 
 class Tail:
     """A JSON-lines file that is read incrementally.
 
-    `metrics.jsonl` is rewritten when a run resumes, without the steps that will be trained again. It is shorter then,
-    but may have grown beyond its former length at the next `poll`. A rewritten file is recognised by the last line that
-    was read: the whole line is compared, since the line of a step that is trained again differs in its time only.
+    When a run resumes, it rewrites `metrics.jsonl` without the steps that will be trained again. The file is shorter
+    then, but may have grown beyond its former length at the next `poll`. A rewritten file is detected by comparing the
+    whole last line that was read, because the line of a step that is trained again may differ in its time only.
     """
 
     def __init__(self, path: Path, without: Collection[str] = ()) -> None:
         """Args:
-        path: the file; need not exist yet.
-        without: kinds of lines that are not kept.
+        path: the file, which need not exist yet.
+        without: kinds of lines that are skipped.
         """
         self.path, self._without = path, frozenset(without)
         self._forget()
 
     def _forget(self) -> None:
         self.lines: list[Line] = []
-        self.damaged = 0  # number of lines that are no JSON object with kind, step and time
+        self.damaged = 0  # number of lines that are not a JSON object with kind, step and time
         self._end, self._mark = 0, b""
 
     def poll(self) -> bool:
-        """Append new lines to `lines`; False if nothing has changed. A line is read when its end is there."""
+        """Append new complete lines to `lines`, and return whether anything has changed."""
         try:
             with self.path.open("rb") as file:
                 file.seek(self._end - len(self._mark))
@@ -74,7 +74,7 @@ class Tail:
         except (ValueError, RecursionError):
             line = None
         if not _is_line(line):
-            self.damaged += 1  # a line cut by a kill, with the next attempt's first one behind it
+            self.damaged += 1  # such as an incomplete line after a kill, to which the next attempt has appended
         elif line["kind"] not in self._without:
             self.lines.append(line)
 
@@ -91,9 +91,9 @@ def is_step(value: Any) -> bool:
 
 
 def read_lines(path: Path) -> tuple[list[Line], int]:
-    """The lines of metrics.jsonl or events.jsonl that can be read, and how many cannot; none of a file that is missing.
+    """The readable lines of metrics.jsonl or events.jsonl, and the number of others; a missing file has no lines.
 
-    A last line that a kill cut short is neither.
+    An incomplete last line, left by a kill, counts as neither.
     """
     tail = Tail(path)
     tail.poll()
@@ -101,15 +101,15 @@ def read_lines(path: Path) -> tuple[list[Line], int]:
 
 
 def read_events(run: Path) -> tuple[list[Line], int]:
-    """The events of a run, each with the number of its attempt, and how many lines cannot be read."""
+    """The events of a run, as `numbered` returns them, and the number of lines that cannot be read."""
     lines, damaged = read_lines(run / EVENTS)
     return numbered(lines), damaged
 
 
 def numbered(events: Sequence[Line]) -> list[Line]:
-    """Events with "attempt", the number of the attempt, from 1.
+    """The events with "attempt", the number of the attempt, from 1.
 
-    Events of earlier versions lack it: their attempts begin with a start, or with the broken checkpoints before it.
+    Events of earlier versions lack this field; their attempts begin with a start or the broken checkpoints before it.
     """
     number, before, found = 1, "", []
     for event in events:
@@ -123,17 +123,17 @@ def numbered(events: Sequence[Line]) -> list[Line]:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value is a finite number; metrics hold null for others."""
+    """Whether a value is a finite number; metrics contain null for infinities and NaN."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def is_time(value: Any) -> bool:
-    """Whether a value is unix seconds within the range of calendar dates."""
+    """Whether a value is a time in Unix seconds within the range of calendar dates."""
     return is_number(value) and 0 <= value < _CALENDAR
 
 
 def read_heartbeat(run: Path) -> Line | None:
-    """The heartbeat; None if there is none that can be read."""
+    """The heartbeat of a run; None if it is missing or cannot be read."""
     try:
         beat = json.loads((run / HEARTBEAT).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -142,7 +142,7 @@ def read_heartbeat(run: Path) -> Line | None:
 
 
 def read_recipe(run: Path) -> dict[str, Any] | None:
-    """The fields of the recipe that the run used, as section.field; empty if it left none, None if it is damaged."""
+    """The fields of the recipe of a run by dotted name; empty if the file is missing, None if it is damaged."""
     try:
         return flatten(tomllib.loads((run / RECIPE).read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -153,7 +153,7 @@ def read_recipe(run: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Run:
-    """The contents of a run's directory."""
+    """The contents of the directory of a run."""
 
     name: str
     """Name that distinguishes the run from the others of a report."""
@@ -165,22 +165,22 @@ class Run:
     heartbeat: Line | None = None
     recipe: dict[str, Any] = field(default_factory=dict)
     damaged: int = 0
-    """Lines of either file that cannot be read; a recipe that is no TOML counts as one."""
+    """Number of lines of both files that cannot be read; a recipe that is not valid TOML counts as one."""
     schedules: Sequence[Planned] = ()
     """The planned values of the schedules; empty if there is no file."""
 
     def of(self, kind: str) -> list[Line]:
-        """The metrics of one kind."""
+        """The metrics of the given kind."""
         return [line for line in self.lines if line["kind"] == kind]
 
     def series(self, kind: str, key: str) -> tuple[list[int], list[float]]:
-        """(steps, values) of a figure, where it is present and finite."""
+        """The steps and values of a metric, where it is present and finite."""
         points = [(line["step"], line[key]) for line in self.of(kind) if is_number(line.get(key))]
         return [step for step, _ in points], [value for _, value in points]
 
     @property
     def terms(self) -> tuple[Term, ...]:
-        """The terms of the loss."""
+        """The terms of the loss of the run."""
         return terms_of(self.events)
 
     @property
@@ -190,16 +190,20 @@ class Run:
 
     @property
     def total_steps(self) -> int | None:
-        """Steps of the whole run, from its heartbeat or recipe; None if neither states it."""
+        """Number of steps of the whole run, from its heartbeat or recipe; None if neither contains it."""
         total = (self.heartbeat or {}).get("total_steps") or self.recipe.get("schedule.total_steps")
         return total if isinstance(total, int) and total > 0 else None
 
 
 def read_run(directory: Path, name: str) -> Run:
-    """Read a run's directory.
+    """Read the directory of a run.
+
+    Args:
+        directory: the run_dir of the recipe.
+        name: name of the run in reports.
 
     Raises:
-        ValueError: there are no metrics, or no training step among them.
+        ValueError: there are no metrics, or they contain no training step.
     """
     path = directory / METRICS
     if not path.is_file():
@@ -216,10 +220,10 @@ def read_run(directory: Path, name: str) -> Run:
 
 
 def read_runs(directories: Sequence[Path]) -> list[Run]:
-    """Read several runs; each gets the shortest end of its path that distinguishes it from the others as its name.
+    """Read several runs; the name of each is the shortest end of its path that distinguishes it from the others.
 
     Raises:
-        ValueError: one of them is not to be read, or is given twice.
+        ValueError: one of them cannot be read, or is given twice.
     """
     parts = [directory.resolve().parts for directory in directories]
     for directory, path in zip(directories, parts, strict=True):

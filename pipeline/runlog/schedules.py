@@ -1,8 +1,8 @@
-"""Writer and reader of a run's `schedules.json`: the planned values of its schedules from the first step to the last.
+"""Writer and reader of the `schedules.json` of a run, the planned values of its schedules from first to last step.
 
     [{"key": "learning_rate", "title": "Learning rate", "unit": "", "steps": [1, 15, ...], "values": [5e-05, ...]}]
 
-It lets a report draw what a run will do without evaluating its recipe.
+A report plots these values without evaluating the recipe.
 """
 
 import json
@@ -16,7 +16,7 @@ from preprocessing.files import write_json
 
 SCHEDULES = "schedules.json"
 MOST_POINTS = 500
-"""Most steps at which a schedule is recorded, evenly spaced."""
+"""Largest number of steps at which a schedule is recorded; the steps are evenly spaced."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ class Schedule:
     """A value that is a function of the step."""
 
     key: str
-    """Identifier: name of the value in the lines of training, if they have it, and of its picture."""
+    """Identifier: name of the value in the metrics of training, if they contain it, and of the file of its plot."""
     title: str
     unit: str
     value: Callable[[int], float]
-    """Optimizer step, from 1 -> value."""
+    """Function of the optimizer step, from 1."""
 
 
 @dataclass(frozen=True)
 class Planned:
-    """The values of a schedule at some steps of a run."""
+    """The values of a schedule at some steps of a run; the fields are as in `Schedule`."""
 
     key: str
     title: str
@@ -43,7 +43,7 @@ class Planned:
 
 
 def write_schedules(run: Path, total_steps: int, schedules: Sequence[Schedule]) -> None:
-    """Write the values of the schedules at up to MOST_POINTS steps, the first and the last among them."""
+    """Write the values of the schedules at up to MOST_POINTS steps, including the first and the last."""
     last = min(total_steps, MOST_POINTS) - 1
     steps = [1 + number * (total_steps - 1) // max(1, last) for number in range(last + 1)]
     planned = [
@@ -53,7 +53,7 @@ def write_schedules(run: Path, total_steps: int, schedules: Sequence[Schedule]) 
 
 
 def read_schedules(run: Path) -> list[Planned]:
-    """Read the schedules; those that are damaged are left out, and all of a run that has no such file."""
+    """The readable schedules of a run; damaged ones are skipped, and a run without the file has none."""
     try:
         found = json.loads((run / SCHEDULES).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -67,7 +67,7 @@ def _is_planned(value: Any) -> bool:
     texts, series = [value[name] for name in ("key", "title", "unit")], [value["steps"], value["values"]]
     return (
         all(isinstance(text, str) for text in texts)
-        and value["key"].isidentifier()  # a picture's file is named after it
+        and value["key"].isidentifier()  # the file of its plot is named after it
         and all(isinstance(numbers, list) for numbers in series)
         and len(series[0]) == len(series[1]) > 0
         and all(type(number) in (int, float) and math.isfinite(number) for numbers in series for number in numbers)

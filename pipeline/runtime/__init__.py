@@ -1,1 +1,1 @@
-"""Processes and machines: ranks, launchers, signals, logs, errors, and the command line."""
+"""Ranks, launchers, devices, signals, logs, exit statuses, and the command line."""

@@ -1,6 +1,6 @@
-"""GPUs: memory, peak rate and links, as NVIDIA's data sheets state them.
+"""Memory, peak rate and interconnects of GPUs, from NVIDIA's data sheets.
 
-Each entry follows the data sheet of the GPU (SXM unless the name says otherwise) and of the DGX that holds it.
+Each entry follows the data sheet of the GPU (SXM unless the name says otherwise) and of the DGX that contains it.
 """
 
 from collections.abc import Mapping
@@ -9,22 +9,23 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Device:
-    """A kind of GPU and the links of one in a DGX."""
+    """A model of GPU, and its interconnects in a DGX."""
 
     name: str
     """Words that CUDA's name of the GPU contains: "H100 PCIe" for "NVIDIA H100 PCIe"."""
     memory_gib: float
-    """Memory, as the data sheet states it."""
+    """Size of the memory, as the data sheet states it."""
     nvlink_gb_s: float
-    """To the GPUs of the same node, in GB/s of one direction; PCI Express where there is no NVLink."""
+    """Bandwidth to the GPUs of the same node, in GB/s per direction; that of PCI Express where there is no NVLink."""
     network_gb_s: float
-    """To other nodes, in GB/s of one direction and GPU: the network adapters of a DGX, divided by its GPUs."""
+    """Bandwidth to other nodes per GPU, in GB/s per direction: that of all network adapters of a DGX, divided by the
+    number of its GPUs."""
     peak_tflops: Mapping[str, float]
-    """Dense tensor-core peak in TFLOP/s by the type of the factors, named as in torch."""
+    """Dense tensor-core peak in TFLOP/s, by the torch name of the type of the factors."""
 
     @property
     def peak_flops(self) -> float:
-        """FLOP/s, dense, in the fastest type of 16 bits."""
+        """Dense peak in FLOP/s for the fastest 16-bit type."""
         return max(self.peak_tflops.values()) * 1e12
 
 
@@ -41,10 +42,10 @@ DEVICES = {
     "h200": Device("H200", 141, 450, 50, _both(989)),
     "b200": Device("B200", 180, 900, 50, _both(2250)),
 }
-"""By the name that options give them."""
+"""The known GPUs by the name that options use."""
 
 
 def find_device(name: str) -> Device | None:
-    """The entry with the longest name whose words all occur in CUDA's name of a GPU; None if there is none."""
+    """The entry with the longest name of those whose words all occur in CUDA's name of a GPU; None if there is none."""
     matches = [device for device in DEVICES.values() if all(word in name for word in device.name.split())]
     return max(matches, key=lambda device: len(device.name), default=None)

@@ -1,4 +1,4 @@
-"""Ranks and reductions, also for a single process without a process group."""
+"""Process group, collectives and error handling across ranks; all work in a single process without a group too."""
 
 import ipaddress
 import os
@@ -32,42 +32,42 @@ _control = _Control()
 
 
 def joined() -> bool:
-    """Whether there is a process group."""
+    """Whether this process has joined a process group."""
     return dist.is_initialized()
 
 
 def rank() -> int:
-    """This process's number among all, 0 without a process group."""
+    """Rank of this process; 0 without a process group."""
     return dist.get_rank() if joined() else 0
 
 
 def world_size() -> int:
-    """Number of processes, 1 without a process group."""
+    """Number of processes; 1 without a process group."""
     return dist.get_world_size() if joined() else 1
 
 
 def local_world_size() -> int:
-    """Number of processes on this machine, from the launcher's variables."""
+    """Number of processes on this machine, from the environment variables of the launcher; 1 without them."""
     return int(os.environ.get("LOCAL_WORLD_SIZE") or os.environ.get("LOCAL_SIZE") or 1)
 
 
 def is_main() -> bool:
-    """True on the one process that prints and writes shared files."""
+    """Whether this process is rank 0, which prints and writes shared files."""
     return rank() == 0
 
 
 def join(backend: str, timeout: timedelta) -> None:
-    """Join the process group that the environment describes; without RANK there, one of this process alone.
+    """Join the process group that the environment variables describe; without RANK, a group of this process alone.
 
-    The rendezvous listens on MASTER_ADDR only, and on the loopback address where all ranks are on one machine;
-    PyTorch's own rendezvous listens on all addresses of the machine. (Under torchrun the store is torchrun's.)
+    The rendezvous store listens on MASTER_ADDR only, which is a loopback address if all ranks are on one machine;
+    PyTorch's own rendezvous listens on all addresses of the machine. Under torchrun the store of torchrun is used.
 
     Args:
         backend: "nccl" or "gloo".
         timeout: how long a rank waits for the others.
 
     Raises:
-        OSError: the address is not this machine's, or the port is taken.
+        OSError: MASTER_ADDR is not an address of this machine, or MASTER_PORT is in use.
     """
     if joined():
         return
@@ -88,23 +88,26 @@ def join(backend: str, timeout: timedelta) -> None:
     else:
         _control.store = _store(number, size, timeout)
         dist.init_process_group(backend, store=_control.store, rank=number, world_size=size, timeout=timeout)
-    # The control group uses gloo, in host memory, so that control messages wait for no device.
+    # The control group uses gloo in host memory, so that control messages do not wait for the device.
     _control.group = dist.new_group(backend="gloo", timeout=timeout)
 
 
 def _store(number: int, size: int, timeout: timedelta) -> dist.Store:
-    """The rendezvous store, which rank 0 serves."""
+    """The rendezvous store; rank 0 is its server."""
     host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     if number > 0:
         return dist.TCPStore(host, port, size, is_master=False, timeout=timeout, wait_for_workers=False)
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         if local_world_size() < size and ipaddress.ip_address(address[0]).is_loopback:
-            # /etc/hosts may call a machine's own name 127.0.1.1, where the other machines cannot reach it.
+            # /etc/hosts may map the machine's own name to 127.0.1.1, which other machines cannot reach.
             family, address = socket.AF_INET, ("", port)
         listener = socket.create_server(address[:2], family=family, backlog=4096)
     except OSError as error:
-        message = f"MASTER_ADDR, MASTER_PORT = {host}, {port}: rank 0 cannot listen there ({error.strerror})"
+        message = (
+            f"MASTER_ADDR, MASTER_PORT = {host}, {port}: rank 0 cannot listen there ({error.strerror}); give an "
+            "address of its machine and a free port"
+        )
         raise OSError(error.errno, message) from None
     return dist.TCPStore(
         host, port, size, is_master=True, timeout=timeout, wait_for_workers=False, master_listen_fd=listener.detach()
@@ -112,20 +115,20 @@ def _store(number: int, size: int, timeout: timedelta) -> dist.Store:
 
 
 def all_reduce_sum_(tensor: Tensor) -> Tensor:
-    """Sum `tensor` over all ranks in place, and return it."""
+    """Sum `tensor` of any shape over all ranks in place, and return it."""
     if world_size() > 1:
         dist.all_reduce(tensor)
     return tensor
 
 
 def all_to_all(received: Tensor, sent: Tensor, sources: list[int], destinations: list[int]) -> None:
-    """Send consecutive parts of a flat tensor to all ranks, and receive one from each.
+    """Send one part of a flat tensor to each rank, and receive one part from each.
 
     Args:
-        received: (n,) written; the parts in the order of the ranks.
-        sent: (m,) the parts in the order of the ranks.
-        sources: numbers of elements received from each rank; their sum is n.
-        destinations: numbers of elements sent to each rank; their sum is m.
+        received: (n,), overwritten with the received parts in the order of the ranks.
+        sent: (m,), the parts to send in the order of the ranks.
+        sources: number of elements received from each rank; their sum is n.
+        destinations: number of elements sent to each rank; their sum is m.
     """
     if world_size() == 1:
         received.copy_(sent)
@@ -134,7 +137,7 @@ def all_to_all(received: Tensor, sent: Tensor, sources: list[int], destinations:
 
 
 def all_reduce_max(value: float, device: torch.device) -> float:
-    """The largest `value` of all ranks."""
+    """The maximum of `value` over all ranks, reduced on `device`."""
     if world_size() == 1:
         return value
     tensor = torch.tensor(value, dtype=torch.float64, device=device)
@@ -143,7 +146,7 @@ def all_reduce_max(value: float, device: torch.device) -> float:
 
 
 def gather_objects(value: T) -> list[T]:
-    """Every rank's `value`, in rank order, on every rank. For a few small objects, not for tensors."""
+    """The `value` of every rank, in rank order, on every rank; for a few small objects, not for tensors."""
     if world_size() == 1:
         return [value]
     values: list[T] = [value] * world_size()
@@ -162,13 +165,13 @@ class Votes:
         self._pending: Any = None
 
     def cast(self, values: Sequence[int]) -> None:
-        """Begin a vote with this rank's `values`."""
+        """Start the reduction of `values`, of which every rank passes the same number."""
         self._values = torch.tensor(values, dtype=torch.int64)
         if world_size() > 1:
             self._pending = dist.all_reduce(self._values, op=dist.ReduceOp.MAX, group=_control.group, async_op=True)
 
     def outcome(self) -> list[int]:
-        """The maxima over all ranks; waits until each has cast its vote."""
+        """The maxima over all ranks; waits until all have called `cast`."""
         if self._pending is not None:
             self._pending.wait()
             self._pending = None
@@ -176,23 +179,23 @@ class Votes:
 
 
 def shutdown() -> None:
-    """Leave the process group; without it gloo's threads abort the interpreter's exit."""
+    """Destroy the process group; otherwise the threads of gloo abort the process at the exit of the interpreter."""
     if joined():
         dist.destroy_process_group()
     _control.group = _control.store = None
 
 
 def reason_is_told(status: int) -> None:
-    """Tell the other ranks that this one has printed the error, and the exit status with which all of them end."""
+    """Inform the other ranks that this one has printed the error, and of the exit status with which all of them end."""
     if _control.store is not None:
-        with suppress(RuntimeError):  # rank 0, which serves the store, may be gone
+        with suppress(RuntimeError):  # rank 0, the server of the store, may have ended
             _control.store.set(_REASON, str(status))
 
 
 def wait_for_reason() -> int:
-    """Wait until another rank has printed its error, and return the exit status that it gave.
+    """Wait until another rank has printed its error, and return the exit status that it passed to `reason_is_told`.
 
-    A launcher kills all ranks as soon as the first one has ended, and takes the status of that one for the job's.
+    A launcher kills all ranks as soon as the first one has ended, and reports the status of that one as the job's.
     """
     if _control.store is not None:
         with suppress(RuntimeError):
@@ -205,15 +208,15 @@ def wait_for_reason() -> int:
 def together(action: str) -> Iterator[None]:
     """Run a block on every rank, and fail on all of them if it fails on any.
 
-    If a rank failed alone, the others would wait in their next collective until its timeout; here every rank sends its
-    result to the others first. The block itself must not communicate.
+    If one rank failed alone, the others would wait in their next collective until its timeout; here the ranks exchange
+    the outcome of the block first. The block itself must not communicate.
 
     Args:
-        action: a verb phrase for the message: "load the checkpoint".
+        action: a verb phrase for the message of a PeerError, such as "load the checkpoint".
 
     Raises:
-        Exception: the block's own, on the first rank that failed with this message.
-        PeerError: on the others.
+        Exception: the exception of the block; among the ranks with the same message, on the first one only.
+        PeerError: the block failed on another rank.
     """
     error = None
     try:

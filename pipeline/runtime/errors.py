@@ -5,4 +5,4 @@ SUCCESS, ERROR, USAGE, FAULT, INTERRUPTED = 0, 1, 2, 70, 75
 
 
 class PeerError(RuntimeError):
-    """Another rank has failed, and prints the reason."""
+    """Another rank has failed and prints the reason."""

@@ -33,6 +33,9 @@ def reach(point: str) -> None:
     """Count that `point` is reached, and perform the action that PIPELINE_FAULT requests there.
 
     The actions are those of `preprocessing.faults.act`.
+
+    Raises:
+        ValueError: PIPELINE_FAULT names an unknown point or action.
     """
     wanted = os.environ.get("PIPELINE_FAULT")
     if wanted is None:

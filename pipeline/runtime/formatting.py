@@ -4,22 +4,22 @@ from datetime import timedelta
 from typing import Any
 
 GIB = 2**30
-"""Bytes of a GiB."""
+"""Number of bytes in a GiB."""
 
 
 def printable(text: Any) -> str:
-    """Text in one line, without control characters that would steer a terminal."""
+    """The text in one line; control characters, which a terminal would interpret, are replaced by spaces."""
     return "".join(letter if letter.isprintable() else " " for letter in str(text))
 
 
 def duration(seconds: float) -> str:
-    """Seconds below a minute, otherwise 0:12:34 or 2 days, 0:12:34; never negative."""
+    """A duration as 12.3 s if it is below a minute, otherwise as 0:12:34 or 2 days, 0:12:34; negative ones as 0 s."""
     seconds = max(0.0, seconds)
     return f"{seconds:.3g} s" if seconds < 60 else str(timedelta(seconds=round(seconds)))
 
 
 def rounded_duration(seconds: float) -> str:
-    """Seconds in the largest unit of which there are at least two: 3.0 s, 10.0 min, 2.0 h or 2.3 d."""
+    """A duration in the largest unit of which it has at least two: 3.0 s, 10.0 min, 2.0 h or 2.3 d."""
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:,.1f} {unit}"
@@ -27,5 +27,5 @@ def rounded_duration(seconds: float) -> str:
 
 
 def binary_size(size: float) -> str:
-    """A number of bytes in GiB, or in MiB below half a GiB."""
+    """A size in bytes as text, in GiB or, below half a GiB, in MiB."""
     return f"{size / GIB:.1f} GiB" if size >= GIB / 2 else f"{size / 2**20:.1f} MiB"

@@ -6,20 +6,20 @@ torchrun and deepspeed set the latter themselves; nothing is added then.
 import re
 from collections.abc import Mapping
 
-FIRST_PORT, PORTS = 10000, 20000  # below those that systems give to outgoing connections
+FIRST_PORT, PORTS = 10000, 20000  # below the range from which systems assign ports to outgoing connections
 
 
 def variables(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables that `environment` lacks; none if the launcher has set them, or if there is no launcher.
+    """The variables that torch.distributed reads and `environment` lacks; none if there is no launcher.
 
     Raises:
-        ValueError: mpirun on several hosts, and MASTER_ADDR is not given.
+        ValueError: mpirun has started processes on several hosts, and MASTER_ADDR is not set.
     """
     if "RANK" in environment:
         return {}
-    if "OMPI_COMM_WORLD_RANK" in environment:  # before Slurm: what mpirun starts by srun are its daemons
+    if "OMPI_COMM_WORLD_RANK" in environment:  # before Slurm, because mpirun starts its daemons by srun
         found = _of_open_mpi(environment)
-    elif "SLURM_STEP_NUM_TASKS" in environment:  # of a step: in a batch script itself there is only SLURM_NTASKS
+    elif "SLURM_STEP_NUM_TASKS" in environment:  # set by srun; the batch script itself has SLURM_NTASKS only
         found = _of_slurm(environment)
     else:
         return {}
@@ -27,9 +27,9 @@ def variables(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def world_size(environment: Mapping[str, str]) -> int:
-    """Number of processes that the launcher has started, 1 without a launcher; known before the rendezvous.
+    """Number of processes that the launcher has started; 1 without a launcher.
 
-    It does not need MASTER_ADDR: the rendezvous reports a missing address.
+    It is available before the rendezvous and does not need MASTER_ADDR; the rendezvous reports a missing address.
     """
     for name in ("WORLD_SIZE", "OMPI_COMM_WORLD_SIZE", "SLURM_STEP_NUM_TASKS"):
         if name in environment:
@@ -38,21 +38,21 @@ def world_size(environment: Mapping[str, str]) -> int:
 
 
 def visible_device(environment: Mapping[str, str], visible: int) -> int:
-    """Index of this process's GPU among those that it sees.
+    """Index of the GPU of this process among the GPUs that are visible to it.
 
     Args:
-        environment: with LOCAL_RANK.
-        visible: number of GPUs that it sees. Where a site shows each task its own GPU only, that one has index 0.
+        environment: contains LOCAL_RANK; without it, this is local rank 0.
+        visible: number of visible GPUs. If the scheduler makes only one GPU visible to each task, its index is 0.
 
     Raises:
-        ValueError: it sees several, but fewer than there are ranks here.
+        ValueError: several GPUs are visible, but fewer than there are ranks on this machine.
     """
     local_rank = int(environment.get("LOCAL_RANK", 0))
     if visible == 1:
         return 0
     if local_rank >= visible:
         raise ValueError(
-            f"LOCAL_RANK = {local_rank}: this machine shows {visible} GPUs to this rank, number {local_rank + 1} here; "
+            f"LOCAL_RANK = {local_rank}: must be below the number of GPUs that are visible to this rank, {visible}; "
             f"start at most {visible} ranks on each machine"
         )
     return local_rank
@@ -64,12 +64,12 @@ def _of_open_mpi(environment: Mapping[str, str]) -> dict[str, str]:
     if found["WORLD_SIZE"] == found["LOCAL_WORLD_SIZE"]:
         found["MASTER_ADDR"] = "127.0.0.1"
     elif "MASTER_ADDR" not in environment:
-        # DeepSpeed would ask MPI, which may wait for ever on hosts with several networks.
+        # DeepSpeed would determine it by MPI, which may wait forever on hosts with several networks.
         raise ValueError(
-            "mpirun does not tell its processes where rank 0 is: give `mpirun -x MASTER_ADDR=HOST`, or with `deepspeed "
-            "--launcher openmpi` a line MASTER_ADDR=HOST in .deepspeed_env"
+            "MASTER_ADDR: must be set when mpirun starts ranks on several hosts; give `mpirun -x MASTER_ADDR=HOST`, or "
+            "with `deepspeed --launcher openmpi` a line MASTER_ADDR=HOST in .deepspeed_env"
         )
-    # `prterun-HOST-PID@1`: the number of mpirun's process.
+    # The namespace is `prterun-HOST-PID@1`, with the process id of mpirun.
     return found | {"MASTER_PORT": _port(environment.get("PMIX_NAMESPACE", "").split("@")[0])}
 
 
@@ -80,14 +80,14 @@ def _of_slurm(environment: Mapping[str, str]) -> dict[str, str]:
         "LOCAL_RANK": environment["SLURM_LOCALID"],
         "WORLD_SIZE": environment["SLURM_STEP_NUM_TASKS"],
         "LOCAL_WORLD_SIZE": str(per_node[int(environment["SLURM_NODEID"])]),
-        # Where srun runs: in a batch job the first node, which has rank 0.
+        # The node on which srun runs; in a batch job this is the first node, which has rank 0.
         "MASTER_ADDR": environment["SLURM_LAUNCH_NODE_IPADDR"],
-        "MASTER_PORT": _port(environment["SLURM_JOB_ID"]),  # each task of an array has a number of its own
+        "MASTER_PORT": _port(environment["SLURM_JOB_ID"]),  # each task of a job array has its own number
     }
 
 
 def _port(job: str) -> str:
-    """A port derived from the last number in a job's name, so that jobs on the same node use different ones."""
+    """A port derived from the last number in the name of a job, so that jobs on the same node use different ports."""
     return str(FIRST_PORT + int((re.findall(r"\d+", job) or [0])[-1]) % PORTS)
 
 

@@ -1,7 +1,8 @@
-"""A rank whose launcher has been killed saves and ends, as after a SIGTERM.
+"""Detection of a killed launcher: its ranks save and end as after a SIGTERM.
 
-A launcher killed by SIGKILL, or `deepspeed`, which does not forward SIGTERM, leaves its ranks running. The kernel's
-parent-death signal does not help: between `deepspeed` and its ranks there is a second process, which survives.
+A launcher that is killed by SIGKILL leaves its ranks running, and so does `deepspeed`, which does not forward SIGTERM.
+The parent-death signal of Linux does not help, because there is a second process between `deepspeed` and its ranks,
+which keeps running.
 """
 
 import os
@@ -27,16 +28,17 @@ _DEEPSPEED, _SSHD = re.compile(r"deepspeed(\.launcher\.runner)?"), re.compile(r"
 
 
 def launchers(ancestors: Sequence[Sequence[str]]) -> list[int]:
-    """Indices of those ancestors of a rank that belong to its launcher, without the shell or login above it.
+    """Indices of the ancestors of a rank that belong to its launcher, without the shell or login that started it.
 
     Args:
-        ancestors: command lines, the parent's first.
+        ancestors: command lines of the ancestors of the rank, its parent first.
     """
     if not ancestors or not _is(_OF_RANKS, ancestors[0]):
         return []
     found = [0]
     if any("deepspeed.launcher.launch" in word for word in ancestors[0][:4]):
-        # On this machine `deepspeed` is above it; on others sshd, with a shell between, whose end is the connection's.
+        # Its ancestor is `deepspeed` on the first machine, and sshd, which ends with the connection, on the others;
+        # there may be a shell in between.
         above = next((n for n, line in enumerate(ancestors) if n and not _is(_SHELL, line)), 0)
         if above and (_is(_DEEPSPEED, ancestors[above]) or _is(_SSHD, ancestors[above])):
             found = list(range(above + 1))
@@ -44,15 +46,15 @@ def launchers(ancestors: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _is(program: re.Pattern[str], line: Sequence[str]) -> bool:
-    """Whether a command line runs `program`, itself or by an interpreter, as a script or as a module."""
+    """Whether a command line runs `program`, directly or by an interpreter, as a script or as a module."""
     paths = [word.split()[0] for word in line[:4] if word.strip() and not word.startswith("-")]
-    words = [os.path.basename(path).rstrip(":") for path in paths]  # a daemon's title: "sshd: root@notty"
+    words = [os.path.basename(path).rstrip(":") for path in paths]  # the title of a daemon is "sshd: root@notty"
     return any(program.fullmatch(word) for word in words)
 
 
 @contextmanager
 def following_launcher() -> Iterator[None]:
-    """Send this process SIGTERM if its launcher ends while the block runs; a process without one is left alone."""
+    """Send SIGTERM to this process if its launcher ends while the block runs; nothing happens without a launcher."""
     over = threading.Event()
     threading.Thread(target=_watch, args=(_own_launchers(), over), name="launcher", daemon=True).start()
     try:
@@ -65,7 +67,7 @@ def _own_launchers() -> list[psutil.Process]:
     try:
         ancestors = psutil.Process().parents()
         return [ancestors[number] for number in launchers([process.cmdline() for process in ancestors])]
-    except psutil.Error:  # one has just ended, or this user may not look at others
+    except psutil.Error:  # an ancestor has just ended, or this user may not inspect it
         return []
 
 

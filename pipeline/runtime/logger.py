@@ -1,4 +1,4 @@
-"""The logger of the pipeline. Importing it loads no other module of the project, so that any module may log."""
+"""The logger of the pipeline. It imports no other module of the project, so that every module can use it."""
 
 import logging
 

@@ -1,6 +1,6 @@
-"""Every rank logs to its own file, RUN/logs/rank-NNNNN.log; only the main rank writes to the terminal.
+"""Log files: every rank logs to its own file, RUN/logs/rank-NNNNN.log, and only rank 0 writes to the terminal.
 
-The log also takes warnings and errors of the libraries, and the stacks of a process that crashes in C code.
+The log also contains warnings and errors of libraries, and the stack traces of a process that crashes in C code.
 """
 
 import faulthandler
@@ -18,7 +18,7 @@ _HEARD = (LOG.name, "preprocessing", "DeepSpeed", "torch", "py.warnings")
 
 
 def open_log(run: Path) -> TextIO:
-    """Open this rank's log file for appending, direct all loggers to it, and return it."""
+    """Open the log file of this rank for appending, add it to the loggers, and return it."""
     path = run / "logs" / f"rank-{distributed.rank():05d}.log"
     path.parent.mkdir(exist_ok=True)
     file = path.open("a", encoding="utf-8", buffering=1)
@@ -37,7 +37,7 @@ def open_log(run: Path) -> TextIO:
 
 
 def close_log(file: TextIO) -> None:
-    """Detach the loggers from `file` and close it."""
+    """Remove `file` from the loggers, and close it."""
     faulthandler.disable()
     logging.captureWarnings(False)
     for name in _HEARD:

@@ -1,4 +1,4 @@
-"""Recipe files and command lines, checked by name and type: one line per mistake, with what was probably meant."""
+"""Checks of the names and types in recipe files and command lines; errors suggest the name that was probably meant."""
 
 import difflib
 import math
@@ -16,10 +16,10 @@ from pipeline.runtime import recipes
 from preprocessing.files import readable
 
 Kinds = Mapping[str, Any]
-"""Types of values by dotted name, as in `optimizer.lr`."""
+"""Types of the fields by dotted name, as in `optimizer.lr`."""
 RENAMED = {"optimizer.variant": {"nvlamb": "nvidia"}}
-"""Present names of values that earlier versions called otherwise, by field. A recipe that is given must use the present
-name; the recipe that a run or a checkpoint has recorded may hold the former one (`pipeline.jobs.identity`)."""
+"""Current names of renamed values by former name, by field. A recipe from the user must use the current name; the
+recipe that a run or a checkpoint has recorded may contain the former one (`pipeline.jobs.identity`)."""
 _LEFT_TO_THE_PARSER = ("help", "print_config", "print_shtab")
 
 
@@ -42,7 +42,7 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def sections_of(kinds: Kinds) -> set[str]:
-    """Names of the sections: the parts before the dots."""
+    """Names of the sections, which are the parts of the names before the dot."""
     return {name.partition(".")[0] for name in kinds if "." in name}
 
 
@@ -50,7 +50,8 @@ def check_file(path: Path, kinds: Kinds) -> None:
     """Check a recipe file.
 
     Raises:
-        ValueError: it is no TOML, has an unknown or doubled key, or a value of the wrong type; names file and key.
+        ValueError: it is not valid TOML, or has an unknown or duplicate key or a value of the wrong type; the message
+            names file and key.
         OSError: it cannot be read.
     """
     check_values(path, read_toml(path), kinds)
@@ -60,7 +61,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """The values of a TOML file.
 
     Raises:
-        ValueError: it is no TOML; names file, line and column.
+        ValueError: it is not valid TOML; the message names file, line and column.
         OSError: it cannot be read.
     """
     with readable(path):
@@ -80,7 +81,7 @@ def check_values(path: Path, values: Mapping[str, Any], kinds: Kinds) -> None:
     """Check the values of a recipe file.
 
     Raises:
-        ValueError: an unknown key, or a value of the wrong type; names file and key.
+        ValueError: there is an unknown key or a value of the wrong type; the message names file and key.
     """
     for name, value in values.items():
         if name in sections_of(kinds):
@@ -106,9 +107,9 @@ def suggestion(name: str, kinds: Kinds, prefix: str = "") -> str:
     """A remedy for an unknown name: the name that was probably meant or, if none is similar, the known names.
 
     Args:
-        name: of a key, `section.key`, or of a section.
-        kinds: the names that are known.
-        prefix: stands before a name that is suggested: "--" on a command line.
+        name: the unknown name, `section.key` or `section`.
+        kinds: the known names.
+        prefix: prefix of the suggested name, "--" on a command line.
     """
     section, _, key = name.rpartition(".")
     sections = sorted(sections_of(kinds))
@@ -133,7 +134,7 @@ def _check_value(path: Path, name: str, value: Any, kind: Any) -> None:
 
 
 def _rule(name: str, value: Any, kind: Any) -> str:
-    """The rule that a value of a field breaks."""
+    """The rule that a value of a field violates."""
     if now := RENAMED.get(name, {}).get(str(value)):
         return f"is called {now} now; write {now}"
     return f"must be {described(kind)}"
@@ -176,7 +177,7 @@ def fits_text(text: str, kind: Any) -> bool:
 
 
 def described(kind: Any) -> str:
-    """A field's type in words."""
+    """The type of a field in words, for error messages."""
     if get_origin(kind) in (Union, types.UnionType):
         return " or ".join(map(described, get_args(kind)))
     if get_origin(kind) is Literal:
@@ -191,8 +192,8 @@ def check_arguments(arguments: list[str], kinds: Kinds) -> set[str]:
     """Check a command line and return the names that it sets.
 
     Raises:
-        ArgumentError: an unknown option, one without its value, or a value of the wrong type.
-        ValueError: a recipe file is missing or wrong (`check_file`).
+        ArgumentError: an option is unknown, has no value, or has a value of the wrong type.
+        ValueError: a recipe file is missing or invalid (`check_file`).
     """
     given: set[str] = set()
     for name, value in pairs(arguments):
@@ -201,7 +202,7 @@ def check_arguments(arguments: list[str], kinds: Kinds) -> set[str]:
         if name not in {"recipe", *kinds, *sections_of(kinds)}:
             raise _usage(f"unknown option --{name}; {suggestion(name, kinds, '--')}")
         if value is None:
-            raise _usage(f"--{name}: needs a value")
+            raise _usage(f"--{name}: needs a value; write --{name} VALUE")
         if name == "recipe":
             check_file(recipes.find(value), kinds)
         elif name in kinds and not fits_text(value, kinds[name]):
@@ -211,7 +212,11 @@ def check_arguments(arguments: list[str], kinds: Kinds) -> set[str]:
 
 
 def pairs(arguments: list[str]) -> Iterator[tuple[str, str | None]]:
-    """(name, value) of each option."""
+    """The (name, value) of each option; the value is None if there is none.
+
+    Raises:
+        ArgumentError: an argument is not an option.
+    """
     rest = iter(arguments)
     for argument in rest:
         if argument == "-h":

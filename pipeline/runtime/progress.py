@@ -1,4 +1,4 @@
-"""Progress of a long loop: a live bar on a terminal, otherwise a log line now and then."""
+"""Progress of a long loop: a progress bar on a terminal, otherwise a line every SECONDS_BETWEEN_LINES seconds."""
 
 import sys
 import time
@@ -12,14 +12,14 @@ SECONDS_BETWEEN_LINES = 10.0
 
 
 class Progress:
-    """Counts steps with rate and remaining time; silent where `enabled` is False (all ranks but one)."""
+    """Counts steps, and shows their rate and the remaining time; shows nothing if `enabled` is False."""
 
     def __init__(self, total: int, done: int, label: str, enabled: bool) -> None:
         """Args:
-        total: steps of the whole loop.
-        done: steps that are behind, when resumed.
-        label: what is counted.
-        enabled: whether to show anything.
+        total: number of steps of the whole loop.
+        done: number of steps that are done already, when the loop resumes.
+        label: text before the number of steps.
+        enabled: whether to show the progress; True on one rank only.
         """
         self.total, self.done, self.label = total, done, label
         live = enabled and sys.stderr.isatty()
@@ -28,7 +28,7 @@ class Progress:
         self._first, self._start, self._last = done, time.monotonic(), 0.0
 
     def advance(self, values: str) -> None:
-        """Count one more step and show `values`, the latest figures."""
+        """Count one more step, and show the latest figures, `values`."""
         self.done += 1
         now = time.monotonic()
         if self._bar is not None:
@@ -41,7 +41,7 @@ class Progress:
             print(f"{self.label} {self.done}/{self.total}  {values}  remaining {left}", file=sys.stderr, flush=True)
 
     def say(self, text: str) -> None:
-        """Print a line above the bar, and log it."""
+        """Print a line above the progress bar, and log it."""
         LOG.info(text)
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The recipes that come with the package, beside those that a user names by path."""
+"""Lookup of recipe files by path, or by the name of a recipe that is shipped with the package."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,10 @@ RECIPE_HELP = "TOML file with the fields as sections and keys, or the name of a 
 
 
 def find(recipe: str) -> Path:
-    """The file of a recipe: a path as it is given or, where there is no such file, the name of a shipped recipe.
+    """The file of a recipe.
+
+    Args:
+        recipe: the path of a file or, if there is no such file, the name of a shipped recipe.
 
     Raises:
         ValueError: it is neither.
@@ -27,8 +30,12 @@ def find(recipe: str) -> Path:
 
 
 class RecipeFile(ActionConfigFile):
-    """The option `--recipe`: takes what `find` takes."""
+    """The option `--recipe`, with a value as in `find`."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: str | None = None) -> None:
-        """Apply the file to the configuration. Raises ValueError as `find` does."""
+        """Apply the file to the configuration.
+
+        Raises:
+            ValueError: there is no such recipe.
+        """
         super().__call__(parser, cfg, str(find(values)), option_string)

@@ -1,4 +1,4 @@
-"""Signals by which a scheduler or a user stops a run: SIGTERM, SIGUSR1 (Slurm's `--signal`), SIGINT, SIGHUP."""
+"""Handling of the signals that stop a run: SIGTERM, SIGUSR1 (Slurm's `--signal`), SIGINT and SIGHUP."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ STOP = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 
 
 class InterruptedRunError(Exception):
-    """The run was asked to stop and has saved a checkpoint; it resumes when restarted."""
+    """The run received a stop signal and has saved a checkpoint; it resumes when restarted."""
 
 
 class StopSignals:
@@ -22,11 +22,11 @@ class StopSignals:
 
     def __init__(self) -> None:
         self.received = 0
-        """Number of the first stop signal, 0 while there is none."""
+        """Number of the first stop signal; 0 if there was none."""
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Handle the signals while the block runs, except SIGHUP under nohup, which ignores it."""
+        """Record stop signals while the block runs, except SIGHUP if it is ignored, as under nohup."""
         taken = [number for number in STOP if (number, signal.getsignal(number)) != (signal.SIGHUP, signal.SIG_IGN)]
         before = {number: signal.signal(number, self._note) for number in taken}
         try:
@@ -37,10 +37,10 @@ class StopSignals:
 
     @contextmanager
     def ending_at_once(self) -> Iterator[None]:
-        """Let a signal end the process with status 75 while the block runs, before training has begun.
+        """End the process with status 75 on a stop signal while the block runs, before training has begun.
 
-        A thread ends it, because the main thread may be importing modules, or waiting for other ranks in code that runs
-        no signal handlers.
+        A thread ends it, because the main thread may be importing modules or waiting for other ranks, in code that does
+        not run signal handlers.
         """
         reader, writer = os.pipe()
         os.set_blocking(writer, False)
@@ -61,12 +61,12 @@ class StopSignals:
 
 
 def _end_on_signal(reader: int, at_work: threading.Lock) -> None:
-    """End the process when a number of STOP can be read, unless `at_work` is held by then."""
+    """End the process when the number of a stop signal is read from the pipe, unless `at_work` is held."""
     with os.fdopen(reader, "rb", buffering=0) as numbers:
         while (number := numbers.read(1)) and at_work.acquire(blocking=False):
             if number[0] in STOP:
                 if os.environ.get("RANK", "0") == "0":
                     name = signal.Signals(number[0]).name
-                    print(f"ended after {name}, before training began; start it again", file=sys.stderr, flush=True)
+                    print(f"ended after {name}, before training began; restart the run", file=sys.stderr, flush=True)
                 os._exit(INTERRUPTED)
             at_work.release()

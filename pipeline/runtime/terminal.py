@@ -1,4 +1,4 @@
-"""Output of a job that keeps running when the reader of its output ends: a lost connection, or a killed `tee`."""
+"""Output streams that tolerate the end of their reader, such as a lost connection or a killed `tee`."""
 
 import errno
 import os
@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO, cast
 
 _READER_IS_GONE = (errno.EPIPE, errno.EIO)
-"""A pipe without a reader, and a terminal that was closed."""
+"""Errors of a write to a pipe without a reader, and to a closed terminal."""
 
 
 class _ToleratingStream:
@@ -36,17 +36,17 @@ class _ToleratingStream:
         except OSError as error:
             if error.errno not in _READER_IS_GONE:
                 raise
-            # The descriptor and not only this object: C libraries and the flush at exit write to it as well.
+            # Redirect the descriptor, not only this object: C libraries and the flush at exit write to it as well.
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())
             os.close(null)
             with suppress(OSError):
-                self._stream.flush()  # what the buffer still holds
+                self._stream.flush()  # discard what is still in the buffer
 
 
 @contextmanager
 def tolerating_closed_output() -> Iterator[None]:
-    """Ignore errors of writes to stdout and stderr whose reader is gone, while the block runs."""
+    """Discard output to stdout and stderr whose reader has ended, instead of raising, while the block runs."""
     before = sys.stdout, sys.stderr
     sys.stdout, sys.stderr = (cast(TextIO, _ToleratingStream(stream)) for stream in before)
     try:

@@ -1,8 +1,8 @@
-"""A watchdog ends a process that makes no progress, after it has logged the stacks of all threads.
+"""A watchdog that ends a process without progress, after it has logged the stack traces of all threads.
 
-When one rank hangs, all others wait for it in their next collective. The watchdog of each rank then finds no progress,
-so that every rank's log has its stacks. A Python thread cannot run while C code holds the interpreter's lock; for that
-case `faulthandler`, whose own thread needs no interpreter, has a deadline a minute later.
+If one rank hangs, all others wait for it in their next collective. The watchdog of every rank then detects the lack of
+progress, so that the log of every rank contains its stack traces. A Python thread cannot run while C code holds the
+global interpreter lock; for that case `faulthandler`, whose thread does not need it, has a deadline one minute later.
 """
 
 import faulthandler
@@ -16,12 +16,12 @@ from pipeline.runtime.errors import FAULT
 
 
 class Watchdog:
-    """Ends the process when `beat` has not been called for too long, between `start` and `stop`."""
+    """Ends the process if `beat` is not called for longer than the timeout, between `start` and `stop`."""
 
     def __init__(self, minutes: float, log: TextIO) -> None:
         """Args:
-        minutes: longest time between two calls of `beat`.
-        log: file for the stacks.
+        minutes: timeout, the longest time between two calls of `beat`.
+        log: file to which the stack traces are written.
         """
         self._seconds, self._log = 60 * minutes, log
         self._beaten = time.monotonic()
@@ -29,16 +29,16 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def start(self) -> None:
-        """Start the thread that watches."""
+        """Start the thread of the watchdog."""
         self.beat()
         self._thread.start()
 
     def beat(self) -> None:
-        """Report progress; costs no more than reading a clock."""
+        """Report progress; this costs no more than reading a clock."""
         self._beaten = time.monotonic()
 
     def stop(self) -> None:
-        """Stop the thread that watches."""
+        """Stop the thread of the watchdog."""
         self._over.set()
         self._thread.join()
         faulthandler.cancel_dump_traceback_later()

@@ -57,7 +57,7 @@ def test_a_reference_curve(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["{run}", "--reference", "a.json"], r"--reference: .*run has not finished; give a run that has"),
+        (["{run}", "--reference", "a.json"], r"--reference: .*run has not finished; give a finished run"),
         (["{empty}"], r"metrics.jsonl: no such file; give the run_dir"),
         (["{run}", "--out", "a.pdf"], r"a.pdf: must end in .html .* or in .png"),
         (["{run}", "{empty}", "--follow"], r"--follow shows one run, 2 are given"),

@@ -1,5 +1,6 @@
-"""The LAMB update of a flat partition, fused: one pass for the moments and the norms, one for the weights.
+"""Fused kernels for the LAMB update of a flat partition: one pass for the moments and norms, one for the weights.
 
-`interface.py` says what a kernel computes; `plain.py` is the twin in torch that the others are tested against; `cpu.py`
-(C++), `cuda.py` (Triton) and `apex.py` (NVIDIA's multi-tensor kernels) compute the same near the speed of memory.
+`interface.py` defines what a kernel computes. `plain.py` is the reference in torch, against which the others are
+tested: `cpu.py` (C++), `cuda.py` (Triton) and `apex.py` (NVIDIA's multi-tensor kernels), which are limited by memory
+bandwidth.
 """

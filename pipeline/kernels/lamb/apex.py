@@ -1,8 +1,8 @@
-"""LAMB by NVIDIA apex's multi-tensor kernels, where apex is installed (from source; `apex` on PyPI is another project).
+"""LAMB by the multi-tensor kernels of NVIDIA apex, where it is installed (from source; `apex` on PyPI is unrelated).
 
-Its norms take a pass of their own, 8 bytes per element, and are float32 sums, so partitions cut differently agree to
-rounding only. Read from NVIDIA/apex, csrc/multi_tensor_lamb_stage_1.cu, multi_tensor_lamb_stage_2.cu and
-multi_tensor_l2norm_kernel.cu.
+Its norms need a separate pass of 8 bytes per element and are float32 sums, so that different partitions agree only up
+to rounding. The calls follow csrc/multi_tensor_lamb_stage_1.cu, multi_tensor_lamb_stage_2.cu and
+multi_tensor_l2norm_kernel.cu of NVIDIA/apex.
 """
 
 import torch
@@ -18,11 +18,11 @@ except ImportError:
     ) from None
 
 CHUNK = 65536
-"""Elements of a block, as apex's own optimizers set it."""
+"""Elements of a block, the value that the optimizers of apex use."""
 
 
 class ApexKernel:
-    """`LambKernel` with apex's multi-tensor functions."""
+    """`LambKernel` with the multi-tensor functions of apex."""
 
     def moments(self, state: State, partition: Partition, numbers: Coefficients) -> Tensor:
         """See `LambKernel`."""
@@ -49,7 +49,7 @@ class ApexKernel:
             self._stage2(state, partition, numbers, torch.ones(len(partition.pieces), device=state.param.device))
 
     def _stage1(self, state: State, partition: Partition, numbers: Coefficients) -> None:
-        assert numbers.bias_correction, "apex's first stage always corrects; `choose` refuses anything else"
+        assert numbers.bias_correction, "apex always corrects the bias; `choose` rejects other settings"
         param, grad, exp_avg, exp_avg_sq = (_views(flat, partition) for flat in state[:4])
         decay = torch.full((len(param),), numbers.weight_decay, device=state.param.device)
         amp_C.multi_tensor_lamb_stage1_cuda(
@@ -61,12 +61,12 @@ class ApexKernel:
             numbers.beta1,
             numbers.beta2,
             numbers.eps,
-            torch.ones(1),  # global norm, read by the host: gradients come clipped, so it is below the limit
+            torch.ones(1),  # global norm, in host memory; below the limit, since gradients are clipped already
             2.0,
         )
 
     def _stage2(self, state: State, partition: Partition, numbers: Coefficients, ratios: Tensor) -> None:
-        # apex divides the first norm by the second; ratios are never zero, so it takes them as they are.
+        # apex divides the first norm by the second if neither is zero, which holds for ratios and ones.
         lists = [_views(state.param, partition), _views(state.grad, partition)]
         ones = torch.ones_like(ratios)
         amp_C.multi_tensor_lamb_stage2_cuda(

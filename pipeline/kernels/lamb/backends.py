@@ -14,18 +14,18 @@ _CLASSES = {"plain": "PlainKernel", "cpu": "CpuKernel", "cuda": "CudaKernel", "a
 
 
 def choose(backend: Backend, device: torch.device, *, bias_correction: bool = True) -> LambKernel:
-    """A kernel for tensors on `device`.
+    """Choose a kernel for tensors on `device`.
 
-    `auto` is the fused kernel of the device. Where it cannot run, `auto` warns, and plain torch computes the same, more
-    slowly; another backend that cannot run is an error.
+    `auto` selects the fused kernel of the device. If that cannot run, `auto` warns and selects plain torch, which
+    computes the same, more slowly; any other backend that cannot run is an error.
 
     Args:
-        backend: `auto`, or a module of this package.
-        device: where the partitions are.
-        bias_correction: whether the moments are corrected; apex always does.
+        backend: `auto`, or the name of a module of this package.
+        device: device of the partitions.
+        bias_correction: whether the bias of the moments is corrected; apex always corrects it.
 
     Raises:
-        ValueError: the backend does not serve this device or setting, or cannot run here.
+        ValueError: the backend does not support this device or setting, or cannot run here.
     """
     wanted = device.type if backend == "auto" and device.type in ("cpu", "cuda") else backend
     if wanted in ("auto", "plain"):
@@ -34,7 +34,7 @@ def choose(backend: Backend, device: torch.device, *, bias_correction: bool = Tr
     if device.type != required:
         raise ValueError(f"optimizer.backend = {backend}: runs on {required}, the weights are on {device}; use auto")
     if wanted == "apex" and not bias_correction:
-        raise ValueError("optimizer.backend = apex: apex cannot leave bias correction away; use auto")
+        raise ValueError("optimizer.backend = apex: apex cannot disable bias correction; use auto")
     try:
         return make_kernel(wanted)
     except UnavailableError as error:
@@ -53,7 +53,7 @@ def make_kernel(backend: str) -> LambKernel:
     """The kernel of a module of this package, for any device.
 
     Raises:
-        UnavailableError: what it needs is not installed.
+        UnavailableError: a package or compiler that the kernel needs is not installed.
     """
     # Imported on demand: the CUDA modules need packages that a CPU machine does not have.
     module = importlib.import_module(f"pipeline.kernels.lamb.{backend}")

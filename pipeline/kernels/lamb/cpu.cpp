@@ -1,12 +1,13 @@
-// LAMB over a flat partition; see interface.py for what is computed and cpu.py for how this is built and called.
+// LAMB over a flat partition. interface.py defines what is computed; cpu.py compiles and calls this file.
 //
-// Every operation is the IEEE one (no contraction into fused multiply-adds, no reassociation but in the float64 sums), so
-// an element gets the same result in a vector and in a loop's tail, on any x86 and with any number of threads.
+// Every operation is rounded as in IEEE 754, without contraction into fused multiply-adds, and only float64 sums are
+// reassociated. The result of an element is therefore the same in a vector and in the remainder of a loop, on any x86
+// processor and with any number of threads.
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 
-// One library for all x86 machines of a cluster: the loader picks the widest vectors that the processor has.
+// One library runs on all x86 machines of a cluster: the loader selects the widest vectors that the processor supports.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
 #define CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #else
@@ -54,7 +55,7 @@ CLONES static void adam(float* __restrict w, const float* __restrict g, float* _
   }
 }
 
-// Round to nearest even, NaN stays NaN: what torch does.
+// Rounds to nearest even and maps NaN to NaN, as torch does.
 CLONES static void to_bf16(const float* __restrict w, uint16_t* __restrict out, int64_t n) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {

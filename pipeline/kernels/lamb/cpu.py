@@ -1,8 +1,9 @@
-"""LAMB in C++ for the CPU, compiled in a second at its first use and kept in torch's extension cache.
+"""LAMB in C++ for the CPU, compiled in a second at its first use and stored in torch's extension cache.
 
-The source needs no header of torch's, so only a C++ compiler with OpenMP is required. The library is built in a
-directory of its own and renamed into place: ranks that start together do not wait for each other, and one that is
-killed while it builds leaves nothing behind that others would wait for (torch's own lock file does)."""
+The source includes no header of torch, so that only a C++ compiler with OpenMP is required. Each process builds the
+library in a directory of its own and renames it to its final path. Ranks that start together therefore do not wait for
+each other, and a rank that is killed while it compiles leaves no lock file for which others would wait, as torch's
+own build does."""
 
 import ctypes
 import hashlib
@@ -23,14 +24,18 @@ from pipeline.kernels.lamb.interface import Coefficients, Partition, State, Unav
 SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ["-O3", "-fopenmp", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
 CHUNK = 8192
-"""Elements that a thread takes at a time: four streams of 32 KiB, which stay in its L2 cache."""
+"""Elements that a thread processes at a time: four arrays of 32 KiB, which fit into its L2 cache."""
 
 
 class CpuKernel:
-    """`LambKernel` in C++; bf16 model weights only."""
+    """`LambKernel` in C++; model weights must be bf16."""
 
     def __init__(self) -> None:
-        """Raises UnavailableError where it cannot be compiled."""
+        """Load the library, which is compiled if necessary.
+
+        Raises:
+            UnavailableError: it cannot be compiled.
+        """
         self._library = load_library()
 
     def moments(self, state: State, partition: Partition, numbers: Coefficients) -> Tensor:
@@ -102,10 +107,10 @@ def _sizes(*sizes: int) -> list[ctypes.c_int64]:
 
 @cache
 def load_library() -> ctypes.CDLL:
-    """The compiled kernel.
+    """Load the library of the kernel, and compile it first if it is not in the cache.
 
     Raises:
-        UnavailableError: no compiler, or nowhere to keep what it makes.
+        UnavailableError: there is no compiler, or the cache cannot be written.
     """
     key = hashlib.sha256(SOURCE.read_bytes() + " ".join(FLAGS).encode() + torch.__version__.encode()).hexdigest()[:16]
     root = Path(os.environ.get("TORCH_EXTENSIONS_DIR") or cpp_extension.get_default_build_root())
@@ -120,7 +125,7 @@ def load_library() -> ctypes.CDLL:
 
 def _build(library: Path) -> None:
     library.parent.mkdir(parents=True, exist_ok=True)
-    scripts = str(Path(sys.executable).parent)  # where pip puts ninja, also when the environment is not activated
+    scripts = str(Path(sys.executable).parent)  # contains ninja, also when the environment is not activated
     if scripts not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), scripts])
     with tempfile.TemporaryDirectory(dir=library.parent) as directory:

@@ -1,8 +1,8 @@
-"""LAMB in Triton for GPUs: three launches per partition and step at most, no atomics, nothing read back by the host.
+"""LAMB in Triton for GPUs, with at most three launches per partition and step, no atomics and no read by the host.
 
-A program takes one chunk, which lies in one tensor; full chunks are aligned and are read in 16-byte vectors, the ragged
-ends of fragments element by element. Divisions and roots are the correctly rounded ones. Under TRITON_INTERPRET=1 the
-same code runs on the CPU, slowly; the tests do so.
+A program processes one chunk, which lies in one tensor. Full chunks are aligned and accessed in 16-byte vectors, the
+unaligned ends of fragments element by element. Divisions and square roots are correctly rounded. With
+TRITON_INTERPRET=1 the same code runs on the CPU, slowly; the tests use this.
 """
 
 import torch
@@ -17,8 +17,8 @@ except ImportError as error:  # pragma: no cover - the message is tested through
     raise UnavailableError(f"Triton is not installed ({error})") from None
 
 BLOCK = 2048
-"""Elements of a program. With 8 warps each thread has two 16-byte loads of each stream in flight, and 80 registers let
-three programs share a multiprocessor, so that one loads while another computes."""
+"""Elements of a program. With 8 warps each thread has two 16-byte loads of each array in flight. At 80 registers per
+thread three programs share a multiprocessor, so that one loads while another computes."""
 ALIGN = 4
 """Elements in 16 bytes."""
 WARPS = 8
@@ -47,7 +47,7 @@ def _moments_of_chunk(w, g, m, v, numbers, partial, at, mask):
     tl.store(v + at, exp_avg_sq, mask=mask)
     update = _direction(param, exp_avg, exp_avg_sq, numbers)
     tl.store(g + at, update, mask=mask)
-    if mask is not None:  # lanes behind the chunk's end hold anything
+    if mask is not None:  # the values of lanes behind the end of the chunk are undefined
         param, update = tl.where(mask, param, 0.0), tl.where(mask, update, 0.0)
     wide_param, wide_update = param.to(tl.float64), update.to(tl.float64)
     tl.store(partial, tl.sum(wide_param * wide_param, 0))
@@ -66,7 +66,7 @@ def moments_kernel(
     BLOCK: tl.constexpr,  # noqa: N803
     ALIGN: tl.constexpr,  # noqa: N803
 ):
-    """One chunk per program: moments in place, sums of squares of w and u into the chunk's slot."""
+    """Update the moments of one chunk per program, and store the sums of squares of w and u in the chunk's slot."""
     chunk = tl.program_id(0)
     start, stop = tl.load(chunks + 3 * chunk), tl.load(chunks + 3 * chunk + 1)
     partial = partials + 2 * chunk
@@ -84,7 +84,7 @@ def sum_kernel(
     sums,  # (k, 2) fp64, written
     BLOCK: tl.constexpr,  # noqa: N803
 ):
-    """One tensor per program: its chunks' sums, added in order."""
+    """Add the sums of the chunks of one tensor per program, in a fixed order."""
     tensor = tl.program_id(0)
     position, end = tl.load(bounds + tensor), tl.load(bounds + tensor + 1)
     param_sq = tl.zeros((BLOCK,), tl.float64)
@@ -101,7 +101,7 @@ def sum_kernel(
 @triton.jit
 def _update_chunk(w, g, m, v, model, numbers, rate, at, mask, ADAM: tl.constexpr, MODEL: tl.constexpr):  # noqa: N803
     param = tl.load(w + at, mask=mask)
-    update = tl.load(g + at, mask=mask)  # u already, or the gradient that gives it
+    update = tl.load(g + at, mask=mask)  # u or, if ADAM, the gradient
     if ADAM:
         exp_avg, exp_avg_sq = _moments(tl.load(m + at, mask=mask), tl.load(v + at, mask=mask), update, numbers)
         tl.store(m + at, exp_avg, mask=mask)
@@ -123,12 +123,12 @@ def update_kernel(
     numbers,  # (9,) fp32, see Coefficients.floats
     chunks,  # (C, 3) int64
     ratios,  # (k,) fp32, read unless ADAM
-    ADAM: tl.constexpr,  # noqa: N803 - no ratio, and the moments in the same pass
+    ADAM: tl.constexpr,  # noqa: N803 - whether the moments are updated in the same pass, without a trust ratio
     MODEL: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803
     ALIGN: tl.constexpr,  # noqa: N803
 ):
-    """One chunk per program: w -= lr * ratio * u."""
+    """Update one chunk per program: w -= lr * ratio * u."""
     chunk = tl.program_id(0)
     start, stop = tl.load(chunks + 3 * chunk), tl.load(chunks + 3 * chunk + 1)
     rate = tl.load(numbers)

@@ -3,18 +3,19 @@
 A flat partition holds fragments of many tensors, one after another, and padding between and behind them. The update of
 one step (equations in `pipeline.optim.lamb`) needs the norms of whole tensors between its two halves:
 
-    moments   reads w, g, m, v; writes m, v, and u over g; returns the sums of w^2 and u^2 over each tensor's elements
-              here (the caller adds them up over the ranks and makes trust ratios of them)
-    apply     reads w, u; writes w - lr * ratio * u, and the same rounded to the model's precision if asked to
-    adam      both in one pass, for tensors that take no ratio
+    moments   reads w, g, m, v; writes m, v, and u in place of g; returns the sums of w^2 and u^2 over the elements of
+              each tensor in the partition (the caller sums them over the ranks and computes the trust ratios)
+    apply     reads w, u; writes w - lr * ratio * u and, if there are 16-bit model weights, the same rounded to 16 bits
+    adam      does both in one pass, for tensors without a trust ratio
 
-Bytes moved per element: moments 16 read + 12 written, apply 8 read + 4 written (+ 2 for a 16-bit model weight), adam 16
-read + 12 written (+ 2). To compute u again in `apply` would move as many, but read 28 of them instead of 24, and it is
-the reads that a CPU waits for. The gradient is spent, as with apex.
+Memory traffic per element in bytes: moments reads 16 and writes 12, apply reads 8 and writes 4 (6 with a 16-bit model
+weight), adam reads 16 and writes 12 (14). Computing u again in `apply` would cause the same traffic, but with 28 bytes
+of reads instead of 24, and reads limit the speed of a CPU. The gradient is overwritten, as by apex.
 
-Elements that lie in no fragment are neither read nor written. Each element's result depends on its own values alone,
-and the sums are float64, so a partition cut elsewhere gives the same weights. No kernel adds with atomics: each chunk
-has its own slot for its sums, and the slots of a tensor are added in order, so a run repeats bit for bit."""
+Elements outside every fragment are neither read nor written. The result of an element depends on its own values and the
+float64 sums only, so that the weights do not depend on the partition. No kernel adds with atomics: each chunk has its
+own slot for its sums, and the slots of a tensor are added in a fixed order, so that runs are reproducible bit for bit.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ from torch import Tensor
 
 
 class Coefficients(NamedTuple):
-    """The numbers of one step, equal for all tensors of a group."""
+    """The hyper-parameters of one step, which are the same for all tensors of a group."""
 
     lr: float
     beta1: float
@@ -35,7 +36,7 @@ class Coefficients(NamedTuple):
     eps: float
     weight_decay: float
     step: int
-    """t, counted from 1."""
+    """Number of the step, t, counted from 1."""
     bias_correction: bool = True
     """Whether m and v are divided by 1 - beta^t."""
 
@@ -50,7 +51,7 @@ class Coefficients(NamedTuple):
         return (1 - self.beta2**self.step) ** -0.5 if self.bias_correction else 1.0
 
     def floats(self) -> list[float]:
-        """The numbers in the order of the C++ and Triton kernels; differences are computed here, in float64."""
+        """The values in the order that the C++ and Triton kernels expect; differences are computed here in float64."""
         betas = [self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2]
         return [self.lr, *betas, self.eps, self.weight_decay, self.scale1, self.scale2]
 
@@ -65,7 +66,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Partition:
-    """The fragments of a flat buffer in the order of their tensors, and the tensor of each."""
+    """The fragments of a flat buffer, in the order of their tensors."""
 
     pieces: list[Piece]
     num_tensors: int
@@ -75,7 +76,7 @@ class Partition:
         assert order == sorted(order), "pieces come in the order of their tensors"
 
     def chunks(self, size: int, align: int, device: torch.device) -> "Chunks":
-        """The table of chunks that a kernel processes, made once."""
+        """The pieces, cut into the chunks that a kernel processes (see `cut`); computed once for given arguments."""
         key = (size, align, device)
         if key not in self._tables:
             self._tables[key] = cut(self.pieces, self.num_tensors, size, align, device)
@@ -87,16 +88,23 @@ class Partition:
 
 
 class Chunks(NamedTuple):
-    """Pieces cut to at most `size` elements; C chunks of k tensors."""
+    """C chunks of the pieces of k tensors."""
 
     table: Tensor  # (C, 3) int64: start, stop, tensor
     bounds: Tensor  # (k + 1,) int64: the chunks of tensor i are bounds[i] to bounds[i + 1]
 
 
 def cut(pieces: Iterable[Piece], num_tensors: int, size: int, align: int, device: torch.device) -> Chunks:
-    """Cut pieces into chunks of at most `size` elements; only a chunk that starts at a multiple of `align` has `size`.
+    """Cut pieces into chunks of at most `size` elements; a chunk of `size` elements starts at a multiple of `align`.
 
-    A chunk of full size can thus be read in whole, aligned vectors; `size` is a multiple of `align`.
+    A kernel can therefore read a chunk of full size in aligned vectors.
+
+    Args:
+        pieces: in the order of their tensors.
+        num_tensors: k.
+        size: elements, a multiple of `align`.
+        align: elements.
+        device: device of the result.
     """
     tables = []
     for tensor, start, stop in pieces:
@@ -109,34 +117,34 @@ def cut(pieces: Iterable[Piece], num_tensors: int, size: int, align: int, device
 
 
 class State(NamedTuple):
-    """The tensors of a step, all of one length n."""
+    """The tensors of a step, all of the same length n."""
 
     param: Tensor  # (n,) fp32 master weights
-    grad: Tensor  # (n,) fp32, clipped; `moments` leaves u in it
+    grad: Tensor  # (n,) fp32, clipped; `moments` replaces it by u
     exp_avg: Tensor  # (n,) fp32
     exp_avg_sq: Tensor  # (n,) fp32
-    model: Tensor | None = None  # (n,) bf16 or fp16, written by apply and adam; None where another writes it
+    model: Tensor | None = None  # (n,) bf16 or fp16, written by apply and adam; None if the caller writes it
 
 
 class LambKernel(Protocol):
     """An implementation of the update."""
 
     def moments(self, state: State, partition: Partition, numbers: Coefficients) -> Tensor:
-        """Update the moments in place and put u where the gradient was.
+        """Update the moments in place and replace the gradient by u.
 
         Returns:
-            (k, 2) float64: sums of w^2 and of u^2 of each tensor's elements in the partition.
+            (k, 2) float64: the sums of w^2 and of u^2 over the elements of each tensor in the partition.
         """
 
     def apply(self, state: State, partition: Partition, numbers: Coefficients, ratios: Tensor) -> None:
-        """w -= lr * ratio * u, after `moments` of the same step.
+        """Update the weights by w -= lr * ratio * u, after `moments` of the same step.
 
         Args:
             ratios: (k,) fp32 trust ratios.
         """
 
     def adam(self, state: State, partition: Partition, numbers: Coefficients) -> None:
-        """Update the moments and the weights without a ratio: w -= lr * u."""
+        """Update the moments, and the weights without a trust ratio: w -= lr * u."""
 
 
 class UnavailableError(RuntimeError):

@@ -1,4 +1,4 @@
-"""The update in plain torch: the reference of the fused kernels' tests, and the fallback where none can run."""
+"""The LAMB update in plain torch: the reference of the tests of the fused kernels, and the fallback of `auto`."""
 
 import torch
 from torch import Tensor
@@ -7,19 +7,19 @@ from pipeline.kernels.lamb.interface import Coefficients, Partition, State
 
 
 def moments_(grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: Coefficients) -> None:
-    """m = beta1 m + (1 - beta1) g and v = beta2 v + (1 - beta2) g^2, in place; all (n,)."""
+    """Compute m = beta1 m + (1 - beta1) g and v = beta2 v + (1 - beta2) g^2 in place; all tensors are (n,)."""
     exp_avg.mul_(numbers.beta1).add_(grad, alpha=1 - numbers.beta1)
     exp_avg_sq.mul_(numbers.beta2).addcmul_(grad, grad, value=1 - numbers.beta2)
 
 
 def direction(param: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: Coefficients) -> Tensor:
-    """u = m^ / (sqrt(v^) + eps) + lambda w, the step's direction before the trust ratio; all (n,)."""
+    """The direction of the step before the trust ratio, u = m^ / (sqrt(v^) + eps) + lambda w; all tensors are (n,)."""
     denominator = exp_avg_sq.sqrt().mul_(numbers.scale2).add_(numbers.eps)
     return exp_avg.mul(numbers.scale1).div_(denominator).add_(param, alpha=numbers.weight_decay)
 
 
 class PlainKernel:
-    """`LambKernel` in torch, one fragment after another."""
+    """`LambKernel` in torch, which processes one fragment after another."""
 
     def moments(self, state: State, partition: Partition, numbers: Coefficients) -> Tensor:
         """See `LambKernel`."""

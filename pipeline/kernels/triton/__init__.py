@@ -1,6 +1,6 @@
-"""Triton kernels for GPUs. Each has a twin in plain torch, which says what it computes and which it is tested against.
+"""Triton kernels for GPUs. Each has a reference in plain torch, which documents it and against which it is tested.
 
-Imported through `pipeline.kernels.backends` only, so that a machine without Triton never needs it. Under
-TRITON_INTERPRET=1 the same code runs on the CPU, slowly; the tests do so. None adds with atomics: programs write
-partial sums to slots of their own, which torch adds in a fixed order, so a run repeats bit for bit.
+They are imported by `pipeline.kernels.backends` only, so that Triton need not be installed. With TRITON_INTERPRET=1 the
+same code runs on the CPU, slowly; the tests use this. No kernel adds with atomics: programs write partial sums to slots
+of their own, which torch adds in a fixed order, so that runs are reproducible bit for bit.
 """

@@ -1,7 +1,7 @@
-"""Cross entropy over rows in Triton: logits are read once forward and once backward.
+"""Cross entropy of rows in Triton, which reads the logits once in the forward and once in the backward pass.
 
-The vocabulary's 30522 words are no multiple of a vector: all blocks but a row's last are read without a mask, in
-16-byte vectors where the rows begin at multiples of them (`pipeline.losses.projection` lays them out so).
+The 30522 logits of a row are not a multiple of a vector's length. All blocks of a row but the last are read without a
+mask, in 16-byte vectors if the rows are aligned to 16 bytes (`pipeline.losses.projection` aligns them).
 """
 
 import torch
@@ -10,7 +10,7 @@ import triton.language as tl
 from torch import Tensor
 
 BLOCK = 4096
-"""Logits that a program works on at a time at most."""
+"""Most logits that a program processes at a time."""
 WARPS = 8
 
 
@@ -25,7 +25,7 @@ def _widen(logits, columns, mask):
 
 @triton.jit
 def _take_block(logits, start, mask, peak, prediction, total, BLOCK: tl.constexpr):  # noqa: N803
-    """The largest logit so far and its column, and the sum of exponentials relative to it, lane by lane."""
+    """Add a block: the largest logit so far, its column, and by lane the sums of exponentials relative to it."""
     block = _widen(logits, start + tl.arange(0, BLOCK), mask)
     highest, place = tl.max(block, 0, return_indices=True)
     prediction = tl.where(highest > peak, start + place, prediction)
@@ -45,7 +45,7 @@ def forward_kernel(
     ignored,
     BLOCK: tl.constexpr,  # noqa: N803
 ):
-    """One row per program."""
+    """Loss, log Z and prediction of one row per program."""
     row = tl.program_id(0).to(tl.int64)
     logits += row * stride
     peak = tl.full((), float("-inf"), tl.float32)
@@ -91,7 +91,10 @@ def backward_kernel(
     BLOCK: tl.constexpr,  # noqa: N803
     Z_WEIGHT: tl.constexpr,  # noqa: N803
 ):
-    """BLOCK logits of one row per program: ((1 + 2 Z_WEIGHT log Z) softmax - one_hot(label)) * gradient of the sum."""
+    """Gradient of BLOCK logits of one row per program.
+
+    It is ((1 + 2 Z_WEIGHT log Z) softmax - one_hot(label)) times the gradient of the sum of the losses.
+    """
     row = tl.program_id(0).to(tl.int64)
     start = tl.program_id(1) * BLOCK
     columns = start + tl.arange(0, BLOCK)

@@ -1,11 +1,11 @@
-"""Dropout's mask as a function of a seed and an element's place, so that it is never stored."""
+"""A dropout mask that is a function of a seed and the position of an element, so that it is never stored."""
 
 import triton
 import triton.language as tl
 
 PER_CALL = 8
-"""Elements that one call of the generator decides, 16 bits each: at one element per call, the generator's integer
-arithmetic and not memory would set the pace."""
+"""Elements that one call of the generator decides, with 16 bits each. With one element per call the integer arithmetic
+of the generator would limit the speed, not memory bandwidth."""
 
 
 @triton.jit
@@ -13,12 +13,12 @@ def scaled_keep(
     seed,  # int64
     rows,  # (R,) int64
     threshold,  # in [0, 65536): probability of being dropped, in 65536ths
-    scale,  # what kept elements are multiplied by
+    scale,  # factor of the elements that are kept
     BLOCK: tl.constexpr,  # noqa: N803 - columns, a multiple of PER_CALL
 ):
-    """(R, BLOCK) fp32, `scale` where an element is kept and 0 where it is dropped.
+    """The factors (R, BLOCK) fp32: `scale` for elements that are kept and 0 for those that are dropped.
 
-    The counter is (row, column / 8), 128 bits of random words from Philox-4x32-10 are eight 16-bit integers.
+    Philox-4x32-10 maps the counter (row, column / 8) to 128 random bits, which are used as eight 16-bit integers.
     Source: Salmon et al. 2011, "Parallel random numbers: as easy as 1, 2, 3".
     """
     zeros = tl.zeros((rows.shape[0], BLOCK // 8), tl.uint32)

@@ -1,4 +1,4 @@
-"""The pass between the two products of a feed-forward network's backward, in Triton."""
+"""The backward pass of the GELU in a feed-forward network, in Triton; see `pipeline.kernels.gelu`."""
 
 from typing import Literal
 
@@ -9,16 +9,16 @@ from torch import Tensor
 
 TILE = 2048
 COLUMNS = 1024
-"""A program works on TILE elements at a time, in at most so many columns: two 16-byte loads of each 16-bit stream per
+"""A program processes TILE elements at a time, in at most COLUMNS columns: two 16-byte loads of each 16-bit tensor per
 thread."""
 WARPS = 4
 PROGRAMS = 1024
-"""Programs at most. Each keeps its columns' sums in registers and writes them once."""
+"""Most programs of a launch. Each holds the sums of its columns in registers and writes them once."""
 
 
 @triton.jit
 def _gelu(x, TANH: tl.constexpr):  # noqa: N803
-    """GELU and its derivative."""
+    """The GELU of x and its derivative."""
     if TANH:
         cubic = x * x * 0.044715
         # (1 + tanh(u)) / 2 is the logistic function of 2u.
@@ -43,7 +43,7 @@ def backward_kernel(
     ROWS: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803
 ):
-    """BLOCK columns of every P-th group of ROWS rows per program."""
+    """Gradient of the input in BLOCK columns of every P-th group of ROWS rows, per program."""
     program, programs = tl.program_id(0).to(tl.int64), tl.num_programs(0)
     columns = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     total = tl.zeros((BLOCK,), tl.float32)

@@ -1,4 +1,4 @@
-"""LayerNorm(residual + dropout(x)) in Triton: one pass forward, one pass backward."""
+"""LayerNorm(residual + dropout(x)) in Triton, with one kernel for the forward and one for the backward pass."""
 
 from typing import Any
 
@@ -11,11 +11,11 @@ from pipeline.kernels.dropout import sixteen_bits
 from pipeline.kernels.triton.dropout import PER_CALL, scaled_keep
 
 TILE = 2048
-"""Elements that a program works on at a time: one row of BERT-large and its neighbour."""
+"""Elements that a program processes at a time: two rows of BERT-large."""
 WARPS = 4
 PROGRAMS = 1024
-"""Programs of the backward pass at most. Each keeps the sums of the weight's and bias's gradients of its rows in
-registers and writes them once: 8 MB in all for 1024 columns, where the gradients of 32768 tokens are 64 MB each."""
+"""Most programs of the backward pass. Each holds the gradients of weight and bias, summed over its rows, in registers
+and writes them once: 8 MB in total for 1024 columns, where the gradients of 32768 tokens are 64 MB each."""
 
 
 @triton.jit
@@ -44,7 +44,7 @@ def forward_kernel(
     ROWS: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803 - at least H
 ):
-    """ROWS rows per program."""
+    """Output and statistics of ROWS rows per program."""
     start = tl.program_id(0).to(tl.int64) * ROWS
     rows, columns, at, mask = _places(start, num_rows, width, ROWS, BLOCK)
     branch = tl.load(x + at, mask=mask, other=0.0).to(tl.float32)
@@ -81,7 +81,7 @@ def backward_kernel(
     ROWS: tl.constexpr,  # noqa: N803
     BLOCK: tl.constexpr,  # noqa: N803 - at least H
 ):
-    """Every P-th group of ROWS rows per program; the sum and its dropout are computed again from x and residual."""
+    """Gradients of every P-th group of ROWS rows per program; the sum is computed again from x and the residual."""
     program, programs = tl.program_id(0).to(tl.int64), tl.num_programs(0)
     columns = tl.arange(0, BLOCK)
     gain = tl.load(weight + columns, mask=columns < width, other=0.0).to(tl.float32)
@@ -115,14 +115,14 @@ def backward_kernel(
 
 
 class ResidualNorm(torch.autograd.Function):
-    """Saves x and the residual, which is the input of an earlier product and kept for it anyway; not their sum."""
+    """Saves x and the residual instead of their sum; the earlier product that reads the residual saves it anyway."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, eps: float, dropout_p: float
     ) -> Tensor:
         x, residual = x.contiguous(), residual.contiguous()
-        # Drawn on the device: nothing is read back, and a captured graph draws anew at each replay.
+        # Drawn on the device, so that nothing is read back, and a captured graph draws a new seed at each replay.
         seed = torch.empty((), dtype=torch.int64, device=x.device)
         if dropout_p:
             seed.random_()

@@ -37,7 +37,9 @@ def reference(tmp_path, monkeypatch):
     monkeypatch.setattr(marks, "shipped", lambda name: curve if name == "demo" else None)
 
 
-@pytest.mark.parametrize(("samples", "moved", "said"), [("abc", 0.0, "Thin: the"), ("other", 0.5, "moved by the")])
+@pytest.mark.parametrize(
+    ("samples", "moved", "said"), [("abc", 0.0, "The thin line"), ("other", 0.5, "shifted by the")]
+)
 def test_floors_and_reference(tmp_path, reference, samples, moved, said):
     """Two levels and a curve, which the difference of the floors moves if the samples differ; the caption tells."""
     run = run_on(tmp_path / "run", samples, Floors(8.5 + moved, 0.2, 7.0))

@@ -66,9 +66,9 @@ def test_a_damaged_curve_is_named(tmp_path, text):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"events": EVENTS[:2]}, "has not finished; give a run that has"),
-        ({"events": [EVENTS[0], EVENTS[2]]}, "lacks floors or the name of its recipe"),
-        ({"name": ""}, "lacks floors or the name of its recipe"),
+        ({"events": EVENTS[:2]}, "has not finished; give a finished run"),
+        ({"events": [EVENTS[0], EVENTS[2]]}, "has no floors or no name of its recipe"),
+        ({"name": ""}, "has no floors or no name of its recipe"),
     ],
 )
 def test_runs_that_are_no_reference(tmp_path, options, message):

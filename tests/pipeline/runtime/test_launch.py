@@ -89,5 +89,5 @@ def test_a_rank_takes_its_gpu_or_the_only_one_it_sees(local_rank, visible, devic
 
 def test_more_ranks_than_gpus_are_refused():
     """The message says how many there may be."""
-    with pytest.raises(ValueError, match=r"LOCAL_RANK = 4: this machine shows 4 GPUs .* at most 4 ranks on each"):
+    with pytest.raises(ValueError, match=r"LOCAL_RANK = 4: must be below .* this rank, 4; start at most 4 ranks"):
         visible_device({"LOCAL_RANK": "4"}, 4)

@@ -43,7 +43,7 @@ def test_wrong_device_is_refused(backend):
 
 def test_apex_without_bias_correction_is_refused():
     """apex's first stage always corrects."""
-    with pytest.raises(ValueError, match="apex cannot leave bias correction away"):
+    with pytest.raises(ValueError, match="apex cannot disable bias correction"):
         choose("apex", torch.device("cuda"), bias_correction=False)
 
 
