@@ -1,6 +1,6 @@
-"""Training steps of Hugging Face's `BertForPreTraining`, the reference of `benchmarks.training`."""
+"""Steps of Hugging Face's `BertForPreTraining`, the reference of `benchmarks.training`, and held-out figures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -105,6 +105,27 @@ def tuned_loss(model: Any, batch: Batch, _: int) -> Tensor:
     tokens = functional.cross_entropy(model.cls.predictions(rows).float(), batch.targets["labels"])
     pairs = functional.cross_entropy(model.cls.seq_relationship(out.pooler_output).float(), batch.targets["pair"])
     return tokens + pairs
+
+
+@torch.inference_mode()
+def masked_figures(model: Any, batches: Iterable[Batch]) -> tuple[float, float]:
+    """Mean loss and accuracy over the masked tokens, as the pipeline's evaluation computes them.
+
+    Args:
+        model: any of `transformers` whose first output is the logits (B, L, V) of the tokens.
+        batches: all batches of `evaluation_batches` on one rank.
+    """
+    model.eval()
+    loss, right, masked = 0.0, 0, 0
+    for batch in batches:
+        batch, width = batch.to(model.device), batch.max_seqlen
+        rows = places(batch, width).index_select(0, batch.targets["positions"])  # (M,)
+        logits = model(**inputs(batch, width))[0].flatten(0, 1).index_select(0, rows).float()  # (M, V)
+        labels = batch.targets["labels"]
+        loss += functional.cross_entropy(logits, labels, reduction="sum").item()
+        right += int((logits.argmax(1) == labels).sum())
+        masked += len(labels)
+    return loss / masked, right / masked
 
 
 def adamw(parameters: list[nn.Parameter], **options: bool) -> torch.optim.Optimizer:

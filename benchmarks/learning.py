@@ -10,28 +10,10 @@ depend; the figures of a step do not.
 import argparse
 import shlex
 import statistics
-import subprocess
-import sys
 from pathlib import Path
 
 from benchmarks.measuring import processor
-from pipeline.runlog.reader import Line, read_lines
-
-
-def train(recipe: str, options: list[str], run: Path, seed: int, ranks: int) -> None:
-    """Runs or resumes one training in processes of its own."""
-    module = [*("--module", "pipeline.pretrain"), "--recipe", recipe, "--run_dir", str(run), "--seed", str(seed)]
-    launcher = [sys.executable, "-m", "deepspeed.launcher.runner", "--quiet", "--num_gpus", str(ranks)]
-    log = run.parent / f"{run.name}.log"
-    with log.open("a") as output:
-        status = subprocess.run([*launcher, *module, *options], stdout=output, stderr=output, check=False).returncode
-    if status:
-        raise SystemExit(f"{run}: ended with status {status}; see {log}")
-
-
-def heldout(run: Path) -> dict[int, Line]:
-    """Held-out figures by step."""
-    return {line["step"]: line for line in read_lines(run / "metrics.jsonl")[0] if line["kind"] == "heldout"}
+from benchmarks.runs import heldout, train
 
 
 def row(name: str, runs: list[Path]) -> str:
@@ -54,7 +36,6 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=1, help="ranks of each run")
     parser.add_argument("--out", type=Path, required=True, help="directory of the runs")
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
     print("| variant | held-out masked loss by step | at the end | over seeds | accuracy |\n|---|---|---|---|---|")
     for variant in arguments.variants:
         name, _, options = variant.partition(":")

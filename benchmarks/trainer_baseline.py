@@ -1,0 +1,164 @@
+"""What `transformers.Trainer` learns in some minutes from a recipe's samples, comparable with `metrics.jsonl`.
+
+    python -m benchmarks.trainer_baseline --recipe demo --minutes 6 --rates '[5e-5,1e-4,1e-3]'
+
+Trains Hugging Face's BERT of the recipe's shape as the example script `run_mlm.py` of `transformers` does: the default
+initialisation, `DataCollatorForLanguageModeling` with 15 % masked tokens, padding to the longest sample, AdamW, linear
+warm-up and decay. The steps that the minutes allow follow from a measured speed, as for `schedule.minutes`; a callback
+ends the training if it takes longer. The held-out figures are computed with the fixed masks of the pipeline's own
+evaluation, so that they are comparable with `mlm_loss` and `mlm_accuracy` there. `Trainer` needs the package
+accelerate, which the pipeline does not: `pip install --no-deps accelerate`.
+"""
+
+import tempfile
+import time
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import transformers
+from jsonargparse import auto_cli
+from torch.utils.data import Dataset
+
+from benchmarks.huggingface import masked_figures
+from benchmarks.measuring import processor
+from pipeline.config import Recipe, parse
+from pipeline.data.loader import evaluation_batches, special_tokens
+from pipeline.data.packing import pack
+from pipeline.families.bert import FAMILY
+from pipeline.jobs.budget import MOST_SECONDS, MOST_SHARE, steps_within
+from pipeline.training.speed import MOST_STEPS, WARMUP_STEPS
+from preprocessing.shards import SampleDataset
+
+SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
+"""Fields of `BertConfig` that come from the recipe; all others are the defaults of `transformers`."""
+
+
+class Features(Dataset[dict[str, Any]]):
+    """Samples with their special tokens as the collator reads them; `pairs`: with the label of the pair."""
+
+    def __init__(self, samples: SampleDataset, pairs: bool) -> None:
+        self.samples, self.pairs = samples, pairs
+        self.special = special_tokens(samples, FAMILY.template).ids
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        rows = np.array([index])
+        packed = pack(FAMILY.template, self.samples.tokens(rows), self.samples.boundaries[rows], self.special)
+        features = {
+            "input_ids": packed.input_ids,
+            "token_type_ids": packed.segment_ids,
+            "special_tokens_mask": (~packed.is_text).astype(np.int64),
+        }
+        return features | ({"next_sentence_label": int(self.samples.labels[index])} if self.pairs else {})
+
+
+class Clock(transformers.TrainerCallback):
+    """Times the steps after the first `skipped`, and ends the training after `limit` seconds of them."""
+
+    def __init__(self, limit: float, skipped: int = 0) -> None:
+        self.limit, self.skipped = limit, skipped
+        self.begin = self.seconds = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.begin = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if state.global_step <= self.skipped:
+            self.begin = time.monotonic()
+        self.seconds = time.monotonic() - self.begin
+        control.should_training_stop |= state.global_step > self.skipped and self.seconds >= self.limit
+
+
+class Baseline:
+    """A training as users of `transformers` write it, with the shape, samples, batches and seed of a recipe."""
+
+    def __init__(self, recipe: Recipe, architecture: str, dropout: float, bf16: bool) -> None:
+        self.recipe, self.architecture, self.bf16 = recipe, getattr(transformers, architecture), bf16
+        self.train, self.heldout = (SampleDataset.open(recipe.data.samples, name) for name in ("train", "heldout"))
+        self.config = transformers.BertConfig(
+            vocab_size=self.train.manifest.vocab_size,
+            **{name: getattr(recipe.model, name) for name in SHAPE},
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+        )
+
+    def trained(self, rate: float, steps: int, clock: Clock) -> transformers.Trainer:
+        """Trains a new model for a number of steps, or until the clock ends the training."""
+        transformers.set_seed(self.recipe.seed % 2**32)
+        tokenizer = transformers.AutoTokenizer.from_pretrained(self.train.tokenizer_dir)
+        micro = self.recipe.batch.micro_batch_size
+        with tempfile.TemporaryDirectory() as directory:
+            arguments = transformers.TrainingArguments(
+                directory,
+                max_steps=steps,
+                learning_rate=rate,
+                lr_scheduler_type="linear",
+                warmup_steps=round(steps * self.recipe.schedule.warmup_proportion),
+                weight_decay=0.01,
+                per_device_train_batch_size=micro,
+                gradient_accumulation_steps=self.recipe.batch.global_batch_size // micro,
+                bf16=self.bf16,
+                seed=self.recipe.seed % 2**32,
+                remove_unused_columns=False,  # special_tokens_mask is an argument of the collator, not of the model
+                include_num_input_tokens_seen="non_padding",
+                save_strategy="no",
+                logging_strategy="no",
+                disable_tqdm=True,
+            )
+            trainer = transformers.Trainer(
+                self.architecture(self.config),
+                arguments,
+                transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15),
+                Features(self.train, pairs=self.architecture is transformers.BertForPreTraining),
+                callbacks=[clock],
+            )
+            trainer.train()
+        return trainer
+
+    def row(self, rate: float, minutes: float) -> str:
+        """Trains for a number of minutes at a peak rate and returns one row of the table."""
+        clock = Clock(min(MOST_SECONDS, MOST_SHARE * 60 * minutes), WARMUP_STEPS)
+        measured = self.trained(rate, WARMUP_STEPS + MOST_STEPS, clock).state.global_step - WARMUP_STEPS
+        steps = steps_within(minutes, clock.seconds / measured, evaluated=0, every=0)
+        trainer = self.trained(rate, steps, Clock(60 * minutes))
+        size, number = self.recipe.batch.micro_batch_size, self.recipe.evaluation.samples
+        loss, accuracy = masked_figures(
+            trainer.model, evaluation_batches(self.heldout, FAMILY.template, size, 0, 1, number)
+        )
+        done, tokens = trainer.state.global_step, trainer.state.num_input_tokens_seen / 1e6
+        return f"| {rate:g} | {done:,} of {steps:,} | {tokens:.2f} | {loss:.3f} | {accuracy:.3f} |"
+
+
+def main(
+    minutes: float,
+    recipe: str = "demo",
+    rates: list[float] = [5e-5, 1e-4, 1e-3],  # noqa: B006  jsonargparse reads it
+    architecture: Literal["BertForPreTraining", "BertForMaskedLM"] = "BertForPreTraining",
+    dropout: float = 0.1,
+    bf16: bool = False,
+    options: list[str] = [],  # noqa: B006
+) -> None:
+    """Train at each rate and print a Markdown table.
+
+    Args:
+        minutes: duration of each training, without start, measurement and evaluation.
+        recipe: name or file of the recipe that gives shape, samples, batch sizes, warm-up, seed and held-out samples.
+        rates: peak learning rates.
+        architecture: class of the model; BertForPreTraining needs samples with next-sentence labels.
+        dropout: dropout of hidden states and attention.
+        bf16: whether products are in bf16.
+        options: options of pipeline.pretrain that change the recipe.
+    """
+    baseline = Baseline(parse(["--recipe", recipe, *options]), architecture, dropout, bf16)
+    print("| peak rate | steps | million tokens | held-out masked loss | accuracy |\n|---|---|---|---|---|")
+    for rate in rates:
+        print(baseline.row(rate, minutes), flush=True)
+    threads = torch.get_num_threads()
+    print(f"\n{architecture}, {recipe}, {minutes:g} minutes, dropout {dropout:g}, {threads} threads, {processor()}")
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=False)
