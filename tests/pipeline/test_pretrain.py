@@ -134,7 +134,7 @@ def test_schedules_of_the_data_keep_the_laws(tmp_path, samples):
 
 def test_bert_without_next_sentence_prediction(tmp_path, samples):
     """It trains on single segments and on pairs, reports masked tokens alone, and is exported as BertForMaskedLM."""
-    single = make_samples(tmp_path / "single", train=64, heldout=8, segments="full_sentences")
+    single = make_samples(tmp_path / "segments", train=64, heldout=8, segments="full_sentences")
     jobs = [recipe_file(tmp_path, *each, **SMALL) for each in ((single, "single"), (samples, "pairs"))]
     options = ["--engine.precision", "fp32", "--model.next_sentence", "false", "--masking.probability_start", "0.4"]
     on_ranks(runs, 1, [(["--recipe", recipe, *options], None) for recipe in jobs])
