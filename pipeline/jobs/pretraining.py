@@ -204,17 +204,7 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     if budget is not None:
         events.write("budget", **asdict(budget))
     announce(job, engine, state, restored.source, budget, progress)
-    if recipe.evaluation.every:
-        with distributed.together("compute the floors"):
-            if distributed.is_main():
-                record_floors(run, recipe, job.train, job.heldout, events)
-    with distributed.together("open the metrics"):
-        writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
-        if distributed.is_main():
-            write_schedules(run, recipe.schedule.total_steps, schedules(recipe, job.schedule))
-    for name, damaged in ((METRICS, writer.damaged_lines), (EVENTS, events.damaged_lines)):
-        if damaged:
-            progress.say(f"warning: {run / name}: {damaged} lines cannot be read and are left out")
+    writer = open_metrics(job, engine, state, events, progress)
     batches = training_batches(recipe, job.division, job.schedule, job.datasets, state, job.device)
     fields_of_checkpoint = partial(checkpoint_fields, recipe, job.train.manifest.vocab_size, job.samples_id, engine)
     trainer = Trainer(
@@ -238,6 +228,23 @@ def train(job: Job, supervisor: Supervisor) -> bool:
         writer.close()
         progress.close()
     return True
+
+
+def open_metrics(job: Job, engine: Engine, state: TrainState, events: Events, progress: Progress) -> Writer:
+    """Open the run's metrics, and record its floors and schedules; all ranks call it together."""
+    recipe, run = job.recipe, job.run
+    if recipe.evaluation.every:
+        with distributed.together("compute the floors"):
+            if distributed.is_main():
+                record_floors(run, recipe, job.train, job.heldout, events)
+    with distributed.together("open the metrics"):
+        writer = Writer(run, recipe.logging, state.step, state.evaluated_step, engine.deepspeed.monitor)
+        if distributed.is_main():
+            write_schedules(run, recipe.schedule.total_steps, schedules(recipe, job.schedule))
+    for name, damaged in ((METRICS, writer.damaged_lines), (EVENTS, events.damaged_lines)):
+        if damaged:
+            progress.say(f"warning: {run / name}: {damaged} lines cannot be read and are left out")
+    return writer
 
 
 def with_measured_steps(job: Job, engine: Engine, supervisor: Supervisor) -> tuple[Job, Budget | None]:

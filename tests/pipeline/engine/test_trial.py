@@ -5,6 +5,7 @@ from ranks import on_ranks
 from zero_cases import GLOBAL_BATCH, PARAMETERS, samples, toy
 
 from pipeline.optim.config import OptimizerConfig
+from pipeline.optim.parameters import Parameters
 
 
 class Loss(torch.nn.Module):
@@ -29,7 +30,7 @@ def trained(stage, precision, trial):
     config = EngineConfig(deepspeed=f"ds_configs/zero{stage}_{{precision}}.json", precision=precision)
     device, rank, ranks = start(config), distributed.rank(), distributed.world_size()
     size = GLOBAL_BATCH // ranks // 2
-    parameters = type(PARAMETERS)(lambda name: PARAMETERS.decays(name.removeprefix("toy.")))
+    parameters = Parameters(lambda name: PARAMETERS["lamb"].decays(name.removeprefix("toy.")))
     made = build(
         Loss(),
         parameters,

@@ -38,7 +38,8 @@ def test_a_damaged_recipe_of_a_run_is_named(tmp_path, content):
 
 def test_a_run_of_an_earlier_version_is_continued(tmp_path):
     """Its recipe.toml calls a value otherwise, and lacks a field; the file then takes the present names."""
-    recipe = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
+    lamb = ["--optimizer.name", "lamb", "--optimizer.adam_lr_factor", "1"]
+    recipe = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), *lamb])
     saved = open_run(recipe) / "recipe.toml"
     present = saved.read_text()
     former = present.replace('variant = "nvidia"', 'variant = "nvlamb"').replace("beta1 = 0.9\n", "")

@@ -35,9 +35,8 @@ def test_the_loss_is_that_of_the_logits():
     torch.manual_seed(0)
     head = MaskedLMHead(CONFIG, nn.Embedding(30, 16))
     rows, labels = torch.randn(20, 16), torch.randint(30, (20,))
-    loss, correct = head(rows, labels)
-    expected = cross_entropy_sum(head(rows), labels)
-    assert torch.equal(loss, expected.loss) and correct == expected.correct
+    found, expected = head(rows, labels), cross_entropy_sum(head(rows), labels)
+    assert torch.equal(found.loss, expected.loss) and found.correct == expected.correct
 
 
 def test_the_loss_keeps_to_the_bound_on_logits(monkeypatch):

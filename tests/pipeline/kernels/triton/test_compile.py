@@ -25,9 +25,12 @@ jobs = [
 ]
 layer = dict(ROWS=gelu.TILE // gelu.COLUMNS, BLOCK=gelu.COLUMNS)
 jobs += [(gelu, "backward_kernel", layer | dict(TANH=tanh, RECOMPUTE=tanh), ["width"]) for tanh in (False, True)]
+layer = dict(BLOCK=cross_entropy.BLOCK)
 jobs += [
-    (cross_entropy, way, dict(BLOCK=cross_entropy.BLOCK), ["stride", "out_stride"])
-    for way in ("forward_kernel", "backward_kernel")
+    (cross_entropy, way, layer | constants, ["stride", "out_stride"])
+    for way, constants in (
+        ("forward_kernel", {}), ("backward_kernel", dict(Z_WEIGHT=0.0)), ("backward_kernel", dict(Z_WEIGHT=1e-4))
+    )
 ]
 capability = int(sys.argv[1])
 for module, name, constants, multiples in jobs:
@@ -45,7 +48,7 @@ for module, name, constants, multiples in jobs:
     print(made.asm["ptx"].count("ld.global.v4"), made.asm["ptx"].count("st.global.v4"))
 """
 # Loads and stores in vectors that each kernel needs at least: streams of bf16, times vectors per thread and stream.
-NORM, GELU, ENTROPY = [(4, 2), (4, 2), (6, 2), (6, 4)], [(4, 2), (4, 4)], [(2, 0), (2, 2)]
+NORM, GELU, ENTROPY = [(4, 2), (4, 2), (6, 2), (6, 4)], [(4, 2), (4, 4)], [(2, 0), (2, 2), (2, 2)]
 
 
 @pytest.mark.parametrize("capability", [90, pytest.param(80, marks=pytest.mark.slow)])
