@@ -12,6 +12,9 @@ from itertools import pairwise
 
 from pipeline.data.config import BatchConfig, DataConfig, MaskRate
 
+MANY_STEPS = 10_000
+"""Steps of a run for which the mean size of a step is computed while their number is unknown; it hardly matters."""
+
 
 def progress(step: int, total_steps: int) -> float:
     """Returns the share of the run before a step, in [0, 1).

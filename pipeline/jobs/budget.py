@@ -13,9 +13,10 @@ from pathlib import Path
 
 from pipeline.config import Recipe
 from pipeline.data.loader import BatchDivision
+from pipeline.data.schedule import MANY_STEPS
 from pipeline.engine.engine import Engine
 from pipeline.jobs.run_directory import record, recorded_recipe
-from pipeline.jobs.samples import data_schedule, training_batches
+from pipeline.jobs.samples import data_schedule, heldout_samples, training_batches
 from pipeline.runtime import distributed
 from pipeline.training.speed import MOST_STEPS, WARMUP_STEPS, seconds_per_step
 from pipeline.training.supervision import Supervisor
@@ -24,8 +25,6 @@ from preprocessing.shards import SampleDataset
 
 MOST_SHARE, MOST_SECONDS = 0.05, 30.0
 """Limits of the measurement: a share of the budget, and seconds."""
-_MANY = 10_000
-"""Number of steps for which the mean size of a step is computed; it hardly depends on it."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +89,12 @@ def measure(
         step_seconds = seconds_per_step(engine, batches, division.accumulation, limit, between)
     finally:
         batches.close()
-    evaluated = min(recipe.evaluation.samples + 2 * recipe.evaluation.order_gap_samples, len(heldout))
+    evaluated = sum(heldout_samples(recipe, len(heldout))) / division.global_batch_size
     splits = [manifest.splits["train"] for manifest in manifests]
-    schedule = data_schedule(with_total_steps(recipe, _MANY), manifests)
+    schedule = data_schedule(with_total_steps(recipe, MANY_STEPS), manifests)
     size = schedule.mean_size([split.tokens / split.rows for split in splits])
-    total = steps_within(minutes, step_seconds, evaluated / division.global_batch_size, recipe.evaluation.every, size)
+    averages = recipe.schedule.average_last > 0
+    total = steps_within(minutes, step_seconds, evaluated, recipe.evaluation.every, size, averages=averages)
     with distributed.together("record the recipe"):
         if distributed.is_main():
             record(with_total_steps(recipe, total))
@@ -107,10 +107,13 @@ def without_growth(recipe: Recipe) -> Recipe:
     return replace(recipe, data=data, batch=replace(recipe.batch, global_batch_size_start=0))
 
 
-def steps_within(minutes: float, step_seconds: float, evaluated: float, every: int, size: float = 1.0) -> int:
+def steps_within(
+    minutes: float, step_seconds: float, evaluated: float, every: int, size: float = 1.0, averages: bool = False
+) -> int:
     """Return the number of steps that end, with the evaluations between them, within a time.
 
-    The model is evaluated before the first step, after every `every` steps and after the last one.
+    The model is evaluated before the first step, after every `every` steps and after the last one; then its averaged
+    weights are, if there are any.
 
     Args:
         minutes: the time.
@@ -118,15 +121,17 @@ def steps_within(minutes: float, step_seconds: float, evaluated: float, every: i
         evaluated: held-out samples of an evaluation, in global batches.
         every: steps between evaluations; 0: none.
         size: mean size of a step as a share of the final size.
+        averages: whether there are averaged weights.
 
     Raises:
         ValueError: not a single step does.
     """
     evaluation = evaluated * step_seconds / 3 if every else 0.0
     per_step = size * step_seconds + (evaluation / every if every else 0.0)
-    total = int((60 * minutes - 2 * evaluation) / per_step)
+    at_ends = (3 if averages else 2) * evaluation
+    total = int((60 * minutes - at_ends) / per_step)
     if total < 1:
-        least = (2 * evaluation + per_step) / 60
+        least = (at_ends + per_step) / 60
         raise ValueError(
             f"schedule.minutes = {minutes:g}: a step takes {step_seconds:.2g} s and an evaluation {evaluation:.2g} s, "
             f"so that a single step needs {least:.2g} minutes; give more, or lower batch.global_batch_size or "

@@ -9,19 +9,24 @@ from pipeline.data.floors import unigram
 from pipeline.families import get_family
 from pipeline.jobs.samples import training_words
 from pipeline.model.initialization import initialize_output_bias
+from pipeline.runtime import distributed
 from preprocessing.shards import SampleDataset
 
 
 def build_model(recipe: Recipe, train: SampleDataset) -> nn.Module:
     """Return a model whose initial weights follow from the recipe, its seed and the training samples.
 
+    All ranks call it together.
+
     Raises:
         ValueError: a shard was damaged after it was verified.
+        PeerError: it was on another rank.
     """
     family = get_family(recipe.family)
     torch.manual_seed(recipe.seed)
     model = family.build(recipe.model, train.manifest.vocab_size)
     if recipe.model.output_bias == "frequencies":
-        frequencies = unigram(np.concatenate(training_words(train)), train.manifest.vocab_size)
+        with distributed.together("count the words of the samples"):
+            frequencies = unigram(np.concatenate(training_words(train)), train.manifest.vocab_size)
         initialize_output_bias(model.get_parameter(family.output_bias), torch.from_numpy(frequencies))
     return model

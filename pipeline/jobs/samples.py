@@ -214,10 +214,25 @@ def heldout_batches(
     )
 
 
+def heldout_samples(recipe: Recipe, available: int) -> tuple[int, ...]:
+    """Return the number of samples of each pass of an evaluation: over the held-out samples, then of the order gap.
+
+    Args:
+        recipe: the recipe.
+        available: size of the held-out split.
+    """
+    number = min(recipe.evaluation.samples, available)
+    gap = min(recipe.evaluation.order_gap_samples, number)
+    return (number, gap, gap) if gap else (number,)
+
+
 def order_gap_batches(
     recipe: Recipe, division: BatchDivision, heldout: SampleDataset
 ) -> tuple[Callable[[], Iterator[Batch]], ...]:
     """Return functions that yield the micro-batches of the order gap, intact and shuffled; none if it is turned off."""
-    number = min(recipe.evaluation.order_gap_samples, recipe.evaluation.samples)
-    corruptions = (EVALUATION, ShuffledContext(EVALUATION)) if number else ()
-    return tuple(partial(heldout_batches, recipe, division, heldout, each, number) for each in corruptions)
+    _, *passes = heldout_samples(recipe, len(heldout))
+    corruptions = (EVALUATION, ShuffledContext(EVALUATION))
+    return tuple(
+        partial(heldout_batches, recipe, division, heldout, corruption, number)
+        for corruption, number in zip(corruptions, passes, strict=False)
+    )

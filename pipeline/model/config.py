@@ -75,6 +75,11 @@ class EncoderConfig:
         for name, values in _CHOICES:
             if getattr(self, name) not in values:
                 raise ValueError(f"model.{name} = {getattr(self, name)}: must be one of {', '.join(values)}")
+        if self.initialization == "positions" and self.hidden_size == self.num_attention_heads:
+            raise ValueError(
+                "model.initialization = positions: must have heads of at least two features, a cosine and a sine; "
+                f"lower model.num_attention_heads = {self.num_attention_heads}, or set it to normal"
+            )
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"model.{name} = {getattr(self, name)}: must be in [0, 1); 0 turns dropout off")

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.config import Recipe
 from pipeline.data.masking import typical_count
-from pipeline.data.schedule import DataSchedule
+from pipeline.data.schedule import MANY_STEPS, DataSchedule
 from pipeline.engine.engine import DTYPES
 from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json
 from pipeline.families import get_family
@@ -86,9 +86,10 @@ class Phase:
 
     @cached_property
     def schedule(self) -> DataSchedule:
-        """Batch size and length of each step."""
+        """Batch size and length of each step; of MANY_STEPS if the recipe gives minutes."""
         lengths = (*(longest for longest, _ in self.samples.earlier), self.samples.seq_length)
-        return DataSchedule.of(self.recipe.data, self.recipe.batch, self.recipe.schedule.total_steps, lengths)
+        steps = MANY_STEPS if self.recipe.schedule.minutes else self.recipe.schedule.total_steps
+        return DataSchedule.of(self.recipe.data, self.recipe.batch, steps, lengths)
 
     @cached_property
     def cost(self) -> flops.Flops:
@@ -117,13 +118,17 @@ class Phase:
         """FLOPs of the whole phase; None if the recipe gives minutes, because the number of steps depends on speed."""
         if self.recipe.schedule.minutes:
             return None
-        means = (*(mean for _, mean in self.samples.earlier), self.samples.mean_tokens)
-        total_steps = self.recipe.schedule.total_steps
+        means, total_steps = self.mean_tokens, self.recipe.schedule.total_steps
         return sum(
             stage.num_samples
             * self.sample_flops(means[stage.dataset], (stage.first - 1 + stage.last) / 2 / total_steps)
             for stage in self.schedule.stages
         )
+
+    @property
+    def mean_tokens(self) -> tuple[float, ...]:
+        """Mean number of tokens of a sample of each samples directory, in the order of training."""
+        return (*(mean for _, mean in self.samples.earlier), self.samples.mean_tokens)
 
     @property
     def full_steps(self) -> float:
@@ -294,8 +299,9 @@ def timing(phase: Phase, choice: Choice, cluster: Cluster, mfu: float) -> Timing
     step = compute + moved.exposed
     schedule = phase.recipe.schedule
     if schedule.minutes:
-        steps = max(1, int(60 * schedule.minutes / step))
-        return Timing(compute, moved, phase.global_batch / step, steps, steps * step)
+        mean_step = step * phase.schedule.mean_size(phase.mean_tokens)
+        steps = max(1, int(60 * schedule.minutes / mean_step))
+        return Timing(compute, moved, phase.global_batch / step, steps, steps * mean_step)
     return Timing(compute, moved, phase.global_batch / step, schedule.total_steps, phase.full_steps * step)
 
 

@@ -183,8 +183,8 @@ class Trainer:
         return losses, self.engine.skipped_steps > skipped_before
 
     def _count(self, batch: Batch) -> Mapping[str, float]:
-        """Return the counts of a micro-batch of the present step."""
-        return self.config.count(batch, self.state.step)
+        """Return the counts of a micro-batch of the present step; before the first one, as in that one."""
+        return self.config.count(batch, max(1, self.state.step))
 
     @contextmanager
     def _all_leaving(self) -> Iterator[None]:

@@ -12,6 +12,7 @@ from pipeline.jobs import samples as module
 from pipeline.jobs.samples import (
     data_schedule,
     divide,
+    heldout_samples,
     open_earlier,
     open_samples,
     samples_id,
@@ -171,3 +172,14 @@ def test_a_bounded_number_of_training_samples_is_read(samples, monkeypatch):
     monkeypatch.setattr(module, "TRAINING_SAMPLES", 10)
     assert [part.tolist() for part in training_words(train)] == [part.tolist() for part in whole[:10]]
     assert len(whole) == 256 and whole[0].tolist() != train.tokens(np.array([0]))[0].tolist()
+
+
+@pytest.mark.parametrize(
+    ("samples", "gap", "available", "expected"),
+    [(100, 20, 40, (40, 20, 20)), (100, 60, 40, (40, 40, 40)), (10, 20, 40, (10, 10, 10)), (10, 0, 40, (10,))],
+)
+def test_the_passes_of_an_evaluation(tmp_path, samples, gap, available, expected):
+    """The order gap takes two passes, over no more samples than are evaluated."""
+    options = ["--evaluation.samples", str(samples), "--evaluation.order_gap_samples", str(gap)]
+    recipe = parse(["--recipe", str(write_recipe(tmp_path, tmp_path / "samples")), *options])
+    assert heldout_samples(recipe, available) == expected

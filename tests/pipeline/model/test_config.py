@@ -19,12 +19,22 @@ SIZES = {"hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 3, "i
         ("layer_norm_eps", 0.0),
         ("initializer_range", float("nan")),
         ("max_logits_mib", 0),
+        ("z_loss", -1e-4),
     ],
 )
 def test_values_out_of_range(field, value):
     """The message begins with the field and the value."""
     with pytest.raises(ValueError, match=rf"^model.{field} = {value}: must be"):
         EncoderConfig(**(SIZES | {field: value}))
+
+
+def test_initialisation_by_position_needs_two_features_of_a_head():
+    """A head of one feature has no room for a frequency."""
+    narrow = SIZES | {"num_attention_heads": 12}
+    assert EncoderConfig(**narrow).initialization == "normal"
+    with pytest.raises(ValueError, match=r"^model.initialization = positions: must have heads of at least two"):
+        EncoderConfig(**narrow, initialization="positions")
+    EncoderConfig(**narrow | {"num_attention_heads": 6}, initialization="positions")
 
 
 @pytest.mark.parametrize(("value", "layers"), [(False, 0), (0, 0), (1, 1), (3, 3), (True, 3)])

@@ -55,7 +55,7 @@ def test_time_is_operations_over_what_is_assumed():
 
 
 def test_a_budget_in_minutes_allows_as_many_steps_as_the_time_of_one():
-    """The number of steps depends on the speed, the time does not."""
+    """The number of steps depends on the speed and on the growth of the batch, the time does not."""
     small = phase("bert_mini", 128)
     schedule = replace(small.recipe.schedule, minutes=30.0)
     small = replace(small, recipe=replace(small.recipe, schedule=schedule))
@@ -65,6 +65,11 @@ def test_a_budget_in_minutes_allows_as_many_steps_as_the_time_of_one():
         assert 1800 - time.step <= time.seconds == time.steps * time.step <= 1800
     assert fast.steps == pytest.approx(50 * slow.steps, rel=1e-3) and small.flops is None
     assert "as many steps as 30 minutes allow, of 128 samples" in phase_summary(small)
+    batch = replace(small.recipe.batch, global_batch_size_start=16, growth_proportion=1.0)
+    grows = replace(small, recipe=replace(small.recipe, batch=batch))
+    more = timing(grows, choice, Cluster(DEVICES["h100"], 1, 8, 50), 0.01)
+    # Seven equally long stages of 16 to 112 samples have 64 on average, half of 128.
+    assert more.steps == pytest.approx(2 * slow.steps, rel=1e-3) and more.seconds == pytest.approx(1800, rel=1e-3)
 
 
 @pytest.mark.parametrize("gpus", [1, 8, 64, 4096])

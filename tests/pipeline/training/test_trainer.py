@@ -235,6 +235,18 @@ def test_an_order_gap_changes_no_training_state(tmp_path, samples, clock):
     assert asdict(loop.state) == asdict(plain.state)
 
 
+def test_an_evaluation_before_the_first_step_counts_as_in_that_step(tmp_path, samples, clock):
+    """Schedules are functions of steps from 1 on."""
+    steps = []
+
+    def count(batch, step):
+        steps.append(step)
+        return {**batch.counts, "flops": 0.0, "nominal_flops": 0.0}
+
+    Loop(tmp_path / "run", samples, clock, evaluate_every=4, count=count).run()
+    assert steps[:2] == [1, 1] and sorted(set(steps)) == [1, 2, 3, 4, 5]
+
+
 def test_an_evaluation_that_is_interrupted_in_its_last_pass_is_repeated(tmp_path, samples, clock):
     """Its figures are written whole or not at all."""
     loop = Loop(tmp_path / "run", samples, clock, evaluate_every=1, order_gap=(4, 8))
