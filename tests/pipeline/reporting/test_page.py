@@ -1,4 +1,4 @@
-"""The page needs nothing else, holds every subject, and shows what runs say as text."""
+"""The page is self-contained, has all sections, and escapes the texts of runs."""
 
 import re
 from html.parser import HTMLParser
@@ -131,7 +131,7 @@ def test_verdicts(tmp_path, unpainted):
 
 
 def test_notes(tmp_path, unpainted):
-    """Damaged lines, clocks that went back and silence stand on top."""
+    """Notes on damaged lines, decreasing clocks and silent runs are at the top."""
     run = make_run(tmp_path / "run", events=[start(0, 5000), saved(10, 100)])
     with (run / "events.jsonl").open("a") as file:
         file.write("{\n")
