@@ -1,1 +1,1 @@
-"""Measurements behind `docs/benchmarks.md`, each one command."""
+"""Measurements that `docs/benchmarks.md` reports; each module is a command."""

@@ -55,7 +55,7 @@ def main(
 
 
 def small_bert() -> nn.Module:
-    """The same weights each time."""
+    """A small BERT in training mode, whose weights are the same in each call."""
     torch.manual_seed(0)
     model: nn.Module = FAMILY.build(CONFIG, VOCAB_SIZE)
     return model
@@ -93,7 +93,7 @@ def accumulated(stage: int, precision: str, count: int, device: torch.device, by
 
 
 def recording(engine: Engine) -> Gradients:
-    """A dictionary that the next step fills."""
+    """A dictionary of gradients, which the next step of the optimizer fills."""
     found: Gradients = {}
     step = engine.optimizer.step
 

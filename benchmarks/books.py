@@ -1,8 +1,8 @@
-"""Remains in books that are not part of their text: `python -m benchmarks.books FOLDER [FOLDER ...]`.
+"""Counts of boilerplate that remains in extracted books: `python -m benchmarks.books FOLDER [FOLDER ...]`.
 
-Counts in the paragraphs of the books below each folder, and prints a row per folder, with what is left in which book
-below it (`--names true`). The patterns are not those of preprocessing/sources: they look at the paragraphs that come
-out, and count too much rather than too little. To compare two versions, run each in its own checkout.
+Searches the paragraphs of the books in each folder, and prints a row per folder and, with `--names true`, the matches
+of each book. The patterns are not those of preprocessing/sources: they apply to the extracted paragraphs, and count
+too much rather than too little. To compare two versions, run each in its own checkout.
 """
 
 import re
@@ -42,7 +42,7 @@ def contents_tables(paragraphs: list[str]) -> int:
 
 
 def verse_numbers(paragraphs: list[str]) -> int:
-    """Numbers within sentences that rise by a fixed step, three times or more."""
+    """Numbers within sentences that increase by a fixed step, at least three times."""
     numbers = [int(match[1]) for paragraph in paragraphs for match in VERSE_NUMBER.finditer(paragraph)]
     found: set[int] = set()
     for step in _RISING:
@@ -92,7 +92,7 @@ def main(folders: list[Path], names: bool) -> None:
 
 
 def read(folder: Path) -> list[tuple[str, list[str]]]:
-    """Place and paragraphs of each book that can be read."""
+    """Path and paragraphs of each readable book."""
     return [
         (split.place(record.position), record.text.split("\n"))
         for split in split_books(folder, 10**12)

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def train(run: Path, recipe: Path, samples: Path, ranks: int, steps: int, every: int, options: list[str]) -> None:
-    """A run in which nothing else but checkpoints comes between steps."""
+    """Train a run that does nothing but checkpoints between steps."""
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(ranks)]
     chosen = {
         "run_dir": run, "data.samples": samples, "schedule.total_steps": steps, "checkpoint.every": every,
@@ -46,7 +46,7 @@ def figures(run: Path, every: int) -> dict[str, float]:
     beside = [batch * value for step, value in seconds.items() if step > every and step % every == 1]
     free = [batch * value for step, value in seconds.items() if step > every and step % every not in (0, 1)]
     events = [line for line in read_lines(run / EVENTS)[0] if line["kind"] == "checkpoint"]
-    events.pop()  # the last one is waited for: nothing follows it
+    events.pop()  # without the last one, for which the run waits at its end
     step, stall = statistics.median(free), statistics.median(event["stall_seconds"] for event in events)
     return {
         "step_seconds": step,

@@ -1,4 +1,4 @@
-"""A model's parameters as ZeRO on one rank lays them out: one flat buffer for each parameter group."""
+"""Parameters in the layout of ZeRO on one rank: one flat buffer for each parameter group."""
 
 from collections.abc import Callable, Mapping, Sequence
 from itertools import accumulate
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from pipeline.optim.shards import Shard, fragments_of_partition
 
 ALIGN = 64
-"""Elements that a tensor starts at a multiple of: 256 bytes of fp32."""
+"""Alignment of the first element of a tensor, in elements: 256 bytes of fp32."""
 
 
 def flat_shards(
@@ -42,7 +42,7 @@ def flat_shards(
 
 
 def tensors_of(shard: Shard, flat: Tensor) -> dict[str, Tensor]:
-    """Name -> view of `flat` (n,) in the tensor's shape, for a shard that holds whole tensors."""
+    """Views of `flat` (n,) in the shapes of the tensors by name, for a shard that holds whole tensors."""
     return {
         shard.names[tensor]: flat[start:stop].view(shard.shapes[tensor]) for tensor, start, stop, _ in shard.fragments
     }

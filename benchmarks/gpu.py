@@ -83,7 +83,7 @@ def check_cross_entropy(device: torch.device, dtype: torch.dtype) -> dict[str, f
 
 
 def check_lamb(kernel: LambKernel, device: torch.device) -> dict[str, float]:
-    """A step against float64, on tensors of odd sizes at odd places; `repeat` is 0 where it repeats bit for bit."""
+    """Errors of a step against float64 for unaligned tensors; `repeat` is 0 if a repetition is equal bit for bit."""
     shapes = {"a": (3001, 17), "b": (5,), "c": (70_003,), "d": (64, 64)}
     (shard, _) = flat_shards(shapes, lambda name: True, device)
     _, partition = cut_at_stacks(shard, lambda name: 1)
@@ -112,7 +112,7 @@ def check_lamb(kernel: LambKernel, device: torch.device) -> dict[str, float]:
 
 
 def check_copies(device: torch.device) -> float:
-    """Largest difference between weights and what a checkpoint holds that was begun just before they changed."""
+    """Largest difference between weights and a checkpoint of them that was begun just before they changed."""
     shards = flat_shards({"a": (3001, 1703), "b": (5,)}, lambda name: False, device)
     torch.manual_seed(4)
     for shard in shards:
@@ -142,7 +142,7 @@ def lamb_errors(device: torch.device) -> dict[str, float]:
 
 
 def curve(device: torch.device, dtype: torch.dtype, steps: int) -> list[float]:
-    """Losses of a small model trained on the same few batches."""
+    """Losses of a small model that is trained on a few fixed batches."""
     engine = PlainEngine(MINI, 500, device, dtype)
     batches = [make_batch([128, 90, 128, 31], 500, seed).to(device) for seed in range(4)]
     return [engine.step(batches[step % 4]).item() for step in range(steps)]
@@ -227,13 +227,13 @@ def versions() -> dict[str, str]:
 
 
 def main(device: str = "cuda", out: Path = Path("gpu.json"), tiny: bool = False, rounds: int = 10) -> None:
-    """Check, then measure.
+    """Run all checks, and then measure.
 
     Args:
         device: torch device.
         out: JSON file of the results.
         tiny: small shapes, to run the code where there is no GPU.
-        rounds: calls behind each median.
+        rounds: number of calls of which each median is taken.
     """
     where = torch.device(device)
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu"

@@ -1,9 +1,9 @@
-"""Sentences of Wikipedia with a hole where a template cannot be told: `python -m benchmarks.holes FILE ...`.
+"""Wikipedia sentences from which an unknown template is missing: `python -m benchmarks.holes FILE ...`.
 
-A hole is a template that stands behind words on its line, where another word may stand, and reads as nothing, unless
-the tables of its language say that it shows nothing or a mark (preprocessing/sources/wikis). Prints a row per file:
-language, articles, sentences, those with a hole, and those where an unknown template gave its one argument; then the
-names behind them, most frequent first.
+Such a gap, called a hole, is an unknown template after words on a line, which is extracted as empty text, unless the
+tables of its language define it as empty or as a mark (preprocessing/sources/wikis). Prints a row per file: language,
+articles, sentences, sentences with a hole, and sentences in which an unknown template is replaced by its only argument;
+then the names of these templates, the most frequent first.
 """
 
 import html
@@ -26,7 +26,7 @@ NAMESPACES = ("Category", "File", "Image")
 
 
 class Marking(Templates):
-    """Templates that mark where one could not be told, and where an unknown one gave its argument."""
+    """Templates that mark the places of unknown templates, and of those replaced by their argument."""
 
     def __init__(self, language: str) -> None:
         super().__init__(language)

@@ -32,11 +32,11 @@ def huggingface(
     Args:
         config: shape of the model.
         vocab_size: number of token ids.
-        device: where.
+        device: device of model and batch.
         bf16: whether products are in bf16.
-        make: the optimizer.
-        loss_of: the loss.
-        width: what `stock_loss` pads to.
+        make: makes the optimizer.
+        loss_of: computes the loss.
+        width: length to which `stock_loss` pads, in tokens.
         compiled: whether torch.compile compiles the encoder.
     """
     import transformers
@@ -86,7 +86,7 @@ def inputs(batch: Batch, width: int) -> dict[str, Tensor]:
 
 
 def stock_loss(model: Any, batch: Batch, width: int) -> Tensor:
-    """The model's own, every position computed, every sequence padded to `width`."""
+    """The loss of the model's own head at every position, with all sequences padded to `width`."""
     labels = torch.full_like(batch.input_ids, -100).index_copy_(0, batch.targets["positions"], batch.targets["labels"])
     out = model(
         **inputs(batch, width),
@@ -98,7 +98,7 @@ def stock_loss(model: Any, batch: Batch, width: int) -> Tensor:
 
 
 def tuned_loss(model: Any, batch: Batch, _: int) -> Tensor:
-    """The head on masked positions only; padded to the longest sequence."""
+    """The loss with the head applied to masked positions only, and padding to the longest sequence."""
     out = model.bert(**inputs(batch, batch.max_seqlen))
     masked = places(batch, batch.max_seqlen).index_select(0, batch.targets["positions"])  # (M,)
     rows = out.last_hidden_state.flatten(0, 1).index_select(0, masked)  # (M, H)
@@ -129,5 +129,5 @@ def masked_figures(model: Any, batches: Iterable[Batch]) -> tuple[float, float]:
 
 
 def adamw(parameters: list[nn.Parameter], **options: bool) -> torch.optim.Optimizer:
-    """torch's."""
+    """AdamW of torch."""
     return torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.01, **options)  # type: ignore[arg-type]

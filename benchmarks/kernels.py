@@ -1,9 +1,9 @@
-"""The layers' kernels against float64, and against the time that the bytes they must move take.
+"""Errors of the kernels of a layer against float64, and their times compared with the bound by memory bandwidth.
 
-A region is what one kernel replaces, forward and backward together. Each is timed as separate torch operations
-(`plain`), as our Triton kernels (`triton`), under torch.compile (`compile`), and with liger-kernel where that is
-installed and has it. `floor_ms` is the bytes that the region's kernels cannot avoid over the bandwidth of a copy.
-Products in a region add to its times, alike in every way, and not to its floor.
+A region is the group of operations that one kernel replaces, forward and backward together. Each is timed as separate
+torch operations (`plain`), as this project's Triton kernels (`triton`), under torch.compile (`compile`), and with
+liger-kernel if it is installed and has the kernel. `floor_ms` is the least memory traffic of the region, divided by the
+bandwidth of a copy. Matrix products in a region add equally to all of its times, and not to its floor.
 """
 
 import math
@@ -32,7 +32,7 @@ CALLS = 10  # on a GPU between two synchronisations, so that the host's time is 
 
 
 class Region(NamedTuple):
-    """One kernel's work at one shape."""
+    """The operations that one kernel replaces, at one shape."""
 
     floor_bytes: int
     inputs: list[Tensor]  # gradients are taken of those that require them
@@ -40,12 +40,12 @@ class Region(NamedTuple):
 
 
 def backends(device: torch.device) -> list[Backend]:
-    """The implementations that run here."""
+    """The implementations that can run on this device."""
     return ["plain", "triton"] if device.type == "cuda" or os.environ.get("TRITON_INTERPRET") == "1" else ["plain"]
 
 
 def drawn(device: torch.device, dtype: torch.dtype, *sizes: tuple[int, ...]) -> list[Tensor]:
-    """Random inputs that want gradients; the same on every device, and in every type but for rounding to bf16."""
+    """Random inputs with gradients, rounded to bf16 and equal on every device and in every type."""
     generator = torch.Generator().manual_seed(4)
     values = [torch.randn(size, generator=generator).bfloat16() for size in sizes]
     return [value.to(device, dtype).requires_grad_() for value in values]
@@ -69,7 +69,7 @@ def errors_of(
 
 
 def norm(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, *, backend: Backend, p: float = 0.0) -> Tensor:
-    """The kernel that follows each half of a layer."""
+    """The operation after the attention and after the feed-forward network of a layer."""
     return residual_norm(x, residual, weight, bias, EPS, p, backend)
 
 
@@ -96,7 +96,7 @@ def entropy(labels: Tensor, max_bytes: int, backend: Backend, *inputs: Tensor) -
 
 def check_dropout(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     """Return the errors against float64, with the mask that the gradients show, and the dropped fraction."""
-    rows = 300 if device.type == "cuda" else 30  # the interpreter takes its time
+    rows = 300 if device.type == "cuda" else 30  # the interpreter is slow
     sizes = ((rows, 1024), (rows, 1024), (1024,), (1024,))
     ones = drawn(device, torch.float32, *sizes)
     torch.manual_seed(5)
@@ -199,7 +199,7 @@ def add_liger(made: dict[str, Region], labels: Tensor) -> None:
 
 
 def measure(device: torch.device, tiny: bool, rounds: int) -> dict[str, Any]:
-    """Milliseconds, forward and backward, of every region and way; `floor_ms` beside them."""
+    """Milliseconds, forward and backward, of every region and implementation, and `floor_ms`."""
     tokens, hidden, words = (64, 64, 500) if tiny else (32_768, 1024, 30_522)
     bandwidth = bytes_per_second(device, 1 << (20 if tiny else 30), rounds)
     found: dict[str, Any] = {"copy_gb_per_s": bandwidth / 1e9}
@@ -226,5 +226,5 @@ def time_of(function: Callable[..., Tensor], inputs: list[Tensor], device: torch
 
 
 def chosen(device: torch.device) -> str:
-    """Return the backend that `auto` stands for on this device."""
+    """Return the backend that `auto` selects on this device."""
     return "plain" if triton_kernels("gelu", "auto", device.type) is None else "triton"

@@ -1,8 +1,8 @@
-"""The optimizer step alone on BERT's true tensor list, side by side in one run: `python -m benchmarks.lamb`.
+"""Time of the optimizer step on the tensors of BERT, compared in one run: `python -m benchmarks.lamb`.
 
-Ours, timm's LAMB, torch's AdamW and a copy take turns on the same weights and gradients, so that whatever else the
-machine does meets all of them. The bound of ours is the bytes that it must move over the bandwidth of that copy. With
-`--ranks`, the step is also timed inside DeepSpeed under ZeRO-2."""
+This project's LAMB, timm's LAMB, torch's AdamW and a copy take turns on the same weights and gradients, so that other
+load on the machine affects all of them. The bound of this project's LAMB is its least memory traffic, divided by the
+bandwidth of the copy. With `--ranks`, the step is also timed inside DeepSpeed under ZeRO-2."""
 
 import json
 import statistics
@@ -44,7 +44,7 @@ def tensor_shapes(model: str) -> dict[str, tuple[int, ...]]:
 
 
 def ours(shards: list[Shard], backend: Backend, name: Literal["lamb", "adamw"] = "lamb") -> Side:
-    """A step of ours on these shards."""
+    """A step of this project's optimizer on these shards."""
     config = OptimizerConfig(name=name, lr=1e-5, backend=backend)
     optimizer = ShardedOptimizer([{"params": [shard.param]} for shard in shards], config)
     optimizer.bind(shards, lambda sums: sums, stacks)
@@ -52,7 +52,7 @@ def ours(shards: list[Shard], backend: Backend, name: Literal["lamb", "adamw"] =
 
 
 def with_own_gradients(shards: list[Shard]) -> list[Shard]:
-    """The same weights with copies of the gradients, which ours spends."""
+    """The same weights with copies of the gradients, which this project's optimizer overwrites."""
     copies = [replace(shard, param=nn.Parameter(shard.flat)) for shard in shards]
     for copy, shard in zip(copies, shards, strict=True):
         assert shard.param.grad is not None, "flat_shards gives gradients"
@@ -115,7 +115,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def measure(model: str, device: torch.device, rounds: int, backend: Backend = "auto") -> dict[str, Any]:
-    """Medians in milliseconds, and what follows from them.
+    """Medians in milliseconds, and ratios of them.
 
     Returns:
         `ms` and `spread` (smallest, largest) by side; `gigabytes_per_second`, `bound_ms` and `ours_over_bound` by

@@ -1,10 +1,10 @@
-"""What makes a recipe learn: held-out figures of a recipe with each of several changes, medians over seeds.
+"""Comparison of variants of a recipe by their held-out metrics, as medians over seeds.
 
     python -m benchmarks.learning demo "published" "positions: --model.initialization positions" --seeds 3 --out DIR
 
-A variant is a name, a colon and options of `pipeline.pretrain`. Runs are kept in DIR/VARIANT-SEED: a repeated command
-continues them and trains only what is missing. The last line of the table names the processor, on which the times
-depend; the figures of a step do not.
+A variant is a name, a colon and options of `pipeline.pretrain`. Runs are stored in DIR/VARIANT-SEED; a repeated command
+resumes them and trains only those that are missing. The last line of the table names the processor, on which the times
+depend, unlike the metrics of a step.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""How benchmarks take times and errors."""
+"""Measurement of times, rates and errors for the benchmarks."""
 
 import os
 import statistics
@@ -14,7 +14,7 @@ from pipeline.runlog.reader import METRICS, read_lines
 
 
 def relative_error(value: Tensor, expected: Tensor) -> float:
-    """Largest difference over the largest expected value."""
+    """Largest difference, divided by the largest expected value."""
     return float((value.double().cpu() - expected.cpu()).abs().max() / expected.abs().max().cpu())
 
 
@@ -40,14 +40,14 @@ def train_losses(run: Path) -> list[float]:
 
 
 def bytes_per_second(device: torch.device, size: int, rounds: int) -> float:
-    """Bandwidth of a copy of `size` bytes: what it reads and writes, over its time."""
+    """Bandwidth of a copy of `size` bytes: the bytes that it reads and writes per second."""
     source = torch.empty(size, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     return 2 * size / seconds(lambda: target.copy_(source), device, rounds)
 
 
 def processor() -> str:
-    """The processor's name, its cores here, and whether it multiplies bf16 matrices."""
+    """Name of the processor, number of its cores, and whether it multiplies bf16 matrices."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
     flags = values.get("flags", "").split()

@@ -1,10 +1,10 @@
-"""Memory of preprocessing, measured: `python -m benchmarks.memory --gb 10 --folder DIR --json memory.json`.
+"""Measured memory of preprocessing: `python -m benchmarks.memory --gb 10 --folder DIR --json memory.json`.
 
-Runs `python -m preprocessing run` on a made-up corpus of the wanted size, or on any --sources, and reads from /proc,
-five times a second, what each of its processes holds: RSS counts every page it has mapped, those of mapped files too,
-which the kernel takes back when it needs them; anonymous memory is what the process itself asked for. The corpus
-repeats 16 MB of text whose words are as unevenly frequent as those of a language, each copy of a document with a first
-sentence of its own, so that no two are equal. Linux only; the folder needs room for four times the corpus.
+Runs `python -m preprocessing run` on a synthetic corpus of a given size, or on any --sources, and reads the memory of
+its processes from /proc five times a second. RSS includes the pages of mapped files, which the kernel can reclaim;
+anonymous memory is what the process has allocated itself. The corpus repeats 16 MB of text whose word frequencies
+follow Zipf's law; each copy of a document has a different first sentence, so that no two documents are equal. The
+benchmark runs on Linux only, and the folder needs space for four times the corpus.
 """
 
 import json
@@ -20,7 +20,7 @@ from jsonargparse import ArgumentParser
 
 BLOCK_BYTES = 16 * 10**6
 NUM_WORDS = 2 * 10**5
-"""Distinct words of the made-up language. A partition of English has more, but most are made of few pieces."""
+"""Number of distinct words of the synthetic language. A partition of English has more, but most have few pieces."""
 SECONDS_BETWEEN_SAMPLES = 0.2
 FIGURES = {"Rss": "rss", "Pss": "pss", "Anonymous": "anonymous"}
 """Lines of /proc/PID/smaps_rollup, in kB, and what they are called here."""

@@ -39,7 +39,7 @@ def main(
         sequences: micro-batches, of each rank.
         length: tokens of each sequence.
         masked: masked tokens of each.
-        steps: steps before the peak is read; the second finds the heap in pieces.
+        steps: steps before the peak is read; from the second on the heap is fragmented.
         cores: shared by the ranks.
     """
     print("| | phase | estimated GiB | measured GiB | ratio |\n|---|---|---|---|---|", flush=True)

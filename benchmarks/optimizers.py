@@ -1,7 +1,7 @@
-"""The optimizer's share of a training step for LAMB, AdamW and Muon: `python -m benchmarks.optimizers`.
+"""The optimizer's share of the time of a training step for LAMB, AdamW and Muon: `python -m benchmarks.optimizers`.
 
 The three take turns with the forward and backward pass of a micro-batch, in one process without DeepSpeed, so that
-whatever else the machine does meets all of them. Their weights and gradients are laid out as under ZeRO."""
+other load on the machine affects all of them. Weights and gradients have the layout of ZeRO."""
 
 import json
 import statistics

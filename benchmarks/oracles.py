@@ -1,4 +1,4 @@
-"""Optimizers of others that ours are compared with, in tests and benchmarks."""
+"""Optimizers of other projects, with which tests and benchmarks compare this project's optimizers."""
 
 import importlib
 import importlib.util

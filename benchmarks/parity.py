@@ -1,4 +1,4 @@
-"""The same loss curve as a plain loop over Hugging Face's model: `python -m benchmarks.parity --samples DIR`.
+"""Comparison of loss curves with a plain loop over Hugging Face's model: `python -m benchmarks.parity --samples DIR`.
 
 Three trainings from equal weights on equal batches, dropout 0, fp32: this pipeline on one rank, this pipeline on two
 ranks under ZeRO-2, and a plain loop over `transformers.BertForPreTraining` (padded batches, full logits) with an
@@ -143,7 +143,7 @@ def differences(curves: dict[str, list[float]]) -> dict[str, float]:
 
 
 def plot(curves: dict[str, list[float]], path: Path) -> None:
-    """Curves above, relative differences from the reference below."""
+    """Plot the curves and, below them, their relative differences from the reference."""
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 7), sharex=True, height_ratios=[2, 1], layout="constrained")
     expected = curves["Hugging Face"]
     styles = {"Hugging Face": {"linewidth": 5, "color": "0.75"}}

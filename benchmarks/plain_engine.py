@@ -1,4 +1,4 @@
-"""The whole training step on one device without DeepSpeed: what `benchmarks/gpu.py` checks and measures."""
+"""A training step on one device without DeepSpeed, which `benchmarks/gpu.py` checks and measures."""
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +42,7 @@ class PlainEngine:
         self.optimizer.bind(shards, lambda sums: sums, stacks)
 
     def step(self, batch: Batch) -> Tensor:
-        """One update; the loss, left on the device."""
+        """Perform one update, and return the loss as a tensor on the device."""
         loss = self.model(batch).loss
         loss.backward()
         for master, gradient in zip(self.masters, self.gradients, strict=True):

@@ -60,7 +60,7 @@ def timed(command: Sequence[str], cores: Sequence[int], environment: Mapping[str
 
 
 class _Watch:
-    """Looks at the memory of a process and its descendants from time to time."""
+    """Reads the memory of a process and its descendants at intervals."""
 
     def __init__(self, pid: int) -> None:
         self._pid, self._peak, self._over = pid, 0, Event()
@@ -68,7 +68,7 @@ class _Watch:
         self._thread.start()
 
     def stop(self) -> int:
-        """The largest sum seen, in bytes."""
+        """Stop, and return the largest sum of the resident sets in bytes."""
         self._over.set()
         self._thread.join()
         return self._peak
@@ -84,6 +84,6 @@ def _resident_bytes(pid: int) -> int:
         root = psutil.Process(pid)
         for process in [root, *root.children(recursive=True)]:
             total += process.memory_info().rss
-    except psutil.Error:  # It ended while we looked.
+    except psutil.Error:  # The process ended in the meantime.
         pass
     return total

@@ -99,7 +99,7 @@ class Run:
 
 
 def free_port() -> int:
-    """A TCP port that nobody uses now."""
+    """A TCP port that is not in use."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -124,7 +124,7 @@ def family(pid: int) -> list[psutil.Process]:
 
 
 def disturbed(run: Run, ranks: int, chance: random.Random, most_steps: int) -> Attempt:
-    """An attempt that is disturbed after a random number of steps, or comes to its end."""
+    """An attempt that receives a signal after a random number of steps, unless it finishes before."""
     processes, begin = run.start(ranks), run.step()
     target, number = begin + chance.randint(1, most_steps), chance.choice(SIGNALS)
     while all(process.poll() is None for process in processes) and run.step() < target:
@@ -141,7 +141,7 @@ def disturbed(run: Run, ranks: int, chance: random.Random, most_steps: int) -> A
 
 
 def check(attempt: Attempt) -> None:
-    """The exit codes are those that the documentation promises."""
+    """Check that the exit codes are those that the documentation states."""
     allowed = {
         "": {0},
         "SIGKILL": {KILLED, FAULT},
@@ -159,7 +159,7 @@ def differences(whole: list[dict[str, Any]], other: list[dict[str, Any]]) -> lis
 
 
 def plot(whole: Run, run: Run, attempts: list[Attempt], path: Path) -> None:
-    """The two curves, how far they are apart, and what happened when."""
+    """Plot the two curves, their difference, and the signals."""
     figure, axes = plt.subplots(3, 1, figsize=(10, 9), sharex=True, height_ratios=[3, 2, 2], layout="constrained")
     train = [[line for line in one.lines() if line["kind"] == "train"] for one in (whole, run)]
     steps = [line["step"] for line in train[0]]

@@ -1,8 +1,8 @@
-"""One side of `benchmarks/training.py`, in a process of its own: `python -m benchmarks.step_sides JSON FD`.
+"""One side of `benchmarks/training.py`, in a separate process: `python -m benchmarks.step_sides JSON FD`.
 
-Reads a line per request from standard input, does that many training steps on batches in turn, and answers with a line
-of JSON on the file descriptor (libraries print to standard output): their seconds, the last loss, the peak of the
-resident set. Sides:
+Reads a number of training steps per line from standard input, performs these steps on the batches in turn, and answers
+with a line of JSON on the file descriptor FD (libraries print to standard output): the seconds, the last loss, and the
+peak of the resident set. Sides:
 
 - `this`: the pipeline's own engine, DeepSpeed included, with exact LAMB.
 - `stock`: Hugging Face's `BertForPreTraining` as its documentation trains it: padded batches, attention by SDPA, logits
@@ -39,11 +39,11 @@ KEEP_MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": "-1",
     "MALLOC_TOP_PAD_": str(2**28),
 }
-"""Environment of `tuned`: glibc keeps what it was given, as the pipeline's launcher tells it by mallopt."""
+"""Environment of `tuned`: glibc does not return freed memory to the system, as the pipeline sets it by mallopt."""
 
 
 def main(job: dict[str, Any], descriptor: int) -> None:
-    """Serves requests until standard input ends."""
+    """Answer requests until the end of standard input."""
     answers = os.fdopen(descriptor, "w")
     step = SIDES[job["side"]](job)
     batches = the_batches(job)

@@ -68,7 +68,7 @@ class Side:
         }
 
     def close(self) -> None:
-        """Ends the processes."""
+        """End the processes of the side."""
         for process in self.processes:
             process.communicate()  # closes its standard input
 
@@ -87,7 +87,7 @@ def main(
     steps: int = 1,
     out: Path | None = None,
 ) -> None:
-    """Times the sides and prints a table.
+    """Time the sides, and print a table.
 
     Args:
         model: shape of BERT.

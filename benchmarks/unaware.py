@@ -1,6 +1,7 @@
-"""`pipeline.pretrain` with an ordinary LAMB handed to DeepSpeed, which ZeRO turns into another algorithm: to compare.
+"""`pipeline.pretrain` with an ordinary LAMB, for comparison.
 
-timm's Lamb takes the place of ours. Under ZeRO it is given flat slices and takes one trust ratio for each.
+timm's Lamb replaces the optimizer of this project. Under ZeRO it receives flat slices of the parameters and computes
+one trust ratio for each slice, which is a different algorithm.
 """
 
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def bind_nothing(
     stacks: Stacks,
     ranks: Ranks,
 ) -> Binding:
-    """The optimizer is not told what its slices hold."""
+    """Do not describe the slices to the optimizer."""
     return Binding([], model_part=lambda name, fragment: engine.module.get_parameter(name), push=lambda: None)
 
 

@@ -1,4 +1,4 @@
-"""Trained vocabularies beside the published ones: `python -m benchmarks.vocabulary --published DIR --sources ...`.
+"""Comparison of trained with published vocabularies: `python -m benchmarks.vocabulary --published DIR --sources ...`.
 
 Trains each kind on the training documents of the sources and counts, on the held-out ones, the tokens per word of the
 trained and of the published vocabulary. Words are separated by spaces. DIR holds bert-base-uncased-vocab.txt,
@@ -56,12 +56,12 @@ def main(sources: list[str], published: Path, heldout_share: float = 0.05, kinds
 
 
 def sentences(corpus: Corpus, split: str) -> list[pa.StringArray]:
-    """Those of all partitions of a split."""
+    """The sentences of all partitions of a split."""
     return [corpus.read(partition).flatten() for partition in corpus.partitioning.partitions(split)]
 
 
 def megabytes(batches: list[pa.StringArray]) -> float:
-    """Text in MB."""
+    """Size of a text in MB."""
     return sum(pc.sum(pc.binary_length(batch)).as_py() or 0 for batch in batches) / 1e6
 
 

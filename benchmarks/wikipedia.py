@@ -1,9 +1,9 @@
-"""Wikitext to prose, measured: `python -m benchmarks.wikipedia DUMP [DUMP ...]`, on one core.
+"""Quality and speed of text extraction from wikitext on one core: `python -m benchmarks.wikipedia DUMP [DUMP ...]`.
 
-Extracts the same articles with ours and with what others use where it can be imported (wikiextractor 3.1.0, gensim
-4.4.0, mwparserfromhell 0.7.2), and prints a Markdown table. To have them: `pip install --no-deps --target DIR
-wikiextractor==3.1.0 gensim==4.4.0 smart_open wrapt scipy mwparserfromhell`, and DIR in PYTHONPATH. wikiextractor is
-under the AGPL, gensim under the LGPL: never a dependency.
+Extracts the same articles with this project and, if they can be imported, wikiextractor 3.1.0, gensim 4.4.0 and
+mwparserfromhell 0.7.2, and prints a Markdown table. They can be installed by `pip install --no-deps --target DIR
+wikiextractor==3.1.0 gensim==4.4.0 smart_open wrapt scipy mwparserfromhell` with DIR in PYTHONPATH. They are no
+dependencies, since wikiextractor is under the AGPL and gensim under the LGPL.
 """
 
 import bz2

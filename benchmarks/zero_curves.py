@@ -1,4 +1,4 @@
-"""Why LAMB must know ZeRO's partitions, in one picture.
+"""Figure that shows why LAMB must know the partitions of ZeRO.
 
     python -m benchmarks.zero_curves --samples demo/data/samples128
 
@@ -49,7 +49,7 @@ def spread(curves: list[list[float]]) -> float:
 
 
 def plot(curves: dict[str, dict[int, list[float]]], path: Path) -> None:
-    """Both optimizers side by side: the curves, and below how far each is from that of the fewest ranks."""
+    """Plot the curves of both optimizers and, below, their differences from the curve with the fewest ranks."""
     figure, axes = plt.subplots(
         2, 2, figsize=(11, 7), sharex=True, sharey="row", height_ratios=[3, 2], layout="constrained"
     )

@@ -55,7 +55,7 @@ PartitionName=test Nodes=node1,node2 Default=YES MaxTime=INFINITE
 
 
 def missing() -> list[str]:
-    """What this machine lacks for a cluster."""
+    """The programs for a cluster that are missing on this machine."""
     return [name for name in PROGRAMS if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
 
 

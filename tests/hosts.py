@@ -38,7 +38,7 @@ LogLevel ERROR
 
 
 def missing() -> list[str]:
-    """What this machine lacks for two hosts."""
+    """The programs for two hosts that are missing on this machine."""
     return [name for name in PROGRAMS if shutil.which(name, path=os.environ["PATH"] + SBIN) is None]
 
 

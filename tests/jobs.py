@@ -60,7 +60,7 @@ def workers(run):
 
 
 def kill_all(run):
-    """Kill -9 of every process of a run; whether it had not ended by itself."""
+    """Kill every process of a run with SIGKILL, and return whether it was still running."""
     alive = run.poll() is None
     while pids := members(run.pid):
         for pid in pids:

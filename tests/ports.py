@@ -26,5 +26,5 @@ def free_port() -> int:
 
 
 def free_ports(number: int) -> list[int]:
-    """As many as that."""
+    """The given number of ports, as `free_port` returns them."""
     return [free_port() for _ in range(number)]

@@ -1,4 +1,4 @@
-"""A recipe that trains in seconds, and what a run left behind."""
+"""A recipe that trains in seconds, and readers of the files of its run."""
 
 import re
 from pathlib import Path

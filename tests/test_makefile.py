@@ -1,4 +1,4 @@
-"""What the Makefile installs for whom."""
+"""The packages that each target of the Makefile installs."""
 
 import subprocess
 
@@ -22,6 +22,6 @@ def test_the_demo_installs_what_it_runs_with_and_no_tools():
 
 @pytest.mark.parametrize("target", ["test", "test-long", "check"])
 def test_tests_and_lint_install_their_tools(target):
-    """Beside what runs."""
+    """The targets of tests and lint install their tools, and the requirements of the pipeline."""
     for file in ("requirements.txt", "tests/requirements.txt", "tests/lint.txt", "tests/oracles.txt"):
         assert f"-r {file}" in recipe(target)

@@ -41,7 +41,7 @@ def test_no_file_executes_what_it_reads(path):
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "tokenizer/../../outside"])
 def test_a_manifest_does_not_lead_out_of_its_checkpoint(tmp_path, name):
-    """Neither up nor to an absolute path."""
+    """A manifest that names a file outside of its directory is an error."""
     (tmp_path / "outside").write_text("x")
     directory = tmp_path / "step-00000001"
     directory.mkdir()

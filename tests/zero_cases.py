@@ -1,4 +1,4 @@
-"""A toy model trained under DeepSpeed in every configuration, and what it must come to."""
+"""A toy model that is trained under DeepSpeed in every configuration, and its expected result."""
 
 import json
 import tempfile

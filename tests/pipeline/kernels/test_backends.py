@@ -1,4 +1,4 @@
-"""Plain torch on a CPU, Triton on CUDA, and what cannot run says so."""
+"""`auto` is plain torch on a CPU and Triton on CUDA, and a backend that cannot run is an error."""
 
 import logging
 import sys
@@ -12,7 +12,7 @@ NAMES = ["residual_norm", "gelu", "cross_entropy"]
 
 @pytest.fixture(autouse=True)
 def forget():
-    """Choices are remembered; each test starts without."""
+    """Clear the cached choices before each test."""
     triton_kernels.cache_clear()
     yield
     triton_kernels.cache_clear()
@@ -20,7 +20,7 @@ def forget():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_auto_is_triton_on_cuda_only(name):
-    """And plain is plain everywhere."""
+    """`plain` selects plain torch on every device."""
     assert triton_kernels(name, "auto", "cuda").__name__ == f"pipeline.kernels.triton.{name}"
     assert triton_kernels(name, "auto", "cpu") is triton_kernels(name, "plain", "cuda") is None
 
@@ -33,7 +33,7 @@ def test_triton_on_a_cpu_is_refused_outside_the_interpreter(monkeypatch):
 
 
 def test_without_triton_auto_says_so_once(monkeypatch, caplog):
-    """Plain torch goes on; Triton asked for by name is an error."""
+    """Without Triton `auto` uses plain torch, and `triton` is an error."""
     monkeypatch.setitem(sys.modules, "pipeline.kernels.triton.gelu", None)
     with caplog.at_level(logging.WARNING):
         assert triton_kernels("gelu", "auto", "cuda") is triton_kernels("gelu", "auto", "cuda") is None

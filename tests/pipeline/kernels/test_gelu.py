@@ -30,7 +30,7 @@ def close(actual, expected, tolerance):
 @pytest.mark.parametrize("backward_", [gelu.backward_, kernel.backward_])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 0.01)])
 def test_the_pass_equals_float64(shape, approximate, backward_, dtype, tolerance):
-    """GELU's output, its input's gradient, over the output's, and the sums of that over rows."""
+    """The output of GELU, the gradient of its input, and the sums of that over the rows."""
     (grad, x), (exact_grad, exact_x) = pass_inputs(shape, dtype), pass_inputs(shape, torch.float64)
     exact_x.requires_grad_()
     expected = functional.gelu(exact_x, approximate=approximate)
@@ -43,7 +43,7 @@ def test_the_pass_equals_float64(shape, approximate, backward_, dtype, tolerance
 
 
 def test_far_from_zero():
-    """Where GELU is 0 or the identity, no overflow turns it into something else."""
+    """For large inputs GELU is 0 or the identity, without overflow."""
     for approximate in ("none", "tanh"):
         x = torch.tensor([[-1e4, -50.0, 0.0, 50.0, 1e4]], device=DEVICE)
         grad = torch.ones_like(x)

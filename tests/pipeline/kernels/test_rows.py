@@ -52,7 +52,7 @@ def test_layer_norms_gradients_are_exact_sums(dtype):
 
 
 def test_nothing_more_is_kept_for_the_backward_pass():
-    """The same bytes as torch's own operations keep."""
+    """The operations save as many bytes as those of torch."""
     x, table = drawn(torch.bfloat16).requires_grad_(), torch.zeros(5, WIDTH, dtype=torch.bfloat16, requires_grad=True)
     weight, ids = torch.ones(WIDTH, dtype=torch.bfloat16, requires_grad=True), torch.zeros(ROWS, dtype=torch.int64)
 

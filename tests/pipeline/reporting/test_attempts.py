@@ -1,4 +1,4 @@
-"""A band for each attempt, whatever became of it."""
+"""The figure has a bar for each attempt, whatever its ending."""
 
 import io
 from itertools import chain

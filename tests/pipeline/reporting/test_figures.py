@@ -1,4 +1,4 @@
-"""Panels are drawn of what is there, whatever its size and range."""
+"""Figures are drawn for all values that a run has, of any number and range."""
 
 import io
 import math

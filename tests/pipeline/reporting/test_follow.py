@@ -1,4 +1,4 @@
-"""A run is followed to its end, on a terminal and without one."""
+"""A run is displayed until its end, on a terminal and without one."""
 
 import io
 import json
@@ -64,7 +64,7 @@ def test_the_verdict_is_shown(tmp_path, terminal):
 
 
 def test_ctrl_c_is_no_error(tmp_path, monkeypatch):
-    """The run goes on; the view says so."""
+    """After Ctrl-C the run continues, and the view says so."""
     run, out = make_run(tmp_path / "run"), console(width=500)  # wider than the path
     beat(run, 3, "training")
 

@@ -1,4 +1,4 @@
-"""The page needs nothing else, holds every subject, and shows what runs say as text."""
+"""The page is self-contained, has all sections, and escapes the texts of runs."""
 
 import re
 from html.parser import HTMLParser
@@ -80,7 +80,7 @@ def test_attempts_and_faults(tmp_path, unpainted):
     assert "2 2023-11-14 22:18:20 0:11:40 node2 77 8 2 0 40 0 finished" in text
     assert "step 13 skipped, 2 in a row; its samples: skipped/13.json" in text
     assert "broken checkpoint step-10: checksum" in text and "Faults: 3" in text
-    assert "steps lost 17" in text and "checkpoint, median 12.5 s" in text
+    assert "steps lost 17" in text and "checkpoint time, median 12.5 s" in text
 
 
 def test_hostile_names_are_text(tmp_path):
@@ -112,8 +112,8 @@ def test_why_there_are_no_ratios(tmp_path, unpainted, name):
     (run / "recipe.toml").write_text(f'[optimizer]\nname = "{name}"\n')
     html = page_of(run)
     assert (f"trained with {name}, which has no trust ratios" in html) == (name != "lamb")
-    assert ("a version that did not write them" in html) == (name == "lamb")
-    assert "run: no events.jsonl, which records checkpoints in newer versions." in html
+    assert ("its version did not write them" in html) == (name == "lamb")
+    assert "run has no events.jsonl, in which newer versions record checkpoints." in html
     (run / "recipe.toml").unlink()
     assert "No recipe.toml in the run directory" in page_of(run)
 
@@ -131,7 +131,7 @@ def test_verdicts(tmp_path, unpainted):
 
 
 def test_notes(tmp_path, unpainted):
-    """Damaged lines, clocks that went back and silence stand on top."""
+    """Notes on damaged lines, decreasing clocks and silent runs are at the top."""
     run = make_run(tmp_path / "run", events=[start(0, 5000), saved(10, 100)])
     with (run / "events.jsonl").open("a") as file:
         file.write("{\n")

@@ -1,4 +1,4 @@
-"""Trust ratios go to the layers that they belong to."""
+"""Trust ratios are assigned to the layers of their tensors."""
 
 import io
 
@@ -30,7 +30,7 @@ def test_pictures(tmp_path, lines):
 
 
 def test_ratios_that_cannot_be_drawn(tmp_path):
-    """Zero, infinite and missing ones are left out; all alike is drawn; nothing at all is no picture."""
+    """Zero, infinite and missing ratios are skipped; equal ones are drawn; without ratios there is no figure."""
     assert ratios_of({"ratios": {"a": 0.0, "b": None, "c": 2.0, "d": float("inf")}}) == {"c": 2.0}
     assert ratios_of({"ratios": [1.0]}) == ratios_of({}) == {}
     alike = [event("trust_ratio", step, ratios={"encoder.layers.0.output.weight": 1.0}) for step in (1, 2)]

@@ -22,7 +22,7 @@ def finished(folder, events=EVENTS, name='name = "demo"\n'):
 
 
 def test_what_is_written_is_read(tmp_path):
-    """Everything that tells where the figures come from, and each evaluation."""
+    """The curve contains how it was obtained, and each evaluation."""
     run = finished(tmp_path / "run")
     write([run], tmp_path / "new" / "demo.json")
     curve = read(tmp_path / "new" / "demo.json")
@@ -33,7 +33,7 @@ def test_what_is_written_is_read(tmp_path):
 
 
 def test_losses_are_interpolated(tmp_path):
-    """Linearly between two evaluations; there is none outside."""
+    """The loss is interpolated between evaluations, and undefined outside."""
     curve = of_run(finished(tmp_path / "run"))
     assert [curve.loss_at(step) for step in (0, 10, 40)] == [9.0, 8.0, 5.0]
     assert curve.loss_at(13) == pytest.approx(7.7)
@@ -57,7 +57,7 @@ def test_recipes_without_a_curve(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"floors": {}, "heldout": []}', '{"floors": 1, "heldout": 2}'])
 def test_a_damaged_curve_is_named(tmp_path, text):
-    """With how to write one."""
+    """The error states how to write a reference curve."""
     (tmp_path / "demo.json").write_text(text)
     with pytest.raises(ValueError, match=r"demo.json: not a reference curve .*; write one with"):
         read(tmp_path / "demo.json")

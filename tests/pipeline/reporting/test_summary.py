@@ -1,4 +1,4 @@
-"""The terminal's summary shows what a run's terms have come to."""
+"""The summary shows the metrics of each term."""
 
 from pathlib import Path
 

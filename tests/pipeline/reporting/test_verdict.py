@@ -106,7 +106,7 @@ def test_the_plateau_is_left():
 
 
 def test_word_counts_for_some_time():
-    """How long is told."""
+    """The verdict states for how many steps the stage has lasted."""
     assert judged({0: 9.0, 200: 6.1, 400: 6.05, 600: 6.02}).endswith("6.09. It has done so for 400 steps.")
 
 

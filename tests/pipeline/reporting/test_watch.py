@@ -88,6 +88,6 @@ def test_without_heartbeat(tmp_path):
 
 
 def test_rate_of_a_clock_that_goes_back():
-    """None rather than a negative one."""
+    """The rate is None instead of negative."""
     assert rate([training(1), training(2) | {"time": 0.0}]) is None
     assert rate([training(1)]) is None

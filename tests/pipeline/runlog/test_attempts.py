@@ -54,7 +54,7 @@ def test_every_way_to_end(past):
 
 
 def test_start_tells_how_far_a_killed_attempt_came(past):
-    """From the heartbeat that it found."""
+    """The steps lost by a kill follow from the heartbeat that the next attempt found."""
     one = past([start(0, 0), saved(10)], [start(10, 300, reached_step=17, reached_time=BEGIN + 170), saved(20, 500)])
     assert told(one)[0] == ("killed", 0, 17, 7, False)
     assert one.attempts[0].seconds == 170
@@ -99,7 +99,7 @@ def test_heartbeat_tells_whether_it_is_at_work(past, age, expected):
 
 
 def test_the_heartbeat_of_a_later_attempt(past):
-    """It has no event yet, but the one before it was killed."""
+    """A new attempt without an event shows that the previous one was killed."""
     beat = {"time": BEGIN + 400, "step": 0, "state": "starting", "attempt": 2}
     assert told(past([start(0), saved(20)], heartbeat=beat, steps=31)) == [("killed", 0, 31, 11, True)]
 

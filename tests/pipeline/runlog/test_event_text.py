@@ -1,4 +1,4 @@
-"""Events are one line each, whatever they lack."""
+"""The text of an event is one line, whichever fields are missing."""
 
 import pytest
 
@@ -22,7 +22,7 @@ def test_the_fields_of_starts_and_checkpoints():
 
 
 def test_the_floors():
-    """Both losses, in nats."""
+    """The text of floors contains both losses in nats."""
     assert event_text(event("floors", 0, unigram=5.674, context=5.111)) == (
         "floors of the held-out loss: unigram 5.67, context 5.11 nats"
     )

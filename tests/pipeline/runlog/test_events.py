@@ -14,7 +14,7 @@ def read(path):
 
 
 def test_a_restart_appends_after_the_last_whole_line(tmp_path):
-    """What a kill cut short goes, what was there stays."""
+    """An incomplete last line is removed, and all others are kept."""
     first = Events(tmp_path, 10, step=3)
     first.write("start", world_size=2)
     first.close()
@@ -80,7 +80,7 @@ def test_an_attempt_knows_how_far_the_one_before_came(tmp_path, content):
 
 @pytest.mark.parametrize("job", ["77", None])
 def test_the_job_is_slurms(monkeypatch, job):
-    """Without Slurm there is none."""
+    """Outside of Slurm there is no job number."""
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     if job:
         monkeypatch.setenv("SLURM_JOB_ID", job)

@@ -20,5 +20,5 @@ def test_the_newest_floors_count():
 
 @pytest.mark.parametrize("damage", [{"context": None}, {"unigram": "6"}, {"unigram_accuracy": float("nan")}])
 def test_damaged_floors_are_none(damage):
-    """A report reads whatever it can."""
+    """Damaged floors count as missing."""
     assert floors_of([event("floors", 0, **asdict(FLOORS) | damage)]) is None

@@ -22,7 +22,7 @@ def test_a_measured_peak_is_that_of_products():
     [("NVIDIA H100 80GB HBM3", torch.bfloat16, 989e12), ("NVIDIA A100-SXM4-80GB", torch.float16, 312e12)],
 )
 def test_the_peak_of_a_known_gpu_is_that_of_the_table(monkeypatch, name, dtype, expected):
-    """By CUDA's name of it; nothing is measured."""
+    """A known GPU is found by its CUDA name, and nothing is measured."""
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
     assert peak_flops(torch.device("cuda"), dtype) == expected
 
@@ -31,7 +31,7 @@ def test_the_peak_of_a_known_gpu_is_that_of_the_table(monkeypatch, name, dtype, 
     ("name", "dtype"), [("NVIDIA H100", torch.float32), ("Tesla V100", torch.bfloat16), ("Other", torch.bfloat16)]
 )
 def test_a_peak_that_is_not_in_the_table_is_measured(monkeypatch, name, dtype):
-    """fp32, bf16 on a V100, and other GPUs."""
+    """The rate is measured for fp32, for bf16 on a V100, and for unknown GPUs."""
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: name)
     monkeypatch.setattr(metrics, "gemm_rate", lambda *_: 7.0)
     assert peak_flops(torch.device("cuda"), dtype) == 7.0

@@ -11,7 +11,7 @@ def steps(tail):
 
 
 def test_tail_reads_what_is_new(tmp_path):
-    """Only whole lines; a half one when its end has come."""
+    """Only complete lines are read; an incomplete one is read once it is complete."""
     path = tmp_path / "metrics.jsonl"
     tail = Tail(path)
     assert not tail.poll() and tail.lines == []
@@ -82,7 +82,7 @@ def test_events_of_earlier_versions_are_numbered():
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
-    """The file and what to do about it."""
+    """The errors name the file and a remedy."""
     run = make_run(tmp_path / "run", 1)
     with pytest.raises(ValueError, match="given twice"):
         read_runs([run, tmp_path / "run" / ".." / "run"])

@@ -1,4 +1,4 @@
-"""Planned schedules are recorded at evenly spaced steps, and damaged ones are left out."""
+"""Planned schedules are recorded at evenly spaced steps, and damaged ones are skipped."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_damage_is_no_schedule(tmp_path, text):
     "change", [{"steps": [1]}, {"values": [1, "2"]}, {"values": [1, None]}, {"title": 3}, {"key": "../a"}]
 )
 def test_the_others_are_read(tmp_path, change):
-    """One damaged schedule leaves the rest."""
+    """A damaged schedule does not affect the others."""
     whole = {"key": "a", "title": "A", "unit": "", "steps": [1, 2], "values": [0.5, 1.0]}
     (tmp_path / SCHEDULES).write_text(json.dumps([whole | change, whole]))
     assert read_schedules(tmp_path) == [Planned(**whole)]

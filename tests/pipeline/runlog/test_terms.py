@@ -24,11 +24,11 @@ def test_the_newest_event_that_names_terms_counts():
 
 @pytest.mark.parametrize("damaged", [None, "mlm", [None], [{"name": "mlm"}], [{"name": "mlm", "nonsense": 1}], [7]])
 def test_damaged_terms_are_those_of_before(damaged):
-    """A report reads whatever it can."""
+    """Values that are not terms are replaced by the terms of BERT."""
     assert terms_of([{"terms": damaged}]) == BEFORE_TERMS
 
 
 def test_the_first_term_per_masked_token_has_the_floors():
-    """A loss without such a term has none."""
+    """A loss without a term per masked token has no masked term."""
     assert masked_term([TERM, *BEFORE_TERMS]) == BEFORE_TERMS[0] and BEFORE_TERMS[0].order_gap == "mlm_order_gap"
     assert masked_term([TERM]) is None

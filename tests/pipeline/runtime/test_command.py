@@ -1,4 +1,4 @@
-"""How the entry points end: status, and one reason on the terminal."""
+"""The exit statuses of the entry points, and the single error message on the terminal."""
 
 import os
 
@@ -38,6 +38,6 @@ def test_a_mistake_is_told_once_whichever_rank_meets_it(tmp_path, name):
     [("/usr/bin/bert-plan", "bert-plan"), ("/src/pipeline/plan.py", "python -m pipeline.plan")],
 )
 def test_a_command_is_named_as_it_was_called(monkeypatch, called, name):
-    """By the installed command's name, or by the module's."""
+    """Help texts use the name of the installed command, or that of the module."""
     monkeypatch.setattr("sys.argv", [called])
     assert program("pipeline.plan") == name

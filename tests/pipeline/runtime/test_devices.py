@@ -18,15 +18,15 @@ from pipeline.runtime.devices import DEVICES, find_device
     ],
 )
 def test_the_most_specific_entry_is_found(name, key):
-    """`H100 PCIe` goes before `H100`."""
+    """The longest name that matches is chosen: `H100 PCIe` before `H100`."""
     assert find_device(name) is DEVICES[key]
 
 
 def test_other_gpus_are_not_in_the_table():
-    """Their peak must be measured."""
+    """Other GPUs are not in the table, and their peak is measured."""
     assert find_device("NVIDIA GeForce RTX 4090") is None
 
 
 def test_the_peak_is_that_of_the_fastest_type():
-    """In FLOP/s; a V100 has tensor cores for fp16 only."""
+    """The peak is in FLOP/s; a V100 has tensor cores for fp16 only."""
     assert DEVICES["v100"].peak_flops == 125e12 and "bfloat16" not in DEVICES["v100"].peak_tflops

@@ -1,4 +1,4 @@
-"""One process is the plain case, and a failure on one rank is a failure on all."""
+"""Collectives work in one process without a group, and a failure on one rank is a failure on all."""
 
 from datetime import timedelta
 
@@ -41,7 +41,7 @@ def test_failure_of_one_rank_reaches_all_once():
 
 
 def test_failure_of_all_ranks_alike_is_reported_once():
-    """The same message on every rank is the first rank's to print."""
+    """If all ranks fail with the same message, the first rank prints it."""
     outcomes = on_ranks(meet, 2, [0, 1])
     assert [outcome.split(":")[0] for outcome, *_ in outcomes] == ["own", "peer"]
 
@@ -56,7 +56,7 @@ def test_single_process_needs_no_group():
 
 @pytest.mark.parametrize(("local_ranks", "address"), [("2", "127.0.0.1"), ("1", "0.0.0.0")])
 def test_the_rendezvous_listens_where_it_must(monkeypatch, local_ranks, address):
-    """On the job's address; everywhere only if the machine's own name leads nowhere from other machines."""
+    """The store listens on MASTER_ADDR, and on all addresses if that is loopback in a job of several machines."""
     port = free_port()
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("MASTER_PORT", str(port))

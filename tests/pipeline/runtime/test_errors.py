@@ -6,7 +6,7 @@ from pipeline.runtime import errors
 
 
 def test_statuses_are_those_of_sysexits():
-    """A fault is EX_SOFTWARE, an interruption EX_TEMPFAIL: try again."""
+    """A fault is EX_SOFTWARE of sysexits.h, an interruption EX_TEMPFAIL."""
     assert (errors.FAULT, errors.INTERRUPTED) == (os.EX_SOFTWARE, os.EX_TEMPFAIL)
 
 

@@ -26,7 +26,7 @@ def samples(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, samples):
-    """The run that nothing disturbs."""
+    """The undisturbed run."""
     return finished(tmp_path_factory.mktemp("whole") / "run", samples)
 
 
@@ -112,7 +112,7 @@ def test_a_request_to_stop_is_heard_before_training(tmp_path, samples, whole):
 
 
 def test_held_out_samples_that_one_rank_cannot_read_end_all_ranks(tmp_path, samples):
-    """Status 1 and one message, without a hang."""
+    """All ranks end with status 1 and one message, without a hang."""
     attempt = Attempt(tmp_path / "run", samples, PIPELINE_FAULT="full:held-out batch:1:2")
     assert attempt.end() == [1, 1], attempt.output()
     assert attempt.output().count("error: ") == 1 and "held-out batch" in attempt.output()
@@ -171,7 +171,7 @@ def test_a_full_disk_ends_the_run_with_its_last_checkpoint_whole(samples, whole,
 
 @pytest.mark.slow
 def test_a_read_only_directory_is_one_error(samples, small_disk):
-    """The run does not begin."""
+    """Training does not start."""
     disk = small_disk("size=1m,ro")
     attempt = Attempt(disk.parent / "run", samples, "--run_dir", str(disk / "run"))
     assert attempt.end() == [1, 1], attempt.output()
@@ -224,7 +224,7 @@ def test_a_broken_checkpoint_gives_way_to_the_one_before_it(tmp_path, samples, w
 
 @pytest.mark.slow
 def test_only_broken_checkpoints_are_an_error(tmp_path, samples, whole):
-    """A run never begins anew without being told to."""
+    """A run never starts from the beginning unless the user requests it."""
     run = shutil.copytree(whole.run, tmp_path / "run")
     for path in checkpoint.complete(run):
         (path / "state.json").unlink()

@@ -1,4 +1,4 @@
-"""Times, sizes and texts for people."""
+"""Human-readable times, sizes and texts."""
 
 import pytest
 
@@ -10,20 +10,20 @@ from pipeline.runtime.formatting import binary_size, duration, printable, rounde
     [(-3, "0 s"), (0.5, "0.5 s"), (59, "59 s"), (60, "0:01:00"), (3661, "1:01:01"), (2 * 86400 + 1, "2 days, 0:00:01")],
 )
 def test_durations(seconds, text):
-    """A clock that was set back gives no negative ones."""
+    """A clock that was set back does not result in negative durations."""
     assert duration(seconds) == text
 
 
 def test_rounded_durations():
-    """Each is given in the largest unit of which there are at least two."""
+    """A duration is shown in the largest unit of which it has at least two."""
     assert [rounded_duration(s) for s in (3, 600, 7200, 200_000)] == ["3.0 s", "10.0 min", "2.0 h", "2.3 d"]
 
 
 def test_sizes():
-    """MiB below half a GiB."""
+    """Sizes below half a GiB are shown in MiB."""
     assert (binary_size(2**29), binary_size(2**28)) == ("0.5 GiB", "256.0 MiB")
 
 
 def test_control_characters_do_not_reach_the_terminal():
-    """Escape sequences and line ends."""
+    """Escape sequences and line ends are replaced."""
     assert printable("a\x1b[31m\nb") == "a [31m b"

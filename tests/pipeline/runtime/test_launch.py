@@ -25,7 +25,7 @@ OF_OPEN_MPI = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_S
 
 
 def test_a_task_of_srun_knows_its_place_and_where_rank_0_is():
-    """Also on a node that has fewer tasks than the first."""
+    """The variables are correct on a node with fewer tasks than the first, too."""
     assert variables(SLURM) == {
         "RANK": "17",
         "LOCAL_RANK": "1",
@@ -37,7 +37,7 @@ def test_a_task_of_srun_knows_its_place_and_where_rank_0_is():
 
 
 def test_what_the_batch_script_said_stays():
-    """It may know a better address."""
+    """A variable that the user has set is kept."""
     said = {"MASTER_ADDR": "10.0.0.2", "MASTER_PORT": "29500"}
     assert not variables(SLURM | said).keys() & said.keys()
 
@@ -49,7 +49,7 @@ def test_without_a_launcher_a_process_is_alone(environment):
 
 
 def test_ranks_of_mpirun_also_in_a_slurm_job():
-    """There Slurm's variables are those of mpirun's daemons."""
+    """Under mpirun the variables of Slurm describe its daemons, and are ignored."""
     given = {"MASTER_ADDR": "10.0.0.2"}
     assert variables(OPEN_MPI | given) == variables(OPEN_MPI | SLURM | given) == OF_OPEN_MPI
 
@@ -63,13 +63,13 @@ def test_mpirun_on_one_host_needs_no_address():
 
 
 def test_mpirun_on_several_hosts_must_say_where_rank_0_is():
-    """The message names both ways; without it the run would wait for ever."""
+    """Without MASTER_ADDR the run would wait forever; the message names both ways to set it."""
     with pytest.raises(ValueError, match=r"mpirun -x MASTER_ADDR=HOST.*\.deepspeed_env"):
         variables(OPEN_MPI)
 
 
 def test_other_launchers_have_the_word():
-    """deepspeed and torchrun set RANK."""
+    """Nothing is added under deepspeed and torchrun, which set RANK."""
     assert variables(SLURM | OPEN_MPI | {"RANK": "0"}) == {}
 
 
@@ -77,17 +77,17 @@ def test_other_launchers_have_the_word():
     ("environment", "size"), [({}, 1), (SLURM, 18), (OPEN_MPI, 4), (SLURM | OPEN_MPI | {"WORLD_SIZE": "2"}, 2)]
 )
 def test_the_number_of_ranks_is_known_before_they_meet(environment, size):
-    """As the launcher says."""
+    """The number of processes is that of the launcher."""
     assert world_size(environment) == size
 
 
 @pytest.mark.parametrize(("local_rank", "visible", "device"), [("0", 8, 0), ("7", 8, 7), ("0", 1, 0), ("7", 1, 0)])
 def test_a_rank_takes_its_gpu_or_the_only_one_it_sees(local_rank, visible, device):
-    """Where a site shows each task one GPU, that is number 0 whatever the task's number."""
+    """The only visible GPU has index 0, whatever the local rank."""
     assert visible_device({"LOCAL_RANK": local_rank}, visible) == device
 
 
 def test_more_ranks_than_gpus_are_refused():
-    """The message says how many there may be."""
+    """The message states how many ranks can be started."""
     with pytest.raises(ValueError, match=r"LOCAL_RANK = 4: must be below .* this rank, 4; start at most 4 ranks"):
         visible_device({"LOCAL_RANK": "4"}, 4)

@@ -1,4 +1,4 @@
-"""Which of a rank's ancestors are its launcher, and that the rank follows it."""
+"""The launcher of a rank is found among its ancestors, and the rank ends after it."""
 
 import signal
 import subprocess
@@ -34,7 +34,7 @@ CHAINS = {
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_the_launcher_is_found_among_the_ancestors(name):
-    """And never the login that it was started from: a run may outlive that."""
+    """The login shell is not part of the launcher, because a run may outlive it."""
     ancestors, expected = CHAINS[name]
     assert launchers(ancestors) == expected
 
@@ -52,7 +52,7 @@ with following_launcher():
 
 
 def test_a_rank_is_told_when_its_launcher_is_killed(tmp_path):
-    """SIGKILL, which no launcher can pass on."""
+    """A launcher that is killed by SIGKILL cannot forward the signal; the rank ends nevertheless."""
     torchrun = tmp_path / "torchrun"
     torchrun.write_text(
         textwrap.dedent("""

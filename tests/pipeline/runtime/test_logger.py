@@ -12,6 +12,6 @@ def test_messages_do_not_reach_the_root_logger():
 
 
 def test_it_loads_no_torch():
-    """It is imported before a command line is read."""
+    """Importing the logger loads no other module of the project."""
     code = "import sys, pipeline.runtime.logger; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=120).returncode == 0

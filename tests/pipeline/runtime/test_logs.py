@@ -8,7 +8,7 @@ from pipeline.runtime.logs import close_log, open_log
 
 
 def test_a_log_takes_ours_and_the_libraries_and_is_appended_to(tmp_path, capfd):
-    """Two attempts in one file; after `close_log` nothing more."""
+    """Two attempts log to the same file, and nothing is written after `close_log`."""
     for attempt in (1, 2):
         file = open_log(tmp_path)
         LOG.info(f"attempt {attempt}")

@@ -74,7 +74,7 @@ def test_types_of_toml_values_and_of_words(kind, value, text, accepted):
     ],
 )
 def test_a_wrong_file_is_an_error_that_names_the_place(tmp_path, text, message):
-    """And what was probably meant."""
+    """Errors name the file and the key, and suggest the name that was probably meant."""
     path = tmp_path / "recipe.toml"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -92,7 +92,7 @@ def test_a_wrong_file_is_an_error_that_names_the_place(tmp_path, text, message):
     ],
 )
 def test_a_wrong_command_line_is_an_error_of_usage(arguments, message):
-    """It names the option."""
+    """The error names the option."""
     with pytest.raises(ArgumentError, match=message):
         check_arguments(arguments, KINDS)
 

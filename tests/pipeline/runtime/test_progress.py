@@ -1,4 +1,4 @@
-"""Progress speaks on one rank: a live bar on a terminal, otherwise lines now and then."""
+"""Progress is shown on one rank, as a bar on a terminal and otherwise as lines at intervals."""
 
 from pipeline.runtime.progress import Progress
 

@@ -1,4 +1,4 @@
-"""A recipe is found by its path, or by the name of one that comes with the package."""
+"""A recipe is found by its path or by the name of a shipped recipe."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def test_a_shipped_recipe_is_found_by_its_name_in_any_directory(tmp_path, monkey
 
 
 def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
-    """What a user has under this path is what the user meant."""
+    """An existing file takes precedence over a shipped recipe of the same name."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "demo").write_text("seed = 7")
     assert find("demo").read_text() == "seed = 7"

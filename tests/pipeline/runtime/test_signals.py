@@ -1,4 +1,4 @@
-"""Which signals ask a run to stop, and what they do before training begins."""
+"""Signals stop a run, and end the process before training has begun."""
 
 import os
 import signal
@@ -20,7 +20,7 @@ def hangup():
 
 @pytest.mark.parametrize("number", STOP)
 def test_a_signal_is_noted(hangup, number):
-    """SIGHUP, which a closed terminal sends, as well."""
+    """All stop signals are recorded, including SIGHUP, which a closed terminal sends."""
     hangup(signal.SIG_DFL)
     signals = StopSignals()
     with signals.listening():
@@ -48,7 +48,7 @@ def wait_for_a_rank_that_never_comes(ready, port):
 
 
 def test_a_signal_ends_a_rank_that_waits_for_the_others(tmp_path):
-    """Status 75, and a line that says why."""
+    """The process ends with status 75 and a line that states the reason."""
     ready = tmp_path / "ready"
     (process,) = start_ranks(wait_for_a_rank_that_never_comes, 1, ready, free_port(), folder=tmp_path)
     while not ready.exists():

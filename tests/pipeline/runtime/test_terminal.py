@@ -30,7 +30,7 @@ def test_a_job_whose_reader_has_gone_ends_well(tmp_path):
 
 
 def test_other_errors_of_writing_are_raised():
-    """A full disk is no lost reader."""
+    """Other errors, such as a full disk, are raised."""
     code = (
         "import sys\nfrom pipeline.runtime.terminal import tolerating_closed_output\n"
         "sys.stdout = open('/dev/full', 'w')\n"

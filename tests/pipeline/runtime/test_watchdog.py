@@ -42,7 +42,7 @@ def test_a_process_without_progress_ends_with_its_stacks(tmp_path):
 
 
 def test_a_process_that_ends_in_time_is_left_alone(tmp_path):
-    """Beats put the end off; `stop` ends the watch."""
+    """Calls of `beat` postpone the deadline, and `stop` ends the watchdog."""
     done = run("pass", tmp_path / "log")
     assert done.returncode == 0 and done.stderr == ""
     assert (tmp_path / "log").read_text() == ""

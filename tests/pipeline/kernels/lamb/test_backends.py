@@ -1,4 +1,4 @@
-"""The device's fused kernel is taken, and what cannot run says so."""
+"""`auto` selects the fused kernel of the device, and a backend that cannot run is an error."""
 
 import logging
 
@@ -15,7 +15,7 @@ CPU = torch.device("cpu")
 
 
 def test_auto_takes_the_fused_kernel():
-    """C++ on a CPU."""
+    """`auto` selects the C++ kernel on a CPU."""
     assert isinstance(choose("auto", CPU), CpuKernel)
     assert isinstance(choose("plain", CPU), PlainKernel)
 
@@ -62,7 +62,7 @@ def test_failed_build_is_unavailable_and_leaves_nothing(monkeypatch, tmp_path):
 
 
 def test_library_is_built_once(monkeypatch, tmp_path):
-    """A second process finds it."""
+    """A second process finds the compiled library."""
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
     cpu.load_library.__wrapped__()
     (library,) = tmp_path.iterdir()

@@ -1,4 +1,4 @@
-"""The C++ kernel is built whole or not at all."""
+"""The C++ library is published completely or not at all."""
 
 import os
 import subprocess
@@ -50,6 +50,6 @@ def test_a_failed_build_leaves_nothing(build_root, monkeypatch):
 
 @pytest.mark.parametrize("tensor", [torch.zeros(2, dtype=torch.float64), torch.zeros(2, 2).t()[:1]])
 def test_only_contiguous_fp32_reaches_the_library(tensor):
-    """It takes addresses, and would read other numbers."""
+    """Tensors of another type are rejected, because the library receives addresses only."""
     with pytest.raises(AssertionError, match="contiguous fp32"):
         cpu._fp32(tensor)

@@ -64,7 +64,7 @@ def test_lamb_reads_24_and_writes_16_bytes_per_element(moved, model):
 
 
 def test_adam_reads_16_and_writes_12_bytes_per_element(moved):
-    """One pass."""
+    """`adam` reads and writes each element once."""
     make("cuda").adam(state("cuda"), PARTITION, NUMBERS)
     assert moved == {"read": 16 * ELEMENTS, "written": 12 * ELEMENTS}
 

@@ -55,7 +55,7 @@ def test_adam_is_lamb_with_a_ratio_of_one(name):
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_padding_is_neither_read_nor_written(name):
-    """NaN between the pieces stays there and spoils no sum."""
+    """NaN between the pieces is not changed and does not enter a sum."""
     kernel, tensors = make(name), state(name)
     sums = both_passes(kernel, tensors)
     assert torch.isfinite(sums).all()
@@ -65,7 +65,7 @@ def test_padding_is_neither_read_nor_written(name):
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_step_repeats_bit_for_bit(name):
-    """No atomics, no order that depends on threads."""
+    """Repeated steps give the same bits, independent of the threads."""
     kernel, runs = make(name), []
     for threads in (1, 2):
         before = torch.get_num_threads()
