@@ -47,11 +47,8 @@ class Features(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         rows = np.array([index])
         packed = pack(FAMILY.template, self.samples.tokens(rows), self.samples.boundaries[rows], self.special)
-        features = {
-            "input_ids": packed.input_ids,
-            "token_type_ids": packed.segment_ids,
-            "special_tokens_mask": (~packed.is_text).astype(np.int64),
-        }
+        features = {"input_ids": packed.input_ids, "token_type_ids": packed.segment_ids}
+        features["special_tokens_mask"] = (~packed.is_text).astype(np.int64)
         return features | ({"next_sentence_label": int(self.samples.labels[index])} if self.pairs else {})
 
 
@@ -89,32 +86,26 @@ class Baseline:
         """Trains a new model for a number of steps, or until the clock ends the training."""
         transformers.set_seed(self.recipe.seed % 2**32)
         tokenizer = transformers.AutoTokenizer.from_pretrained(self.train.tokenizer_dir)
-        micro = self.recipe.batch.micro_batch_size
+        sizes, warmup = self.recipe.batch, self.recipe.schedule.warmup_proportion
+        schedule = {"max_steps": steps, "learning_rate": rate, "warmup_steps": round(steps * warmup)}
+        silent = {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
         with tempfile.TemporaryDirectory() as directory:
             arguments = transformers.TrainingArguments(
                 directory,
-                max_steps=steps,
-                learning_rate=rate,
-                lr_scheduler_type="linear",
-                warmup_steps=round(steps * self.recipe.schedule.warmup_proportion),
+                **schedule,
+                **silent,
                 weight_decay=0.01,
-                per_device_train_batch_size=micro,
-                gradient_accumulation_steps=self.recipe.batch.global_batch_size // micro,
+                per_device_train_batch_size=sizes.micro_batch_size,
+                gradient_accumulation_steps=sizes.global_batch_size // sizes.micro_batch_size,
                 bf16=self.bf16,
                 seed=self.recipe.seed % 2**32,
                 remove_unused_columns=False,  # special_tokens_mask is an argument of the collator, not of the model
                 include_num_input_tokens_seen="non_padding",
-                save_strategy="no",
-                logging_strategy="no",
-                disable_tqdm=True,
             )
-            trainer = transformers.Trainer(
-                self.architecture(self.config),
-                arguments,
-                transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15),
-                Features(self.train, pairs=self.architecture is transformers.BertForPreTraining),
-                callbacks=[clock],
-            )
+            collator = transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
+            features = Features(self.train, pairs=self.architecture is transformers.BertForPreTraining)
+            model = self.architecture(self.config)
+            trainer = transformers.Trainer(model, arguments, collator, features, callbacks=[clock])
             trainer.train()
         return trainer
 
@@ -125,9 +116,8 @@ class Baseline:
         steps = steps_within(minutes, clock.seconds / measured, evaluated=0, every=0)
         trainer = self.trained(rate, steps, Clock(60 * minutes))
         size, number = self.recipe.batch.micro_batch_size, self.recipe.evaluation.samples
-        loss, accuracy = masked_figures(
-            trainer.model, evaluation_batches(self.heldout, FAMILY.template, size, 0, 1, number)
-        )
+        batches = evaluation_batches(self.heldout, FAMILY.template, size, 0, 1, number)
+        loss, accuracy = masked_figures(trainer.model, batches)
         done, tokens = trainer.state.global_step, trainer.state.num_input_tokens_seen / 1e6
         return f"| {rate:g} | {done:,} of {steps:,} | {tokens:.2f} | {loss:.3f} | {accuracy:.3f} |"
 
