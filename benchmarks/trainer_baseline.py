@@ -75,12 +75,9 @@ class Baseline:
     def __init__(self, recipe: Recipe, architecture: str, dropout: float, bf16: bool) -> None:
         self.recipe, self.architecture, self.bf16 = recipe, getattr(transformers, architecture), bf16
         self.train, self.heldout = (SampleDataset.open(recipe.data.samples, name) for name in ("train", "heldout"))
-        self.config = transformers.BertConfig(
-            vocab_size=self.train.manifest.vocab_size,
-            **{name: getattr(recipe.model, name) for name in SHAPE},
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-        )
+        shape = {name: getattr(recipe.model, name) for name in SHAPE} | {"vocab_size": self.train.manifest.vocab_size}
+        dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+        self.config = transformers.BertConfig(**shape, **dropouts)
 
     def trained(self, rate: float, steps: int, clock: Clock) -> transformers.Trainer:
         """Trains a new model for a number of steps, or until the clock ends the training."""
@@ -88,12 +85,11 @@ class Baseline:
         tokenizer = transformers.AutoTokenizer.from_pretrained(self.train.tokenizer_dir)
         sizes, warmup = self.recipe.batch, self.recipe.schedule.warmup_proportion
         schedule = {"max_steps": steps, "learning_rate": rate, "warmup_steps": round(steps * warmup)}
-        silent = {"save_strategy": "no", "logging_strategy": "no", "disable_tqdm": True}
+        silent = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
         with tempfile.TemporaryDirectory() as directory:
             arguments = transformers.TrainingArguments(
                 directory,
-                **schedule,
-                **silent,
+                **(schedule | silent),
                 weight_decay=0.01,
                 per_device_train_batch_size=sizes.micro_batch_size,
                 gradient_accumulation_steps=sizes.global_batch_size // sizes.micro_batch_size,
@@ -146,8 +142,8 @@ def main(
     print("| peak rate | steps | million tokens | held-out masked loss | accuracy |\n|---|---|---|---|---|")
     for rate in rates:
         print(baseline.row(rate, minutes), flush=True)
-    threads = torch.get_num_threads()
-    print(f"\n{architecture}, {recipe}, {minutes:g} minutes, dropout {dropout:g}, {threads} threads, {processor()}")
+    footer = f"{architecture}, {recipe}, {minutes:g} minutes, dropout {dropout:g}"
+    print(f"\n{footer}, {torch.get_num_threads()} threads, {processor()}")
 
 
 if __name__ == "__main__":

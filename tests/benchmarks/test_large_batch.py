@@ -10,7 +10,7 @@ from benchmarks.large_batch import num_steps, row
 def test_all_batch_sizes_read_equal_numbers_of_samples():
     """Steps times batch is the number of samples; a size that does not divide it is an error."""
     assert [num_steps(8192, batch) * batch for batch in (256, 1024, 8192)] == [8192] * 3
-    with pytest.raises(ValueError, match="--num_samples 8192: .* 3000"):
+    with pytest.raises(ValueError, match=r"--num_samples 8192: .* 3000"):
         num_steps(8192, 3000)
 
 
