@@ -12,6 +12,7 @@ accelerate, which the pipeline does not: `pip install --no-deps accelerate`.
 
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -55,17 +56,17 @@ class Features(Dataset[dict[str, Any]]):
 class Clock(transformers.TrainerCallback):
     """Times the steps after the first `skipped`, and ends the training after `limit` seconds of them."""
 
-    def __init__(self, limit: float, skipped: int = 0) -> None:
-        self.limit, self.skipped = limit, skipped
+    def __init__(self, limit: float, skipped: int = 0, now: Callable[[], float] = time.monotonic) -> None:
+        self.limit, self.skipped, self.now = limit, skipped, now
         self.begin = self.seconds = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.begin = time.monotonic()
+        self.begin = self.now()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step <= self.skipped:
-            self.begin = time.monotonic()
-        self.seconds = time.monotonic() - self.begin
+            self.begin = self.now()
+        self.seconds = self.now() - self.begin
         control.should_training_stop |= state.global_step > self.skipped and self.seconds >= self.limit
 
 
@@ -111,9 +112,8 @@ class Baseline:
         measured = self.trained(rate, WARMUP_STEPS + MOST_STEPS, clock).state.global_step - WARMUP_STEPS
         steps = steps_within(minutes, clock.seconds / measured, evaluated=0, every=0)
         trainer = self.trained(rate, steps, Clock(60 * minutes))
-        size, number = self.recipe.batch.micro_batch_size, self.recipe.evaluation.samples
-        batches = evaluation_batches(self.heldout, FAMILY.template, size, 0, 1, number)
-        loss, accuracy = masked_figures(trainer.model, batches)
+        held = evaluation_batches(self.heldout, FAMILY.template, 32, 0, 1, self.recipe.evaluation.samples)
+        loss, accuracy = masked_figures(trainer.model, held)
         done, tokens = trainer.state.global_step, trainer.state.num_input_tokens_seen / 1e6
         return f"| {rate:g} | {done:,} of {steps:,} | {tokens:.2f} | {loss:.3f} | {accuracy:.3f} |"
 
