@@ -48,8 +48,8 @@ class Features(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         rows = np.array([index])
         packed = pack(FAMILY.template, self.samples.tokens(rows), self.samples.boundaries[rows], self.special)
-        features = {"input_ids": packed.input_ids, "token_type_ids": packed.segment_ids}
-        features["special_tokens_mask"] = (~packed.is_text).astype(np.int64)
+        special = (~packed.is_text).astype(np.int64)
+        features = {"input_ids": packed.input_ids, "token_type_ids": packed.segment_ids, "special_tokens_mask": special}
         return features | ({"next_sentence_label": int(self.samples.labels[index])} if self.pairs else {})
 
 
@@ -84,8 +84,8 @@ class Baseline:
         """Trains a new model for a number of steps, or until the clock ends the training."""
         transformers.set_seed(self.recipe.seed % 2**32)
         tokenizer = transformers.AutoTokenizer.from_pretrained(self.train.tokenizer_dir)
-        sizes, warmup = self.recipe.batch, self.recipe.schedule.warmup_proportion
-        schedule = {"max_steps": steps, "learning_rate": rate, "warmup_steps": round(steps * warmup)}
+        sizes, warmup = self.recipe.batch, round(steps * self.recipe.schedule.warmup_proportion)
+        schedule = {"max_steps": steps, "learning_rate": rate, "warmup_steps": warmup}
         silent = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
         with tempfile.TemporaryDirectory() as directory:
             arguments = transformers.TrainingArguments(
@@ -111,8 +111,8 @@ class Baseline:
         clock = Clock(min(MOST_SECONDS, MOST_SHARE * 60 * minutes), WARMUP_STEPS)
         measured = self.trained(rate, WARMUP_STEPS + MOST_STEPS, clock).state.global_step - WARMUP_STEPS
         steps = steps_within(minutes, clock.seconds / measured, evaluated=0, every=0)
-        trainer = self.trained(rate, steps, Clock(60 * minutes))
         held = evaluation_batches(self.heldout, FAMILY.template, 32, 0, 1, self.recipe.evaluation.samples)
+        trainer = self.trained(rate, steps, Clock(60 * minutes))
         loss, accuracy = masked_figures(trainer.model, held)
         done, tokens = trainer.state.global_step, trainer.state.num_input_tokens_seen / 1e6
         return f"| {rate:g} | {done:,} of {steps:,} | {tokens:.2f} | {loss:.3f} | {accuracy:.3f} |"
@@ -142,8 +142,8 @@ def main(
     print("| peak rate | steps | million tokens | held-out masked loss | accuracy |\n|---|---|---|---|---|")
     for rate in rates:
         print(baseline.row(rate, minutes), flush=True)
-    footer = f"{architecture}, {recipe}, {minutes:g} minutes, dropout {dropout:g}"
-    print(f"\n{footer}, {torch.get_num_threads()} threads, {processor()}")
+    told = (architecture, recipe, f"{minutes:g} minutes", f"dropout {dropout:g}", f"{torch.get_num_threads()} threads")
+    print("\n" + ", ".join((*told, processor())))
 
 
 if __name__ == "__main__":
