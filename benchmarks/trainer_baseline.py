@@ -12,6 +12,7 @@ accelerate, which the pipeline does not: `pip install --no-deps accelerate`.
 
 import tempfile
 import time
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -47,28 +48,25 @@ class Features(Dataset[dict[str, Any]]):
     def __getitem__(self, index: int) -> dict[str, Any]:
         rows = np.array([index])
         packed = pack(FAMILY.template, self.samples.tokens(rows), self.samples.boundaries[rows], self.special)
-        features = {
-            "input_ids": packed.input_ids,
-            "token_type_ids": packed.segment_ids,
-            "special_tokens_mask": (~packed.is_text).astype(np.int64),
-        }
+        special = (~packed.is_text).astype(np.int64)
+        features = {"input_ids": packed.input_ids, "token_type_ids": packed.segment_ids, "special_tokens_mask": special}
         return features | ({"next_sentence_label": int(self.samples.labels[index])} if self.pairs else {})
 
 
 class Clock(transformers.TrainerCallback):
     """Times the steps after the first `skipped`, and ends the training after `limit` seconds of them."""
 
-    def __init__(self, limit: float, skipped: int = 0) -> None:
-        self.limit, self.skipped = limit, skipped
+    def __init__(self, limit: float, skipped: int = 0, now: Callable[[], float] = time.monotonic) -> None:
+        self.limit, self.skipped, self.now = limit, skipped, now
         self.begin = self.seconds = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.begin = time.monotonic()
+        self.begin = self.now()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if state.global_step <= self.skipped:
-            self.begin = time.monotonic()
-        self.seconds = time.monotonic() - self.begin
+            self.begin = self.now()
+        self.seconds = self.now() - self.begin
         control.should_training_stop |= state.global_step > self.skipped and self.seconds >= self.limit
 
 
@@ -78,43 +76,33 @@ class Baseline:
     def __init__(self, recipe: Recipe, architecture: str, dropout: float, bf16: bool) -> None:
         self.recipe, self.architecture, self.bf16 = recipe, getattr(transformers, architecture), bf16
         self.train, self.heldout = (SampleDataset.open(recipe.data.samples, name) for name in ("train", "heldout"))
-        self.config = transformers.BertConfig(
-            vocab_size=self.train.manifest.vocab_size,
-            **{name: getattr(recipe.model, name) for name in SHAPE},
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-        )
+        shape = {name: getattr(recipe.model, name) for name in SHAPE} | {"vocab_size": self.train.manifest.vocab_size}
+        dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+        self.config = transformers.BertConfig(**shape, **dropouts)
 
     def trained(self, rate: float, steps: int, clock: Clock) -> transformers.Trainer:
         """Trains a new model for a number of steps, or until the clock ends the training."""
         transformers.set_seed(self.recipe.seed % 2**32)
         tokenizer = transformers.AutoTokenizer.from_pretrained(self.train.tokenizer_dir)
-        micro = self.recipe.batch.micro_batch_size
+        sizes, warmup = self.recipe.batch, round(steps * self.recipe.schedule.warmup_proportion)
+        schedule = {"max_steps": steps, "learning_rate": rate, "warmup_steps": warmup}
+        silent = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
         with tempfile.TemporaryDirectory() as directory:
             arguments = transformers.TrainingArguments(
                 directory,
-                max_steps=steps,
-                learning_rate=rate,
-                lr_scheduler_type="linear",
-                warmup_steps=round(steps * self.recipe.schedule.warmup_proportion),
+                **(schedule | silent),
                 weight_decay=0.01,
-                per_device_train_batch_size=micro,
-                gradient_accumulation_steps=self.recipe.batch.global_batch_size // micro,
+                per_device_train_batch_size=sizes.micro_batch_size,
+                gradient_accumulation_steps=sizes.global_batch_size // sizes.micro_batch_size,
                 bf16=self.bf16,
                 seed=self.recipe.seed % 2**32,
                 remove_unused_columns=False,  # special_tokens_mask is an argument of the collator, not of the model
                 include_num_input_tokens_seen="non_padding",
-                save_strategy="no",
-                logging_strategy="no",
-                disable_tqdm=True,
             )
-            trainer = transformers.Trainer(
-                self.architecture(self.config),
-                arguments,
-                transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15),
-                Features(self.train, pairs=self.architecture is transformers.BertForPreTraining),
-                callbacks=[clock],
-            )
+            collator = transformers.DataCollatorForLanguageModeling(tokenizer, mlm_probability=0.15)
+            features = Features(self.train, pairs=self.architecture is transformers.BertForPreTraining)
+            model = self.architecture(self.config)
+            trainer = transformers.Trainer(model, arguments, collator, features, callbacks=[clock])
             trainer.train()
         return trainer
 
@@ -123,11 +111,9 @@ class Baseline:
         clock = Clock(min(MOST_SECONDS, MOST_SHARE * 60 * minutes), WARMUP_STEPS)
         measured = self.trained(rate, WARMUP_STEPS + MOST_STEPS, clock).state.global_step - WARMUP_STEPS
         steps = steps_within(minutes, clock.seconds / measured, evaluated=0, every=0)
+        held = evaluation_batches(self.heldout, FAMILY.template, 32, 0, 1, self.recipe.evaluation.samples)
         trainer = self.trained(rate, steps, Clock(60 * minutes))
-        size, number = self.recipe.batch.micro_batch_size, self.recipe.evaluation.samples
-        loss, accuracy = masked_figures(
-            trainer.model, evaluation_batches(self.heldout, FAMILY.template, size, 0, 1, number)
-        )
+        loss, accuracy = masked_figures(trainer.model, held)
         done, tokens = trainer.state.global_step, trainer.state.num_input_tokens_seen / 1e6
         return f"| {rate:g} | {done:,} of {steps:,} | {tokens:.2f} | {loss:.3f} | {accuracy:.3f} |"
 
@@ -156,8 +142,8 @@ def main(
     print("| peak rate | steps | million tokens | held-out masked loss | accuracy |\n|---|---|---|---|---|")
     for rate in rates:
         print(baseline.row(rate, minutes), flush=True)
-    threads = torch.get_num_threads()
-    print(f"\n{architecture}, {recipe}, {minutes:g} minutes, dropout {dropout:g}, {threads} threads, {processor()}")
+    told = (architecture, recipe, f"{minutes:g} minutes", f"dropout {dropout:g}", f"{torch.get_num_threads()} threads")
+    print("\n" + ", ".join((*told, processor())))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,64 @@
+"""The baseline reads the samples as the pipeline does, and its held-out figures are the pipeline's."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from samples import make_samples
+
+from benchmarks.huggingface import masked_figures
+from benchmarks.trainer_baseline import Clock, Features
+from pipeline.conversion.names import to_huggingface
+from pipeline.data.loader import evaluation_batches
+from pipeline.families.bert import FAMILY, BertConfig
+from preprocessing.shards import SampleDataset
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return make_samples(tmp_path / "samples")
+
+
+def test_held_out_figures_equal_those_of_the_pipeline(directory):
+    """Equal weights, equal masks: loss and accuracy of Hugging Face's model are those that a run would log."""
+    heldout = SampleDataset.open(directory, "heldout")
+    config = BertConfig(32, 1, 2, 64, initializer_range=0.5)
+    torch.manual_seed(0)
+    ours = FAMILY.build(config, heldout.manifest.vocab_size).eval()
+    theirs = transformers.BertForPreTraining(
+        transformers.BertConfig(**FAMILY.export.config_to(config, heldout.manifest.vocab_size))
+    )
+    theirs.load_state_dict(to_huggingface(FAMILY, ours.state_dict()))
+    batches = list(evaluation_batches(heldout, FAMILY.template, 16, 0, 1, 40))
+    with torch.no_grad():
+        sums = [ours(batch).sums for batch in batches]
+    masked = batches[0].totals["masked"]
+    loss, accuracy = masked_figures(theirs, batches)
+    assert loss == pytest.approx(sum(float(each["mlm_loss"]) for each in sums) / masked, rel=1e-5)
+    assert accuracy == sum(int(each["mlm_correct"]) for each in sums) / masked > 0
+
+
+def test_features_are_the_samples_with_special_tokens(directory):
+    """[CLS] A [SEP] B [SEP], segments 0 and 1, and the label of the pair if the model reads it."""
+    samples = SampleDataset.open(directory, "train")
+    features = Features(samples, pairs=True)[3]
+    tokens, boundary = samples.tokens(np.array([3]))[0], int(samples.boundaries[3])
+    assert features["input_ids"].tolist() == [2, *tokens[:boundary], 3, *tokens[boundary:], 3]
+    assert features["token_type_ids"].sum() == len(tokens) - boundary + 1
+    assert features["special_tokens_mask"].nonzero()[0].tolist() == [0, boundary + 1, len(tokens) + 2]
+    assert features["next_sentence_label"] == samples.labels[3]
+    assert "next_sentence_label" not in Features(samples, pairs=False)[3]
+
+
+def test_the_clock_ends_training_after_its_time():
+    """Steps are timed from the end of the skipped ones."""
+    times = iter([0.0, 100.0, 100.0, 103.0, 106.0])
+    clock, stops = Clock(limit=5.0, skipped=1, now=lambda: next(times)), []
+    clock.on_train_begin(None, None, None)
+    for step in (1, 2, 3):
+        control = SimpleNamespace(should_training_stop=False)
+        clock.on_step_end(None, SimpleNamespace(global_step=step), control)
+        stops.append(control.should_training_stop)
+    assert (stops, clock.seconds) == ([False, False, True], 6.0)
