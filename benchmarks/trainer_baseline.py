@@ -77,7 +77,7 @@ class Baseline:
         self.recipe, self.architecture, self.bf16 = recipe, getattr(transformers, architecture), bf16
         self.train, self.heldout = (SampleDataset.open(recipe.data.samples, name) for name in ("train", "heldout"))
         shape = {name: getattr(recipe.model, name) for name in SHAPE} | {"vocab_size": self.train.manifest.vocab_size}
-        dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+        dropouts: dict[str, Any] = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
         self.config = transformers.BertConfig(**shape, **dropouts)
 
     def trained(self, rate: float, steps: int, clock: Clock) -> transformers.Trainer:
@@ -85,8 +85,8 @@ class Baseline:
         transformers.set_seed(self.recipe.seed % 2**32)
         tokenizer = transformers.AutoTokenizer.from_pretrained(self.train.tokenizer_dir)
         sizes, warmup = self.recipe.batch, round(steps * self.recipe.schedule.warmup_proportion)
-        schedule = {"max_steps": steps, "learning_rate": rate, "warmup_steps": warmup}
-        silent = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
+        schedule: dict[str, Any] = {"max_steps": steps, "learning_rate": rate, "warmup_steps": warmup}
+        silent: dict[str, Any] = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
         with tempfile.TemporaryDirectory() as directory:
             arguments = transformers.TrainingArguments(
                 directory,

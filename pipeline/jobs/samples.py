@@ -231,7 +231,7 @@ def order_gap_batches(
 ) -> tuple[Callable[[], Iterator[Batch]], ...]:
     """Return functions that yield the micro-batches of the order gap, intact and shuffled; none if it is turned off."""
     _, *passes = heldout_samples(recipe, len(heldout))
-    corruptions = (EVALUATION, ShuffledContext(EVALUATION))
+    corruptions: tuple[Corruption, ...] = (EVALUATION, ShuffledContext(EVALUATION))
     return tuple(
         partial(heldout_batches, recipe, division, heldout, corruption, number)
         for corruption, number in zip(corruptions, passes, strict=False)
