@@ -86,7 +86,12 @@ class Baseline:
         tokenizer = transformers.AutoTokenizer.from_pretrained(self.train.tokenizer_dir)
         sizes, warmup = self.recipe.batch, round(steps * self.recipe.schedule.warmup_proportion)
         schedule: dict[str, Any] = {"max_steps": steps, "learning_rate": rate, "warmup_steps": warmup}
-        silent: dict[str, Any] = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
+        silent: dict[str, Any] = {
+            "save_strategy": "no",
+            "logging_strategy": "no",
+            "report_to": "none",
+            "disable_tqdm": True,
+        }
         with tempfile.TemporaryDirectory() as directory:
             arguments = transformers.TrainingArguments(
                 directory,
