@@ -58,9 +58,9 @@ demo: setup
 	@echo "demo/data/        samples in Arrow shards: python -m preprocessing inspect demo/data/samples128"
 	@echo "demo/run/         recipe, metrics.jsonl, TensorBoard, checkpoints: tensorboard --logdir demo/run"
 	@echo "demo/model/       the model: transformers.BertForMaskedLM.from_pretrained(\"demo/model\")"
-	@echo "demo/report.html  how the run went: curves, trust ratios, speed, checkpoints"
+	@echo "demo/report.html  how the run went: curves, what the model has learned, speed, checkpoints"
 	@echo "Next: your own text, python -m preprocessing run --sources file:DIRECTORY --out data; then"
-	@echo "deepspeed --module pipeline.pretrain --recipe pipeline/recipes/bert_mini.toml (see README.md)"
+	@echo "deepspeed --module pipeline.pretrain --recipe pipeline/recipes/bert_mini_fast.toml (see README.md)"
 
 # A worker per core, and a file of tests at a time.
 PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses $(CORES) --dist loadfile
