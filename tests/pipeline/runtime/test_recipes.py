@@ -24,5 +24,5 @@ def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
 
 def test_an_unknown_recipe_is_told_the_known_ones():
     """The names, since the files of an installed package are not where a user looks."""
-    with pytest.raises(ValueError, match=r"^recipe bert_mni: no such file, .* one of bert_base_phase1, .*, demo, "):
+    with pytest.raises(ValueError, match=r"^recipe bert_mni: no such file, .* one of bert_base_fast, .*, demo, "):
         parse(["--recipe", "bert_mni"])
