@@ -85,7 +85,7 @@ def check_cross_entropy(device: torch.device, dtype: torch.dtype) -> dict[str, f
 def check_lamb(kernel: LambKernel, device: torch.device) -> dict[str, float]:
     """Errors of a step against float64 for unaligned tensors; `repeat` is 0 if a repetition is equal bit for bit."""
     shapes = {"a": (3001, 17), "b": (5,), "c": (70_003,), "d": (64, 64)}
-    (shard, _) = flat_shards(shapes, lambda name: True, device)
+    (shard,) = flat_shards(shapes, lambda name: True, device)
     _, partition = cut_at_stacks(shard, lambda name: 1)
     numbers = Coefficients(0.02, 0.9, 0.999, 1e-6, 0.01, step=3)
 
