@@ -4,9 +4,12 @@ Without a GPU, Triton runs kernels in its interpreter: that must be said before 
 """
 
 import os
+from collections.abc import Iterator
 
+import pytest
 import torch
 from hypothesis import settings
+from session_directory import NAME
 
 if not torch.cuda.is_available():
     os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -14,3 +17,11 @@ if not torch.cuda.is_available():
 # How long an example takes is the machine's business. CI meets the same examples every time; elsewhere they are new.
 settings.register_profile("project", deadline=None, derandomize="CI" in os.environ)
 settings.load_profile("project")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def session_directories_of_mpirun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Every `mpirun` of the tests keeps its files below pytest's own directory."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(NAME, str(tmp_path_factory.mktemp("mpirun")))
+        yield

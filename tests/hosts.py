@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ports import free_port
+from session_directory import own_session_directory
 
 ROOT = Path(__file__).resolve().parent.parent
 HOSTS = ("127.0.0.2", "127.0.0.3")
@@ -102,8 +103,9 @@ class Hosts:
     def launch(self, *command: str) -> subprocess.Popen[str]:
         """Start a command of the virtual environment in the repository."""
         log = (self.folder / "launched.log").open("w")
+        environment = self.environment | own_session_directory()
         return subprocess.Popen(
-            command, cwd=ROOT, env=self.environment, stdout=log, stderr=log, text=True, start_new_session=True
+            command, cwd=ROOT, env=environment, stdout=log, stderr=log, text=True, start_new_session=True
         )
 
     def said(self) -> str:

@@ -8,6 +8,8 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+from session_directory import own_session_directory
+
 from preprocessing.faults import VARIABLE
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +29,7 @@ def command(corpus, out, *options):
 def start(arguments, launcher=(), fault="", **options):
     """Starts the command line in a session of its own; `fault`: see preprocessing/faults.py."""
     environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    environment |= {VARIABLE: fault} if fault else {}
+    environment |= own_session_directory() | ({VARIABLE: fault} if fault else {})
     whole = [*launcher, sys.executable, "-m", "preprocessing", *arguments]
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(whole, cwd=ROOT, env=environment, start_new_session=True, **pipes, **options)

@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
+from session_directory import own_session_directory
 
 from preprocessing.__main__ import exit_status, main
 from preprocessing.files import read_json, sha256_file, write_json
@@ -39,7 +40,8 @@ def command(corpus, out, *options):
 
 def start(arguments, hash_seed="0", launcher=(), program=("-m", "preprocessing")):
     """Runs the command line in a process of its own."""
-    environment = os.environ | {
+    environment = os.environ | own_session_directory()
+    environment |= {
         "PYTHONHASHSEED": hash_seed,
         "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
