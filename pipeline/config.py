@@ -23,7 +23,7 @@ from pipeline.optim.config import OptimizerConfig
 from pipeline.optim.schedule import ScheduleConfig
 from pipeline.runlog.config import LoggingConfig
 from pipeline.runtime.command import program
-from pipeline.runtime.options import check_arguments, kinds_of, pairs
+from pipeline.runtime.options import check_arguments, flatten, kinds_of, pairs
 from pipeline.runtime.recipes import RECIPE_HELP, RecipeFile, find
 from pipeline.training.config import EvaluationConfig
 
@@ -79,6 +79,17 @@ def plain(recipe: Recipe) -> dict[str, Any]:
     """Return the recipe as nested values that JSON can represent."""
     values: dict[str, Any] = json.loads(json.dumps(asdict(recipe), default=str))
     return values
+
+
+@cache
+def defaults(family: str) -> dict[str, Any]:
+    """Return the default of each field of a family's recipe by dotted name; fields without a default are absent.
+
+    Raises:
+        ValueError: the family does not exist.
+    """
+    values: dict[str, Any] = json.loads(json.dumps(parser(recipe_class(family)).get_defaults().as_dict(), default=str))
+    return {name: value for name, value in flatten(values).items() if value is not None}
 
 
 @cache

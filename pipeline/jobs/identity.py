@@ -46,17 +46,18 @@ NOT_OF_THE_WEIGHTS = frozenset(
 """Fields of a model section that may differ from the checkpoint that a new run starts from."""
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
     """Return the fields, as `name: old -> new`, in which a resumed run must not differ but does.
 
-    A field that only one of the two has was added or removed by another version, and is not compared. Values that have
-    been renamed since are compared by their present names.
+    A field that a later version has added has its default in the run so far. A field that a later version has removed
+    is not compared. Values that have been renamed since are compared by their present names.
 
     Args:
         old: recipe of the run so far, as nested values.
         new: recipe of the command line, as nested values.
+        defaults: defaults of the fields by dotted name.
     """
-    before, after = flatten(old), flatten(new)
+    before, after = {**defaults, **flatten(old)}, flatten(new)
     before |= {name: now.get(str(before[name]), before[name]) for name, now in RENAMED.items() if name in before}
     return [
         f"{name}: {before[name]} -> {after[name]}"
@@ -65,18 +66,21 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def check_same_recipe(checkpoint: Path, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+def check_same_recipe(
+    checkpoint: Path, old: Mapping[str, Any], new: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> None:
     """Check that a checkpoint was written by a run with the same recipe.
 
     Args:
         checkpoint: directory of the checkpoint, for the message.
         old: the recipe in its state.json.
         new: recipe of the command line.
+        defaults: defaults of the fields by dotted name.
 
     Raises:
         ValueError: they differ in a field that a resumed run must not change.
     """
-    if changed := differences(old, new):
+    if changed := differences(old, new, defaults):
         raise ValueError(
             f"{checkpoint}: was written by a run with another recipe ({'; '.join(changed)}); move it out of this run's "
             "directory, or start a new run from it with init_from"

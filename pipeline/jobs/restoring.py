@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.record import DamagedError, check_run_state
+from pipeline.config import defaults
 from pipeline.data.vocabularies import check_same_vocabulary
 from pipeline.engine.engine import Engine
 from pipeline.jobs.identity import check_same_model, check_same_recipe, differences
@@ -88,7 +89,7 @@ def restore(request: Request, engine: Engine, events: Events) -> Restored:
 def _load_own(own: Path, request: Request, engine: Engine) -> dict[str, Any]:
     with distributed.together(f"load {own}"):
         state = checkpoint.read_state(own)
-        check_same_recipe(own, state["recipe"], request.recipe)
+        check_same_recipe(own, state["recipe"], request.recipe, defaults(request.recipe["family"]))
         if state["samples"] != request.samples_id:
             raise ValueError(
                 f"{own} was trained on other samples than data.samples = {request.samples.directory} holds (another "
@@ -192,8 +193,9 @@ def check_position(path: Path, state: Mapping[str, Any], request: Request) -> No
     Raises:
         DamagedError: it is another one.
     """
-    step, consumed = state["step"], state["consumed_samples"]
-    if not differences(state["recipe"], request.recipe) and consumed != (right := request.consumed_samples(step)):
+    step, consumed, recipe = state["step"], state["consumed_samples"], request.recipe
+    is_same = not differences(state["recipe"], recipe, defaults(recipe["family"]))
+    if is_same and consumed != (right := request.consumed_samples(step)):
         what = f"consumed_samples = {consumed} after {step} steps, which consume {right}: damaged"
         raise DamagedError(path / "state.json", what)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.checkpoints.record import complete, read_state
-from pipeline.config import Recipe, family_of, plain, recipe_class, to_toml
+from pipeline.config import Recipe, defaults, family_of, plain, recipe_class, to_toml
 from pipeline.jobs.identity import differences
 from pipeline.runlog.reader import RECIPE
 from pipeline.runtime.options import RENAMED, check_values, kinds_of, read_toml
@@ -21,7 +21,7 @@ def open_run(recipe: Recipe) -> Path:
     run = Path(recipe.run_dir)
     before = recorded_recipe(run)
     if before is not None:
-        changed = differences(before, plain(recipe))
+        changed = differences(before, plain(recipe), defaults(recipe.family))
         if changed:
             raise ValueError(
                 f"{run} is a run with another recipe ({'; '.join(changed)}); choose another run_dir, or start from its "

@@ -243,6 +243,10 @@ def _rows(runs: Sequence[Run]) -> dict[str, Callable[[Run, History], str]]:
     for term in terms(runs):
         of_terms[f"{term.title} loss, held out"] = _last("heldout", f"{term.name}_loss", 1, "{:.3f}")
         of_terms[f"{term.title} accuracy, held out"] = _last("heldout", f"{term.name}_accuracy", 100, "{:.1f} %")
+        of_terms[f"{term.title} loss, averaged weights"] = _last("averaged", f"{term.name}_loss", 1, "{:.3f}")
+        of_terms[f"{term.title} accuracy, averaged weights"] = _last(
+            "averaged", f"{term.name}_accuracy", 100, "{:.1f} %"
+        )
     total = "loss, held out"
     first = list(_GLANCE)[: list(_GLANCE).index(total) + 1]
     return {name: _GLANCE[name] for name in first} | of_terms | _GLANCE
@@ -254,7 +258,7 @@ def _steps(run: Run, past: History) -> str:
 
 
 def _last(kind: str, key: str, scale: float, form: str) -> Callable[[Run, History], str]:
-    """The first and last value of a held-out metric, or the last value of a training metric."""
+    """The first and last value of a held-out metric, or the last value of a metric of another kind."""
 
     def tell(run: Run, past: History) -> str:
         values = [value * scale for value in run.series(kind, key)[1]]

@@ -8,33 +8,43 @@ from pipeline.jobs.identity import check_same_model, check_same_recipe, differen
 
 MODEL = {"hidden_size": 32, "num_attention_heads": 2, "hidden_act": "gelu", "hidden_dropout_prob": 0.1}
 RECIPE = {"seed": 1, "model": MODEL, "engine": {"precision": "fp32"}, "optimizer": {"lr": 0.1, "backend": "auto"}}
+DEFAULTS = {"seed": 7, "optimizer.lr": 0.5, "optimizer.momentum": 0.95}
 
 
 def test_what_a_resumed_run_may_change_is_no_difference():
-    """Precision and kernels may; seed and learning rate may not; what only one version knows is not compared."""
+    """Precision and kernels may differ; seed and learning rate may not."""
     other = {
         "seed": 2,
         "model": MODEL,
         "engine": {"precision": "bf16"},
         "optimizer": {"lr": 0.2, "backend": "plain"},
-        "new": 1,
     }
-    assert differences(RECIPE, other) == ["seed: 1 -> 2", "optimizer.lr: 0.1 -> 0.2"]
-    assert differences(RECIPE | {"name": "demo"}, RECIPE | {"name": "mine"}) == []
+    assert differences(RECIPE, other, DEFAULTS) == ["seed: 1 -> 2", "optimizer.lr: 0.1 -> 0.2"]
+    assert differences(RECIPE | {"name": "demo"}, RECIPE | {"name": "mine"}, DEFAULTS) == []
+
+
+def test_a_field_that_the_run_does_not_have_has_its_default():
+    """A run of an earlier version was trained with the default of a later field; a removed field is not compared."""
+    new = RECIPE | {"optimizer": RECIPE["optimizer"] | {"momentum": 0.95}}
+    assert differences(RECIPE | {"removed": 1}, new, DEFAULTS) == []
+    new["optimizer"] |= {"momentum": 0.9}
+    assert differences(RECIPE, new, DEFAULTS) == ["optimizer.momentum: 0.95 -> 0.9"]
 
 
 def test_a_value_is_compared_by_its_present_name():
     """A checkpoint of an earlier version calls NVIDIA's variant of LAMB nvlamb."""
     old, new, other = (RECIPE | {"optimizer": {"variant": variant}} for variant in ("nvlamb", "nvidia", "paper"))
-    check_same_recipe(Path("step-1"), old, new)
-    assert differences(old, other) == differences(new, other) == ["optimizer.variant: nvidia -> paper"]
+    check_same_recipe(Path("step-1"), old, new, DEFAULTS)
+    assert (
+        differences(old, other, DEFAULTS) == differences(new, other, DEFAULTS) == ["optimizer.variant: nvidia -> paper"]
+    )
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_by_field():
     """The error names the checkpoint and the remedy."""
-    check_same_recipe(Path("step-1"), RECIPE, RECIPE)
+    check_same_recipe(Path("step-1"), RECIPE, RECIPE, DEFAULTS)
     with pytest.raises(ValueError, match=r"step-1: was written by a run with another recipe \(seed: 1 -> 2\); move it"):
-        check_same_recipe(Path("step-1"), RECIPE, RECIPE | {"seed": 2})
+        check_same_recipe(Path("step-1"), RECIPE, RECIPE | {"seed": 2}, DEFAULTS)
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def rename_token(samples, old, new):
 
 def test_a_position_that_the_step_cannot_have_is_damage():
     """The samples consumed follow from the step; those of another recipe are for the caller to judge."""
-    recipe = {"batch": {"global_batch_size": 4}}
+    recipe = {"family": "bert", "batch": {"global_batch_size": 4}}
     request = SimpleNamespace(recipe=recipe, consumed_samples=lambda step: 4 * step)
     state = {"step": 2, "consumed_samples": 8, "recipe": recipe}
     check_position(Path("x"), state, request)

@@ -22,7 +22,7 @@ def test_run_is_continued_only_with_its_own_recipe(tmp_path):
     other = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), "--seed", "1", "--optimizer.lr", "1"])
     with pytest.raises(ValueError, match=r"seed: 12345 -> 1; .*optimizer.lr"):
         open_run(other)
-    assert differences(plain(begun), plain(harmless)) == []
+    assert differences(plain(begun), plain(harmless), {}) == []
 
 
 @pytest.mark.parametrize("content", ["[schedule", 'run_dir = "x"\n[schedul]\n', "seed = 'x'"])
@@ -50,6 +50,8 @@ def test_a_run_of_an_earlier_version_is_continued(tmp_path):
     saved.write_text(former)
     with pytest.raises(ValueError, match=r"another recipe \(optimizer.variant: nvidia -> paper\)"):
         open_run(replace(recipe, optimizer=replace(recipe.optimizer, variant="paper")))
+    with pytest.raises(ValueError, match=r"another recipe \(optimizer.beta1: 0.9 -> 0.8\)"):
+        open_run(replace(recipe, optimizer=replace(recipe.optimizer, beta1=0.8)))
 
 
 def test_a_run_without_recipe_is_compared_with_its_checkpoint(tmp_path):
