@@ -13,6 +13,7 @@ from pipeline.config import Recipe, plain
 from pipeline.data.loader import BatchDivision
 from pipeline.engine.engine import Engine
 from pipeline.families import get_family
+from pipeline.optim.shards import Shard
 from pipeline.runlog.events import job_id
 from pipeline.runtime import distributed
 from pipeline.runtime.formatting import binary_size
@@ -73,11 +74,7 @@ def startup_line(
 
 def warn_of_space(run: Path, recipe: Recipe, engine: Engine, progress: Progress) -> None:
     """Warn at the start, and not after hours, if the disk is too small for the checkpoints."""
-    size = (
-        (3 + bool(recipe.schedule.average_last))
-        * 4
-        * sum(int(torch.Size(shape).numel()) for shard in engine.shards for shape in shard.shapes)
-    )
+    size = sum(_checkpoint_bytes(shard, bool(recipe.schedule.average_last)) for shard in engine.shards)
     missing = recipe.checkpoint.keep + 1 - len(checkpoint.complete(run))
     free = shutil.disk_usage(run).free
     if free < missing * size:
@@ -85,3 +82,8 @@ def warn_of_space(run: Path, recipe: Recipe, engine: Engine, progress: Progress)
             f"warning: {run}: {binary_size(free)} are free, but {missing} more checkpoints of "
             f"{binary_size(size)} will be there at a time; make room, or lower checkpoint.keep"
         )
+
+
+def _checkpoint_bytes(shard: Shard, averaged: bool) -> int:
+    """Bytes of the whole tensors of a shard in a checkpoint: fp32 weights, moments and the average, if any."""
+    return 4 * (1 + len(shard.moments) + averaged) * sum(int(torch.Size(shape).numel()) for shape in shard.shapes)

@@ -88,7 +88,7 @@ class Curve:
     dotted: str = ""
     """Name of a second metric of training, which is drawn dotted; empty for none."""
     noisy: bool = True
-    """Whether long curves are smoothed."""
+    """Whether long curves are smoothed, and may have a logarithmic axis."""
 
 
 OVERFITTING = "A held-out loss far above that of training shows overfitting."
@@ -235,7 +235,7 @@ def _curve(runs: Sequence[Run], curve: Curve) -> Callable[[Axes], None]:
             )
             marks.draw(axes, run, curve.key, color(number)["color"])
         frame(axes, curve.unit)
-        _span(axes, [value for part in seen for value in part])
+        _span(axes, [value for part in seen for value in part], may_be_logarithmic=curve.noisy)
         _names(axes, runs)
 
     return plot
@@ -250,9 +250,12 @@ def frame(axes: Axes, unit: str = "") -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
 
 
-def _span(axes: Axes, values: Sequence[float]) -> None:
-    """Choose a logarithmic y axis if most values span more than a factor of 100, and label it with plain numbers."""
-    positive = [value for value in values if value > 0]
+def _span(axes: Axes, values: Sequence[float], may_be_logarithmic: bool = True) -> None:
+    """Choose a logarithmic y axis if most values span more than a factor of 100, and label it with plain numbers.
+
+    A learning rate that decays to zero spans any factor, and its schedule is recognised on a linear axis only.
+    """
+    positive = [value for value in values if value > 0] if may_be_logarithmic else []
     if positive and len(positive) == len(values) and np.quantile(positive, 0.98) > 100 * np.quantile(positive, 0.02):
         axes.set_yscale("log")
         logarithmic(axes.yaxis, min(positive), max(positive))

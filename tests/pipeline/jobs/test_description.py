@@ -17,7 +17,10 @@ ENGINE = SimpleNamespace(
     precision="bf16",
     zero_stage=2,
     device=torch.device("cpu"),
-    shards=[SimpleNamespace(shapes=[(1000, 500)]), SimpleNamespace(shapes=[(500_000,)])],
+    shards=[
+        SimpleNamespace(shapes=[(1000, 500)], moments={"exp_avg": None}),
+        SimpleNamespace(shapes=[(500_000,)], moments={"exp_avg": None, "exp_avg_sq": None}),
+    ],
 )
 
 
@@ -42,9 +45,12 @@ def test_the_event_of_a_start(monkeypatch):
     assert (fields["job"], fields["from"], fields["world_size"], fields["zero_stage"]) == ("42", "other/step-1", 1, 2)
 
 
-@pytest.mark.parametrize(("free", "warns"), [(4 * 12e6 - 1, True), (4 * 12e6, False)])
+@pytest.mark.parametrize(("free", "warns"), [(4 * 10e6 - 1, True), (4 * 10e6, False)])
 def test_a_disk_that_is_too_small(tmp_path, monkeypatch, free, warns):
-    """A million parameters take 12 MB with both moments; keep = 3 checkpoints and one more are there at a time."""
+    """Half a million parameters with one moment and half a million with two take 10 MB in each of keep + 1 checkpoints.
+
+    A directory holds one checkpoint more than `keep` while a new one is written.
+    """
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     said = []
     recipe = parse(["--recipe", str(DEMO), "--checkpoint.keep", "3"])

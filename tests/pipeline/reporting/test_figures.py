@@ -9,6 +9,7 @@ from PIL import Image
 
 from pipeline.reporting.figures import CURVES, checkpoints, curves, label
 from pipeline.reporting.figures import _smoothed as smoothed
+from pipeline.reporting.figures import _span as span
 from pipeline.runlog.attempts import history
 from pipeline.runlog.reader import read_runs
 from pipeline.runlog.schedules import Schedule, write_schedules
@@ -51,6 +52,17 @@ def test_schedules_are_drawn_over_the_whole_run(tmp_path):
     assert after["sequence-length"].title == "Sequence length"
     assert after["learning-rate"].png != before.png
     assert "sequence-length" not in {picture.slug for group in ("loss", "speed") for picture in curves(runs, group)}
+
+
+@pytest.mark.parametrize(("may_be_logarithmic", "scale"), [(True, "log"), (False, "linear")])
+def test_a_cosine_schedule_has_a_linear_axis(may_be_logarithmic, scale):
+    """A cosine that decays to zero spans many decades; as a noisy metric it would have a logarithmic axis."""
+    figure, axes = plt.subplots()
+    rates = [1 + math.cos(math.pi * step / 1000) for step in range(1000)]
+    span(axes, rates, may_be_logarithmic)
+    assert axes.get_yscale() == scale
+    assert not next(curve for curve in CURVES["steps"] if curve.key == "learning_rate").noisy
+    plt.close(figure)
 
 
 def test_checkpoints(tmp_path):
