@@ -31,6 +31,11 @@ from pipeline.jobs.budget import MOST_SECONDS, MOST_SHARE, steps_within
 from pipeline.training.speed import MOST_STEPS, WARMUP_STEPS
 from preprocessing.shards import SampleDataset
 
+CLOCKS: dict[str, Callable[[], float]] = {
+    "wall": time.monotonic,
+    "cpu": lambda: time.process_time() / torch.get_num_threads(),
+}
+"""Clocks in seconds. The CPU time per thread does not depend on other programs on the machine."""
 SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
 """Fields of `BertConfig` that come from the recipe; all others are the defaults of `transformers`."""
 
@@ -73,8 +78,11 @@ class Clock(transformers.TrainerCallback):
 class Baseline:
     """A training as users of `transformers` write it, with the shape, samples, batches and seed of a recipe."""
 
-    def __init__(self, recipe: Recipe, architecture: str, dropout: float, bf16: bool) -> None:
+    def __init__(
+        self, recipe: Recipe, architecture: str, dropout: float, bf16: bool, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self.recipe, self.architecture, self.bf16 = recipe, getattr(transformers, architecture), bf16
+        self.now = now
         self.train, self.heldout = (SampleDataset.open(recipe.data.samples, name) for name in ("train", "heldout"))
         shape = {name: getattr(recipe.model, name) for name in SHAPE} | {"vocab_size": self.train.manifest.vocab_size}
         dropouts: dict[str, Any] = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
@@ -113,11 +121,11 @@ class Baseline:
 
     def row(self, rate: float, minutes: float) -> str:
         """Trains for a number of minutes at a peak rate and returns one row of the table."""
-        clock = Clock(min(MOST_SECONDS, MOST_SHARE * 60 * minutes), WARMUP_STEPS)
+        clock = Clock(min(MOST_SECONDS, MOST_SHARE * 60 * minutes), WARMUP_STEPS, self.now)
         measured = self.trained(rate, WARMUP_STEPS + MOST_STEPS, clock).state.global_step - WARMUP_STEPS
         steps = steps_within(minutes, clock.seconds / measured, evaluated=0, every=0)
         held = evaluation_batches(self.heldout, FAMILY.template, 32, 0, 1, self.recipe.evaluation.samples)
-        trainer = self.trained(rate, steps, Clock(60 * minutes))
+        trainer = self.trained(rate, steps, Clock(60 * minutes, now=self.now))
         loss, accuracy = masked_figures(trainer.model, held)
         done, tokens = trainer.state.global_step, trainer.state.num_input_tokens_seen / 1e6
         return f"| {rate:g} | {done:,} of {steps:,} | {tokens:.2f} | {loss:.3f} | {accuracy:.3f} |"
@@ -130,6 +138,7 @@ def main(
     architecture: Literal["BertForPreTraining", "BertForMaskedLM"] = "BertForPreTraining",
     dropout: float = 0.1,
     bf16: bool = False,
+    clock: Literal["wall", "cpu"] = "wall",
     options: list[str] = [],  # noqa: B006
 ) -> None:
     """Train at each rate and print a Markdown table.
@@ -141,13 +150,15 @@ def main(
         architecture: class of the model; BertForPreTraining needs samples with next-sentence labels.
         dropout: dropout of hidden states and attention.
         bf16: whether products are in bf16.
+        clock: what the minutes are measured by: wall-clock time, or CPU time per thread where other programs run.
         options: options of pipeline.pretrain that change the recipe.
     """
-    baseline = Baseline(parse(["--recipe", recipe, *options]), architecture, dropout, bf16)
+    baseline = Baseline(parse(["--recipe", recipe, *options]), architecture, dropout, bf16, CLOCKS[clock])
     print("| peak rate | steps | million tokens | held-out masked loss | accuracy |\n|---|---|---|---|---|")
     for rate in rates:
         print(baseline.row(rate, minutes), flush=True)
-    told = (architecture, recipe, f"{minutes:g} minutes", f"dropout {dropout:g}", f"{torch.get_num_threads()} threads")
+    budget = f"{minutes:g} minutes ({clock} clock)"
+    told = (architecture, recipe, budget, f"dropout {dropout:g}", f"{torch.get_num_threads()} threads")
     print("\n" + ", ".join((*told, processor())))
 
 
