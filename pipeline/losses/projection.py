@@ -1,13 +1,16 @@
 """Cross entropy of a product, with a bound on the memory that its logits take.
 
-Where the logits of all rows fit, plain torch is the product followed by `cross_entropy_sum`. Where they do not, they
-are computed chunk by chunk, forward for the loss and once more backward for the gradient, which is written over them:
-one chunk exists at a time, at the price of one more product. The gradient cannot be had in the forward pass, because in
-fp16 it must not be formed before the loss scale is known.
+Where the logits of all rows fit, backward writes the gradient over them, so that no second tensor of that size exists.
+Where they do not, they are computed chunk by chunk, in the forward pass for the loss and again in the backward pass for
+the gradient: one chunk exists at a time, at the price of one more product. The gradient cannot be computed in the
+forward pass, because in fp16 it must not be formed before the loss scale is known.
 
 On CUDA the rows of logits begin at multiples of 16 elements: tensor cores and 16-byte accesses want that, and 30522
-words would not give it. Where all fit they are kept, and backward writes the gradient over them: no second tensor of
-that size exists.
+words would not give it.
+
+On a CPU one buffer serves all micro-batches. The logits are the largest tensor of a step, their number of rows changes
+from one micro-batch to the next, and a freed block of the heap is too small for the next one or is split by a small
+allocation: without the buffer the memory of a small model grows to several times of what it uses.
 
 Shapes: R rows, H features, V words.
 """
@@ -16,7 +19,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.kernels import backends
 from pipeline.kernels.backends import Backend
@@ -25,6 +27,8 @@ from pipeline.losses.cross_entropy import Rows, RowSum
 
 ALIGN = 16
 """Elements of a vector, at most: 16 bytes of the narrowest type, and what Triton looks for."""
+_spare: dict[torch.dtype, Tensor] = {}
+"""The flat buffer of a CPU by type while no micro-batch uses it."""
 
 
 def projected_cross_entropy_sum(
@@ -50,10 +54,8 @@ def projected_cross_entropy_sum(
         The sums; only `loss` carries gradients.
     """
     chunk_rows = max(1, max_bytes // (len(bias) * backends.compute_dtype(rows).itemsize))
-    fused = backends.triton_kernels("cross_entropy", backend, rows.device.type)
-    if fused is None and len(rows) <= chunk_rows:
-        return cross_entropy.cross_entropy_sum(functional.linear(rows, weight, bias), labels, backend, z_weight)
-    return RowSum(*_Projected.apply(rows, weight, bias, labels, chunk_rows, backend, z_weight))
+    has_backward = torch.is_grad_enabled() and any(x.requires_grad for x in (rows, weight, bias))
+    return RowSum(*_Projected.apply(rows, weight, bias, labels, chunk_rows, backend, z_weight, has_backward))
 
 
 class _Projected(torch.autograd.Function):
@@ -69,6 +71,7 @@ class _Projected(torch.autograd.Function):
         chunk_rows: int,
         backend: Backend,
         z_weight: float,
+        has_backward: bool,
     ) -> RowSum:
         ctx.chunk_rows, ctx.backend, ctx.dtype = chunk_rows, backend, backends.compute_dtype(rows)
         ctx.z_weight = z_weight
@@ -77,7 +80,9 @@ class _Projected(torch.autograd.Function):
         for chunk, label in zip(rows.split(chunk_rows), labels.split(chunk_rows), strict=True):
             found.append(cross_entropy.forward(_logits_(buffer, chunk, weight, bias), label, backend))
         joined = Rows(*(torch.cat(parts) for parts in zip(*found, strict=True)))
-        kept = [buffer] if len(found) == 1 else []
+        kept = [buffer] if len(found) == 1 and has_backward else []
+        if not kept:
+            _give_back(buffer)
         ctx.save_for_backward(rows, weight, bias, labels, joined.log_normalisers, *kept)
         return cross_entropy.differentiable(ctx, cross_entropy.row_sum(joined, labels, z_weight))
 
@@ -98,14 +103,29 @@ class _Projected(torch.autograd.Function):
             sums = [a.to(normaliser.dtype).add_(b) for a, b in zip(sums, parts, strict=True)] if sums else [*parts]
         if kept:  # a second backward pass would read gradients for logits; autograd now refuses it
             torch.autograd.graph.increment_version(buffer)
-        return torch.cat(row_gradients), *sums, None, None, None, None
+        _give_back(buffer)
+        return torch.cat(row_gradients), *sums, None, None, None, None, None
 
 
 def _buffer(rows: int, weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """(rows, V), each row at a multiple of ALIGN elements on CUDA; filled by `_logits_`."""
+    """(rows, V), each row at a multiple of ALIGN elements on CUDA; filled by `_logits_`, and then given back."""
     words = len(weight)
-    stride = words if weight.device.type == "cpu" else -(-words // ALIGN) * ALIGN
-    return weight.new_empty(rows, stride, dtype=dtype)[:, :words]
+    if weight.device.type != "cpu":
+        return weight.new_empty(rows, -(-words // ALIGN) * ALIGN, dtype=dtype)[:, :words]
+    flat = None if weight.is_meta else _spare.pop(dtype, None)
+    if flat is None or len(flat) < rows * words:
+        flat = None  # frees the smaller buffer before the allocation
+        flat = weight.new_empty(rows * words * 9 // 8, dtype=dtype)
+    return flat[: rows * words].view(rows, words)
+
+
+def _give_back(buffer: Tensor) -> None:
+    """Keep the buffer of a CPU for the next micro-batch; it is not used any more.
+
+    The planner's tensors have no memory, and pretend to be on a CPU.
+    """
+    if buffer.device.type == "cpu" and not buffer.is_meta:
+        _spare[buffer.dtype] = buffer._base if buffer._base is not None else buffer
 
 
 def _logits_(buffer: Tensor, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

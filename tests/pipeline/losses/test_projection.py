@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional
 
 from pipeline.data.labels import IGNORED
-from pipeline.losses import cross_entropy
+from pipeline.losses import cross_entropy, projection
 from pipeline.losses.cross_entropy import cross_entropy_sum
 from pipeline.losses.projection import projected_cross_entropy_sum
 
@@ -127,3 +127,32 @@ def test_under_autocast_the_product_is_16_bit(backend, max_bytes):
     assert all(tensor.grad.dtype == torch.float32 for tensor in tensors)
     for ours, theirs in zip(actual, results(torch.bfloat16, max_bytes), strict=True):
         assert (ours.double() - theirs.double()).abs().max() <= 0.02 * theirs.abs().max()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA's allocator needs no such buffer")
+def test_the_logits_of_all_micro_batches_share_one_buffer(monkeypatch):
+    """On a CPU a micro-batch of other rows uses the same memory, after a backward pass and after an evaluation."""
+    places = []
+    forward = cross_entropy.forward
+    monkeypatch.setattr(cross_entropy, "forward", lambda *a: places.append(a[0].data_ptr()) or forward(*a))
+    projection._spare.clear()
+    for rows in (ROWS, 2, ROWS - 1):
+        tensors, labels = inputs(torch.float32, rows)
+        expected = projected_cross_entropy_sum(*tensors, labels, EVERYTHING)
+        expected.loss.backward()
+        with torch.no_grad():
+            assert projected_cross_entropy_sum(*tensors, labels, EVERYTHING).loss == expected.loss
+    assert len(places) == 6 and len(set(places)) == 1
+
+
+def test_two_losses_before_a_backward_pass_do_not_share_logits():
+    """The gradients of a sum of two losses are the sum of their gradients."""
+    first, second = inputs(torch.float32), inputs(torch.float32, rows=7)
+    for tensors, labels in (first, second):
+        projected_cross_entropy_sum(*tensors, labels, EVERYTHING).loss.backward()
+    expected = [tensor.grad for tensors, _ in (first, second) for tensor in tensors]
+    again = [inputs(torch.float32), inputs(torch.float32, rows=7)]
+    losses = [projected_cross_entropy_sum(*tensors, labels, EVERYTHING).loss for tensors, labels in again]
+    sum(losses).backward()
+    actual = [tensor.grad for tensors, _ in again for tensor in tensors]
+    assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))

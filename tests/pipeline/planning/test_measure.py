@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from pipeline.families.bert import BertConfig, build
+from pipeline.losses import projection
 from pipeline.model.probe import uniform_batch
 from pipeline.planning.measure import MicroBatch, activations, measure
 
@@ -26,6 +27,7 @@ def saved_bytes(model, batch):
     """Bytes of the storages that autograd saves in a forward pass on the CPU, each once, without the weights."""
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     seen, alive = {}, []
+    projection._spare.clear()  # a buffer of an earlier test may be larger
 
     def pack(tensor):
         storage = tensor.untyped_storage()
@@ -104,7 +106,8 @@ def test_checkpointing_keeps_each_layers_input():
 def test_bounded_logits_are_not_kept(kind):
     """The backward pass takes them, their gradient and the weights' sum in fp32 then."""
     kept, bounded = (of(replace(CONFIG, max_logits_mib=m), 300_000, kind=kind) for m in (1024, 1))
-    assert kept.logits == pytest.approx(SIZES[0] * SIZES[2] * 300_000 * 4, rel=0.01)
+    spare = 9 / 8 if kind == "cpu" else 1  # the buffer that serves all micro-batches
+    assert kept.logits == pytest.approx(spare * SIZES[0] * SIZES[2] * 300_000 * 4, rel=0.01)
     assert bounded.logits < 0.01 * kept.logits
     assert bounded.ends == kept.ends and bounded.layer == kept.layer
 
