@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Checks every kernel and the training step on this machine's GPU and measures them: benchmarks/gpu.sh [OUT.json]
-# Needs Python with torch; what else is missing (pyarrow, jsonargparse, ...) is taken from wheels in .whl/ if that folder is there:
-#   pip download --no-deps --only-binary=:all: --python-version 3.12 -d .whl pyarrow jsonargparse docstring-parser typeshed-client toml tensorboard timm liger-kernel \
-#       transformers huggingface-hub tokenizers safetensors regex pyyaml tqdm packaging filelock httpx httpcore h11 anyio certifi idna typer
+# Checks every kernel and the training on this machine's GPU and measures them: benchmarks/gpu.sh [OPTIONS]
+# Options are those of `python -m benchmarks.gpu --help`. Packages that this machine lacks are installed from .whl/ if that
+# folder is there, into a directory of their own; benchmarks/gpu_wheels.sh fills it on a machine with a network.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 if compgen -G ".whl/*.whl" >/dev/null; then
-    python3 -m pip install -q --no-index --no-deps --upgrade --target /tmp/gpu-site .whl/*.whl
-    export PYTHONPATH=/tmp/gpu-site
+    site=$(mktemp -d)
+    python3 -m pip install -q --no-index --no-deps --no-compile --target "$site" .whl/*.whl
+    export PYTHONPATH=$site${PYTHONPATH:+:$PYTHONPATH}
 fi
-exec python3 -m benchmarks.gpu --out "${1:-gpu.json}"
+exec python3 -m benchmarks.gpu "$@"

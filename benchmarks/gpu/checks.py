@@ -1,0 +1,187 @@
+"""Section `checks`: every kernel against float64, and gradients and loss curves of a small model against the CPU's."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks import kernels
+from benchmarks.batches import make_batch
+from benchmarks.flat import flat_shards
+from benchmarks.gpu.setting import MINI, Setting
+from benchmarks.measuring import relative_error
+from benchmarks.plain_engine import PlainEngine
+from pipeline.checkpoints.checkpoint import fragments
+from pipeline.checkpoints.saving import Copies
+from pipeline.families.bert import build
+from pipeline.kernels.attention import attention, backend
+from pipeline.kernels.lamb.backends import make_kernel
+from pipeline.kernels.lamb.interface import Coefficients, LambKernel, State, UnavailableError
+from pipeline.kernels.lamb.plain import PlainKernel
+from pipeline.losses.cross_entropy import cross_entropy_sum
+from pipeline.optim.shards import cut_at_stacks
+
+LIMITS = {"fp32": 2e-5, "tf32": 1e-2, "gradients bf16": 5e-2, "bf16": 3e-2}
+"""Largest error by a part of its name; the first that fits applies."""
+
+
+def check_attention(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """Forward and backward against float64, sequence by sequence, over ragged lengths."""
+    lengths = [128, 7, 512, 1, 63, 256]
+    cu_seqlens = torch.tensor(np.cumsum([0, *lengths]), dtype=torch.int32, device=device)
+    torch.manual_seed(1)
+    qkv = torch.randn(sum(lengths), 3, 4, 64, device=device).to(dtype).requires_grad_()
+    out = attention(qkv, cu_seqlens, max(lengths))
+    out.float().square().sum().backward()
+    exact = qkv.detach().double().cpu().requires_grad_()
+    parts = []
+    for piece in exact.split(lengths):
+        q, k, v = (piece[:, i].transpose(0, 1) for i in range(3))  # (N, L, D)
+        parts.append(((q @ k.transpose(1, 2) / 8).softmax(-1) @ v).transpose(0, 1))
+    expected = torch.cat(parts)
+    expected.square().sum().backward()
+    assert qkv.grad is not None and exact.grad is not None, "backward fills both"
+    return {
+        "forward": relative_error(out.detach(), expected.detach()),
+        "backward": relative_error(qkv.grad, exact.grad),
+    }
+
+
+def check_cross_entropy(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """Sum and gradient against float64."""
+    torch.manual_seed(2)
+    logits = torch.randn(300, 5000, device=device).to(dtype).requires_grad_()
+    labels = torch.randint(5000, (300,), device=device)
+    loss = cross_entropy_sum(logits, labels).loss
+    loss.backward()
+    exact = logits.detach().double().cpu().requires_grad_()
+    expected = nn.functional.cross_entropy(exact, labels.cpu(), reduction="sum")
+    expected.backward()
+    assert logits.grad is not None and exact.grad is not None, "backward fills both"
+    return {
+        "forward": relative_error(loss.detach(), expected.detach()),
+        "backward": relative_error(logits.grad, exact.grad),
+    }
+
+
+def check_lamb(kernel: LambKernel, device: torch.device) -> dict[str, float]:
+    """Errors of a step against float64 for unaligned tensors; `repeat` is 0 if a repetition is equal bit for bit."""
+    shapes = {"a": (3001, 17), "b": (5,), "c": (70_003,), "d": (64, 64)}
+    (shard,) = flat_shards(shapes, lambda name: True, device)
+    _, partition = cut_at_stacks(shard, lambda name: 1)
+    numbers = Coefficients(0.02, 0.9, 0.999, 1e-6, 0.01, step=3)
+
+    def drawn(where: torch.device, dtype: torch.dtype) -> State:
+        generator = torch.Generator().manual_seed(3)
+        param, grad, exp_avg = (torch.randn(len(shard.flat), generator=generator) for _ in range(3))
+        tensors = (param, grad, exp_avg * 0.1, grad.square() * 0.1)
+        return State(*(values.to(device=where, dtype=dtype) for values in tensors))
+
+    def stepped(kernel: LambKernel, state: State) -> tuple[Tensor, State]:
+        sums = kernel.moments(state, partition, numbers)
+        kernel.apply(state, partition, numbers, torch.linspace(0.5, 2, len(shapes), device=sums.device))
+        return sums, state
+
+    sums, state = stepped(kernel, drawn(device, torch.float32))
+    again, _ = stepped(kernel, drawn(device, torch.float32))
+    exact_sums, exact = stepped(PlainKernel(), drawn(torch.device("cpu"), torch.float64))
+    return {
+        "sums": relative_error(sums, exact_sums),
+        "weights": relative_error(state.param, exact.param),
+        "moments": relative_error(state.exp_avg_sq, exact.exp_avg_sq),
+        "repeat": float((sums != again).sum()),
+    }
+
+
+def check_copies(device: torch.device) -> float:
+    """Largest difference between weights and a checkpoint of them that was begun just before they changed."""
+    shards = flat_shards({"a": (3001, 1703), "b": (5,)}, lambda name: False, device)
+    torch.manual_seed(4)
+    for shard in shards:
+        shard.flat.normal_()
+        shard.init_state()
+    expected = {key: values.double().cpu() for key, values in fragments(shards)}
+    copies = Copies(shards)
+    copies.start()
+    copies.wait_on_device()
+    found = {} if copies.on_device else copies.finish()  # a CPU's copies are made by the thread that finishes them
+    for shard in shards:
+        shard.flat.zero_()
+    found = found or copies.finish()
+    return max(float((found[key].double() - values).abs().max()) for key, values in expected.items())
+
+
+def lamb_errors(device: torch.device) -> dict[str, float]:
+    """Return the errors of every LAMB kernel that is available on this machine."""
+    errors: dict[str, float] = {}
+    for name in ("plain", "cpu") if device.type == "cpu" else ("plain", "cuda", "apex"):
+        try:
+            kernel = make_kernel(name)
+        except UnavailableError:
+            continue
+        errors |= {f"lamb {name} fp32 {what}": error for what, error in check_lamb(kernel, device).items()}
+    return errors
+
+
+def curve(device: torch.device, dtype: torch.dtype, steps: int) -> list[float]:
+    """Losses of a small model that is trained on a few fixed batches."""
+    engine = PlainEngine(MINI, 500, device, dtype)
+    batches = [make_batch([128, 90, 128, 31], 500, seed).to(device) for seed in range(4)]
+    return [engine.step(batches[step % 4]).item() for step in range(steps)]
+
+
+def gradients(device: torch.device, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Gradients of a small model on one batch, by name of the parameter, on the CPU in float64."""
+    torch.manual_seed(0)
+    model = build(MINI, 500).to(device, dtype)
+    batch = make_batch([128, 90, 128, 31], 500, 7).to(device)
+    model(batch).loss.backward()
+    named = model.named_parameters()
+    return {name: p.grad.double().cpu() for name, p in named if p.grad is not None}
+
+
+def gradient_error(found: dict[str, Tensor], expected: dict[str, Tensor]) -> float:
+    """Largest relative error of a tensor's gradient by the Euclidean norm.
+
+    The error of a tensor with a tiny gradient is divided by a hundredth of the mean norm instead: the bias of the keys
+    of attention has no influence on the loss, and its gradient is rounding.
+    """
+    floor = 1e-2 * float(torch.stack([values.norm() for values in expected.values()]).mean())
+    return max(
+        float((found[name] - exact).norm()) / max(float(exact.norm()), floor) for name, exact in expected.items()
+    )
+
+
+def checks(setting: Setting) -> dict[str, Any]:
+    """All errors by name; those above `LIMITS` are listed under `failed`."""
+    device, steps, cpu = setting.device, 3 if setting.tiny else 20, torch.device("cpu")
+    errors: dict[str, float] = {}
+    for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
+        for kernel, function in (("attention", check_attention), ("cross_entropy", check_cross_entropy)):
+            errors |= {f"{kernel} {name} {way}": error for way, error in function(device, dtype).items()}
+        errors |= {f"{name} {kernel}": error for kernel, error in kernels.check(device, dtype).items()}
+    errors |= lamb_errors(device) | {"checkpoint fp32": check_copies(device)}
+    exact, reference = gradients(cpu, torch.float64), curve(cpu, torch.float32, steps)
+    for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
+        errors[f"gradients {name}"] = gradient_error(gradients(device, dtype), exact)
+        errors[f"training {name}"] = curve_error(curve(device, dtype, steps), reference)
+    torch.set_float32_matmul_precision("high")
+    errors["training tf32"] = curve_error(curve(device, torch.float32, steps), reference)
+    torch.set_float32_matmul_precision("highest")
+    return {
+        "errors": errors,
+        "failed": [name for name, error in errors.items() if not error < limit_of(name)],
+        "attention_backend": backend(device, torch.bfloat16, 0.0),
+        "kernels": kernels.chosen(device),
+    }
+
+
+def curve_error(found: list[float], expected: list[float]) -> float:
+    """Largest relative difference of two loss curves."""
+    return max(abs(a - b) / b for a, b in zip(found, expected, strict=True))
+
+
+def limit_of(name: str) -> float:
+    """The largest error that is accepted under this name."""
+    return next(limit for part, limit in LIMITS.items() if part in name)

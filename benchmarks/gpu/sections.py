@@ -1,0 +1,61 @@
+"""The sections, and the program that runs one of them: `python -m benchmarks.gpu.sections NAME --out FILE`."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from jsonargparse import auto_cli
+
+from benchmarks import kernels
+from benchmarks.gpu.checks import checks
+from benchmarks.gpu.rivals import huggingface_steps
+from benchmarks.gpu.runs import determinism, pretraining
+from benchmarks.gpu.setting import Setting
+from benchmarks.gpu.steps import products, profiled, steps, update
+
+
+class Section(NamedTuple):
+    """One part of the benchmark."""
+
+    run: Callable[[Setting], dict[str, Any]]
+    seconds: int
+    """Longest time of the section on a GPU, compilation of its kernels included."""
+
+
+SECTIONS: dict[str, Section] = {
+    "steps": Section(steps, 100),
+    "checks": Section(checks, 100),
+    "pretraining": Section(pretraining, 150),
+    "determinism": Section(determinism, 90),
+    "products": Section(products, 30),
+    "update": Section(update, 40),
+    "profile": Section(profiled, 40),
+    "kernels": Section(lambda setting: kernels.measure(setting.device, setting.tiny, setting.rounds), 120),
+    "huggingface": Section(huggingface_steps, 240),
+}
+"""In the order of their worth, because device time is scarce: compiled comparisons last."""
+
+
+def main(name: str, out: Path, device: str = "cuda", tiny: bool = False, rounds: int = 10) -> None:
+    """Run one section and write its figures.
+
+    Args:
+        name: the section.
+        out: JSON file.
+        device: torch device.
+        tiny: small shapes, to run the code where there is no GPU.
+        rounds: number of calls of which each median is taken.
+
+    Raises:
+        ValueError: there is no such section.
+    """
+    if name not in SECTIONS:
+        raise ValueError(f"name = {name}: no such section; there are {', '.join(SECTIONS)}")
+    figures = SECTIONS[name].run(Setting(torch.device(device), tiny, rounds))
+    out.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    auto_cli(main, as_positional=True)

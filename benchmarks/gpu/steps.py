@@ -1,0 +1,138 @@
+"""Sections that time the training step and its parts: steps, matrix products, the update, a profile."""
+
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from benchmarks import lamb
+from benchmarks.batches import make_batch
+from benchmarks.gpu.setting import DROPOUT, Setting
+from benchmarks.measuring import bytes_per_second, seconds
+from benchmarks.plain_engine import PlainEngine
+from pipeline.data.batch import Batch
+from pipeline.families.bert import build
+from pipeline.model.flops import measure
+from pipeline.runlog.metrics import peak_flops
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def steps(setting: Setting) -> dict[str, Any]:
+    """Training steps of BERT-large on one micro-batch each, without and with dropout, by size of the micro-batch."""
+    return steps_with(setting, 0.0) | steps_with(setting, DROPOUT)
+
+
+def steps_with(setting: Setting, dropout: float) -> dict[str, Any]:
+    """The same with this dropout of hidden states and attention."""
+    config, peak = setting.config(dropout), peak_flops(setting.device, setting.dtype)
+    engine = PlainEngine(config, setting.vocab_size, setting.device, setting.dtype)
+    flops = measure(lambda shape: build(shape, setting.vocab_size), config).flops
+    cases = {f"phase1 {size}": [setting.length] * size for size in setting.micro_batches}
+    cases[f"phase2 {len(setting.packed)}"] = setting.packed
+    found: dict[str, Any] = {}
+    for case, lengths in cases.items():
+        batch = make_batch(lengths, setting.vocab_size, 0)
+        work = flops(
+            num_tokens=sum(lengths),
+            sum_squared_lengths=sum(n * n for n in lengths),
+            num_masked=len(batch.targets["labels"]),
+            num_samples=len(lengths),
+        )
+        try:
+            figures = timed(engine, batch.to(setting.device), setting)
+        except torch.cuda.OutOfMemoryError:
+            found[f"{case}, dropout {dropout:g}"] = {"error": "out of memory"}
+            continue
+        rate = work / figures["step_ms"] * 1e3
+        found[f"{case}, dropout {dropout:g}"] = figures | {"tflops": rate / 1e12, "mfu": rate / peak}
+    del engine
+    if setting.on_gpu:
+        torch.cuda.empty_cache()
+    return found
+
+
+def timed(engine: PlainEngine, batch: Batch, setting: Setting) -> dict[str, float]:
+    """Rates, milliseconds and peak memory of a step on this micro-batch."""
+    if setting.on_gpu:
+        torch.cuda.reset_peak_memory_stats(setting.device)
+    step = seconds(lambda: engine.step(batch), setting.device, setting.rounds)
+    return {
+        "sequences_per_second": batch.num_samples / step,
+        "tokens_per_second": len(batch.input_ids) / step,
+        "step_ms": step * 1e3,
+    } | ({"peak_gib": torch.cuda.max_memory_allocated(setting.device) / 2**30} if setting.on_gpu else {})
+
+
+def products(setting: Setting) -> dict[str, Any]:
+    """TFLOP/s of the matrix products of a layer and of the logits, at the shapes of the largest micro-batch."""
+    config, tokens = setting.config(0.0), setting.micro_batches[-1] * setting.length
+    hidden, inner, masked = config.hidden_size, config.intermediate_size, tokens // 7
+    shapes = {
+        "query, key, value": (tokens, hidden, 3 * hidden),
+        "attention output": (tokens, hidden, hidden),
+        "feed-forward in": (tokens, hidden, inner),
+        "feed-forward out": (tokens, inner, hidden),
+        "logits": (masked, hidden, setting.vocab_size),
+        "logits, vocabulary padded to 128": (masked, hidden, -(-setting.vocab_size // 128) * 128),
+    }
+    found: dict[str, Any] = {}
+    for name, (rows, inside, columns) in shapes.items():
+        x, weight, gradient = (
+            torch.randn(shape, device=setting.device, dtype=setting.dtype)
+            for shape in ((rows, inside), (columns, inside), (rows, columns))
+        )
+        ways = {
+            "forward": lambda x=x, weight=weight: x @ weight.T,
+            "of input": lambda gradient=gradient, weight=weight: gradient @ weight,
+            "of weight": lambda gradient=gradient, x=x: gradient.T @ x,
+        }
+        work = 2 * rows * inside * columns / 1e12
+        found[name] = {way: work / seconds(call, setting.device, setting.rounds) for way, call in ways.items()}
+    return found
+
+
+def update(setting: Setting) -> dict[str, Any]:
+    """The LAMB step of BERT-large beside torch's fused AdamW, and the bandwidth of a copy of one GiB."""
+    result = lamb.measure("mini" if setting.tiny else "large", setting.device, setting.rounds)
+    bandwidth = bytes_per_second(setting.device, 1 << (20 if setting.tiny else 30), setting.rounds)
+    return result | {"copy_gb_per_s": bandwidth / 1e9}
+
+
+def profiled(setting: Setting) -> dict[str, Any]:
+    """The kernels of a training step with dropout by time, and the places at which the host waits for the device."""
+    engine = PlainEngine(setting.config(DROPOUT), setting.vocab_size, setting.device, setting.dtype)
+    lengths = [setting.length] * setting.micro_batches[-1]
+    batch = make_batch(lengths, setting.vocab_size, 0).to(setting.device)
+    for _ in range(3):
+        engine.step(batch)
+    waits = synchronisations(engine, batch) if setting.on_gpu else {}
+    activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if setting.on_gpu else [])]
+    with profile(activities=activities) as profiler:
+        engine.step(batch)
+        if setting.on_gpu:
+            torch.cuda.synchronize(setting.device)
+    events = profiler.key_averages()
+
+    def microseconds(event: Any) -> float:
+        return float(event.self_device_time_total if setting.on_gpu else event.self_cpu_time_total)
+
+    ordered = sorted(events, key=microseconds, reverse=True)[:30]
+    kernels = [{"name": event.key[:90], "calls": event.count, "ms": microseconds(event) / 1e3} for event in ordered]
+    return {"total_ms": sum(map(microseconds, events)) / 1e3, "kernels": kernels, "synchronisations": waits}
+
+
+def synchronisations(engine: PlainEngine, batch: Batch) -> dict[str, int]:
+    """Number of synchronisations of one step by place, as torch.cuda's debug mode reports them."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            engine.step(batch)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+    places = Counter(f"{warning.filename.removeprefix(f'{ROOT}/')}:{warning.lineno}" for warning in caught)
+    return dict(places.most_common())

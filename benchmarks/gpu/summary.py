@@ -1,0 +1,47 @@
+"""The last two lines of the benchmark: the speed, and what the checks found."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.gpu.rivals import best
+
+
+def summary(figures: Mapping[str, Any], failures: Mapping[str, str]) -> str:
+    """Two lines about the figures of the sections that ended.
+
+    Args:
+        figures: section -> its figures.
+        failures: section -> why it has no figures.
+    """
+    return f"SPEED   {'; '.join(speeds(figures)) or 'not measured'}\nCHECKS  {'; '.join(verdicts(figures, failures))}"
+
+
+def speeds(figures: Mapping[str, Any]) -> list[str]:
+    """Sequences per second of our step, of a run under DeepSpeed and of Hugging Face, and the update's bandwidth."""
+    said = []
+    for phase in ("phase1", "phase2"):
+        ours, theirs = best(figures.get("steps", {}), phase), best(figures.get("huggingface", {}), phase)
+        with_dropout = best({name: f for name, f in figures.get("steps", {}).items() if "dropout 0.1" in name}, phase)
+        if ours:
+            said.append(f"{phase} {ours:,.0f} sequences/s, {with_dropout:,.0f} with dropout")
+        if theirs:
+            said.append(f"Hugging Face {theirs:,.0f}" + (f" (ours is {with_dropout / theirs:.2f}x)" if ours else ""))
+    said += [
+        f"{name}: {values['sequences_per_second']:,.0f}" for name, values in figures.get("pretraining", {}).items()
+    ]
+    if "update" in figures:
+        said.append(f"update at {100 / figures['update']['ours_over_bound']['copy']:.0f} % of a copy's bandwidth")
+    return said
+
+
+def verdicts(figures: Mapping[str, Any], failures: Mapping[str, str]) -> list[str]:
+    """Errors above their limits, whether runs repeat bit for bit, and the sections without figures."""
+    said = []
+    if "checks" in figures:
+        failed = figures["checks"]["failed"]
+        errors = figures["checks"]["errors"]
+        said.append("all within limits" if not failed else ", ".join(f"{name} {errors[name]:.1e}" for name in failed))
+    for name, differing in figures.get("determinism", {}).items():
+        is_equal = not any(differing.values())
+        said.append(f"{name} run equal bit for bit" if is_equal else f"{name} run DIFFERS: {differing}")
+    return said + [f"{name}: {why}" for name, why in failures.items()]
