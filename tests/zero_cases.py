@@ -242,7 +242,7 @@ def record_gradients(engine):
         present = [
             s for s in optimizer.shards if any(s.param is p for g in optimizer.param_groups for p in g["params"])
         ]
-        found = pieces(present, lambda shard: shard.param.grad.view(-1))
+        found = pieces(present, lambda shard: shard.param.grad.view(-1) * optimizer._grad_scale)
         if not gradients or found.keys() & gradients[-1].keys():
             gradients.append({})
         gradients[-1].update(found)

@@ -54,15 +54,18 @@ class MatrixSet:
         work = [muon.work(shape) for shape in self._shapes]
         self.exchange = Exchange(self._shapes, work, tables, ranks, device=device, replicated=replicated)
 
-    def update(self, config: OptimizerConfig, lr: float) -> None:
+    def update(self, config: OptimizerConfig, lr: float, grad_scale: float = 1.0) -> None:
         """Update weights and momentum, and overwrite the gradients; a collective operation.
 
         Args:
             config: hyper-parameters.
             lr: learning rate of the step.
+            grad_scale: factor of the gradients, by which they are clipped.
         """
         for shard in self.shards:
             for run in shard.runs:
+                if grad_scale != 1:
+                    shard.gradient[run].mul_(grad_scale)
                 muon.nesterov_(shard.gradient[run], shard.state["exp_avg"][run], config.momentum)
             shard.state["step"] += 1
         directions = self.exchange.collect([shard.gradient[f.start : f.stop] for shard, f in self._fragments])

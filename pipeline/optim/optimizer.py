@@ -55,6 +55,8 @@ class ShardedOptimizer(Optimizer):
         """Whether the last step was skipped because of an infinite or NaN gradient; set only if `clips`."""
         self.grad_norm = 0.0
         """Norm of all gradients of the last step, before clipping; set only if `clips`."""
+        self._grad_scale = 1.0
+        """Factor by which the gradients of the step are clipped; the kernels apply it as they read them."""
         self._by_param: dict[int, Shard] = {}
         self._units: dict[int, tuple[tuple[str, ...], Partition]] = {}
         self._all_reduce: Callable[[Tensor], Any] | None = None
@@ -137,7 +139,7 @@ class ShardedOptimizer(Optimizer):
                     self._kernel.adam(*update[1:])
         for matrices in self._matrices:
             if id(matrices.shards[0]) in rates:
-                matrices.update(self.config, rates[id(matrices.shards[0])])
+                matrices.update(self.config, rates[id(matrices.shards[0])], self._grad_scale)
         if not scaled:
             return
         sums = self._reduce([self._kernel.moments(*update[1:]) for update in scaled], scaled[0][0].replicated)
@@ -147,7 +149,11 @@ class ShardedOptimizer(Optimizer):
             self._kernel.apply(*update[1:], ratios)
 
     def _clip(self) -> bool:
-        """Scale all gradients down to the largest allowed norm; return False if a gradient is infinite or NaN."""
+        """Compute the factor that scales all gradients down to the largest allowed norm.
+
+        Returns:
+            False if a gradient is infinite or NaN.
+        """
         gradients = [shard.gradient[run] for shard in self.shards for run in shard.runs]
         squares = sum_of_squares(gradients) if gradients else torch.zeros((), dtype=torch.float64)
         if not self.shards[0].replicated:
@@ -156,9 +162,8 @@ class ShardedOptimizer(Optimizer):
             self._all_reduce(squares)
         self.grad_norm = float(squares.sqrt())
         self.overflow = not math.isfinite(self.grad_norm)
-        most = self.config.max_grad_norm
-        if not self.overflow and most and self.grad_norm + CLIP_EPS > most:
-            torch._foreach_mul_(gradients, most / (self.grad_norm + CLIP_EPS))
+        most, norm = self.config.max_grad_norm, self.grad_norm + CLIP_EPS
+        self._grad_scale = most / norm if most and norm > most else 1.0
         return not self.overflow
 
     def _update_of(self, shard: Shard, lr: float) -> ShardUpdate:
@@ -166,7 +171,7 @@ class ShardedOptimizer(Optimizer):
         tensors = State(shard.flat, shard.gradient, state["exp_avg"], state["exp_avg_sq"], shard.model)
         state["step"] += 1
         numbers = coefficients(self.config, lr=lr, step=state["step"], decayed=shard.decayed)
-        return shard, tensors, self._units[id(shard)][1], numbers
+        return shard, tensors, self._units[id(shard)][1], numbers._replace(grad_scale=self._grad_scale)
 
     def _reduce(self, sums: list[Tensor], replicated: bool) -> list[Tensor]:
         """Sum the tensors (k, 2) over the ranks by one all-reduce, also if this rank holds only padding."""

@@ -61,8 +61,8 @@ class ApexKernel:
             numbers.beta1,
             numbers.beta2,
             numbers.eps,
-            torch.ones(1),  # global norm, in host memory; below the limit, since gradients are clipped already
-            2.0,
+            torch.tensor([1 / numbers.grad_scale]),  # in host memory; apex divides by it where it is above the limit
+            1.0,
         )
 
     def _stage2(self, state: State, partition: Partition, numbers: Coefficients, ratios: Tensor) -> None:

@@ -15,7 +15,7 @@
 #endif
 
 struct Numbers {
-  float lr, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay, scale1, scale2;
+  float lr, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay, scale1, scale2, grad_scale;
 };
 struct Chunk {
   int64_t start, stop, tensor;
@@ -30,8 +30,9 @@ CLONES static void moments(const float* __restrict w, float* __restrict g, float
   double w_sq = 0, u_sq = 0;
 #pragma omp simd reduction(+ : w_sq, u_sq)
   for (int64_t i = 0; i < n; ++i) {
-    m[i] = m[i] * c.beta1 + g[i] * c.one_minus_beta1;
-    v[i] = v[i] * c.beta2 + g[i] * g[i] * c.one_minus_beta2;
+    const float grad = g[i] * c.grad_scale;
+    m[i] = m[i] * c.beta1 + grad * c.one_minus_beta1;
+    v[i] = v[i] * c.beta2 + grad * grad * c.one_minus_beta2;
     const float u = g[i] = direction(w[i], m[i], v[i], c);
     w_sq += double(w[i]) * double(w[i]);
     u_sq += double(u) * double(u);
@@ -49,8 +50,9 @@ CLONES static void adam(float* __restrict w, const float* __restrict g, float* _
                         int64_t n, const Numbers c) {
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    m[i] = m[i] * c.beta1 + g[i] * c.one_minus_beta1;
-    v[i] = v[i] * c.beta2 + g[i] * g[i] * c.one_minus_beta2;
+    const float grad = g[i] * c.grad_scale;
+    m[i] = m[i] * c.beta1 + grad * c.one_minus_beta1;
+    v[i] = v[i] * c.beta2 + grad * grad * c.one_minus_beta2;
     w[i] -= c.lr * direction(w[i], m[i], v[i], c);
   }
 }

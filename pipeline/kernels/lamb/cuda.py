@@ -27,15 +27,16 @@ REDUCE_BLOCK = 1024
 
 @triton.jit
 def _moments(exp_avg, exp_avg_sq, grad, numbers):
-    exp_avg = exp_avg * tl.load(numbers + 1) + grad * tl.load(numbers + 2)
-    exp_avg_sq = exp_avg_sq * tl.load(numbers + 3) + grad * grad * tl.load(numbers + 4)
+    grad *= numbers[9]
+    exp_avg = exp_avg * numbers[1] + grad * numbers[2]
+    exp_avg_sq = exp_avg_sq * numbers[3] + grad * grad * numbers[4]
     return exp_avg, exp_avg_sq
 
 
 @triton.jit
 def _direction(param, exp_avg, exp_avg_sq, numbers):
-    denominator = tl.sqrt_rn(exp_avg_sq) * tl.load(numbers + 8) + tl.load(numbers + 5)
-    return tl.div_rn(exp_avg * tl.load(numbers + 7), denominator) + tl.load(numbers + 6) * param
+    denominator = tl.sqrt_rn(exp_avg_sq) * numbers[8] + numbers[5]
+    return tl.div_rn(exp_avg * numbers[7], denominator) + numbers[6] * param
 
 
 @triton.jit
@@ -60,13 +61,24 @@ def moments_kernel(
     g,  # (n,) fp32, replaced by u
     m,  # (n,) fp32, written
     v,  # (n,) fp32, written
-    numbers,  # (9,) fp32, see Coefficients.floats
+    # fp32 by value, in the order of Coefficients.floats
+    lr,
+    beta1,
+    one_minus_beta1,
+    beta2,
+    one_minus_beta2,
+    eps,
+    weight_decay,
+    scale1,
+    scale2,
+    grad_scale,
     chunks,  # (C, 3) int64
     partials,  # (C, 2) fp64, written
     BLOCK: tl.constexpr,  # noqa: N803
     ALIGN: tl.constexpr,  # noqa: N803
 ):
     """Update the moments of one chunk per program, and store the sums of squares of w and u in the chunk's slot."""
+    numbers = (lr, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay, scale1, scale2, grad_scale)
     chunk = tl.program_id(0)
     start, stop = tl.load(chunks + 3 * chunk), tl.load(chunks + 3 * chunk + 1)
     partial = partials + 2 * chunk
@@ -120,7 +132,17 @@ def update_kernel(
     m,  # (n,) fp32, read and written if ADAM
     v,  # (n,) fp32, read and written if ADAM
     model,  # (n,) bf16 or fp16, written if MODEL
-    numbers,  # (9,) fp32, see Coefficients.floats
+    # fp32 by value, in the order of Coefficients.floats
+    lr,
+    beta1,
+    one_minus_beta1,
+    beta2,
+    one_minus_beta2,
+    eps,
+    weight_decay,
+    scale1,
+    scale2,
+    grad_scale,
     chunks,  # (C, 3) int64
     ratios,  # (k,) fp32, read unless ADAM
     ADAM: tl.constexpr,  # noqa: N803 - whether the moments are updated in the same pass, without a trust ratio
@@ -129,9 +151,10 @@ def update_kernel(
     ALIGN: tl.constexpr,  # noqa: N803
 ):
     """Update one chunk per program: w -= lr * ratio * u."""
+    numbers = (lr, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay, scale1, scale2, grad_scale)
     chunk = tl.program_id(0)
     start, stop = tl.load(chunks + 3 * chunk), tl.load(chunks + 3 * chunk + 1)
-    rate = tl.load(numbers)
+    rate = lr
     if not ADAM:
         rate *= tl.load(ratios + tl.load(chunks + 3 * chunk + 2))
     lanes = tl.arange(0, BLOCK)
@@ -151,7 +174,7 @@ class CudaKernel:
         sums = torch.empty(partition.num_tensors, 2, dtype=torch.float64, device=table.device)
         if len(table):
             moments_kernel[(len(table),)](
-                *state[:4], _floats(numbers, table), table, partials, BLOCK=BLOCK, ALIGN=ALIGN, num_warps=WARPS
+                *state[:4], *numbers.floats(), table, partials, BLOCK=BLOCK, ALIGN=ALIGN, num_warps=WARPS
             )
         sum_kernel[(partition.num_tensors,)](partials, bounds, sums, BLOCK=REDUCE_BLOCK)
         return sums
@@ -171,7 +194,7 @@ class CudaKernel:
         update_kernel[(len(table),)](
             *state[:4],
             state.param if state.model is None else state.model,
-            _floats(numbers, table),
+            *numbers.floats(),
             table,
             ratios,
             ADAM=adam,
@@ -180,7 +203,3 @@ class CudaKernel:
             ALIGN=ALIGN,
             num_warps=WARPS,
         )
-
-
-def _floats(numbers: Coefficients, table: Tensor) -> Tensor:
-    return torch.tensor(numbers.floats(), dtype=torch.float32, device=table.device)

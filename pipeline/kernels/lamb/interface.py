@@ -39,6 +39,8 @@ class Coefficients(NamedTuple):
     """Number of the step, t, counted from 1."""
     bias_correction: bool = True
     """Whether m and v are divided by 1 - beta^t."""
+    grad_scale: float = 1.0
+    """Factor of the gradient, at most 1, by which it is clipped as `moments` and `adam` read it."""
 
     @property
     def scale1(self) -> float:
@@ -53,7 +55,7 @@ class Coefficients(NamedTuple):
     def floats(self) -> list[float]:
         """The values in the order that the C++ and Triton kernels expect; differences are computed here in float64."""
         betas = [self.beta1, 1 - self.beta1, self.beta2, 1 - self.beta2]
-        return [self.lr, *betas, self.eps, self.weight_decay, self.scale1, self.scale2]
+        return [self.lr, *betas, self.eps, self.weight_decay, self.scale1, self.scale2, self.grad_scale]
 
 
 class Piece(NamedTuple):
@@ -120,7 +122,7 @@ class State(NamedTuple):
     """The tensors of a step, all of the same length n."""
 
     param: Tensor  # (n,) fp32 master weights
-    grad: Tensor  # (n,) fp32, clipped; `moments` replaces it by u
+    grad: Tensor  # (n,) fp32, before clipping; `moments` replaces it by u
     exp_avg: Tensor  # (n,) fp32
     exp_avg_sq: Tensor  # (n,) fp32
     model: Tensor | None = None  # (n,) bf16 or fp16, written by apply and adam; None if the caller writes it

@@ -7,7 +7,11 @@ from pipeline.kernels.lamb.interface import Coefficients, Partition, State
 
 
 def moments_(grad: Tensor, exp_avg: Tensor, exp_avg_sq: Tensor, numbers: Coefficients) -> None:
-    """Compute m = beta1 m + (1 - beta1) g and v = beta2 v + (1 - beta2) g^2 in place; all tensors are (n,)."""
+    """Compute m = beta1 m + (1 - beta1) g and v = beta2 v + (1 - beta2) g^2 in place, with g times `grad_scale`.
+
+    All tensors are (n,).
+    """
+    grad = grad if numbers.grad_scale == 1 else grad * numbers.grad_scale
     exp_avg.mul_(numbers.beta1).add_(grad, alpha=1 - numbers.beta1)
     exp_avg_sq.mul_(numbers.beta2).addcmul_(grad, grad, value=1 - numbers.beta2)
 

@@ -220,9 +220,9 @@ def record_after_clipping(engine):
     found, kernel = [], engine.optimizer._kernel
     adam = kernel.adam
 
-    def recording(state, *rest):
-        found.append(state.grad[:1000].double().norm().item())
-        adam(state, *rest)
+    def recording(state, partition, numbers):
+        found.append(numbers.grad_scale * state.grad[:1000].double().norm().item())
+        adam(state, partition, numbers)
 
     kernel.adam = recording
     return found

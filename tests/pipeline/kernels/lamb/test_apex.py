@@ -67,6 +67,16 @@ def test_both_stages_equal_the_equations(kernel):
     assert torch.equal(pieces(tensors.model), pieces(tensors.param.bfloat16()))
 
 
+def test_apex_clips_by_the_norm_that_it_is_told(kernel):
+    """It divides by the norm: the moments are those of gradients that were multiplied before."""
+    ours, theirs = state("plain"), state("plain")
+    theirs.grad.mul_(0.3)
+    kernel.moments(ours, PARTITION, NUMBERS._replace(grad_scale=0.3))
+    kernel.moments(theirs, PARTITION, NUMBERS)
+    for a, b in zip(ours[1:4], theirs[1:4], strict=True):
+        torch.testing.assert_close(pieces(a), pieces(b), rtol=1e-6, atol=1e-6)
+
+
 def test_adam_takes_no_ratio(kernel):
     """Also where weight decay would make apex take one."""
     tensors, (w, _, _, u, _) = state("plain"), expected()

@@ -79,14 +79,15 @@ from pipeline.kernels.lamb import cuda
 
 fp32, flags = "*fp32", {"BLOCK": cuda.BLOCK, "ALIGN": cuda.ALIGN}
 flat = dict.fromkeys("wgmv", fp32)
-kernels = [(cuda.moments_kernel, flat | {"numbers": fp32, "chunks": "*i64", "partials": "*fp64"}, flags)]
+numbers = dict.fromkeys(cuda.moments_kernel.arg_names[4:14], "fp32")
+kernels = [(cuda.moments_kernel, flat | numbers | {"chunks": "*i64", "partials": "*fp64"}, flags)]
 for adam in (False, True):
-    pointers = flat | {"model": "*bf16", "numbers": fp32, "chunks": "*i64", "ratios": fp32}
+    pointers = flat | {"model": "*bf16"} | numbers | {"chunks": "*i64", "ratios": fp32}
     kernels.append((cuda.update_kernel, pointers, {"ADAM": adam, "MODEL": True} | flags))
 capability = int(sys.argv[1])
 for kernel, pointers, constants in kernels:
     signature = pointers | dict.fromkeys(constants, "constexpr")
-    places = {(number,): [["tt.divisibility", 16]] for number in range(len(pointers))}
+    places = {(number,): [["tt.divisibility", 16]] for number, kind in enumerate(pointers.values()) if kind != "fp32"}
     values = {(kernel.arg_names.index(name),): value for name, value in constants.items()}
     source = ASTSource(kernel, signature, constexprs=values, attrs=places)
     made = compile(source, target=GPUTarget("cuda", capability, 32), options={"num_warps": cuda.WARPS})

@@ -54,6 +54,24 @@ def test_adam_is_lamb_with_a_ratio_of_one(name):
 
 
 @pytest.mark.parametrize("name", KERNELS)
+def test_a_scaled_gradient_is_clipped_as_it_is_read(name):
+    """`grad_scale` gives the weights and moments of gradients that were multiplied before, in one pass and in two."""
+    numbers = NUMBERS._replace(grad_scale=0.3)
+    for is_adam in (True, False):
+        kernel, ours, theirs = make(name), state(name), state(name)
+        theirs.grad.mul_(0.3)
+        for tensors, given in ((ours, numbers), (theirs, NUMBERS)):
+            if is_adam:
+                kernel.adam(tensors, PARTITION, given)
+            else:
+                kernel.moments(tensors, PARTITION, given)
+                kernel.apply(tensors, PARTITION, given, RATIOS.to(tensors.param.device))
+        for a, b in zip((ours.param, *ours[2:4]), (theirs.param, *theirs[2:4]), strict=True):
+            close(a, b)
+            assert name == "apex" or torch.equal(pieces(a), pieces(b))
+
+
+@pytest.mark.parametrize("name", KERNELS)
 def test_padding_is_neither_read_nor_written(name):
     """NaN between the pieces is not changed and does not enter a sum."""
     kernel, tensors = make(name), state(name)
