@@ -7,7 +7,7 @@ from benchmarks.glue import TASKS, Example, read_examples
 
 
 def test_quotation_marks_are_text(tmp_path):
-    """Examples are lines, even where a text has a single quotation mark; columns are found by name."""
+    """Each line is an example, even if a text has a single quotation mark, and columns are found by name."""
     path = tmp_path / "train.tsv"
     path.write_text('index\tsentence1\tsentence2\tlabel\n0\t"a b\tc\tnot_entailment\n1\td"\te\tentailment\n')
     expected = [Example(('"a b', "c"), 1), Example(('d"', "e"), 0)]

@@ -1,4 +1,4 @@
-"""The GPU script runs, so that it is ready when a GPU is at hand."""
+"""The GPU benchmark runs without a GPU, so that it works when one is available."""
 
 import json
 
