@@ -18,5 +18,5 @@ def test_quotation_marks_are_text(tmp_path):
 
 
 def test_a_cell_has_median_and_range():
-    """The median is not moved by one failed seed."""
+    """One failed seed does not move the median of a cell, and the range shows it."""
     assert cell([0.8, 0.5, 0.9]) == "0.800 (0.500 to 0.900)"

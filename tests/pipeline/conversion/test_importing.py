@@ -10,7 +10,7 @@ from pipeline.families.bert import BertConfig
 
 
 def test_tied_parameters_are_kept_once():
-    """Of equal names of one tensor the first is kept; an equal copy in other memory is a parameter of its own."""
+    """Of several names of one tensor the first is kept; an equal tensor in other memory is a parameter of its own."""
     weight = torch.ones(2)
     assert list(unique({"a": weight, "b": weight, "c": weight.clone()})) == ["a", "c"]
 
@@ -24,7 +24,7 @@ def test_state_of_an_imported_model():
 
 
 def test_nothing_is_overwritten(tmp_path):
-    """An `out` that exists is an error, before the model is read."""
+    """An existing `out` is an error before the model is read."""
     with pytest.raises(ValueError, match="exists; choose another directory or remove it"):
         import_pretrained(tmp_path / "nowhere", tmp_path, "bert", False)
 

@@ -9,7 +9,7 @@ from pipeline.data.config import BatchConfig, DataConfig, MaskingConfig
 
 @pytest.mark.parametrize(("field", "value"), [("num_workers", -1), ("prefetch", 0), ("token_multiple", 0)])
 def test_data_out_of_range(field, value):
-    """Zero workers are accepted; the other fields are at least 1."""
+    """The number of workers is at least 0, and the other values are at least 1."""
     with pytest.raises(ValueError, match=rf"data.{field} = {value}: must be"):
         DataConfig(Path("samples"), **{field: value})
 
@@ -25,7 +25,7 @@ def test_shares_of_earlier_samples(earlier, until):
 
 @pytest.mark.parametrize(("field", "value"), [("global_batch_size_start", 7), ("growth_proportion", 0.0)])
 def test_growth_out_of_range(field, value):
-    """The size of the first batch must divide that of the last one."""
+    """The size of the first batch must divide that of the last one, and the growth takes a part of the run."""
     with pytest.raises(ValueError, match=rf"batch.{field} = {value}: must "):
         BatchConfig(24, **{field: value})
 
@@ -43,6 +43,6 @@ def test_growth_out_of_range(field, value):
     ],
 )
 def test_masking_out_of_range(field, value):
-    """The masked fraction is at most one half, and at least one token is masked."""
+    """Masked fractions are at most one half, and numbers are not negative."""
     with pytest.raises(ValueError, match=rf"masking.{field} = {value}: must be"):
         MaskingConfig(**{field: value})

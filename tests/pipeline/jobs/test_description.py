@@ -30,13 +30,13 @@ ENGINE = SimpleNamespace(
     ],
 )
 def test_the_line_of_a_start(step, source, begin):
-    """Size, precision, ranks, the division of the batch, and where training begins."""
+    """The line has size, precision, ranks, the division of the batch, and where training begins."""
     line = startup_line(parse(["--recipe", str(DEMO)]), ENGINE, BatchDivision(24, 4, 0, 2), TrainState(step), source)
     assert line == f"bert, 1.0 M parameters, bf16, ZeRO-2, 2 x cpu, global batch 24 = 2 x 4 x 3, {begin}"
 
 
 def test_the_event_of_a_start(monkeypatch):
-    """It names the Slurm job and the checkpoint that training begins from."""
+    """The event names the Slurm job and the checkpoint from which training begins."""
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     fields = start_event_fields(ENGINE, Path("other/step-1"))
     assert (fields["job"], fields["from"], fields["world_size"], fields["zero_stage"]) == ("42", "other/step-1", 1, 2)
@@ -44,7 +44,7 @@ def test_the_event_of_a_start(monkeypatch):
 
 @pytest.mark.parametrize(("free", "warns"), [(4 * 12e6 - 1, True), (4 * 12e6, False)])
 def test_a_disk_that_is_too_small(tmp_path, monkeypatch, free, warns):
-    """A million parameters take 12 MB with both moments; keep = 3 checkpoints and one more are there at a time."""
+    """A million parameters with both moments take 12 MB, and keep = 3 needs room for four checkpoints at a time."""
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free))
     said = []
     recipe = parse(["--recipe", str(DEMO), "--checkpoint.keep", "3"])
