@@ -1,5 +1,4 @@
-"""LAMB and AdamW equal their references step by step, and do so bit for bit under any partition. Muon:
-test_matrices.py."""
+"""LAMB and AdamW equal their references step by step, and do so bit for bit under any partition."""
 
 import copy
 from contextlib import suppress
@@ -48,7 +47,7 @@ def groups(named):
 
 
 def run(config, steps=STEPS):
-    """The weights after each step of ours, on whole tensors."""
+    """Return the weights after each step of this project's optimizer on whole tensors."""
     named = weights()
     optimizer = ShardedOptimizer(groups(named), config)
     optimizer.bind(whole_tensors((name, p, decayed(name)) for name, p in named.items()), lambda sums: sums)
@@ -63,7 +62,7 @@ def run(config, steps=STEPS):
 
 
 def reference(config, lr_of, ratio_of, steps=STEPS):
-    """Algorithm 2 in float64, written from the paper: no code shared with ours.
+    """Compute Algorithm 2 of the LAMB paper in float64, without code of the optimizer under test.
 
     `ratio_of(name, weight_norm, update_norm)` is the variant.
     """
@@ -110,7 +109,7 @@ def assert_equal_to(history, expected, rtol=1e-5):
 @pytest.mark.parametrize("weight_decay", [0.01, 0.0])
 @pytest.mark.parametrize("variant", ["nvidia", "paper"])
 def test_lamb_equals_its_equations_step_by_step(variant, weight_decay, bias_correction, backend):
-    """Each variant against an independent float64 evaluation, with a learning rate that changes."""
+    """Each variant equals an independent float64 evaluation, with a learning rate that changes."""
     config = OptimizerConfig(
         lr=0.05, variant=variant, weight_decay=weight_decay, bias_correction=bias_correction, backend=backend
     )
@@ -118,7 +117,7 @@ def test_lamb_equals_its_equations_step_by_step(variant, weight_decay, bias_corr
 
 
 def test_tensors_without_a_ratio_take_their_own_rate():
-    """`adam_lr_factor` times the rate, for biases and LayerNorm only; a factor of 1 changes no bit."""
+    """Biases and LayerNorm take `adam_lr_factor` times the rate, and a factor of 1 changes no bit."""
     config = OptimizerConfig(lr=0.05, adam_lr_factor=0.2)
     history = run(config)
     assert_equal_to(history, reference(config, lambda t: 0.05 / t, RULES["nvidia"](config)))
@@ -129,7 +128,9 @@ def test_tensors_without_a_ratio_take_their_own_rate():
 
 @pytest.mark.parametrize("variant", ["nvidia", "paper"])
 def test_lamb_equals_timm(variant):
-    """timm's Lamb is apex's semantics; always_adapt is the paper's for tensors without weight decay."""
+    """The `nvidia` variant equals timm's Lamb, and `paper` equals it with always_adapt for tensors without weight
+    decay.
+    """
     config = OptimizerConfig(lr=0.05, weight_decay=0.0 if variant == "paper" else 0.01, variant=variant)
     named = weights()
     always = [group | {"always_adapt": variant == "paper" and group["decayed"]} for group in groups(named)]
@@ -148,7 +149,7 @@ def test_lamb_equals_timm(variant):
 
 
 def test_adamw_is_torch_adamw():
-    """torch.optim.AdamW with the same groups."""
+    """AdamW equals torch.optim.AdamW with the same groups."""
     config = OptimizerConfig(name="adamw", lr=0.05, weight_decay=0.1)
     named = weights()
     theirs = [group | {"weight_decay": 0.1 if group["decayed"] else 0.0} for group in groups(named)]
@@ -165,7 +166,7 @@ def test_adamw_is_torch_adamw():
 
 
 def test_variants_coincide_on_bert():
-    """With weight decay, and biases and LayerNorm on the exclusion list, the two are the same to the last bit."""
+    """With weight decay, and biases and LayerNorm on the exclusion list, both variants of LAMB have the same bits."""
     histories = [run(OptimizerConfig(lr=0.05, variant=variant)) for variant in ("nvidia", "paper")]
     assert all(torch.equal(a[name], b[name]) for a, b in zip(*histories, strict=True) for name in SHAPES)
 
@@ -175,9 +176,10 @@ class StopAtReduction(Exception):  # noqa: N818 - not an error
 
 
 def step_sharded(sizes, world_size, weights, grads, config, gaps=0):
-    """Two steps over equal partitions of the concatenated tensors; ranks take turns, sums meet in a list.
+    """Take two steps over equal partitions of the concatenated tensors, rank after rank, with sums added in one
+    process.
 
-    `gaps` poisoned elements lie behind each tensor, as alignment padding does.
+    `gaps` elements of NaN lie behind each tensor, as alignment padding does.
     """
     offsets = torch.tensor([0, *(size + gaps for size in sizes)]).cumsum(0).tolist()
     total = offsets.pop()
@@ -206,7 +208,7 @@ def step_sharded(sizes, world_size, weights, grads, config, gaps=0):
 
 
 def step_together(ranks, grad_buffer):
-    """One step of all ranks in one process: run up to the all-reduce, undo, run again with the total."""
+    """Take one step of all ranks in one process: run up to the all-reduce, undo, and run again with the total."""
     contributions = []
 
     def collect(sums):
@@ -236,7 +238,7 @@ def step_together(ranks, grad_buffer):
 )
 @pytest.mark.parametrize("backend", ["plain", "cpu"])
 def test_any_partition_equals_whole_tensors_bit_for_bit(backend, sizes, world_size, gaps, seed):
-    """Odd sizes, tensors over several ranks, ranks with only (poisoned) padding: the same weights to the last bit."""
+    """Odd sizes, tensors over several ranks, and ranks with NaN padding only give the same bits as whole tensors."""
     generator = torch.Generator().manual_seed(seed)
     draw = [[torch.randn(size, generator=generator) for size in sizes] for _ in range(3)]
     config = OptimizerConfig(lr=0.02, backend=backend)
@@ -253,7 +255,7 @@ def test_any_partition_equals_whole_tensors_bit_for_bit(backend, sizes, world_si
 
 @pytest.mark.parametrize("backend", ["plain", "cpu"])
 def test_large_tensor_over_three_ranks(backend):
-    """A hundred thousand elements in several chunks per rank, cut at odd places."""
+    """Large tensors in several chunks per rank, divided at odd places, give the same bits on three ranks as on one."""
     sizes = [100_003, 5, 70_001]
     generator = torch.Generator().manual_seed(1)
     draw = [[torch.randn(size, generator=generator) for size in sizes] for _ in range(2)]
@@ -275,7 +277,9 @@ def give_gradients(named, step=1):
 
 
 def test_unbound_optimizer_does_not_step():
-    """DeepSpeed's step with zero gradients at construction must leave the weights alone."""
+    """A step before the optimizer is bound, which DeepSpeed takes with zero gradients at construction, changes no
+    weight.
+    """
     parameter = nn.Parameter(torch.ones(4))
     optimizer = ShardedOptimizer([{"params": [parameter], "decayed": True}], OptimizerConfig())
     parameter.grad = torch.zeros(4)
@@ -285,7 +289,7 @@ def test_unbound_optimizer_does_not_step():
 
 @pytest.mark.parametrize("odd", [torch.inf, -torch.inf, torch.nan])
 def test_overflow_skips_the_step_whole(odd):
-    """Weights, moments and step count stay; the next step goes on as if the skipped one had not been."""
+    """A skipped step changes no weight, moment or step count, and the next step is as if it had not happened."""
     named, optimizer = bound(clips=True)
     give_gradients(named)
     named["word.weight"].grad[0, 0] = odd
@@ -304,7 +308,7 @@ def test_overflow_skips_the_step_whole(odd):
 
 @pytest.mark.parametrize("most", [0.0, 0.3, 1e6])
 def test_gradients_are_clipped_by_the_norm_of_all(most):
-    """The step is that of gradients clipped before it; the norm is a float64 one."""
+    """The step equals one with gradients clipped beforehand, and the norm is computed in float64."""
     config = OptimizerConfig(lr=0.05, max_grad_norm=most)
     norm = sum(gradient(name, 1).double().square().sum() for name in SHAPES).sqrt().item()
     expected, optimizer = bound(config)
@@ -320,7 +324,7 @@ def test_gradients_are_clipped_by_the_norm_of_all(most):
 
 
 def test_norm_of_partitions():
-    """Fragments count, padding with NaN in it does not, and the other ranks' squares are added in float64."""
+    """Fragments count, padding with NaN does not, and the squares of other ranks are added in float64."""
     sums = []
 
     def all_reduce(squares):
@@ -341,7 +345,7 @@ def test_norm_of_partitions():
 
 
 def test_missing_gradient_is_an_error():
-    """Half an update is none."""
+    """A missing gradient is an error that names the shard."""
     named, optimizer = bound()
     give_gradients(named)
     named["dense.weight"].grad = None
@@ -350,7 +354,7 @@ def test_missing_gradient_is_an_error():
 
 
 def test_empty_groups_cost_nothing():
-    """ZeRO empties the groups whose turn it is not: no update and no all-reduce for them."""
+    """For the groups that ZeRO empties in turn, neither an update nor an all-reduce takes place."""
     calls = []
     named = {"weight": nn.Parameter(torch.ones(3)), "bias": nn.Parameter(torch.ones(3))}
     optimizer = ShardedOptimizer(groups(named), OptimizerConfig(lr=0.1))
@@ -370,7 +374,7 @@ def test_empty_groups_cost_nothing():
 
 
 def test_adamw_needs_no_all_reduce():
-    """No trust ratio, no norm, no communication."""
+    """AdamW has neither trust ratio nor norm, and calls no all-reduce."""
 
     def refuse(sums):
         raise AssertionError("reduced")
@@ -383,7 +387,7 @@ def test_adamw_needs_no_all_reduce():
 
 
 def test_state_dict_continues_bit_for_bit():
-    """Saved, loaded into a fresh optimizer, and stepped: the same weights as without the detour."""
+    """A state dict that was saved and loaded into a new optimizer continues with the same bits."""
     named, optimizer = bound()
     give_gradients(named)
     optimizer.step()
@@ -398,7 +402,9 @@ def test_state_dict_continues_bit_for_bit():
 
 
 def test_what_a_loader_writes_into_the_groups_changes_nothing():
-    """DeepSpeed's universal loader copies the first group's values into all groups (0.19.8, stage 3)."""
+    """DeepSpeed's universal loader may copy the first group's values into all groups (0.19.8, stage 3)
+    without effect.
+    """
     results = []
     for meddle in (False, True):
         named, optimizer = bound()
@@ -413,7 +419,7 @@ def test_what_a_loader_writes_into_the_groups_changes_nothing():
 
 
 def test_stacked_parameter_is_several_tensors():
-    """Three tensors in one parameter, cut anywhere, step as three parameters do."""
+    """A parameter that stacks three tensors steps as three parameters do, wherever it is divided."""
     generator = torch.Generator().manual_seed(1)
     weight, grad = torch.randn(6, 5, generator=generator), torch.randn(6, 5, generator=generator)
     weight[:2] *= 50  # one part's ratio differs from the others'
@@ -436,7 +442,9 @@ def test_stacked_parameter_is_several_tensors():
 
 
 def test_muon_updates_other_tensors_as_adamw_does():
-    """Bit for bit, in the same call; matrices have one moment, and both count their steps."""
+    """Muon updates the other tensors as AdamW does, bit for bit; matrices have one moment, and both
+    count their steps.
+    """
     ends = {}
     for name in ("muon", "adamw"):
         named = weights()
@@ -454,7 +462,7 @@ def test_muon_updates_other_tensors_as_adamw_does():
 
 
 def test_muon_continues_from_its_state_dict_bit_for_bit():
-    """Momentum and step count are torch's optimizer state."""
+    """Momentum and step count are in torch's optimizer state, from which Muon continues bit for bit."""
     config = OptimizerConfig(name="muon", lr=0.05)
 
     def made(named):
