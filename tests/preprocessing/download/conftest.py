@@ -1,4 +1,4 @@
-"""An HTTP server on this machine with configurable faults."""
+"""An HTTP server on this machine with configurable faults, for tests."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from preprocessing.download.client import Client, ClientConfig
 
 @dataclass
 class Resource:
-    """Content of a URL; entry i of a list is for request i."""
+    """The content of a URL and its faults; entry i of a list applies to request i."""
 
     body: bytes = b""
     etag: str | None = '"v1"'
@@ -37,10 +37,10 @@ class Resource:
 
 
 class Site:
-    """Resources by path, and the requests that were made."""
+    """The resources of a server by path, and the requests that were made."""
 
     def __init__(self) -> None:
-        """Empty."""
+        """Begin without resources."""
         self.resources: dict[str, Resource] = {}
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.base = ""
@@ -51,20 +51,20 @@ class Site:
         self.resources[path] = resource if isinstance(resource, Resource) else Resource(resource)
 
     def ranges(self) -> list[str | None]:
-        """The Range of each request."""
+        """Return the Range header of each request."""
         return [headers.get("range") for _, headers in self.requests]
 
 
 def make_handler(site: Site) -> type[BaseHTTPRequestHandler]:
-    """The class that answers for a site."""
+    """Return the class that answers the requests for a site."""
 
     class Handler(BaseHTTPRequestHandler):
-        """HTTP/1.1, one request per connection."""
+        """Answers one HTTP/1.1 request per connection."""
 
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            """Counts the request and answers."""
+            """Count the request and answer it."""
             with site.lock:
                 site.open += 1
                 site.most_open = max(site.open, site.most_open)
@@ -77,7 +77,7 @@ def make_handler(site: Site) -> type[BaseHTTPRequestHandler]:
                     site.open -= 1
 
         def answer(self, resource: Resource) -> None:
-            """As the resource says."""
+            """Answer as the resource demands."""
             resource.before()
             if resource.location:
                 self.reply(302, {"Location": resource.location, "Content-Length": "0"})
@@ -97,13 +97,13 @@ def make_handler(site: Site) -> type[BaseHTTPRequestHandler]:
                 self.send(resource, resource.body[start:])
 
         def start(self, resource: Resource) -> int:
-            """Offset at which the body starts."""
+            """Return the offset at which the body starts."""
             wanted = self.headers.get("Range")
             same = self.headers.get("If-Range") in (resource.etag, resource.modified) or not resource.if_range
             return int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and resource.ranges and same else 0
 
         def send(self, resource: Resource, body: bytes) -> None:
-            """The body, or a part of it."""
+            """Send the body, or a part of it."""
             stop = resource.cuts.pop(0) if resource.cuts else len(body)
             stall = resource.stalls.pop(0) if resource.stalls else None
             part = body[:stop]
@@ -116,7 +116,7 @@ def make_handler(site: Site) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(part[len(part) // 2 :])
 
         def reply(self, status: int, headers: dict[str, str | None]) -> None:
-            """Status line and headers."""
+            """Send status line and headers."""
             self.send_response(status)
             for name, value in headers.items():
                 if value is not None:
@@ -124,10 +124,10 @@ def make_handler(site: Site) -> type[BaseHTTPRequestHandler]:
             self.end_headers()
 
         def log_message(self, *arguments: object) -> None:
-            """Logs nothing."""
+            """Log nothing."""
 
         def handle(self) -> None:
-            """A client that went away is nothing to report."""
+            """Ignore a client that has closed its connection."""
             with suppress(ConnectionError):
                 super().handle()
 
@@ -136,7 +136,7 @@ def make_handler(site: Site) -> type[BaseHTTPRequestHandler]:
 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    """A site that is being served on this machine."""
+    """A site that a server on this machine serves."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     site = Site()
     with ThreadingHTTPServer(("127.0.0.1", 0), make_handler(site)) as server:
@@ -150,11 +150,11 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
 
 @pytest.fixture
 def client() -> Client:
-    """A client without patience."""
+    """A client with short waits."""
     return Client(ClientConfig(timeout_seconds=5, retries=3, backoff_seconds=0.01))
 
 
 @pytest.fixture
 def make_resource() -> type[Resource]:
-    """Test files cannot import this one."""
+    """The class of resources, since test files cannot import this one."""
     return Resource
