@@ -64,8 +64,9 @@ def test_segments_are_divided_as_by_the_released_code():
 
 
 def test_short_samples_have_their_share_and_are_uniform():
-    """A twentieth of the targets is drawn, those uniform over 5 .. max_seq_length; a chunk of sentences of one token
-    holds the target."""
+    """A twentieth of the targets is drawn, uniformly over 5 .. max_seq_length, and a chunk of one-token sentences has
+    the target's length.
+    """
     for probability, longest, count in ((0.05, 1000, 4000), (1, 20, 3200)):
         layout = layout_of([[1] * longest * (count + 1)])
         starts = segment_pairs(layout, longest, probability, random_numbers(0))[:, 0]
