@@ -1,4 +1,4 @@
-"""What `transformers.Trainer` learns in some minutes from a recipe's samples, comparable with `metrics.jsonl`.
+"""Held-out figures of `transformers.Trainer` after some minutes of training on the samples of a recipe.
 
     python -m benchmarks.trainer_baseline --recipe demo --minutes 6 --rates '[5e-5,1e-4,1e-3]'
 
