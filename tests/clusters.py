@@ -60,7 +60,7 @@ def missing() -> list[str]:
 
 
 PATIENCE = 4.0
-"""How many times as long as on a quiet machine something may take."""
+"""Factor by which waits may be longer than on a quiet machine."""
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: Callable[[], str] = str) -> None:

@@ -16,7 +16,7 @@ ABOUT = {
     "recipe": {"schedule": {"total_steps": 9}, "batch": {"global_batch_size": 4}},
     "loss_scaler": {},
 }
-"""What a checkpoint says about itself beside its position."""
+"""Fields of a checkpoint beside its position."""
 
 
 def position(step: int) -> dict[str, Any]:

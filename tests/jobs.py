@@ -18,7 +18,7 @@ MPI = [str(MPIRUN), "--oversubscribe", "-n", "3"]
 SIZES = ["--vocab_size", "300", "--max_seq_length", "32", "--split_mb", "0.01", "--partition_mb", "0.02"]
 PARALLEL, SERIAL, RANKS = ["--workers", "2"], ["--executor", "serial"], ["--executor", "mpi"]
 SECONDS_TO_END = 150
-"""Ends a test that hangs; a run ends in a few seconds, but the machine may be busy."""
+"""Seconds after which a run counts as hanging; it takes a few seconds, but the machine may be busy."""
 
 
 def command(corpus, out, *options):

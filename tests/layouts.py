@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from preprocessing.segments.layout import Layout, Sample
 
 DOCUMENTS = st.lists(st.lists(st.integers(1, 40), max_size=12), min_size=1, max_size=8).filter(any)
-"""Lengths of the sentences of each document; some documents are empty, one is not."""
+"""Lengths of the sentences of each document; some documents are empty, and at least one is not."""
 
 
 def layout_of(documents: list[list[int]]) -> Layout:

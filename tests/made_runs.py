@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 BEGIN = 1_700_000_000.0
-"""When the runs begin, in unix seconds; a step takes ten seconds."""
+"""Start of the runs in Unix seconds; a step takes ten seconds."""
 
 RECIPE = """
 run_dir = "{run}"

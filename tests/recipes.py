@@ -44,7 +44,7 @@ SMALL = {
     "micro_batch_size": 2,
     "total_steps": 2,
 }
-"""Replacements with which it trains in a moment."""
+"""Replacements of fields with which the recipe trains in about a second."""
 
 
 def write_recipe(folder: Path, samples: Path, name: str = "run", **replacements: object) -> Path:

@@ -25,7 +25,7 @@ HEAVY = {
     "tqdm",
     "transformers",
 }
-"""Libraries that take longer to import than a person waits for a help text."""
+"""Libraries whose import would delay a help text noticeably."""
 
 HELP = [
     "pipeline.pretrain --help",

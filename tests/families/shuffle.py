@@ -37,7 +37,7 @@ class EveryThird:
     """A corruption that masks every third token of the text, beginning at a drawn position."""
 
     duplicates: int = 0
-    """Unused, as another family's section has other fields."""
+    """Unused; it shows that another family's section may have other fields."""
 
     def at(self, progress):
         return self

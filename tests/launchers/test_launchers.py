@@ -136,7 +136,7 @@ def test_ranks_save_and_end_when_their_launcher_is_killed(hosts, samples, tmp_pa
 
 
 STATUSES = {"deepspeed": 75, "mpirun": 75, "torchrun": 1}
-"""What `docs/operations.md` says a launcher makes of status 75."""
+"""Status with which each launcher ends after status 75 of a rank, as docs/operations.md states."""
 
 
 @pytest.mark.parametrize("launcher", STATUSES)

@@ -165,7 +165,7 @@ def test_a_run_killed_at_random_moments_ends_as_the_undisturbed_one(reference, t
 
 
 SPLIT = "documents/split-00003.arrow"
-"""A part of the first stage: others come before and behind it."""
+"""A part of the first stage, before and after which other parts are written."""
 
 
 def test_a_worker_that_dies_ends_the_run(reference, tmp_path):

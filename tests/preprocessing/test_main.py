@@ -30,7 +30,7 @@ KILLED_AT = (
     "os.replace = replace_or_die\n"
     "sys.exit(main(sys.argv[2:]))\n"
 )
-"""A run that is killed just before its n-th file gets its name."""
+"""A program that runs the command line and kills itself just before its n-th file gets its final name."""
 
 
 def command(corpus, out, *options):

@@ -28,7 +28,7 @@ OUTCOMES = {
     ),
     "one rank never ends": ("((start)) && exit 0; ((SLURM_PROCID)) && sleep 1000; exit 70", "COMPLETED 0:0", 1),
 }
-"""By name: what the stand-in does, how the job ends, and after how many restarts."""
+"""Script in place of the training, end of the job, and number of restarts, by name."""
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from pipeline.planning.measure import MicroBatch, activations, measure
 VOCAB = 1000
 CONFIG = BertConfig(64, 2, 4, 256)
 SIZES = MicroBatch(4, 32, 5)
-"""Samples, tokens and masked tokens of each."""
+"""Four samples of 32 tokens, 5 of them masked."""
 
 
 def of(config=CONFIG, vocab_size=VOCAB, sizes=SIZES, dtype=torch.float32, kind="cpu"):

@@ -11,11 +11,11 @@ from pipeline.runlog.terms import Term
 from tests.made_runs import event, start
 
 FLOORS = Floors(unigram=6.09, unigram_accuracy=0.21, context=5.42)
-"""Of English Wikipedia with the published vocabulary, 128 tokens."""
+"""Floors of English Wikipedia with the published vocabulary and 128 tokens."""
 PLATEAU = {0: 10.39, 250: 6.11, 500: 5.77, 750: 5.64, 1000: 5.56, 1250: 5.51, 1500: 5.49}
-"""bert_mini with LAMB, docs/benchmarks.md: after 1,500 steps it fills in frequent words."""
+"""Losses of bert_mini with LAMB by step (docs/benchmarks.md); after 1,500 steps it predicts frequent words."""
 LEARNING = {100: 5.77, 200: 5.32, 500: 4.74, 1000: 4.29, 1500: 4.08}
-"""bert_mini whose first layers attend to neighbours from the first step."""
+"""Losses of bert_mini by step if its first layers attend to neighbours from the first step."""
 REFERENCE = Reference(
     "demo",
     "2026-11-26",

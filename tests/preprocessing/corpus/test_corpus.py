@@ -15,7 +15,7 @@ SENTENCES = [
     [],
     [[[], [["F1."]], []]],
 ]
-"""Per file, per block, per partition: documents."""
+"""Documents by file, block and partition."""
 BLOCKS = [
     [[[Stored(text, key_of(repr(text).encode())) for text in part] for part in block] for block in blocks]
     for blocks in SENTENCES

@@ -19,21 +19,21 @@ class Resource:
     etag: str | None = '"v1"'
     modified: str | None = None
     ranges: bool = True
-    """Whether Range is heeded."""
+    """Whether the server obeys Range."""
     if_range: bool = True
-    """Whether If-Range is heeded."""
+    """Whether the server obeys If-Range."""
     length: bool = True
-    """Whether Content-Length is sent; the body then ends with the connection, or with its last chunk."""
+    """Whether Content-Length is sent; otherwise the body ends with the connection, or with its last chunk."""
     chunked: bool = False
     location: str | None = None
     refusals: list[tuple[int, dict[str, str]]] = field(default_factory=list)
-    """Sends the status and the headers."""
+    """Status and headers of the responses that refuse the first requests."""
     cuts: list[int] = field(default_factory=list)
-    """After how many bytes of the body to close the connection."""
+    """Bytes of the body after which the connection is closed."""
     stalls: list[Callable[[], object]] = field(default_factory=list)
-    """Event to wait for in the middle of the body."""
+    """Functions that wait for an event in the middle of the body."""
     before: Callable[[], object] = lambda: None
-    """Event to wait for before the response."""
+    """A function that waits for an event before the response."""
 
 
 class Site:

@@ -22,7 +22,7 @@ HEAD = (
 )
 TAIL = "</mediawiki>\n"
 RANGES = ("p1p41242", "p41243p151573", "p151574p311329")
-"""As of the first parts of the English Wikipedia."""
+"""Page numbers in the names of the first parts of the English Wikipedia."""
 PAGES = 40
 SIZES = ["--vocab_size", "300", "--max_seq_length", "32", "--heldout_share", "0.1", "--executor", "serial"]
 

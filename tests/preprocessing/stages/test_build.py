@@ -36,7 +36,7 @@ def make(out, texts, build_config, **options):
 
 NAMES = ["".join("ab"[number >> bit & 1] for bit in range(5)) for number in range(20)]
 TEXTS = ["\n".join(f"{name} number {line}." for line in range(6)) for name in NAMES]
-"""Documents that name themselves in every sentence."""
+"""Documents with their own name in every sentence."""
 
 
 def test_samples_are_pairs_of_the_documents_they_name(tmp_path):

@@ -17,7 +17,7 @@ ODD = [
     "x" * 300,
     "",
 ]
-"""One space between words, as sentences have."""
+"""Text with one space between words, as in sentences."""
 
 
 @pytest.fixture(scope="session")
