@@ -205,10 +205,9 @@ def measure_step(
 def measure_huggingface(
     config: BertConfig, vocab_size: int, device: torch.device, lengths: list[int], rounds: int
 ) -> dict[str, Any]:
-    """Measure the same step as users of `transformers` can tune it: SDPA, torch.compile, fused AdamW, the head on
-    masked rows.
+    """The same step as users of `transformers` can tune it: SDPA, torch.compile, fused AdamW, the head on masked rows.
 
-    The step has a quarter of the sequences, since padding and fp32 weights take more memory.
+    On a quarter of the sequences, since padding and fp32 weights take more memory.
     """
     if importlib.util.find_spec("transformers") is None:
         return {"missing": "transformers is not installed"}

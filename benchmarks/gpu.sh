@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks every kernel and the training step on this machine's GPU and measures them: benchmarks/gpu.sh [OUT.json]
-# Python must have torch; the other packages (pyarrow, jsonargparse, ...) are installed from wheels in .whl/, if it exists:
+# Needs Python with torch; what else is missing (pyarrow, jsonargparse, ...) is taken from wheels in .whl/ if that folder is there:
 #   pip download --no-deps --only-binary=:all: --python-version 3.12 -d .whl pyarrow jsonargparse docstring-parser typeshed-client toml tensorboard timm liger-kernel \
 #       transformers huggingface-hub tokenizers safetensors regex pyyaml tqdm packaging filelock httpx httpcore h11 anyio certifi idna typer
 set -euo pipefail
