@@ -24,7 +24,8 @@ from torch.utils.data import Dataset
 from benchmarks.huggingface import masked_figures
 from benchmarks.measuring import processor
 from pipeline.config import Recipe, parse
-from pipeline.data.loader import evaluation_batches, special_tokens
+from pipeline.data.heldout import evaluation_batches
+from pipeline.data.loader import special_tokens
 from pipeline.data.packing import pack
 from pipeline.families.bert import FAMILY
 from pipeline.jobs.budget import MOST_SECONDS, MOST_SHARE, steps_within

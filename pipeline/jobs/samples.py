@@ -14,14 +14,8 @@ from pipeline.checkpoints.model_files import tokenizer_files
 from pipeline.config import Recipe
 from pipeline.data.batch import Batch
 from pipeline.data.config import Corruption
-from pipeline.data.loader import (
-    EVALUATION,
-    EVALUATION_SEED,
-    BatchDivision,
-    MicroBatches,
-    evaluation_batches,
-    make_loader,
-)
+from pipeline.data.heldout import EVALUATION, EVALUATION_SEED, evaluation_batches
+from pipeline.data.loader import BatchDivision, MicroBatches, make_loader
 from pipeline.data.order import permute
 from pipeline.data.packing import longest_sequence
 from pipeline.data.schedule import DataSchedule, Stage

@@ -11,7 +11,7 @@ from samples import make_samples
 from benchmarks.huggingface import masked_figures
 from benchmarks.trainer_baseline import Clock, Features
 from pipeline.conversion.names import to_huggingface
-from pipeline.data.loader import evaluation_batches
+from pipeline.data.heldout import evaluation_batches
 from pipeline.families.bert import FAMILY, BertConfig
 from preprocessing.shards import SampleDataset
 

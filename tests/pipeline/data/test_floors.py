@@ -10,7 +10,8 @@ import pytest
 
 from pipeline.data import floors as module
 from pipeline.data.floors import HeldOut, Neighbours, fit_mixture, guesses, measure, restored, split_batch, unigram
-from pipeline.data.loader import evaluation_batches, special_tokens
+from pipeline.data.heldout import evaluation_batches
+from pipeline.data.loader import special_tokens
 from pipeline.data.special_tokens import SpecialTokens
 from pipeline.data.template import Template
 

@@ -2,15 +2,14 @@
 
 import os
 import pickle
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from batches import same, samples_of
 
-from pipeline.data.batch import Batch
-from pipeline.data.loader import BatchDivision, DataConfig, MicroBatches, evaluation_batches, make_loader
+from pipeline.data.loader import BatchDivision, DataConfig, MicroBatches, make_loader
 from pipeline.data.masking import MaskingConfig
 from pipeline.data.template import Template
 
@@ -31,14 +30,6 @@ def micro_batches(samples, rank=0, world_size=1, micro_batch_size=MICRO_BATCH, *
     return MicroBatches(samples, division, MASKING, Template(), **({"seed": 7} | options))
 
 
-def same(left, right):
-    """Return whether two batches agree in every field, bit for bit."""
-    pairs = [(getattr(left, field.name), getattr(right, field.name)) for field in fields(Batch)]
-    return all(np.array_equal(a, b) for a, b in pairs if not isinstance(a, dict)) and all(
-        np.array_equal(a[key], b[key]) for a, b in pairs if isinstance(a, dict) for key in a.keys() | b.keys()
-    )
-
-
 def step_of(samples, step, world_size, **options):
     """Return all micro-batches of a step over all ranks, by their number."""
     batches = {}
@@ -49,21 +40,6 @@ def step_of(samples, step, world_size, **options):
             assert items[item].group not in batches
             batches[items[item].group] = items[item]
     return batches
-
-
-def samples_of(batches):
-    """Return (epoch, row) -> masked tokens, segments, positions, masks, labels and pair label of each sample."""
-    found = {}
-    for batch in batches:
-        masked = torch.zeros_like(batch.input_ids).index_fill(0, batch.targets["positions"], 1)
-        labels = batch.input_ids.index_copy(0, batch.targets["positions"], batch.targets["labels"])
-        bounds = batch.cu_seqlens.tolist()
-        for number, key in enumerate(zip(batch.epochs.tolist(), batch.sample_ids.tolist(), strict=True)):
-            rows = slice(bounds[number], bounds[number + 1])
-            assert key not in found, f"sample {key} comes twice"
-            columns = (batch.input_ids, batch.segment_ids, batch.position_ids, masked, labels)
-            found[key] = ([column[rows].tolist() for column in columns], int(batch.targets["pair"][number]))
-    return found
 
 
 def test_a_token_multiple_leaves_few_shapes(samples):
@@ -194,41 +170,6 @@ def test_a_pickled_dataset_is_small_and_the_same(samples):
     assert all(same(pickle.loads(data)[item], items[item]) for item in (0, 13))
 
 
-def evaluate(samples, world_size, max_samples=NUM_SAMPLES, micro_batch_size=8):
-    """Return each rank's evaluation batches."""
-    return [
-        list(evaluation_batches(samples, Template(), micro_batch_size, rank, world_size, max_samples))
-        for rank in range(world_size)
-    ]
-
-
-@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 9])
-def test_evaluation_is_the_same_at_every_world_size(samples, world_size):
-    """All ranks get equally many batches; those that count are the batches of one rank alone, each once."""
-    ranks = evaluate(samples, world_size)
-    assert {len(batches) for batches in ranks} == {-(-7 // world_size)}
-    counted = {batch.group: batch for batches in ranks for batch in batches if batch.weight == 1}
-    (alone,) = evaluate(samples, 1)
-    assert sum(batch.weight for batches in ranks for batch in batches) == len(alone) == 7
-    assert all(same(batch, counted[batch.group]) for batch in alone)
-
-
-def test_evaluation_counts_every_sample_once(samples):
-    """All samples are evaluated, the last batch is partial, and the denominators are those of the whole split."""
-    (batches,) = evaluate(samples, 1)
-    assert sorted(samples_of(batches)) == [(0, row) for row in range(NUM_SAMPLES)]
-    assert [len(batch.sample_ids) for batch in batches] == [8] * 6 + [2]
-    assert {batch.totals["masked"] for batch in batches} == {sum(len(batch.targets["positions"]) for batch in batches)}
-    assert {batch.totals["samples"] for batch in batches} == {NUM_SAMPLES}
-
-
-def test_evaluation_of_a_part_is_a_part_of_the_whole(samples):
-    """With max_samples, the first samples of the same order are evaluated with the same masks."""
-    (part,), (whole,) = evaluate(samples, 1, max_samples=16), evaluate(samples, 1)
-    assert samples_of(part) == samples_of(whole[:2])
-    assert {batch.totals["samples"] for batch in part} == {16}
-
-
 @pytest.mark.parametrize(
     ("sizes", "numbers", "remedy"),
     [
@@ -253,12 +194,9 @@ def test_sizes_are_positive(global_batch_size, micro_batch_size):
 
 
 def test_an_empty_dataset_is_refused(write_samples):
-    """A split without samples is an error that names directory and split, in training and in evaluation."""
-    empty = write_samples([], [])
+    """A split without samples is an error that names directory and split."""
     with pytest.raises(ValueError, match="split 'train' has no samples; build it from more text"):
-        micro_batches(empty)
-    with pytest.raises(ValueError, match="split 'train' has no samples"):
-        evaluate(empty, 1)
+        micro_batches(write_samples([], []))
 
 
 @pytest.mark.parametrize("boundary", [0, 3])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.data.config import MaskingConfig
-from pipeline.data.loader import EVALUATION, evaluation_batches
+from pipeline.data.heldout import EVALUATION, evaluation_batches
 from pipeline.data.masking import Draw
 from pipeline.data.packing import pack
 from pipeline.data.shuffling import ShuffledContext

@@ -12,7 +12,7 @@ from samples import make_samples
 from pipeline.checkpoints.checkpoint import Reader, read_state
 from pipeline.config import parse
 from pipeline.convert import convert
-from pipeline.data.loader import evaluation_batches
+from pipeline.data.heldout import evaluation_batches
 from pipeline.families import get_family
 from pipeline.optim.averaging import add_to_average, swap
 from pipeline.runlog.metrics import Writer

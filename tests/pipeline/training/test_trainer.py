@@ -10,7 +10,8 @@ import torch
 from samples import make_samples
 
 from pipeline.data.config import MaskingConfig
-from pipeline.data.loader import BatchDivision, MicroBatches, evaluation_batches
+from pipeline.data.heldout import evaluation_batches
+from pipeline.data.loader import BatchDivision, MicroBatches
 from pipeline.data.template import Template
 from pipeline.model.output import Output
 from pipeline.runlog.config import LoggingConfig
