@@ -55,83 +55,83 @@ class Site:
         return [headers.get("range") for _, headers in self.requests]
 
 
-def make_handler(site: Site) -> type[BaseHTTPRequestHandler]:
-    """Return the class that answers the requests for a site."""
+class Handler(BaseHTTPRequestHandler):
+    """Answers one HTTP/1.1 request per connection; a subclass sets `site`."""
 
-    class Handler(BaseHTTPRequestHandler):
-        """Answers one HTTP/1.1 request per connection."""
+    protocol_version = "HTTP/1.1"
+    site: Site
 
-        protocol_version = "HTTP/1.1"
+    def do_GET(self) -> None:
+        """Count the request and answer it."""
+        with self.site.lock:
+            self.site.open += 1
+            self.site.most_open = max(self.site.open, self.site.most_open)
+            self.site.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
+        try:
+            self.answer(self.site.resources.get(self.path) or Resource(refusals=[(404, {})]))
+        finally:
+            self.close_connection = True
+            with self.site.lock:
+                self.site.open -= 1
 
-        def do_GET(self) -> None:
-            """Count the request and answer it."""
-            with site.lock:
-                site.open += 1
-                site.most_open = max(site.open, site.most_open)
-                site.requests.append((self.path, {name.lower(): value for name, value in self.headers.items()}))
-            try:
-                self.answer(site.resources.get(self.path) or Resource(refusals=[(404, {})]))
-            finally:
-                self.close_connection = True
-                with site.lock:
-                    site.open -= 1
+    def answer(self, resource: Resource) -> None:
+        """Answer as the resource demands."""
+        resource.before()
+        if resource.location:
+            self.reply(302, {"Location": resource.location, "Content-Length": "0"})
+        elif resource.refusals:
+            status, headers = resource.refusals.pop(0)
+            self.reply(status, headers | {"Content-Length": "0"})
+        else:
+            start = self.start(resource)
+            self.reply(206 if start else 200, self.headers_of_body(resource, start))
+            self.send(resource, resource.body[start:])
 
-        def answer(self, resource: Resource) -> None:
-            """Answer as the resource demands."""
-            resource.before()
-            if resource.location:
-                self.reply(302, {"Location": resource.location, "Content-Length": "0"})
-            elif resource.refusals:
-                status, headers = resource.refusals.pop(0)
-                self.reply(status, headers | {"Content-Length": "0"})
-            else:
-                start = self.start(resource)
-                headers = {"ETag": resource.etag, "Last-Modified": resource.modified}
-                if start:
-                    headers["Content-Range"] = f"bytes {start}-{len(resource.body) - 1}/{len(resource.body)}"
-                if resource.chunked:
-                    headers["Transfer-Encoding"] = "chunked"
-                elif resource.length:
-                    headers["Content-Length"] = str(len(resource.body) - start)
-                self.reply(206 if start else 200, headers)
-                self.send(resource, resource.body[start:])
+    def headers_of_body(self, resource: Resource, start: int) -> dict[str, str | None]:
+        """Return the headers of a body that starts at an offset."""
+        headers = {"ETag": resource.etag, "Last-Modified": resource.modified}
+        if start:
+            headers["Content-Range"] = f"bytes {start}-{len(resource.body) - 1}/{len(resource.body)}"
+        if resource.chunked:
+            headers["Transfer-Encoding"] = "chunked"
+        elif resource.length:
+            headers["Content-Length"] = str(len(resource.body) - start)
+        return headers
 
-        def start(self, resource: Resource) -> int:
-            """Return the offset at which the body starts."""
-            wanted = self.headers.get("Range")
-            same = self.headers.get("If-Range") in (resource.etag, resource.modified) or not resource.if_range
-            return int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and resource.ranges and same else 0
+    def start(self, resource: Resource) -> int:
+        """Return the offset at which the body starts."""
+        wanted = self.headers.get("Range")
+        same = self.headers.get("If-Range") in (resource.etag, resource.modified) or not resource.if_range
+        return int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and resource.ranges and same else 0
 
-        def send(self, resource: Resource, body: bytes) -> None:
-            """Send the body, or a part of it."""
-            stop = resource.cuts.pop(0) if resource.cuts else len(body)
-            stall = resource.stalls.pop(0) if resource.stalls else None
-            part = body[:stop]
-            if resource.chunked:
-                part = b"%x\r\n%s\r\n" % (len(part), part) + b"0\r\n\r\n" * (stop >= len(body))
-            self.wfile.write(part[: len(part) // 2])
-            self.wfile.flush()
-            if stall:
-                stall()
-            self.wfile.write(part[len(part) // 2 :])
+    def send(self, resource: Resource, body: bytes) -> None:
+        """Send the body, or a part of it."""
+        stop = resource.cuts.pop(0) if resource.cuts else len(body)
+        stall = resource.stalls.pop(0) if resource.stalls else None
+        part = body[:stop]
+        if resource.chunked:
+            part = b"%x\r\n%s\r\n" % (len(part), part) + b"0\r\n\r\n" * (stop >= len(body))
+        self.wfile.write(part[: len(part) // 2])
+        self.wfile.flush()
+        if stall:
+            stall()
+        self.wfile.write(part[len(part) // 2 :])
 
-        def reply(self, status: int, headers: dict[str, str | None]) -> None:
-            """Send status line and headers."""
-            self.send_response(status)
-            for name, value in headers.items():
-                if value is not None:
-                    self.send_header(name, value)
-            self.end_headers()
+    def reply(self, status: int, headers: dict[str, str | None]) -> None:
+        """Send status line and headers."""
+        self.send_response(status)
+        for name, value in headers.items():
+            if value is not None:
+                self.send_header(name, value)
+        self.end_headers()
 
-        def log_message(self, *arguments: object) -> None:
-            """Log nothing."""
+    def log_message(self, *arguments: object) -> None:
+        """Log nothing."""
 
-        def handle(self) -> None:
-            """Ignore a client that has closed its connection."""
-            with suppress(ConnectionError):
-                super().handle()
-
-    return Handler
+    def handle(self) -> None:
+        """Ignore a client that has closed its connection."""
+        with suppress(ConnectionError):
+            super().handle()
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A site that a server on this machine serves."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     site = Site()
-    with ThreadingHTTPServer(("127.0.0.1", 0), make_handler(site)) as server:
+    with ThreadingHTTPServer(("127.0.0.1", 0), type("SiteHandler", (Handler,), {"site": site})) as server:
         site.base = f"http://127.0.0.1:{server.server_port}"
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
