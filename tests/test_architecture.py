@@ -60,6 +60,7 @@ UNTESTED = {
     "pipeline/data/labels.py": "a constant",
     "pipeline/families/encoders.py": "tables of names, which the tests of each family compare with transformers",
     "pipeline/jobs/pretraining.py": "tests/pipeline/test_pretrain.py runs it through its command",
+    "pipeline/training/state.py": "declarations, which tests/pipeline/training/test_trainer.py uses",
     "pipeline/training/evaluation.py": "tests/pipeline/training/test_trainer.py evaluates with it",
     "pipeline/kernels/config.py": "a type",
     "pipeline/kernels/triton/cross_entropy.py": "tests of the operation run each Triton kernel beside plain torch",

@@ -23,7 +23,7 @@ from pipeline.data.shuffling import ShuffledContext
 from pipeline.families import get_family
 from pipeline.runtime import distributed
 from pipeline.runtime.signals import StopSignals
-from pipeline.training.trainer import TrainState
+from pipeline.training.state import TrainState
 from preprocessing.files import sha256_file
 from preprocessing.schema import MANIFEST_NAME, Manifest
 from preprocessing.shards import SampleDataset

@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from pipeline.plan import plan
-from pipeline.planning.choice import length_by_name
 from tests.samples import make_samples
 
 RECIPES = Path(__file__).parents[2] / "pipeline" / "recipes"
@@ -53,20 +52,6 @@ def test_a_plan_is_made_before_there_is_data(tmp_path, monkeypatch, capsys):
     ]
     plan([LARGE[0], "--seq_length", "100", "--vocab_size", "4096"])
     assert "does not exist yet" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("data/samples128", (128, "the name of data.samples")),
-        ("samples64-sop", (64, "the name of data.samples")),
-        ("data/books", (256, "model.max_position_embeddings")),
-        ("samples512", (256, "model.max_position_embeddings")),
-    ],
-)
-def test_the_length_of_samples_that_do_not_exist(name, expected):
-    """The length is the number in the directory's name, if the model has so many positions."""
-    assert length_by_name(Path(name), 256) == expected
 
 
 @pytest.mark.parametrize(

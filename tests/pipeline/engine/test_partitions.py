@@ -256,7 +256,8 @@ def refusals():
     from deepspeed.ops.adam import DeepSpeedCPUAdam  # noqa: F401 - offload asks for it
 
     from pipeline.engine import partitions
-    from pipeline.engine.engine import EngineConfig, parameter_groups, start
+    from pipeline.engine.engine import EngineConfig, start
+    from pipeline.engine.groups import parameter_groups
     from pipeline.optim.lamb import OptimizerConfig
     from pipeline.optim.optimizer import ShardedOptimizer
 

@@ -10,7 +10,7 @@ import torch
 from pipeline.config import parse
 from pipeline.data.loader import BatchDivision
 from pipeline.jobs.description import start_event_fields, startup_line, warn_of_space
-from pipeline.training.trainer import TrainState
+from pipeline.training.state import TrainState
 
 DEMO = Path(__file__).parents[3] / "pipeline" / "recipes" / "demo.toml"
 ENGINE = SimpleNamespace(

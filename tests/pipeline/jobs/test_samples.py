@@ -20,7 +20,7 @@ from pipeline.jobs.samples import (
     training_words,
 )
 from pipeline.runtime.signals import StopSignals
-from pipeline.training.trainer import TrainState
+from pipeline.training.state import TrainState
 from preprocessing.shards import SampleDataset
 
 

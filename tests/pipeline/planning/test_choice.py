@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import parse
-from pipeline.planning.choice import Choice, Phase, Samples, choose, divisors, nearest_gpus, read_samples, timing
+from pipeline.planning.choice import Choice, Phase, choose, divisors, nearest_gpus, timing
 from pipeline.planning.cluster import Cluster
 from pipeline.planning.memory import Estimate
+from pipeline.planning.samples import Samples
 from pipeline.planning.text import phase_summary
 from pipeline.runtime.devices import DEVICES
 from pipeline.runtime.formatting import GIB
@@ -41,7 +42,6 @@ def test_schedules_are_in_the_operations_and_the_time():
     assert grown.flops == pytest.approx(0.75 * one.flops) and grown.full_steps == pytest.approx(0.75 * 2400)
     assert grown.smallest_batch == 64
     data = replace(one.recipe.data, earlier_samples=[Path("samples32")], until=[0.5])
-    assert read_samples(replace(one.recipe, data=data), 128, None, 100).earlier == ((32, 32),)
     scaled = replace(one.recipe, data=data, batch=replace(one.recipe.batch, scale_with_length=True))
     samples = replace(one.samples, earlier=((32, 32),))
     assert 0.8 * one.flops < replace(one, recipe=scaled, samples=samples).flops < one.flops

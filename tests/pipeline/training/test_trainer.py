@@ -23,8 +23,9 @@ from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import InterruptedRunError, StopSignals
 from pipeline.training import trainer as module
 from pipeline.training.skipped import SkippedSteps
+from pipeline.training.state import LoopConfig, TrainState
 from pipeline.training.supervision import Supervisor
-from pipeline.training.trainer import LoopConfig, Trainer, TrainState, dropout_seed
+from pipeline.training.trainer import Trainer, dropout_seed
 from preprocessing.shards import SampleDataset
 
 ACCUMULATION, STEPS, SEED = 3, 5, 12345
