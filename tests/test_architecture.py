@@ -43,6 +43,7 @@ SOLE_IMPORTERS = {
     "transformers": ("pipeline/conversion/huggingface.py", "benchmarks"),
     "mpi4py": ("preprocessing/workers.py",),
     "matplotlib": (
+        "pipeline/reporting/drawing.py",
         "pipeline/reporting/figures.py",
         "pipeline/reporting/ratios.py",
         "pipeline/reporting/attempts.py",

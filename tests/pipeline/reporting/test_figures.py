@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 
-from pipeline.reporting.figures import CURVES, checkpoints, curves, label
+from pipeline.reporting.figures import CURVES, checkpoints, curves
 from pipeline.reporting.figures import _smoothed as smoothed
 from pipeline.runlog.attempts import history
 from pipeline.runlog.reader import read_runs
@@ -73,12 +73,3 @@ def test_smoothing():
     ramp = np.arange(500.0)
     assert smoothed(ramp)[250] == pytest.approx(250) and smoothed(ramp)[0] == pytest.approx(2.5)
     assert math.isclose(smoothed(ramp[:100])[7], 7)
-
-
-def test_names_in_a_legend():
-    """Names in a legend are short and in one line, and a leading underscore, for which matplotlib would omit them, is
-    hidden.
-    """
-    assert label("_x") == " _x"
-    assert label("a\nb") == "a b"
-    assert len(label("long" * 30)) == 30 and label("long" * 30).startswith("longlong")
