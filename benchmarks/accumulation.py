@@ -62,7 +62,7 @@ def small_bert() -> nn.Module:
 
 
 def batches(count: int) -> Iterator[Batch]:
-    """Micro-batches of random tokens."""
+    """Return micro-batches of random tokens."""
     return (make_batch([LENGTH] * SEQUENCES, VOCAB_SIZE, seed, 0.15) for seed in range(count))
 
 

@@ -28,7 +28,7 @@ RANDOM = "random:"
 
 @dataclass(frozen=True)
 class Settings:
-    """Fine-tuning."""
+    """Settings of the fine-tuning."""
 
     epochs: int = 3
     """Passes over the training samples."""

@@ -76,7 +76,7 @@ def padded(batch: Batch, values: Tensor, fill: int, width: int) -> Tensor:
 
 
 def inputs(batch: Batch, width: int) -> dict[str, Tensor]:
-    """Arguments of `BertModel.forward`."""
+    """Return the arguments of `BertModel.forward`."""
     assert batch.segment_ids is not None, "BERT's batches have segments"
     return {
         "input_ids": padded(batch, batch.input_ids, 0, width),
@@ -129,5 +129,5 @@ def masked_figures(model: Any, batches: Iterable[Batch]) -> tuple[float, float]:
 
 
 def adamw(parameters: list[nn.Parameter], **options: bool) -> torch.optim.Optimizer:
-    """AdamW of torch."""
+    """Return torch's AdamW."""
     return torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.01, **options)  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ def ours(shards: list[Shard], backend: Backend, name: Literal["lamb", "adamw"] =
 
 
 def with_own_gradients(shards: list[Shard]) -> list[Shard]:
-    """The same weights with copies of the gradients, which this project's optimizer overwrites."""
+    """Return the same weights with copies of the gradients, which this project's optimizer overwrites."""
     copies = [replace(shard, param=nn.Parameter(shard.flat)) for shard in shards]
     for copy, shard in zip(copies, shards, strict=True):
         assert shard.param.grad is not None, "flat_shards gives gradients"

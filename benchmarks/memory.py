@@ -23,7 +23,7 @@ NUM_WORDS = 2 * 10**5
 """Number of distinct words of the synthetic language. A partition of English has more, but most have few pieces."""
 SECONDS_BETWEEN_SAMPLES = 0.2
 FIGURES = {"Rss": "rss", "Pss": "pss", "Anonymous": "anonymous"}
-"""Lines of /proc/PID/smaps_rollup, in kB, and what they are called here."""
+"""Lines of /proc/PID/smaps_rollup, in kB, and their names in this benchmark."""
 
 Peaks = dict[str, dict[str, dict[str, float]]]
 """Stage -> process ("parent", "worker") -> figure -> MiB; for workers the largest of all."""

@@ -1,9 +1,9 @@
-"""From text to samples, beside what others do: `python -m benchmarks.preprocessing --corpus FILE --vocab FILE`.
+"""Speed of preprocessing compared with other systems: `python -m benchmarks.preprocessing --corpus FILE --vocab FILE`.
 
-The sides take turns round after round, each a fresh process on the same text and cores: `python -m preprocessing run`;
-NVIDIA's LDDL (peers/lddl_shim.py); the way of Hugging Face's run_mlm.py (peers/blocks.py); and what splitting and
-tokenizing alone take (peers/ceiling.py). Then this project's stages on the whole corpus with one worker and with two.
-The peers are installed into virtual environments of their own, as pinned in peers/environments.py.
+The sides take turns round after round, each as a new process on the same text and cores: `python -m preprocessing run`;
+NVIDIA's LDDL (peers/lddl_shim.py); Hugging Face's run_mlm.py (peers/blocks.py); and splitting and tokenizing alone
+(peers/ceiling.py). Then this project's stages run on the whole corpus with one worker and with two. The peers are
+installed into virtual environments of their own, as pinned in peers/environments.py.
 """
 
 import json
@@ -24,7 +24,7 @@ from benchmarks.processes import Usage, timed
 
 _MEGABYTE = 10**6
 _SCALING_PARTITIONS = 16
-"""Enough for two workers to end at about the same time."""
+"""Number of partitions with which two workers end at about the same time."""
 
 
 def main(
@@ -37,16 +37,16 @@ def main(
     cores: tuple[int, int] = (0, 1),
     out: Path | None = None,
 ) -> None:
-    """Times everything, prints Markdown tables.
+    """Time all sides and print Markdown tables.
 
     Args:
         corpus: JSON Lines with a key `text`, plain or .gz.
         vocab: a vocab.txt for all sides.
         environments: directory of the peers' virtual environments, which are made where they are missing; by default a
             temporary one.
-        num_documents: how many of the corpus's first documents the sides read.
+        num_documents: number of documents, from the beginning of the corpus, that the sides read.
         rounds: turns behind each median.
-        scaling_rounds: the same for the whole corpus with one worker and with two; 0: not measured.
+        scaling_rounds: turns for the whole corpus with one worker and with two; 0: not measured.
         cores: numbers of the two cores; the first is used for runs on one.
         out: JSON file of the results.
     """
@@ -68,11 +68,11 @@ def main(
 
 
 Runs = dict[tuple[str, int], tuple[list[Usage], list[Output]]]
-"""A value per round, by side and number of cores."""
+"""Usage and output of each round, by side and number of cores."""
 
 
 def take_turns(inputs: Inputs, pythons: dict[str, str], cores: tuple[int, int], rounds: int, out: Path) -> Runs:
-    """Runs every side on one core and on two in each round, so that whatever else the machine does meets all."""
+    """Run every side on one core and on two in each round, so that other load on the machine affects all of them."""
     runs: Runs = {(name, number): ([], []) for name in SIDES for number in (1, 2)}
     for _ in range(rounds):
         for (name, number), (usages, outputs) in runs.items():
@@ -87,9 +87,9 @@ def take_turns(inputs: Inputs, pythons: dict[str, str], cores: tuple[int, int], 
 
 
 def summary(num_bytes: int, name: str, num_cores: int, usages: list[Usage], outputs: list[Output]) -> dict[str, Any]:
-    """Medians of one side's rounds, and the rounds themselves.
+    """Return the medians of one side's rounds, and the rounds themselves.
 
-    `seconds` are those that count: of the whole process, or for a ceiling those without start and reading.
+    `seconds` is the time of the whole process, or for a ceiling the time without start and reading.
     """
     own = [output.seconds for output in outputs if output.seconds is not None]
     wall = [usage.seconds for usage in usages]
@@ -109,7 +109,7 @@ def summary(num_bytes: int, name: str, num_cores: int, usages: list[Usage], outp
 
 
 def table(sides: list[dict[str, Any]]) -> str:
-    """The sides as Markdown. Factors: how many times as long as the first side on as many cores."""
+    """Return the sides as Markdown; `times ours` is the time divided by that of the first side on as many cores."""
     ours = {side["cores"]: side["seconds"] for side in sides if side["name"] == sides[0]["name"]}
     available = max(side["tokens"] for side in sides if SIDES[side["name"]].is_ceiling)
     lines = [
@@ -130,7 +130,7 @@ def table(sides: list[dict[str, Any]]) -> str:
 
 
 def scaling(inputs: Inputs, cores: tuple[int, int], rounds: int, out: Path) -> dict[str, dict[int, list[float]]]:
-    """Seconds of the stages `extract` and `build` on the whole corpus, by number of workers."""
+    """Return the seconds of `extract` and `build` on the whole corpus, by number of workers."""
     seconds: dict[str, dict[int, list[float]]] = {"extract": {1: [], 2: []}, "build": {1: [], 2: []}}
     for _ in range(rounds):
         for workers in (1, 2):

@@ -42,7 +42,7 @@ class Attempt:
     step: int
     """Last step that it logged."""
     seconds_to_end: float
-    """From the signal until no rank was left."""
+    """Seconds from the signal until no rank was left."""
     codes: list[int]
     """Exit codes of the ranks."""
 

@@ -69,7 +69,7 @@ def the_batches(job: dict[str, Any]) -> list[Batch]:
 
 
 def this(job: dict[str, Any]) -> Step:
-    """The pipeline's engine."""
+    """Return a step of the pipeline's engine."""
     engine_config = EngineConfig(job["deepspeed"], job["precision"])
     device = start(engine_config)
     torch.manual_seed(0)
@@ -93,7 +93,7 @@ def this(job: dict[str, Any]) -> Step:
 
 
 def theirs(job: dict[str, Any], make: MakeOptimizer, loss_of: LossOf) -> Step:
-    """A plain loop over `BertForPreTraining`."""
+    """Return a step of a plain loop over `BertForPreTraining`."""
     torch.set_num_threads(job["threads"])
     bf16 = choose_precision(job["precision"]) == "bf16"
     config, device = MODELS[job["model"]], torch.device("cpu")

@@ -1,4 +1,4 @@
-"""What `transformers.Trainer` learns in some minutes from a recipe's samples, comparable with `metrics.jsonl`.
+"""Held-out figures of `transformers.Trainer` after some minutes of training on the samples of a recipe.
 
     python -m benchmarks.trainer_baseline --recipe demo --minutes 6 --rates '[5e-5,1e-4,1e-3]'
 
@@ -24,7 +24,8 @@ from torch.utils.data import Dataset
 from benchmarks.huggingface import masked_figures
 from benchmarks.measuring import processor
 from pipeline.config import Recipe, parse
-from pipeline.data.loader import evaluation_batches, special_tokens
+from pipeline.data.heldout import evaluation_batches
+from pipeline.data.loader import special_tokens
 from pipeline.data.packing import pack
 from pipeline.families.bert import FAMILY
 from pipeline.jobs.budget import MOST_SECONDS, MOST_SHARE, steps_within

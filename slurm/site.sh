@@ -4,7 +4,7 @@
 
 # Partition and account of the jobs; empty: Slurm's defaults.
 : "${SITE_PARTITION:=}"
-: "${SITE_DATA_PARTITION:=$SITE_PARTITION}" # of the jobs that need no GPU: preprocessing and export
+: "${SITE_DATA_PARTITION:=$SITE_PARTITION}" # for the jobs that need no GPU: preprocessing and export
 : "${SITE_ACCOUNT:=}"
 
 # Cores of a training rank, for itself, its data workers (data.num_workers, 2) and the threads of its libraries: the
@@ -34,7 +34,7 @@
 # Seconds after the end of the first rank within which the other ranks must end by themselves.
 : "${SITE_PEER_SECONDS:=60}"
 
-# Prepare this shell: modules, environment, interconnect.
+# site_setup: load the modules, activate the environment, and select the network interface in this shell.
 site_setup() {
     local module
     for module in $SITE_MODULES; do module load "$module"; done

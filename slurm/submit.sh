@@ -41,14 +41,15 @@ fail() {
     exit 2
 }
 
-# split OPTION TEXT: its words, as a shell takes quotes, into `words`.
+# split OPTION TEXT: set `words` to the words of the text, with quotes read as by a shell.
 split() {
     local quoted
     quoted=$("$python" slurm/read.py words "$1" "$2") || exit 2
     eval "words=($quoted)" # every word is quoted, so that nothing is expanded or executed
 }
 
-# submit KIND NAME sbatch-argument ...: after the job before; sets `previous`. KIND: train, data or other.
+# submit KIND NAME sbatch-argument ...: submit a job that depends on `previous`, and set `previous` to it. KIND is
+# train, data or other.
 submit() {
     local kind=$1 name=$2 line=(sbatch --parsable --job-name "$2") partition=$SITE_PARTITION own=()
     shift 2
@@ -57,7 +58,7 @@ submit() {
     if [[ $partition ]]; then line+=(--partition "$partition"); fi
     if [[ $SITE_ACCOUNT ]]; then line+=(--account "$SITE_ACCOUNT"); fi
     if [[ $previous ]]; then line+=(--dependency "afterok:$previous" --kill-on-invalid-dep yes); fi
-    while [[ $1 == --* ]]; do # sizes first: what the user adds wins
+    while [[ $1 == --* ]]; do # sizes come first, so that the user's options override them
         line+=("$1" "$2")
         shift 2
     done
@@ -69,7 +70,7 @@ submit() {
         return
     fi
     previous=$("${line[@]}") || fail "sbatch refused $name; the jobs above are submitted and wait: scancel ends them"
-    previous=${previous%%;*} # where there are several clusters: JOB;CLUSTER
+    previous=${previous%%;*} # with several clusters, sbatch prints JOB;CLUSTER
     echo "$previous $name"
 }
 

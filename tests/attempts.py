@@ -18,7 +18,7 @@ SECONDS_TO_END = 300.0
 
 
 def enter(arguments: list[str]) -> None:
-    """What a launcher starts: the entry point, which ends the process."""
+    """Run the entry point as a launcher starts it; it ends the process."""
     from pipeline.pretrain import pretrain
     from pipeline.runtime import command
 
@@ -27,7 +27,7 @@ def enter(arguments: list[str]) -> None:
 
 
 def attempts(jobs: list[list[str]]) -> list[tuple[str, str]]:
-    """On a rank: what `pretrain` raised for each list of arguments, as (exception's name, message)."""
+    """Return what `pretrain` raised on this rank for each list of arguments, as (exception's name, message)."""
     from pipeline.pretrain import pretrain
     from pipeline.runtime import distributed
 
@@ -49,7 +49,7 @@ class Attempt:
         self, run: Path, samples: Path, *options: str, ranks: int = 2, total_steps: int = 8, num_workers: int = 0,
         **environment: str,
     ) -> None:  # fmt: skip
-        """Start `ranks` processes; environment: variables such as PIPELINE_FAULT."""
+        """Start `ranks` processes; `environment` has variables such as PIPELINE_FAULT."""
         often = ["--checkpoint.every", "2", "--logging.every", "3"]
         recipe = write_recipe(run.parent, samples, run.name, total_steps=total_steps, num_workers=num_workers)
         self.run = run
@@ -59,7 +59,9 @@ class Attempt:
         self.processes = start_ranks(enter, ranks, arguments, folder=self._folder, **environment)
 
     def end(self, timeout: float = SECONDS_TO_END) -> list[int | None]:
-        """Exit codes of the ranks, negative for signals; those still at work after `timeout` seconds give None."""
+        """Return the exit codes of the ranks: negative for signals, None for ranks killed here after
+        `timeout` seconds.
+        """
         return ended(self.processes, timeout)
 
     def signal(self, number: int, rank: int) -> None:
@@ -77,16 +79,16 @@ class Attempt:
             time.sleep(0.01)
 
     def output(self) -> str:
-        """What the ranks printed."""
+        """Return what the ranks printed."""
         return "\n".join(path.read_text() for path in sorted(self._folder.glob("*.log")))
 
     def lines(self, name: str = METRICS, **wanted: Any) -> list[dict[str, Any]]:
-        """Lines of a file of the run that have these values."""
+        """Return the lines of a file of the run that have these values."""
         return [line for line in read_lines(self.run / name)[0] if wanted.items() <= line.items()]
 
 
 def finished(*args: Any, **keywords: Any) -> Attempt:
-    """A run that nothing disturbs to its end."""
+    """Return an attempt that nothing disturbs, after its end."""
     attempt = Attempt(*args, **keywords)
     codes = attempt.end(600)
     assert codes == [0] * len(codes), attempt.output()
@@ -94,14 +96,14 @@ def finished(*args: Any, **keywords: Any) -> Attempt:
 
 
 def losses(attempt: Attempt) -> list[tuple[str, int, float]]:
-    """(kind, step, loss) of all lines."""
+    """Return (kind, step, loss) of all lines of metrics."""
     return [(line["kind"], line["step"], line["loss"]) for line in attempt.lines() if "loss" in line]
 
 
 def assert_same(one: Attempt, other: Attempt) -> None:
-    """Two runs ended at the same step with the same weights and moments, bit for bit, and the same curves.
+    """Assert that two runs ended at one step with the same weights and moments, bit for bit, and the same curves.
 
-    A line of the curves whose sums went through a checkpoint was added up in another order, in float64.
+    Sums that went through a checkpoint were added up in another order, in float64, so losses are compared to rounding.
     """
     from pipeline.checkpoints.checkpoint import resolve, step_of
 

@@ -1,4 +1,4 @@
-"""A real Slurm of two nodes on this machine, for tests: own munge, controller and two slurmd below one folder."""
+"""A real Slurm cluster of two nodes on this machine: munge, controller and two slurmd below one folder."""
 
 import getpass
 import os
@@ -55,16 +55,16 @@ PartitionName=test Nodes=node1,node2 Default=YES MaxTime=INFINITE
 
 
 def missing() -> list[str]:
-    """The programs for a cluster that are missing on this machine."""
+    """Return the programs for a cluster that are missing on this machine."""
     return [name for name in PROGRAMS if shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin:/sbin") is None]
 
 
 PATIENCE = 4.0
-"""How many times as long as on a quiet machine something may take."""
+"""Factor by which waits may be longer than on a quiet machine."""
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: Callable[[], str] = str) -> None:
-    """Wait until `condition`, or fail and say `what` after PATIENCE times as many seconds as a quiet machine needs."""
+    """Wait for `condition`, PATIENCE times as many seconds as a quiet machine needs; then fail with the text `what`."""
     end = time.monotonic() + PATIENCE * seconds
     while not condition():
         assert time.monotonic() < end, f"not within {seconds} s: {what()}"
@@ -72,7 +72,7 @@ def wait_for(condition: Callable[[], object], seconds: float, what: Callable[[],
 
 
 class Cluster:
-    """The daemons, and what tests ask of them."""
+    """The daemons of a cluster, and the commands that tests give it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -112,7 +112,7 @@ class Cluster:
         self._daemon("slurmd", "-D", "-N", node)
 
     def stop(self) -> None:
-        """End jobs and daemons; nothing is left."""
+        """End all jobs and daemons."""
         self.run("scancel", "--full", "--signal", "KILL", "--user", getpass.getuser())
         self.run("scancel", "--user", getpass.getuser())
         for daemon in reversed(self.daemons):
@@ -135,11 +135,13 @@ class Cluster:
         self.daemons.append(process)
 
     def said(self) -> str:
-        """The ends of the daemons' logs."""
+        """Return the ends of the daemons' logs."""
         return "\n".join(f"{path.name}: {path.read_text()[-1500:]}" for path in (self.folder / "logs").iterdir())
 
     def processes(self, *words: str, **variables: str) -> list[int]:
-        """Processes of this cluster, daemons and jobs, with these words in the command line and these variables."""
+        """Return the cluster's processes, daemons and jobs, with these words in the command line and
+        these variables.
+        """
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -151,31 +153,31 @@ class Cluster:
         return found
 
     def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """A command of Slurm, from the repository, as a user types it."""
+        """Run a command of Slurm in the repository, as a user does."""
         return subprocess.run(
             command, env=self.environment | environment, cwd=ROOT, capture_output=True, text=True, timeout=600
         )
 
     def submit(self, *arguments: str, **environment: str) -> str:
-        """sbatch; the job's number."""
+        """Submit a job with sbatch and return its number."""
         output = f"--output={self.folder}/%j.log"
         done = self.run("sbatch", "--parsable", output, *arguments, **environment)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
     def job(self, number: str) -> dict[str, str]:
-        """What scontrol knows of a job."""
+        """Return what scontrol reports about a job."""
         text = self.run("scontrol", "show", "job", "-o", number).stdout.split("\n")[0]
         return dict(part.split("=", 1) for part in text.split() if "=" in part)
 
     def wait(self, number: str, seconds: float = 150) -> dict[str, str]:
-        """What scontrol knows of a job that is over."""
+        """Wait until a job has ended, and return what scontrol reports about it."""
         wait_for(
             lambda: self.job(number)["JobState"] in OVER, seconds, lambda: f"{self.job(number)}\n{self.log(number)}"
         )
         return self.job(number)
 
     def log(self, number: str) -> str:
-        """What a job printed."""
+        """Return what a job printed."""
         path = Path(self.job(number)["StdOut"])
         return path.read_text() if path.exists() else ""

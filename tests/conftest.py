@@ -1,6 +1,6 @@
-"""Settings of all tests.
+"""Settings for all tests.
 
-Without a GPU, Triton runs kernels in its interpreter: that must be said before anything imports Triton.
+Without a GPU, Triton runs kernels in its interpreter, which must be selected before anything imports Triton.
 """
 
 import os
@@ -21,7 +21,7 @@ settings.load_profile("project")
 
 @pytest.fixture(scope="session", autouse=True)
 def session_directories_of_mpirun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Every `mpirun` of the tests keeps its files below pytest's own directory."""
+    """Keep the files of every `mpirun` below pytest's own directory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(NAME, str(tmp_path_factory.mktemp("mpirun")))
         yield

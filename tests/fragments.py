@@ -1,4 +1,4 @@
-"""What a rank holds of three small tensors, for tests of checkpoints."""
+"""Fragments of three small tensors on each rank, for tests of checkpoints."""
 
 from typing import Any
 
@@ -16,16 +16,18 @@ ABOUT = {
     "recipe": {"schedule": {"total_steps": 9}, "batch": {"global_batch_size": 4}},
     "loss_scaler": {},
 }
-"""What a checkpoint says about itself beside its position."""
+"""Fields of a checkpoint beside its position."""
 
 
 def position(step: int) -> dict[str, Any]:
-    """What a checkpoint of a step says about where the run is."""
+    """Return what the checkpoint of a step states about the position of the run."""
     return {"step": step, "consumed_samples": 4 * step, "metrics": {}}
 
 
 def make_shard(rank: int, world_size: int, replicated: bool = False, muon: bool = False) -> Shard:
-    """Rank's part of three tensors holding 0..14, with moments 100 and 200 higher; under Muon only with the first."""
+    """Return a rank's part of three tensors with the values 0..14, and moments 100 and 200 higher; Muon has only the
+    first.
+    """
     values = torch.arange(15.0)
     chunk = -(-15 // world_size)
     padded = torch.full((chunk * world_size,), torch.nan)

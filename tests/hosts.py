@@ -1,4 +1,4 @@
-"""Two hosts on this machine that ssh reaches, for tests: 127.0.0.2 and 127.0.0.3, with sshd and keys of their own."""
+"""Two hosts on this machine for tests, 127.0.0.2 and 127.0.0.3, which ssh reaches through their own sshd and keys."""
 
 import os
 import shutil
@@ -39,12 +39,12 @@ LogLevel ERROR
 
 
 def missing() -> list[str]:
-    """The programs for two hosts that are missing on this machine."""
+    """Return the programs for two hosts that are missing on this machine."""
     return [name for name in PROGRAMS if shutil.which(name, path=os.environ["PATH"] + SBIN) is None]
 
 
 class Hosts:
-    """The daemons, and commands that reach them."""
+    """The ssh daemons, and commands that reach them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.daemons = folder, list[subprocess.Popen]()
@@ -79,7 +79,7 @@ class Hosts:
             assert done.stdout == f"{self.folder}/{host}\n", done.stderr
 
     def stop(self) -> None:
-        """End the daemons and what still runs below them."""
+        """End the daemons and all processes below them."""
         while pids := self.processes():
             for pid in pids:
                 with suppress(ProcessLookupError):
@@ -90,7 +90,7 @@ class Hosts:
             daemon.wait(10)
 
     def processes(self, *words: str, host: str = "") -> list[int]:
-        """Processes that ssh started on a host, or all of a launch, whose command line has these words."""
+        """Return the processes that ssh started on a host, or all of a launch, whose command line has these words."""
         found = []
         for path in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -109,5 +109,5 @@ class Hosts:
         )
 
     def said(self) -> str:
-        """What the last command printed."""
+        """Return what the last command printed."""
         return (self.folder / "launched.log").read_text()

@@ -1,4 +1,4 @@
-"""Runs of `python -m preprocessing` as real processes that tests disturb."""
+"""Runs of `python -m preprocessing` in real processes, which tests disturb."""
 
 import os
 import signal
@@ -18,16 +18,16 @@ MPI = [str(MPIRUN), "--oversubscribe", "-n", "3"]
 SIZES = ["--vocab_size", "300", "--max_seq_length", "32", "--split_mb", "0.01", "--partition_mb", "0.02"]
 PARALLEL, SERIAL, RANKS = ["--workers", "2"], ["--executor", "serial"], ["--executor", "mpi"]
 SECONDS_TO_END = 150
-"""Ends a test that hangs; a run ends in a few seconds, but the machine may be busy."""
+"""Seconds after which a run counts as hanging; it takes a few seconds, but the machine may be busy."""
 
 
 def command(corpus, out, *options):
-    """Arguments of a run on a corpus of some 25 splits and 12 partitions."""
+    """Return the arguments of a run on a corpus of about 25 splits and 12 partitions."""
     return ["run", "--sources", f"jsonl:{corpus}", "--out", str(out), "--heldout_share", "0.1", *SIZES, *options]
 
 
 def start(arguments, launcher=(), fault="", **options):
-    """Starts the command line in a session of its own; `fault`: see preprocessing/faults.py."""
+    """Start the command line in a session of its own; `fault` is described in preprocessing/faults.py."""
     environment = os.environ | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     environment |= own_session_directory() | ({VARIABLE: fault} if fault else {})
     whole = [*launcher, sys.executable, "-m", "preprocessing", *arguments]
@@ -36,7 +36,7 @@ def start(arguments, launcher=(), fault="", **options):
 
 
 def finish(arguments, launcher=(), **options):
-    """Runs the command line to its end: exit status and what it said."""
+    """Run the command line to its end; return the exit status and its output."""
     run = start(arguments, launcher, **options)
     _, text = run.communicate(timeout=SECONDS_TO_END)
     wait_until(lambda: not members(run.pid))
@@ -44,7 +44,7 @@ def finish(arguments, launcher=(), **options):
 
 
 def members(session, states="RSDTtI"):
-    """The processes of a session that still run, or those in these states of ps(1)."""
+    """Return the processes of a session that still run, or those in these states of ps(1)."""
     found = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -57,7 +57,7 @@ def members(session, states="RSDTtI"):
 
 
 def workers(run):
-    """The worker processes of a run."""
+    """Return the worker processes of a run."""
     return [pid for pid in members(run.pid) if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
 
@@ -73,7 +73,7 @@ def kill_all(run):
 
 
 def wait_until(condition, run=None):
-    """Waits for a condition, or for the end of a run."""
+    """Wait for a condition, or for the end of a run."""
     end = time.monotonic() + SECONDS_TO_END
     while not condition() and (run is None or run.poll() is None):
         assert time.monotonic() < end, "it takes too long"
@@ -81,11 +81,11 @@ def wait_until(condition, run=None):
 
 
 def stopped(run):
-    """The process of a run that stopped where a fault told it to."""
+    """Return the process of a run that a fault has stopped."""
     wait_until(lambda: members(run.pid, "T"))
     return members(run.pid, "T")[0]
 
 
 def content(out):
-    """Every file below a directory."""
+    """Return the content of every file below a directory."""
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}

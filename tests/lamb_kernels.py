@@ -1,4 +1,4 @@
-"""Every kernel under test, and random states to run them on."""
+"""The LAMB kernels under test, and random states on which they run."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ NUMBERS = Coefficients(lr=0.02, beta1=0.9, beta2=0.999, eps=1e-6, weight_decay=0
 
 
 def make(name):
-    """The kernel, or a skip that says what it lacks."""
+    """Return the kernel, or skip the test with the reason why it cannot run."""
     if DEVICES[name] == "cuda" and not torch.cuda.is_available():
         pytest.skip(f"{name} needs a GPU")
     try:
@@ -26,7 +26,7 @@ def make(name):
 
 
 def state(name, seed=0, model=None):
-    """Random weights, gradient and moments; NaN wherever no piece is."""
+    """Return random weights, gradients and moments, with NaN outside of the pieces."""
     generator = torch.Generator().manual_seed(seed)
     param, grad, exp_avg = (torch.randn(LENGTH, generator=generator) for _ in range(3))
     tensors = [param, grad, exp_avg * 0.1, torch.rand(LENGTH, generator=generator) * 0.1]
@@ -40,7 +40,7 @@ def state(name, seed=0, model=None):
 
 
 def expected(numbers=NUMBERS, seed=0):
-    """The step in float64, element by element and tensor by tensor: w, m, v, u and the sums."""
+    """Return w, m, v, u and the sums of a step in float64, computed element by element and tensor by tensor."""
     w, g, m, v = (values.double() for values in state("plain", seed)[:4])
     m = numbers.beta1 * m + (1 - numbers.beta1) * g
     v = numbers.beta2 * v + (1 - numbers.beta2) * g * g

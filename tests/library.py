@@ -1,4 +1,4 @@
-"""Books in directories, tar and zip files, for tests."""
+"""Books in directories, tar files and zip files, for tests."""
 
 import bz2
 import gzip
@@ -32,7 +32,7 @@ PARAGRAPHS = "CHAPTER I\nIt was a dark night.\n“No,” she said.\nTiger, tiger
 
 
 def make_zip(members):
-    """A zip file of these members."""
+    """Write a zip file of these members."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members.items():
@@ -41,7 +41,7 @@ def make_zip(members):
 
 
 def make_tar(members):
-    """A tar file of these members, with one directory and one link."""
+    """Write a tar file of these members, with one directory and one link."""
     file = io.BytesIO()
     with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
         for name, kind in (("a", tarfile.DIRTYPE), ("link.txt", tarfile.SYMTYPE)):
@@ -74,7 +74,7 @@ OTHERS = {"a/._1.txt": b"\x00\x05\x16\x07", "b/notes.pdf": b"%PDF", "c/.hidden.m
 
 
 def write_library(folder, members):
-    """The members as files."""
+    """Write the members as files."""
     for name, data in members.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -83,18 +83,18 @@ def write_library(folder, members):
 
 
 def write(path, data):
-    """A file, and its path."""
+    """Write a file and return its path."""
     path.write_bytes(data)
     return path
 
 
 def read(path, split_bytes=10**6):
-    """The documents and bad records of all splits."""
+    """Return the documents and bad records of all splits."""
     records = (record for split in split_books(path, split_bytes) for record in split.records())
     return [record for record in records if not isinstance(record, ArchiveFiles)]
 
 
 def texts(records):
-    """The texts of documents, none of the records bad."""
+    """Return the texts of all documents, and assert that no record is bad."""
     assert all(isinstance(record, Document) for record in records), records
     return [record.text for record in records]

@@ -1,8 +1,7 @@
 """TCP ports for servers of tests.
 
-Not those that the kernel chooses: between the moment it names one and the moment a server listens there, it may give
-the same one to another process's connection. These lie below the range that connections come from (from 32,768 on),
-and each worker of pytest has its own.
+They are not chosen by the kernel, which may give a port to a connection of another process before the server listens
+there. They lie below the range of connections, which begins at 32,768, and each worker of pytest has its own.
 """
 
 import os
@@ -17,7 +16,7 @@ _PORTS = cycle(range(_FIRST, _FIRST + _PER_WORKER))
 
 
 def free_port() -> int:
-    """A port that nobody uses now, and no other test of this session soon."""
+    """Return a port that no process uses now, and that no other test of this session will use soon."""
     while True:
         port = next(_PORTS)
         with socket.socket() as probe, suppress(OSError):
@@ -26,5 +25,5 @@ def free_port() -> int:
 
 
 def free_ports(number: int) -> list[int]:
-    """The given number of ports, as `free_port` returns them."""
+    """Return the given number of ports, as `free_port` returns them."""
     return [free_port() for _ in range(number)]

@@ -1,6 +1,6 @@
-"""Run a function on several ranks in real processes (gloo), for tests.
+"""Functions that run on several ranks in real processes (gloo), for tests.
 
-They are forked from one process that has imported torch and DeepSpeed, which takes seconds each time.
+The ranks are forked from one process that has imported torch and DeepSpeed, since the imports take seconds.
 """
 
 import importlib
@@ -35,7 +35,7 @@ AT_IMPORT = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 
 @cache
 def server() -> ForkServerContext:
-    """Starts the process that ranks are forked from."""
+    """Start the process from which ranks are forked."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOAD)
     with patch.dict(os.environ, AT_IMPORT):
@@ -77,7 +77,9 @@ def start_ranks(
 
 
 def ended(processes: list[ForkServerProcess], timeout: float) -> list[int | None]:
-    """Wait for the ranks' ends, kill those still at work after `timeout` seconds; exit codes, None for the killed."""
+    """Wait until the ranks end, and kill those still at work after `timeout` seconds; return exit codes, None for the
+    killed.
+    """
     end = time.monotonic() + timeout
     for process in processes:
         process.join(max(0.0, end - time.monotonic()))
@@ -102,10 +104,10 @@ def on_ranks(function: Callable[..., Any], world_size: int, *args: Any, timeout:
 
 
 def skip_counting() -> None:
-    """Give the model's FLOPs, which each start of a training counts for 0.7 s and only MFU depends on, a constant.
+    """Give the FLOPs of the model, whose count takes 0.7 s at each start and which only MFU depends on, a constant.
 
-    `tests/pipeline/model/test_flops.py`, `tests/pipeline/families/` and `tests/pipeline/jobs/test_loop.py` test it, and
-    runs that a launcher starts train with it.
+    `tests/pipeline/model/test_flops.py`, `tests/pipeline/families/` and `tests/pipeline/jobs/test_loop.py` test the
+    count, and runs that a launcher starts train with it.
     """
     from pipeline.jobs import loop
     from pipeline.model.flops import Flops
@@ -114,7 +116,7 @@ def skip_counting() -> None:
 
 
 def be_rank(environment: dict[str, str], paths: list[str], folder: Path, rank: int) -> None:
-    """The life of one rank: its output goes into `rank`.log, what the function returns into `rank`."""
+    """Run the function on one rank; its output goes into `rank`.log, its result into `rank`."""
     log = os.open(folder / f"{rank}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)

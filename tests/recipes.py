@@ -44,11 +44,11 @@ SMALL = {
     "micro_batch_size": 2,
     "total_steps": 2,
 }
-"""Replacements with which it trains in a moment."""
+"""Replacements of fields with which the recipe trains in about a second."""
 
 
 def write_recipe(folder: Path, samples: Path, name: str = "run", **replacements: object) -> Path:
-    """A recipe whose run is `folder`/`name`; replacements: other values of fields, wherever a field has this name."""
+    """Write a recipe whose run is `folder`/`name`; `replacements` sets fields of these names in any section."""
     text = RECIPE.format(run=folder / name, samples=samples)
     for field, value in replacements.items():
         assert f"{field} = " in text, f"no field {field} in the tests' recipe"
@@ -59,12 +59,12 @@ def write_recipe(folder: Path, samples: Path, name: str = "run", **replacements:
 
 
 def curve(run: Path, kind: str = "train", key: str = "loss") -> list[float]:
-    """The loss, or another figure, of each line of a kind."""
+    """Return the loss, or another figure, of each line of a kind."""
     return [line[key] for line in read_lines(run / METRICS)[0] if line["kind"] == kind]
 
 
 def tensors(run: Path, step: int) -> dict[tuple[str, str], Any]:
-    """Weights and moments of a checkpoint."""
+    """Return the weights and moments of a checkpoint."""
     from pipeline.checkpoints.checkpoint import Reader
 
     reader = Reader(run / "checkpoints" / f"step-{step:08d}")

@@ -14,7 +14,7 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def write_tokenizer(directory: Path, vocab_size: int) -> None:
-    """A WordPiece tokenizer with made-up words, as transformers loads it."""
+    """Write a WordPiece tokenizer with made-up words, as transformers loads it."""
     directory.mkdir(parents=True)
     words = SPECIAL + [f"w{i}" if i % 4 else f"##p{i}" for i in range(vocab_size - len(SPECIAL))]
     tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
@@ -39,7 +39,9 @@ def make_samples(
     seed: int = 0,
     segments: str = "nsp",
 ) -> Path:
-    """Samples with something to learn: each token follows from the one before; in pairs B continues A or not."""
+    """Write samples with something to learn: each token follows from the one before, and in pairs B
+    continues A or not.
+    """
     directory.mkdir(parents=True)
     write_tokenizer(directory / TOKENIZER_DIRECTORY, vocab_size)
     rng = np.random.default_rng(seed)
@@ -65,7 +67,7 @@ def make_samples(
 
 
 def sample(rng: np.random.Generator, vocab_size: int, longest: int) -> tuple[np.ndarray, int, int]:
-    """(tokens, boundary, label) of one pair; most have the full length, as in real data."""
+    """Return (tokens, boundary, label) of one pair; most have the full length, as in real data."""
     length = longest if rng.random() < 0.9 else int(rng.integers(2, longest + 1))
     words = vocab_size - len(SPECIAL)
     boundary, label = int(rng.integers(1, length)), int(rng.integers(2))

@@ -1,4 +1,4 @@
-"""Ranks as threads of one process, whose collectives count their bytes, for tests of what ranks exchange."""
+"""Ranks as threads of one process, whose collectives count their bytes."""
 
 import threading
 from collections.abc import Callable
@@ -40,7 +40,7 @@ class SimulatedRanks:
         return [future.result() for future in futures]
 
     def ranks(self, rank: int) -> Ranks:
-        """What rank `rank` gives to the optimizer."""
+        """Return what rank `rank` passes to the optimizer."""
 
         def all_to_all(received: torch.Tensor, sent: torch.Tensor, sources: list[int], destinations: list[int]) -> None:
             assert len(received) == sum(sources) and len(sent) == sum(destinations)
@@ -54,11 +54,11 @@ class SimulatedRanks:
         return Ranks(rank, self.size, all_to_all, lambda value: self.meet(rank, value))
 
     def all_reduce(self, rank: int) -> Callable[[torch.Tensor], Any]:
-        """Sums a tensor over the ranks in place."""
+        """Return a function that sums a tensor over the ranks in place."""
         return lambda tensor: tensor.copy_(torch.stack(self.meet(rank, tensor.clone())).sum(0))
 
     def meet(self, rank: int, value: Any) -> list[Any]:
-        """The values of all ranks."""
+        """Return the values of all ranks."""
         self._given[rank] = value
         self._barrier.wait()
         values = list(self._given)

@@ -43,6 +43,7 @@ SOLE_IMPORTERS = {
     "transformers": ("pipeline/conversion/huggingface.py", "benchmarks"),
     "mpi4py": ("preprocessing/workers.py",),
     "matplotlib": (
+        "pipeline/reporting/drawing.py",
         "pipeline/reporting/figures.py",
         "pipeline/reporting/ratios.py",
         "pipeline/reporting/attempts.py",
@@ -60,6 +61,7 @@ UNTESTED = {
     "pipeline/data/labels.py": "a constant",
     "pipeline/families/encoders.py": "tables of names, which the tests of each family compare with transformers",
     "pipeline/jobs/pretraining.py": "tests/pipeline/test_pretrain.py runs it through its command",
+    "pipeline/training/state.py": "declarations, which tests/pipeline/training/test_trainer.py uses",
     "pipeline/training/evaluation.py": "tests/pipeline/training/test_trainer.py evaluates with it",
     "pipeline/kernels/config.py": "a type",
     "pipeline/kernels/triton/cross_entropy.py": "tests of the operation run each Triton kernel beside plain torch",
@@ -79,7 +81,7 @@ FILES = sorted(path for top in (*LEVELS, "benchmarks") for path in (ROOT / top).
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Dotted names that a file imports, `from a import b` as a.b."""
+    """Yield the dotted names that a file imports, `from a import b` as a.b."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -89,14 +91,14 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def level_of(package: str, name: str) -> int:
-    """The number of a module's level, from the lowest of `preprocessing` or `pipeline`."""
+    """Return the number of a module's level, from the lowest of `preprocessing` or `pipeline`."""
     found = [number for number, modules in enumerate(LEVELS[package]) if name in modules]
     assert found, f"{package}.{name} has no level; give it one in tests/test_architecture.py and docs/architecture.md"
     return found[0]
 
 
 def module_of(path: Path) -> tuple[str, str]:
-    """The top package of a file, and the module or package directly below it."""
+    """Return the top package of a file, and the module or package directly below it."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     return parts[0], parts[1] if len(parts) > 1 else "__init__"
 
@@ -141,7 +143,7 @@ def test_every_file_has_a_test_of_its_name():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_stay_readable(path):
-    """Files under 450 lines, functions under 60."""
+    """A file has at most 450 lines, and a function at most 60."""
     text = path.read_text(encoding="utf-8")
     assert text.count("\n") <= 450, f"{path.name} is too long for one subject"
     for node in ast.walk(ast.parse(text)):
@@ -151,7 +153,7 @@ def test_files_and_functions_stay_readable(path):
 
 
 def test_every_file_of_preprocessing_has_its_test_file():
-    """Of the same name, in the same place: preprocessing/a/b.py has tests/preprocessing/a/test_b.py."""
+    """preprocessing/a/b.py has the test file tests/preprocessing/a/test_b.py."""
     files = [path.relative_to(ROOT) for path in FILES if path.is_relative_to(ROOT / "preprocessing")]
     tests = [path.parent / f"test_{path.stem.strip('_')}.py" for path in files if path.stem != "__init__"]
     assert not [str(test) for test in tests if not (ROOT / "tests" / test).is_file()]

@@ -1,4 +1,4 @@
-"""Every command and sub-command as a process: help and configuration, and what a wrong command line says."""
+"""Every command and sub-command shows its help and its configuration, and rejects a wrong command line in one line."""
 
 import os
 import re
@@ -25,7 +25,7 @@ HEAVY = {
     "tqdm",
     "transformers",
 }
-"""Libraries that take longer to import than a person waits for a help text."""
+"""Libraries whose import would delay a help text noticeably."""
 
 HELP = [
     "pipeline.pretrain --help",
@@ -79,7 +79,7 @@ WRONG = {
 
 @cache
 def called(line):
-    """Status, standard output, standard error, and the top-level packages that `python -m LINE` has imported."""
+    """Return status, standard output, standard error, and the top-level packages that `python -m LINE` has imported."""
     command = [sys.executable, "-X", "importtime", "-m", *line.split()]
     environment = os.environ | {"DS_ACCELERATOR": "cpu"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
@@ -90,7 +90,7 @@ def called(line):
 
 @pytest.mark.parametrize("line", HELP)
 def test_help_is_text_without_an_error_and_before_any_heavy_library(line):
-    """Status 0, nothing on standard error, and none of HEAVY has been imported by then."""
+    """Help ends with status 0, prints nothing on standard error, and imports none of HEAVY."""
     status, text, errors, imported = called(line)
     assert (status, errors) == (0, "")
     assert len(text.splitlines()) > 5
@@ -100,7 +100,7 @@ def test_help_is_text_without_an_error_and_before_any_heavy_library(line):
 
 @pytest.mark.parametrize("line", [line for line in HELP if line.endswith("--help")])
 def test_help_explains_each_option(line):
-    """No option has only its type and default, and no description shows the sections of a docstring."""
+    """Each option has a description besides its type and default, and none shows the sections of a docstring."""
     text = " ".join(called(line)[1].split())
     assert not re.findall(r"--\w\S* (?:[A-Z_]+|\{\S+\}|\[ITEM,...\]) \((?:required, )?type: ", text)
     assert "Args:" not in text
@@ -108,7 +108,7 @@ def test_help_explains_each_option(line):
 
 @pytest.mark.parametrize("line", WRONG)
 def test_a_wrong_command_line_is_one_line(line):
-    """Status 2, one line on standard error, nothing on standard output, and no heavy library either."""
+    """A wrong command line ends with status 2 and one line on standard error, and imports no heavy library either."""
     status, text, errors, imported = called(line)
     assert (status, text) == (2, "")
     assert errors.startswith("error: ") and errors.count("\n") == 1 and WRONG[line] in errors

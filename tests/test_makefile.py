@@ -1,4 +1,4 @@
-"""The packages that each target of the Makefile installs."""
+"""Each target of the Makefile installs the packages that it needs."""
 
 import subprocess
 
@@ -9,13 +9,13 @@ TOOLS = ("pytest", "hypothesis", "ruff", "mypy", "timm", "triton")
 
 
 def recipe(target):
-    """The commands of a target, as if nothing were installed."""
+    """Return the commands of a target if nothing is installed."""
     command = ["make", "--dry-run", "--always-make", target]
     return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True, timeout=600).stdout
 
 
 def test_the_demo_installs_what_it_runs_with_and_no_tools():
-    """A user who tries it needs neither tests nor lint, some of which are not built for every system."""
+    """The demo installs neither tests nor lint tools, some of which are not built for every system."""
     assert "-r requirements.txt -r slurm/mpi.txt" in recipe("demo") and "-r tests/" not in recipe("demo")
     assert not any(line.startswith(TOOLS) for line in (ROOT / "requirements.txt").read_text().splitlines())
 

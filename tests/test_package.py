@@ -1,4 +1,4 @@
-"""The project as an installed package: what its wheel holds, and its commands away from the repository."""
+"""The installed package has the files that it needs, and its commands work away from the repository."""
 
 import os
 import shutil
@@ -23,21 +23,21 @@ MAKE_SDIST = "import sys; from setuptools import build_meta; build_meta.build_sd
 
 
 def call(*command, **options):
-    """Standard output of a command that must succeed."""
+    """Return the standard output of a command that must succeed."""
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=900, **options)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
 
 
 def repository_files():
-    """Files that git knows or would add, relative to the repository."""
+    """Return the files that git knows or would add, relative to the repository."""
     names = call("git", "ls-files", "--cached", "--others", "--exclude-standard", "-z", cwd=ROOT).split("\0")
     return [Path(name) for name in names if name and os.path.lexists(ROOT / name)]
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built from the source distribution, which is built from a copy of the repository."""
+    """A wheel, built from the source distribution, which is built from a copy of the repository."""
     folder = tmp_path_factory.mktemp("wheel")
     for name in repository_files():
         (folder / "copy" / name).parent.mkdir(parents=True, exist_ok=True)
@@ -51,7 +51,7 @@ def wheel(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """A virtual environment with the wheel; the packages that it needs are those of the environment of the tests."""
+    """A virtual environment with the wheel, which uses the packages of the environment of the tests."""
     root = tmp_path_factory.mktemp("installed")
     venv.create(root, symlinks=True, with_pip=False)
     (packages,) = root.glob("lib/python*/site-packages")
@@ -63,7 +63,7 @@ def installed(wheel, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(installed, tmp_path_factory):
-    """Calls an installed command in an empty directory; returns its standard output."""
+    """Call an installed command in an empty directory; return its standard output."""
     folder = tmp_path_factory.mktemp("elsewhere")
     path = os.pathsep.join([os.path.dirname(sys.executable), os.environ["PATH"]])
     environment = os.environ | {"DS_ACCELERATOR": "cpu", "OMP_NUM_THREADS": "1", "PATH": path}
@@ -72,7 +72,9 @@ def run(installed, tmp_path_factory):
 
 
 def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel):
-    """Recipes, DeepSpeed files, tables, pages and sources of kernels included; tests and benchmarks are not."""
+    """The wheel has recipes, DeepSpeed files, tables, pages and sources of kernels, and neither tests
+    nor benchmarks.
+    """
     link = Path("pipeline/ds_configs")
     files = {name for name in repository_files() if name.parts[0] in ("pipeline", "preprocessing")}
     files |= {link / name.name for name in repository_files() if name.parts[0] == link.name}
@@ -82,7 +84,7 @@ def test_the_wheel_holds_every_file_of_the_packages_and_nothing_else(wheel):
 
 
 def test_the_metadata_names_licence_groups_and_pins(wheel):
-    """Every pin of requirements.txt is a dependency; the other groups are optional."""
+    """Every pin of requirements.txt is a dependency, and the other groups are optional."""
     with ZipFile(wheel) as archive:
         (place,) = (name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
         metadata = Parser().parsestr(archive.read(place).decode())
@@ -96,12 +98,14 @@ def test_the_metadata_names_licence_groups_and_pins(wheel):
 
 @pytest.mark.parametrize("command", PROJECT["scripts"])
 def test_a_command_calls_itself_by_its_name(run, command):
-    """Its help says `bert-pretrain`, not `python -m`."""
+    """The help of an installed command says `bert-pretrain`, not `python -m`."""
     assert run(f"{command} --help").startswith(f"usage: {command} ")
 
 
 def test_text_becomes_a_model_away_from_the_repository(run, installed):
-    """Preprocessing, planning and training by a recipe's name, export and report; the package stays as it was."""
+    """Preprocessing, planning, training by a recipe's name, export and report work away from the repository, and the
+    package is not changed.
+    """
     before = package_files(installed)
     run("bert-preprocess run --sources embedded --out data --vocab_size 500 --max_seq_length 64 --heldout_share 0.05")
     run("bert-preprocess inspect data/samples64 --html data.html")
@@ -113,6 +117,6 @@ def test_text_becomes_a_model_away_from_the_repository(run, installed):
 
 
 def package_files(environment):
-    """What is installed of the two packages, but for compiled Python."""
+    """Return the installed files of the two packages, without compiled Python."""
     names = (path for top in ("pipeline", "preprocessing") for path in environment.rglob(f"site-packages/{top}/**/*"))
     return {path for path in names if "__pycache__" not in path.parts}

@@ -1,4 +1,4 @@
-"""Nothing that a file says is executed, and no name in it leads out of its directory."""
+"""Reading a file never executes it, and no name in it leads out of its directory."""
 
 import ast
 import re
@@ -28,7 +28,7 @@ CALLS = {
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_file_executes_what_it_reads(path):
-    """Of the packages and the benchmarks."""
+    """No file of the packages or the benchmarks calls a function that executes what it reads."""
     text = path.read_text(encoding="utf-8")
     for node in ast.walk(ast.parse(text)):
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

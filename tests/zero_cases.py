@@ -15,7 +15,7 @@ STEPS, GLOBAL_BATCH, WORDS, LENGTH, LR, CLIP = 10, 12, 37, 7, 2e-2, 1.0
 
 
 class Toy(nn.Module):
-    """Odd sizes, a tied weight and a tensor larger than a partition."""
+    """A model of odd sizes with a tied weight and a tensor that is larger than a partition."""
 
     def __init__(self, checkpointing=False):
         super().__init__()
@@ -75,7 +75,7 @@ def loss_sum(logits, ids):
 
 
 class Reference:
-    """Unsharded LAMB in float64, written from the paper: whole tensors, one process, no code shared with ours."""
+    """Unsharded LAMB in float64, written from the paper, for whole tensors in one process."""
 
     def __init__(self, named):
         self.named = named
@@ -98,7 +98,7 @@ class Reference:
 
 
 class MuonReference(Reference):
-    """Unsharded Muon in float64: the Newton-Schulz iteration acts on the singular values."""
+    """Unsharded Muon in float64, whose Newton-Schulz iteration acts on the singular values."""
 
     @torch.no_grad()
     def step(self, grads):
@@ -121,7 +121,7 @@ class MuonReference(Reference):
 
 
 def trained_in_float64(clip=CLIP, reference_class=Reference):
-    """The toy after all steps, model and optimizer in float64."""
+    """Train the toy in float64, model and optimizer, and return its weights."""
     model = toy().double()
     reference = reference_class(dict(model.named_parameters()))
     for t in range(1, STEPS + 1):
@@ -138,9 +138,9 @@ def loss_sum_64(logits, ids):
 
 
 def replayed_in_float64(initial, gradients, reference_class=Reference):
-    """The weights after the unsharded optimizer took the gradients (one dict per step) that DeepSpeed handed over.
+    """Return the weights after the unsharded optimizer took the gradients that DeepSpeed passed on, one dict per step.
 
-    `initial`: the master weights before; in bf16 DeepSpeed makes them from the rounded weights.
+    `initial` is the master weights before; in bf16 DeepSpeed makes them from the rounded weights.
     """
     named = {name: initial[name].double().view(p.shape) for name, p in toy().named_parameters()}
     reference = reference_class(named)
@@ -158,7 +158,7 @@ def json_file(settings):
 
 
 def allow_fp16_on_a_cpu():
-    """torch computes in fp16 on any CPU; DeepSpeed refuses where that is slow."""
+    """Allow fp16 on a CPU, which torch computes and DeepSpeed refuses where it is slow."""
     from deepspeed.accelerator import get_accelerator
 
     type(get_accelerator()).is_fp16_supported = lambda self: True
@@ -201,7 +201,8 @@ def train_steps(engine, steps, accumulation=2, spoil=()):
 
 
 def train(cases, poison=True):
-    """On each rank and for each case: train the toy; weights before and after, gradients of each step, in fragments.
+    """Train the toy on each rank and for each case; return weights before and after, and the gradients of each step, in
+    fragments.
 
     `poison` puts NaN into all padding before the first step.
     """
@@ -234,7 +235,9 @@ def poison_padding(shards):
 
 
 def record_gradients(engine):
-    """A list that grows by one {name: [(offset, values)]} at each step: the clipped gradients, of all calls in it."""
+    """Return a list that grows by one {name: [(offset, values)]} at each step: the clipped gradients, of all calls in
+    it.
+    """
     gradients, optimizer = [], engine.optimizer
     clip, step = optimizer._clip, optimizer.step
 
@@ -262,7 +265,7 @@ def record_gradients(engine):
 
 
 def pieces(shards, values_of):
-    """This rank's fragments: name -> [(offset, values)]."""
+    """Return this rank's fragments: name -> [(offset, values)]."""
     found = {}
     for shard in shards:
         for tensor, start, stop, offset in shard.fragments:
@@ -271,7 +274,7 @@ def pieces(shards, values_of):
 
 
 def assemble(per_rank):
-    """All ranks' pieces -> name -> (n,) whole tensors; NaN where a piece is missing."""
+    """Join all ranks' pieces into name -> (n,) whole tensors, with NaN where a piece is missing."""
     whole = {name: torch.full((p.numel(),), torch.nan) for name, p in toy().named_parameters()}
     for found in per_rank:
         for name, parts in found.items():
@@ -281,14 +284,14 @@ def assemble(per_rank):
 
 
 def results_of(per_rank, case):
-    """(weights before, weights after, gradients of each step) of a case, whole."""
+    """Return the whole (weights before, weights after, gradients of each step) of a case."""
     before, after = (assemble([result[case][i] for result in per_rank]) for i in (0, 1))
     steps = zip(*(result[case][2] for result in per_rank), strict=True)
     return before, after, [assemble(step) for step in steps]
 
 
 def largest_difference(weights, expected):
-    """Over all tensors, the largest difference over the tensor's largest weight."""
+    """Return the largest difference over the tensor's largest weight, over all tensors."""
     return max(
         ((weights[name].double() - value.flatten()).abs().max() / value.abs().max()).item()
         for name, value in expected.items()
@@ -296,7 +299,7 @@ def largest_difference(weights, expected):
 
 
 def norm_difference(weights, expected):
-    """Over all tensors, the norm of the difference over the tensor's norm."""
+    """Return the norm of the difference over the tensor's norm, the largest over all tensors."""
     return max(
         ((weights[name].double() - value.flatten()).norm() / value.norm()).item() for name, value in expected.items()
     )

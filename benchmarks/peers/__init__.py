@@ -1,1 +1,1 @@
-"""What others do with the same text; each file is a program that runs in an environment of its own."""
+"""Other systems that preprocess the same text; each file is a program that runs in its own environment."""

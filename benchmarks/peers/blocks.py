@@ -1,5 +1,8 @@
-"""Text to blocks of tokens with Hugging Face `datasets`: one `map` tokenizes documents with the fast tokenizer, another
-joins them and cuts blocks. No sentences, no pairs. Source: run_mlm.py in transformers' examples for language modeling.
+"""Blocks of tokens by Hugging Face `datasets`, as run_mlm.py in transformers' examples for language modeling makes
+them.
+
+One `map` tokenizes documents with the fast tokenizer, and another joins them and cuts blocks. There are neither
+sentences nor pairs.
 """
 
 import argparse
@@ -15,7 +18,7 @@ Columns = dict[str, list[Any]]
 
 
 def main(text: Path, tokenizer_file: Path, out: Path, num_proc: int, block_size: int) -> None:
-    """Writes the blocks as the Arrow files of a cache under `out`, and prints where they lie."""
+    """Write the blocks as the Arrow files of a cache under `out`, and print their paths."""
     start = time.perf_counter()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_file=str(tokenizer_file))
     documents = datasets.load_dataset("json", data_files=str(text), split="train", cache_dir=str(out))

@@ -1,6 +1,6 @@
-"""The least that the usual way can take: splitting sentences and the Rust tokenizer, on text that is in memory already.
+"""The least time of splitting sentences and of the Rust tokenizer, on text that is in memory.
 
-The clock starts after imports and reading; threads are those of `tokenizers` (RAYON_NUM_THREADS).
+The clock starts after imports and reading. The threads are those of `tokenizers` (RAYON_NUM_THREADS).
 """
 
 import argparse
@@ -17,12 +17,12 @@ _MAX_CHARS = 10_000
 
 
 def main(text: Path, tokenizer_file: Path, what: str) -> None:
-    """Prints the seconds and how many tokens came out.
+    """Print the seconds and the number of tokens.
 
     Args:
         text: JSON Lines.
         tokenizer_file: a tokenizer.json.
-        what: `batch`: split_sentences and encode_batch; `fast`: encode_batch_fast of sentences split before, untimed.
+        what: `batch` times split_sentences and encode_batch; `fast` times encode_batch_fast on divided sentences.
     """
     documents = [json.loads(line)["text"] for line in text.open(encoding="utf-8")]
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
@@ -38,12 +38,12 @@ def main(text: Path, tokenizer_file: Path, what: str) -> None:
 
 
 def split(documents: list[str]) -> list[str]:
-    """The sentences of all documents."""
+    """Return the sentences of all documents."""
     return [sentence for document in documents for sentence in split_sentences(document, "en", _MAX_CHARS)[0]]
 
 
 def chunks(texts: list[str]) -> list[list[str]]:
-    """The texts in runs, because an encoding is many times larger than its text."""
+    """Return the texts in runs, because an encoding is many times larger than its text."""
     return [texts[at : at + _TEXTS_AT_ONCE] for at in range(0, len(texts), _TEXTS_AT_ONCE)]
 
 

@@ -1,4 +1,4 @@
-"""Virtual environments of the peers: none of what they need may come near this project's own."""
+"""Virtual environments of the peers, so that their packages do not affect those of this project."""
 
 import subprocess
 import sys
@@ -24,7 +24,7 @@ PACKAGES: dict[str, tuple[list[str], list[str]]] = {
     ),
     "huggingface": ([], ["datasets==5.2.0", "transformers==5.23.0"]),
 }
-"""By environment: what is installed without its dependencies, and what with them."""
+"""Packages that are installed without their dependencies, and packages with them, by environment."""
 
 SUBSTITUTIONS = (
     "Python 3.11: pandas 1.5.3, NumPy 1.26.4 and PyArrow 14.0.1 under Dask 2021.7.1 (its pin), tokenizers 0.13.3 under "
@@ -34,11 +34,11 @@ SUBSTITUTIONS = (
     "asyncio.wait handed tasks, as Python 3.11 demands; Dask's sampling of its workers' stacks, which fails there, off",
     "documents written beforehand, untimed, as its Wikipedia downloader writes them; its load balancer not run",
 )
-"""What stands in LDDL's environment for what it asks for; benchmarks/peers/lddl_shim.py does the patches."""
+"""Replacements in LDDL's environment, which benchmarks/peers/lddl_shim.py makes where they are patches."""
 
 
 def make_environments(directory: Path) -> dict[str, str]:
-    """Python's path by environment, `this` among them; installs those that `directory` lacks."""
+    """Return Python's path by environment, `this` among them; install the environments that `directory` lacks."""
     return {"this": sys.executable} | {name: str(_make(directory / name, *PACKAGES[name])) for name in PACKAGES}
 
 

@@ -12,7 +12,7 @@ from preprocessing.tokenizer.wordpiece import make_tokenizer, read_vocabulary
 
 @dataclass(frozen=True)
 class Inputs:
-    """Where it lies."""
+    """The files of the text and of the tokenizer."""
 
     jsonl: Path
     """A JSON object with the key `text` per line."""
@@ -21,15 +21,15 @@ class Inputs:
     tokenizer: Path
     """A directory that `transformers` loads."""
     vocab: Path
-    """The vocab.txt behind it."""
+    """The vocab.txt of the tokenizer."""
     num_bytes: int
-    """Of text, in UTF-8."""
+    """Bytes of text in UTF-8."""
 
 
 def write_inputs(directory: Path, corpus: Path, vocab: Path, num_documents: int | None) -> Inputs:
-    """Writes the first documents of a JSON Lines file, or all, in every form.
+    """Write the first documents of a JSON Lines file, or all, in every form.
 
-    LDDL's downloader puts the lines of a document end to end with a space; runs of white space become one here.
+    LDDL's downloader joins the lines of a document with a space, and here runs of white space become one.
     """
     inputs = Inputs(directory / "text.jsonl", directory / "lddl", directory / "tokenizer", vocab, 0)
     (inputs.lddl / "en").mkdir(parents=True)

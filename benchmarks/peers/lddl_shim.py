@@ -1,7 +1,8 @@
-"""NVIDIA LDDL's `preprocess_bert_pretrain` on a current Python: its own code, with the options that it has.
+"""NVIDIA LDDL's `preprocess_bert_pretrain`, run by its own code and with its own options on a current Python.
 
-LDDL 0.1.0 pins what Python 3.11 has no build of, and fetches a model; SUBSTITUTIONS in peers/environments.py says what
-stands there instead. Pairs, tokenization, shuffle, process cluster and Parquet are LDDL's and Dask's own.
+LDDL 0.1.0 pins packages that have no build for Python 3.11, and downloads a model; SUBSTITUTIONS in
+peers/environments.py lists the replacements. Pairs, tokenization, shuffle, process cluster and Parquet are LDDL's and
+Dask's own.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-# Dask samples the stacks of its workers; on Python 3.11 that fails and logs, so it is put off.
+# On Python 3.11 Dask's sampling of its workers' stacks fails and logs errors, so its first time is after the run.
 os.environ["DASK_DISTRIBUTED__WORKER__PROFILE__INTERVAL"] = "1d"
 os.environ["DASK_DISTRIBUTED__WORKER__PROFILE__CYCLE"] = "1d"
 
@@ -18,7 +19,7 @@ import nltk
 
 
 def main() -> None:
-    """Runs LDDL and closes its cluster, whose end would otherwise be part of the interpreter's."""
+    """Run LDDL and close its cluster, since otherwise the interpreter closes it at its end."""
     plain_wait = asyncio.wait
 
     async def wait(awaitables: Iterable[Any], **options: Any) -> Any:
@@ -34,11 +35,11 @@ def main() -> None:
 
 
 def sentences(text: str) -> list[str]:
-    """What nltk's function of this name would return, by blingfire."""
+    """Return the result of nltk's function of this name, computed by blingfire."""
     return blingfire.text_to_sentences(text).split("\n")
 
 
-# Outside `main`: Dask's worker processes import this file too.
+# These lines are outside of `main`, since Dask's worker processes import this file, too.
 nltk.download = lambda *_, **__: True
 nltk.tokenize.sent_tokenize = sentences
 import lddl.dask.bert.pretrain as lddl  # noqa: E402

@@ -1,4 +1,4 @@
-"""The sides of benchmarks/preprocessing.py: how each is started, and what it wrote."""
+"""The sides of benchmarks/preprocessing.py: their commands, and counts of their output."""
 
 import re
 import sys
@@ -17,42 +17,42 @@ from preprocessing.shards import SampleDataset
 
 MAX_SEQ_LENGTH = 128
 NUM_PARTITIONS = 2
-"""Of the text, for this and for LDDL: one per core. Both draw random sentences within one."""
+"""Partitions of the text for `this` and for LDDL, one per core. Both draw random sentences within a partition."""
 _SPECIAL_TOKENS = 3
 _HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
 class Output:
-    """What a side wrote."""
+    """Counts of the output of a side."""
 
     seconds: float | None
-    """Its own clock, without start and end of the interpreter; None: it has none."""
+    """Seconds by its own clock, without start and end of the interpreter; None if it has no clock."""
     tokens: int
-    """Text tokens in its samples; of a ceiling, all of the text."""
+    """Text tokens in its samples; for a ceiling, all tokens of the text."""
     samples: int | None = None
     own_tokens: int | None = None
-    """Of the tokens those that the text has at their place: of A, and of B where it follows A. Each of the text's is
-    there at most once. None: not pairs."""
+    """Tokens that stand as in the text: those of A, and those of B where B follows A. Each token of the text counts at
+    most once. None if the samples are not pairs."""
     bytes: int | None = None
-    """Of its files."""
+    """Size of its files."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """One way from text to samples, or a part of it."""
+    """A program that makes samples of text, or does a part of that work."""
 
     command: Callable[[Inputs, str, Path, int], list[str]]
     """(inputs, Python's path, output directory, number of workers) -> the command line."""
     output: Callable[[Path, str], Output]
-    """(output directory, what it printed) -> what it wrote."""
+    """(output directory, printed text) -> counts of its output."""
     environment: str = "this"
-    """Whose Python."""
+    """Name of the environment whose Python runs it."""
     is_ceiling: bool = False
-    """Whether it is a part of the work only, and counted without its start."""
+    """Whether it does a part of the work only, and is timed without its start."""
 
     def variables(self, num_cores: int) -> dict[str, str]:
-        """Environment variables: threads are for those who have no worker processes."""
+        """Return the environment variables; only sides without worker processes use threads."""
         threaded = self.is_ceiling and num_cores > 1
         return {
             "TOKENIZERS_PARALLELISM": str(threaded).lower(),
@@ -64,7 +64,7 @@ class Side:
 def preprocessing(
     stage: str, inputs: Inputs, out: Path, workers: int, num_partitions: int = NUM_PARTITIONS
 ) -> list[str]:
-    """A command of this project on all the text, in as many splits as partitions."""
+    """Return the command of this project on all the text, in as many splits as partitions."""
     megabytes = str(inputs.jsonl.stat().st_size / 10**6 / num_partitions)
     sizes = ["--partition_mb", megabytes, "--split_mb", megabytes]
     options = {
@@ -133,7 +133,7 @@ def _all_tokens(_: Path, printed: str) -> Output:
 
 
 def _clock(printed: str) -> float:
-    """What the program says of its own time; LDDL counts from when its cluster stands."""
+    """Return the time that the program prints; LDDL counts from the start of its cluster."""
     return float(re.findall(r" took ([\d.]+) s$", printed, re.MULTILINE)[0])
 
 

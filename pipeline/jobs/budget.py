@@ -19,8 +19,8 @@ from pipeline.jobs.run_directory import record, recorded_recipe
 from pipeline.jobs.samples import data_schedule, heldout_samples, training_batches
 from pipeline.runtime import distributed
 from pipeline.training.speed import MOST_STEPS, WARMUP_STEPS, seconds_per_step
+from pipeline.training.state import TrainState
 from pipeline.training.supervision import Supervisor
-from pipeline.training.trainer import TrainState
 from preprocessing.shards import SampleDataset
 
 MOST_SHARE, MOST_SECONDS = 0.05, 30.0

@@ -18,7 +18,7 @@ from pipeline.runlog.events import job_id
 from pipeline.runtime import distributed
 from pipeline.runtime.formatting import binary_size
 from pipeline.runtime.progress import Progress
-from pipeline.training.trainer import TrainState
+from pipeline.training.state import TrainState
 
 
 def checkpoint_fields(recipe: Recipe, vocab_size: int, samples: str, engine: Engine) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from pipeline.model.flops import measure
 from pipeline.optim.schedule import learning_rate_factor, steps_averaged
 from pipeline.runlog.metrics import peak_flops
 from pipeline.runlog.schedules import Schedule
-from pipeline.training.trainer import LoopConfig
+from pipeline.training.state import LoopConfig
 
 
 def schedules(recipe: Recipe, data: DataSchedule) -> tuple[Schedule, ...]:

@@ -47,8 +47,9 @@ from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import InterruptedRunError, StopSignals
 from pipeline.runtime.watchdog import Watchdog
 from pipeline.training.skipped import SkippedSteps
+from pipeline.training.state import TrainState
 from pipeline.training.supervision import Supervisor, leave_if_asked
-from pipeline.training.trainer import Trainer, TrainState
+from pipeline.training.trainer import Trainer
 from preprocessing.files import sole_run
 from preprocessing.shards import SampleDataset
 

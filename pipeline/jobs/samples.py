@@ -14,14 +14,8 @@ from pipeline.checkpoints.model_files import tokenizer_files
 from pipeline.config import Recipe
 from pipeline.data.batch import Batch
 from pipeline.data.config import Corruption
-from pipeline.data.loader import (
-    EVALUATION,
-    EVALUATION_SEED,
-    BatchDivision,
-    MicroBatches,
-    evaluation_batches,
-    make_loader,
-)
+from pipeline.data.heldout import EVALUATION, EVALUATION_SEED, evaluation_batches
+from pipeline.data.loader import BatchDivision, MicroBatches, make_loader
 from pipeline.data.order import permute
 from pipeline.data.packing import longest_sequence
 from pipeline.data.schedule import DataSchedule, Stage
@@ -29,7 +23,7 @@ from pipeline.data.shuffling import ShuffledContext
 from pipeline.families import get_family
 from pipeline.runtime import distributed
 from pipeline.runtime.signals import StopSignals
-from pipeline.training.trainer import TrainState
+from pipeline.training.state import TrainState
 from preprocessing.files import sha256_file
 from preprocessing.schema import MANIFEST_NAME, Manifest
 from preprocessing.shards import SampleDataset

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import parse
-from pipeline.planning.choice import Phase, choose, nearest_gpus, read_samples, remedy, timing
+from pipeline.planning.choice import Phase, choose, nearest_gpus, remedy, timing
 from pipeline.planning.cluster import LINK_EFFICIENCY
 from pipeline.planning.options import Options
 from pipeline.planning.picture import write_picture
+from pipeline.planning.samples import read_samples
 from pipeline.planning.text import Row, advice, memory_table, phase_summary, scaling_table, total_table
 
 NUMBERS_OF_GPUS = (1, 8, 64, 512, 4096, 10_000)

@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-from pipeline.reporting.figures import GRID, INK, MUTED, SIZE, Picture, paint
+from pipeline.reporting.drawing import GRID, INK, MUTED, SIZE, Picture, paint
 from pipeline.runlog.attempts import KILLED, RUNNING, SILENT, History
 from pipeline.runlog.reader import Run
 

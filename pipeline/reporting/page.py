@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.reporting.attempts import attempts_picture
-from pipeline.reporting.figures import COLORS, Picture, checkpoints, curves, terms
+from pipeline.reporting.drawing import COLORS, Picture
+from pipeline.reporting.figures import checkpoints, curves, terms
 from pipeline.reporting.ratios import trust_ratios
 from pipeline.reporting.verdict import verdict_of
 from pipeline.runlog.attempts import KILLED, SILENT, Attempt, History, history

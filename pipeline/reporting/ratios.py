@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 
-from pipeline.reporting.figures import COLORS, GRID, SIZE, Picture, frame, logarithmic, paint
+from pipeline.reporting.drawing import COLORS, GRID, SIZE, Picture, frame, paint
+from pipeline.reporting.figures import logarithmic
 from pipeline.runlog.reader import Line, Run, is_number
 
 _COLUMNS = 400

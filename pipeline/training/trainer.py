@@ -8,9 +8,9 @@ on while a step computes, and take effect after it.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 
 import torch
 
@@ -19,59 +19,15 @@ from pipeline.data.batch import Batch
 from pipeline.engine.engine import Engine
 from pipeline.optim.averaging import add_to_average
 from pipeline.runlog.metrics import Writer, peak_memory_gib
-from pipeline.runlog.terms import Term
 from pipeline.runtime import distributed, faults
 from pipeline.runtime.command import USER_ERRORS
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import InterruptedRunError
 from pipeline.training.evaluation import Batches, Evaluation
 from pipeline.training.skipped import MicroBatchLoss, SkippedSteps
+from pipeline.training.state import LoopConfig, TrainState
 from pipeline.training.supervision import Supervisor
 from pipeline.training.totals import Totals, averages, throughput
-
-
-@dataclass
-class TrainState:
-    """Progress of a run: everything in a checkpoint except weights and moments."""
-
-    step: int = 0
-    """Number of completed optimizer steps."""
-    consumed_samples: int = 0
-    """Number of samples that these steps consumed."""
-    evaluated_step: int = -1
-    """Step of the last evaluation; -1 if there was none."""
-    skipped_steps: int = 0
-    """Number of steps skipped because of infinite or NaN gradients."""
-    skipped_in_a_row: int = 0
-    """Number of skipped steps since the last one that was not skipped."""
-    interval: dict[str, float] = field(default_factory=dict)
-    """Sums since the last log line over all ranks, with the keys `seconds` and `waited`; empty right after a log
-    line."""
-
-
-@dataclass(frozen=True)
-class LoopConfig:
-    """Numbers and functions of the training loop, from the recipe."""
-
-    total_steps: int
-    accumulation_steps: Callable[[int], int]
-    """Optimizer step, from 1 -> its micro-batches on each rank."""
-    batch_size: Callable[[int], int]
-    """Optimizer step, from 1 -> its samples over all ranks."""
-    seed: int
-    learning_rate: Callable[[int], float]
-    """Optimizer step, from 1 -> learning rate."""
-    terms: tuple[Term, ...]
-    """The terms of the loss."""
-    count: Callable[[Batch, int], Mapping[str, float]]
-    """(micro-batch, its optimizer step) -> its counts, as `Totals` adds them."""
-    peak_flops: float
-    """Peak FLOP/s of one device."""
-    log_every: int
-    save_every: int
-    evaluate_every: int
-    averaged: Callable[[int], int] = lambda step: 0
-    """Optimizer step -> number of steps whose weights the average holds after it; 0: there is no average."""
 
 
 class Trainer:

@@ -7,7 +7,7 @@ from benchmarks.glue import TASKS, Example, read_examples
 
 
 def test_quotation_marks_are_text(tmp_path):
-    """Examples are lines, even where a text has a single quotation mark; columns are found by name."""
+    """Each line is an example, even if a text has a single quotation mark, and columns are found by name."""
     path = tmp_path / "train.tsv"
     path.write_text('index\tsentence1\tsentence2\tlabel\n0\t"a b\tc\tnot_entailment\n1\td"\te\tentailment\n')
     expected = [Example(('"a b', "c"), 1), Example(('d"', "e"), 0)]
@@ -18,5 +18,5 @@ def test_quotation_marks_are_text(tmp_path):
 
 
 def test_a_cell_has_median_and_range():
-    """The median is not moved by one failed seed."""
+    """One failed seed does not move the median of a cell, and the range shows it."""
     assert cell([0.8, 0.5, 0.9]) == "0.800 (0.500 to 0.900)"

@@ -1,4 +1,4 @@
-"""The pipeline trains exactly what a plain loop over Hugging Face's BERT with unsharded LAMB trains."""
+"""The pipeline trains as a plain loop over Hugging Face's BERT with an unsharded LAMB does."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from pipeline.config import parse
 
 
 def test_first_steps_equal_hugging_face(tmp_path):
-    """bert_mini, equal weights and batches: one rank and two ranks under ZeRO-2 stay within float noise of the loop."""
+    """With equal weights and batches, one rank and two ranks under ZeRO-2 follow the plain loop to rounding."""
     samples, steps, batch = make_samples(tmp_path / "samples", train=200), 4, 8
     curves = {}
     for world_size, stage in ((1, 0), (2, 2)):
@@ -32,7 +32,7 @@ def test_first_steps_equal_hugging_face(tmp_path):
 
 @pytest.mark.slow
 def test_first_20_steps_equal_hugging_face(tmp_path):
-    """The command, with the curves that it draws."""
+    """The curves of the command agree over 20 steps, and the command draws them."""
     samples = make_samples(tmp_path / "samples", train=200)
     command = [
         sys.executable,

@@ -1,4 +1,4 @@
-"""The comparison of preprocessing on a few documents, without the peers: its figures mean what they say."""
+"""The comparison of preprocessing counts what each side writes; the test uses a few documents and no peer."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ def inputs(tmp_path):
 
 
 def test_all_tokens_are_told_alike(inputs, tmp_path):
-    """The ceilings count the text's tokens, of which a run's samples have each once or not; the table names both."""
+    """The ceilings count each token of the text once, and the table states which share of them a run's samples hold."""
     names = ("this", "ceiling: sentences, encode_batch", "ceiling: encode_batch_fast")
     rows = []
     for name in names:
@@ -39,7 +39,7 @@ def test_all_tokens_are_told_alike(inputs, tmp_path):
 
 
 def test_lddl_pairs_are_counted(tmp_path):
-    """A counts always, B where it follows A, special tokens never."""
+    """Of LDDL's pairs, A is always counted, B if it is the actual next segment, and special tokens never."""
     pairs = {"A": ["a b", "c"], "B": ["c d", "a"], "is_random_next": [False, True], "num_tokens": [7, 5]}
     table = pa.table(pairs).cast(
         pa.schema([("A", pa.string()), ("B", pa.string()), ("is_random_next", pa.bool_()), ("num_tokens", pa.uint16())])
@@ -50,7 +50,7 @@ def test_lddl_pairs_are_counted(tmp_path):
 
 
 def test_each_reads_the_same_text(inputs):
-    """A document per line, runs of white space one for LDDL."""
+    """All sides get the same documents; LDDL gets one per line, with runs of white space replaced by a space."""
     texts = [json.loads(line)["text"] for line in inputs.jsonl.read_text().splitlines()]
     lines = (inputs.lddl / "en" / "0.txt").read_text().splitlines()
     assert [line.split(" ", 1)[1] for line in lines] == [" ".join(text.split()) for text in texts]
@@ -58,6 +58,6 @@ def test_each_reads_the_same_text(inputs):
 
 
 def test_a_failed_command_is_an_error_with_what_it_said():
-    """A side that fails ends the comparison."""
+    """A side that fails ends the comparison with an error that repeats the side's output."""
     with pytest.raises(SystemExit, match="no such thing"):
         timed([sys.executable, "-c", "raise ValueError('no such thing')"], [0])

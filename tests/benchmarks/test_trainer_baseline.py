@@ -11,7 +11,7 @@ from samples import make_samples
 from benchmarks.huggingface import masked_figures
 from benchmarks.trainer_baseline import Clock, Features
 from pipeline.conversion.names import to_huggingface
-from pipeline.data.loader import evaluation_batches
+from pipeline.data.heldout import evaluation_batches
 from pipeline.families.bert import FAMILY, BertConfig
 from preprocessing.shards import SampleDataset
 
@@ -22,7 +22,7 @@ def directory(tmp_path):
 
 
 def test_held_out_figures_equal_those_of_the_pipeline(directory):
-    """Equal weights, equal masks: loss and accuracy of Hugging Face's model are those that a run would log."""
+    """With equal weights and masks, loss and accuracy of Hugging Face's model are those that a run would log."""
     heldout = SampleDataset.open(directory, "heldout")
     config = BertConfig(32, 1, 2, 64, initializer_range=0.5)
     torch.manual_seed(0)
@@ -41,7 +41,7 @@ def test_held_out_figures_equal_those_of_the_pipeline(directory):
 
 
 def test_features_are_the_samples_with_special_tokens(directory):
-    """[CLS] A [SEP] B [SEP], segments 0 and 1, and the label of the pair if the model reads it."""
+    """A sample is read as [CLS] A [SEP] B [SEP] with segments 0 and 1, and with the label of its pair on request."""
     samples = SampleDataset.open(directory, "train")
     features = Features(samples, pairs=True)[3]
     tokens, boundary = samples.tokens(np.array([3]))[0], int(samples.boundaries[3])
@@ -53,7 +53,7 @@ def test_features_are_the_samples_with_special_tokens(directory):
 
 
 def test_the_clock_ends_training_after_its_time():
-    """Steps are timed from the end of the skipped ones."""
+    """The clock times the steps after the skipped ones, and ends the training when its time is over."""
     times = iter([0.0, 100.0, 100.0, 103.0, 106.0])
     clock, stops = Clock(limit=5.0, skipped=1, now=lambda: next(times)), []
     clock.on_train_begin(None, None, None)

@@ -1,4 +1,4 @@
-"""A family that the pipeline does not know: two terms, a template of its own, a frozen part, samples without labels."""
+"""A family outside the pipeline, with two terms, its own template, a frozen part, and samples without labels."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ TERMS = (
 
 @dataclass(frozen=True)
 class ShuffleConfig(EncoderConfig):
-    """Adds the width of the frozen features."""
+    """The configuration of an encoder, with the width of the frozen features."""
 
     features: int = 8
     """Width of the frozen features."""
@@ -34,10 +34,10 @@ class ShuffleConfig(EncoderConfig):
 
 @dataclass(frozen=True)
 class EveryThird:
-    """Masks every third text token, beginning where a draw says."""
+    """A corruption that masks every third token of the text, beginning at a drawn position."""
 
     duplicates: int = 0
-    """Unused, as another family's section has other fields."""
+    """Unused; it shows that another family's section may have other fields."""
 
     def at(self, progress):
         return self

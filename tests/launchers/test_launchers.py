@@ -1,4 +1,4 @@
-"""The same training under every launcher: one process, torchrun, and deepspeed over ssh by pdsh and by Open MPI."""
+"""Training is the same under every launcher: one process, torchrun, and deepspeed over ssh by pdsh and by Open MPI."""
 
 import json
 import os
@@ -22,7 +22,7 @@ FP32 = ["--engine.precision", "fp32"]
 
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory):
-    """Two hosts; torn down with all that runs on them."""
+    """Yield two hosts; end them and all that runs on them afterwards."""
     if lacking := missing():
         pytest.skip(f"no ssh hosts here: {', '.join(lacking)} missing; Debian: openssh-server, openssh-client, pdsh")
     made = Hosts(tmp_path_factory.mktemp("ssh"))
@@ -40,7 +40,7 @@ def samples(tmp_path_factory):
 
 
 def command(hosts, launcher, recipe, *options):
-    """The command line of a launcher, with what its processes need in the file that deepspeed hands on to them."""
+    """Return the command line of a launcher, and write the file of variables that deepspeed passes to its processes."""
     port = str(free_port())
     settings = ["DS_ACCELERATOR=cpu", "OMP_NUM_THREADS=1", f"PATH={hosts.environment['PATH']}"]
     if launcher == "openmpi":  # which does not tell them
@@ -62,7 +62,7 @@ def command(hosts, launcher, recipe, *options):
 
 
 def trained(hosts, launcher, recipe, *options):
-    """The curve of a run by a launcher."""
+    """Return the curve of a run by a launcher."""
     run = hosts.launch(*command(hosts, launcher, recipe, *options))
     assert run.wait(120 * PATIENCE) == 0, hosts.said()
     return curve(recipe.with_suffix(""))
@@ -76,7 +76,9 @@ def expected(hosts, samples, tmp_path_factory):
 
 @pytest.mark.parametrize("launcher", ["single", "pdsh", "openmpi"])
 def test_every_launcher_trains_the_same(hosts, samples, expected, tmp_path, launcher):
-    """Two hosts of one rank give the curve of two ranks bit for bit, one process to rounding."""
+    """Two hosts with a rank each give the curve of two ranks on one host bit for bit, and that of one process to
+    rounding.
+    """
     found = trained(hosts, launcher, write_recipe(tmp_path, samples))
     assert len(expected) == 8
     if launcher == "single":
@@ -89,7 +91,9 @@ def test_every_launcher_trains_the_same(hosts, samples, expected, tmp_path, laun
 
 @pytest.mark.parametrize("launcher", ["pdsh", "openmpi"])
 def test_a_rank_that_dies_ends_the_run_on_all_hosts(hosts, samples, tmp_path, launcher):
-    """Kill -9 of the second host's rank: an exit status that is not 0, and nothing left, within a minute."""
+    """If a rank on the second host is killed, the launcher ends within a minute with an error, and no
+    process is left.
+    """
     recipe = write_recipe(tmp_path, samples)
     run = hosts.launch(*command(hosts, launcher, recipe, "--schedule.total_steps", "100000"))
     metrics = tmp_path / "run" / "metrics.jsonl"
@@ -102,7 +106,7 @@ def test_a_rank_that_dies_ends_the_run_on_all_hosts(hosts, samples, tmp_path, la
 
 
 def begin(hosts, launcher, folder, samples):
-    """Start a run that would take for ever, and wait until it trains; the process, and the run's directory."""
+    """Start a run that does not end by itself, and wait until it trains; return the process and the run's directory."""
     recipe = write_recipe(folder, samples)
     run = hosts.launch(*command(hosts, launcher, recipe, "--schedule.total_steps", "100000"))
     metrics = folder / "run" / "metrics.jsonl"
@@ -112,7 +116,7 @@ def begin(hosts, launcher, folder, samples):
 
 
 def assert_saved(hosts, run):
-    """All ranks have ended, and the newest checkpoint is of the step at which they did."""
+    """Assert that all ranks have ended, and that the newest checkpoint is of the step at which they did."""
     wait_for(lambda: not hosts.processes("pipeline.pretrain", "--recipe"), 60, hosts.said)
     beat = json.loads((run / "heartbeat.json").read_text())
     assert beat["state"] == "interrupted" and step_of(resolve(run)) == beat["step"] > 0, beat
@@ -120,7 +124,7 @@ def assert_saved(hosts, run):
 
 @pytest.mark.parametrize("launcher", ["deepspeed", "torchrun", "pdsh"])
 def test_ranks_save_and_end_when_their_launcher_is_killed(hosts, samples, tmp_path, launcher):
-    """None trains on with nobody who waits for it."""
+    """The ranks of a killed launcher save and end, instead of training on without it."""
     launched, run = begin(hosts, launcher, tmp_path, samples)
     if launcher == "pdsh":  # as when the machine is lost that all was started from: the connections end
         for pid in hosts.processes("-oConnectTimeout", host="launcher"):
@@ -132,12 +136,14 @@ def test_ranks_save_and_end_when_their_launcher_is_killed(hosts, samples, tmp_pa
 
 
 STATUSES = {"deepspeed": 75, "mpirun": 75, "torchrun": 1}
-"""What `docs/operations.md` says a launcher makes of status 75."""
+"""Status with which each launcher ends after status 75 of a rank, as docs/operations.md states."""
 
 
 @pytest.mark.parametrize("launcher", STATUSES)
 def test_a_launcher_ends_with_the_documented_status_after_a_save(hosts, samples, tmp_path, launcher):
-    """One rank is asked to stop; heartbeat.json tells where the status does not."""
+    """After one rank was asked to stop, a launcher ends with the documented status; heartbeat.json shows
+    the run's own.
+    """
     launched, run = begin(hosts, launcher, tmp_path, samples)
     beat = json.loads((run / "heartbeat.json").read_text())
     os.kill(beat["pid"], signal.SIGTERM)
@@ -147,7 +153,9 @@ def test_a_launcher_ends_with_the_documented_status_after_a_save(hosts, samples,
 
 @pytest.mark.parametrize(("launcher", "status"), [("deepspeed", 2), ("mpirun", 2), ("torchrun", 1)])
 def test_a_wrong_option_is_told_once_under_every_launcher(hosts, samples, tmp_path, launcher, status):
-    """Whichever rank ends first, the reason is on the terminal by then."""
+    """Whichever rank ends first, an error of usage is printed once under every launcher, and before the
+    launcher ends.
+    """
     launched = hosts.launch(*command(hosts, launcher, write_recipe(tmp_path, samples), "--nonsense", "1"))
     assert launched.wait(120 * PATIENCE) == status, hosts.said()
     assert hosts.said().count("error: unknown option --nonsense") == 1, hosts.said()

@@ -1,4 +1,4 @@
-"""Recipes: every number has one home, and mistakes are named (law 8)."""
+"""Every number of a recipe has one home, and mistakes are named (law 8)."""
 
 import argparse
 import json
@@ -22,7 +22,7 @@ def test_recipe_parses_and_its_toml_parses_to_the_same(path, tmp_path):
 
 
 def test_published_numbers_of_bert_large():
-    """NVIDIA's LAMB recipe, both phases."""
+    """The recipes of BERT-large have the numbers of both phases of NVIDIA's LAMB recipe."""
     first, second = (parse(["--recipe", str(DEMO.with_name(f"bert_large_phase{n}.toml"))]) for n in (1, 2))
     assert (first.batch.global_batch_size, first.schedule.total_steps, first.optimizer.lr) == (65536, 7038, 6e-3)
     assert (second.batch.global_batch_size, second.schedule.total_steps, second.optimizer.lr) == (32768, 1563, 4e-3)
@@ -33,12 +33,12 @@ def test_published_numbers_of_bert_large():
 
 
 def test_command_line_overrides_the_recipe():
-    """Command line > file > defaults."""
+    """An option of the command line takes precedence over the recipe, and the recipe over defaults."""
     assert parse(["--recipe", str(DEMO), "--optimizer.lr", "0.5"]).optimizer.lr == 0.5
 
 
 def test_a_recipe_is_named_after_its_file(tmp_path):
-    """Unless it has a name: the saved recipe of a run, or a copy, keeps that of the original."""
+    """A recipe has the name of its file unless it states one; so a run's saved recipe, or a copy, keeps the name."""
     (tmp_path / "copy.toml").write_text('name = "demo"\n' + DEMO.read_text())
     assert parse(["--recipe", "demo"]).name == parse(["--recipe", str(tmp_path / "copy.toml")]).name == "demo"
     assert parse(["--recipe", str(DEMO), "--name", "mine"]).name == "mine"
@@ -46,7 +46,7 @@ def test_a_recipe_is_named_after_its_file(tmp_path):
 
 @pytest.mark.parametrize(("text", "value"), [("true", True), ("false", False), ("0", 0), ("1", 1), ("2", 2)])
 def test_activation_checkpointing_is_a_switch_or_a_number(text, value, tmp_path):
-    """1 is one layer and true is all of them, on the command line, in a file and in what is saved."""
+    """On the command line, in a file and in the saved recipe, 1 means one layer and true means all layers."""
     parsed = parse(["--recipe", str(DEMO), "--model.activation_checkpointing", text])
     saved = tmp_path / "recipe.toml"
     saved.write_text(to_toml(parsed))
@@ -76,7 +76,9 @@ def test_activation_checkpointing_is_a_switch_or_a_number(text, value, tmp_path)
     ],
 )
 def test_a_wrong_file_is_one_line_with_its_name(tmp_path, addition, message):
-    """Unknown, doubled and mistyped keys, with what was probably meant; broken TOML, with the place."""
+    """Unknown, doubled and mistyped keys are errors with the key that was probably meant; broken TOML is an error with
+    its place.
+    """
     path = tmp_path / "wrong.toml"
     path.write_bytes(f'run_dir = "x"\n[data]\nsamples = "y"\n{addition}\n'.encode("latin-1"))
     with pytest.raises(ValueError, match=message) as caught:
@@ -103,7 +105,7 @@ def test_a_wrong_file_is_one_line_with_its_name(tmp_path, addition, message):
     ],
 )
 def test_a_wrong_command_line_is_one_line(options, message):
-    """An error of usage, which ends with status 2; also where a value is out of its range."""
+    """A wrong command line, or a value on it that is out of range, is an error of usage with status 2."""
     with pytest.raises(argparse.ArgumentError, match=message) as caught:
         parse(["--recipe", str(DEMO), *options])
     assert "\n" not in str(caught.value)
@@ -135,7 +137,7 @@ def test_a_wrong_command_line_is_one_line(options, message):
     ],
 )
 def test_a_value_out_of_its_range_is_named_by_section_and_field(tmp_path, field, value):
-    """In a file: `section.field = value: rule`."""
+    """A value out of range in a file is an error of the form `section.field = value: rule`."""
     recipe = {"run_dir": "x", "data.samples": "y"}
     recipe |= {f"model.{name}": 8 for name in ("hidden_size", "num_hidden_layers", "intermediate_size")}
     recipe |= {"model.num_attention_heads": 2, field: value}
@@ -146,12 +148,12 @@ def test_a_value_out_of_its_range_is_named_by_section_and_field(tmp_path, field,
 
 
 def test_missing_recipe_file_is_named():
-    """A path that does not exist is not taken for TOML text."""
+    """A path that does not exist is an error, and is not read as TOML text."""
     with pytest.raises(ValueError, match=r"nowhere.toml: no such file"):
         parse(["--recipe", "nowhere.toml"])
 
 
 def test_help_explains_every_field():
-    """Each option has a description."""
+    """The help text describes each option."""
     silent = [action.dest for action in parser(recipe_class("bert"))._actions if action.help is None]
     assert silent == []

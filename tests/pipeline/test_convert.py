@@ -1,4 +1,4 @@
-"""Law 7 from the command line: what is exported computes what was trained, both ways."""
+"""The command exports and imports models that compute what was trained (law 7)."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ VOCAB_SIZE = 60
 
 @pytest.fixture
 def trained(tmp_path):
-    """(model, checkpoint directory): random weights, larger than initial ones, in our form."""
+    """A model with random weights, larger than initial ones, and its checkpoint directory in the pipeline's format."""
     torch.manual_seed(0)
     model = get_family("bert").build(CONFIG, VOCAB_SIZE).eval()
     with torch.no_grad():
@@ -46,7 +46,9 @@ def trained(tmp_path):
 
 
 def test_exported_run_has_the_trained_weights(trained, tmp_path):
-    """transformers loads the newest checkpoint of a run, with all its weights, its tokenizer and its card."""
+    """transformers loads the newest checkpoint of a run from its export, with all its weights, its tokenizer and its
+    card.
+    """
     model, _ = trained
     convert(["export", str(tmp_path / "run"), str(tmp_path / "out")])
     loaded, report = transformers.BertForPreTraining.from_pretrained(tmp_path / "out", output_loading_info=True)
@@ -59,7 +61,7 @@ def test_exported_run_has_the_trained_weights(trained, tmp_path):
 
 
 def test_the_card_names_what_the_model_was_trained_with(trained):
-    """The recipe's optimizer; nothing where the checkpoint does not say."""
+    """The card names the recipe's optimizer if the checkpoint states it."""
     state = checkpoint.read_state(trained[1])
     assert "LAMB" not in model_card("m", state)
     for name, shown in (("adamw", "(bf16, AdamW)"), ("lamb", "(bf16, LAMB)"), ("muon", "(bf16, Muon)")):
@@ -67,7 +69,7 @@ def test_the_card_names_what_the_model_was_trained_with(trained):
 
 
 def test_a_model_of_another_shape_in_state_json_is_one_error(trained):
-    """A field that is unknown or of another type names the file."""
+    """A field of the model in state.json that is unknown or of another type is an error that names the file."""
     _, directory = trained
     state = checkpoint.read_state(directory)
     for change in ({"layers": 3}, {"hidden_size": "wide"}, {"hidden_size": 33}):
@@ -76,7 +78,7 @@ def test_a_model_of_another_shape_in_state_json_is_one_error(trained):
 
 
 def test_import_is_the_inverse_of_export(trained, tmp_path):
-    """checkpoint -> transformers -> checkpoint keeps every tensor bit for bit."""
+    """Exporting a checkpoint and importing it again keeps every tensor bit for bit."""
     _, directory = trained
     convert(["export", str(directory), str(tmp_path / "out")])
     convert(["import", str(tmp_path / "out"), str(tmp_path / "back")])
@@ -88,7 +90,7 @@ def test_import_is_the_inverse_of_export(trained, tmp_path):
 
 
 def test_fill_prints_words_and_probabilities(trained, tmp_path, capsys):
-    """Each sentence, and under it one line for each [MASK], the most likely word first."""
+    """Each sentence is printed, and under it one line for each [MASK], with the most likely word first."""
     convert(["export", str(trained[1]), str(tmp_path / "out")])
     capsys.readouterr()
     convert(["fill", str(tmp_path / "out"), "w1 [MASK] w2 [MASK]", "[MASK] w3", "--top", "3"])
@@ -109,7 +111,7 @@ def test_fill_prints_words_and_probabilities(trained, tmp_path, capsys):
     ],
 )
 def test_wrong_paths_are_one_line(trained, tmp_path, arguments, message):
-    """An error that a user can correct, and nothing is written."""
+    """A wrong path is a one-line error, and nothing is written."""
     with pytest.raises(USER_ERRORS, match=message) as raised:
         convert([text.format(directory=trained[1], tmp=tmp_path) for text in arguments])
     assert "\n" not in str(raised.value)
@@ -118,7 +120,7 @@ def test_wrong_paths_are_one_line(trained, tmp_path, arguments, message):
 
 @pytest.mark.slow
 def test_an_error_ends_the_process_in_one_line(tmp_path):
-    """Exit status 1 and one `error:` line."""
+    """An error ends the process with status 1 and one `error:` line."""
     arguments = ["export", str(tmp_path / "nowhere"), str(tmp_path / "new")]
     done = subprocess.run(
         [sys.executable, "-m", "pipeline.convert", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=600
@@ -128,7 +130,7 @@ def test_an_error_ends_the_process_in_one_line(tmp_path):
 
 
 def test_damaged_checkpoint_is_not_exported(trained, tmp_path):
-    """A flipped bit is found before anything is written."""
+    """A flipped bit in a checkpoint is found before anything is written."""
     _, directory = trained
     path = directory / "rank-00000.safetensors"
     content = path.read_bytes()

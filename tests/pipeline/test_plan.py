@@ -1,4 +1,4 @@
-"""The command from the outside: tables, picture, figures, and what it says when something is missing."""
+"""The command of the planner: tables, picture, figures and messages."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,6 @@ import pytest
 from PIL import Image
 
 from pipeline.plan import plan
-from pipeline.planning.choice import length_by_name
 from tests.samples import make_samples
 
 RECIPES = Path(__file__).parents[2] / "pipeline" / "recipes"
@@ -17,7 +16,7 @@ LENGTHS = ["--seq_length", "[128, 512]", "--mean_tokens", "[128, 254]", "--vocab
 
 
 def test_both_phases(tmp_path, capsys):
-    """Tables for each and their sum; the figures add up; a picture of two panels."""
+    """A plan of two phases has a table for each and their sum, figures that add up, and a picture of two panels."""
     out, figures = tmp_path / "plan.png", tmp_path / "plan.json"
     plan([*LARGE, *LENGTHS, "--gpus", "64", "--price", "2", "--out", str(out), "--json", str(figures)])
     text = capsys.readouterr().out
@@ -32,7 +31,7 @@ def test_both_phases(tmp_path, capsys):
 
 
 def test_samples_that_exist_are_asked(tmp_path, capsys):
-    """Length and vocabulary come from their manifest."""
+    """Length and vocabulary are those of the samples' manifest."""
     samples = make_samples(tmp_path / "samples", train=8, heldout=4)
     recipe = tmp_path / "recipe.toml"
     recipe.write_text((RECIPES / "demo.toml").read_text().replace("demo/data/samples128", str(samples)))
@@ -41,7 +40,7 @@ def test_samples_that_exist_are_asked(tmp_path, capsys):
 
 
 def test_a_plan_is_made_before_there_is_data(tmp_path, monkeypatch, capsys):
-    """The README's command works in a fresh clone: the plan states its assumptions and the options that set them."""
+    """The README's command works in a fresh clone, and states its assumptions and the options that set them."""
     monkeypatch.chdir(tmp_path)
     plan([*LARGE, "--gpus", "128", "--gpu", "h100"])
     said = [line for line in capsys.readouterr().out.splitlines() if "does not exist yet" in line]
@@ -53,20 +52,6 @@ def test_a_plan_is_made_before_there_is_data(tmp_path, monkeypatch, capsys):
     ]
     plan([LARGE[0], "--seq_length", "100", "--vocab_size", "4096"])
     assert "does not exist yet" not in capsys.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("data/samples128", (128, "the name of data.samples")),
-        ("samples64-sop", (64, "the name of data.samples")),
-        ("data/books", (256, "model.max_position_embeddings")),
-        ("samples512", (256, "model.max_position_embeddings")),
-    ],
-)
-def test_the_length_of_samples_that_do_not_exist(name, expected):
-    """It is the number in the directory's name, if the model has so many positions."""
-    assert length_by_name(Path(name), 256) == expected
 
 
 @pytest.mark.parametrize(
@@ -100,6 +85,6 @@ def test_the_length_of_samples_that_do_not_exist(name, expected):
     ],
 )
 def test_mistakes_are_named(arguments, message):
-    """The error names the option and the remedy."""
+    """The error for a mistake names the option and the remedy."""
     with pytest.raises(ValueError, match=message):
         plan(arguments)

@@ -1,4 +1,4 @@
-"""Laws 3, 4 and 5 end to end: whole runs through the entry point, on real ranks."""
+"""Laws 3, 4 and 5 hold for whole runs through the entry point, on real ranks."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from pipeline.runlog.reader import METRICS, read_events, read_lines, read_run
 
 
 class KilledError(Exception):
-    """Stands for a SIGKILL between two steps."""
+    """Raised in place of a SIGKILL between two steps."""
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,9 @@ def assert_identical(one, other):
 
 @pytest.mark.parametrize("precision", [pytest.param("fp32", marks=pytest.mark.slow), "bf16"])
 def test_killed_and_resumed_run_is_the_run_that_was_not(tmp_path, samples, precision):
-    """Same world size: weights, moments and metrics equal bit for bit, with dropout on (law 5)."""
+    """A killed and resumed run equals the undisturbed one bit for bit in weights, moments and metrics, with dropout
+    (law 5).
+    """
     whole, killed = (recipe_file(tmp_path, samples, name, **TINY) for name in ("whole", "killed"))
     options = ["--engine.precision", precision]
     on_ranks(
@@ -90,7 +92,7 @@ def test_killed_and_resumed_run_is_the_run_that_was_not(tmp_path, samples, preci
 
 
 def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
-    """fp32, dropout on: 1 rank at stage 0 and 3 ranks at stages 1 and 3 give the curve of 2 ranks at stage 2."""
+    """In fp32 with dropout, 1 rank at stage 0 and 3 ranks at stages 1 and 3 give the curve of 2 ranks at stage 2."""
     curves = {}
     for world_size, stages in ((2, (2,)), (1, (0,)), (3, (1, 3))):
         jobs = []
@@ -114,7 +116,9 @@ def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
 
 
 def test_schedules_of_the_data_keep_the_laws(tmp_path, samples):
-    """Fraction, batch and length change: a resumed run is the undisturbed one bit for bit, and 2 ranks equal 1."""
+    """With changing mask rate, batch size and length, a resumed run equals the undisturbed one bit for bit, and 2 ranks
+    equal 1.
+    """
     shorter = make_samples(tmp_path / "shorter", train=64, heldout=2, max_seq_length=16, seed=1)
     options = ["--engine.precision", "fp32", "--evaluation.every", "0"]
     options += ["--masking.probability_start", "0.4", "--masking.mask_only_above", "0.2"]
@@ -133,7 +137,9 @@ def test_schedules_of_the_data_keep_the_laws(tmp_path, samples):
 
 
 def test_bert_without_next_sentence_prediction(tmp_path, samples):
-    """It trains on single segments and on pairs, reports masked tokens alone, and is exported as BertForMaskedLM."""
+    """Without next sentence prediction, BERT trains on single segments and on pairs, reports masked tokens alone, and
+    is exported as BertForMaskedLM.
+    """
     single = make_samples(tmp_path / "segments", train=64, heldout=8, segments="full_sentences")
     jobs = [recipe_file(tmp_path, *each, **SMALL) for each in ((single, "single"), (samples, "pairs"))]
     options = ["--engine.precision", "fp32", "--model.next_sentence", "false", "--masking.probability_start", "0.4"]
@@ -171,7 +177,9 @@ def test_kernels_train_as_plain_torch_does(tmp_path, samples):
 
 
 def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, samples):
-    """(stage 2, 2 ranks) -> (stage 3, 3 ranks) -> (stage 0, 1 rank) and back: the curve of the undisturbed run."""
+    """A run that moves from (stage 2, 2 ranks) to (stage 3, 3 ranks) and (stage 0, 1 rank) and back has the undisturbed
+    run's curve.
+    """
     whole = ["--recipe", recipe_file(tmp_path, samples, "whole", **TINY), "--engine.precision", "fp32"]
     moved = [
         "--recipe",
@@ -189,7 +197,7 @@ def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, sa
 
 
 def test_adamw_trains_through_the_same_machinery(tmp_path, samples):
-    """optimizer.name = adamw: 2 ranks at stage 2 give the curve of 1 rank at stage 0, which is not LAMB's."""
+    """With optimizer.name = adamw, 2 ranks at stage 2 give the curve of 1 rank at stage 0, which is not LAMB's."""
     options = ["--engine.precision", "fp32", *FOUR_STEPS]
     options += ["--optimizer.bias_correction", "false", "--optimizer.lr", "1e-3"]
     adamw, lamb = ["--optimizer.name", "adamw"], ["--optimizer.name", "lamb"]
@@ -204,7 +212,7 @@ def test_adamw_trains_through_the_same_machinery(tmp_path, samples):
 
 
 def test_muon_resumes_bit_for_bit_and_elsewhere_to_rounding(tmp_path, samples):
-    """optimizer.name = muon, 2 ranks at stage 2: resumed there bit for bit, and at stage 0 on 1 rank to rounding.
+    """Muon on 2 ranks at stage 2 resumes there bit for bit, and at stage 0 on 1 rank to rounding.
 
     The Newton-Schulz steps multiply the rounding of gradients by up to 485 where singular values are small
     (tests/pipeline/optim/test_muon.py), so that the curves agree to 1e-5 and not to 1e-6 as LAMB's do.
@@ -239,7 +247,9 @@ def command(*arguments, launcher=()):
 
 
 def test_a_monitor_that_the_deepspeed_json_turns_on_gets_the_metrics(tmp_path, samples):
-    """DeepSpeed's CSV monitor stands for all of them (Weights & Biases, Comet): held-out and training figures."""
+    """DeepSpeed's CSV monitor, which stands for all monitors of the JSON file, gets the held-out and
+    training figures.
+    """
     settings = json.loads((ROOT / "ds_configs" / "zero2_fp32.json").read_text())
     settings["csv_monitor"] = {"enabled": True, "output_path": str(tmp_path / "csv"), "job_name": "job"}
     (tmp_path / "monitored.json").write_text(json.dumps(settings))
@@ -251,7 +261,7 @@ def test_a_monitor_that_the_deepspeed_json_turns_on_gets_the_metrics(tmp_path, s
 
 
 def test_init_from_takes_weights_and_starts_anew(tmp_path, samples):
-    """Phase 2 starts at step 0 with phase 1's weights: its first held-out loss is phase 1's last."""
+    """With init_from, phase 2 starts at step 0 with phase 1's weights: its first held-out loss is phase 1's last."""
     first = recipe_file(tmp_path, samples, "first")
     second = recipe_file(tmp_path, samples, "second")
     on_ranks(
@@ -267,7 +277,9 @@ def test_init_from_takes_weights_and_starts_anew(tmp_path, samples):
 
 @pytest.mark.slow
 def test_errors_reach_the_user_as_one_line_on_every_launcher(tmp_path, samples):
-    """Two ranks under torchrun: one error line, non-zero exit, no hang, and nothing of the run is created."""
+    """Two ranks under torchrun print one error line and end with a non-zero status, without a hang and without a run
+    directory.
+    """
     path = recipe_file(tmp_path, samples, "run", global_batch_size=25)
     done = command("--recipe", path, launcher=("torch.distributed.run", "--nproc_per_node", "2", "-m"))
     assert done.returncode != 0
@@ -277,7 +289,7 @@ def test_errors_reach_the_user_as_one_line_on_every_launcher(tmp_path, samples):
 
 @pytest.mark.slow
 def test_every_shipped_deepspeed_json_trains(tmp_path, samples):
-    """ZeRO 0 to 3 in fp32 and bf16, two ranks: the fp32 curves agree to rounding, the bf16 ones to bf16's."""
+    """On two ranks, ZeRO 0 to 3 train in fp32 and bf16, with curves that agree to the rounding of the precision."""
     jobs = []
     for stage in range(4):
         for precision in ("fp32", "bf16"):  # fp16 needs a GPU
@@ -293,7 +305,7 @@ def test_every_shipped_deepspeed_json_trains(tmp_path, samples):
 
 @pytest.mark.slow
 def test_deepspeed_launcher_runs_and_fails_as_a_whole(tmp_path, samples):
-    """`deepspeed --module pipeline.pretrain` trains on two ranks; an error on them is its exit status."""
+    """`deepspeed --module pipeline.pretrain` trains on two ranks, and an error on them is its exit status."""
     path = recipe_file(tmp_path, samples)
     launch = [str(Path(sys.executable).with_name("deepspeed")), "--num_gpus", "2", "--module", "pipeline.pretrain"]
     environment = os.environ | {"DS_ACCELERATOR": "cpu", "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}

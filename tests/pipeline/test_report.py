@@ -1,4 +1,4 @@
-"""The command from the outside: page, pictures, figures, and what it says when something is missing."""
+"""The command of the reports: page, pictures, figures and messages."""
 
 import pytest
 from PIL import Image
@@ -9,7 +9,7 @@ from tests.made_runs import event, make_run, ratios, start
 
 
 def test_page_is_the_default(tmp_path, capsys, monkeypatch):
-    """report.html where one is, and a summary in the terminal."""
+    """By default, a report.html is written beside the run, and a summary is printed."""
     monkeypatch.chdir(tmp_path)
     report([str(make_run(tmp_path / "run", 5))])
     text = capsys.readouterr().out
@@ -19,7 +19,7 @@ def test_page_is_the_default(tmp_path, capsys, monkeypatch):
 
 
 def test_picture_of_the_curves(tmp_path):
-    """An --out that ends in .png is six panels of all runs, also where a name looks like mathematics."""
+    """An --out that ends in .png has the curves of all runs, also if a name looks like mathematics."""
     runs = [str(make_run(tmp_path / name, 5)) for name in ("$x^{$", "_b")]
     report([*runs, "--out", str(tmp_path / "new" / "curves.png")])
     assert Image.open(tmp_path / "new" / "curves.png").width > 800
@@ -27,7 +27,7 @@ def test_picture_of_the_curves(tmp_path):
 
 
 def test_pictures_beside_the_page(tmp_path, capsys):
-    """Every picture of the page as a file of its own."""
+    """With --png, every picture of the page is a file of its own, too."""
     run = make_run(tmp_path / "run", 12, lines=[ratios(5), ratios(10)], events=[start(0), event("finished", 12)])
     report([str(run), "--out", str(tmp_path / "page.html"), "--png", str(tmp_path / "png")])
     names = {path.stem for path in (tmp_path / "png").iterdir()}
@@ -38,14 +38,14 @@ def test_pictures_beside_the_page(tmp_path, capsys):
 
 
 def test_follow_ends_with_a_finished_run(tmp_path, capsys):
-    """Without a terminal, its events and one line are printed."""
+    """Without a terminal, the events of a finished run and one line are printed."""
     report(["--follow", str(make_run(tmp_path / "run", 5, events=[start(0), event("finished", 5)]))])
     out = capsys.readouterr().out.splitlines()
     assert out[-1].startswith("finished  step 5/5") and "finished at step 5" in out[-2]
 
 
 def test_a_reference_curve(tmp_path, capsys):
-    """It is written alone, without a page."""
+    """A reference curve is written alone, without a page."""
     floors = event("floors", 0, unigram=8.5, unigram_accuracy=0.2, context=7.5)
     run, out = make_run(tmp_path / "run", events=[start(0), floors, event("finished", 40)]), tmp_path / "new" / "a.json"
     (run / "recipe.toml").write_text('name = "mine"\n' + (run / "recipe.toml").read_text())
@@ -67,7 +67,7 @@ def test_a_reference_curve(tmp_path, capsys):
     ],
 )
 def test_what_cannot_be_done_is_named(tmp_path, arguments, message):
-    """The path, and what to give instead."""
+    """The error names the path and the remedy."""
     run = make_run(tmp_path / "run", 1)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=message):

@@ -1,4 +1,4 @@
-"""A small corpus, the same everywhere: made-up words in sentences, paragraphs and documents."""
+"""A small corpus for tests, the same on every machine: made-up words in sentences, paragraphs and documents."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from preprocessing.__main__ import main
 
 
 def make_documents(number: int, seed: int = 0) -> list[str]:
-    """Documents of 1 to 6 paragraphs of 1 to 5 sentences."""
+    """Return documents of 1 to 6 paragraphs of 1 to 5 sentences."""
     random = Random(seed)
     words = ["".join(random.choice("abcdefghij") for _ in range(random.randint(1, 8))) for _ in range(300)]
 
@@ -25,19 +25,19 @@ def make_documents(number: int, seed: int = 0) -> list[str]:
 
 
 def write_jsonl(path: Path, texts: list[str]) -> Path:
-    """A JSON Lines file with these texts under `text`."""
+    """Write a JSON Lines file with these texts under `text`."""
     path.write_text("".join(json.dumps({"id": number, "text": text}) + "\n" for number, text in enumerate(texts)))
     return path
 
 
 def make_corpus_in(folder: Path) -> Path:
-    """A JSON Lines file of 200 documents."""
+    """Write a JSON Lines file of 200 documents."""
     return write_jsonl(folder / "corpus.jsonl", make_documents(200))
 
 
 @pytest.fixture(scope="session")
 def make_corpus() -> Callable[[Path], Path]:
-    """The function that writes the corpus into a folder."""
+    """The function that writes the corpus into a directory."""
     return make_corpus_in
 
 
@@ -51,7 +51,9 @@ def corpus(tmp_path: Path) -> Path:
 def run_here(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> Callable[[list[str]], tuple[int, str]]:
-    """A function that runs the command line in this process: exit status, and what a process writes on its stderr."""
+    """A function that runs the command line in this process; returns the exit status and what a process writes on its
+    stderr.
+    """
     caplog.set_level("INFO")
 
     def run(arguments: list[str]) -> tuple[int, str]:

@@ -7,7 +7,7 @@ from preprocessing.__main__ import main
 
 @pytest.fixture
 def run(tmp_path, corpus, monkeypatch, capsys):
-    """A function that runs everything with more options: status, message, and whether anything was written."""
+    """A function that runs all stages with more options; returns status, message, and whether anything was written."""
     monkeypatch.setattr("preprocessing.__main__.run_stages", lambda *_: pytest.fail("the work has begun"))
 
     def started(*options, out="out"):
@@ -29,13 +29,15 @@ def run(tmp_path, corpus, monkeypatch, capsys):
     ],
 )
 def test_options_are_checked_against_each_other(run, options, message):
-    """Status 2, one line."""
+    """Contradictory options end with status 2 and one line."""
     status, error = run(*options)
     assert status == 2 and error.startswith("error: ") and message in error and error.count("\n") == 1
 
 
 def test_a_vocabulary_is_read_before_the_text(run, tmp_path):
-    """One that is missing, none, or of another kind or size: status 1, one line."""
+    """A vocabulary that is missing, is none, or has another kind or size ends with status 1 and one line before the
+    text is read.
+    """
     path = tmp_path / "vocab.txt"
     status, error = run("--vocab", path)
     assert status == 1 and error.startswith(f"error: --vocab = {path}: no such file or directory; give a vocab.txt, a ")
@@ -47,7 +49,7 @@ def test_a_vocabulary_is_read_before_the_text(run, tmp_path):
 
 
 def test_an_output_inside_the_input_is_refused(run, tmp_path):
-    """The next run would read the files of this one."""
+    """An output directory inside the input, whose files the next run would read, is an error."""
     (tmp_path / "books").mkdir()
     status, error = run("--sources", f"file:{tmp_path / 'books'}", out="books/out")
     assert status == 2 and "is inside the input" in error

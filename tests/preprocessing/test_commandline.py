@@ -1,4 +1,4 @@
-"""Laws of preprocessing/commandline.py: an error takes one line and names what was probably meant."""
+"""Laws of preprocessing/commandline.py: an error takes one line and names the option that was probably meant."""
 
 import pytest
 
@@ -39,7 +39,7 @@ RUN = ["run", "--out", "out", "--sources", "embedded"]
     ],
 )
 def test_an_error_is_one_line(tmp_path, monkeypatch, capsys, arguments, message):
-    """Status 2, nothing on stdout, nothing written."""
+    """An error has status 2 and one line, prints nothing on stdout, and writes nothing."""
     monkeypatch.chdir(tmp_path)
     try:
         status = main(arguments)
@@ -51,7 +51,7 @@ def test_an_error_is_one_line(tmp_path, monkeypatch, capsys, arguments, message)
 
 
 def test_the_installed_command_calls_itself_by_its_name(monkeypatch, capsys):
-    """As it was typed, which `python -m preprocessing` was not."""
+    """Messages of the installed command call it by the name with which it was started."""
     monkeypatch.setattr("sys.argv", ["/usr/bin/bert-preprocess"])
     with pytest.raises(SystemExit):
         main(["verify", "out", "--colour"])

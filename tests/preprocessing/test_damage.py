@@ -1,4 +1,4 @@
-"""Damaged and cut input through the command line: a little is reported, much stops the job."""
+"""Damaged and truncated input on the command line: a small share is reported, and a large one stops the job."""
 
 import bz2
 import io
@@ -14,12 +14,12 @@ PAGE = "<page><title>T{0}</title><ns>0</ns><revision><text>Text number {0}. It i
 
 
 def dump_of(number):
-    """A dump of so many pages."""
+    """Return a dump of so many pages."""
     return (HEAD + "".join(map(PAGE.format, range(number))) + "</mediawiki>").encode()
 
 
 def tar_of(number):
-    """An archive of so many books."""
+    """Return an archive of so many books."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for name in range(number):
@@ -38,7 +38,9 @@ def tar_of(number):
     ],
 )
 def test_half_a_file_is_no_single_bad_record(tmp_path, capsys, source, name, data):
-    """A download that ended early has one record that is bad, but the job stops, and says how to go on without it."""
+    """A download that ended early has one bad record, but the job stops, and the error states how to go on without the
+    lost part.
+    """
     path = tmp_path / name
     arguments = ["extract", "--sources", f"{source}:{path}", "--out", str(tmp_path / "out"), "--executor", "serial"]
     path.write_bytes(data[: len(data) // 2])
@@ -50,7 +52,7 @@ def test_half_a_file_is_no_single_bad_record(tmp_path, capsys, source, name, dat
 
 
 def test_a_damaged_page_of_many_is_reported(tmp_path):
-    """It is one bad record and nothing more."""
+    """A damaged page of many is one bad record, and the job continues."""
     path = tmp_path / "a.xml"
     path.write_bytes(dump_of(2000).replace(b"Text number 7. It is short.</text>", b"Text number 7."))
     assert (

@@ -1,4 +1,4 @@
-"""Faults, with real processes through the command line: whatever ends a run, a rerun finishes the same bytes."""
+"""Whatever ends a run of real processes, a rerun of the same command produces the bytes of an undisturbed run."""
 
 import ctypes
 import os
@@ -38,13 +38,13 @@ PR_CAPBSET_DROP, CAPABILITY_VERSION_3, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 2
 
 
 def published(out):
-    """The files below a directory that are there to stay."""
+    """Return the files below a directory that are neither temporary nor records of progress."""
     paths = (Path(folder) / name for folder, _, names in os.walk(out) for name in names)
     return [path for path in paths if path.parent.name != "progress" and not is_temporary(path)]
 
 
 def finished_parts(out):
-    """Inode and time of change of each part that a run has recorded as finished."""
+    """Return inode and time of change of each part that a run has recorded as finished."""
     complete = [path for path in published(out) if (path.parent / "manifest.json").is_file()]
     recorded = [path.parents[1] / read_json(path)["path"] for path in out.glob("*/progress/[!.]*.json")]
     return {path: (path.stat().st_ino, path.stat().st_mtime_ns) for path in {*complete, *recorded}}
@@ -64,13 +64,15 @@ STAGES = {"extract": "documents/", "tokenizer": "tokenizer/", "build": "samples3
 
 
 def last_part(files, out, folder):
-    """A file that a run still has to write into a folder: the last by name, so that much is done before it."""
+    """Return the last file by name that a run still has to write into a folder, so that much is done before it."""
     names = [name for name in files if name.startswith(folder) and "/progress/" not in name]
     return max(name for name in names if not (out / name).exists() and not name.endswith("manifest.json"))
 
 
 def assert_goes_on(reference, out, parts, options, launcher):
-    """The same command ends the job, keeps these finished parts, and leaves the undisturbed run's files alone."""
+    """Assert that the same command ends the job, keeps these finished parts, and produces the
+    undisturbed run's files.
+    """
     corpus, files = reference
     status, text = finish(command(corpus, out, *options), launcher)
     assert status == 0, text
@@ -79,7 +81,7 @@ def assert_goes_on(reference, out, parts, options, launcher):
 
 
 def assert_redone(reference, out):
-    """A serial run, in this process, ends the job and leaves the undisturbed run's files alone."""
+    """Assert that a serial run in this process ends the job and produces the undisturbed run's files."""
     corpus, files = reference
     assert main(command(corpus, out, *SERIAL)) == 0
     assert content(out) == files
@@ -87,7 +89,7 @@ def assert_redone(reference, out):
 
 @contextmanager
 def obeying_permissions():
-    """In the block, root's right to read and write what a mode forbids is not in force in this thread (capset(2))."""
+    """Within the block, deny this thread root's right to read and write what a mode forbids (capset(2))."""
     libc, header = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
     held = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: of the first 32 capabilities, then of the rest
     assert libc.capget(header, held) == 0, "capabilities cannot be read"
@@ -101,12 +103,14 @@ def obeying_permissions():
 
 @pytest.fixture
 def finish_here(run_here):
-    """A function that runs the command line in this process, bound by permissions: exit status and what it said."""
+    """A function that runs the command line in this process, bound by permissions; returns the exit status and the
+    output.
+    """
     return obeying_permissions()(run_here)
 
 
 def manifest(files, out, folder):
-    """The file that makes a folder complete."""
+    """Return the file that makes a folder complete."""
     return f"{folder}manifest.json"
 
 
@@ -120,8 +124,8 @@ def manifest(files, out, folder):
     ],
 )
 def test_a_run_killed_in_any_stage_ends_as_the_undisturbed_one(reference, tmp_path, options, launcher, targets, points):
-    """Law 6: kill -9 of the run's processes where a part of each stage, or its manifest, is about to appear or has
-    just appeared; the same command goes on, makes no finished part again, and leaves the same bytes and nothing else.
+    """After SIGKILL of the run's processes just before or after a part of each stage, or its manifest, appears, the
+    same command makes no finished part again, and leaves the same bytes and nothing else (law 6).
     """
     if launcher and not MPIRUN.exists():
         pytest.skip("mpirun is not installed")
@@ -142,7 +146,9 @@ def test_a_run_killed_in_any_stage_ends_as_the_undisturbed_one(reference, tmp_pa
     ("options", "launcher", "kills"), [(PARALLEL, [], 10), (RANKS, MPI, 4)], ids=["processes", "mpi"]
 )
 def test_a_run_killed_at_random_moments_ends_as_the_undisturbed_one(reference, tmp_path, options, launcher, kills):
-    """Law 6: kill -9 of all processes after each n-th part of the files; where the kills fall is left to chance."""
+    """After SIGKILL of all processes at random moments, the same command leaves the bytes of the undisturbed run (law
+    6).
+    """
     if launcher and not MPIRUN.exists():
         pytest.skip("mpirun is not installed")
     corpus, files = reference
@@ -159,11 +165,13 @@ def test_a_run_killed_at_random_moments_ends_as_the_undisturbed_one(reference, t
 
 
 SPLIT = "documents/split-00003.arrow"
-"""A part of the first stage: others come before and behind it."""
+"""A part of the first stage, before and after which other parts are written."""
 
 
 def test_a_worker_that_dies_ends_the_run(reference, tmp_path):
-    """As by the out-of-memory killer: a clear error in bounded time, no process left, and a rerun resumes."""
+    """A worker that is killed, as by the kernel for lack of memory, ends the run with a clear error in bounded time,
+    and a rerun resumes.
+    """
     out = tmp_path / "out"
     status, text = finish(command(reference[0], out, *PARALLEL), fault=f"kill:written:{SPLIT}")
     assert status == 1
@@ -173,7 +181,7 @@ def test_a_worker_that_dies_ends_the_run(reference, tmp_path):
 
 @pytest.mark.skipif(not MPIRUN.exists(), reason="mpirun is not installed")
 def test_a_rank_that_dies_ends_the_job(reference, tmp_path):
-    """mpirun names the rank and ends the others; a rerun resumes."""
+    """If a rank dies, mpirun names it and ends the others, and a rerun resumes."""
     out = tmp_path / "out"
     status, text = finish(command(reference[0], out, *RANKS), MPI, fault=f"kill:written:{SPLIT}")
     assert status != 0 and re.search("signal 9", text)
@@ -181,7 +189,7 @@ def test_a_rank_that_dies_ends_the_job(reference, tmp_path):
 
 
 def test_workers_end_when_their_parent_is_killed(reference, tmp_path):
-    """Kill -9 of the first process alone: the others do not wait for ever, nor write any more."""
+    """If the first process alone is killed, the workers end without writing any more."""
     out = tmp_path / "out"
     run = start(command(reference[0], out, *PARALLEL), fault=f"SIGSTOP:written:{SPLIT}")
     worker = stopped(run)
@@ -195,7 +203,7 @@ def test_workers_end_when_their_parent_is_killed(reference, tmp_path):
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A function that sets the size of a file system of its own."""
+    """A function that sets the size of a separate file system."""
     disk = tmp_path / "disk"
     disk.mkdir()
 
@@ -214,7 +222,9 @@ def small_disk(tmp_path):
 
 @pytest.mark.parametrize(("size", "options"), [("100k", PARALLEL), ("400k", SERIAL)])
 def test_a_full_disk_names_the_file_and_a_rerun_goes_on(reference, small_disk, finish_here, size, options):
-    """In extract and in build: nothing is half-written, and with more room the same bytes come out."""
+    """A full disk during extraction or building is an error with the file, no file is incomplete, and with more space a
+    rerun produces the same bytes.
+    """
     corpus, files = reference
     disk = small_disk(size)
     out = disk / "out"
@@ -231,7 +241,9 @@ def test_a_full_disk_names_the_file_and_a_rerun_goes_on(reference, small_disk, f
 
 
 def test_a_limit_on_file_sizes_is_like_a_full_disk(reference, tmp_path):
-    """`ulimit -f`, as batch systems set it; the same error without a right to mount."""
+    """A limit on file sizes, as batch systems set it with `ulimit -f`, gives the error of a full disk; the test needs
+    no right to mount.
+    """
     out = tmp_path / "out"
     limit = (8_000, 8_000)
     status, text = finish(
@@ -242,7 +254,7 @@ def test_a_limit_on_file_sizes_is_like_a_full_disk(reference, tmp_path):
 
 
 def relink(path, target):
-    """Puts a link in the place of a file."""
+    """Replace a file by a link."""
     path.unlink()
     path.symlink_to(target)
 
@@ -259,7 +271,7 @@ INPUT_NAMES |= {"arrow": "a.arrow", "wikipedia": "a.xml"}
 @pytest.mark.parametrize("kind", INPUT_NAMES)
 @pytest.mark.parametrize("fault", UNREADABLE)
 def test_an_unreadable_file_is_named(tmp_path, finish_here, fault, kind):
-    """An unreadable file in a directory is an error that names it, for every kind of source."""
+    """For every kind of source, an unreadable file in a directory is an error that names it."""
     spoil, message = UNREADABLE[fault]
     path = tmp_path / "in" / INPUT_NAMES[kind]
     path.parent.mkdir()
@@ -275,7 +287,7 @@ def test_an_unreadable_file_is_named(tmp_path, finish_here, fault, kind):
     ("pattern", "mode"), [("", 0), ("", 0o444), ("/**/*.txt", 0), ("/*/*.txt", 0o111), ("/sub/b.txt", 0)]
 )
 def test_an_unreadable_directory_is_named(tmp_path, finish_here, pattern, mode):
-    """Below a source or on the way of a pattern, it is not left out in silence, and nothing is begun."""
+    """An unreadable directory below a source or on the way of a pattern is an error, and nothing is begun."""
     (tmp_path / "in" / "sub").mkdir(parents=True)
     for name in ("a.txt", "sub/b.txt"):
         (tmp_path / "in" / name).write_text("This is a text. It has two sentences.\n")
@@ -288,7 +300,7 @@ def test_an_unreadable_directory_is_named(tmp_path, finish_here, pattern, mode):
 
 
 def test_an_unreadable_stage_is_not_verified_in_silence(reference, tmp_path, finish_here):
-    """`verify` on the directory above does not say that all is well."""
+    """`verify` on the directory above an unreadable stage ends with an error."""
     shutil.copytree(reference[0].parent / "out", tmp_path / "out")
     (tmp_path / "out" / "samples32").chmod(0)
     status, text = finish_here(["verify", str(tmp_path / "out")])
@@ -298,7 +310,7 @@ def test_an_unreadable_stage_is_not_verified_in_silence(reference, tmp_path, fin
 
 @pytest.fixture
 def library(tmp_path):
-    """A directory of 50 books, the seventh of which nobody may read."""
+    """A directory of 50 books, the seventh of which is not readable."""
     folder = tmp_path / "books"
     folder.mkdir()
     for number in range(50):
@@ -308,18 +320,22 @@ def library(tmp_path):
 
 
 def extract(library, out, *options):
-    """Arguments of the extraction of a library."""
+    """Return the arguments of the extraction of a library."""
     return ["extract", "--sources", f"books:{library}", "--out", str(out), *options, *SERIAL]
 
 
 def obey_permissions():
-    """Takes those rights for good from this process and those that it becomes: access(2) minds what root could have."""
+    """Take root's rights from this process and those that it starts for good, since access(2) considers the rights that
+    root could take.
+    """
     for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
         ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
 
 
 def test_one_unreadable_book_of_fifty_is_counted_and_named(library, tmp_path):
-    """The job continues without the file; once it is readable, the same command logs what to do and changes nothing."""
+    """The job continues without an unreadable book, which a rerun mentions; once it is readable, a rerun is an error,
+    and nothing is changed.
+    """
     out = tmp_path / "out"
     status, text = finish(extract(library, out), preexec_fn=obey_permissions)
     assert status == 0 and "49 documents read" in text and "1 of 50 records are bad" in text
@@ -334,7 +350,9 @@ def test_one_unreadable_book_of_fifty_is_counted_and_named(library, tmp_path):
 
 
 def test_too_many_unreadable_books_fail_and_are_read_once_put_right(library, tmp_path, finish_here):
-    """The same command on the same directory leaves what one that could read them from the start leaves."""
+    """Too many unreadable books are an error; once they are readable, the same command produces what an undisturbed run
+    does.
+    """
     (library / "08.txt").chmod(0)
     (library / "09.txt").unlink()
     (library / "09.txt").symlink_to("../nowhere")
@@ -352,7 +370,7 @@ def test_too_many_unreadable_books_fail_and_are_read_once_put_right(library, tmp
 
 @pytest.mark.parametrize("existing", [True, False])
 def test_an_output_directory_without_write_permission_is_named(reference, tmp_path, finish_here, existing):
-    """Nothing can be made in it, or beside it."""
+    """An output directory in which no file can be made is an error that names it."""
     corpus, _ = reference
     folder = tmp_path / "read-only"
     folder.mkdir(mode=0o555)
@@ -363,7 +381,7 @@ def test_an_output_directory_without_write_permission_is_named(reference, tmp_pa
 
 
 def test_an_input_that_changed_after_a_kill_is_refused(tmp_path, make_corpus, finish_here):
-    """Finished work belongs to the old file; the error names it, and nothing is mixed."""
+    """An input that changed after a kill is an error that names it, since the finished parts belong to the old file."""
     corpus, out = make_corpus(tmp_path), tmp_path / "out"
     fault = "kill-group:published:documents/progress/split-00003.json"
     assert finish(command(corpus, out, *PARALLEL), fault=fault)[0] == -signal.SIGKILL
@@ -377,8 +395,9 @@ def test_an_input_that_changed_after_a_kill_is_refused(tmp_path, make_corpus, fi
 
 
 def test_two_runs_do_not_work_in_one_directory(reference, tmp_path, finish_here):
-    """The second run fails at once and names the first, which continues; the lock file of a killed run blocks no
-    run."""
+    """A second run in the same directory fails at once and names the first, which continues; the lock file of a killed
+    run blocks no run.
+    """
     corpus, out = reference[0], tmp_path / "out"
     run = start(command(corpus, out, *PARALLEL), fault=f"SIGSTOP:written:{SPLIT}")
     stopped(run)
@@ -396,7 +415,7 @@ def test_two_runs_do_not_work_in_one_directory(reference, tmp_path, finish_here)
     ],
 )
 def test_a_fault_that_does_not_exist_is_an_error(monkeypatch, tmp_path, fault, message):
-    """A test that asks for a misspelt fault would otherwise test nothing."""
+    """A fault whose name is misspelt is an error, since the test that requests it would test nothing."""
     monkeypatch.setenv(VARIABLE, fault)
     with pytest.raises(ValueError, match=message):
         reach("written", tmp_path / "manifest.json")

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_content_appears_under_the_final_name_only_when_the_block_ends(tmp_path):
-    """Until the block ends the final name does not exist; afterwards nothing else does."""
+    """Until the block ends, the final name does not exist; afterwards it is the only file."""
     final = tmp_path / "a.bin"
     with atomic_path(final) as temporary:
         temporary.write_bytes(b"new")
@@ -37,7 +37,7 @@ def test_an_error_leaves_the_old_content_and_no_temporary_file(tmp_path):
 
 
 def test_a_killed_writer_leaves_no_final_file(tmp_path):
-    """SIGKILL in the middle of writing leaves at most a file that `is_temporary` recognises."""
+    """SIGKILL during writing leaves at most a file that `is_temporary` recognises."""
     program = (
         "import os, signal, sys; from pathlib import Path; from preprocessing.files import atomic_path\n"
         "with atomic_path(Path(sys.argv[1])) as path:\n"
@@ -56,7 +56,9 @@ def test_the_checksum_is_sha256(tmp_path):
 
 
 def test_equal_values_give_equal_bytes(tmp_path):
-    """JSON does not depend on the order in which keys were inserted, and reads back as it was."""
+    """The bytes of a JSON file do not depend on the order in which keys were inserted, and its value is
+    read as it was.
+    """
     write_json(tmp_path / "a.json", {"x": 1, "y": [2, "é"]})
     write_json(tmp_path / "b.json", {"y": [2, "é"], "x": 1})
     assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
@@ -65,7 +67,7 @@ def test_equal_values_give_equal_bytes(tmp_path):
 
 @pytest.mark.parametrize(("text", "message"), [("{", "not valid JSON"), ("[1]", "holds a JSON list")])
 def test_a_file_that_is_no_json_object_is_named(tmp_path, text, message):
-    """The error names the file and what is wrong with it."""
+    """A file that holds no JSON object is an error that names it and what is wrong with it."""
     write_text(tmp_path / "a.json", text)
     with pytest.raises(DataError, match=rf"a\.json: {message}"):
         read_json(tmp_path / "a.json")

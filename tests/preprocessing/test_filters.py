@@ -23,7 +23,7 @@ GERMAN = "Das Schiff verließ am Morgen den Hafen, und niemand am Kai glaubte, d
 
 
 def test_default_leaves_nothing_out():
-    """Without options every document passes, unchanged."""
+    """Without options every document passes unchanged."""
     config = FilterConfig()
     for text in ("", "x", GERMAN, "e\u0301"):
         assert reason_to_drop(text, "en", config, NOTHING) is None
@@ -41,18 +41,22 @@ def test_default_leaves_nothing_out():
     ],
 )
 def test_each_reason(text, config, reason):
-    """Lengths count characters, bounds included; language is judged by the text."""
+    """Each filter gives its reason; lengths count characters with bounds included, and language is
+    judged by the text.
+    """
     assert reason_to_drop(text, "en", config, NOTHING) == reason
 
 
 def test_unicode_form():
-    """NFC joins an accent to its letter, NFKC also unfolds ligatures."""
+    """NFC joins an accent to its letter, and NFKC also expands ligatures."""
     assert normalize("e\u0301 ﬁ", FilterConfig(unicode_form="NFC")) == "\u00e9 ﬁ"
     assert normalize("e\u0301 ﬁ", FilterConfig(unicode_form="NFKC")) == "\u00e9 fi"
 
 
 def test_contamination_is_a_run_of_words(tmp_path):
-    """13 words in a row are found whatever their case and punctuation; 12, or the same in another order, are not."""
+    """A run of 13 words of the evaluation data is found whatever its case and punctuation; 12 words, or others in their
+    order, are not.
+    """
     evaluation = tmp_path / "dev.tsv"
     evaluation.write_text(f"1\t{ENGLISH}\nshort line\n")
     config = FilterConfig(decontaminate=[evaluation])
@@ -66,7 +70,9 @@ def test_contamination_is_a_run_of_words(tmp_path):
 
 
 def test_ngrams_equal_only_for_equal_runs():
-    """As many hashes as runs; equal runs of words have equal hashes, others differ, also those of permuted words."""
+    """There are as many hashes as runs of words, equal runs have equal hashes, and others, permutations included,
+    differ.
+    """
     assert len(ngrams("a b c d", 3)) == 2 and len(ngrams("a b", 3)) == 0
     first, second = ngrams("a b a b", 2)[[0, 2]], ngrams("b a", 2)
     assert first[0] == first[1] != second[0]
@@ -75,14 +81,16 @@ def test_ngrams_equal_only_for_equal_runs():
 
 
 def test_contains_any_is_membership():
-    """Below, inside and above the table."""
+    """Membership is right for values below, inside and above the table."""
     table = np.array([3, 7], np.uint64)
     assert [contains_any(np.array([v], np.uint64), table) for v in (1, 3, 5, 7, 9)] == [False, True, False, True, False]
     assert not contains_any(NOTHING, table)
 
 
 def test_unusable_evaluation_data_is_an_error(tmp_path):
-    """A missing file, bytes that are not UTF-8, or lines too short to recognise would leave the filter idle."""
+    """A missing file, bytes that are not UTF-8, and lines that are too short are errors, since the filter would do
+    nothing.
+    """
     (tmp_path / "short").write_text("too short\n")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     for name, message in (
@@ -104,6 +112,6 @@ def test_unusable_evaluation_data_is_an_error(tmp_path):
     ],
 )
 def test_wrong_options_are_named(options, message):
-    """The error names field, value and rule."""
+    """An option out of range is an error with the field, the value and the rule."""
     with pytest.raises(ValueError, match=message):
         FilterConfig(**options)

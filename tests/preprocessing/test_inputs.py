@@ -15,7 +15,7 @@ FILES = [
 
 
 def counts_of(*files):
-    """Counts of these files."""
+    """Return the counts of these files."""
     counts = FileCounts()
     for file in files:
         counts.add(file)
@@ -23,7 +23,9 @@ def counts_of(*files):
 
 
 def test_counts_add_up_and_pass_through_json():
-    """Counts of parts of a directory add up to those of the whole; the bytes of a checksum file are not lost text."""
+    """Counts of parts of a directory add up to those of the whole, and the bytes of a checksum file are
+    not lost text.
+    """
     whole = counts_of(*FILES)
     assert (whole.read, whole.read_bytes, whole.lost_bytes) == (1, 100, 150)
     assert whole.left_out == {"PDF": 10, "checksum": 1} and len(whole.first["PDF"]) == 5
@@ -35,7 +37,7 @@ def test_counts_add_up_and_pass_through_json():
 
 
 def test_what_is_left_out_is_told_with_its_number():
-    """A line for each reason with the first names; nothing where all is read."""
+    """Each reason has a line with the number of files and the first names, and there is none if all are read."""
     assert counts_of(*FILES).lines("books:x") == [
         "books:x: 1 file read, 11 left out",
         "  PDF: 10 (b.pdf, 0.pdf, 1.pdf, 2.pdf, 3.pdf, ...)",
@@ -47,7 +49,9 @@ def test_what_is_left_out_is_told_with_its_number():
 
 
 def test_enough_must_be_read():
-    """Nothing at all, or too small a share of the bytes, is an error that says how to go on; the share may be met."""
+    """If no file, or too small a share of the bytes, is read, the error states how to go on; a share equal to the limit
+    is accepted.
+    """
     with pytest.raises(LeftOutError, match=r"x: no file in it is read; left out: checksum: 1 \(SHA256SUMS\)"):
         counts_of(FILES[2]).check("x", 1)
     with pytest.raises(LeftOutError, match="x: no file in it is read; the directory is empty"):

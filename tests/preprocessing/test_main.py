@@ -1,4 +1,4 @@
-"""Laws of preprocessing/__main__.py: law 6 of the design with real processes, and what a user sees of bad input."""
+"""The command line keeps law 6 with real processes, and reports bad input."""
 
 import json
 import os
@@ -30,16 +30,16 @@ KILLED_AT = (
     "os.replace = replace_or_die\n"
     "sys.exit(main(sys.argv[2:]))\n"
 )
-"""A run that is killed just before its n-th file gets its name."""
+"""A program that runs the command line and kills itself just before its n-th file gets its final name."""
 
 
 def command(corpus, out, *options):
-    """Arguments of a small run."""
+    """Return the arguments of a small run."""
     return ["run", "--sources", f"jsonl:{corpus}", "--out", str(out), "--heldout_share", "0.1", *OPTIONS, *options]
 
 
 def start(arguments, hash_seed="0", launcher=(), program=("-m", "preprocessing")):
-    """Runs the command line in a process of its own."""
+    """Start the command line in a separate process."""
     environment = os.environ | own_session_directory()
     environment |= {
         "PYTHONHASHSEED": hash_seed,
@@ -52,7 +52,7 @@ def start(arguments, hash_seed="0", launcher=(), program=("-m", "preprocessing")
 
 
 def content(out):
-    """Every file below a directory."""
+    """Return the content of every file below a directory."""
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
@@ -70,7 +70,7 @@ def reference(tmp_path_factory, make_corpus):
 
 @pytest.mark.parametrize("workers", [2, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 4))])
 def test_output_is_byte_identical_for_any_number_of_workers(reference, tmp_path, workers):
-    """Law 6: processes and hash seeds change no byte of any file."""
+    """Neither the number of processes nor hash seeds change a byte of any file (law 6)."""
     corpus, files = reference
     result = start(command(corpus, tmp_path / "out", "--workers", str(workers)), hash_seed=str(workers))
     assert result.returncode == 0, result.stderr
@@ -79,7 +79,7 @@ def test_output_is_byte_identical_for_any_number_of_workers(reference, tmp_path,
 
 @pytest.mark.skipif(not MPIRUN.exists(), reason="mpirun is not installed")
 def test_output_is_byte_identical_under_mpi(reference, tmp_path):
-    """Law 6: three MPI ranks write what one process writes."""
+    """Three MPI ranks write what one process writes (law 6)."""
     corpus, files = reference
     launcher = [MPIRUN, "--oversubscribe", "-n", "3"]
     result = start(command(corpus, tmp_path / "out", "--executor", "mpi"), "7", launcher)
@@ -89,7 +89,7 @@ def test_output_is_byte_identical_under_mpi(reference, tmp_path):
 
 @pytest.mark.skipif(not MPIRUN.exists(), reason="mpirun is not installed")
 def test_an_error_under_mpi_ends_every_rank(tmp_path):
-    """The message of a worker's error comes out once, every rank's status is 1, and nobody waits for ever."""
+    """The error of a worker is printed once, and every rank ends with status 1."""
     (tmp_path / "a.jsonl.gz").write_bytes(b"\x1f\x8b\x08 no gzip")
     launcher = [MPIRUN, "--oversubscribe", "-n", "3"]
     program = ("-c", "import sys; from preprocessing.__main__ import main; print('status', main(sys.argv[1:]))")
@@ -99,14 +99,14 @@ def test_an_error_under_mpi_ends_every_rank(tmp_path):
 
 
 def test_mpi_without_mpirun_is_an_error(corpus, tmp_path):
-    """One rank alone would hand out work to nobody."""
+    """MPI without mpirun, which gives one rank and no workers, is an error."""
     result = start(command(corpus, tmp_path / "out", "--executor", "mpi"))
     assert result.returncode == 1
     assert result.stderr.startswith("error: executor = mpi: needs at least 2 ranks, this job has 1")
 
 
 def test_mpi_without_mpi4py_is_an_error(corpus, tmp_path, monkeypatch, capsys):
-    """It is an extra of the package; the message says how to get it."""
+    """MPI without mpi4py, an extra of the package, is an error that states how to install it."""
     monkeypatch.setitem(sys.modules, "mpi4py", None)
     assert main(command(corpus, tmp_path / "out", "--executor", "mpi")) == 1
     assert "error: executor is mpi, but mpi4py cannot be imported" in capsys.readouterr().err
@@ -116,7 +116,9 @@ def test_mpi_without_mpi4py_is_an_error(corpus, tmp_path, monkeypatch, capsys):
     "files_written", [4, 20, 31, *(pytest.param(number, marks=pytest.mark.slow) for number in (0, 1, 16, 26, 36))]
 )
 def test_a_killed_run_is_continued(reference, tmp_path, files_written):
-    """Law 6: killed before the n-th file, whichever stage that is in, and run again: the same bytes, nothing else."""
+    """A run that is killed before its n-th file, in any stage, and run again leaves the same bytes and nothing else
+    (law 6).
+    """
     corpus, files = reference
     arguments = command(corpus, tmp_path / "out", "--executor", "serial")
     killed = start([str(files_written), *arguments], program=("-c", KILLED_AT))
@@ -126,7 +128,7 @@ def test_a_killed_run_is_continued(reference, tmp_path, files_written):
 
 
 def test_a_damaged_part_of_a_killed_run_is_made_again(reference, tmp_path):
-    """A split that was altered after the kill is not built upon."""
+    """A part that was altered after the kill is made again."""
     corpus, files = reference
     arguments = command(corpus, tmp_path / "out", "--executor", "serial")
     start(["6", *arguments], program=("-c", KILLED_AT))
@@ -137,7 +139,7 @@ def test_a_damaged_part_of_a_killed_run_is_made_again(reference, tmp_path):
 
 
 def test_a_second_run_does_nothing_and_another_length_only_builds(reference, tmp_path):
-    """A finished run is left alone; phase 2 adds its samples directory."""
+    """A finished run is not changed by a second one, and phase 2 only adds its samples directory."""
     corpus, files = reference
     arguments = command(corpus, tmp_path / "out", "--executor", "serial")
     assert main(arguments) == main(arguments) == 0
@@ -151,7 +153,7 @@ def test_a_second_run_does_nothing_and_another_length_only_builds(reference, tmp
 
 
 def test_inspect_and_verify_read_what_was_built(reference, tmp_path, capsys):
-    """inspect shows samples; verify passes on whole files and names a shard with a flipped byte."""
+    """`inspect` shows samples, and `verify` accepts whole files and names a shard with a changed byte."""
     corpus, _ = reference
     out = tmp_path / "out"
     main(command(corpus, out, "--executor", "serial"))
@@ -192,7 +194,7 @@ BAD_INPUT = {
 
 @pytest.mark.parametrize("case", BAD_INPUT)
 def test_bad_input_is_one_clear_error(tmp_path, capsys, case):
-    """Exit code 1, a message with the place and no traceback, and no samples."""
+    """Bad input ends with status 1 and a message with its place and without traceback, and there are no samples."""
     data, message = BAD_INPUT[case]
     (tmp_path / "in.jsonl").write_bytes(data)
     assert main(command(tmp_path / "in.jsonl", tmp_path / "out", "--executor", "serial")) == 1
@@ -203,7 +205,7 @@ def test_bad_input_is_one_clear_error(tmp_path, capsys, case):
 
 
 def test_a_vocabulary_without_mask_is_refused(corpus, tmp_path, capsys):
-    """The missing token is named."""
+    """A vocabulary without a special token is an error that names the token."""
     (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\na\n")
     assert main(["tokenizer", "--out", str(tmp_path / "out"), "--vocab", str(tmp_path / "vocab.txt")]) == 1
     assert "vocab.txt: lacks [MASK]" in capsys.readouterr().err
@@ -211,7 +213,7 @@ def test_a_vocabulary_without_mask_is_refused(corpus, tmp_path, capsys):
 
 
 def test_a_foreign_output_directory_is_left_alone(corpus, tmp_path, capsys):
-    """An --out with other content is refused before anything is written."""
+    """An --out with other content is an error before anything is written."""
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.tex").write_text("x")
     assert main(command(corpus, tmp_path / "out")) == 1
@@ -220,7 +222,7 @@ def test_a_foreign_output_directory_is_left_alone(corpus, tmp_path, capsys):
 
 
 def test_another_configuration_is_refused(reference, tmp_path, capsys):
-    """The option that differs is named, with both values."""
+    """Another configuration for a finished directory is an error with the option and both values."""
     corpus, _ = reference
     main(command(corpus, tmp_path / "out", "--executor", "serial"))
     assert main(command(corpus, tmp_path / "out", "--executor", "serial", "--seed", "7")) == 1
@@ -228,7 +230,7 @@ def test_another_configuration_is_refused(reference, tmp_path, capsys):
 
 
 def test_a_stage_needs_the_one_before(corpus, tmp_path, capsys):
-    """build without documents, then without a tokenizer, says what to run first."""
+    """`build` without documents, or without a tokenizer, is an error that states what to run first."""
     build = ["build", "--out", str(tmp_path / "out"), "--executor", "serial"]
     assert main(build) == 1
     assert "run `python -m preprocessing extract` to its end first" in capsys.readouterr().err
@@ -238,7 +240,7 @@ def test_a_stage_needs_the_one_before(corpus, tmp_path, capsys):
 
 
 def test_documents_of_another_version_are_refused(reference, tmp_path, capsys):
-    """A manifest that this version cannot read is named."""
+    """Documents of another version are an error that names the manifest."""
     corpus, _ = reference
     main(command(corpus, tmp_path / "out", "--executor", "serial"))
     path = tmp_path / "out" / "documents" / "manifest.json"
@@ -257,7 +259,9 @@ def test_documents_of_another_version_are_refused(reference, tmp_path, capsys):
     ],
 )
 def test_what_ends_a_run_is_told_apart(capsys, error, status, message):
-    """The user's problems take a line, an interrupt says how to go on, our own mistakes keep their trace."""
+    """Errors of the user take one line, an interruption says how to continue, and errors of the program have a
+    traceback.
+    """
 
     def fail():
         raise error
@@ -278,7 +282,7 @@ def test_what_ends_a_run_is_told_apart(capsys, error, status, message):
     ],
 )
 def test_wrong_options_exit_with_2(corpus, tmp_path, capsys, options, message):
-    """An option out of range, unknown, or of the wrong type is named, and nothing is written."""
+    """An option that is out of range, unknown, or of the wrong type is named with status 2, and nothing is written."""
     try:
         status = main(command(corpus, tmp_path / "out", *options))
     except SystemExit as exit_:
@@ -289,7 +293,7 @@ def test_wrong_options_exit_with_2(corpus, tmp_path, capsys, options, message):
 
 
 def test_help_explains_every_option(capsys):
-    """Each field's docstring is in --help, and no option goes without."""
+    """The help has the description of each option."""
     with pytest.raises(SystemExit):
         main(["run", "--help"])
     text = " ".join(capsys.readouterr().out.split())
@@ -299,7 +303,9 @@ def test_help_explains_every_option(capsys):
 
 
 def test_download_fetches_what_a_server_has(tmp_path, capsys):
-    """From a server on this machine: 0 and the file, 1 and the reason, 2 for wrong options."""
+    """`download` fetches a file with status 0, gives the reason with status 1 if there is none, and status 2 for wrong
+    options.
+    """
     (tmp_path / "served").mkdir()
     (tmp_path / "served" / "a.txt").write_text("A good document.")
     handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "served")

@@ -8,7 +8,7 @@ from preprocessing.progress import LogLines, progress
 
 
 def test_without_a_terminal_a_line_comes_every_ten_seconds(monkeypatch, caplog):
-    """Updates within ten seconds of the last line are silent; the line holds amount, rate and time left."""
+    """Without a terminal, a line with amount, rate and remaining time is printed at most every ten seconds."""
     clock = iter([0.0, 4.0, 10.0, 12.0, 25.0])
     monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
     lines = LogLines(100_000_000, "build")
@@ -22,7 +22,7 @@ def test_without_a_terminal_a_line_comes_every_ten_seconds(monkeypatch, caplog):
 
 
 def test_on_a_terminal_there_is_a_bar(monkeypatch, capsys):
-    """A terminal gets tqdm's bar, with the label."""
+    """On a terminal, there is tqdm's bar with the label."""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     with progress(2_000_000, "extract") as bar:
         bar.update(2_000_000)

@@ -22,18 +22,18 @@ MANIFEST = Manifest(
 
 
 def changed(**keys):
-    """JSON text of the manifest with some keys replaced; None removes one."""
+    """Return the JSON text of the manifest with some keys replaced; None removes one."""
     record = {**json.loads(MANIFEST.to_json()), **keys}
     return json.dumps({name: value for name, value in record.items() if value is not None})
 
 
 def test_a_manifest_survives_its_json():
-    """from_json inverts to_json."""
+    """`from_json` is the inverse of `to_json`."""
     assert Manifest.from_json(MANIFEST.to_json(), Path("manifest.json")) == MANIFEST
 
 
 def test_totals_are_sums_over_shards():
-    """A split's rows and tokens are those of its shards together."""
+    """Rows and tokens of a split are the sums over its shards."""
     assert (MANIFEST.splits["train"].rows, MANIFEST.splits["train"].tokens) == (7, 80)
     assert MANIFEST.splits["heldout"] == Split(0, 0, ())
 
@@ -64,7 +64,7 @@ def test_a_manifest_that_is_not_ours_is_refused_by_name(text, message):
 
 @pytest.mark.parametrize("name", ["../train-00000.arrow", "/tmp/train-00000.arrow", "more/train-00000.arrow"])
 def test_a_shard_stands_in_its_directory(name):
-    """A path that leads elsewhere is refused."""
+    """A shard whose path leads out of the directory is an error."""
     split = replace(MANIFEST.splits["train"], shards=(replace(MANIFEST.splits["train"].shards[0], path=name),))
     text = replace(MANIFEST, splits={"train": split}).to_json()
     with pytest.raises(DataError, match=rf"^dir/manifest\.json: splits\.train: shard path '{name}' leaves"):
@@ -73,7 +73,7 @@ def test_a_shard_stands_in_its_directory(name):
 
 @pytest.mark.parametrize(("vocab_size", "kind"), [(30522, pa.uint16()), (65536, pa.uint16()), (65537, pa.uint32())])
 def test_tokens_take_the_narrowest_type_that_holds_the_vocabulary(vocab_size, kind):
-    """uint16 holds ids up to 65535, one more needs uint32; no column holds nulls."""
+    """Ids up to 65535 are uint16 and larger vocabularies uint32, and no column has nulls."""
     schema = sample_schema(vocab_size)
     assert token_type(vocab_size) == kind == schema.field("tokens").type.value_type
     assert schema.names == ["tokens", "boundary", "label", "document"]
@@ -81,6 +81,6 @@ def test_tokens_take_the_narrowest_type_that_holds_the_vocabulary(vocab_size, ki
 
 
 def test_manifests_are_values():
-    """Two manifests that differ in one field differ, and give different JSON."""
+    """Manifests that differ in one field are unequal and have different JSON."""
     other = replace(MANIFEST, vocab_size=101)
     assert other != MANIFEST and other.to_json() != MANIFEST.to_json()

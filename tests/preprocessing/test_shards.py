@@ -18,7 +18,7 @@ ROWS = [[7, 5], [4], [11, 3, 6, 2]]
 
 
 def random_samples(seed, rows):
-    """Columns of `rows` samples of 2 to 9 tokens."""
+    """Return the columns of `rows` samples of 2 to 9 tokens."""
     random = np.random.default_rng(seed)
     lengths = random.integers(2, 10, rows)
     offsets = np.concatenate([[0], np.cumsum(lengths)])
@@ -28,7 +28,7 @@ def random_samples(seed, rows):
 
 @pytest.fixture
 def samples(tmp_path):
-    """A samples directory of three shards and the columns that went into it."""
+    """A samples directory of three shards, and the columns that were written to it."""
     directory = tmp_path / "samples"
     (directory / "tokenizer").mkdir(parents=True)
     write_text(directory / "tokenizer" / "tokenizer.json", "{}")
@@ -45,7 +45,7 @@ def samples(tmp_path):
 
 
 def test_what_is_read_is_what_was_written(samples):
-    """Each sample and each column equal the input, across record batches and shards, in any order asked for."""
+    """Each sample and each column equal the input, across record batches and shards, in any order of reading."""
     directory, columns = samples
     dataset = SampleDataset.open(directory, "train")
     expected = [tokens[a:b] for tokens, offsets, *_ in columns for a, b in pairwise(offsets)]
@@ -61,7 +61,7 @@ def test_what_is_read_is_what_was_written(samples):
 
 
 def test_reading_copies_nothing(samples):
-    """A sample shares its memory with the mapped shard and cannot be written to."""
+    """A sample shares its memory with the mapped shard and is read-only."""
     dataset = SampleDataset.open(samples[0], "train")
     first, again = dataset.tokens(np.array([3, 3]))
     assert np.shares_memory(first, again)
@@ -69,7 +69,7 @@ def test_reading_copies_nothing(samples):
 
 
 def test_a_pickled_dataset_reopens_its_maps(samples):
-    """The pickle holds no data, and what comes back reads the same."""
+    """The pickle of a dataset has no data, and reads the same after unpickling."""
     dataset = SampleDataset.open(samples[0], "train")
     data = pickle.dumps(dataset)
     assert len(data) < 3000
@@ -78,7 +78,7 @@ def test_a_pickled_dataset_reopens_its_maps(samples):
 
 
 def test_an_empty_split_is_a_dataset_of_no_samples(samples):
-    """A split without shards opens, with empty columns of the right types."""
+    """A split without shards is a dataset with empty columns of the right types."""
     dataset = SampleDataset.open(samples[0], "heldout")
     assert len(dataset) == 0
     assert dataset.lengths.dtype == np.int32 and dataset.documents.dtype == np.uint32
@@ -86,13 +86,13 @@ def test_an_empty_split_is_a_dataset_of_no_samples(samples):
 
 @pytest.mark.parametrize("index", [-1, sum(map(sum, ROWS))])
 def test_an_index_outside_the_dataset_is_an_error(samples, index):
-    """Neither negative indices nor N are samples."""
+    """A negative index, and N, are errors."""
     with pytest.raises(IndexError, match="must lie in"):
         SampleDataset.open(samples[0], "train").tokens(np.array([index]))
 
 
 def test_a_shard_cut_short_is_refused_when_opening(samples):
-    """A wrong size is found without reading the file, and the message names file and sizes."""
+    """A shard of the wrong size is found without reading it, and the message names file and sizes."""
     path = samples[0] / "train-00001.arrow"
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(DataError, match=r"train-00001\.arrow: has \d+ bytes, the manifest says \d+"):
@@ -100,14 +100,14 @@ def test_a_shard_cut_short_is_refused_when_opening(samples):
 
 
 def test_a_missing_shard_is_refused(samples):
-    """The message names the missing file."""
+    """A missing shard is an error that names it."""
     (samples[0] / "train-00002.arrow").unlink()
     with pytest.raises(DataError, match=r"train-00002\.arrow: missing"):
         SampleDataset.open(samples[0], "train")
 
 
 def test_a_flipped_byte_is_found_by_verify(samples):
-    """verify names the damaged shard, and only that one."""
+    """`verify` names the damaged shard and no other."""
     path = samples[0] / "train-00001.arrow"
     data = bytearray(path.read_bytes())
     tokens = SampleDataset.open(samples[0], "train").tokens(np.array([sum(ROWS[0])]))[0]
@@ -120,7 +120,7 @@ def test_a_flipped_byte_is_found_by_verify(samples):
 
 
 def test_damaged_arrow_metadata_is_an_error_or_harmless(samples):
-    """A flipped bit anywhere in a shard never ends in another error than DataError when the dataset is opened."""
+    """A changed bit anywhere in a shard gives DataError, or no error, when the dataset is opened."""
     directory, _ = samples
     shard = directory / "train-00001.arrow"
     whole = shard.read_bytes()
@@ -139,7 +139,9 @@ def test_damaged_arrow_metadata_is_an_error_or_harmless(samples):
 
 @pytest.mark.parametrize("function", ["sha256_file", "pa.memory_map", "os.stat"])
 def test_what_cannot_be_read_is_not_called_damaged(samples, monkeypatch, function):
-    """Without permission nothing is known of the content: no advice to remove or build it again."""
+    """A file without read permission says nothing about its content, so the error does not advise to remove or rebuild
+    it.
+    """
 
     def refuse(path, **_options):
         raise PermissionError(13, "Permission denied", str(path))
@@ -152,21 +154,21 @@ def test_what_cannot_be_read_is_not_called_damaged(samples, monkeypatch, functio
 
 
 def test_another_tokenizer_is_refused(samples):
-    """Shards are only read beside the tokenizer that made them."""
+    """Shards beside another tokenizer than the one that made them are an error."""
     write_text(samples[0] / "tokenizer" / "tokenizer.json", '{"other": 1}')
     with pytest.raises(DataError, match=r"tokenizer\.json: sha256 .* another tokenizer"):
         SampleDataset.open(samples[0], "train")
 
 
 def test_a_manifest_of_another_version_is_refused(samples):
-    """The message names both versions."""
+    """A manifest of another version is an error that names both versions."""
     write_json(samples[0] / "manifest.json", {"format_version": 7})
     with pytest.raises(DataError, match=r"manifest\.json: format_version is 7, this version reads 2"):
         SampleDataset.open(samples[0], "train")
 
 
 def test_a_directory_without_manifest_or_split_is_refused(samples, tmp_path):
-    """An unfinished directory and an unknown split are errors that say what is there."""
+    """An unfinished directory and an unknown split are errors that state what is there."""
     with pytest.raises(DataError, match=r"no manifest\.json"):
         SampleDataset.open(tmp_path, "train")
     with pytest.raises(DataError, match="no split 'test'; it has heldout, train"):
@@ -178,7 +180,7 @@ def test_a_directory_without_manifest_or_split_is_refused(samples, tmp_path):
     [({"vocab_size": 70000}, "Arrow schema is"), ({"rows": 5}, "has 4 samples, the manifest says 5")],
 )
 def test_a_shard_that_does_not_fit_the_manifest_is_refused(samples, change, message):
-    """Schema and number of rows are compared with the manifest when opening."""
+    """Schema and number of rows are compared with the manifest when a shard is opened."""
     path = samples[0] / "manifest.json"
     manifest = Manifest.from_json(path.read_text(), path)
     if "rows" in change:
@@ -193,7 +195,7 @@ def test_a_shard_that_does_not_fit_the_manifest_is_refused(samples, change, mess
 
 
 def test_a_failed_write_leaves_no_shard(tmp_path):
-    """An error half way through the batches leaves the directory as it was."""
+    """An error between two batches leaves the directory as it was."""
 
     def batches():
         yield sample_batch(*random_samples(0, 3), vocab_size=VOCAB_SIZE)

@@ -11,7 +11,7 @@ INPUTS = {"a.txt": "10 bytes"}
 
 
 def part(directory, content):
-    """A function that writes a file and says so."""
+    """A function that writes a file and returns a record of it."""
 
     def make():
         path = directory / "part.bin"
@@ -22,12 +22,14 @@ def part(directory, content):
 
 
 def publish(directory):
-    """Completes a stage."""
+    """Complete a stage."""
     complete_stage(directory, lambda: write_json(directory / "manifest.json", {}))
 
 
 def test_a_stage_is_complete_after_its_manifest(tmp_path):
-    """Opening again with the same configuration finds it unfinished, then complete; no records are left over."""
+    """Opened again with the same configuration, a stage is unfinished until its manifest is written, and then complete
+    without records of progress.
+    """
     directory = tmp_path / "out" / "documents"
     assert not open_stage(directory, "extract", CONFIG, INPUTS)
     assert not open_stage(directory, "extract", CONFIG, INPUTS)
@@ -40,7 +42,7 @@ def test_a_stage_is_complete_after_its_manifest(tmp_path):
 
 
 def test_a_finished_part_is_not_made_again(tmp_path):
-    """The record of the first run comes back, and the file stays."""
+    """A finished part is not made again, and has the record of the first run."""
     open_stage(tmp_path, "extract", CONFIG, INPUTS)
     first = finish_file(tmp_path, "part", part(tmp_path, b"one"))
     assert finish_file(tmp_path, "part", part(tmp_path, b"two")) == first
@@ -49,7 +51,7 @@ def test_a_finished_part_is_not_made_again(tmp_path):
 
 @pytest.mark.parametrize("damage", [b"", b"onE", None])
 def test_a_damaged_part_is_made_again(tmp_path, damage):
-    """A part that is cut short, altered or gone since is not trusted."""
+    """A part that was truncated, altered or removed is made again."""
     open_stage(tmp_path, "extract", CONFIG, INPUTS)
     finish_file(tmp_path, "part", part(tmp_path, b"one"))
     (tmp_path / "part.bin").unlink()
@@ -59,7 +61,7 @@ def test_a_damaged_part_is_made_again(tmp_path, damage):
 
 
 def test_another_configuration_is_refused_by_field(tmp_path):
-    """The fields that differ are named with both values, inputs too, and nothing changes."""
+    """Fields and inputs that differ are named with both values, and nothing is changed."""
     open_stage(tmp_path, "extract", CONFIG, INPUTS)
     with pytest.raises(DataError, match=r"x was 1, is null; y was null, is 3; seed was 1, is 2\. Give"):
         open_stage(tmp_path, "extract", CONFIG | {"seed": 2, "nested": {"y": 3}}, INPUTS)
@@ -71,7 +73,9 @@ def test_another_configuration_is_refused_by_field(tmp_path):
 
 
 def test_a_part_that_is_not_final_is_made_again(tmp_path):
-    """As one with an error that may have been put right since."""
+    """A part that its record does not call final, such as one with an error that may be corrected since,
+    is made again.
+    """
     open_stage(tmp_path, "extract", CONFIG, INPUTS)
     finish_file(tmp_path, "part", part(tmp_path, b"one"))
     assert (
@@ -87,7 +91,7 @@ BLOCKED = INPUTS | {"b.txt": f"{UNREADABLE_INPUT}: no permission"}
 
 @pytest.mark.parametrize("now", [INPUTS | {"b.txt": "7 bytes"}, INPUTS], ids=["readable", "removed"])
 def test_an_unfinished_stage_starts_again_with_an_input_that_was_put_right(tmp_path, now):
-    """Nothing of the earlier run is kept; the directory is the new input's from then on."""
+    """An unfinished stage whose unreadable input was corrected starts again without the parts of the earlier run."""
     open_stage(tmp_path, "extract", CONFIG, BLOCKED)
     finish_file(tmp_path, "part", part(tmp_path, b"one"))
     assert not open_stage(tmp_path, "extract", CONFIG, now)
@@ -97,7 +101,7 @@ def test_an_unfinished_stage_starts_again_with_an_input_that_was_put_right(tmp_p
 
 
 def test_only_an_input_that_was_put_right_lets_a_stage_start_again(tmp_path):
-    """A complete stage is refused by the input's name, as is another change beside, or another option."""
+    """Only an unfinished stage with no other change starts again after its input was corrected; others are errors."""
     open_stage(tmp_path, "extract", CONFIG, BLOCKED)
     now = INPUTS | {"b.txt": "7 bytes"}
     for config, inputs in ((CONFIG, now | {"a.txt": "11 bytes"}), (CONFIG | {"seed": 2}, now)):
@@ -110,7 +114,7 @@ def test_only_an_input_that_was_put_right_lets_a_stage_start_again(tmp_path):
 
 
 def test_a_directory_of_others_is_refused(tmp_path):
-    """Foreign content is named and left alone; so is a file in place of the directory."""
+    """A directory with other content, and a file in place of the directory, are errors, and nothing is changed."""
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(DataError, match=r"holds thesis\.tex, which this program did not make"):
         open_stage(tmp_path, "extract", CONFIG, INPUTS)
@@ -120,7 +124,7 @@ def test_a_directory_of_others_is_refused(tmp_path):
 
 
 def test_what_a_killed_run_left_is_cleared(tmp_path):
-    """Temporary files of an earlier run neither block the directory nor stay."""
+    """Temporary files of a killed run are removed, and do not block the directory."""
     (tmp_path / ".stage.json.0123abcd.tmp").write_text("{")
     assert not open_stage(tmp_path, "extract", CONFIG, INPUTS)
     (tmp_path / "progress" / ".part.json.0123abcd.tmp").write_text("{")

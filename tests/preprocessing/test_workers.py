@@ -21,23 +21,23 @@ TEXT = {"py3langid", "rensa", "sentencex"}
 
 
 def square(number):
-    """A task whose later calls finish first."""
+    """Return the square of a number; later tasks finish first."""
     time.sleep(0.02 / (1 + number))
     return number * number
 
 
 def die(number):
-    """A task whose process is killed."""
+    """Kill the process of the task."""
     os._exit(9)
 
 
 def ignore(number):
-    """Does nothing when a task is done."""
+    """Ignore the end of a task."""
 
 
 @pytest.mark.parametrize("config", [WorkersConfig("serial"), WorkersConfig("processes", 2)])
 def test_results_come_in_the_order_of_the_tasks(config):
-    """Serial and process executors give the same list, and report each task once."""
+    """Serial and process executors return the same list in the order of the tasks, and report each task once."""
     done, results = [], []
 
     def job(executor):
@@ -50,7 +50,7 @@ def test_results_come_in_the_order_of_the_tasks(config):
 
 
 def test_a_serial_error_stops_before_the_next_task():
-    """Nothing runs after a task that failed, and its own exception comes out."""
+    """After a task that failed, nothing runs, and its own exception is raised."""
     seen = []
 
     def task(number):
@@ -64,7 +64,7 @@ def test_a_serial_error_stops_before_the_next_task():
 
 
 def test_a_parallel_error_cancels_what_has_not_started():
-    """The first error is raised and the tasks still waiting never run: two workers begin three tasks at most."""
+    """The first error is raised and the waiting tasks never run: two workers begin three tasks at most."""
     seen, over = [], threading.Event()
 
     def task(number):
@@ -81,7 +81,7 @@ def test_a_parallel_error_cancels_what_has_not_started():
 
 
 def test_a_dead_worker_is_an_error_that_says_to_rerun():
-    """A killed process is reported as such, without a hang."""
+    """A killed worker is an error that advises to run again, without a hang."""
 
     def job(executor):
         with pytest.raises(DataError, match=r"a worker process was killed.* run the same command again to resume"):
@@ -92,7 +92,7 @@ def test_a_dead_worker_is_an_error_that_says_to_rerun():
 
 
 def test_a_negative_number_of_workers_is_refused():
-    """The message names field, value and rule."""
+    """A negative number of workers is an error with field, value and rule."""
     with pytest.raises(ValueError, match=r"workers = -1: must be 0 .* or more"):
         WorkersConfig("processes", -1)
 
@@ -106,7 +106,9 @@ def test_a_negative_number_of_workers_is_refused():
     ],
 )
 def test_a_worker_loads_what_its_own_stage_needs(module, needless):
-    """It imports the command line, as every process of the pool does, then the module of its first task."""
+    """A worker imports the command line, as every process of the pool does, and then only the module of
+    its first task.
+    """
     program = f"import sys, preprocessing.__main__, preprocessing.{module}; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(result.stdout.split())

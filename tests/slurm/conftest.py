@@ -1,4 +1,4 @@
-"""The two-node Slurm that the tests of this folder share."""
+"""The Slurm cluster of two nodes that the tests of this directory share."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from clusters import Cluster, missing
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """Two nodes; torn down with all that runs on them."""
+    """A cluster of two nodes, which is ended with all that runs on it."""
     if lacking := missing():
         pytest.skip(f"no Slurm here: {', '.join(lacking)} missing; Debian: slurm-wlm, munge, libpmix-dev")
     made = Cluster(tmp_path_factory.mktemp("slurm"))

@@ -1,4 +1,4 @@
-"""From text to a Hugging Face model on two nodes, through slurm/submit.sh as a user calls it."""
+"""slurm/submit.sh makes a Hugging Face model of text on two nodes, as a user calls it."""
 
 import json
 import os
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory):
-    """120 documents of made-up words."""
+    """A corpus of 120 documents of made-up words."""
     random = Random(0)
     words = ["".join(random.choices("abcdefghij", k=random.randint(1, 8))) for _ in range(300)]
     sentences = [" ".join(random.choices(words, k=random.randint(3, 20))).capitalize() + "." for _ in range(1800)]
@@ -26,7 +26,7 @@ def corpus(tmp_path_factory):
 
 
 def submitted(cluster, folder, *options):
-    """Run submit.sh; number and name of each job, in order."""
+    """Run submit.sh; return number and name of each job, in order."""
     logs = f"--output {folder}/%x.log"
     done = cluster.run("slurm/submit.sh", "--nodes", "2", "--gpus-per-node", "0", "--sbatch", logs, *options)
     assert done.returncode == 0, done.stderr
@@ -34,7 +34,7 @@ def submitted(cluster, folder, *options):
 
 
 def test_from_text_to_a_model(cluster, corpus, tmp_path):
-    """MPI preprocessing under srun, two phases on two nodes, export, one more job: each when the one before is over."""
+    """Preprocessing under MPI, two phases on two nodes, the export and one more job run one after the other."""
     data = " ".join(command(corpus, tmp_path / "data"))
     first = write_recipe(tmp_path, tmp_path / "data" / "samples32", "first")
     second = write_recipe(tmp_path, tmp_path / "data" / "samples32", "second")
@@ -67,7 +67,7 @@ def test_from_text_to_a_model(cluster, corpus, tmp_path):
 
 
 def test_after_a_failure_nothing_runs(cluster, tmp_path):
-    """A corpus that is not there ends the chain: no later job starts, none stays in the queue."""
+    """After a missing corpus no later job starts, and none stays in the queue."""
     data = " ".join(command(tmp_path / "nowhere", tmp_path / "data"))
     path = write_recipe(tmp_path, tmp_path / "data" / "samples32")
     shape = ["--data-nodes", "2", "--data-tasks", "1", "--recipe", str(path), "--export", str(tmp_path / "model")]
@@ -80,7 +80,7 @@ def test_after_a_failure_nothing_runs(cluster, tmp_path):
 
 
 def test_ranks_without_a_common_world_are_refused(cluster, corpus, tmp_path):
-    """`--mpi=none` starts N worlds of one rank; that is an error, not N runs."""
+    """With `--mpi=none`, which starts N worlds of one rank each, the job ends with an error and writes nothing."""
     arguments = command(corpus, tmp_path / "data")
     number = cluster.submit("-N2", "--ntasks-per-node=2", "slurm/preprocess.sbatch", *arguments, SITE_MPI="none")
     assert cluster.wait(number)["JobState"] == "FAILED"
@@ -89,7 +89,7 @@ def test_ranks_without_a_common_world_are_refused(cluster, corpus, tmp_path):
 
 
 def test_mpirun_starts_the_ranks_where_slurm_has_no_mpi(cluster, corpus, tmp_path):
-    """SITE_MPI=mpirun: the same bytes."""
+    """With SITE_MPI=mpirun, the data has the same bytes as that of a serial run."""
     allowed = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     shape = ["-N2", "--ntasks-per-node=2", "slurm/preprocess.sbatch"]
     arguments = command(corpus, tmp_path / "data")
@@ -100,7 +100,7 @@ def test_mpirun_starts_the_ranks_where_slurm_has_no_mpi(cluster, corpus, tmp_pat
 
 
 def test_two_runs_of_an_array_at_once_on_the_same_nodes(cluster, corpus, tmp_path):
-    """Each of two tasks has a rank on both nodes; they do not meet, and each run is its own."""
+    """Two tasks of an array with a rank on both nodes each train at the same time without affecting each other."""
     assert finish(command(corpus, tmp_path / "data", *SERIAL))[0] == 0
     path = write_recipe(tmp_path, tmp_path / "data" / "samples32")
     options = ["--run_dir", str(tmp_path / "run-{task}"), "--seed", "{task}", "--schedule.total_steps", "40"]
@@ -113,7 +113,7 @@ def test_two_runs_of_an_array_at_once_on_the_same_nodes(cluster, corpus, tmp_pat
 
 
 def test_what_is_missing_is_named_before_anything_is_submitted(cluster, tmp_path):
-    """One line, status 2, nothing in the queue."""
+    """Each mistake is a one-line error with status 2, and no job is submitted."""
     (tmp_path / "there").mkdir()
     bare = tmp_path / "bare.toml"
     bare.write_text("[data]\n")

@@ -1,4 +1,4 @@
-"""A training that is told to stop, cut off or killed goes on by itself and ends as the one that was not disturbed."""
+"""A training that is stopped, cut off or killed resumes by itself and ends as the undisturbed run."""
 
 import os
 import signal
@@ -22,19 +22,19 @@ def samples(tmp_path_factory):
 
 
 def submit(cluster, recipe, *options):
-    """A training on two nodes of one rank each."""
+    """Submit a training on two nodes of one rank each."""
     return cluster.submit("--nodes=2", *options, "slurm/pretrain.sbatch", str(recipe), *OPTIONS)
 
 
 def steps(recipe):
-    """Steps that a run has logged so far."""
+    """Return the number of steps that a run has logged so far."""
     run = recipe.with_suffix("")
     return len(curve(run)) if (run / "metrics.jsonl").exists() else 0
 
 
 @pytest.fixture(scope="module")
 def undisturbed(cluster, samples, tmp_path_factory):
-    """Weights and moments, and the curve, of the run that nobody disturbed."""
+    """Weights, moments and curve of the undisturbed run."""
     recipe = write_recipe(tmp_path_factory.mktemp("undisturbed"), samples)
     number = submit(cluster, recipe)
     assert cluster.wait(number)["JobState"] == "COMPLETED", cluster.log(number)
@@ -43,7 +43,7 @@ def undisturbed(cluster, samples, tmp_path_factory):
 
 @pytest.fixture
 def training(cluster, samples, tmp_path):
-    """A run of the same recipe that has done 40 steps: more than its first checkpoint holds."""
+    """A run of the same recipe after 40 steps, of which its first checkpoint does not hold all."""
     recipe = write_recipe(tmp_path, samples)
     number = submit(cluster, recipe, "--time=60", "--signal=B:USR1@5")
     wait_for(lambda: steps(recipe) >= 40, 120, lambda: cluster.log(number))
@@ -52,12 +52,14 @@ def training(cluster, samples, tmp_path):
 
 
 def ranks(cluster, number, rank):
-    """The processes of a rank; not srun, which has the batch shell's variables and no step's."""
+    """Return the processes of a rank; srun, which has the batch shell's variables and no step's, is not among them."""
     return cluster.processes("pipeline.pretrain", SLURM_JOB_ID=number, SLURM_STEP_ID="0", SLURM_PROCID=str(rank))
 
 
 def assert_ends_alike(cluster, number, recipe, undisturbed):
-    """It finishes by itself after one restart; weights, moments and curve are the undisturbed run's bit for bit."""
+    """Assert that the job finishes by itself after one restart with the weights, moments and curve of the undisturbed
+    run.
+    """
     job = cluster.wait(number, 200)
     assert job["JobState"] == "COMPLETED" and job["Restarts"] == "1", cluster.log(number)
     expected, losses = undisturbed
@@ -68,7 +70,7 @@ def assert_ends_alike(cluster, number, recipe, undisturbed):
 
 
 def test_told_to_save(cluster, training, undisturbed):
-    """SIGUSR1 to the tasks: all ranks save and leave with 75, and no fault is counted."""
+    """After SIGUSR1 to the tasks, all ranks save and exit with 75, and no fault is counted."""
     recipe, number = training
     cluster.run("scancel", "--signal=USR1", number)
     assert_ends_alike(cluster, number, recipe, undisturbed)
@@ -77,7 +79,9 @@ def test_told_to_save(cluster, training, undisturbed):
 
 
 def test_time_limit(cluster, training, undisturbed):
-    """Slurm's own signal before the limit; the ranks halt until it is there, so that it finds the run at work."""
+    """Slurm's own signal before the time limit saves the run. The ranks are stopped until the signal is pending, so
+    that they are in training when it arrives.
+    """
     recipe, number = training
     _, minutes, seconds = map(int, cluster.job(number)["RunTime"].split(":"))
     cluster.run("scontrol", "update", f"JobId={number}", f"TimeLimit={minutes + 1 + (seconds > 25)}")
@@ -93,13 +97,13 @@ def test_time_limit(cluster, training, undisturbed):
 
 
 def pending(pid, number):
-    """Whether a signal waits for a process."""
+    """Return whether a signal is pending for a process."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return any(int(line.split()[1], 16) >> (number - 1) & 1 for line in lines if line.startswith("ShdPnd"))
 
 
 def test_a_killed_rank(cluster, training, undisturbed):
-    """Kill -9 of the second rank: the step ends, it counts as a fault, and the newest checkpoint is continued."""
+    """After SIGKILL of the second rank, the step ends, one fault is counted, and the newest checkpoint is continued."""
     recipe, number = training
     os.kill(ranks(cluster, number, 1)[0], signal.SIGKILL)
     assert_ends_alike(cluster, number, recipe, undisturbed)
@@ -107,7 +111,9 @@ def test_a_killed_rank(cluster, training, undisturbed):
 
 
 def test_a_node_that_fails(cluster, training, undisturbed):
-    """Kill -9 of all that runs on the second node, its daemon too: Slurm requeues the job, which waits for the node."""
+    """After SIGKILL of all processes on the second node, its daemon included, Slurm requeues the job, which waits for
+    the node.
+    """
     recipe, number = training
     daemon, rank = cluster.processes("slurmd", "node2")[0], ranks(cluster, number, 1)[0]
     shepherd = int(Path(f"/proc/{rank}/stat").read_text().rpartition(")")[2].split()[1])

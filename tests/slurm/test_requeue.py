@@ -1,4 +1,4 @@
-"""What slurm/pretrain.sbatch makes of the training's exit status; a stand-in of a few lines plays the training."""
+"""slurm/pretrain.sbatch requeues or ends by the exit status of the training, for which a short script stands in."""
 
 import os
 import time
@@ -28,12 +28,14 @@ OUTCOMES = {
     ),
     "one rank never ends": ("((start)) && exit 0; ((SLURM_PROCID)) && sleep 1000; exit 70", "COMPLETED 0:0", 1),
 }
-"""By name: what the stand-in does, how the job ends, and after how many restarts."""
+"""Script in place of the training, end of the job, and number of restarts, by name."""
 
 
 @pytest.fixture(scope="module")
 def submit(cluster, tmp_path_factory):
-    """A function that submits pretrain.sbatch with a stand-in on two nodes: the job's number, and the plan's file."""
+    """A function that submits pretrain.sbatch with a script in place of the training; returns the job's number and the
+    script's file.
+    """
     folder = tmp_path_factory.mktemp("stand-in")
     (folder / "bin").mkdir()
     (folder / "bin" / "activate").write_text(f"PATH={folder}/bin:$PATH\n")
@@ -53,7 +55,7 @@ def submit(cluster, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def jobs(cluster, submit):
-    """All of OUTCOMES, side by side, and behind each a job that waits for its success."""
+    """All of OUTCOMES side by side, each with a job behind it that depends on its success."""
     submitted = {name: submit(name, text) for name, (text, _, _) in OUTCOMES.items()}
     for number, _ in submitted.values():
         after = [f"--dependency=afterok:{number}", "--kill-on-invalid-dep=yes"]
@@ -63,7 +65,7 @@ def jobs(cluster, submit):
 
 @pytest.mark.parametrize("name", OUTCOMES)
 def test_exit_status_decides(cluster, jobs, name):
-    """State, restarts, and whether the chain goes on."""
+    """State, number of restarts and the fate of the dependent job follow from the exit status."""
     _, outcome, restarts = OUTCOMES[name]
     number, plan = jobs[name]
     job = cluster.wait(number)
@@ -84,7 +86,7 @@ UP_TO_SIGNAL = (
 
 @pytest.fixture
 def running(cluster, submit, request):
-    """A job that runs until it is told to stop, and then would finish."""
+    """A job that runs until it is asked to stop, and finishes after its restart."""
     number, plan = submit(request.node.name.strip("]").replace("[", "-"), UP_TO_SIGNAL)
     wait_for(lambda: len(list(plan.parent.glob(f"{plan.name}.[01]"))) == 2, 60)
     return number
@@ -92,7 +94,7 @@ def running(cluster, submit, request):
 
 @pytest.mark.parametrize("options", [["--batch"], [], ["--full"]], ids=["batch shell", "tasks", "both"])
 def test_told_to_save_it_goes_on_later(cluster, running, options):
-    """The signal may come to the shell (the time limit), to the tasks (scancel --signal), or to both."""
+    """A job that is asked to save continues later, whether the signal reaches the shell, the tasks, or both."""
     cluster.run("scancel", "--signal=USR1", *options, running)
     job = cluster.wait(running)
     assert job["JobState"] == "COMPLETED" and job["Restarts"] == "1", cluster.log(running)
@@ -100,7 +102,7 @@ def test_told_to_save_it_goes_on_later(cluster, running, options):
 
 
 def test_a_user_who_cancels_is_obeyed(cluster, running):
-    """The training saves, within Slurm's KillWait, and the job does not come back."""
+    """If a user cancels the job, the training saves within Slurm's KillWait, and the job is not requeued."""
     cluster.run("scancel", running)
     wait_for(lambda: "it is left alone" in cluster.log(running), 30)
     time.sleep(8)  # a requeued job would be pending or running by now
@@ -109,7 +111,9 @@ def test_a_user_who_cancels_is_obeyed(cluster, running):
 
 
 def test_a_signal_during_the_start_is_not_lost(cluster, submit):
-    """At 12 moments from the shell's first line to the tasks' own; a training that does not know it yet dies of it."""
+    """A signal at any of 12 moments of the start requeues the job; a training that does not handle it
+    yet ends by it.
+    """
     started = [submit(f"early{n}", '((start)) && exit 0; touch "$4.up"; sleep 1000') for n in range(12)]
     for delay, (number, _) in enumerate(started):
         wait_for(lambda number=number: cluster.job(number)["JobState"] == "RUNNING", 60)
@@ -122,7 +126,7 @@ def test_a_signal_during_the_start_is_not_lost(cluster, submit):
 
 
 def test_only_the_task_of_an_array_that_saved_starts_again(cluster, submit):
-    """The last task has the array's own number; requeued by it, all would start again."""
+    """Only the task that saved starts again, even if it is the last task, which has the number of the whole array."""
     text = "((SLURM_ARRAY_TASK_ID == 2 && !start)) && exit 75; exit 0"
     number, _ = submit("array", text, "--array=1-2")
     ended = {task: cluster.wait(f"{number}_{task}") for task in (1, 2)}

@@ -1,4 +1,4 @@
-"""What slurm/submit.sh would submit; it needs no Slurm for that."""
+"""Laws of slurm/submit.sh, whose dry run needs no Slurm."""
 
 import os
 import shlex
@@ -10,7 +10,9 @@ from ranks import ROOT
 
 
 def submit(*options, **site):
-    """A dry run: status, jobs as (options of sbatch by name, script and its arguments), standard error."""
+    """Return the status, the jobs as (options of sbatch by name, script and its arguments), and standard error of a dry
+    run.
+    """
     unset = {name: value for name, value in os.environ.items() if not name.startswith("SITE_")}
     environment = unset | {"SITE_VENV": sys.prefix} | site
     command = ["slurm/submit.sh", "--dry-run", *options]
@@ -19,7 +21,9 @@ def submit(*options, **site):
 
 
 def job(line):
-    """One printed line; of an option that is given twice, the last one counts, as for sbatch."""
+    """Return the options and the command of a printed line; of an option that is given twice, the last one counts, as
+    for sbatch.
+    """
     words = shlex.split(line)
     assert words[:2] == ["sbatch", "--parsable"]
     words, options = words[2:], {}
@@ -31,7 +35,7 @@ def job(line):
 
 
 def test_sizes_signal_and_dependencies_of_the_chain():
-    """In order, each after the one before it."""
+    """Each job of the chain has its size and signal, and depends on the one before it."""
     site = {"SITE_ACCOUNT": "lab", "SITE_SAVE_SECONDS": "120"}
     options = ["--nodes", "16", "--time", "1-0", "--data", "run --out data --sources file:x"]
     status, ((data, command), (first, phase1), (second, _), (_, export)), _ = submit(*options, **site)
@@ -45,7 +49,7 @@ def test_sizes_signal_and_dependencies_of_the_chain():
 
 
 def test_jobs_without_a_gpu_have_a_partition_of_their_own():
-    """Preprocessing and export; without one, that of all jobs."""
+    """Preprocessing and export have SITE_DATA_PARTITION or, without it, the partition of all jobs."""
     options = ["--data", "run --out data"]
     for site, expected in (
         ({"SITE_PARTITION": "gpu", "SITE_DATA_PARTITION": "cpu"}, ["cpu", "gpu", "gpu", "cpu"]),
@@ -56,7 +60,9 @@ def test_jobs_without_a_gpu_have_a_partition_of_their_own():
 
 
 def test_cores_of_a_rank_and_of_a_preprocessing_task():
-    """Each as many as it uses, and what is added for one kind of job leaves the others alone."""
+    """A rank and a task of preprocessing have as many cores as they use, and options for one kind of job do not affect
+    others.
+    """
     kinds = [*("--data", "run --out data"), *("--sbatch", "--qos long")]
     kinds += [*("--train-sbatch", "--cpus-per-task 12 --comment 'two words'"), "--data-sbatch=--exclusive"]
 
@@ -74,13 +80,13 @@ def test_cores_of_a_rank_and_of_a_preprocessing_task():
 
 
 def test_gpus_of_a_type():
-    """As many ranks as GPUs."""
+    """With a type of GPU, there are as many ranks as GPUs."""
     (_, _), (phase1, _), *_ = submit("--gpus-per-node", "a100:4", "--data", "run")[1]
     assert phase1["--gpus-per-node"] == "a100:4" and phase1["--ntasks-per-node"] == "4"
 
 
 def test_values_after_an_equals_sign_and_words_in_quotes():
-    """As a shell's user writes them."""
+    """Values after an equals sign, and quoted words, are read as in a shell."""
     data = """--data=run --sources "file:my books" jsonl:it\\'s --out=data"""
     (_, command), (phase1, _), *_ = submit("--nodes=3", data)[1]
     assert command == ["slurm/preprocess.sbatch", "run", "--sources", "file:my books", "jsonl:it's", "--out=data"]
@@ -101,7 +107,7 @@ def test_values_after_an_equals_sign_and_words_in_quotes():
     ],
 )
 def test_the_exported_run_is_the_recipes(tmp_path, text, options, run):
-    """Any TOML, and options that override it."""
+    """The exported run is the recipe's run_dir, in any form of TOML, or that of an option which overrides it."""
     recipe = tmp_path / "my recipe.toml"
     recipe.write_text(text)
     _, jobs, errors = submit("--recipe", f"'{recipe}' {options}")
@@ -126,13 +132,13 @@ WRONG = {
 
 @pytest.mark.parametrize("message", WRONG)
 def test_what_is_wrong_is_named_before_anything_is_submitted(message):
-    """One line, status 2, no job."""
+    """Each mistake is a one-line error with status 2, and no job is printed."""
     status, jobs, errors = submit(*WRONG[message])
     assert (status, jobs) == (2, []) and errors.startswith(message) and errors.count("\n") == 1, errors
 
 
 def test_a_recipe_without_a_run_cannot_be_exported(tmp_path):
-    """Unless it is not to be."""
+    """A recipe without run_dir is an error unless the export is switched off."""
     recipe = tmp_path / "bare.toml"
     recipe.write_text("[data]\n")
     assert submit("--recipe", str(recipe))[2].startswith(f"error: {recipe} has no run_dir")
@@ -142,7 +148,7 @@ def test_a_recipe_without_a_run_cannot_be_exported(tmp_path):
 
 
 def test_a_run_dir_that_is_no_text_is_refused(tmp_path):
-    """A section of this name, for example."""
+    """A run_dir that is no text, such as a section, is an error with the remedy."""
     recipe = tmp_path / "recipe.toml"
     recipe.write_text("[run_dir]\n")
     expected = f"error: {recipe}: run_dir = {{}}: must be text; write the directory in quotes\n"
@@ -150,5 +156,5 @@ def test_a_run_dir_that_is_no_text_is_refused(tmp_path):
 
 
 def test_cores_must_be_a_number():
-    """A site's mistake is one line, too."""
+    """A number of cores in the site's settings that is no number is a one-line error."""
     assert submit(SITE_CPUS_PER_RANK="many")[2] == "error: SITE_CPUS_PER_RANK many: must be a number\n"

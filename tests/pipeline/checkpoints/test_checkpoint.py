@@ -1,4 +1,4 @@
-"""A checkpoint is complete or absent, says what is wrong with it, and fits any partition."""
+"""A checkpoint is complete or absent, fits any partition, and its damage is reported."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from preprocessing.files import write_json
 
 
 def save(run, step, **config):
-    """A whole checkpoint of one rank."""
+    """Write a whole checkpoint of one rank."""
     run.mkdir(exist_ok=True)
     events = Events(run, total_steps=9, step=step)
     saver = Saver(run, [make_shard(0, 1)], run.parent / "tokenizer", CheckpointConfig(**config), lambda: ABOUT, events)
@@ -29,7 +29,7 @@ def save(run, step, **config):
 
 @pytest.fixture
 def run(tmp_path):
-    """A run with two checkpoints and, beside them, a tokenizer."""
+    """A run with two checkpoints and a tokenizer beside them."""
     write_tokenizer(tmp_path / "tokenizer", 20)
     for step in (1, 2):
         save(tmp_path / "run", step, keep=2)
@@ -38,7 +38,7 @@ def run(tmp_path):
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4, 16])
 def test_any_partition_reads_its_elements(run, world_size):
-    """Weights, moments and step arrive in each fragment; padding stays untouched."""
+    """Weights, moments and step are read into the fragments of any partition, and padding is not changed."""
     directory = checkpoint.resolve(run)
     for rank in range(world_size):
         expected, shard = make_shard(rank, world_size), make_shard(rank, world_size)
@@ -53,7 +53,7 @@ def test_any_partition_reads_its_elements(run, world_size):
 
 
 def test_reader_joins_pieces_of_several_files(run, tmp_path):
-    """A tensor cut over three ranks' files comes back whole."""
+    """A tensor that is divided over the files of three ranks is read whole."""
     directory = checkpoint.resolve(run)
     names = [checkpoint.rank_file(rank) for rank in range(3)]
     for rank, name in enumerate(names):
@@ -66,21 +66,21 @@ def test_reader_joins_pieces_of_several_files(run, tmp_path):
 
 
 def test_a_file_that_no_manifest_lists_is_not_read(run):
-    """What somebody left beside the tensors changes nothing."""
+    """An additional file beside the tensors, which the manifest does not list, changes nothing."""
     directory = checkpoint.resolve(run)
     shutil.copy(directory / "rank-00000.safetensors", directory / "rank-00001.safetensors")
     assert torch.equal(dict(checkpoint.Reader(directory).tensors())["a"], torch.arange(6.0).view(2, 3))
 
 
 def test_newest_k_and_every_mth_are_kept(run):
-    """Of steps 1 to 7, keep=2 leaves the last two, and keep_every=3 the third; the sixth counts for both."""
+    """Of steps 1 to 7, keep = 2 retains the last two, and keep_every = 3 also the third; the sixth counts for both."""
     for step in range(3, 8):
         save(run, step, keep=2, keep_every=3)
     assert [checkpoint.step_of(path) for path in checkpoint.complete(run)] == [7, 6, 3]
 
 
 def test_what_a_killed_run_left_is_swept(run):
-    """Complete checkpoints stay."""
+    """The incomplete checkpoint of a killed run is removed, and complete checkpoints are kept."""
     before = checkpoint.complete(run)
     checkpoint.temporary_of(before[0]).mkdir()
     checkpoint.sweep(run)
@@ -91,7 +91,7 @@ def test_what_a_killed_run_left_is_swept(run):
     "name", [".step-00000009.tmp", "step-00000009.bak", "step-9", "step-0000000009", "damaged-step-00000009", "step-x"]
 )
 def test_only_exact_names_are_checkpoints(run, name):
-    """Another name is neither the newest checkpoint, nor does it take the place of one that is kept."""
+    """A directory with another name is neither the newest checkpoint, nor does it count for `keep`."""
     newest = checkpoint.resolve(run)
     other = shutil.copytree(newest, newest.with_name(name))
     assert checkpoint.resolve(run) == newest
@@ -101,7 +101,9 @@ def test_only_exact_names_are_checkpoints(run, name):
 
 
 def test_a_checkpoint_without_manifest_is_a_damaged_one(run):
-    """The newest stays the newest, and says what is wrong with it: the one before is not taken in silence."""
+    """The newest checkpoint without a manifest is reported as damaged, and the one before it is not silently used
+    instead.
+    """
     newest = checkpoint.resolve(run)
     (newest / "manifest.json").unlink()
     assert checkpoint.present(run)[0] == checkpoint.resolve(run) == newest
@@ -110,7 +112,7 @@ def test_a_checkpoint_without_manifest_is_a_damaged_one(run):
 
 
 def test_what_cannot_be_read_is_not_called_damaged(run, monkeypatch):
-    """Without permission nothing is known of the content: no advice to remove it."""
+    """A file without read permission says nothing about its content, so the error does not advise to remove it."""
     directory = checkpoint.resolve(run)
 
     def refuse(path):
@@ -123,7 +125,9 @@ def test_what_cannot_be_read_is_not_called_damaged(run, monkeypatch):
 
 
 def test_files_have_the_permissions_of_the_users_umask(tmp_path):
-    """Also the weights, which safetensors writes for their owner alone, and copies of what was private."""
+    """All files get the permissions of the user's umask, including weights, which safetensors makes private, and
+    copies.
+    """
     write_tokenizer(tmp_path / "tokenizer", 20)
     for path in (tmp_path / "tokenizer").iterdir():
         path.chmod(0o400)
@@ -138,7 +142,7 @@ def test_files_have_the_permissions_of_the_users_umask(tmp_path):
 
 
 def test_a_fragment_that_is_none_of_the_models_is_damage(run):
-    """By its key; and a hole between fragments is found though their sizes add up."""
+    """Fragments of unknown tensors are damage; so are missing elements, even if the sizes of the fragments add up."""
     directory = checkpoint.resolve(run)
     file = directory / "rank-00000.safetensors"
     checkpoint.write_tensors(file, {"weight|a|7": torch.zeros(2)})
@@ -184,7 +188,7 @@ def damage(directory, kind):
     ],
 )
 def test_damage_is_named(run, kind, message):
-    """Each kind of damage is found before use, with file, rule and remedy."""
+    """Each kind of damage is found before the checkpoint is used, with file, rule and remedy."""
     directory = checkpoint.resolve(run)
     checkpoint.verify(directory)
     damage(directory, kind)
@@ -193,20 +197,20 @@ def test_damage_is_named(run, kind, message):
 
 
 def test_another_model_is_refused_by_tensor(run):
-    """A checkpoint of another shape names the tensor and both shapes."""
+    """A checkpoint of another model is refused with the tensor and both shapes."""
     shard = Shard(("a",), ((3, 3),), torch.zeros(9), [Fragment(0, 0, 9, 0)], decayed=True)
     with pytest.raises(ValueError, match=r"a has shape \[2, 3\] in the checkpoint and \[3, 3\] in this model"):
         checkpoint.load_shards(checkpoint.resolve(run), [shard])
 
 
 def test_nothing_but_checkpoints_is_resolved(tmp_path):
-    """A directory that is neither run nor checkpoint is named."""
+    """A directory that is neither a run nor a checkpoint is an error that names it."""
     with pytest.raises(ValueError, match="neither a checkpoint nor a run"):
         checkpoint.resolve(tmp_path)
 
 
 def test_failed_write_publishes_nothing(run, monkeypatch):
-    """A full disk while tensors are written leaves the checkpoints that were there."""
+    """If the disk becomes full while tensors are written, no checkpoint is published and earlier ones are kept."""
     before = checkpoint.complete(run)
 
     def full(*_args):

@@ -1,4 +1,4 @@
-"""Values of `[checkpoint]` out of their range are errors that name the field."""
+"""Values of `[checkpoint]` that are out of range are errors that name the field."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from pipeline.checkpoints.config import CheckpointConfig
     [("every", 0, 1, "at least 1"), ("keep", 0, 1, "at least 1"), ("keep_every", -1, 0, r"0 \(none\) or a number")],
 )
 def test_least_values(field, wrong, least, rule):
-    """The least value is accepted, the one below it is not."""
+    """The smallest value is accepted, and the value below it is an error."""
     CheckpointConfig(**{field: least})
     with pytest.raises(ValueError, match=rf"^checkpoint.{field} = {wrong}: must be {rule}"):
         CheckpointConfig(**{field: wrong})

@@ -1,4 +1,4 @@
-"""Model directories from strangers: nothing in them is executed, and nothing outside of them is read."""
+"""Of model directories from untrusted sources nothing is executed, and nothing outside of them is read."""
 
 import io
 import json
@@ -35,18 +35,18 @@ def model(tmp_path):
 
 @pytest.fixture(autouse=True)
 def consent(monkeypatch):
-    """Whoever asks whether code may be executed is told yes."""
+    """Answer yes to every question whether code may be executed."""
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 100))
     monkeypatch.setattr("builtins.input", lambda *_: "y")
 
 
 def change_json(path, **values):
-    """Sets keys of a JSON file."""
+    """Set keys of a JSON file."""
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def commands(model, out):
-    """The commands that read a model directory."""
+    """Return the commands that read a model directory."""
     return {"import": ["import", str(model), str(out)], "fill": ["fill", str(model), "w1 [MASK]"]}
 
 
@@ -61,7 +61,9 @@ def commands(model, out):
     ],
 )
 def test_code_of_a_model_is_never_executed(model, tmp_path, monkeypatch, command, name, values):
-    """Not even where somebody would say yes; the file and the key are named, and nothing is written."""
+    """Code of a model is not executed even if the user would agree; the error names file and key, and nothing is
+    written.
+    """
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
     monkeypatch.setenv("MARK", str(tmp_path / "executed"))
     (model / "evil.py").write_text("import os; open(os.environ['MARK'], 'w'); C = M = T = object\n")
@@ -72,7 +74,7 @@ def test_code_of_a_model_is_never_executed(model, tmp_path, monkeypatch, command
 
 
 class Evil:
-    """Executes a system call when it is unpickled."""
+    """An object that executes a system call when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -83,7 +85,9 @@ class Evil:
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_pickle_is_read_on_request_only_and_then_tensors_only(model, tmp_path):
-    """Refused without --allow_pickle; with it a pickle that executes is refused, one of tensors is read."""
+    """A pickle is refused without --allow_pickle; with it, a pickle of tensors is read and one that executes is
+    refused.
+    """
     tensors = load_file(model / "model.safetensors")
     (model / "model.safetensors").unlink()
     torch.save(tensors, model / "pytorch_model.bin")
@@ -103,7 +107,7 @@ def test_a_pickle_is_read_on_request_only_and_then_tensors_only(model, tmp_path)
 
 @pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/passwd", "a/../../outside.safetensors", ".."])
 def test_an_index_does_not_lead_out_of_the_directory(model, tmp_path, name):
-    """Neither up nor to an absolute path."""
+    """An index that names a parent directory or an absolute path is an error."""
     (model / "model.safetensors").rename(tmp_path / "outside.safetensors")
     (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": name}}))
     for arguments in commands(model, tmp_path / "new").values():
@@ -112,7 +116,7 @@ def test_an_index_does_not_lead_out_of_the_directory(model, tmp_path, name):
 
 
 def test_weights_in_several_files_are_read(model, tmp_path):
-    """An index names them; a tensor that two of them hold, and a file that is missing, are errors."""
+    """Weights in several files are read through the index; a doubled tensor and a missing file are errors."""
     tensors = load_file(model / "model.safetensors")
     (model / "model.safetensors").unlink()
     names = sorted(tensors)
@@ -139,7 +143,9 @@ def test_weights_in_several_files_are_read(model, tmp_path):
 
 @pytest.mark.parametrize("name", ["vocab.txt", "tokenizer.json", "config.json", "model.safetensors"])
 def test_a_link_does_not_bring_in_a_file_from_outside(model, tmp_path, name):
-    """What it points to is neither read nor copied; a link within the directory is as good as a file."""
+    """The target of a link that leads outside is neither read nor copied; a link within the directory is read as a
+    file.
+    """
     (model / name).rename(model / "there")
     (model / name).symlink_to("there")
     convert(commands(model, tmp_path / "new")["import"])
@@ -153,7 +159,7 @@ def test_a_link_does_not_bring_in_a_file_from_outside(model, tmp_path, name):
 
 
 def test_pipes_and_dangling_links_are_not_opened(model):
-    """Reading a pipe would wait for ever."""
+    """A pipe, whose reading would wait forever, and a dangling link are errors."""
     (model / "vocab.txt").unlink()
     os.mkfifo(model / "vocab.txt")
     with pytest.raises(ValueError, match="not a regular file"):
@@ -166,7 +172,7 @@ def test_pipes_and_dangling_links_are_not_opened(model):
 
 
 def test_a_tokenizer_file_that_no_manifest_lists_is_not_exported(model, tmp_path):
-    """Whoever puts a file into a checkpoint does not get it into an export."""
+    """A tokenizer file that was added to a checkpoint, and that no manifest lists, is not exported."""
     convert(commands(model, tmp_path / "new")["import"])
     (tmp_path / "new" / "tokenizer" / "added_tokens.json").write_text("{}")
     with pytest.raises(ValueError, match=r"added_tokens\.json: not in the checkpoint's manifest\.json"):
@@ -176,7 +182,7 @@ def test_a_tokenizer_file_that_no_manifest_lists_is_not_exported(model, tmp_path
 
 @pytest.mark.parametrize("content", ["[1]", "{", "\xff", "[" * 100_000])
 def test_json_of_another_kind_is_one_clear_error(model, content):
-    """Lists, cut files, other encodings, endless nesting."""
+    """Lists, truncated files, other encodings and endless nesting are each one clear error."""
     (model / "config.json").write_bytes(content.encode("latin-1"))
     with pytest.raises(ValueError, match=r"config\.json: (not valid JSON|holds a JSON list)"):
         read_config(model)
@@ -184,7 +190,7 @@ def test_json_of_another_kind_is_one_clear_error(model, content):
 
 @pytest.mark.parametrize("content", [b"", b"\xff" * 100, (2**62).to_bytes(8, "little") + b"{}"])
 def test_weights_that_are_no_safetensors_are_one_clear_error(model, tmp_path, content):
-    """Empty, arbitrary bytes, a header beyond the file's end."""
+    """Empty files, arbitrary bytes, and a header that is longer than the file are each one clear error."""
     (model / "model.safetensors").write_bytes(content)
     for arguments in commands(model, tmp_path / "new").values():
         with pytest.raises(ValueError, match=r"model\.safetensors: not readable as safetensors"):
@@ -192,7 +198,7 @@ def test_weights_that_are_no_safetensors_are_one_clear_error(model, tmp_path, co
 
 
 def test_a_damaged_tokenizer_is_one_clear_error(model, tmp_path):
-    """The library's many kinds of errors name the directory, not a temporary one."""
+    """Each of the tokenizer library's errors names the model directory, and not a temporary one."""
     (model / "tokenizer.json").write_text("{}")
     with pytest.raises(ValueError, match=r"transformers cannot load it") as error:
         convert(commands(model, tmp_path / "new")["fill"])
@@ -205,7 +211,7 @@ def test_a_damaged_tokenizer_is_one_clear_error(model, tmp_path):
 
 
 def test_a_huge_number_of_layers_is_refused_before_a_model_is_made(model):
-    """By both commands that build one."""
+    """Both commands that build a model refuse a huge number of layers before they build it."""
     change_json(model / "config.json", num_hidden_layers=10**6)
     for arguments in commands(model, model / "new").values():
         with pytest.raises(ValueError, match="num_hidden_layers = 1000000, but the weights hold"):
@@ -213,7 +219,7 @@ def test_a_huge_number_of_layers_is_refused_before_a_model_is_made(model):
 
 
 def test_a_library_sees_the_checked_files_only(model):
-    """Not those beside them; the view is gone afterwards."""
+    """A library sees only the checked files in a temporary directory, which is removed afterwards."""
     (model / "adapter_config.json").write_text("{}")
     with only([model / "config.json"]) as view:
         assert [path.name for path in Path(view).iterdir()] == ["config.json"]

@@ -1,4 +1,4 @@
-"""The JSON files of a checkpoint are validated where they are read: keys, types, ranges, names."""
+"""The JSON files of a checkpoint are validated when they are read: keys, types, ranges and names."""
 
 import pytest
 from fragments import ABOUT, position
@@ -35,14 +35,14 @@ def rewrite(directory, name, **values):
 
 
 def test_sound_files_are_read(directory):
-    """Files by name; the state as it was written."""
+    """The manifest gives its files by name, and the state is read as it was written."""
     assert read_manifest(directory).keys() == {"state.json", "a.safetensors"}
     assert read_state(directory) == check_run_state(directory, 9)
     assert read_state(directory)["consumed_samples"] == 8
 
 
 def test_sums_of_an_earlier_version_have_their_present_names(directory):
-    """A run that was interrupted between two log lines continues its averages."""
+    """Sums of an open interval that an earlier version saved are read under their present names."""
     rewrite(directory, "state.json", interval={"mlm_loss": 3.0, "pair_loss": 1.0, "pair_correct": 2.0, "seconds": 4.0})
     interval = read_state(directory)["interval"]
     assert interval == {"mlm_loss": 3.0, "nsp_loss": 1.0, "nsp_correct": 2.0, "seconds": 4.0}
@@ -57,7 +57,7 @@ def test_names_and_steps(step):
 
 
 def test_the_newest_come_first_and_the_incomplete_are_listed(directory):
-    """A directory without a manifest is there, but not complete."""
+    """Checkpoints are listed from the newest on, and a directory without a manifest counts as incomplete."""
     run = directory.parent.parent
     newer = directory.with_name(name_of(10))
     newer.mkdir()
@@ -67,7 +67,7 @@ def test_the_newest_come_first_and_the_incomplete_are_listed(directory):
 
 
 def test_a_missing_file_and_another_version(directory):
-    """The first is damage; the second is not, since another version can read it."""
+    """A missing file is damage; another version of the format is not, since another version can read it."""
     rewrite(directory, "manifest.json", format_version=99)
     with pytest.raises(ValueError, match="format_version = 99, this version reads 1") as caught:
         read_manifest(directory)
@@ -95,7 +95,7 @@ def test_a_missing_file_and_another_version(directory):
     ],
 )
 def test_json_of_another_shape_is_damage(directory, name, values, message):
-    """Valid JSON is not enough; the error names file and key."""
+    """Valid JSON of another structure is damage, and the error names file and key."""
     rewrite(directory, name, **values)
     with pytest.raises(DamagedError, match=message):
         (read_state if name == "state.json" else read_manifest)(directory)
@@ -110,7 +110,7 @@ def test_json_of_another_shape_is_damage(directory, name, values, message):
     ],
 )
 def test_a_position_that_the_run_cannot_have_is_damage(directory, values, message):
-    """The state that a run continues from must fit its length."""
+    """A position that does not fit the length of the run is damage."""
     rewrite(directory, "state.json", **values)
     read_state(directory)
     with pytest.raises(DamagedError, match=message):

@@ -1,4 +1,4 @@
-"""A checkpoint that is written beside training holds what was there when it was begun, or does not come to be."""
+"""A checkpoint that is written beside training holds the state at its beginning, or is not published."""
 
 import threading
 
@@ -28,7 +28,7 @@ def saver(tmp_path, shard):
 
 
 def test_an_update_after_settle_is_not_in_the_checkpoint(tmp_path, saver, shard, monkeypatch):
-    """The copy waits, as on a busy machine; `settle` waits for it, and only for it."""
+    """Even if copying is slow, `settle` waits for the copy, so later updates do not reach the checkpoint."""
     go_on, write_on = threading.Event(), threading.Event()
     clone, write = saving.Copies.finish, checkpoint.write_tensors
     monkeypatch.setattr(saving.Copies, "finish", lambda copies: go_on.wait(10) and clone(copies))
@@ -47,7 +47,7 @@ def test_an_update_after_settle_is_not_in_the_checkpoint(tmp_path, saver, shard,
 
 
 def test_nothing_appears_before_it_is_published(tmp_path, saver):
-    """A written file is no checkpoint; `publish` makes it one; a later checkpoint publishes the one before."""
+    """A written checkpoint appears only after `publish`; beginning the next checkpoint publishes it, too."""
     saver.begin(position(1))
     while saver.writing:
         pass
@@ -61,7 +61,9 @@ def test_nothing_appears_before_it_is_published(tmp_path, saver):
 
 @pytest.mark.parametrize("function", ["write_tensors", "publish"])
 def test_an_error_in_the_background_is_seen_and_raised(tmp_path, saver, monkeypatch, function):
-    """A full disk shows in `error` while training goes on, and ends `finish`; nothing half-written stays."""
+    """After an error of the disk, training goes on with `error` set, `finish` raises it, and no partial
+    file is left.
+    """
 
     def full(path, *_args):
         (path if path.suffix == ".safetensors" else path / "state.json").write_text("half of i")
@@ -76,7 +78,7 @@ def test_an_error_in_the_background_is_seen_and_raised(tmp_path, saver, monkeypa
 
 
 def test_a_background_thread_keeps_the_error_of_its_last_run():
-    """A new start forgets it."""
+    """A new start of the background thread clears the error of the one before."""
     thread = Background()
     thread.start(lambda: 1 / 0)
     thread.join()

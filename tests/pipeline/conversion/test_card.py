@@ -13,18 +13,18 @@ STATE = {
 
 
 def test_numbers_of_the_checkpoint():
-    """Steps, samples, vocabulary and the held-out figures that there are."""
+    """The card has the steps, samples, vocabulary and held-out figures of the checkpoint."""
     card = model_card("mine", STATE)
     assert "vocabulary of 30,522 words" in card and "1,000 steps on 256,000 samples." in card
     assert "| mlm loss | 1.2500 |\n| mlm accuracy | 0.5000 |\n" in card and "nsp" not in card
 
 
 def test_precision_and_optimizer():
-    """They follow in brackets where the checkpoint states them."""
+    """Precision and optimizer are in brackets if the checkpoint states them."""
     state = STATE | {"precision": "bf16", "recipe": {"optimizer": {"name": "lamb"}}}
     assert "256,000 samples (bf16, LAMB)." in model_card("mine", state)
 
 
 def test_without_an_evaluation():
-    """The table says so."""
+    """Without an evaluation, the card's table says that there is none."""
     assert "| (not evaluated) | |" in model_card("mine", STATE | {"metrics": {}})

@@ -8,7 +8,7 @@ from pipeline.conversion.exporting import require_listed
 
 
 def test_a_file_that_no_manifest_lists_is_refused(tmp_path):
-    """It was added after the checkpoint had been written."""
+    """A file that was added after the checkpoint had been written is an error."""
     (tmp_path / "tokenizer").mkdir()
     (tmp_path / "tokenizer" / "tokenizer.json").touch()
     (tmp_path / "manifest.json").write_text(json.dumps({"files": {"tokenizer/tokenizer.json": {}}}))

@@ -33,7 +33,7 @@ def tokenizer_dir(tmp_path):
 
 @pytest.fixture
 def model():
-    """A small BERT in which no parameter is at its initial constant."""
+    """A small BERT in which every parameter differs from its initial constant."""
     torch.manual_seed(0)
     model = build(CONFIG, len(VOCABULARY))
     for parameter in model.parameters():
@@ -61,7 +61,7 @@ def logits_here(model, input_ids):
 
 
 def test_the_export_computes_what_was_trained(exported, model):
-    """Loaded with its own tokenizer by transformers, the export gives our logits to 1e-5."""
+    """The export, loaded with its own tokenizer by transformers, computes our logits to 1e-5 (law 7)."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
     inputs = tokenizer("The cats [MASK]", return_tensors="pt")
     assert tokenizer.convert_ids_to_tokens(inputs["input_ids"][0]) == ["[CLS]", "the", "cat", "##s", "[MASK]", "[SEP]"]
@@ -75,7 +75,9 @@ def test_the_export_computes_what_was_trained(exported, model):
     "name", ["BertForPreTraining", "BertForMaskedLM", "BertModel", "AutoModel", "AutoModelForMaskedLM"]
 )
 def test_transformers_loads_the_export(exported, name):
-    """Every class that needs no new head finds all its weights; the pre-training class also uses all there are."""
+    """Each class of transformers that needs no new head finds all its weights, and the pre-training class uses all of
+    them.
+    """
     _, report = getattr(transformers, name).from_pretrained(exported, output_loading_info=True)
     assert not report["missing_keys"] and not report["mismatched_keys"]
     if name == "BertForPreTraining":
@@ -84,7 +86,7 @@ def test_transformers_loads_the_export(exported, name):
 
 
 def test_an_export_comes_back_as_it_was(exported, model):
-    """Import of an export gives the same parameters, bit for bit, the same configuration and vocabulary size."""
+    """Importing an export gives the same parameters, bit for bit, and the same configuration and vocabulary size."""
     pretrained = read_pretrained(FAMILY, exported)
     assert pretrained.config == CONFIG and pretrained.vocab_size == len(VOCABULARY)
     assert pretrained.state_dict.keys() == model.state_dict().keys()
@@ -92,7 +94,9 @@ def test_an_export_comes_back_as_it_was(exported, model):
 
 
 def test_an_export_holds_what_a_hub_page_needs(exported, tokenizer_dir):
-    """Weights, configuration, tokenizer files as they were, model card; the padding token is the tokenizer's."""
+    """An export has weights, configuration, unchanged tokenizer files and a model card, and the tokenizer's padding
+    token.
+    """
     assert (exported / "README.md").read_text() == "# A card\n"
     for file in tokenizer_dir.iterdir():
         if file.name != "tokenizer_config.json":
@@ -105,7 +109,7 @@ def test_an_export_holds_what_a_hub_page_needs(exported, tokenizer_dir):
 
 
 def test_the_longest_text_is_the_models(tokenizer_dir, tmp_path):
-    """A text beyond the model's positions is cut by the exported tokenizer, whatever the tokenizer stated before."""
+    """The exported tokenizer cuts a text at the model's number of positions, whatever limit it stated before."""
     short = BertConfig(**{**asdict(CONFIG), "max_position_embeddings": 16})
     state = build(short, len(VOCABULARY)).state_dict()
     settings = json.loads((tokenizer_dir / "tokenizer_config.json").read_text())
@@ -122,7 +126,7 @@ def test_the_longest_text_is_the_models(tokenizer_dir, tmp_path):
 
 
 def test_a_tokenizer_that_states_more_than_the_model_reads_does_not_break_filling(exported):
-    """Models of others: the shorter of both limits counts."""
+    """For models of others, the shorter of the tokenizer's and the model's limits counts."""
     path = exported / "config.json"
     settings = json.loads((exported / "tokenizer_config.json").read_text())
     (exported / "tokenizer_config.json").write_text(json.dumps({**settings, "model_max_length": 10**9}))
@@ -131,7 +135,7 @@ def test_a_tokenizer_that_states_more_than_the_model_reads_does_not_break_fillin
 
 
 def test_a_shared_tensor_is_written_once(tokenizer_dir, model, tmp_path):
-    """The decoder is not written beside the word embedding, even where the state dict holds it as a copy."""
+    """The decoder is not written beside the word embedding, even if the state dict holds it as a copy."""
     copies = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     export(FAMILY, copies, CONFIG, tokenizer_dir, tmp_path / "out", "")
     written = load_file(tmp_path / "out" / "model.safetensors")
@@ -139,7 +143,7 @@ def test_a_shared_tensor_is_written_once(tokenizer_dir, model, tmp_path):
 
 
 def test_of_a_model_directory_only_the_tokenizer_is_taken(exported, model, tmp_path):
-    """A tokenizer that lies beside another model's files brings none of those along."""
+    """From a tokenizer directory that also holds another model, no other file is exported."""
     settings = json.loads((exported / "config.json").read_text())
     (exported / "config.json").write_text(json.dumps({**settings, "hidden_size": 99}))
     export(FAMILY, model.state_dict(), CONFIG, exported, tmp_path / "again", "card")
@@ -147,7 +151,7 @@ def test_of_a_model_directory_only_the_tokenizer_is_taken(exported, model, tmp_p
 
 
 def test_masks_are_filled_with_the_likeliest_tokens(exported, model):
-    """Each mask gets the tokens with the largest softmax of our logits, in order, one list per mask."""
+    """Each mask gets the tokens with the largest softmax of our logits, in order, with one list per mask."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(exported)
     text = "[MASK] cats [MASK]"
     probabilities = logits_here(model, tokenizer(text, return_tensors="pt")["input_ids"]).softmax(1)
@@ -160,7 +164,7 @@ def test_masks_are_filled_with_the_likeliest_tokens(exported, model):
 
 
 def test_an_export_has_the_permissions_of_new_files(tokenizer_dir, model, tmp_path):
-    """Those that the user's umask gives, weights included."""
+    """The files of an export have the permissions of the user's umask, weights included."""
     before = os.umask(0o027)
     try:
         export(FAMILY, model.state_dict(), CONFIG, tokenizer_dir, tmp_path / "out", "")
@@ -179,7 +183,7 @@ def test_a_failed_export_leaves_nothing(tokenizer_dir, model, tmp_path, monkeypa
 
 
 def test_export_and_import_draw_no_random_numbers(exported, tokenizer_dir, model, tmp_path):
-    """An export in the middle of a run does not change what the run draws next."""
+    """An export or an import during a run does not change the run's next random numbers."""
     state = torch.get_rng_state()
     export(FAMILY, model.state_dict(), CONFIG, tokenizer_dir, tmp_path / "again", "")
     read_pretrained(FAMILY, exported)
@@ -187,47 +191,47 @@ def test_export_and_import_draw_no_random_numbers(exported, tokenizer_dir, model
 
 
 def test_an_existing_directory_is_never_overwritten(exported, tokenizer_dir, model):
-    """The error names the directory."""
+    """Exporting to an existing directory is an error that names it."""
     with pytest.raises(ValueError, match="out exists already"):
         export(FAMILY, model.state_dict(), CONFIG, tokenizer_dir, exported, "")
 
 
 def test_a_tokenizer_of_another_size_is_refused(tokenizer_dir, tmp_path):
-    """Model and tokenizer must have the same vocabulary; the error gives both sizes."""
+    """A tokenizer and a model with different vocabulary sizes are refused, and the error gives both sizes."""
     larger = build(CONFIG, len(VOCABULARY) + 1)
     with pytest.raises(ValueError, match="has 9 tokens but the model's vocabulary has 10"):
         export(FAMILY, larger.state_dict(), CONFIG, tokenizer_dir, tmp_path / "out", "")
 
 
 def test_parameters_of_another_shape_are_refused(tokenizer_dir, model, tmp_path):
-    """A configuration that the parameters do not fit is an error that names a parameter."""
+    """A configuration that does not fit the parameters is an error that names a parameter."""
     wider = BertConfig(**{**asdict(CONFIG), "intermediate_size": 32})
     with pytest.raises(ValueError, match=r"do not fit the bert configuration(.|\n)*intermediate\.dense\.weight"):
         export(FAMILY, model.state_dict(), wider, tokenizer_dir, tmp_path / "out", "")
 
 
 def test_a_model_without_pretraining_heads_is_refused(exported, tmp_path):
-    """Import never fills a missing head with random weights: it names what is missing."""
+    """Import names a missing head instead of filling it with random weights."""
     transformers.BertModel.from_pretrained(exported).save_pretrained(tmp_path / "bare")
     with pytest.raises(ValueError, match=r"bare: .*missing cls\.predictions.*BertForPreTraining"):
         read_pretrained(FAMILY, tmp_path / "bare")
 
 
 def rewrite(directory, change):
-    """Changes the tensors of an export."""
+    """Change the tensors of an export."""
     tensors = load_file(directory / "model.safetensors")
     change(tensors)
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
 
 
 def reconfigure(directory, **values):
-    """Changes the configuration of an export."""
+    """Change the configuration of an export."""
     settings = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps({**settings, **values}))
 
 
 def test_names_of_older_checkpoints_are_read(exported, model):
-    """`gamma` and `beta`, and the buffers that transformers saved once."""
+    """An import accepts `gamma` and `beta` as names, and the buffers that transformers saved formerly."""
 
     def age(tensors):
         for name in [name for name in tensors if "LayerNorm" in name]:
@@ -261,7 +265,7 @@ DAMAGED_WEIGHTS = {
 
 @pytest.mark.parametrize("damage", DAMAGED_WEIGHTS)
 def test_weights_that_do_not_fit_are_one_clear_error(exported, damage):
-    """Nothing is dropped, cut or filled in silence; the directory is named."""
+    """Weights that do not fit are an error that names the directory; none is silently dropped, cut or added."""
     change, message = DAMAGED_WEIGHTS[damage]
     rewrite(exported, change)
     with pytest.raises(ValueError, match=message) as error:
@@ -287,7 +291,7 @@ def test_weights_that_do_not_fit_are_one_clear_error(exported, damage):
     ],
 )
 def test_configurations_that_do_not_fit_are_one_clear_error(exported, values, message):
-    """Before memory is taken for a tensor."""
+    """A configuration that does not fit is an error before memory is allocated for a tensor."""
     reconfigure(exported, **values)
     with pytest.raises(ValueError, match=message) as error:
         read_pretrained(FAMILY, exported)
@@ -295,7 +299,7 @@ def test_configurations_that_do_not_fit_are_one_clear_error(exported, values, me
 
 
 def test_import_names_the_directory_it_cannot_read(exported, tmp_path):
-    """A directory without a model, and a model that the family does not compute, are errors that name the place."""
+    """A directory without a model, and a model that the family does not compute, are errors that name the directory."""
     with pytest.raises(ValueError, match="nowhere has no config"):
         read_pretrained(FAMILY, tmp_path / "nowhere")
     settings = json.loads((exported / "config.json").read_text())

@@ -1,4 +1,4 @@
-"""Renaming of parameters, as a family's export says."""
+"""Parameters are renamed as a family's export declares."""
 
 from types import SimpleNamespace
 
@@ -10,7 +10,7 @@ from pipeline.families.base import Export
 
 
 def family(**options):
-    """A family whose layers have one stacked parameter each, and a head that is tied to an embedding."""
+    """A family whose layers have one stacked parameter each, and whose head is tied to an embedding."""
 
     def names(layers):
         stacked = {f"layers.{n}.stack": (f"layer.{n}.top", f"layer.{n}.bottom") for n in range(layers)}
@@ -29,7 +29,7 @@ def state():
 
 
 def test_renaming_cuts_and_stacks():
-    """A stacked parameter is cut along its first dimension, and stacked again in the same order."""
+    """A stacked parameter is divided along its first dimension, and stacked again in the same order."""
     renamed = to_huggingface(family(), state())
     assert torch.equal(renamed["layer.1.bottom"], state()["layers.1.stack"][2:])
     back = from_huggingface(family(), renamed)
@@ -38,28 +38,28 @@ def test_renaming_cuts_and_stacks():
 
 @pytest.mark.parametrize("absent", ["embedding", "decoder"])
 def test_a_shared_tensor_may_have_either_name(absent):
-    """Whichever of its names was saved, both parameters are there."""
+    """Whichever of its two names a shared tensor was saved under, both parameters are found."""
     renamed = to_huggingface(family(), state())
     del renamed[absent]
     assert from_huggingface(family(), renamed).keys() == state().keys()
 
 
 def test_shared_tensors_that_differ_are_refused():
-    """One tensor of ours cannot hold two."""
+    """Two different tensors for one shared parameter are an error."""
     renamed = to_huggingface(family(), state()) | {"decoder": torch.zeros(3)}
     with pytest.raises(ValueError, match="decoder differs from embedding, but the toy family has one tensor for both"):
         from_huggingface(family(), renamed)
 
 
 def test_renaming_names_the_first_strangers():
-    """An error lists a few names and how many more there are."""
+    """The error for unknown names lists a few of them and the number of the others."""
     strangers = {f"x{i}": torch.zeros(1) for i in range(7)}
     with pytest.raises(ValueError, match="missing head, word; unknown x0, x1, x2, x3, x4 and 2 more"):
         to_huggingface(family(), strangers)
 
 
 def test_names_and_values_may_change_on_the_way():
-    """Older names are read as today's, buffers are left out, and a tensor that only one side has comes and goes."""
+    """Older names are read, buffers are left out, and a tensor that only one side has is added or removed."""
     changed = family(
         modern=lambda name: name.replace("gamma", "embedding"),
         ignored=("position_ids",),

@@ -15,13 +15,13 @@ VOCABULARY += [f"##{number}" if number % 3 == 0 else f"{number}" for number in r
 
 @pytest.fixture(scope="session")
 def vocabulary():
-    """The pieces of the tests' vocabulary by id; those whose id divides by 3 continue a word."""
+    """The tokens of the tests' vocabulary by id; those whose id is a multiple of 3 continue a word."""
     return VOCABULARY
 
 
 @pytest.fixture(scope="session")
 def write_tokenizer():
-    """A function that writes `tokenizer/tokenizer.json` with the pieces given to a directory."""
+    """A function that writes `tokenizer/tokenizer.json` with the given tokens to a directory."""
 
     def write(directory, pieces=VOCABULARY):
         path = directory / "tokenizer" / "tokenizer.json"

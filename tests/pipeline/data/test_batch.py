@@ -29,13 +29,15 @@ def batch(write_samples):
 
 
 def tensors_of(batch):
-    """All tensors of a batch by name, targets among them."""
+    """Return all tensors of a batch by name, targets included."""
     values = {field.name: getattr(batch, field.name) for field in fields(Batch)} | batch.targets
     return {name: value for name, value in values.items() if isinstance(value, torch.Tensor)}
 
 
 def test_without_its_masks_a_batch_is_the_samples_packed(batch):
-    """Putting the labels back gives the dataset's tokens, pair labels and nothing else."""
+    """With the labels put back in place of the masks, a batch holds the dataset's tokens and pair labels and nothing
+    else.
+    """
     made, samples = batch
     rows = made.sample_ids
     assert rows.tolist() == [3, 29, 7, 3]
@@ -55,7 +57,7 @@ def test_without_its_masks_a_batch_is_the_samples_packed(batch):
 
 
 def test_types_are_those_the_model_reads(batch):
-    """Every tensor is int64 but cu_seqlens, which the attention kernels want as int32; sizes agree."""
+    """Every tensor is int64 except cu_seqlens, which the attention kernels read as int32, and sizes agree."""
     made, _ = batch
     tensors = tensors_of(made)
     assert tensors.pop("cu_seqlens").dtype == torch.int32
@@ -67,8 +69,9 @@ def test_types_are_those_the_model_reads(batch):
 
 @pytest.mark.parametrize("multiple", [1, 2, 64, 500])
 def test_padding_rounds_the_shapes_up(batch, multiple):
-    """T is the least multiple, M the least of its eighth. The samples stay; the padding is in sequences no longer than
-    the longest, and in rows that are ignored."""
+    """T is rounded up to the multiple, and M to an eighth of it. The samples are unchanged; the padding is in sequences
+    no longer than the longest, and in rows that are ignored.
+    """
     made, _ = batch
     more = padded(made, multiple, pad_id=7)
     tokens, masked = len(made.input_ids), len(made.targets["labels"])
@@ -85,7 +88,7 @@ def test_padding_rounds_the_shapes_up(batch, multiple):
 
 
 def test_moving_a_batch_moves_its_tensors_only(batch):
-    """`to` gives a batch whose tensors are all on the device and whose other fields are the same objects."""
+    """`to` returns a batch whose tensors are on the device and whose other fields are the same objects."""
     made, _ = batch
     moved = made.to("meta")
     for name, before in tensors_of(made).items():
@@ -95,7 +98,7 @@ def test_moving_a_batch_moves_its_tensors_only(batch):
 
 
 def test_a_batch_comes_out_of_a_worker_as_it_went_in(batch):
-    """Between processes the tensors travel as arrays; what arrives are tensors again, equal and of the same types."""
+    """A batch that a worker process sends as arrays arrives as equal tensors of the same types."""
     made, _ = batch
     arrived = pickle.loads(ForkingPickler.dumps(made))
     for name, before in tensors_of(made).items():
@@ -110,7 +113,7 @@ def test_a_batch_comes_out_of_a_worker_as_it_went_in(batch):
 
 @pytest.mark.skipif(not torch.accelerator.is_available(), reason="page-locked memory needs an accelerator")
 def test_pinning_keeps_the_values(batch):
-    """A pinned batch equals the batch, in page-locked memory."""
+    """A pinned batch equals the batch and is in page-locked memory."""
     made, _ = batch
     pinned = made.pin_memory()
     assert pinned.input_ids.is_pinned()

@@ -1,4 +1,4 @@
-"""The sections [data] and [masking] reject values out of range, and name the field."""
+"""Values of `[data]` and `[masking]` that are out of range are errors that name the field."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from pipeline.data.config import BatchConfig, DataConfig, MaskingConfig
 
 @pytest.mark.parametrize(("field", "value"), [("num_workers", -1), ("prefetch", 0), ("token_multiple", 0)])
 def test_data_out_of_range(field, value):
-    """Workers may be 0; the others are at least 1."""
+    """The number of workers is at least 0, and the other values are at least 1."""
     with pytest.raises(ValueError, match=rf"data.{field} = {value}: must be"):
         DataConfig(Path("samples"), **{field: value})
 
@@ -18,14 +18,14 @@ def test_data_out_of_range(field, value):
     ("earlier", "until"), [([], [0.5]), (["a"], []), (["a"], [0.0]), (["a"], [1.0]), (["a", "b"], [0.6, 0.5])]
 )
 def test_shares_of_earlier_samples(earlier, until):
-    """One for each directory, ascending, within the run."""
+    """Earlier samples need one share for each directory, in ascending order and within the run."""
     with pytest.raises(ValueError, match=r"data.until = \[.*\]: must "):
         DataConfig(Path("samples"), earlier_samples=[Path(name) for name in earlier], until=until)
 
 
 @pytest.mark.parametrize(("field", "value"), [("global_batch_size_start", 7), ("growth_proportion", 0.0)])
 def test_growth_out_of_range(field, value):
-    """The first batch divides the last one."""
+    """The size of the first batch must divide that of the last one, and the growth takes a part of the run."""
     with pytest.raises(ValueError, match=rf"batch.{field} = {value}: must "):
         BatchConfig(24, **{field: value})
 
@@ -43,6 +43,6 @@ def test_growth_out_of_range(field, value):
     ],
 )
 def test_masking_out_of_range(field, value):
-    """At most half of the tokens are masked, and at least one."""
+    """Masked fractions are at most one half, and numbers are not negative."""
     with pytest.raises(ValueError, match=rf"masking.{field} = {value}: must be"):
         MaskingConfig(**{field: value})

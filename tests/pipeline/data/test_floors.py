@@ -1,4 +1,6 @@
-"""Floors equal their definitions, know nothing of order, and are measured on samples that nothing was fitted to."""
+"""Floors equal their definitions, do not depend on word order, and are measured on samples that nothing
+was fitted to.
+"""
 
 from dataclasses import astuple, replace
 from itertools import product
@@ -8,7 +10,8 @@ import pytest
 
 from pipeline.data import floors as module
 from pipeline.data.floors import HeldOut, Neighbours, fit_mixture, guesses, measure, restored, split_batch, unigram
-from pipeline.data.loader import evaluation_batches, special_tokens
+from pipeline.data.heldout import evaluation_batches
+from pipeline.data.loader import special_tokens
 from pipeline.data.special_tokens import SpecialTokens
 from pipeline.data.template import Template
 
@@ -17,13 +20,13 @@ SPECIAL = SpecialTokens({"mask": MASK}, np.arange(VOCABULARY) < 4, np.zeros(VOCA
 
 
 def text(rng, topic, length=30):
-    """A sample that has most of its words from one of four topics."""
+    """Return a sample most of whose words come from one of four topics."""
     own = rng.integers(4 + 9 * topic, 13 + 9 * topic, length)
     return np.where(rng.random(length) < 0.8, own, rng.integers(4, VOCABULARY, length))
 
 
 def held_out(rng, tokens, masked=5):
-    """Five tokens are masked: three as [MASK], one random, one unchanged."""
+    """Return samples with five masked tokens each: three as [MASK], one random, one unchanged."""
     order = rng.permutation(len(tokens))
     labels = tokens[order[:masked]]
     shown = np.array([MASK, MASK, MASK, rng.integers(4, VOCABULARY), labels[-1]])
@@ -38,12 +41,12 @@ def data():
 
 
 def test_frequencies_have_one_added():
-    """Laplace's rule: a token that was never seen has the share of one occurrence."""
+    """By Laplace's rule, a token that was never seen has the share of one occurrence."""
     assert unigram(np.array([1, 1, 3]), 4).tolist() == [1 / 7, 3 / 7, 1 / 7, 2 / 7]
 
 
 def test_a_shown_token_is_taken_into_account_by_bayes_rule():
-    """Probability of each label, and the best guess, equal those of the joint distribution, which is summed up."""
+    """The probability of each label, and the best guess, equal those of the joint distribution, summed explicitly."""
     size, mask = 5, 4
     prior = np.array([0.5, 0.3, 0.15, 0.05, 0.0])
     joint = np.zeros((size, size + 1))  # (label, shown); the last column is [MASK]
@@ -72,7 +75,9 @@ def test_weights_of_a_mixture_are_the_most_probable_ones():
 
 
 def test_similar_samples_are_weighted_by_the_square_of_their_similarity():
-    """As a loop over the training samples computes it; without a common word it is the other distribution."""
+    """The weights equal those of a loop over the training samples; without a common word, the other distribution is
+    used.
+    """
     training = [np.array([0, 1, 1]), np.array([1, 2]), np.array([3, 3, 4, 2])]
     otherwise = np.full(6, 1 / 6)
     idf = [np.log(3 / sum(token in sample for sample in training)) for token in range(5)]
@@ -86,7 +91,7 @@ def test_similar_samples_are_weighted_by_the_square_of_their_similarity():
 
 
 def test_floors_know_nothing_of_order(data):
-    """They are the same for every order of the words of a sample, but not for other words."""
+    """Floors are the same for every order of the words of a sample, and change with its words."""
     training, samples = data
     rng = np.random.default_rng(2)
     expected = measure(training, samples, SPECIAL)
@@ -100,7 +105,7 @@ def test_floors_know_nothing_of_order(data):
 
 
 def test_the_context_is_worth_something_on_topical_text_only(data):
-    """Where a sample's words have a topic it lowers the loss; where they are independent it does not."""
+    """The context lowers the loss if the words of a sample share a topic, and does not if they are independent."""
     training, samples = data
     floors = measure(training, samples, SPECIAL)
     assert floors.context < floors.unigram - 0.3
@@ -111,7 +116,7 @@ def test_the_context_is_worth_something_on_topical_text_only(data):
 
 
 def test_nothing_is_fitted_to_the_half_that_is_measured(data, monkeypatch):
-    """The labels of one half decide the weights that are used for the other half, and no others."""
+    """The weights used for one half of the samples are fitted to the labels of the other half only."""
     training, samples = data
     seen = []
     monkeypatch.setattr(module, "fit_mixture", lambda parts: seen.append(parts) or np.array([1.0, 0.0, 0.0]))
@@ -123,7 +128,7 @@ def test_nothing_is_fitted_to_the_half_that_is_measured(data, monkeypatch):
 
 
 def test_the_gain_of_the_context_is_that_of_the_first_samples(data, monkeypatch):
-    """The unigram floor is that of all samples."""
+    """The gain of the context is measured on the first samples, and the unigram floor on all of them."""
     training, samples = data
     all_, part = measure(training, samples, SPECIAL), measure(training, samples[:10], SPECIAL)
     monkeypatch.setattr(module, "CONTEXT_SAMPLES", 10)
@@ -134,7 +139,7 @@ def test_the_gain_of_the_context_is_that_of_the_first_samples(data, monkeypatch)
 
 @pytest.mark.parametrize("micro_batch_size", [3, 30])
 def test_batches_are_split_into_their_samples(write_samples, micro_batch_size):
-    """Visible words, shown tokens and labels of each sample, whatever batch it was read in."""
+    """Visible words, shown tokens and labels of each sample do not depend on the batch in which it was read."""
     dataset = write_samples(30)
     special = special_tokens(dataset, Template())
     special = replace(special, is_special=np.arange(special.vocab_size) < 5)

@@ -10,7 +10,7 @@ UINT64 = st.integers(0, 2**64 - 1)
 
 
 def splitmix64(state, number):
-    """Output `number` of SplitMix64 in plain Python, by advancing the state."""
+    """Compute output `number` of SplitMix64 in plain Python, by advancing the state."""
     for _ in range(number + 1):
         state = (state + 0x9E3779B97F4A7C15) % 2**64
     bits = (state ^ (state >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
@@ -19,7 +19,7 @@ def splitmix64(state, number):
 
 
 def test_fold_gives_the_published_outputs():
-    """The first outputs of SplitMix64 from seed 1234567 are those of its reference implementation."""
+    """The first outputs for seed 1234567 are those of SplitMix64's reference implementation."""
     expected = [
         6457827717110365317,
         3203168211198807973,
@@ -32,7 +32,7 @@ def test_fold_gives_the_published_outputs():
 
 @given(UINT64, st.integers(0, 50))
 def test_fold_is_splitmix64(key, number):
-    """A fold equals the stream advanced step by step."""
+    """A fold equals the stream that is advanced step by step."""
     assert int(fold(key, number)) == splitmix64(key, number)
 
 
@@ -44,7 +44,7 @@ def test_a_number_does_not_depend_on_its_neighbours(pairs):
 
 
 def test_purposes_do_not_share_draws():
-    """The same seed gives another key for each purpose, and another for each seed."""
+    """The same seed gives a different key for each purpose, and a purpose a different key for each seed."""
     keys = {int(purpose_key(seed, purpose)) for seed in range(100) for purpose in Purpose}
     assert len(keys) == 100 * len(Purpose)
 

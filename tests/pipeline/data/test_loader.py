@@ -2,15 +2,14 @@
 
 import os
 import pickle
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from batches import same, samples_of
 
-from pipeline.data.batch import Batch
-from pipeline.data.loader import BatchDivision, DataConfig, MicroBatches, evaluation_batches, make_loader
+from pipeline.data.loader import BatchDivision, DataConfig, MicroBatches, make_loader
 from pipeline.data.masking import MaskingConfig
 from pipeline.data.template import Template
 
@@ -21,26 +20,18 @@ STEPS = 5
 
 @pytest.fixture(scope="module")
 def samples(write_samples):
-    """A dataset of fifty samples, so that the third batch of 24 straddles two epochs."""
+    """A dataset of fifty samples, of which the third batch of 24 reaches into the second epoch."""
     return write_samples(NUM_SAMPLES)
 
 
 def micro_batches(samples, rank=0, world_size=1, micro_batch_size=MICRO_BATCH, **options):
-    """The micro-batches of a rank with the sizes of these tests."""
+    """Return the micro-batches of a rank with the sizes of these tests."""
     division = BatchDivision(GLOBAL_BATCH, micro_batch_size, rank, world_size)
     return MicroBatches(samples, division, MASKING, Template(), **({"seed": 7} | options))
 
 
-def same(left, right):
-    """Whether two batches agree in every field, bit for bit."""
-    pairs = [(getattr(left, field.name), getattr(right, field.name)) for field in fields(Batch)]
-    return all(np.array_equal(a, b) for a, b in pairs if not isinstance(a, dict)) and all(
-        np.array_equal(a[key], b[key]) for a, b in pairs if isinstance(a, dict) for key in a.keys() | b.keys()
-    )
-
-
 def step_of(samples, step, world_size, **options):
-    """All micro-batches of a step over all ranks, by their number."""
+    """Return all micro-batches of a step over all ranks, by their number."""
     batches = {}
     for rank in range(world_size):
         items = micro_batches(samples, rank, world_size, **options)
@@ -51,23 +42,8 @@ def step_of(samples, step, world_size, **options):
     return batches
 
 
-def samples_of(batches):
-    """(epoch, row) -> tokens with masks, segments, positions, masks, labels and pair label of each sample."""
-    found = {}
-    for batch in batches:
-        masked = torch.zeros_like(batch.input_ids).index_fill(0, batch.targets["positions"], 1)
-        labels = batch.input_ids.index_copy(0, batch.targets["positions"], batch.targets["labels"])
-        bounds = batch.cu_seqlens.tolist()
-        for number, key in enumerate(zip(batch.epochs.tolist(), batch.sample_ids.tolist(), strict=True)):
-            rows = slice(bounds[number], bounds[number + 1])
-            assert key not in found, f"sample {key} comes twice"
-            columns = (batch.input_ids, batch.segment_ids, batch.position_ids, masked, labels)
-            found[key] = ([column[rows].tolist() for column in columns], int(batch.targets["pair"][number]))
-    return found
-
-
 def test_a_token_multiple_leaves_few_shapes(samples):
-    """The micro-batches of all steps have one number of tokens or two; their samples are the same."""
+    """With a token multiple, the micro-batches of all steps have one or two numbers of tokens, and the same samples."""
     plain, rounded = (micro_batches(samples, token_multiple=multiple) for multiple in (1, 64))
     items = range(STEPS * plain.division.accumulation)
     assert len({len(plain[item].input_ids) for item in items}) > 10
@@ -79,7 +55,7 @@ def test_a_token_multiple_leaves_few_shapes(samples):
 
 @pytest.mark.parametrize("world_size", [2, 3, 4])
 def test_the_micro_batches_of_a_step_do_not_depend_on_the_world_size(samples, world_size):
-    """Law 2: any number of ranks computes the same micro-batches, bit for bit, under the same numbers."""
+    """Any number of ranks computes the same micro-batches, bit for bit, under the same numbers (law 2)."""
     for step in range(STEPS):
         alone, together = step_of(samples, step, 1), step_of(samples, step, world_size)
         assert alone.keys() == together.keys()
@@ -87,21 +63,21 @@ def test_the_micro_batches_of_a_step_do_not_depend_on_the_world_size(samples, wo
 
 
 def test_ranks_compute_neighbouring_micro_batches(samples):
-    """In accumulation step k rank r of R computes micro-batch k R + r of the global batch."""
+    """In accumulation step k, rank r of R computes micro-batch k R + r of the global batch."""
     numbers = [[micro_batches(samples, rank, 3)[item].group for item in range(4)] for rank in range(3)]
     assert numbers == [[0, 3, 6, 9], [1, 4, 7, 10], [2, 5, 8, 11]]
 
 
 @pytest.mark.parametrize("micro_batch_size", [1, 4, 24])
 def test_the_samples_of_a_step_do_not_depend_on_the_micro_batch_size(samples, micro_batch_size):
-    """Laws 1 and 2: other micro-batches hold the same samples with the same masks."""
+    """Micro-batches of another size hold the same samples with the same masks (laws 1 and 2)."""
     for step in range(STEPS):
         expected = samples_of(step_of(samples, step, 1).values())
         assert samples_of(step_of(samples, step, 1, micro_batch_size=micro_batch_size).values()) == expected
 
 
 def test_a_scheduled_fraction_is_a_function_of_the_step(samples):
-    """Laws 1 to 3: each step has the masks and counts of its own fraction, on any rank and after a resumption."""
+    """Each step has the masks and counts of its own fraction, on any rank and after a resumption (laws 1 to 3)."""
     schedule = MaskingConfig(0.1, 0.5, 0.3, max_predictions=0)
     run = {"template": Template(), "seed": 7, "total_steps": STEPS}
     for step in range(1, STEPS + 1):
@@ -120,7 +96,7 @@ def test_a_scheduled_fraction_is_a_function_of_the_step(samples):
 
 
 def test_epochs_are_complete(samples):
-    """Twenty-five steps of 24 are twelve epochs of 50: each sample comes once in each."""
+    """Twenty-five batches of 24 are twelve epochs of 50, and hold each sample once per epoch."""
     items = micro_batches(samples, micro_batch_size=24)
     keys = samples_of([items[step] for step in range(25)])
     assert sorted(keys) == [(epoch, row) for epoch in range(12) for row in range(NUM_SAMPLES)]
@@ -128,7 +104,7 @@ def test_epochs_are_complete(samples):
 
 @pytest.mark.parametrize("world_size", [1, 3])
 def test_the_denominators_count_the_global_batch(samples, world_size):
-    """Law 3: every micro-batch states the masked tokens and samples of its whole step."""
+    """Every micro-batch states the masked tokens and samples of its whole step (law 3)."""
     for step in range(STEPS):
         batches = step_of(samples, step, world_size).values()
         assert {batch.totals["masked"] for batch in batches} == {sum(len(b.targets["positions"]) for b in batches)}
@@ -137,7 +113,7 @@ def test_the_denominators_count_the_global_batch(samples, world_size):
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_workers_change_nothing(samples, num_workers):
-    """Law 1: with any number of worker processes the loader yields the batches, in order, that it yields with none."""
+    """With any number of worker processes the loader yields the same batches in the same order as with none (law 1)."""
     items, wanted = micro_batches(samples, 1, 2), range(3, 20)
     config = DataConfig(samples.directory, num_workers, prefetch=2)
     loaded = list(make_loader(items, wanted, config, pin_memory=False))
@@ -146,7 +122,7 @@ def test_workers_change_nothing(samples, num_workers):
 
 
 def test_a_resumed_run_sees_what_the_other_would_have_seen(samples):
-    """Starting at item k, or at first_sample = the samples of the steps before, continues the sequence."""
+    """A loader that starts at item k, or at the number of samples of the steps before, continues the sequence."""
     config = DataConfig(samples.directory, 0)
     items = micro_batches(samples)
     accumulation = items.division.accumulation
@@ -161,7 +137,7 @@ def test_a_resumed_run_sees_what_the_other_would_have_seen(samples):
 
 
 def test_the_order_of_asking_does_not_matter(samples):
-    """Items asked for backwards, each step's deal made anew, equal those asked for forwards."""
+    """Items that are requested backwards, each computed anew, equal those requested forwards."""
     forwards, backwards = micro_batches(samples), micro_batches(samples)
     expected = [forwards[item] for item in range(36)]
     assert all(same(backwards[item], expected[item]) for item in reversed(range(36)))
@@ -180,53 +156,18 @@ def test_a_dataset_smaller_than_a_batch_wraps_around(write_samples):
 
 
 def test_loading_leaves_the_random_state_alone(samples):
-    """Making and reading a loader draws nothing from the generator that initialises weights and drops out."""
+    """Making and reading a loader draws nothing from the generator of initial weights and dropout."""
     before = torch.get_rng_state()
     list(make_loader(micro_batches(samples), range(3), DataConfig(samples.directory, 1), pin_memory=False))
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_a_pickled_dataset_is_small_and_the_same(samples):
-    """The object that is sent to a worker process contains no samples, and yields the same batches."""
+    """The object that is sent to a worker process contains no samples and yields the same batches."""
     items = micro_batches(samples)
     data = pickle.dumps(items)
     assert len(data) < 5000
     assert all(same(pickle.loads(data)[item], items[item]) for item in (0, 13))
-
-
-def evaluate(samples, world_size, max_samples=NUM_SAMPLES, micro_batch_size=8):
-    """Each rank's evaluation batches."""
-    return [
-        list(evaluation_batches(samples, Template(), micro_batch_size, rank, world_size, max_samples))
-        for rank in range(world_size)
-    ]
-
-
-@pytest.mark.parametrize("world_size", [1, 2, 3, 4, 9])
-def test_evaluation_is_the_same_at_every_world_size(samples, world_size):
-    """Ranks run equally many batches; those that count are the batches of one rank alone, each once."""
-    ranks = evaluate(samples, world_size)
-    assert {len(batches) for batches in ranks} == {-(-7 // world_size)}
-    counted = {batch.group: batch for batches in ranks for batch in batches if batch.weight == 1}
-    (alone,) = evaluate(samples, 1)
-    assert sum(batch.weight for batches in ranks for batch in batches) == len(alone) == 7
-    assert all(same(batch, counted[batch.group]) for batch in alone)
-
-
-def test_evaluation_counts_every_sample_once(samples):
-    """All samples are there, the last batch is partial, and the denominators are those of the whole split."""
-    (batches,) = evaluate(samples, 1)
-    assert sorted(samples_of(batches)) == [(0, row) for row in range(NUM_SAMPLES)]
-    assert [len(batch.sample_ids) for batch in batches] == [8] * 6 + [2]
-    assert {batch.totals["masked"] for batch in batches} == {sum(len(batch.targets["positions"]) for batch in batches)}
-    assert {batch.totals["samples"] for batch in batches} == {NUM_SAMPLES}
-
-
-def test_evaluation_of_a_part_is_a_part_of_the_whole(samples):
-    """With max_samples, the first samples of the same order are evaluated with the same masks."""
-    (part,), (whole,) = evaluate(samples, 1, max_samples=16), evaluate(samples, 1)
-    assert samples_of(part) == samples_of(whole[:2])
-    assert {batch.totals["samples"] for batch in part} == {16}
 
 
 @pytest.mark.parametrize(
@@ -238,7 +179,7 @@ def test_evaluation_of_a_part_is_a_part_of_the_whole(samples):
     ],
 )
 def test_a_batch_that_does_not_divide_is_refused(sizes, numbers, remedy):
-    """The message holds all the numbers and the nearest valid ones."""
+    """A batch size that does not divide is an error with all the numbers and the nearest valid ones."""
     global_batch_size, micro_batch_size, world_size = sizes
     with pytest.raises(ValueError, match=f"global_batch_size = {numbers}; .*{remedy}"):
         BatchDivision(global_batch_size, micro_batch_size, 0, world_size)
@@ -246,19 +187,16 @@ def test_a_batch_that_does_not_divide_is_refused(sizes, numbers, remedy):
 
 @pytest.mark.parametrize(("global_batch_size", "micro_batch_size"), [(0, 1), (8, 0), (8, -2)])
 def test_sizes_are_positive(global_batch_size, micro_batch_size):
-    """A size below 1 is refused with both values."""
+    """A size below 1 is an error with both values."""
     message = r"batch.(global|micro)_batch_size = (0|-2): must be at least 1"
     with pytest.raises(ValueError, match=message):
         BatchDivision(global_batch_size, micro_batch_size, 0, 1)
 
 
 def test_an_empty_dataset_is_refused(write_samples):
-    """No samples is an error that names directory and split, in training and in evaluation."""
-    empty = write_samples([], [])
+    """A split without samples is an error that names directory and split."""
     with pytest.raises(ValueError, match="split 'train' has no samples; build it from more text"):
-        micro_batches(empty)
-    with pytest.raises(ValueError, match="split 'train' has no samples"):
-        evaluate(empty, 1)
+        micro_batches(write_samples([], []))
 
 
 @pytest.mark.parametrize("boundary", [0, 3])
@@ -271,7 +209,9 @@ def test_a_sample_without_a_segment_is_refused(write_samples, boundary):
 
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_shard_that_is_cut_short_is_one_error(write_samples, num_workers):
-    """This holds in the training process, where reading the map would raise SIGBUS, and in a worker, in one line."""
+    """A truncated shard is a one-line error both in the training process, where reading it would raise SIGBUS, and in a
+    worker.
+    """
     samples = write_samples(2000)
     batches, config = micro_batches(samples), DataConfig(samples.directory, num_workers)
     shard = samples.directory / samples.shards[0].path
@@ -283,7 +223,7 @@ def test_a_shard_that_is_cut_short_is_one_error(write_samples, num_workers):
 
 
 def test_a_shard_that_was_removed_can_still_be_read(write_samples):
-    """The memory map holds its content."""
+    """A shard that was removed while it is mapped can still be read."""
     samples = write_samples(NUM_SAMPLES)
     (samples.directory / samples.shards[0].path).unlink()
     assert len(list(make_loader(micro_batches(samples), range(3), DataConfig(samples.directory, 0), False))) == 3
@@ -291,6 +231,6 @@ def test_a_shard_that_was_removed_can_still_be_read(write_samples):
 
 @pytest.mark.parametrize(("field", "value"), [("num_workers", -1), ("prefetch", 0)])
 def test_a_wrong_field_is_named(field, value):
-    """The message holds the field and its value."""
+    """A value out of range is an error with the field and its value."""
     with pytest.raises(ValueError, match=f"data.{field} = {value}: must be"):
         DataConfig(Path("samples"), **{field: value})

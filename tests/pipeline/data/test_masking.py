@@ -36,14 +36,14 @@ CONFIGS = st.builds(
 
 
 def pack(samples):
-    """Lays `(tokens, boundary)` pairs end to end, with special tokens."""
+    """Lay `(tokens, boundary)` pairs end to end, with special tokens."""
     rows = [[CLS, *tokens[:at], SEP, *tokens[at:], SEP] for tokens, at in samples]
     input_ids = np.concatenate(rows)
     return input_ids, input_ids >= 5, np.cumsum([0] + [len(row) for row in rows])
 
 
 def mask_tokens(input_ids, is_text, cu_seqlens, draw, config, special):
-    """The masks of packed samples: input_ids, positions, labels."""
+    """Return the masks of packed samples: input_ids, positions, labels."""
     nowhere = np.zeros_like(input_ids)
     packed = Packed(input_ids, nowhere, nowhere, cu_seqlens, is_text)
     corrupted = config.apply(packed, config.counts(np.diff(cu_seqlens), draw), draw, special)
@@ -51,17 +51,19 @@ def mask_tokens(input_ids, is_text, cu_seqlens, draw, config, special):
 
 
 def random_text(random, length, count=1):
-    """`count` samples of `length` random tokens."""
+    """Return `count` samples of `length` random tokens."""
     return [(random.integers(5, VOCAB_SIZE, length).tolist(), length // 2) for _ in range(count)]
 
 
 def draw_of(count, seed=0, epoch=0, first=0):
-    """The draw of samples first, first + 1, ..."""
+    """Return the draw of the samples first, first + 1, ..."""
     return Draw(seed, np.full(count, epoch), np.arange(first, first + count))
 
 
 def units_in_random_order(row, key, whole_word):
-    """The tokens or words of one packed sample as lists of positions, in the order of their first positions' draws."""
+    """Return the tokens or words of one packed sample as lists of positions, in the order of their first positions'
+    draws.
+    """
     units = []
     for position, token in enumerate(row):
         if token < 5:
@@ -74,7 +76,7 @@ def units_in_random_order(row, key, whole_word):
 
 
 def fold_scalar(key, position):
-    """SplitMix64's output in plain Python."""
+    """Compute SplitMix64's output in plain Python."""
     bits = (key + (position + 1) * 0x9E3779B97F4A7C15) % 2**64
     bits = (bits ^ (bits >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
     bits = (bits ^ (bits >> 27)) * 0x94D049BB133111EB % 2**64
@@ -82,7 +84,7 @@ def fold_scalar(key, position):
 
 
 def slow_positions(row, key, config):
-    """The masked positions of one packed sample, found as google-research/bert does, then filled up token by token."""
+    """Find the masked positions of one packed sample as google-research/bert does, and fill them up token by token."""
     wanted = min(config.max_predictions, max(1, round(len(row) * config.probability)))
     masked, skipped = [], []
     for unit in units_in_random_order(row, key, config.whole_word):
@@ -98,7 +100,9 @@ def slow_positions(row, key, config):
 
 @given(SAMPLES, CONFIGS, st.integers(0, 2**63), st.integers(0, 5))
 def test_the_positions_equal_a_slow_reference(samples, config, seed, epoch):
-    """Tokens or whole words, the batch computation finds what a loop over one sample finds."""
+    """For tokens and for whole words, the computation on a batch finds the positions that a loop over
+    one sample finds.
+    """
     samples = [(tokens, min(at, len(tokens) - 1)) for tokens, at in samples]
     input_ids, is_text, cu_seqlens = pack(samples)
     draw = draw_of(len(samples), seed, epoch)
@@ -113,7 +117,9 @@ def test_the_positions_equal_a_slow_reference(samples, config, seed, epoch):
 
 @given(SAMPLES, CONFIGS, st.integers(0, 2**63))
 def test_counts_are_exact_and_only_text_is_masked(samples, config, seed):
-    """Each sample loses exactly `num_predictions` tokens, all text, all different; labels are what stood there."""
+    """Each sample has exactly `num_predictions` different masked text tokens, and their labels are the
+    original tokens.
+    """
     samples = [(tokens, min(at, len(tokens) - 1)) for tokens, at in samples]
     input_ids, is_text, cu_seqlens = pack(samples)
     masked = mask_tokens(input_ids, is_text, cu_seqlens, draw_of(len(samples), seed), config, SPECIAL)
@@ -128,7 +134,7 @@ def test_counts_are_exact_and_only_text_is_masked(samples, config, seed):
 
 @given(SAMPLES, CONFIGS)
 def test_a_word_is_masked_whole_but_for_one_per_sample(samples, config):
-    """Under whole-word masking at most one word of a sample is cut, and of that one the first pieces are masked."""
+    """With whole-word masking, at most one word of a sample is masked in part, and of this word the first tokens."""
     config = replace(config, whole_word=True)
     samples = [(tokens, min(at, len(tokens) - 1)) for tokens, at in samples]
     input_ids, is_text, cu_seqlens = pack(samples)
@@ -144,7 +150,7 @@ def test_a_word_is_masked_whole_but_for_one_per_sample(samples, config):
 
 @given(SAMPLES, CONFIGS, st.integers(0, 2**63))
 def test_a_sample_is_masked_alone_as_in_a_batch(samples, config, seed):
-    """Law 1: which samples stand beside it changes neither a sample's masked positions nor its tokens."""
+    """Neither masked positions nor tokens of a sample depend on the samples beside it (law 1)."""
     samples = [(tokens, min(at, len(tokens) - 1)) for tokens, at in samples]
     input_ids, is_text, cu_seqlens = pack(samples)
     together = mask_tokens(input_ids, is_text, cu_seqlens, draw_of(len(samples), seed), config, SPECIAL)
@@ -160,7 +166,7 @@ def test_a_sample_is_masked_alone_as_in_a_batch(samples, config, seed):
 
 @given(st.integers(5, 2000), st.floats(0.01, 0.5), st.integers(1, 100))
 def test_the_number_of_predictions_is_berts(length, probability, max_predictions):
-    """The vectorised count equals the Python expression of google-research/bert, halves included."""
+    """The vectorised count equals the Python expression of google-research/bert, also at halves."""
     config = MaskingConfig(probability, max_predictions=max_predictions)
     expected = min(max_predictions, max(1, round(length * probability)))
     assert num_predictions(np.array([length], np.int32), config).tolist() == [expected]
@@ -180,7 +186,7 @@ def test_the_shares_are_80_10_10():
 
 
 def test_every_text_position_is_masked_equally_often():
-    """Over samples and over epochs each text position, and each pair of neighbours, comes up as often as any other."""
+    """Over samples and over epochs, each text position, and each pair of neighbours, is masked equally often."""
     tokens = random_text(np.random.default_rng(0), 37)
     input_ids, is_text, cu_seqlens = pack(tokens * 5000)
     for draw in (draw_of(5000), Draw(0, np.arange(5000), np.zeros(5000, np.int64))):
@@ -195,7 +201,7 @@ def test_every_text_position_is_masked_equally_often():
 
 @pytest.mark.parametrize("whole_word", [False, True])
 def test_masks_change_with_epoch_sample_and_seed(whole_word):
-    """Changing any of the three counters changes the masks of every one of a hundred equal samples of 128 tokens."""
+    """A change of any of the three counters changes the masks of all of a hundred equal samples of 128 tokens."""
     config = MaskingConfig(whole_word=whole_word)
     input_ids, is_text, cu_seqlens = pack(random_text(np.random.default_rng(0), 125) * 100)
     draws = (draw_of(100), draw_of(100, seed=1), draw_of(100, epoch=1), draw_of(100, first=1))
@@ -220,7 +226,7 @@ def test_static_masking_repeats_its_duplicates():
 
 
 def test_masks_never_change_silently():
-    """The masks of a run are a promise to every checkpoint: these values hold on every machine and in every version."""
+    """These masks hold on every machine and in every version, since every checkpoint depends on them."""
     input_ids, is_text, cu_seqlens = pack([(list(range(5, 45)), 17), (list(range(30, 50)), 9)])
     draw = Draw(12345, np.array([2, 3]), np.array([10**9, 7]))
     tokens = mask_tokens(input_ids, is_text, cu_seqlens, draw, DEFAULT, SPECIAL)
@@ -232,12 +238,12 @@ def test_masks_never_change_silently():
 
 
 def test_ranges_are_concatenated():
-    """Hand-made ranges, one of them empty."""
+    """Ranges of integers are concatenated, and an empty one adds nothing."""
     assert ranges(np.array([5, 0, 7]), np.array([2, 0, 3])).tolist() == [5, 6, 7, 8, 9]
 
 
 def test_a_sample_without_enough_text_is_our_mistake():
-    """Samples that the loader rejects cannot be masked."""
+    """Masking a sample that the loader rejects, because it has too little text, is an assertion error."""
     with pytest.raises(AssertionError, match="too few candidates"):
         mask_tokens(np.array([CLS, SEP, SEP]), np.zeros(3, bool), np.array([0, 3]), draw_of(1), DEFAULT, SPECIAL)
 
@@ -252,7 +258,7 @@ def test_a_sample_without_enough_text_is_our_mistake():
     ],
 )
 def test_a_wrong_field_is_named(field, value, rule):
-    """The message holds the field, its value and the rule."""
+    """A value out of range is an error with the field, its value and the rule."""
     with pytest.raises(ValueError, match=f"masking.{field} = {value}: must be {rule}"):
         MaskingConfig(**{field: value})
 
@@ -267,7 +273,9 @@ def test_the_fraction_changes_linearly_from_the_first_step_to_the_end():
 
 
 def test_above_a_fraction_every_masked_token_is_replaced_by_the_mask_token():
-    """The positions are those of 80/10/10 at the same fraction; at the fraction itself 80/10/10 holds."""
+    """Above the fraction, every masked token is replaced by [MASK] at the positions of 80/10/10; at the fraction,
+    80/10/10 holds.
+    """
     input_ids, is_text, cu_seqlens = pack(random_text(np.random.default_rng(0), 60, 50))
     schedule = MaskingConfig(0.15, 0.40, 0.15, max_predictions=0)
     for progress, always in ((0.0, True), (0.99, True), (1.0, False)):
@@ -280,14 +288,16 @@ def test_above_a_fraction_every_masked_token_is_replaced_by_the_mask_token():
 
 
 def test_without_an_upper_bound_the_fraction_holds_at_every_length():
-    """0 is no bound; a sample of one text token has one masked token at most."""
+    """A bound of 0 is no bound, and a sample of one text token has at most one masked token."""
     config = MaskingConfig(0.4, max_predictions=0)
     assert num_predictions(np.array([128, 512, 3, 4]), config).tolist() == [51, 205, 1, 2]
     assert num_predictions(np.array([3, 4, 5]), MaskingConfig(0.5, max_predictions=0)).tolist() == [1, 2, 2]
 
 
 def test_an_upper_bound_that_takes_whole_tokens_is_announced():
-    """BERT's bounds only round; others are a warning, and an error where a schedule would not begin as it says."""
+    """BERT's bounds only round and pass silently; a bound that removes whole tokens is a warning, or with a schedule an
+    error.
+    """
     assert not any(MaskingConfig(max_predictions=most).warning(512) for most in (0, 76, 77, 80))
     assert not DEFAULT.warning(128) and not MaskingConfig(0.15, 0.4, max_predictions=52).warning(128)
     text = (

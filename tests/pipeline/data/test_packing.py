@@ -15,7 +15,9 @@ ROBERTA = Template(pair=("cls", "A", "sep", "sep", "B", "sep"), segments=False, 
 
 
 def test_a_pair_is_packed_as_bert_reads_it():
-    """Two hand-made pairs: [CLS] A [SEP] B [SEP], segment 0 up to the first [SEP], positions from 0 in each sample."""
+    """Two hand-made pairs are packed as [CLS] A [SEP] B [SEP] with segment 0 up to the first [SEP] and positions from
+    0.
+    """
     tokens = [np.array([10, 11, 12], np.uint16), np.array([20, 21], np.uint16)]
     packed = pack(Template(), tokens, np.array([2, 1], np.uint16), SPECIAL)
     assert packed.input_ids.tolist() == [CLS, 10, 11, SEP, 12, SEP, CLS, 20, SEP, 21, SEP]
@@ -26,14 +28,16 @@ def test_a_pair_is_packed_as_bert_reads_it():
 
 
 def test_tokens_of_the_last_ids_survive():
-    """Ids of the upper half of uint16, and ids that need uint32, arrive as they are."""
+    """Ids in the upper half of uint16, and ids that need uint32, are packed unchanged."""
     for dtype, top in ((np.uint16, 2**16 - 1), (np.uint32, 2**32 - 1)):
         packed = pack(Template(), [np.array([top - 1, top], dtype)], np.array([1], np.uint16), SPECIAL)
         assert packed.input_ids.tolist() == [CLS, top - 1, SEP, top, SEP]
 
 
 def test_a_single_segment_and_a_pair_lie_side_by_side():
-    """A boundary at the end means that there is no second segment; the template decides what stands between two."""
+    """A boundary at the end means that there is no second segment; the template decides which tokens
+    stand between two.
+    """
     tokens = [np.array([10, 11], np.uint16), np.array([20, 21], np.uint16)]
     packed = pack(ROBERTA, tokens, np.array([2, 1], np.uint16), SPECIAL)
     assert packed.input_ids.tolist() == [CLS, 10, 11, SEP, CLS, 20, SEP, SEP, 21, SEP]
@@ -44,7 +48,9 @@ def test_a_single_segment_and_a_pair_lie_side_by_side():
 
 @given(st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, max_size=6), st.booleans())
 def test_lengths_are_those_of_the_packed_samples(samples, is_roberta):
-    """They follow from token counts and boundaries alone (law 3), and each sample is its template filled in."""
+    """Lengths follow from token counts and boundaries alone (law 3), and each sample is its template with the text
+    inserted.
+    """
     template = ROBERTA if is_roberta else Template()
     tokens = [np.arange(10, 10 + count) for count, _ in samples]
     boundaries = np.array([min(count, boundary) for count, boundary in samples])
@@ -65,5 +71,5 @@ def test_lengths_are_those_of_the_packed_samples(samples, is_roberta):
     [(Template(), "nsp", 128), (ROBERTA, "sop", 129), (ROBERTA, "full_sentences", 128), (Template(), "blocks", 128)],
 )
 def test_the_longest_sequence_has_the_special_tokens_of_the_template(template, segments, longest):
-    """Samples are built for three special tokens in a pair; a template with four makes them longer."""
+    """Samples are built for three special tokens in a pair; a template with four gives longer sequences."""
     assert longest_sequence(Manifest(100, 128, segments, "", {}, {}), template) == longest

@@ -1,4 +1,4 @@
-"""Batch size, samples directory and position of every step."""
+"""Laws of pipeline/data/schedule.py: batch size, samples directory and position of every step."""
 
 import pytest
 from hypothesis import given
@@ -20,7 +20,7 @@ def schedules(draw):
 
 @given(schedules())
 def test_positions_are_the_sums_of_the_steps_before(schedule):
-    """Stages cover each step once; a step starts in its directory where the steps before have ended."""
+    """The stages cover each step once, and a step continues in its directory where the steps before it ended."""
     assert [step for stage in schedule.stages for step in range(stage.first, stage.last + 1)] == list(
         range(1, schedule.total_steps + 1)
     )
@@ -38,7 +38,7 @@ def test_positions_are_the_sums_of_the_steps_before(schedule):
 
 @given(schedules())
 def test_sizes_are_multiples_of_the_first_and_never_fall(schedule):
-    """The first step has the first size, and all steps after the growth the last one."""
+    """Sizes are multiples of the first one and never decrease, and all steps after the growth have the last one."""
     sizes = [stage.batch_size // stage.scale for stage in schedule.stages]
     assert sizes == sorted(sizes) and sizes[0] == schedule.global_batch_size_start
     assert all(size % schedule.global_batch_size_start == 0 for size in sizes)
@@ -49,20 +49,20 @@ def test_sizes_are_multiples_of_the_first_and_never_fall(schedule):
 
 
 def test_a_constant_run_has_one_stage():
-    """Without options each step has the samples that follow those of the steps before."""
+    """Without options, each step reads the samples that follow those of the steps before."""
     schedule = DataSchedule(8, 24, (128,))
     assert schedule.stages == (Stage(1, 8, 0, 24, 1, 0),)
     assert schedule.consumed(3) == 72
 
 
 def test_growth_by_hand():
-    """From 4 to 16 over half of 12 steps: two steps of each size, then the last one."""
+    """Growth from 4 to 16 over half of 12 steps gives each size two steps, and the last size all others."""
     schedule = DataSchedule(12, 16, (128,), global_batch_size_start=4, growth_proportion=0.5)
     assert [schedule.batch_size(step) for step in range(1, 13)] == [4, 4, 8, 8, 12, 12] + [16] * 6
 
 
 def test_directories_by_hand():
-    """Shorter samples for 30 % and 50 % of 10 steps; scaled, steps have as many tokens."""
+    """Shorter samples are read for 30 % and 50 % of 10 steps; with scaling, all steps have as many tokens."""
     plain = DataSchedule(10, 6, (64, 128, 512), (0.3, 0.8))
     assert [plain.sequence_length(step) for step in range(1, 11)] == [64] * 3 + [128] * 5 + [512] * 2
     assert {plain.batch_size(step) for step in range(1, 11)} == {6}
@@ -72,13 +72,13 @@ def test_directories_by_hand():
 
 
 def test_the_fraction_of_a_step():
-    """The first step has the first fraction."""
+    """The fraction of step 1 is the first one, and each later step changes it by the same amount."""
     masking = MaskingConfig(0.1, 0.5)
     assert [mask_rate(step, masking, 4) for step in (1, 2, 3, 4)] == pytest.approx([0.5, 0.4, 0.3, 0.2])
 
 
 def test_the_mean_size_counts_tokens():
-    """A batch that grows evenly is half its final size on average, and half as long samples count half."""
+    """A batch that grows evenly has half its final size on average, and samples of half the length count half."""
     constant = DataSchedule(100, 64, (128,))
     assert constant.mean_size([90.0]) == 1.0
     growing = DataSchedule(1000, 64, (128,), global_batch_size_start=1)

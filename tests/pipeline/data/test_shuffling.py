@@ -1,10 +1,10 @@
-"""A shuffled context has the same words, masks and labels; only their order within a segment differs."""
+"""A shuffled context has the same words, masks and labels in another order within each segment."""
 
 import numpy as np
 import pytest
 
 from pipeline.data.config import MaskingConfig
-from pipeline.data.loader import EVALUATION, evaluation_batches
+from pipeline.data.heldout import EVALUATION, evaluation_batches
 from pipeline.data.masking import Draw
 from pipeline.data.packing import pack
 from pipeline.data.shuffling import ShuffledContext
@@ -17,7 +17,7 @@ SPECIAL = SpecialTokens({"pad": 0, "cls": 1, "sep": 2, "mask": 3}, np.arange(400
 
 
 def corrupted(corruption, template, rows=(0, 1, 2, 3), sizes=(30, 12, 25, 2)):
-    """Packed samples of distinct tokens, and what a corruption makes of them."""
+    """Return packed samples of distinct tokens, before and after corruption."""
     tokens = [np.arange(10 + 40 * row, 10 + 40 * row + sizes[row]) for row in rows]
     boundaries = np.array([[12, 5, 25, 1][row] for row in rows])
     packed = pack(template, tokens, boundaries, SPECIAL.ids)
@@ -28,7 +28,9 @@ def corrupted(corruption, template, rows=(0, 1, 2, 3), sizes=(30, 12, 25, 2)):
 
 @pytest.mark.parametrize("template", [Template(), ROBERTA], ids=["bert", "roberta"])
 def test_only_the_order_of_visible_words_changes(template):
-    """Special tokens, masked positions, what stands there and labels stay; each segment keeps its words."""
+    """Special tokens, masked positions with their tokens, and labels are unchanged, and each segment
+    keeps its words.
+    """
     packed, intact = corrupted(MASKING, template)
     _, shuffled = corrupted(ShuffledContext(MASKING), template)
     positions = intact.targets["positions"]
@@ -46,7 +48,7 @@ def test_only_the_order_of_visible_words_changes(template):
 
 
 def test_a_permutation_is_a_function_of_the_sample():
-    """It is the same alone and among other samples (law 1)."""
+    """The permutation of a sample is the same alone and among other samples (law 1)."""
     packed, together = corrupted(ShuffledContext(MASKING), Template())
     for row in range(4):
         _, alone = corrupted(ShuffledContext(MASKING), Template(), [row])
@@ -55,7 +57,9 @@ def test_a_permutation_is_a_function_of_the_sample():
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_an_evaluation_is_shuffled_alike_at_every_world_size(write_samples, world_size):
-    """The ranks' batches together are those of one rank; counts are those of the intact samples (law 3)."""
+    """The shuffled batches of all ranks are those of one rank, and the counts are those of the intact
+    samples (law 3).
+    """
     samples, shuffled = write_samples(30), ShuffledContext(EVALUATION)
     alone = [*evaluation_batches(samples, Template(), 4, 0, 1, 18, shuffled)]
     intact = [*evaluation_batches(samples, Template(), 4, 0, 1, 18)]

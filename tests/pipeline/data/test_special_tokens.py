@@ -7,7 +7,7 @@ from pipeline.data.special_tokens import SpecialTokens
 
 
 def test_ids_and_continuations_are_those_of_the_tokenizer(tmp_path, write_tokenizer, vocabulary):
-    """Ids are looked up by name, and the table marks exactly the pieces that start with ##."""
+    """Ids are found by name, and the table marks exactly the tokens that start with ##."""
     pieces = ["#", "#1", *vocabulary[::-1]]
     special = SpecialTokens.load(write_tokenizer(tmp_path, pieces).parent)
     assert {role: pieces[number] for role, number in special.ids.items()} == {
@@ -23,7 +23,7 @@ def test_ids_and_continuations_are_those_of_the_tokenizer(tmp_path, write_tokeni
 
 
 def test_missing_special_tokens_are_named(tmp_path, write_tokenizer):
-    """A vocabulary without [MASK] and [CLS] is refused with the file and both names."""
+    """A vocabulary without [MASK] and [CLS] is an error with the file and both names."""
     path = write_tokenizer(tmp_path, ["[PAD]", "[UNK]", "[SEP]", "a"])
     with pytest.raises(
         ValueError, match=r"tokenizer\.json: the vocabulary lacks \[CLS\] or <s>, \[MASK\] or <mask>; build the samples"

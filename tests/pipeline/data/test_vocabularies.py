@@ -1,4 +1,4 @@
-"""Vocabularies are compared by what their ids mean, not by their sizes or files."""
+"""Vocabularies are compared by the meaning of their ids, and not by their sizes or files."""
 
 import json
 
@@ -20,7 +20,7 @@ def difference(theirs, ours):
 
 
 def copied(source, target, **files):
-    """A tokenizer directory with some files of another one, changed by functions of their text."""
+    """Return a tokenizer directory with some files of another one, whose text is changed by functions."""
     target.mkdir()
     for name, change in files.items():
         name = name.replace("_json", ".json").replace("_txt", ".txt")
@@ -33,14 +33,14 @@ def same(text):
 
 
 def test_every_form_of_a_vocabulary_is_the_same(tokenizer, tmp_path):
-    """tokenizer.json, however it is indented, and vocab.txt with its settings."""
+    """tokenizer.json, with any indentation, and vocab.txt with its settings are the same vocabulary."""
     wide = copied(tokenizer, tmp_path / "wide", tokenizer_json=lambda text: json.dumps(json.loads(text), indent=7))
     lines = copied(tokenizer, tmp_path / "lines", vocab_txt=same, tokenizer_config_json=same)
     assert difference(tokenizer, wide) == difference(lines, tokenizer) == difference(lines, wide) == ""
 
 
 def test_the_first_token_that_differs_is_named(tokenizer, tmp_path):
-    """The first difference is found in vocabularies of the same size, and in one that is shorter."""
+    """The first token that differs is named, in vocabularies of the same size and in a shorter one."""
     swapped = copied(
         tokenizer,
         tmp_path / "swapped",
@@ -62,7 +62,7 @@ def test_the_first_token_that_differs_is_named(tokenizer, tmp_path):
     ],
 )
 def test_case_and_accents_count(tokenizer, tmp_path, setting, value, expected):
-    """The same tokens, but other text comes to them; what is unset means what it is by default."""
+    """Vocabularies with the same tokens differ if their normalisation differs; an unset option has its default."""
 
     def changed(text):
         return json.dumps(json.loads(text) | {setting: value})
@@ -72,14 +72,16 @@ def test_case_and_accents_count(tokenizer, tmp_path, setting, value, expected):
 
 
 def test_of_a_token_that_occurs_twice_the_last_line_counts(tokenizer, tmp_path):
-    """Lines are split as in transformers; a line separator of Unicode is part of a token."""
+    """Of a repeated token the last line counts. Lines are divided as in transformers, so that a line separator of
+    Unicode is part of a token.
+    """
     twice = copied(tokenizer, tmp_path / "twice", vocab_txt=lambda text: text + "a\u2028b\nw9\n")
     tokens = read_vocabulary(twice).tokens
     assert (14 in tokens, tokens[40], tokens[41]) == (False, "a\u2028b", "w9")
 
 
 def test_unigram_pieces_are_numbered_by_their_order(tmp_path):
-    """Pieces have ids in their order, as in SentencePiece; added tokens state theirs."""
+    """Unigram tokens are numbered in their order, as in SentencePiece, and added tokens by their stated ids."""
     content = {"model": {"vocab": [["<pad>", 0], ["a", -1.5]]}, "added_tokens": [{"id": 2, "content": "[MASK]"}]}
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
     assert read_vocabulary(tmp_path).tokens == {0: "<pad>", 1: "a", 2: "[MASK]"}
@@ -87,14 +89,16 @@ def test_unigram_pieces_are_numbered_by_their_order(tmp_path):
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"model": {"vocab": {"a": "b"}}}', '{"model": {"vocab": [1]}}', "{"])
 def test_a_damaged_file_is_named(tmp_path, content):
-    """JSON of another shape, and no JSON."""
+    """A file that is no JSON, or JSON of another structure, is an error that names it."""
     (tmp_path / "tokenizer.json").write_text(content)
     with pytest.raises(ValueError, match=r"tokenizer\.json: "):
         read_vocabulary(tmp_path)
 
 
 def test_the_error_names_the_remedy(tokenizer, tmp_path):
-    """Another vocabulary: build samples with the checkpoint's; embeddings without tokens: another checkpoint."""
+    """For another vocabulary the remedy is samples with the checkpoint's tokens; for embeddings without tokens, another
+    checkpoint.
+    """
     checkpoint, samples = tmp_path / "step-00000009", tmp_path / "samples"
     for directory in (checkpoint, samples):
         directory.mkdir()

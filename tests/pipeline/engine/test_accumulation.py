@@ -47,7 +47,7 @@ def loss_of(model, number, count):
 
 
 def summed_in_float64(dtype, count):
-    """The sum of the gradients that the micro-batches have in the model's type, by plain torch on one process."""
+    """Return the float64 sum of the gradients that plain torch computes for the micro-batches in the model's type."""
     model = zero_cases.toy().to(TYPES[dtype])
     scale = SCALE if dtype == "fp16" else 1
     sums = {name: torch.zeros(p.numel(), dtype=torch.float64) for name, p in model.named_parameters()}
@@ -60,7 +60,7 @@ def summed_in_float64(dtype, count):
 
 
 def global_gradients(cases, count):
-    """This rank's pieces of the gradient that the optimizer gets after one step, and the exact one."""
+    """Return this rank's pieces of the gradient that reaches the optimizer after one step, and the exact gradient."""
     from pipeline.engine.engine import EngineConfig, start
     from pipeline.runtime import distributed
 
@@ -85,7 +85,9 @@ MANY_SUMMED = [pytest.param(ranks, count, marks=pytest.mark.slow) for ranks, cou
 
 @pytest.mark.parametrize(("world_size", "count"), [(1, 24), (2, 24), (3, 24), *MANY_SUMMED])
 def test_global_gradient_is_the_exact_sum(world_size, count):
-    """The error of the sum of many 16-bit gradients is at most 1e-6 at any world size; one in bf16 is off by 1 %."""
+    """At any world size, the sum of many 16-bit gradients has an error of at most 1e-6; summed in bf16 it would have 1
+    %.
+    """
     results = on_ranks(global_gradients, world_size, CASES, count)
     errors = {}
     for name in CASES:
@@ -97,7 +99,7 @@ def test_global_gradient_is_the_exact_sum(world_size, count):
 
 
 def trained(cases, accumulation):
-    """The weights after some steps and the gradient norms of each."""
+    """Return the weights after some steps, and the gradient norm of each step."""
     from pipeline.engine.engine import EngineConfig, start
     from pipeline.runtime import distributed
 
@@ -121,13 +123,13 @@ RUNS = {
 
 @cache
 def runs(world_size):
-    """The same four micro-batches a step, over the ranks."""
+    """The same four micro-batches per step, distributed over different numbers of ranks."""
     return on_ranks(trained, world_size, RUNS, 4 // world_size)
 
 
 @pytest.mark.parametrize("world_size", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_run_is_the_same_on_any_number_of_ranks(world_size):
-    """Five steps with clipping: the weights of one rank's run to fp32's rounding, in every precision and stage."""
+    """Five steps with clipping end at the weights of one rank to the rounding of fp32, in every precision and stage."""
     differences = {}
     for name in RUNS:
         one, many = (assemble([result[name][0] for result in runs(size)]) for size in (1, world_size))
@@ -140,7 +142,7 @@ VARIED = {name: settings for name, settings in RUNS.items() if "autocast" not in
 
 
 def trained_with_varied_accumulation(cases):
-    """The weights after steps of different numbers of micro-batches."""
+    """Return the weights after steps of different numbers of micro-batches."""
     from pipeline.engine.engine import EngineConfig, start
     from pipeline.runtime import distributed
 
@@ -156,7 +158,7 @@ def trained_with_varied_accumulation(cases):
 
 
 def test_the_number_of_micro_batches_may_change_from_step_to_step():
-    """In fp32 the weights are those of a constant number; in all precisions 2 ranks equal 1."""
+    """In fp32, the weights are those of a constant number of micro-batches; in all precisions 2 ranks equal 1."""
     one, two = (on_ranks(trained_with_varied_accumulation, size, VARIED) for size in (1, 2))
     differences = {}
     for name in VARIED:
@@ -171,7 +173,9 @@ def test_the_number_of_micro_batches_may_change_from_step_to_step():
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "autocast"])
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_the_norm_is_the_same_at_every_stage(world_size, precision):
-    """Five steps agree; stage 3's forward pass rounds 16-bit sums differently, so it agrees in fp32 only."""
+    """Five steps have the same norm at every stage. Stage 3 rounds 16-bit sums of its forward pass differently, so it
+    is compared in fp32 only.
+    """
     results = runs(world_size)
     exact = precision == "fp32"
     for stage in (1, 2, 3):
@@ -184,7 +188,7 @@ MANY = 2_000_000
 
 
 class Many(torch.nn.Module):
-    """One tensor of many elements, whose gradient is given."""
+    """A model of one tensor with many elements, whose gradient is given."""
 
     def __init__(self):
         super().__init__()
@@ -196,7 +200,7 @@ class Many(torch.nn.Module):
 
 
 def norms_of_many(settings_of):
-    """The norm that each engine reports, the share to which it scales the gradient, and the exact norm."""
+    """Return the norm that each engine reports, the factor by which it scales the gradient, and the exact norm."""
     from pipeline.engine.engine import EngineConfig, build, start
     from pipeline.optim.lamb import OptimizerConfig
     from pipeline.optim.parameters import Parameters
@@ -216,7 +220,7 @@ def norms_of_many(settings_of):
 
 
 def record_after_clipping(engine):
-    """A list that gets the norm of the first thousand elements of each clipped gradient."""
+    """Return a list that gets the norm of the first thousand elements of each clipped gradient."""
     found, kernel = [], engine.optimizer._kernel
     adam = kernel.adam
 
@@ -229,7 +233,9 @@ def record_after_clipping(engine):
 
 
 def test_the_norm_of_many_elements_is_exact():
-    """At 2 million elements a CPU's fp32 norm is off by 3e-5; every stage reports and clips by the exact one."""
+    """With 2 million elements, where fp32 norms on a CPU are off by 3e-5, every stage reports and clips by the exact
+    norm.
+    """
     cases = {f"fp32, stage {stage}": ("fp32", zero(stage)) for stage in (0, 1, 2, 3)}
     cases |= {f"bf16, stage {stage}": ("bf16", zero(stage) | BF16) for stage in (0, 1)}
     (results,) = on_ranks(norms_of_many, 1, cases)

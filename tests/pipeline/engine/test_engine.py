@@ -1,56 +1,20 @@
-"""The engine's settings, and its parameter groups."""
+"""Settings of the engine that contradict each other are errors; other tests train with it."""
 
 import pytest
-import torch
-from torch import nn
 
-from pipeline.engine.engine import EngineConfig, parameter_groups, read_settings
-from pipeline.optim.parameters import Parameters
+from pipeline.engine.engine import EngineConfig, read_settings
 
 
 def test_precision_has_one_home():
-    """A JSON without placeholder already says the precision."""
+    """With a JSON file without placeholder in its name, which sets the precision, the recipe's precision
+    is an error.
+    """
     with pytest.raises(ValueError, match=r"engine.precision = bf16, but engine.deepspeed"):
         EngineConfig(deepspeed="mine.json", precision="bf16")
 
 
-def test_tied_weights_are_in_one_group_once():
-    """Every parameter is in exactly one group; biases and norms take no decay."""
-    model = nn.ModuleDict({"word": nn.Embedding(5, 3), "norm": nn.LayerNorm(3), "decoder": nn.Linear(3, 5)})
-    model["decoder"].weight = model["word"].weight
-    decayed, plain = parameter_groups(model, Parameters(lambda name: not ("norm" in name or name.endswith("bias"))))
-    assert decayed["decayed"] and not plain["decayed"]
-    assert [id(p) for p in decayed["params"]] == [id(model["word"].weight)]
-    assert sum(torch.numel(p) for p in plain["params"]) == 3 + 3 + 5
-
-
-def test_matrices_of_layers_are_in_a_group_of_their_own_under_muon():
-    """So that each flat partition holds matrices only, or none; a model without any is an error."""
-    model = nn.ModuleDict({"word": nn.Embedding(5, 3), "layer": nn.Linear(3, 4)})
-    family = Parameters(lambda name: name.endswith("weight"), is_matrix=lambda name: name == "layer.weight")
-    found = [
-        ([tuple(p.shape) for p in group["params"]], group["decayed"], group["muon"])
-        for group in parameter_groups(model, family, muon=True)
-    ]
-    assert found == [([(4, 3)], True, True), ([(5, 3)], True, False), ([(4,)], False, False)]
-    assert not any(group["muon"] for group in parameter_groups(model, family))
-    with pytest.raises(ValueError, match=r"^optimizer.name = muon: no trained parameter is a matrix of a layer"):
-        parameter_groups(model, Parameters(lambda name: True), muon=True)
-
-
-def test_what_takes_no_gradients_is_in_no_group():
-    """A frozen embedding is not trained."""
-    model = nn.ModuleDict({"word": nn.Embedding(5, 3), "head": nn.Linear(3, 5)})
-    model["word"].weight.requires_grad_(False)
-    groups = parameter_groups(model, Parameters(lambda name: name.endswith("weight")))
-    assert [[id(p) for p in group["params"]] for group in groups] == [
-        [id(model["head"].weight)],
-        [id(model["head"].bias)],
-    ]
-
-
 def test_tf32_is_for_fp32_only():
-    """TensorFloat-32 is wider than bf16: asking for both is a mistake."""
+    """TensorFloat-32 together with bf16 is an error, and it does not change the settings of DeepSpeed in fp32."""
     with pytest.raises(ValueError, match=r"engine.tf32 = true, but .*zero2_bf16.json trains in bf16"):
         read_settings(EngineConfig(precision="bf16", tf32=True))
     assert read_settings(EngineConfig(precision="fp32", tf32=True)) == read_settings(EngineConfig(precision="fp32"))

@@ -1,4 +1,4 @@
-"""Law 4: Muon is Muon under ZeRO 0 to 3, in every precision, at any world size."""
+"""Muon is the same algorithm under ZeRO 0 to 3, in every precision, at any world size (law 4)."""
 
 import tempfile
 from functools import cache
@@ -50,10 +50,11 @@ def trained(world_size, short):
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize(("world_size", "short"), SELECTION)
 def test_update_equals_unsharded_muon_given_the_same_gradients(world_size, short):
-    """Ten steps of the gradients that DeepSpeed handed over, replayed in float64 on whole matrices.
+    """Ten steps with the gradients that DeepSpeed passed on equal float64 Muon on whole matrices.
 
-    A step moves the elements of a matrix by 0.2 * lr = 0.004, and errs by up to 1e-5 of it (test_muon.py): ten of them
-    by less than 4e-7, and less in relation to the largest weight, which is above 0.1. All padding holds NaN meanwhile.
+    A step moves the elements of a matrix by 0.2 * lr = 0.004 and has an error of up to 1e-5 of that
+    (tests/pipeline/optim/test_muon.py), so ten steps have less than 4e-7, and less in relation to the largest weight,
+    which is above 0.1. All padding holds NaN meanwhile.
     """
     results = trained(world_size, short)
     differences = {}
@@ -67,7 +68,9 @@ def test_update_equals_unsharded_muon_given_the_same_gradients(world_size, short
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize(("world_size", "short"), SELECTION)
 def test_fp32_training_equals_float64_training(world_size, short):
-    """The whole run, model and clipping included; the iteration multiplies differences of the gradients, too."""
+    """The whole fp32 run, model and clipping included, equals a run in float64; the iteration multiplies differences of
+    the gradients, too.
+    """
     results = trained(world_size, short)
     differences = {
         name: largest_difference(
@@ -80,7 +83,9 @@ def test_fp32_training_equals_float64_training(world_size, short):
 
 
 def disturb(directory):
-    """At stages 2 and 3: runs with a step of infinite gradients and without it; and a run that DeepSpeed resumed."""
+    """Return, for stages 2 and 3, runs with and without a step of infinite gradients, and a run that
+    DeepSpeed resumed.
+    """
     from pipeline.engine.engine import EngineConfig, start
     from pipeline.runtime import distributed
 
@@ -108,7 +113,9 @@ def disturb(directory):
 
 
 def test_skipped_steps_and_deepspeed_checkpoints_change_no_bit():
-    """An infinite gradient on one rank skips the step whole; DeepSpeed's own checkpoint has momentum and step count."""
+    """An infinite gradient on one rank skips the whole step, and DeepSpeed's own checkpoint holds momentum and step
+    count.
+    """
     with tempfile.TemporaryDirectory() as directory:
         per_rank = on_ranks(disturb, 2, directory)
     for stage in (2, 3):

@@ -1,4 +1,4 @@
-"""Law 4: LAMB is LAMB under ZeRO 0 to 3, in every precision, at any world size."""
+"""LAMB is the same algorithm under ZeRO 0 to 3, in every precision, at any world size (law 4)."""
 
 import tempfile
 from functools import cache
@@ -82,8 +82,8 @@ SELECTION += [pytest.param(3, False, marks=full)]
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize(("world_size", "short"), SELECTION)
 def test_update_equals_unsharded_lamb_given_the_same_gradients(world_size, short):
-    """Whatever the precision: ten steps of the gradients that DeepSpeed handed over, replayed by LAMB in float64 on
-    whole tensors, end at the same fp32 weights to 1e-6 of each tensor's largest. All padding holds NaN meanwhile.
+    """In every precision, ten steps with the gradients that DeepSpeed passed on, replayed by LAMB in float64 on whole
+    tensors, end at the same fp32 weights to 1e-6 of each tensor's largest. All padding holds NaN meanwhile.
     """
     results = trained(world_size, short)
     differences = {}
@@ -97,7 +97,7 @@ def test_update_equals_unsharded_lamb_given_the_same_gradients(world_size, short
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize(("world_size", "short"), SELECTION)
 def test_fp32_training_equals_float64_training(world_size, short):
-    """With fp32 gradients, the whole run, model and clipping included, equals one in float64 to 1e-6."""
+    """With fp32 gradients, the whole run, model and clipping included, equals a run in float64 to 1e-6."""
     results = trained(world_size, short)
     differences = {
         name: largest_difference(results_of(results, name)[1], trained_in_float64(MATRIX[name][1].get("clip", 1.0)))
@@ -110,12 +110,12 @@ def test_fp32_training_equals_float64_training(world_size, short):
 @pytest.mark.timeout(1000)
 @pytest.mark.parametrize(("world_size", "short"), SELECTION)
 def test_bf16_training_differs_by_the_rounding_of_gradients(world_size, short):
-    """In bf16 the run as a whole leaves the float64 one by what the rounding of gradients explains, and no more.
+    """A bf16 run differs from the float64 one by no more than the rounding of its gradients explains.
 
-    A step moves a tensor by lr * ||w||, so it errs by lr * ||w|| * e, where e is the relative error of the direction
-    u. A gradient in bf16 is known to about 2^-7 of its tensor's size (8 bits for activations, 8 for the product).
-    Adam's u has the sign of small elements too: those below 2^-7, a share of 0.8 * 2^-7 in a normal distribution,
-    may point the wrong way, which costs (2u)^2 each: e <= sqrt(4 * 0.8 * 2^-7) = 0.16. Ten steps: 10 * 0.02 * 0.16.
+    A step moves a tensor by lr * ||w||, so its error is lr * ||w|| * e, where e is the relative error of the direction
+    u. A gradient in bf16 has an error of about 2^-7 of its tensor's size (8 bits for activations, 8 for the product).
+    Adam's u has the sign of small elements too: those below 2^-7, a share of 0.8 * 2^-7 in a normal distribution, may
+    have the wrong sign, which adds (2u)^2 each: e <= sqrt(4 * 0.8 * 2^-7) = 0.16. Ten steps have 10 * 0.02 * 0.16.
     """
     bound = STEPS * LR * (4 * 0.8 * 2**-7) ** 0.5
     results = trained(world_size, short)
@@ -128,7 +128,9 @@ def test_bf16_training_differs_by_the_rounding_of_gradients(world_size, short):
 
 
 def train_unaware(stage):
-    """The negative control: every rank takes each of its flat partitions for one tensor, as an ordinary LAMB does."""
+    """As a negative control, let every rank take each of its flat partitions for one tensor, as an
+    ordinary LAMB does.
+    """
     from pipeline.engine.engine import EngineConfig, start
     from pipeline.optim.shards import Fragment, Shard
     from pipeline.runtime import distributed
@@ -148,13 +150,15 @@ def train_unaware(stage):
 
 @pytest.mark.parametrize("stage", [1, pytest.param(2, marks=full), pytest.param(3, marks=full)])
 def test_lamb_that_takes_partitions_for_tensors_fails(stage):
-    """The same code unaware of the partitions is wrong by orders of magnitude more than the tolerance."""
+    """Without knowledge of the partitions, the same code is wrong by orders of magnitude more than the tolerance."""
     weights = zero_cases.assemble(on_ranks(train_unaware, 2, stage))
     assert largest_difference(weights, trained_in_float64()) > 1e-1
 
 
 def skip_overflow(stages):
-    """Weights of three runs each: undisturbed, with an infinite loss on one rank at step 3, and without step 3."""
+    """Return the weights of three runs: undisturbed, with an infinite loss on one rank at step 3, and
+    without step 3.
+    """
     from pipeline.engine.engine import EngineConfig, start
     from pipeline.runtime import distributed
 
@@ -174,7 +178,9 @@ def skip_overflow(stages):
 
 
 def test_overflow_step_is_skipped_whole():
-    """An infinite gradient on one rank: no rank changes a weight, a moment or a step count; training goes on."""
+    """After an infinite gradient on one rank, no rank changes a weight, a moment or a step count, and training
+    continues.
+    """
     stages = (0, 1, 2, 3)
     for result in on_ranks(skip_overflow, 2, stages):
         for stage in stages:
@@ -189,7 +195,7 @@ def test_overflow_step_is_skipped_whole():
 
 
 def resume_by_deepspeed(directory):
-    """DeepSpeed's own save_checkpoint and load_checkpoint in the middle of a run, stages 1 to 3."""
+    """Return runs with DeepSpeed's own save_checkpoint and load_checkpoint between two steps, for stages 1 to 3."""
     from pipeline.engine.engine import EngineConfig, start
     from pipeline.runtime import distributed
 
@@ -210,7 +216,9 @@ def resume_by_deepspeed(directory):
 
 
 def test_deepspeed_checkpoints_continue_bit_for_bit():
-    """Moments and step counts are in torch's optimizer state, so DeepSpeed's own checkpoints hold them too."""
+    """DeepSpeed's own checkpoints continue bit for bit, since moments and step counts are in torch's
+    optimizer state.
+    """
     with tempfile.TemporaryDirectory() as directory:
         per_rank = on_ranks(resume_by_deepspeed, 2, directory)
     for stage in (1, 2, 3):
@@ -219,7 +227,7 @@ def test_deepspeed_checkpoints_continue_bit_for_bit():
 
 
 def phantom(stages):
-    """Weights after construction, before any step."""
+    """Return the weights after construction, before any step."""
     from pipeline.engine.engine import EngineConfig, start
     from pipeline.runtime import distributed
 
@@ -232,7 +240,9 @@ def phantom(stages):
 
 
 def test_construction_takes_no_step():
-    """DeepSpeed's stage 0 steps the optimizer once with zero gradients while it is built; that must do nothing."""
+    """DeepSpeed's stage 0 calls the optimizer once with zero gradients during construction, which must
+    change nothing.
+    """
     (result,) = on_ranks(phantom, 1, (0, 1, 2, 3))
     initial = {name: p.detach().bfloat16().double() for name, p in zero_cases.toy().named_parameters()}
     for stage, (found, steps) in result.items():
@@ -241,12 +251,13 @@ def test_construction_takes_no_step():
 
 
 def refusals():
-    """The messages of what must not be trained."""
+    """Return the error messages of settings that are refused."""
     import deepspeed
     from deepspeed.ops.adam import DeepSpeedCPUAdam  # noqa: F401 - offload asks for it
 
     from pipeline.engine import partitions
-    from pipeline.engine.engine import EngineConfig, parameter_groups, start
+    from pipeline.engine.engine import EngineConfig, start
+    from pipeline.engine.groups import parameter_groups
     from pipeline.optim.lamb import OptimizerConfig
     from pipeline.optim.optimizer import ShardedOptimizer
 
@@ -296,7 +307,7 @@ def refusals():
 
 
 def test_what_cannot_be_exact_is_refused():
-    """Tensor parallelism, offload, bf16 master weights, an unknown wrapper, a layout that is not as expected."""
+    """Tensor parallelism, offload, bf16 master weights, an unknown wrapper and an unexpected layout are errors."""
     (messages,) = on_ranks(refusals, 1)
     version = messages.pop("version")
     expected = {

@@ -1,4 +1,4 @@
-"""A DeepSpeed JSON sets nothing that the recipe owns, and nothing that makes the update inexact."""
+"""A DeepSpeed JSON sets nothing that the recipe sets, and nothing that makes the update inexact."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def nested(dotted, value):
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_json_is_what_its_name_says(path):
-    """zero{stage}_{precision}.json, and nothing that the recipe owns."""
+    """zero{stage}_{precision}.json has the stage and precision of its name, and nothing that the recipe sets."""
     settings = read_deepspeed_json(path)
     stage, precision = path.stem.removeprefix("zero").split("_")
     assert settings["zero_optimization"]["stage"] == int(stage)
@@ -33,7 +33,7 @@ def test_shipped_json_is_what_its_name_says(path):
 
 
 def test_all_stages_and_precisions_are_shipped():
-    """ZeRO 0 to 3 in fp32, bf16 and fp16."""
+    """There are JSON files for ZeRO 0 to 3 in fp32, bf16 and fp16."""
     assert len(SHIPPED) == 12
 
 
@@ -57,7 +57,7 @@ def test_all_stages_and_precisions_are_shipped():
     ],
 )
 def test_wrong_json_is_refused(tmp_path, text, message):
-    """One clear error each, with file and remedy."""
+    """Each mistake in a JSON file is one clear error with file and remedy."""
     path = tmp_path / "x.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -65,13 +65,13 @@ def test_wrong_json_is_refused(tmp_path, text, message):
 
 
 def test_missing_json_is_named():
-    """The path as given, and those that come with the package."""
+    """The error names the missing path as given, and the JSON files of the package."""
     with pytest.raises(ValueError, match=r"= ds_configs/none.json: no such file, .*ds_configs/zero3_fp32.json$"):
         find_deepspeed_json("ds_configs/none.json")
 
 
 def test_a_shipped_json_is_found_in_any_directory_after_a_file_there(tmp_path, monkeypatch):
-    """`ds_configs/NAME.json` is the package's where the working directory has none."""
+    """`ds_configs/NAME.json` is the package's file if the working directory has none."""
     monkeypatch.chdir(tmp_path)
     name = f"ds_configs/{SHIPPED[0].name}"
     assert find_deepspeed_json(name).resolve() == SHIPPED[0]
@@ -82,7 +82,9 @@ def test_a_shipped_json_is_found_in_any_directory_after_a_file_there(tmp_path, m
 
 @pytest.mark.parametrize(("dotted", "exact"), [(dotted, exact) for dotted, exact, _ in UNSUPPORTED])
 def test_values_that_change_nothing_pass(tmp_path, dotted, exact):
-    """`none`, false and the like are what DeepSpeed's own examples write."""
+    """Values such as `none` and false, which DeepSpeed's own examples contain, are accepted since they
+    change nothing.
+    """
     path = tmp_path / "x.json"
     for value in exact:
         path.write_text(nested(dotted, value))
@@ -91,7 +93,9 @@ def test_values_that_change_nothing_pass(tmp_path, dotted, exact):
 
 @pytest.mark.parametrize("section", MONITORS)
 def test_a_monitor_that_is_not_installed_is_named(tmp_path, monkeypatch, section):
-    """A directory with the package's name is not the package; a monitor that is off needs no package."""
+    """A monitor whose package is not installed is an error, even if a directory has its name; one that is off is
+    accepted.
+    """
     monkeypatch.setitem(MONITORS, section, "monitor_of_tests")
     (tmp_path / "monitor_of_tests").mkdir()
     monkeypatch.syspath_prepend(tmp_path)

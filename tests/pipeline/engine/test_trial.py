@@ -1,4 +1,4 @@
-"""Steps on trial leave no trace, at every ZeRO stage."""
+"""Trial steps leave no trace, at every ZeRO stage."""
 
 import torch
 from ranks import on_ranks
@@ -9,7 +9,7 @@ from pipeline.optim.parameters import Parameters
 
 
 class Loss(torch.nn.Module):
-    """The toy's cross entropy, as its share of the global mean."""
+    """A model whose loss is the toy's cross entropy, as its share of the global mean."""
 
     def __init__(self):
         super().__init__()
@@ -21,7 +21,7 @@ class Loss(torch.nn.Module):
 
 
 def trained(stage, precision, trial):
-    """Weights and moments of this rank after three steps, with steps on trial after the first one or without."""
+    """Return this rank's weights and moments after three steps, with or without trial steps after the first one."""
     from pipeline.engine.config import EngineConfig
     from pipeline.engine.engine import build, read_settings, start
     from pipeline.engine.trial import on_trial
@@ -68,7 +68,7 @@ def both(cases):
 
 
 def test_training_goes_on_as_if_there_had_been_no_trial():
-    """Weights, moments, counters and loss scale of both ranks are equal bit for bit."""
+    """With and without trial steps, weights, moments, counters and loss scale of both ranks are equal bit for bit."""
     for cases in on_ranks(both, 2, [(0, "fp32"), (1, "bf16"), (2, "fp32"), (3, "bf16")]):
         for (counters, tensors, scaler), (expected_counters, expected, expected_scaler) in cases:
             assert counters == expected_counters and scaler == expected_scaler

@@ -11,14 +11,14 @@ from pipeline.model.flops import measure
 
 
 def test_an_unknown_family_is_refused():
-    """The error names what was asked for and what there is."""
+    """The error for an unknown family names it and the known families."""
     with pytest.raises(ValueError, match=r"family = bort: must be one of bert, roberta$"):
         get_family("bort")
 
 
 @pytest.mark.parametrize("name", family_names())
 def test_a_family_is_found_by_its_own_name(name):
-    """The file's name is the family's, and its model has the parameters that the family says it has."""
+    """A family has the name of its file, and its model has the parameters that the family declares."""
     family = get_family(name)
     assert family.name == name
     config = family.config(hidden_size=8, num_hidden_layers=3, num_attention_heads=2, intermediate_size=8)
@@ -32,14 +32,14 @@ def test_a_family_is_found_by_its_own_name(name):
 
 @pytest.mark.parametrize("name", family_names())
 def test_the_operations_of_every_family_are_counted(name):
-    """A masked token takes the products with the vocabulary at least, forward and backward."""
+    """A masked token counts at least the products with the vocabulary, forward and backward."""
     family = get_family(name)
     config = family.config(hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)
     assert measure(lambda config: family.build(config, 50), config).per_masked >= 6 * 8 * 50
 
 
 def test_families_are_declared_without_libraries_that_compute():
-    """A recipe is read, and a help text shown, without torch and numpy."""
+    """Reading a recipe and showing a help text import neither torch nor numpy."""
     names = ", ".join(f"pipeline.families.{name}" for name in family_names())
     code = f"import sys, {names}; sys.exit(any(name in sys.modules for name in ('torch', 'numpy')))"
     assert subprocess.run([sys.executable, "-c", code], timeout=600).returncode == 0

@@ -21,7 +21,7 @@ TOLERANCE = 1e-5  # law 7, fp32
 
 
 def make_batch(lengths=LENGTHS, seed=0):
-    """A batch of random tokens, about a sixth of them masked."""
+    """Return a batch of random tokens, about a sixth of them masked."""
     rng = np.random.default_rng(seed)
     num_tokens = sum(lengths)
     masked = np.sort(rng.choice(num_tokens, max(1, num_tokens // 6), replace=False))
@@ -48,7 +48,9 @@ def make_batch(lengths=LENGTHS, seed=0):
 
 
 def with_large_weights(model):
-    """Draws every parameter anew and large: logits of about 1, and biases and normalisations that would be missed."""
+    """Draw every parameter anew and large, so that logits are about 1 and a missing bias or
+    normalisation is noticed.
+    """
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -66,7 +68,7 @@ def build_huggingface(config=CONFIG):
 
 
 def huggingface_logits(model, batch):
-    """Padded logits in Hugging Face, gathered to our layout: (T, V) and, of pairs, (B, 2)."""
+    """Return the padded logits of Hugging Face in our layout: (T, V) and, for pairs, (B, 2)."""
     lengths = batch.cu_seqlens.diff().tolist()
     inputs = {"input_ids": batch.input_ids, "token_type_ids": batch.segment_ids}
     inputs = {
@@ -81,7 +83,7 @@ def huggingface_logits(model, batch):
 
 
 def both_logits(model, batch, rows):
-    """Logits over the vocabulary and of the pairs."""
+    """Return our logits over the vocabulary and of the pairs."""
     return model.logits(batch, rows), model.pair_logits(model.hidden(batch), batch)
 
 
@@ -91,7 +93,7 @@ def all_rows(batch):
 
 @pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new"])
 def test_logits_equal_hugging_face_after_export(hidden_act):
-    """Our random model's logits, at every token and for every pair, are those of its export."""
+    """The logits of our random model, at every token and for every pair, are those of its export."""
     config, batch = replace(CONFIG, hidden_act=hidden_act), make_batch()
     ours = build(config)
     theirs = build_huggingface(config)
@@ -105,7 +107,7 @@ def test_logits_equal_hugging_face_after_export(hidden_act):
 
 @pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new"])
 def test_logits_equal_hugging_face_after_import(hidden_act):
-    """A random Hugging Face model's logits are those of its import."""
+    """The logits of a random Hugging Face model are those of its import."""
     config, batch = replace(CONFIG, hidden_act=hidden_act), make_batch()
     theirs = build_huggingface(config)
     ours = build(config_from(theirs.config.to_dict()))
@@ -136,7 +138,9 @@ def test_logits_without_next_sentence_prediction_equal_hugging_face_in_both_dire
 
 
 def test_without_next_sentence_prediction_the_loss_is_that_of_the_masked_tokens():
-    """The encoder and the head of masked tokens begin as those of the whole model do; labels of pairs are ignored."""
+    """Encoder and head of masked tokens have the initial weights of the whole model, and labels of pairs
+    are ignored.
+    """
     batch, model = make_batch(), build(MASKED_ONLY)
     logits = model.logits(batch, batch.targets["positions"])
     out = model(batch)
@@ -145,7 +149,9 @@ def test_without_next_sentence_prediction_the_loss_is_that_of_the_masked_tokens(
 
 
 def test_the_tensors_of_a_directory_select_the_form():
-    """A head of pairs makes the model BertForPreTraining, whatever its configuration says; a pooler alone does not."""
+    """Tensors of a head of pairs make the model BertForPreTraining, whatever its configuration says; a pooler alone
+    does not.
+    """
     pairs = build_huggingface().state_dict()
     single = {name: value for name, value in pairs.items() if "seq_relationship" not in name}
     classes = [form_of_tensors(FAMILY, state).export.model_class for state in (pairs, single, {})]
@@ -153,7 +159,7 @@ def test_the_tensors_of_a_directory_select_the_form():
 
 
 def test_the_two_activations_differ():
-    """Exact and approximated GELU give different logits, so that the tests above can tell them apart."""
+    """Exact and approximated GELU give different logits, so that the tests above can distinguish them."""
     batch = make_batch()
     with torch.no_grad():
         erf, tanh = (
@@ -163,7 +169,7 @@ def test_the_two_activations_differ():
 
 
 def test_loss_and_gradients_equal_hugging_face():
-    """The loss is Hugging Face's (mean over masked tokens plus mean over pairs), and so are all its gradients."""
+    """The loss (mean over masked tokens plus mean over pairs) and all gradients equal those of Hugging Face."""
     batch, ours = make_batch(), build()
     theirs = build_huggingface()
     theirs.load_state_dict(to_huggingface(FAMILY, ours.state_dict()))
@@ -197,7 +203,7 @@ def test_padding_changes_only_rounding():
 
 
 def test_sums_are_those_of_the_logits():
-    """The reported sums and counts are those of cross entropy and argmax on the logits, and carry no gradient."""
+    """The sums and counts equal those of cross entropy and argmax on the logits, and carry no gradient."""
     batch, model = make_batch(), build()
     mlm, pair = both_logits(model, batch, batch.targets["positions"])
     out = model(batch)
@@ -213,7 +219,7 @@ def test_sums_are_those_of_the_logits():
 
 
 def test_shares_of_the_loss_add_up_to_that_of_the_global_batch():
-    """Law 3: losses and gradients of two unequal micro-batches add up to those of both as one batch."""
+    """Losses and gradients of two unequal micro-batches add up to those of both as one batch (law 3)."""
     parts = [make_batch([9, 30], seed=1), make_batch([50], seed=2)]
     whole = join(parts)
     model = build().double()
@@ -232,7 +238,7 @@ def test_shares_of_the_loss_add_up_to_that_of_the_global_batch():
 
 
 def join(parts):
-    """Micro-batches as one."""
+    """Join micro-batches into one."""
     offsets = np.cumsum([0] + [len(part.input_ids) for part in parts]).tolist()
     columns = {
         name: torch.cat([getattr(part, name) for part in parts])
@@ -256,14 +262,14 @@ def join(parts):
 
 
 def test_a_batch_without_masked_tokens_trains_on_pairs_alone():
-    """No masked token means a masked-token loss of 0, not a division by zero or an error."""
+    """Without masked tokens, the masked-token loss is 0 and the model trains on pairs."""
     batch, none = make_batch([5]), torch.zeros(0, dtype=torch.long)
     out = build()(replace(batch, targets=batch.targets | {"positions": none, "labels": none}))
     assert out.sums["mlm_loss"] == 0 and out.loss == out.sums["nsp_loss"]
 
 
 def test_names_form_a_bijection():
-    """To Hugging Face and back every tensor comes home, and every parameter of both sides is named once."""
+    """Every tensor returns from Hugging Face's names to its own, and every parameter of both sides has one name."""
     state = build().state_dict()
     theirs = to_huggingface(FAMILY, state)
     back = from_huggingface(FAMILY, theirs)
@@ -275,12 +281,12 @@ def test_names_form_a_bijection():
 
 
 def test_a_stack_counts_the_tensors_that_hugging_face_keeps_apart():
-    """`stacks` says of every parameter how many parameters it is in the reference implementation."""
+    """`stacks` is the number of parameters that a parameter of ours is in the reference implementation."""
     assert all(PARAMETERS.stacks(ours) == len(theirs) for ours, theirs in names(2).items())
 
 
 def test_shared_tensors_may_be_saved_under_one_name():
-    """A state dict that lists a shared tensor once, as optimizers and safetensors do, is complete."""
+    """A state dict that has a shared tensor once, as those of optimizers and safetensors do, is complete."""
     model = build()
     assert (
         to_huggingface(FAMILY, dict(model.named_parameters())).keys()
@@ -302,7 +308,7 @@ def test_a_foreign_state_dict_is_refused():
 
 
 def test_the_configuration_survives_the_round_trip():
-    """Every field comes back, apart from those that are no property of the trained model."""
+    """Every field of the configuration returns, except those that are no property of the trained model."""
     config = BertConfig(
         hidden_size=32,
         num_hidden_layers=2,
@@ -334,20 +340,20 @@ def test_the_configuration_survives_the_round_trip():
     ],
 )
 def test_what_the_family_does_not_compute_is_refused(field, value):
-    """A Hugging Face configuration that changes the computation is an error, not a silently different model."""
+    """A Hugging Face configuration that changes the computation is an error."""
     settings = transformers.BertConfig(**config_to(CONFIG, VOCAB_SIZE)).to_dict()
     with pytest.raises(ValueError, match=f"{field} = {value!r}"):
         config_from({**settings, field: value})
 
 
 def test_weight_decay_spares_biases_and_normalisation():
-    """Exactly the one-dimensional parameters are spared."""
+    """Exactly the one-dimensional parameters take no weight decay."""
     for name, parameter in build_model(CONFIG, VOCAB_SIZE).named_parameters():
         assert PARAMETERS.decays(name) == (parameter.dim() > 1), name
 
 
 def test_parameters_of_bert_large_number_336_million():
-    """BERT-large with the released vocabulary has the parameters of the released model, heads included."""
+    """BERT-large with the released vocabulary has as many parameters as the released model, heads included."""
     large = BertConfig(hidden_size=1024, num_hidden_layers=24, num_attention_heads=16, intermediate_size=4096)
     with torch.device("meta"):
         model = build_model(large, 30522)
@@ -356,6 +362,8 @@ def test_parameters_of_bert_large_number_336_million():
 
 
 def test_matrices_of_the_layers_are_muons():
-    """Exactly the two-dimensional parameters of the layers: not those of embeddings, pooler and heads."""
+    """Muon updates exactly the two-dimensional parameters of the layers, and not those of embeddings,
+    pooler and heads.
+    """
     for name, parameter in build_model(CONFIG, VOCAB_SIZE).named_parameters():
         assert PARAMETERS.is_matrix(name) == (parameter.dim() > 1 and ".layers." in name), name

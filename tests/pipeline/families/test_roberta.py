@@ -24,7 +24,7 @@ TOLERANCE = 1e-5  # law 7, fp32
 
 
 def packed_samples(lengths, seed=0):
-    """Single segments of random text with these numbers of tokens."""
+    """Return single segments of random text with these numbers of tokens."""
     rng = np.random.default_rng(seed)
     tokens = [rng.integers(5, VOCAB_SIZE, length) for length in lengths]
     return pack(TEMPLATE, tokens, np.array(lengths), SPECIAL.ids)
@@ -35,7 +35,7 @@ def draw_of(count, seed=0, epoch=0):
 
 
 def make_batch(lengths=(7, 62, 33, 12, 62)):
-    """A masked batch of single segments."""
+    """Return a masked batch of single segments."""
     packed, masking, draw = packed_samples(lengths), RobertaMasking(), draw_of(len(lengths))
     sizes = np.diff(packed.cu_seqlens)
     masked = masking.counts(sizes, draw)
@@ -57,7 +57,9 @@ def make_batch(lengths=(7, 62, 33, 12, 62)):
 
 
 def with_large_weights(model):
-    """Draws every parameter anew and large: logits of about 1, and biases and normalisations that would be missed."""
+    """Draw every parameter anew and large, so that logits are about 1 and a missing bias or
+    normalisation is noticed.
+    """
     generator = torch.Generator().manual_seed(7)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -71,7 +73,7 @@ def build_huggingface():
 
 
 def huggingface_logits(model, batch):
-    """Padded logits in Hugging Face, which counts positions itself, gathered to our layout (T, V)."""
+    """Return the padded logits of Hugging Face, which counts positions itself, in our layout (T, V)."""
     lengths = batch.cu_seqlens.diff().tolist()
     sequences = batch.input_ids.split(lengths)
     padded = torch.nn.utils.rnn.pad_sequence(sequences, batch_first=True, padding_value=PAD)
@@ -80,7 +82,9 @@ def huggingface_logits(model, batch):
 
 
 def test_logits_equal_hugging_face_in_both_directions():
-    """A random model's logits are those of its export, and a random Hugging Face model's those of its import."""
+    """Logits of a random model are those of its export, and logits of a random Hugging Face model those
+    of its import.
+    """
     batch, rows = make_batch(), torch.arange(7 + 62 + 33 + 12 + 62 + 10)
     for ours, theirs in ((with_large_weights(build_model(CONFIG, VOCAB_SIZE)), None), (None, build_huggingface())):
         if theirs is None:
@@ -96,7 +100,7 @@ def test_logits_equal_hugging_face_in_both_directions():
 
 
 def test_loss_is_the_mean_over_masked_tokens():
-    """The result equals that of fairseq and Hugging Face."""
+    """The loss equals that of fairseq and Hugging Face, the mean over masked tokens."""
     batch, ours = make_batch(), with_large_weights(build_model(CONFIG, VOCAB_SIZE))
     theirs = build_huggingface()
     theirs.load_state_dict(to_huggingface(FAMILY, ours.state_dict()), strict=True)
@@ -105,7 +109,9 @@ def test_loss_is_the_mean_over_masked_tokens():
 
 
 def test_the_segment_embedding_comes_and_goes():
-    """The export has zeros for it; an import adds it to the positions, so that no information is lost."""
+    """The export has a segment embedding of zeros; an import adds it to the positions, so that no
+    information is lost.
+    """
     state = build_model(CONFIG, VOCAB_SIZE).state_dict()
     theirs = to_huggingface(FAMILY, state)
     assert not theirs["roberta.embeddings.token_type_embeddings.weight"].any()
@@ -114,7 +120,7 @@ def test_the_segment_embedding_comes_and_goes():
 
 
 def test_counts_follow_from_lengths_and_draws_with_an_exact_expectation():
-    """Each count is one of the two integers beside length * probability; their mean is that (law 3)."""
+    """Each count is one of the two integers next to length * probability, and their mean is that product (law 3)."""
     lengths = np.full(20_000, 37)
     counts = RobertaMasking().counts(lengths, draw_of(len(lengths)))
     assert set(counts.tolist()) == {5, 6}
@@ -125,7 +131,9 @@ def test_counts_follow_from_lengths_and_draws_with_an_exact_expectation():
 
 
 def test_the_whole_sample_is_masked_and_random_tokens_are_text():
-    """Special tokens are masked as often as others; 80 % become <mask>, 10 % a token of text, 10 % stay."""
+    """Special tokens are masked as often as others; 80 % become <mask>, 10 % a token of the text's vocabulary, 10 %
+    stay.
+    """
     packed, masking, draw = packed_samples([18] * 6000), RobertaMasking(), draw_of(6000)
     counts = masking.counts(np.diff(packed.cu_seqlens), draw)
     corrupted = masking.apply(packed, counts, draw, SPECIAL)
@@ -140,7 +148,7 @@ def test_the_whole_sample_is_masked_and_random_tokens_are_text():
 
 
 def test_static_masking_repeats_its_duplicates():
-    """Counts and masks of epoch e and e + k are the same."""
+    """Epochs e and e + k have the same counts and masks."""
     packed, masking = packed_samples([30] * 5), RobertaMasking(duplicates=2)
     made = []
     for epoch in range(3):
@@ -155,7 +163,7 @@ def test_static_masking_repeats_its_duplicates():
     [("type_vocab_size", 2), ("pad_token_id", 0), ("hidden_act", "gelu_new"), ("model_type", "bert")],
 )
 def test_what_the_family_does_not_compute_is_refused(field, value):
-    """A Hugging Face configuration that changes the computation is an error, not a silently different model."""
+    """A Hugging Face configuration that changes the computation is an error."""
     settings = transformers.RobertaConfig(**config_to(CONFIG, VOCAB_SIZE)).to_dict()
     with pytest.raises(ValueError, match=f"{field} = {value!r}"):
         config_from({**settings, field: value})
@@ -163,7 +171,9 @@ def test_what_the_family_does_not_compute_is_refused(field, value):
 
 
 def test_parameters_of_roberta_base_are_those_of_the_released_model():
-    """12 layers, 50,265 tokens: 124.6 million without the pooler and the segment embedding."""
+    """RoBERTa-base has 124.6 million parameters: 12 layers and 50,265 tokens, without the pooler and the segment
+    embedding.
+    """
     base = RobertaConfig(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
     with torch.device("meta"):
         ours = build_model(base, 50265)
@@ -173,6 +183,8 @@ def test_parameters_of_roberta_base_are_those_of_the_released_model():
 
 
 def test_matrices_of_the_layers_are_muons():
-    """Exactly the two-dimensional parameters of the layers: not those of embeddings, pooler and heads."""
+    """Muon updates exactly the two-dimensional parameters of the layers, and not those of embeddings,
+    pooler and heads.
+    """
     for name, parameter in build_model(CONFIG, VOCAB_SIZE).named_parameters():
         assert FAMILY.parameters.is_matrix(name) == (parameter.dim() > 1 and ".layers." in name), name

@@ -1,4 +1,4 @@
-"""A family that no file of the pipeline knows trains through the whole pipeline."""
+"""A family outside the pipeline trains through the whole pipeline."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -15,7 +15,7 @@ from pipeline.runlog.reader import METRICS, read_lines, read_run
 
 
 class KilledError(Exception):
-    """Stands for a SIGKILL between two steps."""
+    """Raised in place of a SIGKILL between two steps."""
 
 
 FAMILIES = Path(__file__).parents[2] / "families"
@@ -27,7 +27,9 @@ def samples(tmp_path_factory):
 
 
 def trained(jobs):
-    """Call pretrain for each (arguments, steps to stop after, or None), where the directory of the family is known."""
+    """Call pretrain for each (arguments, steps to stop after, or None), with the directory of the family
+    in the path.
+    """
     import pipeline.families
     from pipeline.pretrain import pretrain
     from pipeline.runtime import distributed
@@ -58,7 +60,9 @@ def arguments(folder, samples, name, stage):
 
 @pytest.mark.parametrize("stage", [2, *(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 3))])
 def test_an_unknown_family_trains_and_resumes(tmp_path, samples, stage):
-    """Bit for bit under every stage; its terms are in the metrics; its frozen part is in the checkpoint, unchanged."""
+    """The run resumes bit for bit at every stage; its terms are in the metrics, and its frozen part is unchanged in the
+    checkpoint.
+    """
     jobs = [(arguments(tmp_path, samples, "whole", stage), None)]
     jobs += [(arguments(tmp_path, samples, "killed", stage), last) for last in (6, None)]
     on_ranks(trained, 2, jobs)
@@ -79,7 +83,7 @@ def test_an_unknown_family_trains_and_resumes(tmp_path, samples, stage):
 
 
 def test_the_operations_of_an_unknown_family_are_counted(monkeypatch):
-    """The projection of a masked token to the vocabulary takes three products, forward and backward."""
+    """A masked token counts the product of the projection to the vocabulary three times, forward and backward."""
     monkeypatch.setattr(pipeline.families, "__path__", [*pipeline.families.__path__, str(FAMILIES)])
     family = pipeline.families.get_family("shuffle")
     config = family.config(hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32)
@@ -88,7 +92,7 @@ def test_the_operations_of_an_unknown_family_are_counted(monkeypatch):
 
 
 def test_the_frozen_part_of_an_unknown_family_is_taken_over(tmp_path, samples):
-    """A run that starts from another's checkpoint has its frozen weights, whatever its own seed would draw."""
+    """A run that starts from another's checkpoint has its frozen weights, and not those that its own seed draws."""
     first = arguments(tmp_path, samples, "first", 0)
     second = [*arguments(tmp_path, samples, "second", 3), "--seed", "7", "--init_from", str(tmp_path / "first")]
     on_ranks(trained, 2, [(first, None), (second, None)])

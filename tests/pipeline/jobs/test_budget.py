@@ -1,4 +1,4 @@
-"""A budget in minutes becomes a number of steps, once for all attempts of a run."""
+"""A budget in minutes becomes a number of steps, which is the same for all attempts of a run."""
 
 from contextlib import suppress
 from dataclasses import replace
@@ -17,7 +17,7 @@ from pipeline.runlog.reader import read_events, read_recipe
 
 
 class KilledError(Exception):
-    """Stands for a SIGKILL between two steps."""
+    """Raised in place of a SIGKILL between two steps."""
 
 
 def runs(jobs):
@@ -49,8 +49,9 @@ def runs(jobs):
 
 
 def test_a_measured_run_is_the_run_with_that_many_steps(tmp_path):
-    """At 0.5 s a step and with four evaluations of 40 samples and their order gap, 7.7 s allow 8 steps. The run, killed
-    and resumed, equals a run with total_steps = 8 bit for bit: weights, moments and curves."""
+    """With 0.5 s per step and four evaluations of 40 samples and their order gap, 7.7 s allow 8 steps. The run, killed
+    and resumed, equals a run with total_steps = 8 bit for bit: weights, moments and curves.
+    """
     samples = make_samples(tmp_path / "samples")
     plain = write_recipe(tmp_path, samples, "plain", total_steps=8)
     budget = write_recipe(tmp_path, samples, "budget", total_steps=500)
@@ -78,25 +79,27 @@ def test_a_measured_run_is_the_run_with_that_many_steps(tmp_path):
     [(45, 2.0, 0.0, 0, 1350), (1, 1.0, 3.0, 10, 52), (1, 1.0, 3.0, 0, 60), (0.1, 0.7, 0.0, 0, 8)],
 )
 def test_steps_and_evaluations_end_within_the_time(minutes, seconds, evaluated, every, expected):
-    """(60 - 2 evaluations of 1 s) / (1 s + 1 s / 10 steps) = 52; one step more would not fit."""
+    """(60 - 2 evaluations of 1 s) / (1 s + 1 s / 10 steps) = 52 steps are allowed; one step more would not fit."""
     assert steps_within(minutes, seconds, evaluated, every) == expected
     evaluations = expected // every + 2 if every else 0
     assert expected * seconds + evaluations * evaluated * seconds / 3 <= 60 * minutes
 
 
 def test_averaged_weights_take_one_evaluation_more():
-    """57 s for steps of 1.1 s with their share of evaluations: 51, and 52 without averages."""
+    """With averaged weights, 57 s allow 51 steps of 1.1 s with their share of evaluations, and without them 52."""
     assert [steps_within(1, 1.0, 3.0, 10, averages=averages) for averages in (False, True)] == [52, 51]
 
 
 def test_a_budget_for_less_than_a_step_is_an_error():
-    """The error gives the time that a single step needs."""
+    """A budget for less than a step is an error with the time that a single step needs."""
     with pytest.raises(ValueError, match=r"schedule.minutes = 1: a step takes 90 s .* needs 1.5 minutes"):
         steps_within(1, 90.0, 0.0, 0)
 
 
 def test_the_number_of_steps_is_that_of_the_runs_recipe(tmp_path):
-    """0 before the measurement, then what recipe.toml records; another budget is another recipe."""
+    """The number of steps is 0 before the measurement and that of recipe.toml afterwards; another budget is another
+    recipe.
+    """
     path = write_recipe(tmp_path, tmp_path / "samples", total_steps=500)
     recipe = parse(["--recipe", str(path), "--schedule.minutes", "5"])
     assert with_recorded_steps(parse(["--recipe", str(path)])).schedule.total_steps == 500

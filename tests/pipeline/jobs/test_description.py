@@ -10,7 +10,7 @@ import torch
 from pipeline.config import parse
 from pipeline.data.loader import BatchDivision
 from pipeline.jobs.description import start_event_fields, startup_line, warn_of_space
-from pipeline.training.trainer import TrainState
+from pipeline.training.state import TrainState
 
 DEMO = Path(__file__).parents[3] / "pipeline" / "recipes" / "demo.toml"
 ENGINE = SimpleNamespace(
@@ -33,13 +33,13 @@ ENGINE = SimpleNamespace(
     ],
 )
 def test_the_line_of_a_start(step, source, begin):
-    """Size, precision, ranks, the division of the batch, and where training begins."""
+    """The line has size, precision, ranks, the division of the batch, and where training begins."""
     line = startup_line(parse(["--recipe", str(DEMO)]), ENGINE, BatchDivision(24, 4, 0, 2), TrainState(step), source)
     assert line == f"bert, 1.0 M parameters, bf16, ZeRO-2, 2 x cpu, global batch 24 = 2 x 4 x 3, {begin}"
 
 
 def test_the_event_of_a_start(monkeypatch):
-    """It names the Slurm job and the checkpoint that training begins from."""
+    """The event names the Slurm job and the checkpoint from which training begins."""
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     fields = start_event_fields(ENGINE, Path("other/step-1"))
     assert (fields["job"], fields["from"], fields["world_size"], fields["zero_stage"]) == ("42", "other/step-1", 1, 2)

@@ -1,4 +1,4 @@
-"""Floors are computed once for a run, of the samples that it evaluates."""
+"""The floors of a run are computed once, from the samples that it evaluates."""
 
 import json
 
@@ -21,7 +21,7 @@ def samples(tmp_path_factory):
 
 
 class Started:
-    """A run whose floors are recorded at each start."""
+    """A started run that records each computation of its floors."""
 
     def __init__(self, folder, samples):
         self.run, self.path = folder / "run", str(write_recipe(folder, samples))
@@ -41,7 +41,7 @@ class Started:
 
 
 def test_a_resumed_run_keeps_its_floors(tmp_path, samples, monkeypatch):
-    """They are computed at the first start, and again only for another number of evaluated samples."""
+    """Floors are computed at the first start, and again only for another number of evaluated samples."""
     run = Started(tmp_path, samples)
     (line,) = run.start()
     assert line["heldout"] == 40 and line["samples"] == samples_id(run.train)
@@ -54,7 +54,7 @@ def test_a_resumed_run_keeps_its_floors(tmp_path, samples, monkeypatch):
 
 
 def test_floors_do_not_depend_on_batches_or_the_seed(tmp_path, samples):
-    """They are those of the samples: the same in every run on them."""
+    """Floors are the same for every batch size and seed of a run on the same samples."""
     found = []
     for name, options in (("a", []), ("b", ["--seed", "1", "--batch.micro_batch_size", "2"])):
         (tmp_path / name).mkdir()
@@ -63,6 +63,6 @@ def test_floors_do_not_depend_on_batches_or_the_seed(tmp_path, samples):
 
 
 def test_a_corpus_is_described_by_its_size(samples):
-    """No path of its sources is told."""
+    """A corpus is described by its size, without a path of its sources."""
     text = describe(SampleDataset.open(samples, "train").manifest)
     assert text.endswith("tokens in 256 nsp samples of at most 32 tokens, vocabulary of 120")

@@ -12,7 +12,7 @@ DEFAULTS = {"seed": 7, "optimizer.lr": 0.5, "optimizer.momentum": 0.95}
 
 
 def test_what_a_resumed_run_may_change_is_no_difference():
-    """Precision and kernels may differ; seed and learning rate may not."""
+    """A resumed run may have another precision and other kernels, but not another seed or learning rate."""
     other = {
         "seed": 2,
         "model": MODEL,
@@ -32,7 +32,7 @@ def test_a_field_that_the_run_does_not_have_has_its_default():
 
 
 def test_a_value_is_compared_by_its_present_name():
-    """A checkpoint of an earlier version calls NVIDIA's variant of LAMB nvlamb."""
+    """The old name of NVIDIA's variant of LAMB in an earlier version's checkpoint is no difference."""
     old, new, other = (RECIPE | {"optimizer": {"variant": variant}} for variant in ("nvlamb", "nvidia", "paper"))
     check_same_recipe(Path("step-1"), old, new, DEFAULTS)
     assert (
@@ -56,7 +56,7 @@ def test_a_checkpoint_of_another_recipe_is_refused_by_field():
     ],
 )
 def test_a_model_that_computes_something_else_is_refused(field, value, message):
-    """This holds also if all tensors have the same shapes; dropout may differ."""
+    """A model with tensors of the same shapes that computes something else is refused; another dropout is accepted."""
     state = {"family": "bert", "model": MODEL}
     if message is None:
         check_same_model(Path("step-1"), state, "bert", MODEL | {field: value})

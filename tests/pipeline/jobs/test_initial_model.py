@@ -23,14 +23,16 @@ def model_of(folder, samples, *options):
 
 
 def test_the_seed_decides_the_weights(tmp_path, samples):
-    """The same seed gives the same weights, another seed others."""
+    """The same seed gives the same weights, and another seed gives others."""
     first, same, other = (dict(model_of(tmp_path, samples, "--seed", s).named_parameters()) for s in ("1", "1", "2"))
     assert all(torch.equal(first[name], same[name]) for name in first)
     assert not torch.equal(first["encoder.embeddings.word.weight"], other["encoder.embeddings.word.weight"])
 
 
 def test_a_frequency_bias_predicts_the_frequencies(tmp_path, samples):
-    """Only the bias of the logits changes, and its probabilities are the shares of the tokens, with 1 added to each."""
+    """A frequency bias changes only the bias of the logits, whose probabilities are the shares of the tokens with 1
+    added to each count.
+    """
     usual = dict(model_of(tmp_path, samples).named_parameters())
     frequent = dict(model_of(tmp_path, samples, "--model.output_bias", "frequencies").named_parameters())
     assert {name for name in usual if not torch.equal(usual[name], frequent[name])} == {OUTPUT_BIAS}

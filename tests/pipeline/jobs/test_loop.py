@@ -16,7 +16,7 @@ from preprocessing.shards import SampleDataset
 
 
 def test_numbers_of_the_recipe_and_counts_of_a_batch(tmp_path):
-    """A batch of unequal samples takes fewer FLOPs than the same samples at full length."""
+    """FLOPs are counted at the real lengths: a batch of unequal samples takes fewer than one at full length."""
     samples = SampleDataset.open(make_samples(tmp_path / "samples", heldout=2), "train")
     arguments = ["--logging.peak_tflops", "2"]
     recipe = parse(["--recipe", str(write_recipe(tmp_path, tmp_path / "samples")), *arguments])
@@ -36,7 +36,9 @@ def test_numbers_of_the_recipe_and_counts_of_a_batch(tmp_path):
 
 
 def test_only_schedules_that_change_are_drawn_beside_the_rate(tmp_path):
-    """A plain recipe has its learning rate; growing batches and a falling mask rate have pictures of their own."""
+    """A plain recipe records its learning rate alone; growing batches and a falling mask rate are
+    recorded beside it.
+    """
     samples = SampleDataset.open(make_samples(tmp_path / "samples", heldout=2), "train")
     path = str(write_recipe(tmp_path, tmp_path / "samples"))
     growing = ["--batch.global_batch_size_start", "12", "--masking.probability_start", "0.4"]

@@ -47,7 +47,7 @@ def interrupted(step):
     ],
 )
 def test_what_the_records_tell(tmp_path, events, metrics, reached, expected):
-    """Events where they are whole; otherwise metrics and heartbeat, with a checkpoint every 100 steps."""
+    """A complete list of events counts; otherwise the metrics and heartbeat do, with a checkpoint every 100 steps."""
     if events is not None:
         lines = [line if isinstance(line, str) else json.dumps(line) + "\n" for line in events]
         (tmp_path / "events.jsonl").write_text("".join(lines))
@@ -58,7 +58,7 @@ def test_what_the_records_tell(tmp_path, events, metrics, reached, expected):
 
 
 def rewrite_state(directory, **values):
-    """Change state.json of a checkpoint, and let its manifest agree."""
+    """Change state.json of a checkpoint, and adjust its manifest."""
     path, manifest = directory / "state.json", directory / "manifest.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
     content = json.loads(manifest.read_text())
@@ -81,7 +81,7 @@ def folder(tmp_path_factory):
 
 
 def rename_token(samples, old, new):
-    """The same samples with another word for one of the ids."""
+    """Return the same samples with another word for one of the ids."""
     path = samples / "tokenizer" / "tokenizer.json"
     path.write_text(path.read_text().replace(f'"{old}"', f'"{new}"'))
     manifest = json.loads((samples / "manifest.json").read_text())
@@ -90,7 +90,7 @@ def rename_token(samples, old, new):
 
 
 def test_a_position_that_the_step_cannot_have_is_damage():
-    """The samples consumed follow from the step; those of another recipe are for the caller to judge."""
+    """The samples consumed must follow from the step; those of another recipe are for the caller to judge."""
     recipe = {"family": "bert", "batch": {"global_batch_size": 4}}
     request = SimpleNamespace(recipe=recipe, consumed_samples=lambda step: 4 * step)
     state = {"step": 2, "consumed_samples": 8, "recipe": recipe}
@@ -114,7 +114,9 @@ def outcomes(jobs):
 
 
 def test_lost_checkpoints_are_refused_until_a_new_beginning_is_asked_for(folder):
-    """No manifest, no checkpoint at all, all damaged: the metrics stay whole; then a run from the start."""
+    """A run whose manifest is missing, whose checkpoints are all gone or are all damaged is refused and keeps its
+    metrics; on request it starts anew.
+    """
     names = ("manifests", "removed", "shape")
     runs = {name: Path(shutil.copytree(folder / "run", folder / name)) for name in names}
     for path in checkpoint.present(runs["manifests"]):
@@ -141,7 +143,7 @@ def test_lost_checkpoints_are_refused_until_a_new_beginning_is_asked_for(folder)
 
 
 def test_a_newest_checkpoint_of_another_shape_gives_way(folder):
-    """JSON that is valid, but not a checkpoint's: the one before it is used, and the damaged one is put aside."""
+    """If the newest checkpoint has valid JSON of another structure, it is set aside and the one before it is used."""
     runs = []
     for name, values in (("negative", {"step": -1}), ("beyond", {"step": 3}), ("keyless", {"tensors": 7})):
         run = Path(shutil.copytree(folder / "run", folder / name))
@@ -162,7 +164,7 @@ def test_a_newest_checkpoint_of_another_shape_gives_way(folder):
 
 
 def test_identity_is_compared_by_content(folder):
-    """A checkpoint of another recipe in the run's directory; weights of another vocabulary, model or samples."""
+    """A checkpoint of another recipe, and weights of another vocabulary, model or samples, are refused."""
     foreign = Path(shutil.copytree(folder / "run", folder / "foreign"))
     state = json.loads((checkpoint.present(foreign)[0] / "state.json").read_text())
     rewrite_state(checkpoint.present(foreign)[0], recipe=state["recipe"] | {"seed": 7})
@@ -197,7 +199,7 @@ def test_identity_is_compared_by_content(folder):
 
 
 def test_a_finished_run_says_so_and_changes_nothing(folder):
-    """This holds also if some lines of its records cannot be read."""
+    """Starting a finished run says so and changes nothing, even if some lines of its records cannot be read."""
     run = folder / "run"
     before = lines(run), lines(run, "events.jsonl")
     assert outcomes([arguments(folder, "run")]) == [("", "passed")]
@@ -217,7 +219,7 @@ def test_a_finished_run_says_so_and_changes_nothing(folder):
 
 
 def test_about_is_what_a_run_writes(folder):
-    """The keys that other tests make up are those of real checkpoints."""
+    """The keys of the made-up records in other tests are those of real checkpoints."""
     state = checkpoint.read_state(checkpoint.resolve(folder / "run"))
     assert ABOUT.keys() <= state.keys()
 
@@ -225,7 +227,7 @@ def test_about_is_what_a_run_writes(folder):
 @pytest.mark.parametrize("theirs_is_muon", [False, True])
 @pytest.mark.parametrize("ours_is_muon", [False, True])
 def test_moments_of_another_optimizer(tmp_path, theirs_is_muon, ours_is_muon):
-    """Muon starts from the first moment of LAMB; LAMB does not start from Muon, which has no second one."""
+    """Muon starts from the first moment of LAMB; LAMB does not start from Muon, which has no second moment."""
     write_tokenizer(tmp_path / "tokenizer", 20)
     (tmp_path / "run").mkdir()
     events, config = Events(tmp_path / "run", total_steps=9, step=1), checkpoint.CheckpointConfig()

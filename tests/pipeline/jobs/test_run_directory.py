@@ -14,7 +14,7 @@ DEMO = Path(__file__).parents[3] / "pipeline" / "recipes" / "demo.toml"
 
 
 def test_run_is_continued_only_with_its_own_recipe(tmp_path):
-    """A field that changes the result must not differ, and the error names it; other fields may."""
+    """A field that changes the result must not differ, and the error names it; other fields may differ."""
     begun = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
     assert open_run(begun) == tmp_path / "run"
     harmless = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), "--checkpoint.keep", "9"])
@@ -27,7 +27,7 @@ def test_run_is_continued_only_with_its_own_recipe(tmp_path):
 
 @pytest.mark.parametrize("content", ["[schedule", 'run_dir = "x"\n[schedul]\n', "seed = 'x'"])
 def test_a_damaged_recipe_of_a_run_is_named(tmp_path, content):
-    """The error names the file and the remedy."""
+    """The error for a damaged recipe.toml names the file and the remedy."""
     recipe = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
     saved = open_run(recipe) / "recipe.toml"
     saved.write_text(content)
@@ -37,7 +37,9 @@ def test_a_damaged_recipe_of_a_run_is_named(tmp_path, content):
 
 
 def test_a_run_of_an_earlier_version_is_continued(tmp_path):
-    """Its recipe.toml calls a value otherwise, and lacks a field; the file then takes the present names."""
+    """A run whose recipe.toml has an old name of a value and lacks a field is continued, and the file gets the present
+    names.
+    """
     lamb = ["--optimizer.name", "lamb", "--optimizer.adam_lr_factor", "1"]
     recipe = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), *lamb])
     saved = open_run(recipe) / "recipe.toml"
@@ -55,7 +57,7 @@ def test_a_run_of_an_earlier_version_is_continued(tmp_path):
 
 
 def test_a_run_without_recipe_is_compared_with_its_checkpoint(tmp_path):
-    """A recipe.toml that was removed comes back, if the newest checkpoint is of the same recipe."""
+    """A removed recipe.toml is written again if the newest checkpoint is of the same recipe."""
     recipe = parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run")])
     checkpoint = open_run(recipe) / "checkpoints" / "step-00000003"
     checkpoint.mkdir(parents=True)
@@ -72,7 +74,7 @@ def test_a_run_without_recipe_is_compared_with_its_checkpoint(tmp_path):
 
 
 def test_a_new_beginning_is_asked_for_once(tmp_path):
-    """The option is not kept in the run's recipe."""
+    """The request for a new beginning is not kept in the run's recipe."""
     options = ["--recipe", str(DEMO), "--run_dir", str(tmp_path / "run"), "--restart_from_scratch", "true"]
     run = open_run(parse(options))
     assert (
@@ -81,7 +83,7 @@ def test_a_new_beginning_is_asked_for_once(tmp_path):
 
 
 def test_foreign_directory_is_refused(tmp_path):
-    """A directory that holds something else is never written to."""
+    """A directory that is not a run's is an error, and nothing is written to it."""
     (tmp_path / "thesis.tex").write_text("")
     with pytest.raises(ValueError, match="exists and is not a run"):
         open_run(parse(["--recipe", str(DEMO), "--run_dir", str(tmp_path)]))

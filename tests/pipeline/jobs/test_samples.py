@@ -1,4 +1,4 @@
-"""Samples that a run cannot train on are errors before it begins."""
+"""Samples on which a run cannot train are errors before the run begins."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ from pipeline.jobs.samples import (
     training_words,
 )
 from pipeline.runtime.signals import StopSignals
-from pipeline.training.trainer import TrainState
+from pipeline.training.state import TrainState
 from preprocessing.shards import SampleDataset
 
 
@@ -34,21 +34,21 @@ def recipe_of(folder, samples, **replacements):
 
 
 def test_both_splits_are_opened_and_identified(tmp_path, samples):
-    """Their identity is the checksum of the manifest."""
+    """Both splits are opened, and the checksum of the manifest identifies them."""
     train, heldout = open_samples(recipe_of(tmp_path, samples), StopSignals())
     assert (len(train), len(heldout)) == (256, 40)
     assert samples_id(train) == samples_id(heldout) and len(samples_id(train)) == 64
 
 
 def test_a_model_with_too_few_positions(tmp_path, samples):
-    """The message says how many it needs."""
+    """The error for a model with too few positions states how many it needs."""
     recipe = recipe_of(tmp_path, samples, max_position_embeddings=31)
     with pytest.raises(ValueError, match=r"model.max_position_embeddings is 31; raise it to 32"):
         open_samples(recipe, StopSignals())
 
 
 def test_samples_of_another_objective(tmp_path):
-    """The message names the option that builds the right ones."""
+    """The error for samples of another objective names the option that builds the right ones."""
     blocks = make_samples(tmp_path / "samples", train=4, heldout=2, segments="blocks")
     remedy = "build them with --segments nsp, or set model.next_sentence = false"
     with pytest.raises(ValueError, match=rf"holds blocks samples, but family bert trains on nsp with .*; {remedy}"):
@@ -58,7 +58,7 @@ def test_samples_of_another_objective(tmp_path):
 
 
 def test_damaged_samples_are_refused_unless_a_stop_is_requested(tmp_path):
-    """A run that is to stop does not read the checksums of all shards first."""
+    """Damaged samples are refused; a run that is asked to stop does not read the checksums of all shards first."""
     damaged, signals = make_samples(tmp_path / "samples"), StopSignals()
     shard = damaged / "train-00000.arrow"
     content = bytearray(shard.read_bytes())
@@ -76,7 +76,7 @@ def shorter(tmp_path_factory):
 
 
 def scheduled(folder, samples, shorter, *options):
-    """A recipe with all schedules: two sizes of batches on short samples, then the final size on long ones."""
+    """Return a recipe with all schedules: two sizes of batches on short samples, then the final size on long ones."""
     schedules = [
         "--data.earlier_samples",
         f'["{shorter}"]',
@@ -91,7 +91,7 @@ def scheduled(folder, samples, shorter, *options):
 
 
 def batches_of_ranks(recipe, world_size, step=0):
-    """The remaining micro-batches of all ranks as (samples directory's length, step's totals, number, rows)."""
+    """Return the remaining micro-batches of all ranks as (samples directory's length, step's totals, number, rows)."""
     train, _ = open_samples(recipe, StopSignals())
     datasets = (*open_earlier(recipe, train, StopSignals()), train)
     schedule = data_schedule(recipe, [dataset.manifest for dataset in datasets])
@@ -105,7 +105,7 @@ def batches_of_ranks(recipe, world_size, step=0):
 
 
 def test_scheduled_batches_are_functions_of_the_step(tmp_path, samples, shorter):
-    """Laws 1, 2 and 5: no rank, no number of ranks and no resumption changes a micro-batch."""
+    """No rank, number of ranks or resumption changes a micro-batch (laws 1, 2 and 5)."""
     recipe = scheduled(tmp_path, samples, shorter)
     whole = batches_of_ranks(recipe, 1)
     # 8 steps: 12 samples, doubled for their length, until the batch grows after 4 steps, and long samples after 5.
@@ -119,7 +119,7 @@ def test_scheduled_batches_are_functions_of_the_step(tmp_path, samples, shorter)
 
 
 def test_the_samples_of_scheduled_steps_do_not_depend_on_the_micro_batch(tmp_path, samples, shorter):
-    """Law 2: sizes follow from the recipe's batch alone."""
+    """The samples of a step follow from the recipe's batch sizes alone (law 2)."""
     totals = [
         {(size, masked): None for size, masked, *_ in batches_of_ranks(recipe, 1)}
         for recipe in (scheduled(tmp_path, samples, shorter, "--batch.micro_batch_size", size) for size in ("4", "12"))
@@ -128,7 +128,7 @@ def test_the_samples_of_scheduled_steps_do_not_depend_on_the_micro_batch(tmp_pat
 
 
 def test_earlier_samples_of_another_vocabulary(tmp_path, samples):
-    """The message names both directories."""
+    """Earlier samples with another vocabulary are an error that names both directories."""
     other = make_samples(tmp_path / "other", train=8, heldout=2, vocab_size=100)
     recipe = scheduled(tmp_path, samples, other)
     train, _ = open_samples(recipe, StopSignals())
@@ -139,13 +139,15 @@ def test_earlier_samples_of_another_vocabulary(tmp_path, samples):
 
 
 def test_earlier_samples_identify_a_run(samples, shorter):
-    """The order of the directories counts; without earlier ones the identity is that of before."""
+    """The order of the earlier directories is part of a run's identity, which is unchanged without
+    earlier directories.
+    """
     first, second = (SampleDataset.open(directory, "train") for directory in (samples, shorter))
     assert len({samples_id(first), samples_id(first, [second]), samples_id(second, [first])}) == 3
 
 
 def test_a_first_batch_that_does_not_divide(tmp_path, samples, shorter):
-    """The message names its field and the remedy that keeps the samples."""
+    """The error for a first batch that does not divide names its field and the remedy that keeps the samples."""
     recipe = scheduled(tmp_path, samples, shorter, "--batch.micro_batch_size", "8")
     with pytest.raises(
         ValueError, match=r"batch.global_batch_size_start = 12: must be .* set batch.micro_batch_size to 6"
@@ -154,7 +156,7 @@ def test_a_first_batch_that_does_not_divide(tmp_path, samples, shorter):
 
 
 def test_the_remaining_batches_follow_the_consumed_samples(tmp_path, samples):
-    """After three of eight steps the batches are those of the last five."""
+    """After three of eight steps, the remaining batches are those of the last five steps."""
     recipe = recipe_of(tmp_path, samples)
     train, _ = open_samples(recipe, StopSignals())
     division, device = BatchDivision(24, 4, 0, 1), torch.device("cpu")
@@ -166,7 +168,7 @@ def test_the_remaining_batches_follow_the_consumed_samples(tmp_path, samples):
 
 
 def test_a_bounded_number_of_training_samples_is_read(samples, monkeypatch):
-    """The first of a fixed random order."""
+    """A bounded number of training samples is read from the beginning of a fixed random order."""
     train = SampleDataset.open(samples, "train")
     whole = training_words(train)
     monkeypatch.setattr(module, "TRAINING_SAMPLES", 10)
@@ -179,7 +181,7 @@ def test_a_bounded_number_of_training_samples_is_read(samples, monkeypatch):
     [(100, 20, 40, (40, 20, 20)), (100, 60, 40, (40, 40, 40)), (10, 20, 40, (10, 10, 10)), (10, 0, 40, (10,))],
 )
 def test_the_passes_of_an_evaluation(tmp_path, samples, gap, available, expected):
-    """The order gap takes two passes, over no more samples than are evaluated."""
+    """The order gap takes two passes, over at most as many samples as are evaluated."""
     options = ["--evaluation.samples", str(samples), "--evaluation.order_gap_samples", str(gap)]
     recipe = parse(["--recipe", str(write_recipe(tmp_path, tmp_path / "samples")), *options])
     assert heldout_samples(recipe, available) == expected

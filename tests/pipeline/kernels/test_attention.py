@@ -32,7 +32,7 @@ def random_qkv(lengths, dtype=torch.float64, seed=0):
 
 
 def reference(qkv, lengths):
-    """One sequence and one head at a time, as the equation is written."""
+    """Compute the equation for one sequence and one head at a time."""
     outputs = []
     for query, key, value in (chunk.unbind(1) for chunk in qkv.split(lengths)):
         heads = [torch.softmax(query[:, h] @ key[:, h].T / HEAD_DIM**0.5, -1) @ value[:, h] for h in range(HEADS)]
@@ -41,7 +41,7 @@ def reference(qkv, lengths):
 
 
 def with_gradient(function, qkv):
-    """Output and the gradient of a fixed weighted sum of it."""
+    """Return the output and the gradient of a fixed weighted sum of it."""
     qkv = qkv.clone().requires_grad_()
     out = function(qkv)
     weights = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
@@ -71,7 +71,7 @@ def test_output_and_gradient_equal_the_equation(function, lengths, dtype, tolera
 
 
 def test_a_sequence_does_not_see_its_neighbours():
-    """Other sequences' values, even not-a-number, never reach a sequence."""
+    """The values of other sequences, even NaN, do not affect a sequence."""
     qkv = random_qkv(RAGGED)
     bounds = cumulated(RAGGED)
     before = attention(qkv, bounds, max(RAGGED))
@@ -86,7 +86,7 @@ def test_a_sequence_does_not_see_its_neighbours():
 
 @pytest.mark.parametrize("lengths", [RAGGED, EQUAL])
 def test_dropout_keeps_the_expectation_and_follows_the_seed(lengths):
-    """Averaged over masks the output is that without dropout; the same seed gives the same output."""
+    """The output averaged over masks is that without dropout, and the same seed gives the same output."""
     qkv, bounds = random_qkv(lengths, torch.float32), cumulated(lengths)
     torch.manual_seed(0)
     samples = torch.stack([attention(qkv, bounds, max(lengths), 0.1) for _ in range(300)])
@@ -103,7 +103,9 @@ def test_dropout_keeps_the_expectation_and_follows_the_seed(lengths):
     ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-5), (torch.bfloat16, 0.06)]
 )
 def test_with_dropout_output_and_gradient_equal_separate_operations(monkeypatch, lengths, dtype, tolerance):
-    """softmax, dropout and product as torch has them, with the masks that were drawn."""
+    """With the masks that were drawn, output and gradient are those of softmax, dropout and product as separate
+    operations.
+    """
     masks = []
 
     def recorded(x, probability):
@@ -127,7 +129,7 @@ def separate(query, key, value, mask, _, scaled_keep):
 
 
 def test_dropout_under_autocast():
-    """Products in bf16, the rest in fp32, forward and backward."""
+    """Under autocast the output is bf16 and the gradient of an fp32 input is fp32, and both are finite."""
     qkv = random_qkv(RAGGED, torch.float32).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):
         out = attention(qkv, cumulated(RAGGED), max(RAGGED), 0.1)
@@ -136,7 +138,7 @@ def test_dropout_under_autocast():
 
 
 def test_a_layout_brings_every_token_back():
-    """`scatter` undoes `gather`, and the slots it points at are the real ones, each once."""
+    """`scatter` is the inverse of `gather`, and its slots are the real ones, each once."""
     bounds = cumulated(RAGGED)
     for layout in (bucketed_layout(tuple(bounds.tolist())), padded_layout(bounds, 64, sum(RAGGED))):
         assert torch.equal(layout.gather[layout.scatter], torch.arange(sum(RAGGED)))
@@ -145,7 +147,9 @@ def test_a_layout_brings_every_token_back():
 
 
 def test_buckets_pad_little():
-    """Sequences share a bucket only within 32 tokens of each other; equal lengths are not copied at all."""
+    """Sequences share a bucket only if their lengths differ by less than 32 tokens, and sequences of one length are not
+    copied.
+    """
     layout = bucketed_layout(tuple(cumulated(RAGGED).tolist()))
     assert [tuple(bucket.real.shape) for bucket in layout.buckets] == [(3, 7), (4, 64)]
     equal = bucketed_layout(tuple(cumulated(EQUAL).tolist()))
@@ -153,7 +157,7 @@ def test_buckets_pad_little():
 
 
 def test_a_layout_cached_in_an_evaluation_serves_training():
-    """The kept indices are ordinary tensors even where inference mode asked for them first."""
+    """The cached indices are ordinary tensors even if they were first computed in inference mode."""
     lengths = [3, 50, 4]
     with torch.inference_mode():
         bucketed(random_qkv(lengths), lengths)
@@ -161,7 +165,9 @@ def test_a_layout_cached_in_an_evaluation_serves_training():
 
 
 def test_flash_attn_takes_dropout_where_it_is_installed(monkeypatch):
-    """It gets the packed tensor, the bounds and the probability; without dropout torch's own serves."""
+    """With flash-attn installed, attention with dropout calls it with the packed tensor, the bounds and the
+    probability; without dropout, torch's own function is used.
+    """
     calls = []
 
     def stand_in(qkv, cu_seqlens, max_seqlen, dropout_p=0.0, *, deterministic=False):
@@ -202,7 +208,7 @@ def test_the_backend_follows_device_type_and_dropout(monkeypatch, device, dtype,
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="varlen_attn runs on CUDA only")
 @pytest.mark.parametrize(("dtype", "dropout"), [(torch.bfloat16, 0.0), (torch.float32, 0.0)])
 def test_the_cuda_backends_equal_the_equation(dtype, dropout):
-    """What a GPU computes, forward and backward, is the equation to the rounding of its type."""
+    """On a GPU, output and gradient equal the equation to the rounding of the type."""
     qkv, bounds = random_qkv(RAGGED, dtype), cumulated(RAGGED).cuda()
     expected = with_gradient(lambda x: reference(x, RAGGED), qkv.double())
     actual = with_gradient(lambda x: attention(x.cuda(), bounds, max(RAGGED), dropout).cpu(), qkv)

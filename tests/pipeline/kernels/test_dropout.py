@@ -9,7 +9,7 @@ from pipeline.kernels.dropout import Dropout, dropout
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("probability", [0.1, 0.5])
 def test_the_expectation_is_the_input(probability, dtype):
-    """An element is dropped with the probability asked for, the rest are scaled so that the mean is unchanged."""
+    """Elements are dropped with the given probability, and the others are scaled so that the mean is unchanged."""
     torch.manual_seed(0)
     dropped = dropout(torch.ones(1000, 1001, dtype=dtype), probability).double()
     sigma = (probability * (1 - probability) / dropped.numel()) ** 0.5
@@ -35,7 +35,7 @@ def test_gradients_pass_through_the_kept_elements_only():
 
 
 def test_the_seed_decides_the_mask():
-    """The same random state gives the same mask, the next state another."""
+    """The same random state gives the same mask, and the next state gives another."""
     x = torch.ones(1000)
     torch.manual_seed(3)
     first, second = dropout(x, 0.5), dropout(x, 0.5)
@@ -45,7 +45,7 @@ def test_the_seed_decides_the_mask():
 
 
 def test_outside_training_nothing_is_dropped():
-    """In evaluation, and at probability 0, the input itself comes back and no random number is drawn."""
+    """In evaluation, and at probability 0, the input itself is returned and no random number is drawn."""
     x, state = torch.ones(8), torch.get_rng_state()
     assert Dropout(0.5).eval()(x) is x
     assert dropout(x, 0.0) is x

@@ -30,7 +30,7 @@ def close(actual, expected, tolerance):
 @pytest.mark.parametrize("backward_", [gelu.backward_, kernel.backward_])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 0.01)])
 def test_the_pass_equals_float64(shape, approximate, backward_, dtype, tolerance):
-    """The output of GELU, the gradient of its input, and the sums of that over the rows."""
+    """The output of GELU, the gradient of its input, and the sums of that gradient over the rows equal float64."""
     (grad, x), (exact_grad, exact_x) = pass_inputs(shape, dtype), pass_inputs(shape, torch.float64)
     exact_x.requires_grad_()
     expected = functional.gelu(exact_x, approximate=approximate)
@@ -53,7 +53,7 @@ def test_far_from_zero():
 
 
 def test_more_rows_than_programs(monkeypatch):
-    """A program that takes several groups of rows adds them all up, and a run repeats bit for bit."""
+    """A program that takes several groups of rows adds up all of them, and a run repeats bit for bit."""
     monkeypatch.setattr(kernel, "PROGRAMS", 3)
     monkeypatch.setattr(kernel, "TILE", 512)
     sums = [kernel.backward_(*pass_inputs((37, 200), torch.float32), "none", False)[1] for _ in range(2)]
@@ -63,7 +63,7 @@ def test_more_rows_than_programs(monkeypatch):
 
 
 def results(backend, recompute, approximate="none", dtype=torch.float64):
-    """Output and all gradients of a feed-forward network."""
+    """Return the output and all gradients of a feed-forward network."""
     torch.manual_seed(0)
     first = FirstProduct(WIDTH, INTERMEDIATE, recompute, backend).to(DEVICE, dtype)
     second = SecondProduct(INTERMEDIATE, WIDTH, approximate, recompute, backend).to(DEVICE, dtype)
@@ -77,12 +77,12 @@ def results(backend, recompute, approximate="none", dtype=torch.float64):
 @pytest.mark.parametrize("approximate", ["none", "tanh"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
 def test_the_network_equals_separate_operations(backend, recompute, approximate, dtype, tolerance):
-    """Output and gradients of both products' parameters and of the input, against float64."""
+    """Output and gradients of both products' parameters and of the input equal separate operations in float64."""
     close(results(backend, recompute, approximate, dtype), results("plain", False, approximate), tolerance)
 
 
 def test_plain_torch_is_three_operations():
-    """Where nothing is fused or recomputed, the bits are those of linear, GELU, linear."""
+    """Without fusion and recomputation, the result has the bits of linear, GELU, linear."""
     torch.manual_seed(0)
     first, second = FirstProduct(WIDTH, INTERMEDIATE, backend="plain"), SecondProduct(INTERMEDIATE, WIDTH)
     x = torch.randn(37, WIDTH)
@@ -93,7 +93,9 @@ def test_plain_torch_is_three_operations():
 
 
 def test_recomputation_keeps_the_input_only():
-    """Kept between forward and backward: x, both weights and (T, I) once; without it, (T, I) twice."""
+    """With recomputation, x, both weights and one tensor (T, I) are kept for the backward pass; without it, two of (T,
+    I).
+    """
     for recompute, copies in ((True, 1), (False, 2)):
         first = FirstProduct(WIDTH, INTERMEDIATE, recompute, "triton").to(DEVICE)
         second = SecondProduct(INTERMEDIATE, WIDTH, "none", recompute, "triton").to(DEVICE)
@@ -108,7 +110,9 @@ def test_recomputation_keeps_the_input_only():
 
 
 def test_the_port_holds_no_memory_of_the_bias():
-    """It lives until the backward pass; a view of the bias would keep what ZeRO 3 gathered with it."""
+    """`port`, which lives until the backward pass, shares no memory with the bias, so ZeRO-3 can release what it
+    gathered.
+    """
     first = FirstProduct(WIDTH, INTERMEDIATE, backend="triton").to(DEVICE)
     _, port = first(torch.randn(3, WIDTH, device=DEVICE))
     assert port.shape == first.bias.shape

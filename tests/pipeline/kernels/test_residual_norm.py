@@ -15,14 +15,14 @@ SHAPES = [(1, 24), (37, 48), (5, 768), (3, 1024), (2, 3000)]
 
 
 def inputs(shape, dtype=torch.float64):
-    """x, residual, weight, bias; equal in every type but for rounding to bf16, which all have."""
+    """Return x, residual, weight and bias, rounded to bf16 so that they are equal in every type."""
     generator = torch.Generator().manual_seed(1)
     drawn = [torch.randn(size, generator=generator) for size in (shape, shape, shape[1:], shape[1:])]
     return [values.bfloat16().to(DEVICE, dtype).requires_grad_() for values in drawn]
 
 
 def results(tensors, *, dropout_p=0.0, backend="plain", seed=0):
-    """Output and the four gradients of a weighted sum of it."""
+    """Return the output and the four gradients of a weighted sum of it."""
     torch.manual_seed(seed)
     out = residual_norm(*tensors, EPS, dropout_p, backend)
     weights = torch.linspace(0.5, 1.5, out.numel(), dtype=torch.float64, device=DEVICE).view_as(out)
@@ -39,26 +39,26 @@ def close(actual, expected, tolerance):
 @pytest.mark.parametrize("backend", ["plain", "triton"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)])
 def test_output_and_gradients_equal_float64(shape, backend, dtype, tolerance):
-    """Without dropout both are the normalised sum and its derivatives."""
+    """Without dropout, output and gradients are the normalised sum and its derivatives in float64."""
     actual = results(inputs(shape, dtype), backend=backend)
     assert all(tensor.dtype == dtype for tensor in actual)
     close(actual, results(inputs(shape)), tolerance)
 
 
 def test_more_rows_than_programs(monkeypatch):
-    """A program that takes several groups of rows adds them all up."""
+    """A program that takes several groups of rows adds up all of them."""
     monkeypatch.setattr(kernel, "PROGRAMS", 3)
     monkeypatch.setattr(kernel, "TILE", 128)
     close(results(inputs((37, 48), torch.float32), backend="triton"), results(inputs((37, 48))), 1e-5)
 
 
 def test_plain_gradient_is_the_derivative():
-    """Finite differences in float64."""
+    """The gradient in plain torch agrees with finite differences in float64."""
     assert torch.autograd.gradcheck(lambda *tensors: residual_norm(*tensors, EPS, backend="plain"), inputs((3, 5)))
 
 
 def kept_by_the_kernel(shape, probability, seed=0):
-    """The scaled mask that the kernel drew: what x's gradient is of the residual's."""
+    """Return the scaled mask that the kernel drew, which is the ratio of x's gradient to the residual's."""
     tensors = inputs(shape, torch.float32)
     _, x_grad, residual_grad, _, _ = results(tensors, dropout_p=probability, backend="triton", seed=seed)
     return x_grad / residual_grad
@@ -66,7 +66,7 @@ def kept_by_the_kernel(shape, probability, seed=0):
 
 @pytest.mark.parametrize("probability", [0.1, 0.5])
 def test_the_share_of_dropped_elements(probability):
-    """The asked share is dropped, in every lane of the generator alike; the rest is scaled up."""
+    """The given share is dropped, equally in every lane of the generator and in every row; the rest is scaled up."""
     mask = kept_by_the_kernel((200, 256), probability)
     dropped = mask == 0
     share = torch.tensor(1 / (1 - probability), device=DEVICE)
@@ -81,7 +81,7 @@ def test_the_share_of_dropped_elements(probability):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_forward_and_backward_use_the_same_mask(dtype):
-    """With the mask read off the gradients, everything is what float64 gives for that mask."""
+    """With the mask that follows from the gradients, output and gradients are those of float64."""
     mask = kept_by_the_kernel((37, 48), 0.3).double()
     x, residual, weight, bias = exact = inputs((37, 48))
     out = functional.layer_norm(residual + x * mask, (48,), weight, bias, EPS)
@@ -92,7 +92,7 @@ def test_forward_and_backward_use_the_same_mask(dtype):
 
 
 def test_the_seed_decides_the_mask_and_a_run_repeats_bit_for_bit():
-    """The same seed gives the same bits, the next call and another seed another mask."""
+    """The same seed gives the same bits; the next call, and another seed, give other masks."""
     first, again, other = (
         results(inputs((37, 48), torch.float32), dropout_p=0.3, backend="triton", seed=seed) for seed in (0, 0, 1)
     )
@@ -105,7 +105,7 @@ def test_the_seed_decides_the_mask_and_a_run_repeats_bit_for_bit():
 
 
 def test_recomputation_repeats_the_mask():
-    """Under activation checkpointing the gradients are the same bits."""
+    """Under activation checkpointing the gradients have the same bits."""
     gradients = []
     for wrapped in (False, True):
         tensors = inputs((37, 48), torch.float32)
@@ -118,7 +118,7 @@ def test_recomputation_repeats_the_mask():
 
 
 def test_under_autocast_the_sum_is_fp32():
-    """A 16-bit product and an fp32 residual, as autocast gives them: types and values are plain torch's."""
+    """For a 16-bit product and an fp32 residual, as autocast gives them, types and values are those of plain torch."""
     found = []
     for backend in ("plain", "triton"):
         x, residual, weight, bias = inputs((37, 48), torch.float32)
@@ -133,7 +133,7 @@ def test_under_autocast_the_sum_is_fp32():
 
 
 def test_neither_sum_nor_mask_is_kept():
-    """Backward needs x and the residual, which are there, and two numbers per row."""
+    """For the backward pass only x and the residual, which exist already, and two numbers per row are kept."""
     tensors = inputs((37, 48), torch.float32)
     places = {tensor.data_ptr() for tensor in tensors}
     kept = []
@@ -143,7 +143,7 @@ def test_neither_sum_nor_mask_is_kept():
 
 
 def test_the_module_drops_in_training_only():
-    """In evaluation it is the normalised sum."""
+    """In evaluation the module is the normalised sum, and in training it drops elements."""
     x, residual, *_ = inputs((37, 48), torch.float32)
     for backend in ("plain", "triton"):
         norm = ResidualNorm(48, EPS, 0.5, backend).to(DEVICE)

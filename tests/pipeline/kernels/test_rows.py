@@ -1,4 +1,4 @@
-"""Gradients that are sums over a micro-batch's rows."""
+"""Gradients that are sums over the rows of a micro-batch are exact."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ def error(found, exact):
 @pytest.mark.parametrize("dtype", ROUNDING)
 @pytest.mark.parametrize("table", [2, 512])
 def test_embeddings_gradient_is_the_exact_sum(dtype, table):
-    """Of 8,192 tokens on two segments, where torch's bf16 sum is 75 % off: rounded once."""
+    """The gradient of 8,192 tokens on two segments, where torch's bf16 sum is 75 % off, is rounded only once."""
     module, grad = Embedding(table, WIDTH).to(dtype), drawn(dtype)
     ids = torch.randint(0, table, (ROWS,), generator=torch.Generator().manual_seed(1))
     out = module(ids)
@@ -33,7 +33,7 @@ def test_embeddings_gradient_is_the_exact_sum(dtype, table):
 
 @pytest.mark.parametrize("dtype", ROUNDING)
 def test_layer_norms_gradients_are_exact_sums(dtype):
-    """Weight and bias; the output and the input's gradient are torch's own."""
+    """Gradients of weight and bias are exact sums; output and the input's gradient are those of torch."""
     module = LayerNorm(WIDTH, 1e-12).to(dtype)
     torch.nn.init.normal_(module.weight)
     x, grad = drawn(dtype).requires_grad_(), drawn(dtype, 1)
@@ -52,7 +52,7 @@ def test_layer_norms_gradients_are_exact_sums(dtype):
 
 
 def test_nothing_more_is_kept_for_the_backward_pass():
-    """The operations save as many bytes as those of torch."""
+    """The operations save as many bytes for the backward pass as those of torch."""
     x, table = drawn(torch.bfloat16).requires_grad_(), torch.zeros(5, WIDTH, dtype=torch.bfloat16, requires_grad=True)
     weight, ids = torch.ones(WIDTH, dtype=torch.bfloat16, requires_grad=True), torch.zeros(ROWS, dtype=torch.int64)
 

@@ -26,7 +26,7 @@ def loss_and_gradient(function, logits, scale):
 @pytest.mark.parametrize("chunk_elements", [1, 200, 1 << 21])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_it_equals_torch_on_widened_logits(dtype, chunk_elements, monkeypatch):
-    """Loss and gradient are those of torch's cross entropy on fp32 logits, however the rows are chunked."""
+    """Loss and gradient equal torch's cross entropy on fp32 logits, however the rows are divided into chunks."""
     monkeypatch.setattr(cross_entropy, "CPU_CHUNK_ELEMENTS", chunk_elements)
     logits, labels = rows_and_labels(dtype=dtype)
     wide = torch.promote_types(dtype, torch.float32)
@@ -39,7 +39,7 @@ def test_it_equals_torch_on_widened_logits(dtype, chunk_elements, monkeypatch):
 
 @pytest.mark.parametrize("z_weight", [0.0, 0.2])
 def test_the_gradient_is_the_derivative(z_weight):
-    """The gradient in float64 agrees with finite differences, with a z-loss and without."""
+    """The gradient agrees with finite differences in float64, with a z-loss and without."""
     logits, labels = rows_and_labels(5, 7, torch.float64)
     labels[2] = IGNORED
     assert torch.autograd.gradcheck(lambda x: cross_entropy_sum(x, labels, "plain", z_weight).loss, logits)
@@ -47,7 +47,9 @@ def test_the_gradient_is_the_derivative(z_weight):
 
 @pytest.mark.parametrize("backend", ["plain", "triton"])
 def test_the_z_loss_is_told_apart(backend):
-    """It is the weighted sum of (log Z)^2; without it, the loss is the cross entropy. No gradient flows from it."""
+    """The z-loss is the weighted sum of (log Z)^2 and has no gradient of its own; without it, the loss is the cross
+    entropy.
+    """
     logits, labels = rows_and_labels()
     labels[4] = IGNORED
     logits = logits.detach().to(DEVICE).requires_grad_()
@@ -82,7 +84,7 @@ def test_no_rows_cost_nothing():
 
 
 def test_ignored_rows_count_for_nothing():
-    """They add neither loss nor hits, and their gradient is 0; the other rows' is what it was."""
+    """Ignored rows add neither loss nor hits and have a gradient of 0, and the other rows are not affected."""
     logits, labels = rows_and_labels()
     ignored = torch.arange(len(labels)) % 3 == 1
     some = cross_entropy_sum(logits, labels.masked_fill(ignored, IGNORED))
@@ -107,7 +109,9 @@ def test_sums_over_parts_add_up_to_the_whole():
 @pytest.mark.parametrize(("rows", "classes"), [(13, 50), (3, 4096), (3, 10_000), (5, 2), (0, 9)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_kernel_equals_its_twin(rows, classes, dtype):
-    """Loss, count and gradient, ignored rows among them; less than a block, a whole one, several and a rest."""
+    """Loss, count and gradient of the kernel equal plain torch for rows of every size relative to a block, ignored rows
+    included.
+    """
     found = []
     for backend in ("plain", "triton"):
         logits, labels = rows_and_labels(rows, classes, dtype)
@@ -125,7 +129,9 @@ def test_the_kernel_equals_its_twin(rows, classes, dtype):
 
 
 def test_the_kernel_predicts_the_first_of_equal_logits_and_stays_finite():
-    """As torch does on a CPU; large logits do not overflow, and one that is not a number is not hidden."""
+    """Of equal logits the kernel predicts the first, as torch does on a CPU; large logits do not overflow, and NaN
+    stays NaN.
+    """
     logits = torch.tensor([[0.0, 1e4, 1e4], [2e4, -1e4, 2e4]], device=DEVICE)
     labels = torch.tensor([1, 0], device=DEVICE)
     total = cross_entropy_sum(logits, labels, "triton")
@@ -139,6 +145,6 @@ def test_the_kernel_predicts_the_first_of_equal_logits_and_stays_finite():
 
 
 def test_the_kernel_repeats_bit_for_bit():
-    """Losses are written row by row and added up by torch."""
+    """Losses are written per row and added up by torch, so that they repeat bit for bit."""
     logits, labels = (tensor.to(DEVICE) for tensor in rows_and_labels(13, 5000))
     assert torch.equal(*(cross_entropy_sum(logits, labels, "triton").loss for _ in range(2)))

@@ -34,7 +34,9 @@ def results(dtype, max_bytes, backend="plain", scale=0.37, z_weight=0.0):
 @pytest.mark.parametrize("backend", ["plain", "triton"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02), (torch.float16, 4e-3)])
 def test_it_equals_torch_in_float64(dtype, tolerance, max_bytes, backend):
-    """Loss, count and gradients are those of the product and torch's cross entropy, however the rows are cut."""
+    """Loss, count and gradients equal the product and torch's cross entropy in float64, however the rows
+    are divided.
+    """
     (rows, weight, bias), labels = exact = inputs()
     logits = functional.linear(rows, weight, bias)
     loss = functional.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
@@ -49,7 +51,7 @@ def test_it_equals_torch_in_float64(dtype, tolerance, max_bytes, backend):
     ("backend", "dtype"), [("plain", torch.float64), ("plain", torch.float32), ("triton", torch.float32)]
 )
 def test_the_z_loss_equals_autograds(backend, dtype, max_bytes):
-    """Loss and gradients with a penalty of (log Z)^2 on the rows that are not ignored, however the rows are cut."""
+    """Loss and gradients with a penalty of (log Z)^2 on the rows that are not ignored equal autograd's."""
     (rows, weight, bias), labels = exact = inputs()
     logits = functional.linear(rows, weight, bias)
     loss = functional.cross_entropy(logits, labels, reduction="sum", ignore_index=IGNORED)
@@ -63,7 +65,7 @@ def test_the_z_loss_equals_autograds(backend, dtype, max_bytes):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="products of other shapes round differently on a GPU")
 def test_where_all_fits_it_is_the_unchunked_loss():
-    """Plain torch: the bits of the product followed by cross_entropy_sum."""
+    """If all logits fit, the result has the bits of the product followed by cross_entropy_sum."""
     (rows, weight, bias), labels = inputs(torch.float32)
     total = cross_entropy_sum(functional.linear(rows, weight, bias), labels)
     (total.loss * 0.37).backward()
@@ -74,7 +76,9 @@ def test_where_all_fits_it_is_the_unchunked_loss():
 
 @pytest.mark.parametrize("backend", ["plain", "triton"])
 def test_logits_never_take_more_than_the_bound(backend, monkeypatch):
-    """No tensor of logits, forward or backward, has more rows than fit; and none is kept between the two."""
+    """No tensor of logits has more rows than the bound allows, forward or backward, and none is kept
+    between the two.
+    """
     seen, limit = [], 5 * WORDS * 4
     for name in ("forward", "backward"):
         original = getattr(cross_entropy, name)
@@ -89,7 +93,7 @@ def test_logits_never_take_more_than_the_bound(backend, monkeypatch):
 
 
 def test_plain_gradient_is_the_derivative():
-    """Finite differences in float64, in chunks."""
+    """The gradient in chunks agrees with finite differences in float64."""
     (rows, weight, bias), _ = inputs(rows=5)
     few = [values.detach().requires_grad_() for values in (rows[:, :3], weight[:7, :3], bias[:7])]
     labels = torch.tensor([0, 6, IGNORED, 2, 2], device=DEVICE)
@@ -107,7 +111,7 @@ def test_no_rows_cost_nothing(backend):
 
 
 def test_a_second_backward_pass_is_refused():
-    """Kept logits are overwritten by their gradient: autograd says so instead of taking one for the other."""
+    """A second backward pass is an error of autograd, since the kept logits were overwritten by their gradient."""
     tensors, labels = inputs(torch.float32)
     total = projected_cross_entropy_sum(*tensors, labels, EVERYTHING, "triton")
     total.loss.backward(retain_graph=True)
@@ -118,7 +122,7 @@ def test_a_second_backward_pass_is_refused():
 @pytest.mark.parametrize("backend", ["plain", "triton"])
 @pytest.mark.parametrize("max_bytes", BOUNDS)
 def test_under_autocast_the_product_is_16_bit(backend, max_bytes):
-    """Gradients of fp32 parameters are fp32, values those of bf16 parameters."""
+    """Gradients of fp32 parameters are fp32, and have the values of bf16 parameters."""
     tensors, labels = inputs(torch.float32)
     with torch.autocast(DEVICE, torch.bfloat16):
         total = projected_cross_entropy_sum(*tensors, labels, max_bytes, backend)

@@ -1,4 +1,4 @@
-"""The section [model] rejects values out of range, and names the field."""
+"""Values of `[model]` that are out of range are errors that name the field."""
 
 import pytest
 
@@ -29,7 +29,9 @@ def test_values_out_of_range(field, value):
 
 
 def test_initialisation_by_position_needs_two_features_of_a_head():
-    """A head of one feature has no room for a frequency."""
+    """Initialisation by position needs heads of at least two features, since one feature has no room for
+    a frequency.
+    """
     narrow = SIZES | {"num_attention_heads": 12}
     assert EncoderConfig(**narrow).initialization == "normal"
     with pytest.raises(ValueError, match=r"^model.initialization = positions: must have heads of at least two"):
@@ -39,5 +41,5 @@ def test_initialisation_by_position_needs_two_features_of_a_head():
 
 @pytest.mark.parametrize(("value", "layers"), [(False, 0), (0, 0), (1, 1), (3, 3), (True, 3)])
 def test_true_checkpoints_all_layers(value, layers):
-    """`true` is not the number 1."""
+    """`true` means all layers, and is not the number 1."""
     assert EncoderConfig(**SIZES, activation_checkpointing=value).checkpointed_layers == layers

@@ -35,7 +35,7 @@ def gradients(encoder, seed):
 
 
 def test_a_sequence_does_not_depend_on_its_neighbours():
-    """Packed with others or alone, a sequence has the same hidden states."""
+    """A sequence has the same hidden states alone and packed with others."""
     encoder = build().eval()
     tokens, segments, positions, bounds, longest = random_inputs()
     packed = encoder(tokens, segments, positions, bounds, longest)
@@ -71,7 +71,9 @@ def test_activation_checkpointing_changes_no_bit_of_the_gradients(layers, kernel
 
 @pytest.mark.parametrize(("wanted", "layers"), [(False, 0), (0, 0), (1, 1), (2, 2), (3, 3), (True, 3)])
 def test_activation_checkpointing_runs_the_first_layers_again(wanted, layers):
-    """In the backward pass as many layers as asked run a second time; where there is none, the first time is all."""
+    """In the backward pass the given number of layers runs a second time; without a backward pass each
+    layer runs once.
+    """
     encoder = build(replace(CONFIG, activation_checkpointing=wanted))
     calls = []
     for number, layer in enumerate(encoder.layers):
@@ -87,7 +89,7 @@ def test_activation_checkpointing_runs_the_first_layers_again(wanted, layers):
 @pytest.mark.parametrize(("kernels", "recompute"), [("plain", True), ("triton", False), ("triton", True)])
 @pytest.mark.parametrize("hidden_act", ["gelu", "gelu_new"])
 def test_kernels_and_recomputation_change_only_rounding(kernels, recompute, hidden_act):
-    """Without dropout, gradients are those of separate operations in plain torch."""
+    """Without dropout, the gradients are those of separate operations in plain torch to rounding."""
     config = replace(CONFIG, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, hidden_act=hidden_act)
     expected = gradients(build(replace(config, kernels="plain")), seed=5)
     actual = gradients(build(replace(config, kernels=kernels, recompute_activation=recompute)), seed=5)
@@ -96,7 +98,7 @@ def test_kernels_and_recomputation_change_only_rounding(kernels, recompute, hidd
 
 
 def test_recomputation_of_activations_repeats_the_dropout_masks():
-    """Plain torch, dropout on: gradients are those of a model that keeps its activations."""
+    """With dropout in plain torch, gradients are those of a model that keeps its activations."""
     expected = gradients(build(replace(CONFIG, kernels="plain")), seed=5)
     actual = gradients(build(replace(CONFIG, kernels="plain", recompute_activation=True)), seed=5)
     for ours, theirs in zip(actual, expected, strict=True):
@@ -104,7 +106,7 @@ def test_recomputation_of_activations_repeats_the_dropout_masks():
 
 
 def test_the_seed_decides_the_weights():
-    """The same seed builds the same model, another seed another."""
+    """The same seed builds the same model, and another seed builds another."""
     first, same, other = (list(build(seed=seed).parameters()) for seed in (0, 0, 1))
     assert all(torch.equal(a, b) for a, b in zip(first, same, strict=True))
     assert not torch.equal(first[0], other[0])
@@ -131,6 +133,6 @@ def test_the_seed_decides_the_weights():
     ],
 )
 def test_an_impossible_configuration_is_refused(change, message):
-    """The error names the field, its value and the rule."""
+    """The error for an impossible configuration names the field, its value and the rule."""
     with pytest.raises(ValueError, match=message.replace("(", r"\(")):
         replace(CONFIG, **change)

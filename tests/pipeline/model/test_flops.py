@@ -20,7 +20,7 @@ def measured(config, vocab_size=VOCAB):
 
 
 def formula(config, vocab_size):
-    """Costs of a token, of a pair of tokens of one sample, of a masked token and of a sample.
+    """Return the costs of a token, of a pair of tokens of one sample, of a masked token and of a sample.
 
     A product of (a, b) and (b, c) takes 2abc operations, and its backward pass twice as many.
     """
@@ -35,12 +35,12 @@ def formula(config, vocab_size):
 
 @pytest.mark.parametrize("config", [BertConfig(1024, 24, 16, 4096), CONFIG], ids=["large", "small"])
 def test_costs_equal_the_formulas(config):
-    """To the last operation; attention costs 4 H per layer and pair of tokens forward."""
+    """Costs equal the formulas exactly; attention costs 4 H per layer and pair of tokens in the forward pass."""
     assert measured(config) == formula(config, VOCAB)
 
 
 def test_bert_large():
-    """A sample of 128 tokens, 20 of them masked: 240.64e9."""
+    """A sample of 128 tokens, 20 of them masked, takes 240.64e9 FLOP."""
     cost = formula(BertConfig(1024, 24, 16, 4096), VOCAB)
     sample = cost.flops(num_tokens=128, sum_squared_lengths=128**2, num_masked=20, num_samples=1)
     assert sample == 240_643_485_696
@@ -52,13 +52,13 @@ def test_bert_large():
     ids=str,
 )
 def test_recomputation_and_kernels_count_nothing(change):
-    """Only what the model has use of is counted."""
+    """Recomputation does not count as work, and the choice of kernels does not change the count."""
     vocab_size = 300_000  # a row of logits takes more than 1 MiB
     assert measured(replace(CONFIG, **change), vocab_size) == formula(CONFIG, vocab_size)
 
 
 class Toy(nn.Module):
-    """A model of no family: products with each token and, once in a batch, with a table."""
+    """A model outside the families: products with each token and, once in a batch, with a table."""
 
     def __init__(self, config):
         super().__init__()
@@ -74,10 +74,10 @@ class Toy(nn.Module):
 
 
 def test_a_model_of_its_own_needs_no_formula():
-    """FLOPs per batch that do not depend on its size are not attributed to samples."""
+    """FLOPs of a batch that do not depend on its size are not attributed to samples."""
     assert flops.measure(Toy, CONFIG) == flops.Flops(3.0 * 3 * 2 * 64**2, 0.0, 0.0, 0.0)
 
 
 def test_products_on_the_meta_device_have_their_own_type():
-    """It has no autocast."""
+    """Counting on the meta device, which has no autocast, multiplies in the type of the tensors."""
     assert backends.compute_dtype(torch.empty(1, dtype=torch.bfloat16, device="meta")) == torch.bfloat16

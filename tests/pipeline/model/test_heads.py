@@ -14,7 +14,7 @@ CONFIG = EncoderConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=
 
 
 def test_chosen_rows_equal_the_full_head_gathered():
-    """Logits of gathered rows are the rows of all tokens' logits."""
+    """Logits of selected rows are the rows of all tokens' logits."""
     torch.manual_seed(0)
     head = MaskedLMHead(CONFIG, nn.Embedding(30, 16))
     hidden, rows = torch.randn(20, 16), torch.tensor([1, 2, 7, 19])
@@ -22,7 +22,9 @@ def test_chosen_rows_equal_the_full_head_gathered():
 
 
 def test_the_decoder_is_the_word_embedding():
-    """One parameter serves as both: a change of one is a change of the other, and gradients of both uses add up."""
+    """One parameter is both decoder and word embedding: a change of one changes the other, and both
+    gradients add up.
+    """
     words = nn.Embedding(30, 16)
     head = MaskedLMHead(CONFIG, words)
     assert head.decoder.weight is words.weight
@@ -40,7 +42,7 @@ def test_the_loss_is_that_of_the_logits():
 
 
 def test_the_loss_keeps_to_the_bound_on_logits(monkeypatch):
-    """The configured MiB reach the loss."""
+    """The configured bound on logits in MiB reaches the loss."""
     bounds = []
     monkeypatch.setattr(heads, "projected_cross_entropy_sum", lambda *arguments: bounds.append(arguments[4]))
     MaskedLMHead(replace(CONFIG, max_logits_mib=3), nn.Embedding(30, 16))(torch.randn(2, 16), torch.tensor([0, 1]))
@@ -48,7 +50,7 @@ def test_the_loss_keeps_to_the_bound_on_logits(monkeypatch):
 
 
 def test_the_pooler_reads_first_tokens_only():
-    """A sequence's vector depends on its first token's state and nothing else."""
+    """The vector of a sequence depends on the state of its first token only."""
     torch.manual_seed(0)
     pooler, bounds = Pooler(16), torch.tensor([0, 3], dtype=torch.int32)
     hidden = torch.randn(8, 16)

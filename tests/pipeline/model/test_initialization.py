@@ -32,7 +32,7 @@ def built(initialization, **shape):
 
 
 def attention_maps(encoder, layers):
-    """Attention (N, LENGTH, LENGTH) of the first layers on a sample of random words."""
+    """Return the attention (N, LENGTH, LENGTH) of the first layers on a sample of random words."""
     generator = torch.Generator().manual_seed(1)
     ids = torch.randint(VOCAB_SIZE, (LENGTH,), generator=generator)
     bounds = torch.tensor([0, LENGTH], dtype=torch.int32)
@@ -47,7 +47,7 @@ def attention_maps(encoder, layers):
 
 
 def test_weights_are_drawn_as_in_bert():
-    """Weights are normal, cut at two standard deviations; biases are 0, normalisation is the identity."""
+    """Weights are normal and cut at two standard deviations, biases are 0, and normalisations are the identity."""
     config = EncoderConfig(hidden_size=240, num_hidden_layers=3, num_attention_heads=3, intermediate_size=40)
     encoder = Encoder(config, VOCAB_SIZE, 2)
     encoder.apply(lambda module: initialize_weights(module, 0.02, cut=2.0))
@@ -65,7 +65,9 @@ def test_weights_are_drawn_as_in_bert():
 @pytest.mark.parametrize("shape", [{}, {"hidden_size": 256}, {"hidden_size": 256, "num_attention_heads": 8}])
 @torch.no_grad()
 def test_the_heads_of_the_first_layers_attend_to_their_offsets(shape):
-    """With initialisation by position, a token's neighbour has most of its attention; without, none stands out."""
+    """With initialisation by position, a token's neighbour gets most of its attention; with normal weights no token
+    does.
+    """
     encoders = {name: built(name, **shape).encoder for name in ("normal", "positions")}
     maps_of = {name: attention_maps(encoder, 2) for name, encoder in encoders.items()}
     for layer in range(2):
@@ -77,7 +79,9 @@ def test_the_heads_of_the_first_layers_attend_to_their_offsets(shape):
 
 
 def test_heads_take_the_nearest_offsets():
-    """Up to eight heads of the first layer begin on offsets, half of the heads of the second one, and no others."""
+    """Up to eight heads of the first layer and half of the heads of the second one begin with offsets,
+    and no others.
+    """
     assert first_offsets(0, 4) == (-1, 1, -2, 2)
     assert first_offsets(1, 4) == (-1, 1)
     assert first_offsets(0, 12) == (-1, 1, -2, 2, -3, 3, -4, 4)
@@ -86,7 +90,9 @@ def test_heads_take_the_nearest_offsets():
 
 
 def test_scores_peak_at_the_offset_and_nowhere_else():
-    """The score is a function of the distance alone, and beyond 512 tokens none comes near the peak again."""
+    """The score depends on the distance alone, and at no other distance, even beyond 512 tokens, comes
+    near its peak.
+    """
     hidden, width = 768, 64
     frequencies = position_frequencies(width // 2)
     query, key = torch.zeros(2, width, hidden).unbind()
@@ -102,7 +108,9 @@ def test_scores_peak_at_the_offset_and_nowhere_else():
 
 
 def test_sinusoids_have_the_energy_of_words_and_differ():
-    """Each position has a mean square of 1, and frequencies stay below half a turn per token, where they are unique."""
+    """Each position has a mean square of 1, and frequencies are below half a turn per token, so that
+    positions differ.
+    """
     frequencies = position_frequencies(16)
     assert frequencies.min() >= LOWEST
     assert frequencies.max() < math.pi
@@ -113,7 +121,7 @@ def test_sinusoids_have_the_energy_of_words_and_differ():
 
 
 def test_positions_change_only_where_attention_begins():
-    """All weights but positions, segments and the first layers' queries and keys are those of the normal ones."""
+    """All weights except positions, segments and the first layers' queries and keys are the normal ones."""
     normal, positions = (dict(built(name).named_parameters()) for name in ("normal", "positions"))
     changed = {name for name in normal if not torch.equal(normal[name], positions[name])}
     first = {f"encoder.layers.{layer}.qkv.weight" for layer in range(2)}
@@ -151,7 +159,7 @@ def batch_of(ids):
 
 
 def test_an_unknown_initialization_is_an_error():
-    """The message names the field and its values."""
+    """The error for an unknown initialisation names the field and its values."""
     config = BertConfig(**SHAPE)
     with pytest.raises(ValueError, match=r"model.initialization = uniform: must be one of normal, positions"):
         replace(config, initialization="uniform")

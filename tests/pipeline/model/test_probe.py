@@ -4,7 +4,7 @@ from pipeline.model.probe import uniform_batch
 
 
 def test_sizes_are_those_asked_for():
-    """Three samples of eight tokens, of which two are masked."""
+    """A batch of three samples of eight tokens, two of them masked, has these sizes."""
     batch = uniform_batch(3, 8, 2)
     assert batch.counts == batch.totals == {"samples": 3, "tokens": 24, "masked": 6}
     assert batch.input_ids.shape == batch.segment_ids.shape == batch.position_ids.shape == (24,)

@@ -1,4 +1,4 @@
-"""Averages of the weights over the last steps, alone and in whole runs."""
+"""Weights are averaged over the last steps, in single shards and in whole runs."""
 
 from contextlib import suppress
 
@@ -12,7 +12,7 @@ from samples import make_samples
 from pipeline.checkpoints.checkpoint import Reader, read_state
 from pipeline.config import parse
 from pipeline.convert import convert
-from pipeline.data.loader import evaluation_batches
+from pipeline.data.heldout import evaluation_batches
 from pipeline.families import get_family
 from pipeline.optim.averaging import add_to_average, swap
 from pipeline.runlog.metrics import Writer
@@ -21,7 +21,7 @@ from preprocessing.shards import SampleDataset
 
 
 def walk(shards, steps=5):
-    """Averages over some steps, and the weights of each."""
+    """Average over some steps, and return the weights of each."""
     seen = []
     for count in range(1, steps + 1):
         for shard in shards:
@@ -32,7 +32,7 @@ def walk(shards, steps=5):
 
 
 def test_it_is_the_mean_and_no_partition_changes_a_bit():
-    """Five steps: the mean of the weights, in each fragment of any partition."""
+    """After five steps the average is the mean of the weights, with the same bits in each fragment of any partition."""
     (whole,) = shards = [make_shard(0, 1)]
     mean = torch.stack([weights for (weights,) in walk(shards)]).double().mean(0)
     torch.testing.assert_close(whole.average.double(), mean, rtol=1e-6, atol=1e-6)
@@ -44,7 +44,7 @@ def test_it_is_the_mean_and_no_partition_changes_a_bit():
 
 
 def test_an_exchange_is_undone_by_another():
-    """Weights and averages change places, twice."""
+    """Exchanging weights and averages twice restores both."""
     shards = [make_shard(0, 2)]
     before = walk(shards)[-1][0]
     average = shards[0].average.clone()
@@ -55,13 +55,13 @@ def test_an_exchange_is_undone_by_another():
 
 
 def test_steps_without_an_average_are_an_error():
-    """A run that adds the option while it is among its last steps has lost the first of them."""
+    """Adding the option during the steps that are averaged is an error, since the first of them are lost."""
     with pytest.raises(ValueError, match=r"schedule.average_last: 3 of the steps .* trained without it"):
         add_to_average([make_shard(0, 1)], 4)
 
 
 class KilledError(Exception):
-    """Stands for a SIGKILL between two steps."""
+    """Raised in place of a SIGKILL between two steps."""
 
 
 def runs(jobs):
@@ -91,7 +91,7 @@ def averages_of(run, step=4):
 
 
 def heldout_loss(run, recipe, samples):
-    """The held-out loss of masked tokens of the averaged weights, without an engine."""
+    """Return the held-out loss of masked tokens of the averaged weights, computed without an engine."""
     family, heldout = get_family("bert"), SampleDataset.open(samples, "heldout")
     model = family.build(recipe.model, heldout.manifest.vocab_size).eval()
     averaged = averages_of(run)
@@ -105,7 +105,9 @@ def heldout_loss(run, recipe, samples):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder of runs of 4 steps: plain; the last 3 averaged: whole, killed and resumed at stage 2, and at stage 3."""
+    """A folder of runs of 4 steps: without averages; with the last 3 averaged, undisturbed, killed and resumed at stage
+    2, and at stage 3.
+    """
     folder = tmp_path_factory.mktemp("averaging")
     samples = make_samples(folder / "samples")
     average, fp32 = ["--schedule.average_last", "0.75"], ["--engine.precision", "fp32"]
@@ -131,7 +133,9 @@ def trained(tmp_path_factory):
 
 
 def test_the_run_averages_its_last_steps_and_changes_nothing_else(trained):
-    """The mean of the weights of steps 2 to 4; weights, moments and curves are those of a run without an average."""
+    """The average is the mean of the weights of steps 2 to 4; weights, moments and curves are those of a run without
+    it.
+    """
     whole = trained / "whole"
     weights = [dict(Reader(whole / "checkpoints" / f"step-{step:08d}").tensors()) for step in (2, 3, 4)]  # of each step
     for name, average in averages_of(whole).items():
@@ -145,7 +149,9 @@ def test_the_run_averages_its_last_steps_and_changes_nothing_else(trained):
 
 
 def test_a_resumed_average_is_the_undisturbed_one(trained):
-    """Killed within the averaged steps: the same average and figures bit for bit; another stage to rounding."""
+    """After a kill within the averaged steps, average and figures are the same bit for bit, and at another stage to
+    rounding.
+    """
     expected = averages_of(trained / "whole")
     assert all(torch.equal(value, expected[name]) for name, value in averages_of(trained / "killed").items())
     assert curve(trained / "killed", "averaged") == curve(trained / "whole", "averaged")
@@ -155,7 +161,7 @@ def test_a_resumed_average_is_the_undisturbed_one(trained):
 
 
 def test_the_average_is_evaluated(trained):
-    """The held-out loss is that of a model with these weights, and is in the checkpoint."""
+    """The held-out loss of the average is that of a model with these weights, and is in the checkpoint."""
     whole = trained / "whole"
     lines = [line for line in read_lines(whole / METRICS)[0] if line["kind"] == "averaged"]
     expected = heldout_loss(whole, parse(["--recipe", str(trained / "whole.toml")]), trained / "samples")
@@ -168,7 +174,7 @@ def test_the_average_is_evaluated(trained):
 
 
 def test_the_average_is_exported(trained):
-    """On request; the card says so, and gives its figures."""
+    """The average is exported on request, and the model card states this with the average's figures."""
     from transformers import BertForPreTraining
 
     whole, out = trained / "whole", trained / "model"

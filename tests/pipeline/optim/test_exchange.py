@@ -1,4 +1,4 @@
-"""Fragments become whole matrices at their owners, and matrices the fragments of the ranks that hold them."""
+"""Fragments are collected as whole matrices by their owners and returned to the ranks that hold them."""
 
 import pytest
 import torch
@@ -13,7 +13,7 @@ CPU = torch.device("cpu")
 
 
 def tables_of(shapes, size):
-    """The fragments of equal partitions of the concatenated matrices, by rank."""
+    """Return the fragments of equal partitions of the concatenated matrices, by rank."""
     sizes = [torch.Size(shape).numel() for shape in shapes]
     offsets = [sum(sizes[:number]) for number in range(len(sizes))]
     chunk = -(-sum(sizes) // size)
@@ -27,7 +27,7 @@ SHAPES = st.lists(st.tuples(st.integers(1, 9), st.integers(1, 9)), min_size=1, m
 @settings(max_examples=20, deadline=None)
 @given(shapes=SHAPES, size=st.sampled_from([1, 2, 3, 7, 16, 64]), replicated=st.booleans())
 def test_matrices_arrive_whole_and_return_to_their_holders(shapes, size, replicated):
-    """Whatever the partition: an owner gets its matrices, and each rank gets back the elements that it holds."""
+    """Under any partition, an owner gets its matrices whole, and each rank gets back the elements that it holds."""
     whole = [torch.randn(shape) for shape in shapes]
     tables = tables_of(shapes, 1) * size if replicated else tables_of(shapes, size)
     world, work = SimulatedRanks(size), [len(matrix) for matrix in whole]
@@ -48,7 +48,7 @@ def test_matrices_arrive_whole_and_return_to_their_holders(shapes, size, replica
 
 @pytest.mark.parametrize("size", [1, 2, 5, 64])
 def test_no_byte_is_sent_twice(size):
-    """A collection sends each element that its owner lacks once, and a return sends it back: two all-to-alls."""
+    """A collection sends each element that its owner lacks once, and a return sends it back, in two all-to-alls."""
     shapes = [(8, 6), (6, 8), (7, 7), (30, 2)]
     tables, world = tables_of(shapes, size), SimulatedRanks(size)
 
@@ -64,7 +64,7 @@ def test_no_byte_is_sent_twice(size):
 
 
 def test_replicated_matrices_are_only_sent_by_their_owners():
-    """Every rank holds all of them: nothing is collected, and an owner sends its share to all others."""
+    """If every rank holds all matrices, nothing is collected, and an owner sends its share to all others."""
     shapes = [(4, 4)] * 4
     tables, world = tables_of(shapes, 1) * 4, SimulatedRanks(4)
 
@@ -79,7 +79,7 @@ def test_replicated_matrices_are_only_sent_by_their_owners():
 @settings(max_examples=60)
 @given(work=st.lists(st.integers(1, 50), min_size=1, max_size=40), size=st.integers(1, 16))
 def test_work_is_balanced(work, size):
-    """The longest work of a rank is at most what dealing in any order ensures: the mean and the largest matrix."""
+    """No rank has more work than any order of dealing ensures: the mean and the largest matrix."""
     tables = [[Held(number, 0, 1) for number in range(len(work))], *[[] for _ in range(size - 1)]]
     owners = choose_owners(work, tables, size)
     loads = [sum(w for w, owner in zip(work, owners, strict=True) if owner == rank) for rank in range(size)]
@@ -87,7 +87,7 @@ def test_work_is_balanced(work, size):
 
 
 def test_matrices_stay_where_they_are_held():
-    """Equal matrices in contiguous partitions: only those that a boundary cuts are sent."""
+    """Of equal matrices in contiguous partitions, only those that a boundary divides are sent."""
     shapes = [(8, 8)] * 12
     assert choose_owners([1] * 12, tables_of(shapes, 4), 4) == [n // 3 for n in range(12)]
     world = SimulatedRanks(4)
@@ -103,6 +103,6 @@ def test_matrices_stay_where_they_are_held():
 
 @pytest.mark.parametrize("table", [[], [Held(0, 0, 5)], [Held(0, 1, 5)], [Held(0, 0, 6), Held(0, 3, 3)]])
 def test_fragments_that_are_no_matrices_are_refused(table):
-    """A rank that was bound without the others would orthogonalise what it does not hold."""
+    """Fragments that are not whole matrices together are an error."""
     with pytest.raises(ValueError, match=r"^the fragments of all ranks are not whole matrices; bind"):
         Exchange([(2, 3)], [1], [table], ALONE, device=CPU)

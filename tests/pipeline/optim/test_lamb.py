@@ -1,4 +1,4 @@
-"""Hyper-parameters, variants and trust ratios."""
+"""Laws of pipeline/optim/lamb.py: trust ratios, and the tensors that take them."""
 
 import pytest
 import torch
@@ -7,13 +7,13 @@ from pipeline.optim.lamb import OptimizerConfig, coefficients, takes_ratio, trus
 
 
 def test_ratio_is_one_where_a_norm_is_zero():
-    """A zero weight or a zero direction takes a plain step."""
+    """If the weight or the direction is zero, the ratio is 1."""
     ratios = trust_ratios(torch.tensor([4.0, 0.0, 9.0]).double(), torch.tensor([1.0, 1.0, 0.0]).double())
     assert ratios.tolist() == [2.0, 1.0, 1.0]
 
 
 def test_ratio_forgives_the_order_of_the_sums():
-    """Norms are rounded to float32 first, so the last bits of a float64 sum change nothing."""
+    """Norms are rounded to float32 first, so the last bits of a float64 sum do not change the ratio."""
     sums = torch.rand(2, 1000, dtype=torch.float64) * 1e4
     assert torch.equal(trust_ratios(*sums), trust_ratios(*(sums * (1 + 2e-16))))
 
@@ -31,20 +31,22 @@ def test_ratio_forgives_the_order_of_the_sums():
     ],
 )
 def test_who_takes_a_ratio(name, variant, weight_decay, decayed, expected):
-    """apex: where weight decay is not 0; tensorflow_addons: everywhere outside the exclusion list; AdamW: nowhere."""
+    """`nvidia` applies ratios where weight decay is not 0, `paper` everywhere outside the exclusion list, AdamW
+    nowhere.
+    """
     config = OptimizerConfig(name=name, variant=variant, weight_decay=weight_decay)
     assert takes_ratio(config, decayed) is expected
 
 
 def test_only_decayed_tensors_decay():
-    """Biases and LayerNorm are on BERT's exclusion list."""
+    """Biases and LayerNorm, which are on BERT's exclusion list, take no decay."""
     config = OptimizerConfig(weight_decay=0.3)
     assert coefficients(config, lr=1.0, step=1, decayed=True).weight_decay == 0.3
     assert coefficients(config, lr=1.0, step=1, decayed=False).weight_decay == 0.0
 
 
 def test_only_tensors_without_a_ratio_take_the_factor():
-    """A rate that suits trust ratios is Adam's own rate for biases and LayerNorm."""
+    """Only biases and LayerNorm, which have no trust ratio, take the factor of their own rate."""
     config = OptimizerConfig(adam_lr_factor=0.2)
     assert coefficients(config, lr=0.014, step=1, decayed=True).lr == 0.014
     assert coefficients(config, lr=0.014, step=1, decayed=False).lr == 0.014 * 0.2
@@ -55,12 +57,12 @@ def test_only_tensors_without_a_ratio_take_the_factor():
     ("field", "value"), [("lr", -1.0), ("beta1", 1.0), ("eps", float("nan")), ("max_grad_norm", -0.5)]
 )
 def test_out_of_range_hyper_parameter_is_named(field, value):
-    """The error names field and value."""
+    """The error for a value out of range names field and value."""
     with pytest.raises(ValueError, match=f"optimizer.{field} = {value}"):
         OptimizerConfig(**{field: value})
 
 
 def test_variant_of_another_optimizer_is_refused():
-    """A setting that would be ignored is a mistake."""
+    """A variant of another optimizer, which would be ignored, is an error."""
     with pytest.raises(ValueError, match=r"optimizer.variant = paper: a variant of lamb"):
         OptimizerConfig(name="adamw", variant="paper")

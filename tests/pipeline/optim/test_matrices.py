@@ -1,4 +1,4 @@
-"""Law 4 for Muon: under any partition the update is the one of whole matrices, which is the one of the equations."""
+"""Under any partition Muon's update is that of whole matrices, which equals the equations (law 4)."""
 
 import pytest
 import torch
@@ -21,13 +21,13 @@ def stacks_of(name):
 
 
 def draw(shapes, seed, steps=3):
-    """Weights, and the gradients of each step, by name; `qkv` stacks three matrices of its shape."""
+    """Return weights, and the gradients of each step, by name; `qkv` stacks three matrices of its shape."""
     generator = torch.Generator().manual_seed(seed)
     return [{name: torch.randn(shape, generator=generator) for name, shape in shapes.items()} for _ in range(steps + 1)]
 
 
 def reference(weights, gradients, stacks=stacks_of):
-    """Muon in float64 on whole matrices, from the equations: the iteration acts on the singular values."""
+    """Compute Muon in float64 on whole matrices from the equations: the iteration acts on the singular values."""
     weights = {name: w.double().clone() for name, w in weights.items()}
     momentum = {name: torch.zeros_like(w) for name, w in weights.items()}
     for grads in gradients:
@@ -44,7 +44,7 @@ def reference(weights, gradients, stacks=stacks_of):
 
 
 def trained_whole(weights, gradients):
-    """Weights and momentum after all steps on whole tensors in one process."""
+    """Return weights and momentum after all steps on whole tensors in one process."""
     named = {name: nn.Parameter(w.clone()) for name, w in weights.items()}
     optimizer = ShardedOptimizer([{"params": list(named.values())}], CONFIG)
     shards = whole_tensors(((name, p, True) for name, p in named.items()), set(named))
@@ -58,7 +58,7 @@ def trained_whole(weights, gradients):
 
 
 class Partitioned:
-    """The concatenated tensors in equal partitions, with `gaps` poisoned elements behind each tensor."""
+    """The concatenated tensors in equal partitions, with `gaps` elements of NaN behind each tensor."""
 
     def __init__(self, shapes, size, gaps):
         self.shapes, self.size = shapes, size
@@ -80,7 +80,7 @@ class Partitioned:
         return ours, flat[padding]
 
     def trained(self, weights, gradients, world):
-        """Weights and momentum after all steps on the simulated ranks, and the padding."""
+        """Return weights and momentum after all steps on the simulated ranks, and the padding."""
         flat, grads = self.buffer(weights), [self.buffer(g) for g in gradients]
 
         def run(rank):
@@ -107,7 +107,9 @@ class Partitioned:
     seed=st.integers(0, 2**16),
 )
 def test_any_partition_equals_whole_matrices_bit_for_bit(shapes, size, gaps, seed):
-    """Odd sizes, stacks, matrices over several ranks, ranks with only (poisoned) padding: the same to the last bit."""
+    """Odd sizes, stacks, matrices over several ranks, and ranks with NaN padding only give the same bits as whole
+    matrices.
+    """
     shapes = {f"w{n}": shape for n, shape in enumerate(shapes)} | {"qkv": (3 * shapes[0][0], shapes[0][1])}
     weights, *gradients = draw(shapes, seed, steps=2)
     found, padding, momentum = Partitioned(shapes, size, gaps).trained(weights, gradients, SimulatedRanks(size))
@@ -120,10 +122,10 @@ SHAPES = {"qkv": (3 * 24, 24), "in": (96, 24), "out": (24, 96)}
 
 
 def test_update_equals_its_equations():
-    """Three steps on whole matrices against float64 on singular values.
+    """Three steps on whole matrices equal float64 on singular values.
 
-    An update has elements of about 0.2, and errs by less than 1e-5 of its norm (test_muon.py): three of them differ by
-    3 * lr * 0.2 * 1e-5 in the root mean square, and the rounding of the weights by 2^-24 of them.
+    An update has elements of about 0.2 and an error of less than 1e-5 of its norm (test_muon.py): three of them differ
+    by 3 * lr * 0.2 * 1e-5 in the root mean square, and the rounding of the weights by 2^-24 of them.
     """
     weights, *gradients = draw(SHAPES, 0)
     expected = torch.cat([w.view(-1) for w in reference(weights, gradients).values()])
@@ -132,7 +134,7 @@ def test_update_equals_its_equations():
 
 
 def test_a_stack_is_not_one_matrix():
-    """The tolerance above would notice a fused weight that is orthogonalised as a whole."""
+    """A stacked weight that is orthogonalised as one matrix exceeds the tolerance above."""
     weights, *gradients = draw(SHAPES, 0)
     fused, apart = (reference(weights, gradients, stacks)["qkv"] for stacks in (lambda name: 1, stacks_of))
     assert (fused - apart).square().mean().sqrt() > 1e-3
@@ -140,7 +142,7 @@ def test_a_stack_is_not_one_matrix():
 
 @pytest.mark.parametrize("size", [2, 5])
 def test_replicated_matrices_are_divided_over_the_ranks(size, monkeypatch):
-    """Each matrix is orthogonalised once, by one rank, and all ranks end with the weights of one process."""
+    """Each replicated matrix is orthogonalised by one rank, and all ranks end with the weights of one process."""
     weights, *gradients = draw(SHAPES, 3)
     expected, _ = trained_whole(weights, gradients)
     world, computed = SimulatedRanks(size), []
@@ -166,7 +168,9 @@ def test_replicated_matrices_are_divided_over_the_ranks(size, monkeypatch):
 
 
 def test_a_step_moves_eight_bytes_per_element_that_the_owner_lacks():
-    """ZeRO-3 on N ranks, each of which holds 1 / N of each matrix: 8 (N - 1) / N bytes per element in all."""
+    """Under ZeRO-3 on N ranks, each of which holds 1 / N of each matrix, 8 (N - 1) / N bytes per element are sent in
+    all.
+    """
     size, shapes = 4, {"in": (96, 24), "out": (24, 96)}
     (weights, gradient), chunk, world = draw(shapes, 0, steps=1), 96 * 24 // 4, SimulatedRanks(4)
 
@@ -188,7 +192,7 @@ def test_a_step_moves_eight_bytes_per_element_that_the_owner_lacks():
 
 
 def test_only_matrices_are_orthogonalised():
-    """A bias that a family calls a matrix is an error."""
+    """A family that declares a bias to be a matrix is an error."""
     shard = Shard(("bias",), ((4,),), torch.zeros(4), fragments_of_partition([4], [0], 0, 4), True, muon=True)
     with pytest.raises(ValueError, match=r"^bias has shape \(4,\): Muon updates matrices only"):
         matrix_sets([shard], stacks_of, SimulatedRanks(1).ranks(0))

@@ -1,4 +1,4 @@
-"""Momentum, Newton-Schulz iteration and step of Muon, against their equations in float64."""
+"""Momentum, Newton-Schulz iteration and step of Muon equal their equations in float64."""
 
 import pytest
 import torch
@@ -13,7 +13,9 @@ def random(*shape, seed=0):
 
 
 def exact(matrix):
-    """The quintic iteration in float64, on the singular values alone: an odd polynomial of a matrix acts on them."""
+    """Compute the quintic iteration in float64 on the singular values alone, on which an odd polynomial of a matrix
+    acts.
+    """
     left, values, right = torch.linalg.svd(matrix.double(), full_matrices=False)
     values = values / values.norm()
     for _ in range(5):
@@ -23,10 +25,10 @@ def exact(matrix):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_iteration_is_the_quintic_of_the_singular_values(shape):
-    """In fp32 to 1e-5 of the norm.
+    """In fp32 the iteration equals the quintic of the singular values to 1e-5 of the norm.
 
-    A step multiplies a rounding error by at most 3.4445, the slope at 0: five multiply one of 2^-24, with about four
-    roundings each, by up to 485. This happens to small singular values only, a small part of the norm.
+    A step multiplies a rounding error by at most 3.4445, the slope at 0: five steps multiply one of 2^-24, with about
+    four roundings each, by up to 485. This happens to small singular values only, which are a small part of the norm.
     """
     matrix = random(*shape)
     found = muon.orthogonalise(matrix).double()
@@ -35,7 +37,7 @@ def test_iteration_is_the_quintic_of_the_singular_values(shape):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_singular_values_are_near_one(shape):
-    """Those above 0.002 of the Frobenius norm come into [0.68, 1.21]."""
+    """Singular values above 0.002 of the Frobenius norm end in [0.68, 1.21]."""
     matrix = random(*shape, seed=1)
     before = torch.linalg.svdvals(matrix.double() / matrix.double().norm())
     after = torch.linalg.svdvals(muon.orthogonalise(matrix).double())
@@ -43,7 +45,9 @@ def test_singular_values_are_near_one(shape):
 
 
 def test_band_of_the_quintic():
-    """The docstring's figures: the image of [0.002, 1], and the largest growth of a smaller singular value."""
+    """The figures of the docstring hold: the image of [0.002, 1], and the largest growth of a smaller
+    singular value.
+    """
     values = torch.linspace(0, 1, 1_000_001, dtype=torch.float64)
     result = values.clone()
     for _ in range(5):
@@ -55,7 +59,7 @@ def test_band_of_the_quintic():
 
 
 def test_orthogonal_matrix_stays_one():
-    """All its singular values are equal, so that it is multiplied by one number in the band."""
+    """An orthogonal matrix, whose singular values are equal, is multiplied by one number in the band."""
     orthogonal = torch.linalg.qr(random(32, 32)).Q.contiguous()
     found = muon.orthogonalise(orthogonal)
     factor = (found * orthogonal).sum() / 32
@@ -65,7 +69,9 @@ def test_orthogonal_matrix_stays_one():
 
 @pytest.mark.parametrize("scale", [1e-30, 1e-8, 1e8, 1e30])
 def test_scale_of_the_direction_has_no_effect(scale):
-    """Also for gradients so small that a fixed term in the norm would matter, or whose squares are no fp32 numbers."""
+    """Scaling the direction changes nothing, even if its squares are no fp32 numbers or a fixed term in the norm would
+    matter.
+    """
     matrix = random(8, 24)
     torch.testing.assert_close(muon.orthogonalise(matrix * scale), muon.orthogonalise(matrix), rtol=1e-4, atol=1e-6)
 
@@ -77,7 +83,7 @@ def test_transposition_commutes():
 
 
 def test_zeros_stay_zeros():
-    """A matrix without a gradient so far is not changed, and is no NaN."""
+    """A matrix that has had no gradient is not changed and has no NaN."""
     assert not muon.orthogonalise(torch.zeros(3, 5)).any()
 
 
@@ -90,13 +96,13 @@ def test_alignment_has_no_effect():
 
 @pytest.mark.parametrize("shape", [(256, 256), (256, 64), (64, 256)])
 def test_updates_have_the_size_of_adamws(shape):
-    """The root mean square is 0.2 times the mean size of the singular values in the band."""
+    """The root mean square of an update is 0.2 times the mean size of the singular values in the band."""
     found = muon.update(random(*shape))
     assert 0.2 * 0.68 < found.square().mean().sqrt() < 0.2 * 1.21
 
 
 def test_momentum_is_nesterovs():
-    """m and d of three steps against their equations in float64, and d in the direction of Jordan's first version."""
+    """m and d of three steps equal their equations in float64, and d has the direction of Jordan's first version."""
     m, ours, jordan = torch.zeros(50).double(), torch.zeros(50), torch.zeros(50).double()
     for step in range(3):
         g = random(50, seed=step)
@@ -110,7 +116,7 @@ def test_momentum_is_nesterovs():
 
 
 def test_step_decays_the_weight_by_the_rate():
-    """w - lr * (u + lambda w)."""
+    """A step is w - lr * (u + lambda w)."""
     w, u = random(20), random(20, seed=1)
     expected = w.double() - 0.1 * (u.double() + 0.3 * w.double())
     muon.step_(w, u, lr=0.1, weight_decay=0.3)
@@ -118,7 +124,7 @@ def test_step_decays_the_weight_by_the_rate():
 
 
 def test_work_counts_the_products():
-    """As torch's counter does."""
+    """The stated work equals the count of torch's counter."""
     from torch.utils.flop_counter import FlopCounterMode
 
     for shape in SHAPES:

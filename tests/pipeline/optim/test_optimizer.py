@@ -1,69 +1,31 @@
-"""LAMB and AdamW equal their references step by step, and do so bit for bit under any partition. Muon:
-test_matrices.py."""
+"""Laws of pipeline/optim/optimizer.py: LAMB and AdamW equal their references step by step."""
 
 import copy
-from contextlib import suppress
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from optimizer_cases import (
+    SHAPES,
+    STEPS,
+    assert_equal_to,
+    bound,
+    decayed,
+    give_gradients,
+    gradient,
+    groups,
+    run,
+    stepped,
+    weights,
+)
 from torch import nn
 
-from benchmarks.oracles import timm_lamb
 from pipeline.optim.lamb import OptimizerConfig
 from pipeline.optim.optimizer import ShardedOptimizer
-from pipeline.optim.shards import Shard, fragments_of_partition, whole_tensors
-
-SHAPES = {
-    "dense.weight": (17, 5),
-    "dense.bias": (17,),
-    "norm.weight": (5,),
-    "word.weight": (31, 3),
-    "zero.weight": (4,),
-}
-STEPS = 12
-
-
-def decayed(name):
-    return name.endswith("weight") and "norm" not in name
-
-
-def weights(dtype=torch.float32):
-    generator = torch.Generator().manual_seed(0)
-    drawn = {name: torch.randn(shape, generator=generator) for name, shape in SHAPES.items()}
-    drawn["zero.weight"].zero_()  # a norm of zero takes a ratio of one
-    return {name: nn.Parameter(values.to(dtype)) for name, values in drawn.items()}
-
-
-def gradient(name, step):
-    generator = torch.Generator().manual_seed(100 * step + sorted(SHAPES).index(name))
-    return torch.randn(SHAPES[name], generator=generator) * (0.5 if step % 3 else 4.0)
-
-
-def groups(named):
-    return [
-        {"params": [p for name, p in named.items() if decayed(name) == flag], "decayed": flag} for flag in (True, False)
-    ]
-
-
-def run(config, steps=STEPS):
-    """The weights after each step of ours, on whole tensors."""
-    named = weights()
-    optimizer = ShardedOptimizer(groups(named), config)
-    optimizer.bind(whole_tensors((name, p, decayed(name)) for name, p in named.items()), lambda sums: sums)
-    history = []
-    for step in range(1, steps + 1):
-        for name, parameter in named.items():
-            parameter.grad = gradient(name, step)
-        optimizer.set_lr(config.lr / step)
-        optimizer.step()
-        history.append({name: parameter.detach().clone() for name, parameter in named.items()})
-    return history
+from pipeline.optim.shards import whole_tensors
 
 
 def reference(config, lr_of, ratio_of, steps=STEPS):
-    """Algorithm 2 in float64, written from the paper: no code shared with ours.
+    """Compute Algorithm 2 of the LAMB paper in float64, without code of the optimizer under test.
 
     `ratio_of(name, weight_norm, update_norm)` is the variant.
     """
@@ -97,20 +59,12 @@ RULES = {
 }
 
 
-def assert_equal_to(history, expected, rtol=1e-5):
-    for step, (ours, theirs) in enumerate(zip(history, expected, strict=True), 1):
-        for name in SHAPES:
-            torch.testing.assert_close(
-                ours[name].double(), theirs[name].double(), rtol=rtol, atol=2e-6, msg=lambda m, s=step: f"step {s}: {m}"
-            )
-
-
 @pytest.mark.parametrize("backend", ["plain", "cpu"])
 @pytest.mark.parametrize("bias_correction", [True, False])
 @pytest.mark.parametrize("weight_decay", [0.01, 0.0])
 @pytest.mark.parametrize("variant", ["nvidia", "paper"])
 def test_lamb_equals_its_equations_step_by_step(variant, weight_decay, bias_correction, backend):
-    """Each variant against an independent float64 evaluation, with a learning rate that changes."""
+    """Each variant equals an independent float64 evaluation, with a learning rate that changes."""
     config = OptimizerConfig(
         lr=0.05, variant=variant, weight_decay=weight_decay, bias_correction=bias_correction, backend=backend
     )
@@ -118,7 +72,7 @@ def test_lamb_equals_its_equations_step_by_step(variant, weight_decay, bias_corr
 
 
 def test_tensors_without_a_ratio_take_their_own_rate():
-    """`adam_lr_factor` times the rate, for biases and LayerNorm only; a factor of 1 changes no bit."""
+    """Biases and LayerNorm take `adam_lr_factor` times the rate, and a factor of 1 changes no bit."""
     config = OptimizerConfig(lr=0.05, adam_lr_factor=0.2)
     history = run(config)
     assert_equal_to(history, reference(config, lambda t: 0.05 / t, RULES["nvidia"](config)))
@@ -127,155 +81,25 @@ def test_tensors_without_a_ratio_take_their_own_rate():
         assert torch.equal(history[-1][name], default[-1][name]) == decayed(name)
 
 
-@pytest.mark.parametrize("variant", ["nvidia", "paper"])
-def test_lamb_equals_timm(variant):
-    """timm's Lamb is apex's semantics; always_adapt is the paper's for tensors without weight decay."""
-    config = OptimizerConfig(lr=0.05, weight_decay=0.0 if variant == "paper" else 0.01, variant=variant)
-    named = weights()
-    always = [group | {"always_adapt": variant == "paper" and group["decayed"]} for group in groups(named)]
-    for group in always:
-        group["weight_decay"] = config.weight_decay if group["decayed"] else 0.0
-    timm = timm_lamb()(always, lr=config.lr, eps=config.eps, max_grad_norm=None)
-    expected = []
-    for step in range(1, STEPS + 1):
-        for name, parameter in named.items():
-            parameter.grad = gradient(name, step)
-        for group in timm.param_groups:
-            group["lr"] = config.lr / step
-        timm.step()
-        expected.append({name: parameter.detach().clone() for name, parameter in named.items()})
-    assert_equal_to(run(config), expected)
-
-
 def test_adamw_is_torch_adamw():
-    """torch.optim.AdamW with the same groups."""
+    """AdamW equals torch.optim.AdamW with the same groups."""
     config = OptimizerConfig(name="adamw", lr=0.05, weight_decay=0.1)
     named = weights()
     theirs = [group | {"weight_decay": 0.1 if group["decayed"] else 0.0} for group in groups(named)]
     adamw = torch.optim.AdamW(theirs, lr=config.lr, betas=(config.beta1, config.beta2), eps=config.eps)
-    expected = []
-    for step in range(1, STEPS + 1):
-        for name, parameter in named.items():
-            parameter.grad = gradient(name, step)
-        for group in adamw.param_groups:
-            group["lr"] = config.lr / step
-        adamw.step()
-        expected.append({name: parameter.detach().clone() for name, parameter in named.items()})
-    assert_equal_to(run(config), expected)
+    assert_equal_to(run(config), stepped(adamw, named, config.lr))
 
 
 def test_variants_coincide_on_bert():
-    """With weight decay, and biases and LayerNorm on the exclusion list, the two are the same to the last bit."""
+    """With weight decay, and biases and LayerNorm on the exclusion list, both variants of LAMB have the same bits."""
     histories = [run(OptimizerConfig(lr=0.05, variant=variant)) for variant in ("nvidia", "paper")]
     assert all(torch.equal(a[name], b[name]) for a, b in zip(*histories, strict=True) for name in SHAPES)
 
 
-class StopAtReduction(Exception):  # noqa: N818 - not an error
-    pass
-
-
-def step_sharded(sizes, world_size, weights, grads, config, gaps=0):
-    """Two steps over equal partitions of the concatenated tensors; ranks take turns, sums meet in a list.
-
-    `gaps` poisoned elements lie behind each tensor, as alignment padding does.
-    """
-    offsets = torch.tensor([0, *(size + gaps for size in sizes)]).cumsum(0).tolist()
-    total = offsets.pop()
-    chunk = -(-total // world_size)
-    buffer = torch.full((chunk * world_size,), torch.nan)
-    for offset, weight in zip(offsets, weights, strict=True):
-        buffer[offset : offset + len(weight)] = weight
-    names, shapes = tuple(f"t{i}" for i in range(len(sizes))), tuple((size,) for size in sizes)
-    ranks = []
-    for rank in range(world_size):
-        here = slice(rank * chunk, (rank + 1) * chunk)
-        parameter = nn.Parameter(buffer[here].clone())
-        shard = Shard(names, shapes, parameter, fragments_of_partition(sizes, offsets, here.start, chunk), True)
-        ranks.append((parameter, ShardedOptimizer([{"params": [parameter], "decayed": True}], config), shard, here))
-    for step_grads in grads:
-        grad_buffer = torch.full_like(buffer, torch.nan)
-        for offset, grad in zip(offsets, step_grads, strict=True):
-            grad_buffer[offset : offset + len(grad)] = grad
-        step_together(ranks, grad_buffer)
-    flat = torch.cat([parameter.detach() for parameter, *_ in ranks])
-    padding = torch.ones(len(flat), dtype=torch.bool)
-    for offset, size in zip(offsets, sizes, strict=True):
-        padding[offset : offset + size] = False
-    assert torch.isnan(flat[padding]).all(), "padding was written"
-    return torch.cat([flat[offset : offset + size] for offset, size in zip(offsets, sizes, strict=True)])
-
-
-def step_together(ranks, grad_buffer):
-    """One step of all ranks in one process: run up to the all-reduce, undo, run again with the total."""
-    contributions = []
-
-    def collect(sums):
-        contributions.append(sums.clone())
-        raise StopAtReduction
-
-    for parameter, optimizer, shard, here in ranks:
-        parameter.grad = grad_buffer[here].clone()
-        optimizer.bind([shard], collect)
-        saved = {key: value.clone() if torch.is_tensor(value) else value for key, value in shard.state.items()}
-        with suppress(StopAtReduction):
-            optimizer.step()
-        shard.state.update(saved)
-    total = torch.stack(contributions).sum(0)
-    for parameter, optimizer, shard, here in ranks:
-        parameter.grad = grad_buffer[here].clone()  # the first run spent it
-        optimizer.bind([shard], lambda sums: sums.copy_(total))
-        optimizer.step()
-
-
-@settings(max_examples=30)
-@given(
-    sizes=st.lists(st.integers(1, 97), min_size=1, max_size=9),
-    world_size=st.integers(1, 64),
-    gaps=st.integers(0, 5),
-    seed=st.integers(0, 2**16),
-)
-@pytest.mark.parametrize("backend", ["plain", "cpu"])
-def test_any_partition_equals_whole_tensors_bit_for_bit(backend, sizes, world_size, gaps, seed):
-    """Odd sizes, tensors over several ranks, ranks with only (poisoned) padding: the same weights to the last bit."""
-    generator = torch.Generator().manual_seed(seed)
-    draw = [[torch.randn(size, generator=generator) for size in sizes] for _ in range(3)]
-    config = OptimizerConfig(lr=0.02, backend=backend)
-    parameters = [nn.Parameter(w.clone()) for w in draw[0]]
-    whole = ShardedOptimizer([{"params": parameters, "decayed": True}], config)
-    whole.bind(whole_tensors((f"t{i}", p, True) for i, p in enumerate(parameters)), lambda sums: sums)
-    for grads in draw[1:]:
-        for parameter, grad in zip(parameters, grads, strict=True):
-            parameter.grad = grad.clone()
-        whole.step()
-    expected = torch.cat([p.detach() for p in parameters])
-    assert torch.equal(step_sharded(sizes, world_size, draw[0], draw[1:], config, gaps), expected)
-
-
-@pytest.mark.parametrize("backend", ["plain", "cpu"])
-def test_large_tensor_over_three_ranks(backend):
-    """A hundred thousand elements in several chunks per rank, cut at odd places."""
-    sizes = [100_003, 5, 70_001]
-    generator = torch.Generator().manual_seed(1)
-    draw = [[torch.randn(size, generator=generator) for size in sizes] for _ in range(2)]
-    config = OptimizerConfig(lr=0.02, backend=backend)
-    one = step_sharded(sizes, 1, draw[0], draw[1:], config)
-    assert torch.equal(step_sharded(sizes, 3, draw[0], draw[1:], config, gaps=7), one)
-
-
-def bound(config=None, named=None, all_reduce=lambda sums: sums, clips=False):
-    named = named or weights()
-    optimizer = ShardedOptimizer(groups(named), config or OptimizerConfig(lr=0.05), clips=clips)
-    optimizer.bind(whole_tensors((name, p, decayed(name)) for name, p in named.items()), all_reduce)
-    return named, optimizer
-
-
-def give_gradients(named, step=1):
-    for name, parameter in named.items():
-        parameter.grad = gradient(name, step)
-
-
 def test_unbound_optimizer_does_not_step():
-    """DeepSpeed's step with zero gradients at construction must leave the weights alone."""
+    """A step before the optimizer is bound, which DeepSpeed takes with zero gradients at construction, changes no
+    weight.
+    """
     parameter = nn.Parameter(torch.ones(4))
     optimizer = ShardedOptimizer([{"params": [parameter], "decayed": True}], OptimizerConfig())
     parameter.grad = torch.zeros(4)
@@ -285,7 +109,7 @@ def test_unbound_optimizer_does_not_step():
 
 @pytest.mark.parametrize("odd", [torch.inf, -torch.inf, torch.nan])
 def test_overflow_skips_the_step_whole(odd):
-    """Weights, moments and step count stay; the next step goes on as if the skipped one had not been."""
+    """A skipped step changes no weight, moment or step count, and the next step is as if it had not happened."""
     named, optimizer = bound(clips=True)
     give_gradients(named)
     named["word.weight"].grad[0, 0] = odd
@@ -304,7 +128,7 @@ def test_overflow_skips_the_step_whole(odd):
 
 @pytest.mark.parametrize("most", [0.0, 0.3, 1e6])
 def test_gradients_are_clipped_by_the_norm_of_all(most):
-    """The step is that of gradients clipped before it; the norm is a float64 one."""
+    """The step equals one with gradients clipped beforehand, and the norm is computed in float64."""
     config = OptimizerConfig(lr=0.05, max_grad_norm=most)
     norm = sum(gradient(name, 1).double().square().sum() for name in SHAPES).sqrt().item()
     expected, optimizer = bound(config)
@@ -319,29 +143,8 @@ def test_gradients_are_clipped_by_the_norm_of_all(most):
         torch.testing.assert_close(named[name].detach(), parameter.detach(), rtol=1e-6, atol=1e-7)
 
 
-def test_norm_of_partitions():
-    """Fragments count, padding with NaN in it does not, and the other ranks' squares are added in float64."""
-    sums = []
-
-    def all_reduce(squares):
-        sums.append(squares.dtype)
-        squares += 7.0 if squares.dim() == 0 else 0.0
-
-    parameter = nn.Parameter(torch.ones(20))
-    shard = Shard(("a", "b"), ((6,), (9,)), parameter, fragments_of_partition([6, 9], [0, 8], 2, 20), True)
-    assert shard.runs == [slice(0, 4), slice(6, 15)]
-    optimizer = ShardedOptimizer([{"params": [parameter], "decayed": True}], OptimizerConfig(), clips=True)
-    optimizer.bind([shard], all_reduce)
-    parameter.grad = torch.full((20,), torch.nan)
-    for run in shard.runs:
-        parameter.grad[run] = 3.0
-    optimizer.step()
-    assert optimizer.grad_norm == pytest.approx((13 * 9 + 7) ** 0.5)
-    assert sums == [torch.float64, torch.float64]
-
-
 def test_missing_gradient_is_an_error():
-    """Half an update is none."""
+    """A missing gradient is an error that names the shard."""
     named, optimizer = bound()
     give_gradients(named)
     named["dense.weight"].grad = None
@@ -350,7 +153,7 @@ def test_missing_gradient_is_an_error():
 
 
 def test_empty_groups_cost_nothing():
-    """ZeRO empties the groups whose turn it is not: no update and no all-reduce for them."""
+    """For the groups that ZeRO empties in turn, neither an update nor an all-reduce takes place."""
     calls = []
     named = {"weight": nn.Parameter(torch.ones(3)), "bias": nn.Parameter(torch.ones(3))}
     optimizer = ShardedOptimizer(groups(named), OptimizerConfig(lr=0.1))
@@ -370,7 +173,7 @@ def test_empty_groups_cost_nothing():
 
 
 def test_adamw_needs_no_all_reduce():
-    """No trust ratio, no norm, no communication."""
+    """AdamW has neither trust ratio nor norm, and calls no all-reduce."""
 
     def refuse(sums):
         raise AssertionError("reduced")
@@ -383,7 +186,7 @@ def test_adamw_needs_no_all_reduce():
 
 
 def test_state_dict_continues_bit_for_bit():
-    """Saved, loaded into a fresh optimizer, and stepped: the same weights as without the detour."""
+    """A state dict that was saved and loaded into a new optimizer continues with the same bits."""
     named, optimizer = bound()
     give_gradients(named)
     optimizer.step()
@@ -398,7 +201,9 @@ def test_state_dict_continues_bit_for_bit():
 
 
 def test_what_a_loader_writes_into_the_groups_changes_nothing():
-    """DeepSpeed's universal loader copies the first group's values into all groups (0.19.8, stage 3)."""
+    """DeepSpeed's universal loader may copy the first group's values into all groups (0.19.8, stage 3)
+    without effect.
+    """
     results = []
     for meddle in (False, True):
         named, optimizer = bound()
@@ -413,7 +218,7 @@ def test_what_a_loader_writes_into_the_groups_changes_nothing():
 
 
 def test_stacked_parameter_is_several_tensors():
-    """Three tensors in one parameter, cut anywhere, step as three parameters do."""
+    """A parameter that stacks three tensors steps as three parameters do, wherever it is divided."""
     generator = torch.Generator().manual_seed(1)
     weight, grad = torch.randn(6, 5, generator=generator), torch.randn(6, 5, generator=generator)
     weight[:2] *= 50  # one part's ratio differs from the others'
@@ -433,45 +238,3 @@ def test_stacked_parameter_is_several_tensors():
     assert torch.equal(fused, apart) and not torch.allclose(fused, whole)
     assert list(ratios) == ["t0.0", "t0.1", "t0.2"]
     assert ratios["t0.0"] > 10 * ratios["t0.1"]
-
-
-def test_muon_updates_other_tensors_as_adamw_does():
-    """Bit for bit, in the same call; matrices have one moment, and both count their steps."""
-    ends = {}
-    for name in ("muon", "adamw"):
-        named = weights()
-        optimizer = ShardedOptimizer(groups(named), OptimizerConfig(name=name, lr=0.05))
-        muon = {"dense.weight", "word.weight"} if name == "muon" else set()
-        optimizer.bind(whole_tensors(((n, p, decayed(n)) for n, p in named.items()), muon), lambda sums: sums)
-        for step in (1, 2):
-            give_gradients(named, step)
-            optimizer.step()
-        ends[name] = named
-        assert [shard.state["step"] for shard in optimizer.shards] == [2] * len(SHAPES)
-        assert [len(shard.moments) for shard in optimizer.shards] == [1 if n in muon else 2 for n in SHAPES]
-    for name in SHAPES:
-        assert torch.equal(ends["muon"][name], ends["adamw"][name]) == (name not in ("dense.weight", "word.weight"))
-
-
-def test_muon_continues_from_its_state_dict_bit_for_bit():
-    """Momentum and step count are torch's optimizer state."""
-    config = OptimizerConfig(name="muon", lr=0.05)
-
-    def made(named):
-        optimizer = ShardedOptimizer(groups(named), config)
-        tensors = ((name, p, decayed(name)) for name, p in named.items())
-        optimizer.bind(whole_tensors(tensors, {"dense.weight", "word.weight"}), lambda sums: sums)
-        return optimizer
-
-    named = weights()
-    optimizer = made(named)
-    give_gradients(named)
-    optimizer.step()
-    saved = copy.deepcopy(optimizer.state_dict())
-    other_named = {name: nn.Parameter(p.detach().clone()) for name, p in named.items()}
-    other = made(other_named)
-    other.load_state_dict(saved)
-    for tensors, stepper in ((named, optimizer), (other_named, other)):
-        give_gradients(tensors, 2)
-        stepper.step()
-    assert all(torch.equal(named[name], other_named[name]) for name in SHAPES)

@@ -1,4 +1,4 @@
-"""Schedules against hand-computed fractions, and laws that hold for each of them."""
+"""Schedules equal fractions computed by hand, and keep the laws that hold for all of them."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -9,7 +9,9 @@ from pipeline.optim.schedule import ScheduleConfig, learning_rate_factor, steps_
 
 
 def test_polynomial_equals_the_published_formula():
-    """NVIDIA's recipe: linear to step 0.2843 * 7038 = 2000.9, then the root of what is left of the run."""
+    """NVIDIA's recipe rises linearly to step 0.2843 * 7038 = 2000.9 and then falls as the root of what is left of the
+    run.
+    """
     config = ScheduleConfig(total_steps=7038, warmup_proportion=0.2843, decay="polynomial", degree=0.5)
     assert learning_rate_factor(1, config) == pytest.approx(1 / 2000.9034)
     assert learning_rate_factor(1000, config) == pytest.approx(1000 / 2000.9034)
@@ -18,7 +20,7 @@ def test_polynomial_equals_the_published_formula():
 
 
 def test_linear_runs_from_the_peak_to_zero():
-    """100 steps, 10 of warm-up: 0.1 ... 1, then 90 equal decrements."""
+    """In 100 steps, 10 of them warm-up, the rate rises by 0.1 ... 1 and then falls in 90 equal decrements."""
     config = ScheduleConfig(total_steps=100, warmup_proportion=0.1, decay="linear")
     factors = [learning_rate_factor(step, config) for step in range(1, 101)]
     assert factors[:10] == pytest.approx([k / 10 for k in range(1, 11)])
@@ -26,18 +28,18 @@ def test_linear_runs_from_the_peak_to_zero():
 
 
 def test_bert_decays_from_step_zero():
-    """google-research/bert: degree 1, measured from step 0 and not from the end of warm-up."""
+    """google-research/bert's decay is linear and measured from step 0, not from the end of warm-up."""
     config = ScheduleConfig(total_steps=1000, warmup_proportion=0.01, decay="polynomial", degree=1.0)
     assert learning_rate_factor(501, config) == pytest.approx(0.5)
 
 
 def test_no_warmup_starts_at_the_peak():
-    """warmup_proportion 0 divides by nothing."""
+    """Without warm-up the first step has the peak rate."""
     assert learning_rate_factor(1, ScheduleConfig(total_steps=10, warmup_proportion=0.0, decay="linear")) == 1.0
 
 
 def test_cosine_is_half_a_wave_between_peak_and_zero():
-    """A quarter, half and three quarters of the way down: (1 + cos(pi x)) / 2."""
+    """At a quarter, half and three quarters of the decay the cosine is (1 + cos(pi x)) / 2."""
     config = ScheduleConfig(total_steps=100, warmup_proportion=0.2, decay="cosine")
     assert [learning_rate_factor(step, config) for step in (20, 21, 41, 61, 81, 101)] == pytest.approx(
         [1.0, 1.0, (1 + 0.5**0.5) / 2, 0.5, (1 - 0.5**0.5) / 2, 0.0]
@@ -45,7 +47,7 @@ def test_cosine_is_half_a_wave_between_peak_and_zero():
 
 
 def test_stable_stays_at_the_peak_and_then_falls():
-    """10 steps of warm-up, 70 at the peak, 20 of decay: linear or 1 - sqrt(share)."""
+    """After 10 steps of warm-up and 70 at the peak, the rate decays for 20 steps, linearly or as 1 - sqrt(share)."""
     config = ScheduleConfig(total_steps=100, warmup_proportion=0.1, decay="stable", decay_proportion=0.2)
     factors = [learning_rate_factor(step, config) for step in range(1, 102)]
     assert factors[:10] == pytest.approx([k / 10 for k in range(1, 11)])
@@ -56,7 +58,7 @@ def test_stable_stays_at_the_peak_and_then_falls():
 
 
 def test_stable_without_a_stable_part_is_linear():
-    """Where the decay begins at the end of warm-up, both are the same line."""
+    """If the decay begins at the end of warm-up, stable and linear are the same schedule."""
     linear = ScheduleConfig(total_steps=200, warmup_proportion=0.25, decay="linear", floor=0.1)
     stable = replace(linear, decay="stable", decay_proportion=0.75)
     for step in range(1, 202):
@@ -77,8 +79,9 @@ def test_stable_without_a_stable_part_is_linear():
     ids=str,
 )
 def test_every_decay_falls_to_the_floor(shape, floor):
-    """The rate rises during warm-up, never rises afterwards, and is the floor when all steps are done; it is linear in
-    the floor, and continuous except for the polynomial, which is measured from step 0."""
+    """The rate rises during warm-up, never rises afterwards, and is the floor after the last step; it is linear in the
+    floor, and continuous except for the polynomial, which is measured from step 0.
+    """
     config = ScheduleConfig(total_steps=1000, warmup_proportion=0.1, floor=floor, **shape)
     factors = [learning_rate_factor(step, config) for step in range(1, 1002)]
     assert factors[:100] == pytest.approx([step / 100 for step in range(1, 101)])
@@ -106,20 +109,20 @@ def test_every_decay_falls_to_the_floor(shape, floor):
     ],
 )
 def test_out_of_range_is_named(field, value):
-    """The error names field and value."""
+    """The error for a value out of range names field and value."""
     with pytest.raises(ValueError, match=f"schedule.{field} = {value}"):
         ScheduleConfig(**{field: value})
 
 
 def test_warmup_and_decay_must_fit_into_the_run():
-    """The stable schedule's two parts take at most the whole run; other schedules ignore decay_proportion."""
+    """Warm-up and decay of the stable schedule take at most the whole run; other schedules ignore decay_proportion."""
     with pytest.raises(ValueError, match=r"schedule.decay_proportion = 0.8: must be at most .* = 0.7"):
         ScheduleConfig(warmup_proportion=0.3, decay="stable", decay_proportion=0.8)
     ScheduleConfig(warmup_proportion=0.3, decay="linear", decay_proportion=0.8)
 
 
 def test_the_average_grows_over_the_last_steps():
-    """A quarter of 8 steps is two; a share too small for a step is one; 0 is none."""
+    """A quarter of 8 steps is two steps, a share of less than a step is one, and 0 is none."""
     assert [steps_averaged(step, 8, 0.25) for step in range(1, 9)] == [0, 0, 0, 0, 0, 0, 1, 2]
     assert [steps_averaged(step, 3, 1.0) for step in range(1, 4)] == [1, 2, 3]
     assert [steps_averaged(step, 8, 0.01) for step in (7, 8)] == [0, 1]

@@ -1,4 +1,4 @@
-"""Fragments are the tensors, each element once, however the buffer is cut."""
+"""The fragments of a buffer are the tensors, each element once, however it is divided."""
 
 import torch
 from hypothesis import given, settings
@@ -9,7 +9,7 @@ from pipeline.optim.shards import Fragment, Shard, cut_at_stacks, fragments_of_p
 
 
 def test_fragments_cover_each_element_once():
-    """The fragments of all partitions of a buffer with gaps are the tensors, once."""
+    """The fragments of all partitions of a buffer with gaps cover each element of the tensors once."""
     sizes, offsets = [5, 3, 11], [0, 8, 12]
     seen = torch.zeros(3, 11)
     for rank in range(4):
@@ -23,7 +23,7 @@ def test_fragments_cover_each_element_once():
 @settings(max_examples=50)
 @given(start=st.integers(0, 11), length=st.integers(1, 12), stacks=st.sampled_from([1, 2, 3, 4, 6, 12]))
 def test_parts_partition_a_fragment(start, length, stacks):
-    """Cutting keeps every element, in order, and no piece crosses a part's end."""
+    """Dividing a fragment keeps every element in order, and no piece extends over the end of a part."""
     length = min(length, 12 - start)
     shard = Shard(("w",), ((12,),), torch.zeros(length), [Fragment(0, 0, length, start)], decayed=True)
     names, partition = cut_at_stacks(shard, lambda name: stacks)
@@ -34,7 +34,7 @@ def test_parts_partition_a_fragment(start, length, stacks):
 
 
 def test_parts_shift_the_tensors_behind_them():
-    """A parameter of three stacks between two whole ones: five tensors, numbered in order."""
+    """A parameter of three stacked tensors between two whole ones gives five tensors, numbered in order."""
     shard = Shard(
         ("a", "qkv", "b"),
         ((2,), (6,), (3,)),

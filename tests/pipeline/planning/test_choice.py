@@ -1,4 +1,4 @@
-"""Choices and times of a plan."""
+"""Laws of pipeline/planning/choice.py: choices and times of a plan."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.config import parse
-from pipeline.planning.choice import Choice, Phase, Samples, choose, divisors, nearest_gpus, read_samples, timing
+from pipeline.planning.choice import Choice, Phase, choose, divisors, nearest_gpus, timing
 from pipeline.planning.cluster import Cluster
 from pipeline.planning.memory import Estimate
+from pipeline.planning.samples import Samples
 from pipeline.planning.text import phase_summary
 from pipeline.runtime.devices import DEVICES
 from pipeline.runtime.formatting import GIB
@@ -25,19 +26,22 @@ LARGE = [phase("bert_large_phase1", 128), phase("bert_large_phase2", 512, 254)]
 
 
 def test_nvidias_recipe_takes_its_known_number_of_operations():
-    """7,038 x 65,536 of 128 tokens and 1,563 x 32,768 of 254 on average: 1.36e20 FLOP."""
+    """7,038 batches of 65,536 samples of 128 tokens and 1,563 of 32,768 samples of 254 tokens on average take 1.36e20
+    FLOP.
+    """
     assert sum(p.flops for p in LARGE) == pytest.approx(1.36e20, rel=0.01)
 
 
 def test_schedules_are_in_the_operations_and_the_time():
-    """A batch that doubles half-way takes three quarters of the samples; short samples as many tokens a step."""
+    """A batch that doubles half-way takes three quarters of the samples; with scaling, short samples have about as many
+    tokens per step; a higher mask rate takes more operations.
+    """
     one = phase("bert_mini", 128)
     batch = replace(one.recipe.batch, global_batch_size_start=one.global_batch // 2, growth_proportion=0.5)
     grown = replace(one, recipe=replace(one.recipe, batch=batch))
     assert grown.flops == pytest.approx(0.75 * one.flops) and grown.full_steps == pytest.approx(0.75 * 2400)
     assert grown.smallest_batch == 64
     data = replace(one.recipe.data, earlier_samples=[Path("samples32")], until=[0.5])
-    assert read_samples(replace(one.recipe, data=data), 128, None, 100).earlier == ((32, 32),)
     scaled = replace(one.recipe, data=data, batch=replace(one.recipe.batch, scale_with_length=True))
     samples = replace(one.samples, earlier=((32, 32),))
     assert 0.8 * one.flops < replace(one, recipe=scaled, samples=samples).flops < one.flops
@@ -47,7 +51,7 @@ def test_schedules_are_in_the_operations_and_the_time():
 
 
 def test_time_is_operations_over_what_is_assumed():
-    """On one GPU nothing is communicated: FLOP / (peak x MFU)."""
+    """On one GPU, which does not communicate, the time is FLOP / (peak * MFU)."""
     choice = choose(LARGE[0], 1, 73 * GIB)
     time = timing(LARGE[0], choice, Cluster(DEVICES["h100"], 1, 8, 50), 0.5)
     assert time.seconds == pytest.approx(LARGE[0].flops / (989e12 * 0.5))
@@ -55,7 +59,9 @@ def test_time_is_operations_over_what_is_assumed():
 
 
 def test_a_budget_in_minutes_allows_as_many_steps_as_the_time_of_one():
-    """The number of steps depends on the speed and on the growth of the batch, the time does not."""
+    """With a budget in minutes, the number of steps depends on the speed and on the growth of the batch; the time does
+    not.
+    """
     small = phase("bert_mini", 128)
     schedule = replace(small.recipe.schedule, minutes=30.0)
     small = replace(small, recipe=replace(small.recipe, schedule=schedule))
@@ -75,7 +81,7 @@ def test_a_budget_in_minutes_allows_as_many_steps_as_the_time_of_one():
 @pytest.mark.parametrize("gpus", [1, 8, 64, 4096])
 @pytest.mark.parametrize("gib", [14, 40, 80])
 def test_choice_fits_divides_and_is_the_largest(gpus, gib):
-    """The next larger divisor of the batch does not fit."""
+    """The chosen micro-batch fits and divides the batch, and the next larger divisor does not fit."""
     choice = choose(LARGE[1], gpus, gib * GIB)
     per_gpu = LARGE[1].recipe.batch.global_batch_size // gpus
     assert choice.memory.total <= gib * GIB
@@ -86,7 +92,9 @@ def test_choice_fits_divides_and_is_the_largest(gpus, gib):
 
 
 def test_stage_rises_and_layers_are_recomputed_only_as_memory_falls():
-    """0 where there is room; then partitions; activation checkpointing last; nothing at all at the end."""
+    """As memory falls, the stage rises, then activation checkpointing is switched on, and finally there
+    is no choice.
+    """
     model = phase("megatron_bert_3.9b", 512)
     ways = [choose(model, 64, gib * GIB) for gib in (200, 60, 17, 10)]
     assert ways[0].stage == 0 and not ways[0].checkpointing
@@ -96,12 +104,12 @@ def test_stage_rises_and_layers_are_recomputed_only_as_memory_falls():
 
 
 def test_only_the_given_stages_are_chosen():
-    """Stage 3 where 0 would do."""
+    """If only stage 3 is given, it is chosen even where stage 0 would do."""
     assert choose(LARGE[0], 8, 73 * GIB).stage == 0
     assert choose(LARGE[0], 8, 73 * GIB, [3]).stage == 3
 
 
 def test_numbers_of_gpus_over_which_a_batch_divides():
-    """The nearest below."""
+    """The nearest number of GPUs below the given one that divides the batch is found."""
     assert nearest_gpus(65_536, 10_000) == 8192
     assert divisors(12) == [1, 2, 3, 4, 6, 12]

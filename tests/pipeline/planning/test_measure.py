@@ -1,4 +1,4 @@
-"""Bytes measured on the meta device equal those of the real tensors that autograd saves."""
+"""Bytes measured on the meta device equal those of the tensors that autograd saves."""
 
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
@@ -16,7 +16,7 @@ from pipeline.planning.measure import MicroBatch, activations, measure
 VOCAB = 1000
 CONFIG = BertConfig(64, 2, 4, 256)
 SIZES = MicroBatch(4, 32, 5)
-"""Samples, tokens and masked tokens of each."""
+"""Four samples of 32 tokens, 5 of them masked."""
 
 
 def of(config=CONFIG, vocab_size=VOCAB, sizes=SIZES, dtype=torch.float32, kind="cpu"):
@@ -24,7 +24,9 @@ def of(config=CONFIG, vocab_size=VOCAB, sizes=SIZES, dtype=torch.float32, kind="
 
 
 def saved_bytes(model, batch):
-    """Bytes of the storages that autograd saves in a forward pass on the CPU, each once, without the weights."""
+    """Return the bytes of the storages that autograd saves in a forward pass on the CPU, each once, without the
+    weights.
+    """
     weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
     seen, alive = {}, []
     projection._spare.clear()  # a buffer of an earlier test may be larger
@@ -53,7 +55,9 @@ VARIANTS = [
 
 @pytest.mark.parametrize("change", VARIANTS, ids=str)
 def test_kept_equals_what_autograd_saves(change):
-    """This holds for embeddings, layers, heads and logits; the loss and the labels' counts add a few bytes."""
+    """The bytes of embeddings, layers, heads and logits equal those saved; the loss and the counts of
+    labels add a few.
+    """
     config = replace(CONFIG, **change)
     model = build(config, VOCAB).train()
     found = measure(build, config, VOCAB, SIZES, torch.float32, "cpu").kept
@@ -61,7 +65,7 @@ def test_kept_equals_what_autograd_saves(change):
 
 
 def test_the_parts_add_up_for_any_micro_batch_and_number_of_layers():
-    """Measured on one and two layers and on 64 samples, and true of others."""
+    """Parts that were measured on one and two layers and on 64 samples add up for other numbers."""
     config = replace(CONFIG, num_hidden_layers=5)
     parts = of(config, sizes=MicroBatch(37, 32, 5))
     kept = measure(build, config, VOCAB, MicroBatch(37, 32, 5), torch.float32, "cpu").kept
@@ -70,7 +74,7 @@ def test_the_parts_add_up_for_any_micro_batch_and_number_of_layers():
 
 @pytest.mark.parametrize("dropout", [0.0, 0.1])
 def test_gpus_keep_no_pairs_of_tokens(dropout):
-    """Twice the length at equal tokens costs nothing more, whichever fused attention serves."""
+    """On GPUs, sequences of twice the length at equal tokens keep no more bytes, whichever fused attention is used."""
     config = replace(CONFIG, attention_probs_dropout_prob=dropout)
     short, long = (
         of(config, sizes=sizes, dtype=torch.bfloat16, kind="cuda").layer
@@ -81,7 +85,9 @@ def test_gpus_keep_no_pairs_of_tokens(dropout):
 
 
 def test_flash_attn_counts_as_not_installed(monkeypatch):
-    """The machine that plans need not be the one that trains."""
+    """A plan is the same where flash-attn is installed, since the machine that plans need not be the one
+    that trains.
+    """
     config = replace(CONFIG, num_hidden_layers=1)
     found = measure(build, config, VOCAB, SIZES, torch.bfloat16, "cuda")
     measure.cache_clear()
@@ -90,13 +96,13 @@ def test_flash_attn_counts_as_not_installed(monkeypatch):
 
 
 def test_triton_kernels_keep_less():
-    """Masks are seeds, and a layer normalisation's sum is computed again."""
+    """Triton kernels keep fewer bytes, since masks are seeds and the sum of a layer normalisation is computed again."""
     fused, plain = (of(replace(CONFIG, kernels=k), dtype=torch.bfloat16, kind="cuda").layer for k in ("auto", "plain"))
     assert fused < plain
 
 
 def test_checkpointing_keeps_each_layers_input():
-    """(T, H) of the weights' type."""
+    """With activation checkpointing, a layer keeps its input (T, H) in the type of the weights."""
     tokens = SIZES[0] * SIZES[1]
     assert of().layer_input == tokens * 64 * 4
     assert of(dtype=torch.bfloat16, kind="cuda").layer_input == tokens * 64 * 2
@@ -104,7 +110,7 @@ def test_checkpointing_keeps_each_layers_input():
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])
 def test_bounded_logits_are_not_kept(kind):
-    """The backward pass takes them, their gradient and the weights' sum in fp32 then."""
+    """Bounded logits are not kept; the backward pass takes them, their gradient and the weights' sum in fp32."""
     kept, bounded = (of(replace(CONFIG, max_logits_mib=m), 300_000, kind=kind) for m in (1024, 1))
     spare = 9 / 8 if kind == "cpu" else 1  # the buffer that serves all micro-batches
     assert kept.logits == pytest.approx(spare * SIZES[0] * SIZES[2] * 300_000 * 4, rel=0.01)
@@ -113,14 +119,16 @@ def test_bounded_logits_are_not_kept(kind):
 
 
 def test_the_heads_backward_pass_takes_two_tensors_of_logits_size_at_most():
-    """The gradient of the logits beside that of the word embeddings; nothing of the embeddings' own."""
+    """The backward pass of the heads takes the gradient of the logits beside that of the word embeddings, and no third
+    tensor.
+    """
     head, word = of().head, VOCAB * 64 * 4
     logits = SIZES[0] * SIZES[2] * VOCAB * 4
     assert word + logits <= head < 1.5 * (word + logits)
 
 
 class Toy(nn.Module):
-    """A model of no family: each layer keeps its input and a tanh."""
+    """A model outside the families whose layers keep their input and a tanh."""
 
     def __init__(self, config, vocab_size):
         super().__init__()
@@ -137,7 +145,9 @@ class Toy(nn.Module):
 
 
 def test_a_model_of_its_own_needs_no_formula():
-    """A layer keeps one tensor of (T, H): its output, which is the next one's input."""
+    """A layer of a model outside the families keeps one tensor of (T, H), its output, which is the next
+    layer's input.
+    """
     parts = activations(Toy, CONFIG, VOCAB, SIZES, torch.float32, "cuda")
     assert parts.layer == SIZES[0] * SIZES[1] * 64 * 4
     assert parts.logits < 16  # the loss and the ends of the samples, of which there are as many for 64 samples

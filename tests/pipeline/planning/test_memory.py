@@ -1,4 +1,4 @@
-"""The estimate of memory: its parts, the laws of ZeRO, and one real step."""
+"""The estimate of memory is the sum of its parts, keeps the laws of ZeRO, and agrees with measured steps."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ BATCH = MicroBatch(8, 128, 20)
 
 
 def of(stage, *, config=CONFIG, batch=BATCH, world_size=8, kind="cuda", precision="bf16", accumulating=False, muon=0):
-    """Estimate for BERT-large, by default on CUDA devices."""
+    """Return the estimate for BERT-large, by default on CUDA devices."""
     zero = Zero.of(read_deepspeed_json(find_deepspeed_json(f"ds_configs/zero{stage}_{precision}.json")))
     numbers = {"precision": precision, "world_size": world_size, "kind": kind, "accumulating": accumulating}
     numbers["muon"] = muon
@@ -24,14 +24,14 @@ def of(stage, *, config=CONFIG, batch=BATCH, world_size=8, kind="cuda", precisio
 
 
 def test_parameters_are_counted_on_the_model():
-    """BERT-large with a vocabulary of 30,528."""
+    """BERT-large with a vocabulary of 30,528 has its known number of parameters."""
     assert PARAMETERS.total == sum(PARAMETERS.pieces) == 336_232_258
     assert PARAMETERS.word == 30_528 * 1024
 
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_optimizer_states_are_divided_by_the_ranks(stage):
-    """12 bytes of fp32 per weight, K = 12 of the paper's 2 + 2 + K, over N."""
+    """The 12 bytes of fp32 per weight, K = 12 of the paper's 2 + 2 + K, are divided by N ranks."""
     need = of(stage, batch=MicroBatch(256, 128, 20), world_size=64)
     assert need.phase == "backward"
     assert need.parts["masters"] + need.parts["moments"] == pytest.approx(12 * PARAMETERS.total / 64, rel=1e-6)
@@ -39,7 +39,7 @@ def test_optimizer_states_are_divided_by_the_ranks(stage):
 
 
 def test_muon_has_one_moment_of_its_matrices():
-    """4 bytes less for each of the 302 M weights of BERT-large's layers, divided by the ranks under ZeRO."""
+    """Muon needs 4 bytes less for each of the 302 M weights of BERT-large's layers, divided by the ranks under ZeRO."""
     muon = count_matrices(FAMILY.build, CONFIG, VOCAB, FAMILY.parameters.is_matrix)
     assert muon == 24 * (4 * 1024**2 + 2 * 1024 * 4096)
     for stage, ranks in ((0, 1), (2, 8)):
@@ -48,7 +48,7 @@ def test_muon_has_one_moment_of_its_matrices():
 
 
 def test_stage_0_in_fp32_has_no_masters():
-    """It updates the weights themselves: 16 bytes per weight with gradients."""
+    """Stage 0 in fp32 updates the weights themselves, so it has 16 bytes per weight with gradients."""
     need = of(0, precision="fp32", batch=MicroBatch(64, 128, 20))
     assert need.parts["masters"] == 0
     assert need.parts["weights"] + need.parts["moments"] == 12 * PARAMETERS.total
@@ -56,7 +56,7 @@ def test_stage_0_in_fp32_has_no_masters():
 
 @pytest.mark.parametrize("stage", [0, 1, 2, 3])
 def test_more_of_anything_never_needs_less(stage):
-    """Micro-batch, accumulation; and fewer ranks."""
+    """A larger micro-batch, more accumulation, and fewer ranks never need less memory."""
     sizes = [of(stage, batch=MicroBatch(n, 128, 20)).total for n in (1, 8, 64, 512)]
     assert sizes == sorted(sizes)
     assert of(stage).total <= of(stage, accumulating=True).total
@@ -64,14 +64,14 @@ def test_more_of_anything_never_needs_less(stage):
 
 
 def test_checkpointing_saves_activations():
-    """Of a large micro-batch, most of all."""
+    """Of a large micro-batch, activation checkpointing saves most of the memory."""
     batch = MicroBatch(256, 128, 20)
     plain, saving = (of(1, batch=batch, config=replace(CONFIG, activation_checkpointing=on)) for on in (False, True))
     assert saving.parts["activations"] < plain.parts["activations"] / 5
 
 
 def test_parts_add_up_and_only_a_heap_has_gaps():
-    """The total is their sum; a device's allocator is taken to waste nothing."""
+    """The total is the sum of the parts, and only the heap of a CPU is assumed to have gaps."""
     for kind, precision in (("cpu", "fp32"), ("cuda", "bf16")):
         need = of(2, kind=kind, precision=precision)
         assert need.total == sum(need.parts[part] for part in PARTS) > PROCESS_BYTES[kind]
@@ -111,7 +111,7 @@ MODELS = {"mini": BertConfig(256, 4, 4, 1024), "base": BertConfig(768, 12, 12, 3
 
 
 def estimated_gib(model, stage, ranks, batch, precision):
-    """Estimate in GiB, as in `benchmarks.memory_plan`."""
+    """Return the estimate in GiB, with the arguments of `benchmarks.memory_plan`."""
     config = MODELS[model]
     need = estimate(
         FAMILY.build,
@@ -129,7 +129,7 @@ def estimated_gib(model, stage, ranks, batch, precision):
 
 @pytest.mark.parametrize(("case", "measured"), MEASURED.items(), ids=str)
 def test_within_a_tenth_of_what_was_measured(case, measured):
-    """In fp32 on two CPU cores."""
+    """The estimates are within a tenth of the figures measured in fp32 on two CPU cores."""
     model, stage, ranks, sequences = case
     found = estimated_gib(model, stage, ranks, MicroBatch(sequences, 128, 20), "fp32")
     assert found == pytest.approx(measured, rel=0.1)
@@ -137,7 +137,7 @@ def test_within_a_tenth_of_what_was_measured(case, measured):
 
 @pytest.mark.parametrize(("stage", "measured"), MEASURED_BF16.items(), ids=str)
 def test_within_a_tenth_of_what_was_measured_in_bf16(stage, measured):
-    """This includes the sums of gradients in fp32."""
+    """The estimates in bf16, which include sums of gradients in fp32, are within a tenth of the measured figures."""
     assert estimated_gib("base", stage, 1, MicroBatch(1, 16, 2), "bf16") == pytest.approx(measured, rel=0.1)
 
 
@@ -146,7 +146,9 @@ def test_within_a_tenth_of_what_was_measured_in_bf16(stage, measured):
     (3, "bf16", 0, 4), (3, "fp16", 0, 4),
 ])  # fmt: skip
 def test_sums_of_gradients_are_fp32(stage, precision, on_each, divided):
-    """Bytes per weight on every rank, and those divided by the ranks, while a second micro-batch is added."""
+    """Sums of gradients are fp32: the bytes per weight on every rank, and those divided by the ranks, hold from the
+    second micro-batch on.
+    """
     batch = MicroBatch(1024, 128, 20)
     need = of(stage, batch=batch, world_size=4, precision=precision, accumulating=True)
     expected = (on_each + divided / 4) * PARAMETERS.total

@@ -1,4 +1,4 @@
-"""The options of a plan reject values out of range."""
+"""Options of a plan that are out of range are errors that name them."""
 
 import pytest
 
@@ -27,12 +27,12 @@ def test_values_out_of_range(field, value):
 
 
 def test_headroom_is_not_planned_with():
-    """A tenth of an H100's 80 GiB stays free."""
+    """A tenth of an H100's 80 GiB is kept free."""
     options = Options(gpu="h100", headroom=0.1)
     assert options.usable == pytest.approx(0.9 * options.device.memory_gib * GIB)
 
 
 def test_the_network_is_that_of_the_device_unless_given():
-    """A value of 0 stands for the published one."""
+    """The network is that of the device, unless a value other than 0 is given."""
     assert Options().cluster(8).network_gb_s == Options().device.network_gb_s
     assert Options(network_gb_s=3.0).cluster(8).network_gb_s == 3.0

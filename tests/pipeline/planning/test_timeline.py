@@ -1,4 +1,4 @@
-"""Two readings of one record of blocks."""
+"""Laws of pipeline/planning/timeline.py: the peak and the heap of a record of blocks."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from pipeline.planning.timeline import WASTE, Timeline
 
 
 def test_most_live_is_the_fullest_moment():
-    """Its parts and its phase, not those of the end."""
+    """The peak has the parts and the phase of the fullest moment, not those of the end."""
     timeline = Timeline()
     timeline.phase("forward")
     kept = timeline.take("activations", 10)
@@ -24,7 +24,9 @@ def test_most_live_is_the_fullest_moment():
 
 @pytest.mark.parametrize(("size", "grown"), [(100, 0), (int(100 / WASTE), 100), (95, 0), (101, 101), (40, 40)])
 def test_a_hole_serves_blocks_of_about_its_size(size, grown):
-    """Equal or a little smaller; it is not split for small ones, and the heap grows for larger ones."""
+    """Freed memory is used for blocks of equal or slightly smaller size; it is not divided for small ones, and the heap
+    grows for larger ones.
+    """
     timeline = Timeline()
     timeline.give(timeline.take("a", 100))
     timeline.take("b", size)
@@ -33,7 +35,7 @@ def test_a_hole_serves_blocks_of_about_its_size(size, grown):
 
 
 def test_heap_never_shrinks_and_repeating_a_step_needs_nothing_new():
-    """The second time everything is put where it was."""
+    """A repeated step places its blocks where they were, so the heap does not grow."""
     once, twice = Timeline(), Timeline()
     for timeline, repeats in ((once, 1), (twice, 5)):
         for _ in range(repeats):
@@ -43,7 +45,7 @@ def test_heap_never_shrinks_and_repeating_a_step_needs_nothing_new():
 
 
 def test_heap_is_at_least_what_is_live():
-    """A lower bound, whatever the order."""
+    """In any order of blocks, the heap is at least as large as the live blocks."""
     timeline = Timeline()
     blocks = [timeline.take("a", size) for size in range(1, 40)]
     timeline.give(*blocks[::3])

@@ -1,4 +1,4 @@
-"""The figure has a bar for each attempt, whatever its ending."""
+"""Laws of pipeline/reporting/attempts.py: the figure has a bar for each attempt, whatever its ending."""
 
 import io
 from itertools import chain
@@ -17,7 +17,7 @@ def pictures(directory, events, **run):
 
 
 def test_every_kind_of_event_and_end(tmp_path):
-    """All marks at once; a clock that goes back; an attempt of no length."""
+    """All kinds of events and endings are drawn, also if a clock was set back or an attempt has no length."""
     marks = [event(kind, 5) for kind in ("skipped_step", "broken_checkpoint", "checkpoint", "unheard_of")]
     ends = [event(kind, 6) for kind in ("interrupted", "failed", "finished")]
     events = [start(0), *marks, *chain.from_iterable((end, start(0)) for end in ends), start(0, 0), saved(3)]
@@ -27,7 +27,7 @@ def test_every_kind_of_event_and_end(tmp_path):
 
 
 def test_one_moment_and_many_attempts(tmp_path):
-    """A single event is drawn; a hundred restarts do not make a picture of a hundred inches."""
+    """A single event is drawn, and the height of the figure is bounded for a hundred restarts."""
     assert len(pictures(tmp_path / "one", [event("failed", 0)])) == 1
     (many,) = pictures(tmp_path / "many", [start(0, 60 * number) for number in range(100)])
     assert Image.open(io.BytesIO(many.png)).height < 2700

@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 
-from pipeline.reporting.figures import CURVES, checkpoints, curves, label
+from pipeline.reporting.figures import CURVES, checkpoints, curves
 from pipeline.reporting.figures import _smoothed as smoothed
 from pipeline.reporting.figures import _span as span
 from pipeline.runlog.attempts import history
@@ -18,7 +18,9 @@ from tests.made_runs import event, make_run, saved, start, training
 
 @pytest.mark.parametrize("steps", [1, 300])
 def test_all_groups(tmp_path, steps):
-    """One step, or so many that lines are smoothed; pictures are small enough for a page, and all figures closed."""
+    """A run of one step and one of many, whose lines are smoothed, have the same pictures, which are small enough for a
+    page; all figures are closed.
+    """
     runs = read_runs([make_run(tmp_path / "one", steps), make_run(tmp_path / "other", 5)])
     pictures = [picture for group in CURVES for picture in curves(runs, group)]
     assert len({picture.slug for picture in pictures}) == len(pictures) == 11
@@ -29,7 +31,7 @@ def test_all_groups(tmp_path, steps):
 
 
 def test_what_is_not_there_is_not_drawn(tmp_path):
-    """An older run without MFU; one whose loss was never finite; ranges over many decades."""
+    """A quantity that a run lacks, or that was never finite, has no picture; ranges over many decades are drawn."""
     values = {"mfu": None, "grad_norm": None, "loss": None, "learning_rate": 0.0}
     lines = [training(step) | values | {"tokens_per_second": 10.0**step} for step in (1, 2, 3, 4)]
     run = make_run(tmp_path / "run", 0, lines=lines)
@@ -41,7 +43,9 @@ def test_what_is_not_there_is_not_drawn(tmp_path):
 
 
 def test_schedules_are_drawn_over_the_whole_run(tmp_path):
-    """The learning rate with its plan, and every other schedule that the run has recorded."""
+    """The picture of the learning rate has the plan of the whole run, and every other recorded schedule
+    has a picture.
+    """
     path = make_run(tmp_path / "run", 5)
     (before,) = [picture for picture in curves(read_runs([path]), "steps") if picture.slug == "learning-rate"]
     rate = Schedule("learning_rate", "Learning rate", "", lambda step: 1e-3 * (1 - step / 1001))
@@ -66,7 +70,7 @@ def test_a_cosine_schedule_has_a_linear_axis(may_be_logarithmic, scale):
 
 
 def test_checkpoints(tmp_path):
-    """Only where a run tells of one; seconds that a clock made negative are no time."""
+    """Only runs with events of checkpoints have a picture of them, and negative seconds are not drawn."""
     told = [start(0), saved(10), saved(20) | {"seconds": -5.0, "stall_seconds": None}, event("checkpoint", 30)]
     runs = read_runs([make_run(tmp_path / "one", events=told), make_run(tmp_path / "other")])
     assert [p.slug for p in checkpoints(runs, [history(run) for run in runs])] == ["checkpoints"]
@@ -74,17 +78,10 @@ def test_checkpoints(tmp_path):
 
 
 def test_smoothing():
-    """A mean that is level for a level line, also at its ends; short lines stay as they are."""
+    """Smoothing keeps a level line level, also at its ends, and does not change short lines."""
     import numpy as np
 
     assert smoothed(np.full(500, 3.0)) == pytest.approx(3.0)
     ramp = np.arange(500.0)
     assert smoothed(ramp)[250] == pytest.approx(250) and smoothed(ramp)[0] == pytest.approx(2.5)
     assert math.isclose(smoothed(ramp[:100])[7], 7)
-
-
-def test_names_in_a_legend():
-    """Short, in one line, and never left out: matplotlib does that with an underscore in front."""
-    assert label("_x") == " _x"
-    assert label("a\nb") == "a b"
-    assert len(label("long" * 30)) == 30 and label("long" * 30).startswith("longlong")

@@ -27,7 +27,9 @@ def beat(run, step, state, at=None):
 @pytest.mark.parametrize("terminal", [False, True])
 @pytest.mark.parametrize("state", ["finished", "interrupted", "failed"])
 def test_ends_when_the_run_ends(tmp_path, monkeypatch, state, terminal):
-    """By itself, with the last figures and events told; the run ends between the first look and the second."""
+    """`follow` ends when the run ends, and prints the last figures and events, even those between its
+    last two looks.
+    """
     run, out = make_run(tmp_path / "run", events=[start(0)]), console(terminal=terminal)
     beat(run, 30, "training")
     waits = []
@@ -52,7 +54,7 @@ def test_ends_when_the_run_ends(tmp_path, monkeypatch, state, terminal):
 
 @pytest.mark.parametrize("terminal", [False, True])
 def test_the_verdict_is_shown(tmp_path, terminal):
-    """Once in lines, and in the panel of a terminal."""
+    """The verdict is printed once in lines, and is in the panel of a terminal."""
     floors = event("floors", 0, unigram=8.5, unigram_accuracy=0.2, context=7.5)
     run, out = make_run(tmp_path / "run", events=[start(0), floors]), console(width=200, terminal=terminal)
     beat(run, 40, "finished")
@@ -78,7 +80,9 @@ def test_ctrl_c_is_no_error(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("width", [30, 60, 120])
 def test_panel_fits_its_terminal(tmp_path, width):
-    """Whatever the width: bar, figures, curve, the last events, and silence in plain words."""
+    """At any width, the panel has bar, figures, curve, the last events and the warning of a silent run, and no line is
+    too long.
+    """
     hostile = event("failed", 9, error="[bold]no markup[/bold] \x1b[2J " + "long " * 50)
     run, out = make_run(tmp_path / "run", events=[start(0), hostile, start(9), saved(20)]), console(width)
     beat(run, 33, "training", at=BEGIN)
@@ -92,14 +96,14 @@ def test_panel_fits_its_terminal(tmp_path, width):
 
 
 def test_panel_of_a_run_without_anything(tmp_path):
-    """It has just been made."""
+    """A run that has just been made, without any file, has a panel."""
     out = console()
     out.print(panel(Watch(tmp_path).look(), "run", 100))
     assert "no heartbeat.json" in out.file.getvalue() and "starting" in out.file.getvalue()
 
 
 def test_line_warns(tmp_path):
-    """Where a run is silent, that stands in place of the time that is left."""
+    """The line of a silent run has the warning in place of the remaining time."""
     run = make_run(tmp_path / "run")
     beat(run, 33, "training", at=time.time() - 600)
     assert line(Watch(run).look()).endswith("no heartbeat for 10 min")
@@ -108,7 +112,7 @@ def test_line_warns(tmp_path):
 
 
 def test_figures_and_sparkline():
-    """What is not finite is said; many values share a column."""
+    """A figure that is not finite is shown as such, and many values share a column of the curve."""
     assert ("loss", "not finite") in figures(training(1) | {"loss": None}, BEFORE_TERMS)
     assert sparkline([8, 4, 1], 60) == "█▄▁"
     assert len(sparkline(list(range(1000)), 40)) == 40

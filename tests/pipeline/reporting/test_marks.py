@@ -24,7 +24,7 @@ def run_on(folder, samples, floors=FLOORS):
 
 
 def drawn(run, key):
-    """Levels and curves that are drawn."""
+    """Return the levels and curves that are drawn."""
     figure, axes = plt.subplots()
     marks.draw(axes, run, key, "red")
     plt.close(figure)
@@ -41,7 +41,9 @@ def reference(tmp_path, monkeypatch):
     ("samples", "moved", "said"), [("abc", 0.0, "The thin line"), ("other", 0.5, "shifted by the")]
 )
 def test_floors_and_reference(tmp_path, reference, samples, moved, said):
-    """Two levels and a curve, which the difference of the floors moves if the samples differ; the caption tells."""
+    """The picture has two levels and the reference curve, which is shifted by the difference of the floors if the
+    samples differ; the caption explains this.
+    """
     run = run_on(tmp_path / "run", samples, Floors(8.5 + moved, 0.2, 7.0))
     curve = [loss + moved for loss in (9, 8, 7, 6, 5)]
     assert drawn(run, "mlm_loss") == [[8.5 + moved] * 2, [7.0] * 2, curve]
@@ -50,12 +52,12 @@ def test_floors_and_reference(tmp_path, reference, samples, moved, said):
 
 
 def test_a_run_without_floors_has_no_marks(tmp_path, reference):
-    """A run of an older version."""
+    """A run of an older version, which has no floors, has no marks."""
     run = read_run(make_run(tmp_path / "run"), "run")
     assert drawn(run, "mlm_loss") == [] and marks.caption([run], "mlm_loss") == ""
 
 
 def test_the_order_gap_has_a_picture(tmp_path, reference):
-    """Of evaluations alone, where they have it."""
+    """A run whose evaluations have an order gap has a picture of it."""
     run = run_on(tmp_path / "run", "abc")
     assert [picture.slug for picture in curves([run], "loss")] == ["loss", "mlm-loss", "nsp-loss", "mlm-order-gap"]

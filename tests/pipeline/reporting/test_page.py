@@ -28,13 +28,13 @@ SECTIONS = ["loss", "accuracy", "steps", "ratios", "speed", "checkpoints", "atte
 
 @pytest.fixture
 def unpainted(monkeypatch):
-    """Pictures are not drawn, which takes seconds; other tests do."""
+    """Skip the drawing of pictures, which takes seconds; other tests draw them."""
     for module in (report_figures, report_ratios, report_attempts):
         monkeypatch.setattr(module, "paint", lambda *_: b"PNG")
 
 
 class Outline(HTMLParser):
-    """Tags with their attributes, and what is open at the end."""
+    """The tags of a page with their attributes, and those that are not closed."""
 
     def __init__(self, html):
         super().__init__()
@@ -58,7 +58,9 @@ def page_of(*directories):
 
 
 def test_page_needs_nothing_else(tmp_path):
-    """No network, no scripts, no files: pictures inside, links to the page's own sections; it is well formed."""
+    """The page is well-formed and needs no network, scripts or files: it contains its pictures, and links lead to its
+    own sections.
+    """
     html = page_of(make_run(tmp_path / "run", lines=[ratios(5), ratios(15)], events=EVENTS))
     outline = Outline(html)
     assert outline.open == []
@@ -73,7 +75,7 @@ def test_page_needs_nothing_else(tmp_path):
 
 
 def test_attempts_and_faults(tmp_path, unpainted):
-    """A row for each attempt, the steps that were lost, every fault with its file."""
+    """The page has a row for each attempt with the steps that it lost, and every fault with its file."""
     texts = " ".join(Outline(page_of(make_run(tmp_path / "run", events=EVENTS))).texts)
     text = re.sub(r"\s+", " ", texts)
     assert "1 2023-11-14 22:13:20 0:02:50 node1 77 8 2 0 17 17 failed: <script>alert(1)</script> the loss" in text
@@ -84,7 +86,7 @@ def test_attempts_and_faults(tmp_path, unpainted):
 
 
 def test_hostile_names_are_text(tmp_path):
-    """Markup and mathematics in a directory's name or an error stay what they are; so do bytes that are no UTF-8."""
+    """Markup and mathematics in a directory's name or an error, and bytes that are no UTF-8, are shown as text."""
     name = '<img src="x" onerror="alert(1)"> $x^{$ _{'
     html = page_of(make_run(tmp_path / name, events=EVENTS), make_run(tmp_path / "_\udce4\n$", events=EVENTS))
     assert "onerror=" not in re.sub(r"&lt;img.*?&gt;", "", html)
@@ -93,7 +95,9 @@ def test_hostile_names_are_text(tmp_path):
 
 
 def test_two_runs_are_compared(tmp_path, unpainted):
-    """A column for each, the fields that differ apart from those that do not, trust ratios and attempts one by one."""
+    """Two runs have a column each; differing fields are apart from equal ones; trust ratios and attempts are shown for
+    each run.
+    """
     one = make_run(tmp_path / "one", lines=[ratios(5)], events=EVENTS)
     other = make_run(tmp_path / "other", 20, lr=8e-3)
     html = page_of(one, other)
@@ -107,7 +111,9 @@ def test_two_runs_are_compared(tmp_path, unpainted):
 
 @pytest.mark.parametrize("name", ["adamw", "muon", "lamb"])
 def test_why_there_are_no_ratios(tmp_path, unpainted, name):
-    """AdamW and Muon have none; an older run did not write them. No checkpoints and no recipe are said, too."""
+    """The page states why there are no trust ratios: AdamW and Muon have none, and older versions did not write them.
+    It also states that checkpoints or the recipe are missing.
+    """
     run = make_run(tmp_path / "run")
     (run / "recipe.toml").write_text(f'[optimizer]\nname = "{name}"\n')
     html = page_of(run)
@@ -119,7 +125,9 @@ def test_why_there_are_no_ratios(tmp_path, unpainted, name):
 
 
 def test_verdicts(tmp_path, unpainted):
-    """Sentences about each run that has floors, named where there are several; the summary has the same."""
+    """The page has the verdict of each run with floors, with the run's name if there are several, and the summary has
+    the same text.
+    """
     floors = event("floors", 0, unigram=8.5, unigram_accuracy=0.2, context=7.5)
     run, other = (make_run(tmp_path / name, events=[start(0), *told]) for name, told in (("a", [floors]), ("b", [])))
     sentence = (
@@ -131,7 +139,7 @@ def test_verdicts(tmp_path, unpainted):
 
 
 def test_notes(tmp_path, unpainted):
-    """Notes on damaged lines, decreasing clocks and silent runs are at the top."""
+    """Notes on damaged lines, clocks that were set back and silent runs are at the top."""
     run = make_run(tmp_path / "run", events=[start(0, 5000), saved(10, 100)])
     with (run / "events.jsonl").open("a") as file:
         file.write("{\n")

@@ -13,7 +13,9 @@ from tests.made_runs import event, make_run, ratios
 
 
 def test_every_tensor_of_a_model_has_its_row():
-    """In the order in which a token passes them, but for the heads, which come last."""
+    """Every tensor of a model is in the row of its layer, in the order of the forward pass, with the
+    heads at the end.
+    """
     model = get_family("bert").build(BertConfig(8, 11, 2, 16), 20)
     rows = [name for _, name in sorted({layer(name) for name, _ in model.named_parameters()})]
     assert rows == ["embeddings", *(f"layer {i}" for i in range(11)), "mlm head", "pair head", "pooler"]
@@ -22,7 +24,7 @@ def test_every_tensor_of_a_model_has_its_row():
 
 @pytest.mark.parametrize("lines", [[ratios(5)], [ratios(5), ratios(10)], [ratios(s, 24) for s in range(500)]])
 def test_pictures(tmp_path, lines):
-    """Of one step, of two, and of more than there are columns; higher with more layers."""
+    """Pictures are drawn of one step, of two, and of more than there are columns; they are higher with more layers."""
     pictures = trust_ratios(read_run(make_run(tmp_path / "run", 1, lines=lines), "run"), 0, 1)
     assert [p.slug for p in pictures] == ["trust-ratio-layers", "trust-ratio-spread"]
     height = Image.open(io.BytesIO(pictures[0].png)).height
@@ -30,7 +32,7 @@ def test_pictures(tmp_path, lines):
 
 
 def test_ratios_that_cannot_be_drawn(tmp_path):
-    """Zero, infinite and missing ratios are skipped; equal ones are drawn; without ratios there is no figure."""
+    """Zero, infinite and missing ratios are skipped, equal ones are drawn, and without ratios there is no figure."""
     assert ratios_of({"ratios": {"a": 0.0, "b": None, "c": 2.0, "d": float("inf")}}) == {"c": 2.0}
     assert ratios_of({"ratios": [1.0]}) == ratios_of({}) == {}
     alike = [event("trust_ratio", step, ratios={"encoder.layers.0.output.weight": 1.0}) for step in (1, 2)]

@@ -22,7 +22,7 @@ def finished(folder, events=EVENTS, name='name = "demo"\n'):
 
 
 def test_what_is_written_is_read(tmp_path):
-    """The curve contains how it was obtained, and each evaluation."""
+    """A reference curve is read as it was written, with each evaluation and how it was obtained."""
     run = finished(tmp_path / "run")
     write([run], tmp_path / "new" / "demo.json")
     curve = read(tmp_path / "new" / "demo.json")
@@ -41,14 +41,16 @@ def test_losses_are_interpolated(tmp_path):
 
 
 def test_other_samples_move_the_curve_by_their_floor(tmp_path):
-    """The same samples do not, and without floors there is no comparison."""
+    """On other samples the curve is shifted by the difference of the floors; on the same samples it is not, and without
+    floors there is no comparison.
+    """
     curve = of_run(finished(tmp_path / "run"))
     assert curve.shift(Floors(9.0, 0.1, 8.0), "other") == 0.5
     assert curve.shift(None, "abc") == 0.0 and curve.shift(None, "other") is None
 
 
 def test_recipes_without_a_curve(tmp_path):
-    """A name that leads elsewhere finds nothing."""
+    """The name of an unknown recipe, and a name that leads to another directory, have no curve."""
     (tmp_path / "curves").mkdir()
     (tmp_path / "outside.json").write_text("{}")
     for name in ("demo", "../outside", "", None, 7):
@@ -57,7 +59,7 @@ def test_recipes_without_a_curve(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"floors": {}, "heldout": []}', '{"floors": 1, "heldout": 2}'])
 def test_a_damaged_curve_is_named(tmp_path, text):
-    """The error states how to write a reference curve."""
+    """The error for a damaged curve names the file and states how to write a reference curve."""
     (tmp_path / "demo.json").write_text(text)
     with pytest.raises(ValueError, match=r"demo.json: not a reference curve .*; write one with"):
         read(tmp_path / "demo.json")
@@ -72,7 +74,7 @@ def test_a_damaged_curve_is_named(tmp_path, text):
     ],
 )
 def test_runs_that_are_no_reference(tmp_path, options, message):
-    """A run that has not finished, one of an older version, and several at once."""
+    """A run that has not finished, a run of an older version, and several runs at once are errors."""
     run = finished(tmp_path / "run", **options)
     with pytest.raises(ValueError, match=message):
         write([run], tmp_path / "demo.json")
@@ -81,7 +83,7 @@ def test_runs_that_are_no_reference(tmp_path, options, message):
 
 
 def test_curves_that_come_with_the_package_belong_to_a_recipe():
-    """Each is named after a recipe, and can be read."""
+    """Each curve of the package has the name of a recipe, and can be read."""
     for path in CURVES.glob("*.json"):
         assert read(path).recipe == path.stem and (SHIPPED / f"{path.stem}.toml").exists()
         assert json.loads(path.read_text())["heldout"], "it has evaluations"

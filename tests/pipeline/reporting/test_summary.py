@@ -11,7 +11,9 @@ def heldout(step, **values):
 
 
 def test_the_first_and_the_last_evaluation_are_shown():
-    """Each figure of each term; one that is not finite is named so, and one that is missing has no row."""
+    """Each figure of each term is shown at the first and the last evaluation; one that is not finite is shown as such,
+    and a missing one has no row.
+    """
     lines = [
         heldout(0, mlm_loss=9.5, mlm_accuracy=0.0, nsp_loss=0.7),
         heldout(8, mlm_loss=2.25, mlm_accuracy=0.5, nsp_loss=None),

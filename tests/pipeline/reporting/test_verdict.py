@@ -1,4 +1,4 @@
-"""Verdicts on the curves of known runs."""
+"""Laws of pipeline/reporting/verdict.py, on curves of known runs."""
 
 from dataclasses import asdict
 
@@ -11,11 +11,11 @@ from pipeline.runlog.terms import Term
 from tests.made_runs import event, start
 
 FLOORS = Floors(unigram=6.09, unigram_accuracy=0.21, context=5.42)
-"""Of English Wikipedia with the published vocabulary, 128 tokens."""
+"""Floors of English Wikipedia with the published vocabulary and 128 tokens."""
 PLATEAU = {0: 10.39, 250: 6.11, 500: 5.77, 750: 5.64, 1000: 5.56, 1250: 5.51, 1500: 5.49}
-"""bert_mini with LAMB, docs/benchmarks.md: after 1,500 steps it fills in frequent words."""
+"""Losses of bert_mini with LAMB by step (docs/benchmarks.md); after 1,500 steps it predicts frequent words."""
 LEARNING = {100: 5.77, 200: 5.32, 500: 4.74, 1000: 4.29, 1500: 4.08}
-"""bert_mini whose first layers attend to neighbours from the first step."""
+"""Losses of bert_mini by step if its first layers attend to neighbours from the first step."""
 REFERENCE = Reference(
     "demo",
     "2026-11-26",
@@ -29,7 +29,7 @@ REFERENCE = Reference(
 
 
 def lines(losses, gaps=None):
-    """Evaluations with these losses by step, and order gaps."""
+    """Return evaluations with these losses by step, and order gaps."""
     found = [event("heldout", step, mlm_loss=loss, mlm_accuracy=0.1) for step, loss in losses.items()]
     return [line | ({"mlm_order_gap": gaps[line["step"]]} if gaps else {}) for line in found]
 
@@ -61,12 +61,12 @@ def until(step, curve):
     ],
 )
 def test_stages(loss, gap, stage):
-    """The order gap decides about order, and the loss alone only where it was not measured."""
+    """The order gap decides whether a model uses order; only where it was not measured, the loss does."""
     assert stage_of(loss, gap, FLOORS) == stage
 
 
 def test_what_is_not_known_without_floors():
-    """A gap shows order; without floors nothing else is known, and nothing is said."""
+    """Without floors, an order gap still shows the use of order, and otherwise the verdict is empty."""
     assert stage_of(5.0, 0.5, None) == Stage.ORDER and stage_of(5.0, 0.0, None) is None
     assert judged({100: 5.0}, {100: 0.0}, [start(0)]) == ""
     assert judged({100: 5.0}, {100: 0.5}, [start(0)]) == (
@@ -75,7 +75,7 @@ def test_what_is_not_known_without_floors():
 
 
 def test_the_plateau_of_a_known_run():
-    """It is named at each evaluation, with its length; the gap of such a model is near 0."""
+    """Each evaluation before and on the plateau of a known run has its verdict; the plateau has its length."""
     gaps = dict.fromkeys(PLATEAU, 0.002)
     assert judged(until(0, PLATEAU), gaps) == (
         "The model has not learned the word counts yet: its held-out masked-token loss, 10.39, is above the unigram "
@@ -97,7 +97,7 @@ def test_the_plateau_of_a_known_run():
 
 
 def test_the_plateau_is_left():
-    """The order gap tells it before the loss does, which alone tells it later."""
+    """The order gap shows that the model has left the plateau earlier than the loss does."""
     gaps = {100: 0.05, 200: 0.31, 500: 0.9, 1000: 1.5, 1500: 1.8}
     assert judged(LEARNING, gaps) == "The model has used word order since step 200: its order gap is 1.80."
     assert "has used word order since step 500: its held-out masked-token loss, 4.08, is more" in judged(LEARNING)
@@ -125,14 +125,18 @@ OTHER = "{} the unigram floor against 1.80 nats below, as the samples differ."
     ],
 )
 def test_the_reference_curve(loss, samples, unigram, is_, figures):
-    """Losses are compared on the same samples, on others their distances to the unigram floors."""
+    """On the same samples, losses are compared with the reference curve; on others, distances to the unigram floors
+    are.
+    """
     told = events(Floors(unigram, 0.2, unigram - 0.7), samples)
     name = "the reference curve of recipe demo (1,500 steps)"
     assert verdict(lines({1000: loss}), told, REFERENCE)[1] == f"At step 1,000 the model is {is_} {name}: {figures}"
 
 
 def test_steps_that_cannot_be_compared():
-    """Before the first evaluation of the reference nothing is said, after its end that it has ended."""
+    """Before the first evaluation of the reference there is no comparison, and after its end the verdict says that it
+    has ended.
+    """
     assert len(verdict(lines({50: 6.0}), events(), REFERENCE)) == 1
     late = verdict(lines({1600: 4.0}), events(), REFERENCE)
     assert late[1] == "Step 1,600 is after the end of the reference curve of recipe demo."
@@ -140,7 +144,7 @@ def test_steps_that_cannot_be_compared():
 
 
 def test_runs_without_what_a_verdict_needs():
-    """No evaluation, none that is finite, no term per masked token."""
+    """Runs without an evaluation, without a finite one, or without a term per masked token have no verdict."""
     assert verdict([], events(), REFERENCE) == []
     assert verdict([event("heldout", 5, mlm_loss=None), event("train", 5, mlm_loss=5.0)], events()) == []
     other = [start(0, terms=[asdict(Term("rtd", "replaced-token", "tokens"))]), *events()[1:]]

@@ -1,4 +1,4 @@
-"""What a live view knows, from files that change between two looks."""
+"""A live view follows the files of a run, which change between two looks."""
 
 import json
 
@@ -9,7 +9,7 @@ from tests.made_runs import BEGIN, event, make_run, start, training, write_lines
 
 
 class Clock:
-    """Both clocks of a host."""
+    """The wall clock and the monotonic clock of a host."""
 
     def __init__(self, now=BEGIN):
         self.now, self.uptime = now, 0.0
@@ -28,7 +28,9 @@ def beat(run, step, at, state="training"):
 
 
 def test_run_at_work(tmp_path):
-    """Step and state of the heartbeat, rate of the metrics, what is left from both."""
+    """Step and state are those of the heartbeat, the rate is that of the metrics, and the remaining time follows from
+    both.
+    """
     run, clock = make_run(tmp_path / "run", 40, events=[start(0)]), Clock(BEGIN + 405)
     beat(run, 41, at=403)
     view = clock.watch(run).look()
@@ -39,7 +41,9 @@ def test_run_at_work(tmp_path):
 
 
 def test_silence(tmp_path):
-    """Counted from when the heartbeat changed here: the hosts' clocks may differ by hours."""
+    """Silence counts from the time at which this host saw the heartbeat change, since the hosts' clocks may differ by
+    hours.
+    """
     run, clock = make_run(tmp_path / "run", 5), Clock(BEGIN - 7200)
     watch = clock.watch(run)
     assert watch.look().silent_for is None
@@ -62,7 +66,7 @@ def test_silence(tmp_path):
 
 
 def test_resumed_run(tmp_path):
-    """Rewritten metrics replace the former; the rate is that of this attempt."""
+    """Rewritten metrics replace the earlier ones, and the rate is that of the present attempt."""
     run, clock = make_run(tmp_path / "run", 40, events=[start(0)]), Clock()
     watch = clock.watch(run)
     assert watch.look().step == 40
@@ -75,7 +79,9 @@ def test_resumed_run(tmp_path):
 
 
 def test_without_heartbeat(tmp_path):
-    """The events tell how a run ended, or its last step does; an empty directory is a run that starts."""
+    """Without heartbeat, the events or the last step tell how a run ended, and an empty directory is a
+    run that starts.
+    """
     old = Clock().watch(make_run(tmp_path / "old", 5)).look()
     assert old.state == "finished" and old.silent_for is None
     events = [start(0), event("failed", 3, error="x")]
@@ -88,6 +94,6 @@ def test_without_heartbeat(tmp_path):
 
 
 def test_rate_of_a_clock_that_goes_back():
-    """The rate is None instead of negative."""
+    """If the clock was set back, the rate is None instead of negative."""
     assert rate([training(1), training(2) | {"time": 0.0}]) is None
     assert rate([training(1)]) is None

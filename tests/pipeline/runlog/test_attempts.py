@@ -1,4 +1,4 @@
-"""Attempts, their ends and what they lost follow from the numbered events, whatever the clock did."""
+"""Attempts, their endings and their lost steps follow from the numbered events, whatever the clock does."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from tests.made_runs import BEGIN, event, make_run, saved, start
 
 @pytest.fixture
 def past(tmp_path):
-    """The history of a run, from the events of each of its attempts."""
+    """A function that returns the history of a run from the events of each of its attempts."""
 
     def of(*attempts, now=BEGIN + 1000, **run):
         events = [event | {"attempt": number} for number, own in enumerate(attempts, start=1) for event in own]
@@ -23,14 +23,16 @@ def told(past):
 
 
 def test_undisturbed_run(past):
-    """One attempt that lost nothing, though its last checkpoint is older than its end."""
+    """An undisturbed run has one attempt that lost nothing, though its last checkpoint is older than its end."""
     one = past([start(0), saved(20), event("finished", 40)])
     assert told(one) == [("finished", 0, 40, 0, False)]
     assert one.attempts[0].seconds == 400 and one.lost_steps == 0
 
 
 def test_every_way_to_end(past):
-    """A signal, after which a checkpoint is written; a kill; a failure; the end."""
+    """Attempts that ended by a signal, by a kill, by a failure and by finishing each have their ending
+    and lost steps.
+    """
     one = past(
         [
             start(0, 0),
@@ -61,7 +63,9 @@ def test_start_tells_how_far_a_killed_attempt_came(past):
 
 
 def test_broken_checkpoint_belongs_to_the_start_that_passes_it_over(past):
-    """And the attempt before lost all since the checkpoint that is whole."""
+    """A broken checkpoint belongs to the start that passes it over, and the attempt before has lost all steps since the
+    sound one.
+    """
     broken = event("broken_checkpoint", 20, 300, path="step-20", reason="checksum")
     one = past(
         [start(0, 0), saved(10), saved(20), event("interrupted", 25, signal="SIGTERM")], [broken, start(10, 310)]
@@ -73,7 +77,9 @@ def test_broken_checkpoint_belongs_to_the_start_that_passes_it_over(past):
 
 @pytest.mark.parametrize("killed", [False, True])
 def test_attempt_that_fails_before_it_starts(past, killed):
-    """It says so as of step 0, and lost nothing; the one before it is resumed by the first that starts."""
+    """An attempt that fails before it starts has lost nothing; the next one that starts resumes the
+    attempt before it.
+    """
     ends = [] if killed else [event("failed", 12)]
     one = past([start(0, 0), saved(10), *ends], [event("failed", 0, 200)], [start(10, 300), event("finished", 40)])
     assert told(one)[1:] == [("failed", 0, 0, 0, False), ("finished", 10, 40, 0, False)]
@@ -82,7 +88,7 @@ def test_attempt_that_fails_before_it_starts(past, killed):
 
 
 def test_no_checkpoint_is_sound(past):
-    """All are passed over, then it fails; the metrics of the killed attempt before it are still there."""
+    """If all checkpoints are broken, the start fails, and the metrics of the killed attempt before it still count."""
     broken = [event("broken_checkpoint", step, 300, path="x", reason="checksum") for step in (20, 10)]
     one = past([start(0, 0), saved(10), saved(20)], [*broken, event("failed", 0, 301)], steps=33)
     assert told(one) == [("killed", 0, 33, 13, True), ("failed", 0, 0, 0, False)]
@@ -91,7 +97,7 @@ def test_no_checkpoint_is_sound(past):
 
 @pytest.mark.parametrize(("age", "expected"), [(5, ("running", 0)), (500, ("silent", 13))])
 def test_heartbeat_tells_whether_it_is_at_work(past, age, expected):
-    """A silent one has lost what it trained since its checkpoint."""
+    """An attempt with a recent heartbeat is running; a silent one has lost the steps since its checkpoint."""
     beat = {"time": BEGIN + 330, "step": 33, "state": "training"}
     last = past([start(0), saved(20)], now=BEGIN + 330 + age, heartbeat=beat, steps=31).attempts[-1]
     assert (last.ending, last.lost_steps) == expected
@@ -99,18 +105,20 @@ def test_heartbeat_tells_whether_it_is_at_work(past, age, expected):
 
 
 def test_the_heartbeat_of_a_later_attempt(past):
-    """A new attempt without an event shows that the previous one was killed."""
+    """A heartbeat of a new attempt without an event shows that the previous attempt was killed."""
     beat = {"time": BEGIN + 400, "step": 0, "state": "starting", "attempt": 2}
     assert told(past([start(0), saved(20)], heartbeat=beat, steps=31)) == [("killed", 0, 31, 11, True)]
 
 
 def test_no_heartbeat_and_no_end(past):
-    """What the metrics tell of is the least that is lost."""
+    """Without heartbeat and end, an attempt has lost at least the steps of the metrics since its checkpoint."""
     assert told(past([start(0), saved(20)], steps=31)) == [("silent", 0, 31, 11, True)]
 
 
 def test_clock_that_goes_back(past):
-    """Nothing lasts less than no time; what follows is moved on; the order is that of the file."""
+    """If a clock was set back, no attempt has a negative duration, later times are shifted, and the order is that of
+    the file.
+    """
     one = past([start(0, 5000), saved(10, 5100)], [start(10, 100), saved(20, 200), event("finished", 40, 150)])
     assert [a.seconds for a in one.attempts] == [100, 100]
     assert one.set_back == 5000 + 50
@@ -119,5 +127,5 @@ def test_clock_that_goes_back(past):
 
 
 def test_no_events(past):
-    """An older run has no attempts to tell of."""
+    """A run of an older version, without events, has no attempts."""
     assert past().attempts == []

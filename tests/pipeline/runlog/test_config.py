@@ -1,4 +1,4 @@
-"""Values of `[logging]` out of their range are errors that name the field."""
+"""Values of `[logging]` that are out of range are errors that name the field."""
 
 import pytest
 

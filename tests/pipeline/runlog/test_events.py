@@ -1,4 +1,4 @@
-"""Events outlive restarts and kills; the heartbeat is whole at any moment; clocks may jump."""
+"""Events are kept over restarts and kills, and the heartbeat is whole at any moment, whatever the clock does."""
 
 import json
 import os
@@ -14,7 +14,7 @@ def read(path):
 
 
 def test_a_restart_appends_after_the_last_whole_line(tmp_path):
-    """An incomplete last line is removed, and all others are kept."""
+    """A restart removes an incomplete last line and keeps all others."""
     first = Events(tmp_path, 10, step=3)
     first.write("start", world_size=2)
     first.close()
@@ -31,7 +31,7 @@ def test_a_restart_appends_after_the_last_whole_line(tmp_path):
 
 
 def test_the_heartbeat_comes_now_and_then_and_with_each_state(tmp_path, monkeypatch):
-    """Between two beats of the same state lie some seconds; the wall clock has no part in it."""
+    """Beats of the same state are some seconds apart by the monotonic clock, and a new state is written at once."""
     now = [100.0]
     monkeypatch.setattr(events.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(events.time, "time", lambda: 5000.0 - now[0])  # set back all the time
@@ -53,7 +53,9 @@ def test_the_heartbeat_comes_now_and_then_and_with_each_state(tmp_path, monkeypa
 
 
 def test_an_attempt_has_the_number_after_the_last_one(tmp_path):
-    """In its events and its heartbeat; a run that an earlier version began is counted on."""
+    """Events and heartbeat have the number of the attempt, which continues the count of a run that an earlier version
+    began.
+    """
     lines = [{"kind": "start", "time": 1.0, "step": step} for step in (0, 4)]
     (tmp_path / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     for number in (3, 4):
@@ -67,7 +69,7 @@ def test_an_attempt_has_the_number_after_the_last_one(tmp_path):
 
 @pytest.mark.parametrize("content", [None, "", "{", "[]", '{"step": 1}'])
 def test_an_attempt_knows_how_far_the_one_before_came(tmp_path, content):
-    """By its heartbeat; where that cannot be read, nothing is known."""
+    """An attempt reads from the heartbeat how far the one before came; an unreadable heartbeat tells nothing."""
     made = Events(tmp_path, 10, step=7)
     made.beat("training")
     assert Events(tmp_path, 10, step=4).reached["reached_step"] == 7
@@ -80,7 +82,7 @@ def test_an_attempt_knows_how_far_the_one_before_came(tmp_path, content):
 
 @pytest.mark.parametrize("job", ["77", None])
 def test_the_job_is_slurms(monkeypatch, job):
-    """Outside of Slurm there is no job number."""
+    """The job number is Slurm's, and outside of Slurm there is none."""
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     if job:
         monkeypatch.setenv("SLURM_JOB_ID", job)

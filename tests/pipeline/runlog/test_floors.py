@@ -1,4 +1,4 @@
-"""Floors are read from the events of a run, whatever else these hold."""
+"""The floors of a run are read from its events."""
 
 from dataclasses import asdict
 
@@ -11,7 +11,7 @@ FLOORS = Floors(unigram=6.09, unigram_accuracy=0.21, context=5.42)
 
 
 def test_the_newest_floors_count():
-    """Other events are passed over; fields beside the floors are kept in the event."""
+    """The newest floors count, other events are passed over, and further fields of the event are kept in it."""
     old, new = event("floors", 0, unigram=9.0, unigram_accuracy=0.0, context=9.0), event("floors", 4, **asdict(FLOORS))
     events = [start(0), old, start(4), new | {"samples": "abc"}, event("finished", 8)]
     assert floors_of(events) == FLOORS and floors_event(events)["samples"] == "abc"

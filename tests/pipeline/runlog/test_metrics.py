@@ -1,4 +1,4 @@
-"""What was logged survives a resume."""
+"""Metrics are kept over a resumption, and peaks of devices are known or measured."""
 
 import json
 
@@ -11,7 +11,7 @@ from pipeline.runlog.reader import read_lines
 
 
 def test_a_measured_peak_is_that_of_products():
-    """A device that is in no table is measured; a figure that is given is taken as it is."""
+    """The peak of a CPU, which is in no table, is measured, and a given figure is used as it is."""
     cpu = torch.device("cpu")
     assert peak_flops(cpu, torch.float32, 2.5) == 2.5e12
     assert 1e8 < peak_flops(cpu, torch.float32) < 1e14
@@ -38,7 +38,7 @@ def test_a_peak_that_is_not_in_the_table_is_measured(monkeypatch, name, dtype):
 
 
 def test_resumed_run_drops_what_it_will_train_again(tmp_path):
-    """Lines after the checkpoint go, also one that a kill cut short."""
+    """A resumed run removes the lines after its checkpoint, including one that a kill truncated."""
     config = LoggingConfig(tensorboard=False)
     writer = Writer(tmp_path, config, 0, -1)
     for step in (1, 2, 3):
@@ -53,7 +53,7 @@ def test_resumed_run_drops_what_it_will_train_again(tmp_path):
 
 
 def test_lines_that_cannot_be_read_are_dropped_and_counted(tmp_path):
-    """A power loss leaves NULs; others are JSON, but no line of metrics. The whole ones stay."""
+    """Lines of NULs, as a power loss leaves them, and JSON that is no line of metrics are dropped and counted."""
     whole = b'{"kind": "train", "step": 1, "time": 5, "loss": 2.0}\n'
     bad = b"\0" * 40 + b"\n" + b"null\n" + b'{"kind": "train", "time": 5}\n' + b"[" * 100_000 + b"\n\xff\n"
     (tmp_path / "metrics.jsonl").write_bytes(whole + bad + whole.replace(b'"step": 1', b'"step": 2'))
@@ -65,7 +65,7 @@ def test_lines_that_cannot_be_read_are_dropped_and_counted(tmp_path):
 
 
 def test_not_a_number_is_valid_json(tmp_path):
-    """Infinite gradient norms of skipped steps are null, so that every JSON reader takes the file."""
+    """Infinite gradient norms of skipped steps are written as null, so that every JSON reader accepts the file."""
     writer = Writer(tmp_path, LoggingConfig(tensorboard=False), 0, -1)
     writer.write("train", 1, {"grad_norm": float("inf"), "loss": 2.0})
     writer.close()

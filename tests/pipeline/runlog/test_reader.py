@@ -1,4 +1,4 @@
-"""A run directory is read as it is: growing, rewritten, cut short, damaged, incomplete."""
+"""A run directory is read while it grows, is rewritten, truncated, damaged or incomplete."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_tail_reads_what_is_new(tmp_path):
 
 @pytest.mark.parametrize("trained_again", [0, 1, 30])
 def test_tail_sees_that_a_resumed_run_rewrote_its_file(tmp_path, trained_again):
-    """Also where the file is as long as before, or longer, at the next look."""
+    """A rewritten file is read anew, even if it is as long as before, or longer, at the next look."""
     path = tmp_path / "metrics.jsonl"
     tail = Tail(path)
     write_lines(path, [training(step) for step in range(1, 11)])
@@ -43,7 +43,9 @@ def test_tail_sees_that_a_resumed_run_rewrote_its_file(tmp_path, trained_again):
 
 
 def test_damaged_lines_are_counted(tmp_path):
-    """A line cut by a kill with another behind it, one without a step, a time beyond the calendar, no text at all."""
+    """Lines that a kill truncated, without a step, with a time beyond the calendar, or without text are dropped and
+    counted.
+    """
     path = tmp_path / "events.jsonl"
     write_lines(path, [event("start", 0)])
     with path.open("ab") as file:
@@ -55,7 +57,7 @@ def test_damaged_lines_are_counted(tmp_path):
 
 
 def test_tail_leaves_kinds_out(tmp_path):
-    """A live view needs no trust ratios."""
+    """A tail can skip kinds of lines, such as trust ratios, which a live view does not need."""
     write_lines(tmp_path / "m", [training(1), event("trust_ratio", 1, ratios={})])
     tail = Tail(tmp_path / "m", without={"trust_ratio"})
     tail.poll()
@@ -63,7 +65,7 @@ def test_tail_leaves_kinds_out(tmp_path):
 
 
 def test_load(tmp_path):
-    """Series leave out what is not finite; the recipe is flat; the name is as short as it can be."""
+    """Series leave out values that are not finite, the recipe is flat, and names are as short as possible."""
     make_run(tmp_path / "a" / "run", 5, lines=[training(6) | {"loss": None}])
     make_run(tmp_path / "b" / "run", 5)
     one, other = read_runs([tmp_path / "a" / "run", tmp_path / "b" / "run"])
@@ -74,7 +76,9 @@ def test_load(tmp_path):
 
 
 def test_events_of_earlier_versions_are_numbered():
-    """An attempt begins with its start, or with the broken checkpoints before it; a number that is there counts."""
+    """Without numbers, an attempt begins with its start or with the broken checkpoints before it; existing numbers
+    count.
+    """
     kinds = ["start", "checkpoint", "start", "failed", "broken_checkpoint", "broken_checkpoint", "start", "finished"]
     events = [event(kind, 0) for kind in kinds] + [event("start", 0) | {"attempt": 7}, event("failed", 0)]
     assert [line["attempt"] for line in numbered(events)] == [1, 1, 2, 2, 3, 3, 3, 3, 7, 7]
@@ -82,7 +86,7 @@ def test_events_of_earlier_versions_are_numbered():
 
 
 def test_what_cannot_be_read_is_named(tmp_path):
-    """The errors name the file and a remedy."""
+    """Errors for unreadable files name the file and a remedy."""
     run = make_run(tmp_path / "run", 1)
     with pytest.raises(ValueError, match="given twice"):
         read_runs([run, tmp_path / "run" / ".." / "run"])
@@ -97,7 +101,7 @@ def test_what_cannot_be_read_is_named(tmp_path):
 
 
 def test_heartbeat_and_recipe_may_be_absent_or_half_written(tmp_path):
-    """Then there is none."""
+    """A missing or incomplete heartbeat or recipe counts as none."""
     assert read_heartbeat(tmp_path) is None and read_recipe(tmp_path) == {}
     (tmp_path / "heartbeat.json").write_text('{"time": 1')
     assert read_heartbeat(tmp_path) is None

@@ -11,7 +11,7 @@ SQUARE = Schedule("square", "Square", "m2", lambda step: float(step**2))
 
 @pytest.mark.parametrize("total", [1, 2, MOST_POINTS, MOST_POINTS + 1, 7038])
 def test_all_of_the_run_is_recorded(tmp_path, total):
-    """First and last step are among at most MOST_POINTS steps; a short run has all of its steps."""
+    """First and last step are among at most MOST_POINTS recorded steps, and a short run has all of its steps."""
     write_schedules(tmp_path, total, [SQUARE])
     (found,) = read_schedules(tmp_path)
     assert (found.key, found.title, found.unit) == ("square", "Square", "m2")
@@ -21,7 +21,7 @@ def test_all_of_the_run_is_recorded(tmp_path, total):
 
 @pytest.mark.parametrize("text", ["", "{", "null", "{}", "[1, null]", '[{"key": "x"}]'])
 def test_damage_is_no_schedule(tmp_path, text):
-    """A report is made of what can be read; a run of an earlier version has no such file."""
+    """A damaged file, and the missing file of an earlier version, contain no schedules."""
     assert read_schedules(tmp_path) == []
     (tmp_path / SCHEDULES).write_text(text)
     assert read_schedules(tmp_path) == []

@@ -1,4 +1,4 @@
-"""Bad input of training: one clear error, on every rank without a hang, and nothing half-written."""
+"""Bad input is one clear error in training, on every rank, without a hang and without partial output."""
 
 import json
 import re
@@ -24,7 +24,7 @@ def edit_manifest(samples, **values):
 
 
 def damaged_samples(directory):
-    """name -> (samples directory, what the error must say)."""
+    """Return name -> (samples directory, expected error)."""
     good = make_samples(directory / "good", train=40, heldout=8)
     cases = {
         "cut": "train-00000.arrow: has .* bytes, the manifest says",
@@ -48,7 +48,7 @@ def damaged_samples(directory):
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory):
-    """name -> (what each rank raised, what the error must say, the run's directory)."""
+    """The results by name: (what each rank raised, expected error, the run's directory)."""
     directory = tmp_path_factory.mktemp("bad")
     good, damaged = damaged_samples(directory)
     (directory / "owned.json").write_text('{"train_batch_size": 8}')
@@ -110,7 +110,7 @@ NAMES = (
 
 @pytest.mark.parametrize("name", NAMES)
 def test_one_rank_says_what_is_wrong_and_the_others_stop(outcomes, name):
-    """Exactly one rank holds the error, the other a PeerError; no run directory appears."""
+    """Exactly one rank has the error and the other a PeerError, and no run directory is made."""
     directory, table = outcomes
     ranks, message = table[name]
     assert sorted(kind == "PeerError" for kind, _ in ranks) == [False, True], ranks
@@ -119,19 +119,19 @@ def test_one_rank_says_what_is_wrong_and_the_others_stop(outcomes, name):
 
 
 def test_foreign_directory_is_left_alone(outcomes):
-    """Nothing is written into a directory that is not a run."""
+    """Nothing is written to a directory that is not a run."""
     directory, table = outcomes
     assert any("exists and is not a run" in text for _, text in table["foreign"][0])
     assert [path.name for path in (directory / "foreign").iterdir()] == ["thesis.tex"]
 
 
 def test_loss_that_is_not_a_number_stops_the_run(outcomes):
-    """A diverged run ends with the step and what to change, said once, instead of training on."""
+    """A diverged run ends with one message that states the step and what to change."""
     ranks, message = outcomes[1]["diverging"]
     assert [kind for kind, _ in ranks] == ["FloatingPointError", "PeerError"]
     assert re.search(message, ranks[0][1]) and "lower optimizer.lr" in ranks[0][1]
 
 
 def test_good_input_passes(outcomes):
-    """The same recipe without a fault trains: the errors above have no other cause."""
+    """The same recipe without a fault trains, so that the errors above have no other cause."""
     assert outcomes[1]["first"][0] == [("", "passed")] * 2

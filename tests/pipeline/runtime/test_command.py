@@ -1,4 +1,4 @@
-"""The exit statuses of the entry points, and the single error message on the terminal."""
+"""Entry points have documented exit statuses and print a single error message."""
 
 import os
 
@@ -10,7 +10,7 @@ from pipeline.runtime.command import program
 
 
 def enter_with(arguments):
-    """The entry point of training, with other arguments on each rank."""
+    """Run the entry point of training, with other arguments on each rank."""
     enter(arguments[int(os.environ["RANK"])])
 
 
@@ -25,7 +25,7 @@ CASES = {
 
 @pytest.mark.parametrize("name", CASES)
 def test_a_mistake_is_told_once_whichever_rank_meets_it(tmp_path, name):
-    """All ranks end with its status, whichever of them a launcher asks; the reason has been printed by then."""
+    """Whichever rank meets a mistake, all ranks end with its status, after the reason has been printed once."""
     arguments, status, message = CASES[name]
     processes = start_ranks(enter_with, 2, arguments, folder=tmp_path)
     assert ended(processes, 120) == [status, status]

@@ -11,7 +11,7 @@ from pipeline.runtime import distributed
 
 
 def meet(failing):
-    """What each rank sees when the ranks `failing` raise inside `together`."""
+    """Return what each rank sees when the ranks `failing` raise inside `together`."""
     import torch
     import torch.distributed as dist
 
@@ -32,7 +32,7 @@ def meet(failing):
 
 
 def test_failure_of_one_rank_reaches_all_once():
-    """The failing rank keeps its error, the others learn who failed, and all can still communicate."""
+    """The failing rank keeps its error, the others learn which rank failed, and all can still communicate."""
     outcomes = on_ranks(meet, 2, [1])
     assert outcomes == [
         ("peer: rank 1 could not read the file; its message says why", 3.0, 1.0),
@@ -47,7 +47,7 @@ def test_failure_of_all_ranks_alike_is_reported_once():
 
 
 def test_single_process_needs_no_group():
-    """Rank 0 of 1; reductions are the identity; errors pass through."""
+    """A process without a group is rank 0 of 1, reductions do not change values, and errors are raised unchanged."""
     assert (distributed.rank(), distributed.world_size(), distributed.is_main()) == (0, 1, True)
     assert distributed.gather_objects("x") == ["x"]
     with pytest.raises(ValueError, match="mine"), distributed.together("work"):

@@ -1,4 +1,4 @@
-"""Whatever happens to a rank, all end in bounded time, and a new start gives the run that nothing disturbed (law 5)."""
+"""Whatever happens to a rank, all ranks end in bounded time, and a new start completes the undisturbed run (law 5)."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ def whole(tmp_path_factory, samples):
 
 
 def kill_at(point, rank, nth, run, samples):
-    """A run that loses a rank at a point; the other one ends by itself."""
+    """Start a run that loses a rank at a point of `faults`, and assert that the other rank ends by itself."""
     attempt = Attempt(run, samples, PIPELINE_FAULT=f"kill:{point}:{rank}:{nth}")
     codes = attempt.end()
     assert codes[rank] == KILLED, attempt.output()
@@ -40,7 +40,9 @@ def kill_at(point, rank, nth, run, samples):
 
 
 def test_a_rank_killed_while_it_writes_a_checkpoint_costs_that_checkpoint_only(tmp_path, samples, whole):
-    """Killed with its file of step 4 half published: step 2 is there, and the run ends as the undisturbed one."""
+    """A rank that is killed while it writes the checkpoint of step 4 costs that checkpoint only; the run ends as the
+    undisturbed one.
+    """
     attempt = kill_at("tensors written", 1, 2, tmp_path / "run", samples)
     assert [checkpoint.step_of(path) for path in checkpoint.complete(attempt.run)] == [2]
     again = finished(attempt.run, samples)
@@ -55,9 +57,10 @@ def test_a_rank_killed_while_it_writes_a_checkpoint_costs_that_checkpoint_only(t
 def test_a_rank_killed_anywhere_costs_no_more_than_the_steps_since_the_last_checkpoint(
     tmp_path, samples, whole, point, rank
 ):
-    """SIGKILL at every point of `faults`, on both ranks; then a new start.
+    """After SIGKILL at any point of `faults` on either rank, a new start ends as the undisturbed run.
 
-    Not while DeepSpeed makes its process groups: there the other rank waits for its launcher or the watchdog to end it.
+    The start of DeepSpeed's process groups is left out: there the other rank waits until its launcher or the watchdog
+    ends it.
     """
     if rank and point in {"metrics trimmed", *faults.POINTS[faults.POINTS.index("state written") :]}:
         pytest.skip("only rank 0 comes there")
@@ -70,7 +73,9 @@ def test_a_rank_killed_anywhere_costs_no_more_than_the_steps_since_the_last_chec
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
 def test_a_request_to_stop_reaches_all_ranks_and_loses_nothing(tmp_path, samples, whole, number):
-    """One rank is asked, in step 5; both save, end with status 75, and the next start goes on where they were."""
+    """If one rank is asked to stop in step 5, both save and end with status 75, and the next start continues from
+    there.
+    """
     name = signal.Signals(number).name
     attempt = Attempt(tmp_path / "run", samples, "--checkpoint.every", "100", PIPELINE_FAULT=f"{name}:step begun:1:5")
     assert attempt.end() == [INTERRUPTED, INTERRUPTED], attempt.output()
@@ -91,7 +96,9 @@ is none, and for as many of the intact and of the shuffled samples of the order 
     ("nth", "step"), [(50, LAST), *(pytest.param(*case, marks=pytest.mark.slow) for case in ((2, None), (20, 4)))]
 )
 def test_a_request_to_stop_is_heard_during_an_evaluation(tmp_path, samples, whole, nth, step):
-    """Both ranks save before the evaluation is over; it is made again, and the run ends as the undisturbed one."""
+    """A request to stop during an evaluation makes both ranks save at once; the evaluation is repeated, and the run
+    ends as the undisturbed one.
+    """
     attempt = Attempt(tmp_path / "run", samples, PIPELINE_FAULT=f"SIGTERM:held-out batch:1:{nth}")
     assert attempt.end() == [INTERRUPTED, INTERRUPTED], attempt.output()
     found = [checkpoint.step_of(path) for path in checkpoint.complete(attempt.run)]
@@ -105,14 +112,14 @@ def test_a_request_to_stop_is_heard_during_an_evaluation(tmp_path, samples, whol
 
 
 def test_a_request_to_stop_is_heard_before_training(tmp_path, samples, whole):
-    """There is nothing to save yet; status and event are those of any interrupted run."""
+    """A request to stop before training saves nothing, and has the status and event of any interrupted run."""
     attempt = Attempt(tmp_path / "run", samples, PIPELINE_FAULT="SIGTERM:starting:1:1")
     assert attempt.end() == [INTERRUPTED, INTERRUPTED], attempt.output()
     assert not attempt.lines("metrics.jsonl") and attempt.lines("events.jsonl", kind="interrupted", signal="SIGTERM")
 
 
 def test_held_out_samples_that_one_rank_cannot_read_end_all_ranks(tmp_path, samples):
-    """All ranks end with status 1 and one message, without a hang."""
+    """If one rank cannot read held-out samples, all ranks end with status 1 and one message, without a hang."""
     attempt = Attempt(tmp_path / "run", samples, PIPELINE_FAULT="full:held-out batch:1:2")
     assert attempt.end() == [1, 1], attempt.output()
     assert attempt.output().count("error: ") == 1 and "held-out batch" in attempt.output()
@@ -120,7 +127,7 @@ def test_held_out_samples_that_one_rank_cannot_read_end_all_ranks(tmp_path, samp
 
 @pytest.mark.slow
 def test_a_rank_that_hangs_is_found_and_every_rank_says_where_it_stood(tmp_path, samples, whole):
-    """The watchdog ends both ranks; their logs hold their stacks."""
+    """The watchdog ends both ranks after one hangs, and the stack of each rank is in its log."""
     options = ["--engine.timeout_minutes", "0.5"]
     attempt = Attempt(tmp_path / "run", samples, *options, PIPELINE_FAULT="hang:step begun:1:6")
     assert attempt.end() == [FAULT, FAULT], attempt.output()
@@ -132,7 +139,7 @@ def test_a_rank_that_hangs_is_found_and_every_rank_says_where_it_stood(tmp_path,
 
 @pytest.mark.slow
 def test_a_rank_that_is_stopped_does_not_hold_up_the_other_for_ever(tmp_path, samples):
-    """A rank that runs no code at all, its watchdog neither: the other one ends, and the launcher may clean up."""
+    """If a rank is stopped together with its watchdog, the other rank ends, so that the launcher can clean up."""
     attempt = Attempt(tmp_path / "run", samples, "--engine.timeout_minutes", "0.5", total_steps=10_000)
     attempt.wait_until(lambda: attempt.lines("metrics.jsonl", kind="train"))
     attempt.signal(signal.SIGSTOP, 1)
@@ -143,7 +150,7 @@ def test_a_rank_that_is_stopped_does_not_hold_up_the_other_for_ever(tmp_path, sa
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """Mounts a file system of its own, of a size given in KiB; skips where that is not allowed."""
+    """Mount a file system with the given options; skip the test where that is not allowed."""
     mounted = tmp_path / "disk"
     mounted.mkdir()
 
@@ -157,7 +164,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk_ends_the_run_with_its_last_checkpoint_whole(samples, whole, small_disk):
-    """Both ranks end with status 1 and one message; given room, the run goes on to the end."""
+    """On a full disk both ranks end with status 1 and one message, and with more space the run finishes."""
     disk = small_disk("size=1100k")
     attempt = Attempt(disk / "run", samples, "--checkpoint.keep", "9")
     assert attempt.end() == [1, 1], attempt.output()
@@ -171,7 +178,7 @@ def test_a_full_disk_ends_the_run_with_its_last_checkpoint_whole(samples, whole,
 
 @pytest.mark.slow
 def test_a_read_only_directory_is_one_error(samples, small_disk):
-    """Training does not start."""
+    """In a read-only directory training does not start, and there is one error."""
     disk = small_disk("size=1m,ro")
     attempt = Attempt(disk.parent / "run", samples, "--run_dir", str(disk / "run"))
     assert attempt.end() == [1, 1], attempt.output()
@@ -181,7 +188,9 @@ def test_a_read_only_directory_is_one_error(samples, small_disk):
 @pytest.mark.slow
 @pytest.mark.parametrize("num_workers", [0, 1])
 def test_a_shard_cut_while_it_is_read_ends_all_ranks(tmp_path, samples, num_workers):
-    """Both ranks end with status 1, and the message names the shard; a worker may have died while it read."""
+    """A shard that is truncated while it is read ends both ranks with status 1, and the message names the shard, or the
+    samples if a worker died.
+    """
     copy = shutil.copytree(samples, tmp_path / "samples")
     fault = "SIGSTOP:step begun:*:5"  # No rank reads while the shard is cut.
     attempt = Attempt(tmp_path / "run", copy, total_steps=10_000, num_workers=num_workers, PIPELINE_FAULT=fault)
@@ -197,7 +206,7 @@ def test_a_shard_cut_while_it_is_read_ends_all_ranks(tmp_path, samples, num_work
 
 @pytest.mark.slow
 def test_a_token_that_is_no_word_ends_all_ranks(tmp_path, samples):
-    """A bit that flips in a shard after it was verified: the samples are named, and nothing of the step is kept."""
+    """A token that becomes invalid after verification ends all ranks with an error that names the samples."""
     copy = shutil.copytree(samples, tmp_path / "samples")
     attempt = Attempt(tmp_path / "run", copy, total_steps=10_000)
     attempt.wait_until(lambda: attempt.lines("metrics.jsonl", kind="train"))
@@ -211,7 +220,9 @@ def test_a_token_that_is_no_word_ends_all_ranks(tmp_path, samples):
 
 
 def test_a_broken_checkpoint_gives_way_to_the_one_before_it(tmp_path, samples, whole):
-    """Reported on the terminal and in the events; the run still ends as the undisturbed one."""
+    """A broken checkpoint is reported on the terminal and in the events; the run continues from the one before and ends
+    as the undisturbed one.
+    """
     run = shutil.copytree(whole.run, tmp_path / "run")
     newest = checkpoint.resolve(run) / "rank-00001.safetensors"
     newest.write_bytes(newest.read_bytes()[:-1] + b"x")
@@ -234,7 +245,9 @@ def test_only_broken_checkpoints_are_an_error(tmp_path, samples, whole):
 
 
 def test_a_run_has_one_owner(tmp_path, samples):
-    """A second start while the first is at work is refused; ports are bound to the job's own addresses."""
+    """A second start of a run that is at work is refused; ports are bound to the job's own addresses, and no secret is
+    logged.
+    """
     attempt = Attempt(tmp_path / "run", samples, total_steps=10_000, num_workers=1, WANDB_API_KEY="not-for-logs")
     attempt.wait_until(lambda: attempt.lines("metrics.jsonl", kind="train"))
     second = Attempt(tmp_path / "run", samples, total_steps=10_000)

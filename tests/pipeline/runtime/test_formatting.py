@@ -10,7 +10,7 @@ from pipeline.runtime.formatting import binary_size, duration, printable, rounde
     [(-3, "0 s"), (0.5, "0.5 s"), (59, "59 s"), (60, "0:01:00"), (3661, "1:01:01"), (2 * 86400 + 1, "2 days, 0:00:01")],
 )
 def test_durations(seconds, text):
-    """A clock that was set back does not result in negative durations."""
+    """Durations are formatted in hours, minutes and seconds, and are not negative if a clock was set back."""
     assert duration(seconds) == text
 
 
@@ -25,5 +25,5 @@ def test_sizes():
 
 
 def test_control_characters_do_not_reach_the_terminal():
-    """Escape sequences and line ends are replaced."""
+    """Escape sequences and line ends are replaced, so that they do not reach the terminal."""
     assert printable("a\x1b[31m\nb") == "a [31m b"

@@ -25,7 +25,7 @@ OF_OPEN_MPI = {"RANK": "3", "LOCAL_RANK": "1", "WORLD_SIZE": "4", "LOCAL_WORLD_S
 
 
 def test_a_task_of_srun_knows_its_place_and_where_rank_0_is():
-    """The variables are correct on a node with fewer tasks than the first, too."""
+    """A task of srun gets its rank and the address of rank 0, also on a node with fewer tasks than the first."""
     assert variables(SLURM) == {
         "RANK": "17",
         "LOCAL_RANK": "1",
@@ -44,7 +44,9 @@ def test_what_the_batch_script_said_stays():
 
 @pytest.mark.parametrize("environment", [{}, {"SLURM_PROCID": "0", "SLURM_NTASKS": "8", "SLURM_JOB_ID": "7"}])
 def test_without_a_launcher_a_process_is_alone(environment):
-    """A batch script's own processes too, whatever number of tasks its job has."""
+    """A process without a launcher is alone, including a batch script's own processes, whatever number of tasks its job
+    has.
+    """
     assert variables(environment) == {}
 
 
@@ -55,7 +57,7 @@ def test_ranks_of_mpirun_also_in_a_slurm_job():
 
 
 def test_mpirun_on_one_host_needs_no_address():
-    """And with Open MPI 4, whose namespace is a number, or none at all, there is a port too."""
+    """On one host mpirun needs no address, and there is a port even if Open MPI's namespace is a number or missing."""
     alone = OPEN_MPI | {"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}
     assert variables(alone)["MASTER_ADDR"] == "127.0.0.1"
     assert variables(alone | {"PMIX_NAMESPACE": "1234567890"})["MASTER_PORT"] == "17890"
@@ -63,13 +65,15 @@ def test_mpirun_on_one_host_needs_no_address():
 
 
 def test_mpirun_on_several_hosts_must_say_where_rank_0_is():
-    """Without MASTER_ADDR the run would wait forever; the message names both ways to set it."""
+    """On several hosts mpirun without MASTER_ADDR is an error, since the run would wait forever; it names both ways to
+    set it.
+    """
     with pytest.raises(ValueError, match=r"mpirun -x MASTER_ADDR=HOST.*\.deepspeed_env"):
         variables(OPEN_MPI)
 
 
 def test_other_launchers_have_the_word():
-    """Nothing is added under deepspeed and torchrun, which set RANK."""
+    """Under deepspeed and torchrun, which set RANK, no variable is added."""
     assert variables(SLURM | OPEN_MPI | {"RANK": "0"}) == {}
 
 
@@ -77,17 +81,17 @@ def test_other_launchers_have_the_word():
     ("environment", "size"), [({}, 1), (SLURM, 18), (OPEN_MPI, 4), (SLURM | OPEN_MPI | {"WORLD_SIZE": "2"}, 2)]
 )
 def test_the_number_of_ranks_is_known_before_they_meet(environment, size):
-    """The number of processes is that of the launcher."""
+    """The number of ranks is known from the launcher's variables."""
     assert world_size(environment) == size
 
 
 @pytest.mark.parametrize(("local_rank", "visible", "device"), [("0", 8, 0), ("7", 8, 7), ("0", 1, 0), ("7", 1, 0)])
 def test_a_rank_takes_its_gpu_or_the_only_one_it_sees(local_rank, visible, device):
-    """The only visible GPU has index 0, whatever the local rank."""
+    """A rank takes the GPU of its local rank, or the only visible one, which has index 0."""
     assert visible_device({"LOCAL_RANK": local_rank}, visible) == device
 
 
 def test_more_ranks_than_gpus_are_refused():
-    """The message states how many ranks can be started."""
+    """More ranks than GPUs are an error that states how many can be started."""
     with pytest.raises(ValueError, match=r"LOCAL_RANK = 4: must be below .* this rank, 4; start at most 4 ranks"):
         visible_device({"LOCAL_RANK": "4"}, 4)

@@ -34,7 +34,9 @@ CHAINS = {
 
 @pytest.mark.parametrize("name", CHAINS)
 def test_the_launcher_is_found_among_the_ancestors(name):
-    """The login shell is not part of the launcher, because a run may outlive it."""
+    """The launcher is found among the ancestors of a rank; the login shell, which a run may outlive, is
+    not part of it.
+    """
     ancestors, expected = CHAINS[name]
     assert launchers(ancestors) == expected
 
@@ -52,7 +54,7 @@ with following_launcher():
 
 
 def test_a_rank_is_told_when_its_launcher_is_killed(tmp_path):
-    """A launcher that is killed by SIGKILL cannot forward the signal; the rank ends nevertheless."""
+    """A rank ends after its launcher was killed by SIGKILL, which the launcher cannot forward."""
     torchrun = tmp_path / "torchrun"
     torchrun.write_text(
         textwrap.dedent("""

@@ -1,4 +1,4 @@
-"""The logger is the pipeline's own."""
+"""The logger of the pipeline is independent of the root logger and of torch."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pipeline.runtime.logger import LOG
 
 
 def test_messages_do_not_reach_the_root_logger():
-    """A library that configures logging must not print the log of each rank on the terminal."""
+    """A library that configures logging does not print the log of each rank on the terminal."""
     assert LOG.name == "pipeline" and not LOG.propagate
 
 

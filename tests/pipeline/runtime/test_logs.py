@@ -1,4 +1,6 @@
-"""Each rank's log: ours, the libraries' warnings, and nothing of it on the terminal but the main rank's warnings."""
+"""Each rank's log has the pipeline's messages and the libraries' warnings, of which the terminal shows the main rank's
+warnings only.
+"""
 
 import logging
 import warnings
@@ -8,7 +10,7 @@ from pipeline.runtime.logs import close_log, open_log
 
 
 def test_a_log_takes_ours_and_the_libraries_and_is_appended_to(tmp_path, capfd):
-    """Two attempts log to the same file, and nothing is written after `close_log`."""
+    """Two attempts log to the same file, the libraries' warnings included, and nothing is written after `close_log`."""
     for attempt in (1, 2):
         file = open_log(tmp_path)
         LOG.info(f"attempt {attempt}")

@@ -28,7 +28,7 @@ KINDS = kinds_of(Whole)
 
 
 def test_kinds_and_values_have_the_same_dotted_names():
-    """Fields of nested dataclasses, and the tables of a TOML file."""
+    """Fields of nested dataclasses and tables of a TOML file have the same dotted names."""
     values = {"seed": 1, "name": "a", "section": {"rate": 0.1, "kind": "fast", "verbose": False}}
     assert flatten(values).keys() == KINDS.keys() == {"seed", "name", *(f"section.{k}" for k in values["section"])}
     assert flatten({"a": {"b": {"c": 1}}, "d": {}}) == {"a.b.c": 1}
@@ -54,7 +54,7 @@ def test_kinds_and_values_have_the_same_dotted_names():
     ],
 )
 def test_types_of_toml_values_and_of_words(kind, value, text, accepted):
-    """An integer is a float, but a truth value is no number."""
+    """An integer is accepted as a float, and a truth value is not accepted as a number."""
     assert fits(value, kind) == fits_text(text, kind) == accepted
 
 
@@ -74,7 +74,7 @@ def test_types_of_toml_values_and_of_words(kind, value, text, accepted):
     ],
 )
 def test_a_wrong_file_is_an_error_that_names_the_place(tmp_path, text, message):
-    """Errors name the file and the key, and suggest the name that was probably meant."""
+    """Errors in a file name the file and the key, and suggest the name that was probably meant."""
     path = tmp_path / "recipe.toml"
     path.write_text(text)
     with pytest.raises(ValueError, match=message):
@@ -92,13 +92,13 @@ def test_a_wrong_file_is_an_error_that_names_the_place(tmp_path, text, message):
     ],
 )
 def test_a_wrong_command_line_is_an_error_of_usage(arguments, message):
-    """The error names the option."""
+    """An error on the command line is an error of usage that names the option."""
     with pytest.raises(ArgumentError, match=message):
         check_arguments(arguments, KINDS)
 
 
 def test_the_names_that_a_command_line_sets(tmp_path):
-    """The recipe file is one of them, and is checked itself."""
+    """The recipe file is among the names that a command line sets, and is checked itself."""
     path = tmp_path / "recipe.toml"
     path.write_text("seed = 2")
     assert check_arguments(["--recipe", str(path), "--section.rate=-1", "--name", "x"], KINDS) == {

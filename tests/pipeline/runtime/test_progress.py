@@ -4,7 +4,7 @@ from pipeline.runtime.progress import Progress
 
 
 def test_lines_without_a_terminal(capsys):
-    """The first and the last step are printed, those between only every ten seconds."""
+    """Without a terminal, the first and the last step are printed, and those between at most every ten seconds."""
     progress = Progress(total=50, done=20, label="run", enabled=True)
     for _ in range(30):
         progress.advance("loss 1.0")

@@ -8,7 +8,7 @@ from pipeline.runtime.recipes import SHIPPED, find
 
 @pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
 def test_a_shipped_recipe_is_found_by_its_name_in_any_directory(tmp_path, monkeypatch, path):
-    """Dots in the name included, and beside a directory of this name."""
+    """A shipped recipe is found by its name, which may have dots, even beside a directory of this name."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / path.stem).mkdir()
     assert find(path.stem) == path
@@ -23,6 +23,6 @@ def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
 
 
 def test_an_unknown_recipe_is_told_the_known_ones():
-    """The names, since the files of an installed package are not where a user looks."""
+    """The error for an unknown recipe lists the names of the known ones, whose files a user does not see."""
     with pytest.raises(ValueError, match=r"^recipe bert_mni: no such file, .* one of bert_base_fast, .*, demo, "):
         parse(["--recipe", "bert_mni"])

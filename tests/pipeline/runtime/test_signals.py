@@ -12,7 +12,7 @@ from pipeline.runtime.signals import STOP, StopSignals
 
 @pytest.fixture
 def hangup():
-    """Sets what SIGHUP does, as a launcher leaves it; as before when the test is over."""
+    """Set the handler of SIGHUP as a launcher leaves it, and restore it after the test."""
     before = signal.getsignal(signal.SIGHUP)
     yield lambda handler: signal.signal(signal.SIGHUP, handler)
     signal.signal(signal.SIGHUP, before)
@@ -29,7 +29,7 @@ def test_a_signal_is_noted(hangup, number):
 
 
 def test_nohup_keeps_its_meaning(hangup):
-    """A run that is to survive its terminal ignores SIGHUP."""
+    """SIGHUP stays ignored under nohup, so that the run survives its terminal."""
     hangup(signal.SIG_IGN)
     signals = StopSignals()
     with signals.listening():
@@ -38,7 +38,7 @@ def test_nohup_keeps_its_meaning(hangup):
 
 
 def wait_for_a_rank_that_never_comes(ready, port):
-    """The main thread waits in C++, where no Python handler runs."""
+    """Wait in C++, where no Python handler runs, for a rank that does not come."""
     import torch.distributed as dist
 
     signals = StopSignals()
@@ -48,7 +48,7 @@ def wait_for_a_rank_that_never_comes(ready, port):
 
 
 def test_a_signal_ends_a_rank_that_waits_for_the_others(tmp_path):
-    """The process ends with status 75 and a line that states the reason."""
+    """A signal ends a rank that waits for the others, with status 75 and a line that states the reason."""
     ready = tmp_path / "ready"
     (process,) = start_ranks(wait_for_a_rank_that_never_comes, 1, ready, free_port(), folder=tmp_path)
     while not ready.exists():
@@ -60,7 +60,7 @@ def test_a_signal_ends_a_rank_that_waits_for_the_others(tmp_path):
 
 
 def test_afterwards_a_signal_is_only_noted():
-    """Once the block is over, the others have to be asked first."""
+    """After the block `ending_at_once`, a signal is only recorded, since the other ranks have to be asked first."""
     signals = StopSignals()
     with signals.listening():
         with signals.ending_at_once():

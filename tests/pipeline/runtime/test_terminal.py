@@ -1,4 +1,4 @@
-"""A job outlives the reader of its output."""
+"""A job continues after the reader of its output has gone."""
 
 import subprocess
 import sys
@@ -18,7 +18,7 @@ with tolerating_closed_output():
 
 
 def test_a_job_whose_reader_has_gone_ends_well(tmp_path):
-    """As `pretrain 2>&1 | tee log`, where tee is killed, or over a connection that is lost."""
+    """A job ends well after its reader was killed, as in `pretrain 2>&1 | tee log`, or after a connection was lost."""
     done = tmp_path / "done"
     command = [sys.executable, "-c", JOB, str(done)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as job:
@@ -30,7 +30,7 @@ def test_a_job_whose_reader_has_gone_ends_well(tmp_path):
 
 
 def test_other_errors_of_writing_are_raised():
-    """Other errors, such as a full disk, are raised."""
+    """Other errors of writing, such as that of a full disk, are raised."""
     code = (
         "import sys\nfrom pipeline.runtime.terminal import tolerating_closed_output\n"
         "sys.stdout = open('/dev/full', 'w')\n"

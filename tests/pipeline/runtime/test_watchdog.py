@@ -1,4 +1,4 @@
-"""A process without progress ends with its stacks in the log; one that beats does not. The clock is the test's own."""
+"""A process without progress ends with its stacks in the log; the tests set the clock."""
 
 import subprocess
 import sys
@@ -34,7 +34,7 @@ def run(stuck, log):
 
 
 def test_a_process_without_progress_ends_with_its_stacks(tmp_path):
-    """Status 70, a message, and the function that it stood in."""
+    """A process without progress ends with status 70 and a message, and the log has the function in which it was."""
     done = run("global now; now += 1; time.sleep(600)", tmp_path / "log")
     assert done.returncode == 70 and done.stdout == "beaten\n"
     assert "error: rank 0 made no progress for 0.00833333 minutes (engine.timeout_minutes)" in done.stderr

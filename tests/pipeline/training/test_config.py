@@ -1,4 +1,4 @@
-"""Values of `[evaluation]` out of their range are errors that name the field."""
+"""Values of `[evaluation]` that are out of range are errors that name the field."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from pipeline.training.config import EvaluationConfig
     ("field", "wrong", "least"), [("every", -1, 0), ("samples", 0, 1), ("order_gap_samples", -1, 0)]
 )
 def test_least_values(field, wrong, least):
-    """No evaluation and no order gap are accepted, an evaluation of no samples is not."""
+    """No evaluations and no order gap are accepted; an evaluation of no samples is an error."""
     EvaluationConfig(**{field: least})
     with pytest.raises(ValueError, match=rf"^evaluation.{field} = {wrong}: must be at least {least}"):
         EvaluationConfig(**{field: wrong})

@@ -1,4 +1,4 @@
-"""Steps with gradients that are not finite: skipped on all ranks, explained, and not for ever."""
+"""Steps with gradients that are not finite are skipped on all ranks, explained, and limited in number."""
 
 import json
 
@@ -21,7 +21,7 @@ def samples(tmp_path_factory):
 
 
 def spoiled(recipe, steps, options):
-    """A run in which rank 1's second micro-batch of some steps has a loss of NaN; its error, if any."""
+    """Train with a loss of NaN in rank 1's second micro-batch of some steps; return the error, if any."""
     from pipeline.engine.engine import Engine
     from pipeline.pretrain import pretrain
     from pipeline.runtime import distributed
@@ -52,7 +52,7 @@ def spoiled(recipe, steps, options):
 
 @pytest.mark.parametrize("stage", [2, *(pytest.param(stage, marks=pytest.mark.slow) for stage in (0, 1, 3))])
 def test_a_bad_step_is_skipped_and_its_samples_are_named(tmp_path, samples, stage):
-    """The report holds the micro-batch whose loss was NaN, with samples that a new loader gives again."""
+    """The report names the micro-batch whose loss was NaN, with samples that a new loader yields again."""
     options = ["--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"]
     assert on_ranks(spoiled, 2, write_recipe(tmp_path, samples), [3], options) == [None, None]
     report = json.loads((tmp_path / "run" / "skipped" / "step-00000003.json").read_text())
@@ -69,7 +69,7 @@ def test_a_bad_step_is_skipped_and_its_samples_are_named(tmp_path, samples, stag
 
 
 def test_too_many_in_a_row_end_the_run(tmp_path, samples):
-    """The third of max_skipped_steps=3 does; a good step between starts the count anew."""
+    """With max_skipped_steps = 3, the third skipped step in a row ends the run, and a good step resets the count."""
     options = ["--engine.max_skipped_steps", "3"]
     first, second = on_ranks(spoiled, 2, write_recipe(tmp_path, samples), [1, 2, 4, 5, 6], options)
     assert first.startswith("FloatingPointError: 3 steps in a row, up to 6, had infinite or NaN gradients")

@@ -1,4 +1,4 @@
-"""The measurement of a step's time, with an engine that advances a clock."""
+"""The time of a step is measured with an engine that advances a clock."""
 
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -11,7 +11,7 @@ from pipeline.training.speed import MOST_STEPS, WARMUP_STEPS, seconds_per_step
 
 
 class Engine:
-    """A step takes 5 seconds while it is new, then 2 seconds."""
+    """An engine whose step takes 5 seconds while it is new, and then 2 seconds."""
 
     device = torch.device("cpu")
 
@@ -22,7 +22,7 @@ class Engine:
         return SimpleNamespace(loss=batch)
 
     def backward(self, loss):
-        """Without weights there is nothing to differentiate."""
+        """Do nothing, since there are no weights."""
 
     def step(self, rate):
         self.rates.append(rate)
@@ -42,7 +42,9 @@ def _without_weights(monkeypatch):
 
 @pytest.mark.parametrize(("most_seconds", "measured"), [(0.0, 1), (5.0, 3), (1e9, MOST_STEPS)])
 def test_the_mean_of_the_steps_after_the_warmup(most_seconds, measured):
-    """Steps are measured until the time is up, at least one and at most MOST_STEPS; their learning rate is 0."""
+    """After the warm-up, steps with learning rate 0 are measured until the time is up, at least one and at most
+    MOST_STEPS.
+    """
     engine, calls = Engine(), []
     batches = iter([torch.zeros(1)] * 3 * (WARMUP_STEPS + MOST_STEPS))
     found = seconds_per_step(engine, batches, 3, most_seconds, lambda: calls.append(None), lambda: engine.now)
@@ -51,7 +53,7 @@ def test_the_mean_of_the_steps_after_the_warmup(most_seconds, measured):
 
 
 def test_an_error_of_a_batch_is_raised():
-    """A damaged shard ends the start of the run as it would end a step."""
+    """A damaged shard ends the measurement with the error that it would cause in a step."""
 
     def damaged():
         yield torch.zeros(1)

@@ -1,4 +1,4 @@
-"""All ranks learn of the signals and errors of each rank after the step."""
+"""After each step, all ranks learn of the signals and errors of every rank."""
 
 import os
 import signal
@@ -12,14 +12,14 @@ from pipeline.training.supervision import Supervisor
 
 
 class Quiet:
-    """A watchdog that watches nothing."""
+    """A watchdog that never ends the process."""
 
     def beat(self):
         pass
 
 
 def votes(folder):
-    """Outcomes of three steps: nothing; a signal on rank 1 while rank 0 writes; an error on rank 1."""
+    """Return the outcomes of three steps: nothing; a signal on rank 1 while rank 0 writes; an error on rank 1."""
     from datetime import timedelta
 
     from pipeline.runtime import distributed
@@ -48,7 +48,7 @@ def votes(folder):
 
 
 def test_all_ranks_learn_of_a_signal_an_error_and_a_write(tmp_path):
-    """The same outcome on both ranks; the error itself on its own rank."""
+    """Both ranks have the same outcome, and the rank with an error has the error itself."""
     first, second = on_ranks(votes, 2, tmp_path)
     assert first[:2] == second[:2] == [("", False), ("SIGUSR1", True)]
     assert first[2] == "PeerError: rank 1 could not go on; its message says why"
@@ -68,7 +68,7 @@ def test_alone_a_rank_hears_itself(tmp_path):
 
 
 def test_the_second_interrupt_of_a_person_does_not_wait(tmp_path):
-    """Ctrl-C asks once, and ends the second time; the handlers of before come back."""
+    """The first Ctrl-C is a request, the second ends the process, and earlier handlers are restored."""
     before = signal.getsignal(signal.SIGINT)
     signals = StopSignals()
     with signals.listening():

@@ -1,4 +1,4 @@
-"""Averages are over the global batch, and sums survive a resume."""
+"""Averages are over the global batch, and sums are kept over a resumption."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from pipeline.training.totals import COUNTED, Totals, averages, measured, order_
 
 
 def tensors(*values):
-    """Sums with the types of the device's: losses in fp32, counts as integers."""
+    """Return sums with the types of the device: losses in fp32, counts as integers."""
     return dict(zip(measured(BEFORE_TERMS), map(torch.tensor, values), strict=True))
 
 
@@ -20,7 +20,7 @@ def counts(*values):
 
 
 def test_averages_are_sums_over_sums():
-    """Two micro-batches of unlike size: the mean over all masked tokens, not the mean of means."""
+    """The average of two micro-batches of different sizes is the mean over all masked tokens, not the mean of means."""
     totals = Totals(BEFORE_TERMS, torch.device("cpu"))
     totals.add(tensors(30.0, 3, 4.0, 1), counts(10, 4, 100, 7e9, 9e9))
     totals.add(tensors(2.0, 1, 1.0, 1), counts(2, 1, 20, 1e9, 3e9))
@@ -36,7 +36,7 @@ def test_averages_are_sums_over_sums():
 
 
 def test_sums_go_through_a_checkpoint(tmp_path):
-    """Sums that `restore` sets are those that `sums` returned; merging resets the merged totals."""
+    """`restore` sets the sums that `sums` returned, and merging resets the merged totals."""
     totals, step = Totals(BEFORE_TERMS, torch.device("cpu")), Totals(BEFORE_TERMS, torch.device("cpu"))
     step.add(tensors(30.0, 3, 4.0, 1), counts(10, 4, 100, 7e9, 9e9))
     totals.merge(step)
@@ -47,7 +47,7 @@ def test_sums_go_through_a_checkpoint(tmp_path):
 
 
 def test_the_total_weighs_its_terms():
-    """The total weighs terms as the loss does; a term without counts has no accuracy, and one without rows is NaN."""
+    """The total weighs terms as the loss does, a term without counts has no accuracy, and one without rows is NaN."""
     terms = (Term("rtd", "replaced tokens", "tokens", weight=50.0, counted=False), Term("mlm", "masked", "masked"))
     sums = {"rtd_loss": 8.0, "mlm_loss": 6.0, "mlm_correct": 1.0, "tokens": 4.0, "masked": 2.0}
     assert averages(terms, sums) == {"loss": 103.0, "rtd_loss": 2.0, "mlm_loss": 3.0, "mlm_accuracy": 0.5}
@@ -55,7 +55,7 @@ def test_the_total_weighs_its_terms():
 
 
 def test_the_order_gap_is_a_difference_of_means():
-    """Of the terms per masked token alone, each over its own number of tokens."""
+    """The order gap is the difference of the means per masked token, each over its own number of tokens."""
     intact = dict(zip(measured(BEFORE_TERMS), (30.0, 3.0, 4.0, 1.0), strict=True)) | counts(10, 4, 100, 7e9, 9e9)
     shuffled = dict(zip(measured(BEFORE_TERMS), (42.0, 1.0, 9.0, 1.0), strict=True)) | counts(12, 4, 100, 7e9, 9e9)
     assert order_gaps(BEFORE_TERMS, intact, shuffled) == pytest.approx({"mlm_order_gap": 0.5})

@@ -10,7 +10,8 @@ import torch
 from samples import make_samples
 
 from pipeline.data.config import MaskingConfig
-from pipeline.data.loader import BatchDivision, MicroBatches, evaluation_batches
+from pipeline.data.heldout import evaluation_batches
+from pipeline.data.loader import BatchDivision, MicroBatches
 from pipeline.data.template import Template
 from pipeline.model.output import Output
 from pipeline.runlog.config import LoggingConfig
@@ -22,8 +23,9 @@ from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import InterruptedRunError, StopSignals
 from pipeline.training import trainer as module
 from pipeline.training.skipped import SkippedSteps
+from pipeline.training.state import LoopConfig, TrainState
 from pipeline.training.supervision import Supervisor
-from pipeline.training.trainer import LoopConfig, Trainer, TrainState, dropout_seed
+from pipeline.training.trainer import Trainer, dropout_seed
 from preprocessing.shards import SampleDataset
 
 ACCUMULATION, STEPS, SEED = 3, 5, 12345
@@ -38,7 +40,7 @@ def samples(tmp_path_factory):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The trainer's clock in seconds, which only the fake engine advances."""
+    """A clock in seconds for the trainer, which only the fake engine advances."""
     clock = SimpleNamespace(now=0.0)
     clock.monotonic = clock.perf_counter = lambda: clock.now
     monkeypatch.setattr(module, "time", clock)
@@ -60,7 +62,7 @@ class FakeEngine:
 
     @property
     def number(self):
-        """Step of the next forward pass."""
+        """Return the step of the next forward pass."""
         return len(self.rates) // ACCUMULATION + 1
 
     def forward(self, batch):
@@ -81,7 +83,7 @@ class FakeEngine:
         assert micro_batches == ACCUMULATION
 
     def backward(self, loss):
-        """Without weights there is nothing to differentiate."""
+        """Do nothing, since there are no weights."""
 
     def step(self, rate):
         last = (len(self.rates) + 1) % ACCUMULATION == 0
@@ -107,17 +109,17 @@ class FakeSaver:
         self.begun.append(state)
 
     def settle(self):
-        """Nothing is being copied."""
+        """Do nothing, since nothing is copied."""
 
     def publish(self):
-        """Nothing is being written."""
+        """Do nothing, since nothing is written."""
 
     def finish(self):
         self.finished = len(self.begun)
 
 
 class Loop:
-    """A trainer with its parts, and what they recorded."""
+    """A trainer with its parts, and what they record."""
 
     def __init__(self, folder, samples, clock, *, engine=None, batches=None, order_gap=(), **numbers):
         folder.mkdir()
@@ -164,12 +166,12 @@ class Loop:
         return self.trainer.state
 
     def lines(self, kind="train"):
-        """Lines of metrics.jsonl without what differs between any two runs."""
+        """Return the lines of metrics.jsonl without the fields that differ between any two runs."""
         lines = [line for line in read_lines(self.folder / METRICS)[0] if line["kind"] == kind]
         return [{key: line[key] for key in line if key not in ("time", "peak_memory_gib")} for line in lines]
 
     def count(self, name, *steps):
-        """A count over the micro-batches of some steps."""
+        """Return a count over the micro-batches of some steps."""
         items = [(step - 1) * ACCUMULATION + micro for step in steps for micro in range(ACCUMULATION)]
         return sum(self.batches[item].counts[name] for item in items)
 
@@ -188,7 +190,7 @@ def test_a_step_consumes_its_micro_batches_and_seeds_their_dropout(tmp_path, sam
 
 
 def test_log_lines_average_over_their_interval(tmp_path, samples, clock):
-    """With log_every = 2, five steps give lines at 2, 4 and 5: means over masked tokens, rates per second."""
+    """With log_every = 2, five steps give lines at 2, 4 and 5 with means over masked tokens and rates per second."""
     loop = Loop(tmp_path / "run", samples, clock).run()
     lines = loop.lines()
     assert [line["step"] for line in lines] == [2, 4, 5]
@@ -202,7 +204,7 @@ def test_log_lines_average_over_their_interval(tmp_path, samples, clock):
 
 
 def test_a_skipped_step_has_no_part_in_the_averages(tmp_path, samples, clock):
-    """Step 2 of an interval of two is skipped: the line has the loss of step 1 alone; the samples count as used."""
+    """After a skipped step 2, the line of steps 1 and 2 has the loss of step 1 alone, and the samples count as used."""
     loop = Loop(tmp_path / "run", samples, clock, engine=FakeEngine(clock, not_finite=(2, 4, 5))).run()
     first, second, third = loop.lines()
     assert first["loss"] == 1.0 and second["loss"] == 3.0 and third["loss"] is None
@@ -213,7 +215,7 @@ def test_a_skipped_step_has_no_part_in_the_averages(tmp_path, samples, clock):
 
 
 def test_an_evaluation_changes_no_training_state(tmp_path, samples, clock):
-    """Training computes the same with it and without it, and its seconds are not training time."""
+    """Training computes the same with and without evaluations, whose seconds are not training time."""
     plain = Loop(tmp_path / "plain", samples, clock).run()
     evaluated = Loop(tmp_path / "evaluated", samples, clock, evaluate_every=1).run()
     assert [line["step"] for line in evaluated.lines("heldout")] == [0, 1, 2, 3, 4, 5]
@@ -224,7 +226,7 @@ def test_an_evaluation_changes_no_training_state(tmp_path, samples, clock):
 
 
 def test_an_order_gap_changes_no_training_state(tmp_path, samples, clock):
-    """It adds its passes and one figure to an evaluation; the other figures, and training, are as without it."""
+    """The order gap adds its passes and one figure to an evaluation; other figures and training are as without it."""
     plain = Loop(tmp_path / "plain", samples, clock, evaluate_every=2).run()
     loop = Loop(tmp_path / "gap", samples, clock, evaluate_every=2, order_gap=(4, 8)).run()
     assert [len(rows) for rows in loop.engine.evaluated[:5]] == [4, 4, 4, 4, 4]
@@ -236,7 +238,7 @@ def test_an_order_gap_changes_no_training_state(tmp_path, samples, clock):
 
 
 def test_an_evaluation_before_the_first_step_counts_as_in_that_step(tmp_path, samples, clock):
-    """Schedules are functions of steps from 1 on."""
+    """An evaluation before step 1 uses the schedules of step 1, since they are functions of steps from 1 on."""
     steps = []
 
     def count(batch, step):
@@ -248,7 +250,9 @@ def test_an_evaluation_before_the_first_step_counts_as_in_that_step(tmp_path, sa
 
 
 def test_an_evaluation_that_is_interrupted_in_its_last_pass_is_repeated(tmp_path, samples, clock):
-    """Its figures are written whole or not at all."""
+    """The figures of an evaluation that is interrupted in its last pass are not written, and the evaluation is
+    repeated.
+    """
     loop = Loop(tmp_path / "run", samples, clock, evaluate_every=1, order_gap=(4, 8))
     forward = loop.engine.forward
 
@@ -263,7 +267,7 @@ def test_an_evaluation_that_is_interrupted_in_its_last_pass_is_repeated(tmp_path
 
 
 def test_a_stop_request_saves_after_the_current_step(tmp_path, samples, clock):
-    """The signal arrives in step 3, which is completed, saved and written to disk before the run ends."""
+    """A signal in step 3 lets the step end, be saved and be written to disk before the run ends."""
     loop = Loop(tmp_path / "run", samples, clock)
     forward = loop.engine.forward
 
@@ -281,7 +285,7 @@ def test_a_stop_request_saves_after_the_current_step(tmp_path, samples, clock):
 
 
 def test_a_checkpoint_changes_no_training_state(tmp_path, samples, clock):
-    """Log lines are the same with a checkpoint after every step, also within an interval."""
+    """With a checkpoint after every step, also within an interval, the log lines are the same."""
     plain = Loop(tmp_path / "plain", samples, clock).run()
     saved = Loop(tmp_path / "saved", samples, clock, save_every=1).run()
     assert [state["step"] for state in saved.saver.begun] == [1, 2, 3, 4, 5]
@@ -289,7 +293,7 @@ def test_a_checkpoint_changes_no_training_state(tmp_path, samples, clock):
 
 
 def test_a_resumed_interval_continues_where_it_was_saved(tmp_path, samples, clock):
-    """The sums and seconds of a checkpoint's open interval enter the next log line."""
+    """The sums and seconds of a checkpoint's open interval are part of the next log line."""
     plain = Loop(tmp_path / "plain", samples, clock).run()
     resumed = Loop(tmp_path / "resumed", samples, clock)
     for _ in range(ACCUMULATION):
@@ -303,7 +307,9 @@ def test_a_resumed_interval_continues_where_it_was_saved(tmp_path, samples, cloc
 
 
 def test_an_error_of_the_loader_voids_its_step(tmp_path, samples, clock):
-    """The step's collectives still run, on the last batch that arrived; then the error is raised and nothing counts."""
+    """After an error of the loader, the step's collectives run on the last batch; then the error is raised and the step
+    counts nothing.
+    """
 
     def damaged(items):
         for number, item in enumerate(items):
@@ -320,7 +326,7 @@ def test_an_error_of_the_loader_voids_its_step(tmp_path, samples, clock):
 
 
 def test_an_error_of_the_first_batch_is_raised_at_once(tmp_path, samples, clock):
-    """No batch has arrived that could stand in for it."""
+    """An error of the first batch is raised at once, since no earlier batch can replace it."""
 
     def damaged(items):
         raise ValueError("a shard is damaged")

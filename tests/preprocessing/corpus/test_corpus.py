@@ -15,7 +15,7 @@ SENTENCES = [
     [],
     [[[], [["F1."]], []]],
 ]
-"""Per file, per block, per partition: documents."""
+"""Documents by file, block and partition."""
 BLOCKS = [
     [[[Stored(text, key_of(repr(text).encode())) for text in part] for part in block] for block in blocks]
     for blocks in SENTENCES
@@ -24,7 +24,7 @@ BLOCKS = [
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Three files: one of two blocks, one without any, one of one."""
+    """A corpus of three files: one of two blocks, one without any, one of one."""
     files = [
         write_documents(tmp_path / f"split-{number:05d}.arrow", blocks, 3, number // 2)
         for number, blocks in enumerate(BLOCKS)
@@ -35,7 +35,7 @@ def corpus(tmp_path):
 
 
 def test_a_partition_is_read_across_files_and_blocks(corpus):
-    """Each partition gives its documents in the order of the input; counts agree."""
+    """Each partition gives its documents in the order of the input, from all files and blocks, and counts agree."""
     opened = Corpus.open(corpus.directory)
     assert opened == corpus
     assert [opened.read(partition).to_pylist() for partition in range(3)] == [
@@ -50,7 +50,7 @@ def test_a_partition_is_read_across_files_and_blocks(corpus):
 
 
 def test_the_checksum_is_of_the_content(tmp_path, corpus):
-    """Another document gives another checksum of the corpus."""
+    """A corpus with other documents has another checksum."""
     other = tmp_path / "other"
     other.mkdir()
     Corpus(other, ("text:a",), PARTITIONING, (write_documents(other / "split-00000.arrow", BLOCKS[2], 3, 0),)).publish()
@@ -58,7 +58,7 @@ def test_the_checksum_is_of_the_content(tmp_path, corpus):
 
 
 def test_damage_is_found(corpus):
-    """A file cut short is refused when opening, a flipped byte by verify, another version and no manifest as well."""
+    """Opening finds a truncated file, another version and a missing manifest, and `verify` finds a changed byte."""
     path = corpus.directory / "split-00000.arrow"
     data = path.read_bytes()
     path.write_bytes(data.replace(b"A1.", b"A7."))
@@ -76,7 +76,7 @@ def test_damage_is_found(corpus):
 
 
 def test_a_file_of_a_manifest_stands_in_its_directory(corpus):
-    """A name that leads elsewhere is refused, even if what is there has the right size."""
+    """A manifest with a file outside of its directory is refused, even if the file there has the right size."""
     path = corpus.directory / "manifest.json"
     path.write_text(path.read_text().replace('"split-00000.arrow"', f'"../{corpus.directory.name}/split-00000.arrow"'))
     with pytest.raises(DataError, match="leaves the directory"):
@@ -85,7 +85,7 @@ def test_a_file_of_a_manifest_stands_in_its_directory(corpus):
 
 @pytest.mark.parametrize("count", [1, 3, 1000])
 def test_documents_are_spread_over_a_source(tmp_path, count):
-    """`spread` gives documents of one source without dropped ones, at most `count`, the same on every call."""
+    """`spread` returns documents of one source, without dropped ones, at most `count`, and the same in every call."""
     texts = {source: [[f"{source} {number}"] for number in range(40)] for source in (0, 1)}
     files = []
     for source, documents in texts.items():

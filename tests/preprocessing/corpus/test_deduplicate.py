@@ -16,7 +16,7 @@ WORDS = [f"word{number}" for number in range(2000)]
 
 
 def text(seed, changed=0):
-    """300 words in 30 sentences, the last `changed` of them others."""
+    """Return 300 words in 30 sentences, the last `changed` of them others."""
     chosen, other = random.Random(seed), random.Random(seed + 10**6)
     words = [chosen.choice(WORDS) for _ in range(300 - changed)] + [other.choice(WORDS) for _ in range(changed)]
     return " ".join(" ".join(words[i : i + 10]).capitalize() + "." for i in range(0, 300, 10))
@@ -40,7 +40,7 @@ TEXTS = [text(seed) for seed in range(40)]
 
 
 def test_equal_documents_are_read_once(tmp_path):
-    """A corpus with repetitions, wherever they stand, reads as one without; the report counts them."""
+    """A corpus with repetitions, wherever they stand, is read as one without, and the report counts them."""
     repeated = [*TEXTS[:20], *TEXTS, *TEXTS[5:9]]
     corpus, left_out = extracted(tmp_path, repeated)
     assert documents(corpus) == sorted(TEXTS)
@@ -56,7 +56,9 @@ def test_keeping_duplicates_keeps_all(tmp_path):
 
 
 def test_near_duplicates_are_dropped_across_partitions(tmp_path):
-    """A tenth of the words changed: dropped; half of them changed: kept. Of each pair one stays."""
+    """Of two documents that differ in a thirtieth of the words one is dropped, and of two that differ in half of them
+    none.
+    """
     near, far = [text(seed, changed=10) for seed in range(40)], [text(seed, changed=150) for seed in range(40)]
     corpus, left_out = extracted(tmp_path, [*TEXTS, *near, *far, *TEXTS[:3]], deduplicate="near")
     assert left_out == {DUPLICATE: 3, NEAR_DUPLICATE: 40}
@@ -66,7 +68,7 @@ def test_near_duplicates_are_dropped_across_partitions(tmp_path):
 
 
 def test_signatures_estimate_the_share_of_common_5_grams():
-    """Agreeing places of two signatures against the exact Jaccard coefficient, within MinHash's standard error."""
+    """The share of equal places of two signatures is the Jaccard coefficient to within MinHash's standard error."""
 
     def shingles(words):
         return {tuple(words[i : i + 5]) for i in range(len(words) - 4)}
@@ -80,5 +82,5 @@ def test_signatures_estimate_the_share_of_common_5_grams():
 
 
 def test_short_texts_have_a_signature():
-    """Fewer than five words, or none."""
+    """Texts of fewer than five words, and empty texts, have a signature."""
     assert len(signature("two words")) == len(signature("")) == 512

@@ -1,4 +1,4 @@
-"""Laws of preprocessing/corpus/language.py, and of the language in extraction."""
+"""Laws of preprocessing/corpus/language.py, and of languages in extraction."""
 
 import bz2
 import json
@@ -23,7 +23,7 @@ HEAD = """<mediawiki xml:lang="{0}"><siteinfo><dbname>{0}wiki</dbname><namespace
 
 
 def write_dump(path, language, text, pages=12):
-    """A dump of pages with this text, each with a number of its own."""
+    """Write a dump of pages with this text, each with a number of its own."""
     body = "".join(
         f"<page><title>T{number}</title><ns>0</ns><revision><model>wikitext</model><text>{text * 3}Nummer {number}."
         "</text></revision></page>\n"
@@ -35,13 +35,13 @@ def write_dump(path, language, text, pages=12):
 
 
 def run(out, *sources, filters=None, **options):
-    """Extracts, and what the report says."""
+    """Extract the sources; return the corpus and the report."""
     corpus = extract(out, ExtractConfig([*sources], **options), filters or FilterConfig(), SerialExecutor())
     return corpus, json.loads((out / "report.json").read_text())
 
 
 def sentences(corpus):
-    """Number of sentences of each document, by source."""
+    """Return the numbers of sentences of the documents, by source."""
     found = {}
     for partition in range(len(corpus.partitioning)):
         for source, document in zip(corpus.sources_of(partition), corpus.read(partition).to_pylist(), strict=True):
@@ -50,7 +50,9 @@ def sentences(corpus):
 
 
 def test_each_dump_is_split_by_the_rules_of_its_language(tmp_path, caplog):
-    """German, English and text of no stated language side by side; the manifest and the report say which is which."""
+    """German, English and text of no stated language are each divided by their rules, and manifest and report state the
+    languages.
+    """
     caplog.set_level("INFO")
     (tmp_path / "a.txt").write_text("\n\n".join(f"{ENGLISH * 10} {number}" for number in range(3)))
     german, english = (
@@ -68,7 +70,9 @@ def test_each_dump_is_split_by_the_rules_of_its_language(tmp_path, caplog):
 
 
 def test_a_language_that_is_given_holds_and_a_dump_that_contradicts_it_is_told(tmp_path, caplog):
-    """On the screen before the work, and in the report; a rerun with the dump's own language is another corpus."""
+    """--language takes precedence over the dump, with a warning before the work and in the report; a rerun with the
+    dump's own language is another corpus.
+    """
     source = write_dump(tmp_path / "de.xml.bz2", "de", GERMAN)
     corpus, report = run(tmp_path / "out", source, language="en")
     assert sentences(corpus)[0] != {10}
@@ -79,7 +83,7 @@ def test_a_language_that_is_given_holds_and_a_dump_that_contradicts_it_is_told(t
 
 
 def test_a_dump_that_says_no_language_is_told(tmp_path, caplog):
-    """It is read as English, as other text is."""
+    """A dump that states no language is read as English, as other text is, with a note."""
     caplog.set_level("INFO")
     source = write_dump(tmp_path / "a.xml.bz2", "x-none", ENGLISH)
     corpus, _ = run(tmp_path / "out", source)
@@ -88,14 +92,14 @@ def test_a_dump_that_says_no_language_is_told(tmp_path, caplog):
 
 
 def test_given_and_taken_language_are_one_corpus(tmp_path):
-    """Whoever says what the dump says continues the same directory."""
+    """Stating the language that the dump states continues the same directory."""
     source = write_dump(tmp_path / "de.xml.bz2", "de", GERMAN)
     assert run(tmp_path / "out", source)[0] == run(tmp_path / "out", source, language="de")[0]
 
 
 @pytest.mark.parametrize(("text", "given", "warned"), [(GERMAN, "", "de"), (GERMAN, "de", ""), (ENGLISH, "", "")])
 def test_text_that_looks_like_another_language_is_told(tmp_path, text, given, warned):
-    """A source whose language nobody stated is English."""
+    """Text of no stated language, which is read as English, gives a warning if it looks like another language."""
     (tmp_path / "a.txt").write_text("\n\n".join(f"{text * 3} {number}" for number in range(20)))
     _, report = run(tmp_path / "out", f"text:{tmp_path / 'a.txt'}", language=given)
     if warned:
@@ -106,7 +110,7 @@ def test_text_that_looks_like_another_language_is_told(tmp_path, text, given, wa
 
 
 def test_a_sample_that_tells_nothing_gives_no_warning():
-    """Too little text, half of it right, a language that py3langid does not know, a relative."""
+    """No warning is given for too little text, a sample that is half right, an unknown language, or a related one."""
     assert other_language([GERMAN], "en") is None
     assert other_language([GERMAN * 10] * 2 + [ENGLISH * 10] * 2, "en") is None
     assert other_language([GERMAN * 10] * 3 + [ENGLISH * 10], "en") == ("de", 0.75)
@@ -118,7 +122,9 @@ def test_a_sample_that_tells_nothing_gives_no_warning():
 
 
 def test_a_filter_by_a_language_that_cannot_be_told_is_an_error(tmp_path):
-    """Before anything is read: every document would be left out."""
+    """A filter by a language that cannot be classified is an error before the work, since it would drop
+    every document.
+    """
     source = write_dump(tmp_path / "a.xml.bz2", "als", GERMAN)
     with pytest.raises(DataError, match="--check_language: py3langid does not know the language als; leave"):
         run(tmp_path / "out", source, filters=FilterConfig(check_language=True))
@@ -127,6 +133,6 @@ def test_a_filter_by_a_language_that_cannot_be_told_is_an_error(tmp_path):
 
 
 def test_a_name_of_a_language_is_no_code():
-    """The error comes with the options, before any work."""
+    """The name of a language in place of its code is an error of the options, before any work."""
     with pytest.raises(ValueError, match=r"language = 'english': .*; did you mean en"):
         ExtractConfig(["embedded"], language="english")

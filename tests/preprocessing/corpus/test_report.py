@@ -12,7 +12,7 @@ from preprocessing.sources.jsonl import split_jsonl
 
 
 def tally_of(records, documents, bad):
-    """A tally with these counts."""
+    """Return a tally with these counts."""
     tally = Tally(records=records)
     for _ in range(documents):
         tally.add_document(["One.", "Two."])
@@ -22,7 +22,7 @@ def tally_of(records, documents, bad):
 
 
 def test_splits_add_up_and_places_are_lines(tmp_path):
-    """The sum of two splits has their counts, and the first five places of each kind as file:line."""
+    """Counts of splits add up, and the first five bad records of each kind have their places as file:line."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(b"x" * 9 + b"\n" + b"y\n" * 10)
     splits = split_jsonl(path, 10, "text")
@@ -41,7 +41,7 @@ def test_splits_add_up_and_places_are_lines(tmp_path):
 
 
 def test_too_many_bad_records_are_an_error():
-    """The share may be met exactly, not exceeded; the error holds the report."""
+    """The limit of bad records may be reached and not exceeded, and the error contains the report."""
     tally = tally_of(100, 90, [BadRecord(NOT_UTF8, 0, "byte 7")] * 10)
     assert len(tally.first[NOT_UTF8]) == 5
     tally.check(0.1)
@@ -51,7 +51,7 @@ def test_too_many_bad_records_are_an_error():
 
 
 def test_one_bad_record_of_many_is_no_error():
-    """One of 50 books is 2 %, and no reason to stop; one of a few is, two are, and a share of 0 allows none."""
+    """One bad book of 50 is no error, though it is 2 %; one of 19, two of 50, and one with a share of 0 are."""
     tally_of(50, 49, [BadRecord(NOT_UTF8, 0, "byte 7")]).check(0.01)
     for records, bad, share in ((19, 1, 0.01), (50, 2, 0.01), (50, 1, 0)):
         with pytest.raises(DataError, match="records are bad, more than max_bad_share"):
@@ -59,7 +59,7 @@ def test_one_bad_record_of_many_is_no_error():
 
 
 def test_a_higher_limit_is_only_advised_where_it_helps():
-    """If every record is bad, the job fails for every max_bad_share below 1."""
+    """A higher limit is not advised if every record is bad, since the job would fail for every limit below 1."""
     with pytest.raises(DataError, match="correct the input, or raise --max_bad_share"):
         tally_of(10, 5, [BadRecord(NOT_UTF8, 0, "x")] * 5).check(0.01)
     with pytest.raises(DataError, match=r"correct the input\n"):
@@ -67,7 +67,7 @@ def test_a_higher_limit_is_only_advised_where_it_helps():
 
 
 def test_text_lost_to_damage_counts_by_its_bytes():
-    """One bad record of a thousand may have cost half of the input: the error says how much, and how to go on."""
+    """One bad record of a thousand may have cost half of the input: the error states the share and how to continue."""
     tally = tally_of(1000, 999, [BadRecord(DAMAGED_DUMP, 0, "cut", lost_bytes=500_000)])
     tally.total_bytes = 1_000_000
     tally.check(0.5)
@@ -78,7 +78,9 @@ def test_text_lost_to_damage_counts_by_its_bytes():
 
 
 def test_files_of_an_archive_in_several_splits_add_up():
-    """They are shown under the archive's name, and too many left out are an error."""
+    """Counts of an archive's files in several splits add up under its name, and too many files that are left out are an
+    error.
+    """
     tally = tally_of(3, 3, [])
     for number in range(2):
         counts = FileCounts()
@@ -92,6 +94,6 @@ def test_files_of_an_archive_in_several_splits_add_up():
 
 
 def test_no_document_is_an_error():
-    """An empty corpus cannot be built on."""
+    """Input without any document is an error."""
     with pytest.raises(DataError, match="no document in the input"):
         Tally().check(0.01)

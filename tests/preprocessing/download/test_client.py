@@ -11,7 +11,7 @@ from preprocessing.errors import DataError
 
 
 def test_the_program_names_itself_and_whom_to_write_to(site, client):
-    """As Wikimedia's policy asks: a name of its own, and an address where one is given."""
+    """As Wikimedia's policy demands, requests carry a name of the program, and an address if one is given."""
     site["/a"] = b"text"
     assert client.document(f"{site.base}/a") == b"text"
     Client(ClientConfig(contact="ann@example.org")).document(f"{site.base}/a")
@@ -21,7 +21,7 @@ def test_the_program_names_itself_and_whom_to_write_to(site, client):
 
 
 def test_a_refusal_is_not_repeated(site, client, make_resource):
-    """404 and 403 are final, and say what to do."""
+    """404 and 403 are not repeated, and the error states what to do."""
     site["/a"] = make_resource(refusals=[(403, {})] * 9)
     with pytest.raises(StatusError, match=r"/b: the server answers 404 Not Found; check the URL"):
         client.document(f"{site.base}/b")
@@ -32,14 +32,14 @@ def test_a_refusal_is_not_repeated(site, client, make_resource):
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 def test_an_overloaded_server_is_asked_again(site, client, make_resource, status):
-    """A request is repeated until the server responds."""
+    """A request to an overloaded server is repeated until the server responds."""
     site["/a"] = make_resource(b"text", refusals=[(status, {})] * 3)
     assert client.document(f"{site.base}/a") == b"text"
     assert len(site.requests) == 4
 
 
 def test_but_not_for_ever(site, client, make_resource):
-    """`retries` further times, with growing waits."""
+    """A request is repeated `retries` times at most, after growing waits."""
     site["/a"] = make_resource(b"text", refusals=[(503, {})] * 9)
     with pytest.raises(DataError, match="503 Service Unavailable; run the same command again later"):
         client.document(f"{site.base}/a")
@@ -47,7 +47,7 @@ def test_but_not_for_ever(site, client, make_resource):
 
 
 def test_waits_double(client, monkeypatch):
-    """1, 2, 4, ... times the first."""
+    """Waits are 1, 2, 4, ... times the first."""
     waits = []
     monkeypatch.setattr(client._stopped, "wait", waits.append)
 
@@ -60,7 +60,9 @@ def test_waits_double(client, monkeypatch):
 
 
 def test_attempts_that_come_forward_are_not_in_vain(client, monkeypatch):
-    """Only failures in a row without progress are counted; to come as far as before is none."""
+    """Only failures in a row without progress are counted; reaching the position of the attempt before
+    is no progress.
+    """
     waits, steps = [], iter([0, 1, 2, 3, 4, 5, 6, 3, 6, 2, 6])
     monkeypatch.setattr(client._stopped, "wait", waits.append)
     achieved = [0]
@@ -76,7 +78,7 @@ def test_attempts_that_come_forward_are_not_in_vain(client, monkeypatch):
 
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_retry_after_is_honoured(site, client, make_resource, monkeypatch, form):
-    """Given in seconds or as a date, it is waited for, however short the own wait."""
+    """Retry-After, in seconds or as a date, is obeyed however short the client's own wait is."""
     now, waits = 1_700_000_000, []
     monkeypatch.setattr("preprocessing.download.client.time.time", lambda: now)
     monkeypatch.setattr(client._stopped, "wait", waits.append)
@@ -88,20 +90,20 @@ def test_retry_after_is_honoured(site, client, make_resource, monkeypatch, form)
 
 @pytest.mark.parametrize("value", ["86400", "Fri, 31 Dec 2100 23:59:59 GMT"])
 def test_nobody_waits_until_tomorrow(site, client, make_resource, value):
-    """A server that asks for hours ends the job at once."""
+    """A server that demands a wait of hours ends the job at once."""
     site["/a"] = make_resource(refusals=[(503, {"Retry-After": value})])
     with pytest.raises(DataError, match="run the same command again later"):
         client.document(f"{site.base}/a")
 
 
 def test_a_retry_after_without_sense_is_none(site, client, make_resource):
-    """The own wait is taken."""
+    """With a Retry-After that cannot be read, the client's own wait applies."""
     site["/a"] = make_resource(b"text", refusals=[(503, {"Retry-After": "soon"})])
     assert client.document(f"{site.base}/a") == b"text"
 
 
 def test_a_body_cut_short_is_asked_for_again(site, client, make_resource):
-    """Half a listing is no listing, with a length or in chunks."""
+    """A truncated document is requested again, with a length or in chunks."""
     site["/a"] = make_resource(b"text" * 99, cuts=[100])
     site["/b"] = make_resource(b"text" * 99, cuts=[100], chunked=True)
     assert client.document(f"{site.base}/a") == client.document(f"{site.base}/b") == b"text" * 99
@@ -109,7 +111,7 @@ def test_a_body_cut_short_is_asked_for_again(site, client, make_resource):
 
 
 def test_a_server_that_falls_silent_is_given_up(site, make_resource):
-    """After `timeout_seconds`, while it is still silent, and asked again."""
+    """A request to a silent server ends after `timeout_seconds` and is repeated."""
     client = Client(ClientConfig(timeout_seconds=0.5, backoff_seconds=0.01))
     over = threading.Event()
     site["/a"] = make_resource(b"text", stalls=[over.wait])
@@ -119,7 +121,7 @@ def test_a_server_that_falls_silent_is_given_up(site, make_resource):
 
 
 def test_no_server_is_an_error_in_the_end(client):
-    """A refused connection is retried, then an error."""
+    """A refused connection is retried, and then an error."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}/a"
@@ -128,7 +130,7 @@ def test_no_server_is_an_error_in_the_end(client):
 
 
 def test_redirects_lead_to_http_only(site, client, make_resource):
-    """Elsewhere is fine; to this machine's files, or another protocol, not."""
+    """Redirects to another HTTP address are followed; those to files or other protocols are errors."""
     site["/a"] = make_resource(location="/b")
     site["/b"] = b"text"
     assert client.document(f"{site.base}/a") == b"text"
@@ -155,13 +157,13 @@ def test_redirects_lead_to_http_only(site, client, make_resource):
     ],
 )
 def test_an_address_must_be_one_of_http(client, url):
-    """Anything else is refused before a connection is made."""
+    """An address that is not HTTP is refused before a connection is made."""
     with pytest.raises(DataError, match="check"):
         client.document(url)
 
 
 def test_a_stopped_client_ends_its_threads(site, client, make_resource, monkeypatch):
-    """A stopped client also fails while it waits for a retry."""
+    """A client that was stopped ends its threads, also while it waits for a retry."""
     site["/a"] = make_resource(refusals=[(503, {"Retry-After": "60"})])
     wait, waited = client._stopped.wait, []
 

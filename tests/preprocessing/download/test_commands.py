@@ -17,12 +17,12 @@ BODIES = {f"/{number}.txt": bytes([number]) * 100_000 for number in range(6)}
 
 
 def content(folder):
-    """The content of each file in a folder, by name."""
+    """Return the content of each file in a directory, by name."""
     return {f"/{path.name}": path.read_bytes() for path in folder.iterdir()}
 
 
 def test_files_come_two_at_a_time(site, make_resource, tmp_path):
-    """All of them, and never on more connections, whatever happens to these."""
+    """All files are fetched, on at most two connections at a time, whatever happens to these."""
     both = threading.Barrier(2)  # The first two bodies wait for each other.
     for number, (path, body) in enumerate(BODIES.items()):
         stalls = [lambda: both.wait(SECONDS_TO_END)] * (number < 2)
@@ -33,7 +33,7 @@ def test_files_come_two_at_a_time(site, make_resource, tmp_path):
 
 
 def test_one_error_ends_all_and_keeps_what_came(site, make_resource, tmp_path):
-    """The file that was coming is not waited for; its part stays for the next time."""
+    """After an error the other files in transfer are not waited for, and their parts are kept for the next run."""
     part, over = tmp_path / "a.part", threading.Event()
     begun = lambda: wait_until(lambda: part.exists() and part.stat().st_size)  # noqa: E731
     site["/a"] = make_resource(b"x" * 10**6, stalls=[over.wait] * 99)  # However often it is asked again.
@@ -46,7 +46,7 @@ def test_one_error_ends_all_and_keeps_what_came(site, make_resource, tmp_path):
 
 
 def test_checksums_belong_to_their_files(site, tmp_path):
-    """In the order given."""
+    """Checksums belong to the files in the order given."""
     for path, body in BODIES.items():
         site[path] = body
     urls = [site.base + path for path in BODIES]
@@ -58,14 +58,14 @@ def test_checksums_belong_to_their_files(site, tmp_path):
 
 
 def test_two_files_of_one_name_are_refused(site, tmp_path):
-    """Before anything is fetched."""
+    """Two addresses with the same file name are an error before anything is fetched."""
     with pytest.raises(DataError, match="/x/a: another file is also named a; download"):
         download_urls(tmp_path / "out", UrlConfig([f"{site.base}/x/a", f"{site.base}/y/a"]), QUICK)
     assert not site.requests and not (tmp_path / "out").exists()
 
 
 def test_a_dump_is_fetched_and_checked(site, tmp_path):
-    """A second command finds it there."""
+    """A dump is fetched and checked, and a second command finds it there."""
     name, body = "dewiki-20251101-pages-articles-multistream.xml.bz2", b"articles" * 1000
     known = {"size": len(body), "sha1": hashlib.sha1(body).hexdigest()}
     jobs = {"articlesmultistreamdump": {"status": "done", "files": {name: known}}}

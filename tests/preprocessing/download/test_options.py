@@ -21,13 +21,15 @@ from preprocessing.download.options import ClientConfig, UrlConfig, WikipediaCon
     ],
 )
 def test_options_out_of_range_are_refused(make, message):
-    """Each with its name, its value and the rule."""
+    """An option out of range is an error with its name, its value and the rule."""
     with pytest.raises(ValueError, match=message):
         make()
 
 
 def test_a_wiki_is_named_by_its_subdomain():
-    """Its database has underscores, and its dumps are listed below the mirror; a new Wikipedia may be unknown."""
+    """Hyphens of a language become underscores in the database, whose dumps are listed below the mirror; a code that is
+    not known yet is accepted.
+    """
     config = WikipediaConfig("zh-min-nan", mirror="https://example.org/dumps/")
     assert (config.wiki, config.listing) == ("zh_min_nanwiki", "https://example.org/dumps/zh_min_nanwiki/")
     assert WikipediaConfig("xqx").wiki == "xqxwiki"

@@ -1,4 +1,6 @@
-"""README's run, from Wikimedia's directory to verified samples, by real processes and a server on this machine."""
+"""The README's run works from Wikimedia's directory to verified samples, with real processes and a server on this
+machine.
+"""
 
 import bz2
 import hashlib
@@ -20,13 +22,13 @@ HEAD = (
 )
 TAIL = "</mediawiki>\n"
 RANGES = ("p1p41242", "p41243p151573", "p151574p311329")
-"""As of the first parts of the English Wikipedia."""
+"""Page numbers in the names of the first parts of the English Wikipedia."""
 PAGES = 40
 SIZES = ["--vocab_size", "300", "--max_seq_length", "32", "--heldout_share", "0.1", "--executor", "serial"]
 
 
 def articles(part):
-    """Pages of one part; each text holds a word that no other part has."""
+    """Return the pages of one part, each with a word that no other part has."""
     random = Random(part)
     words = ["".join(random.choices("abcdefghij", k=random.randint(2, 8))) for _ in range(200)]
     for number in range(PAGES):
@@ -39,14 +41,14 @@ def articles(part):
 
 
 def multistream(part):
-    """A part as Wikimedia packs it: head, pages by the hundred (here ten), end; each a stream of its own."""
+    """Compress a part as Wikimedia does: head, pages by the hundred (here ten) and end, each a stream of its own."""
     pages = [*articles(part)]
     groups = ["".join(pages[start : start + 10]) for start in range(0, PAGES, 10)]
     return b"".join(bz2.compress(text.encode()) for text in (HEAD, *groups, TAIL))
 
 
 def publish(site, date, whole=False):
-    """A miniature of dumps.wikimedia.org/enwiki with what lies beside the files that are fetched."""
+    """Serve a miniature of dumps.wikimedia.org/enwiki with the other files of its directory."""
     prefix = f"enwiki-{date}-pages-articles"
     files = {}
     for part, pages in enumerate(RANGES, 1):
@@ -66,13 +68,13 @@ def publish(site, date, whole=False):
 
 
 def described(body):
-    """The entry of a file in dumpstatus.json."""
+    """Return the entry of a file in dumpstatus.json."""
     digests = {name: hashlib.new(name, body).hexdigest() for name in ("md5", "sha1")}
     return {"size": len(body), **digests}
 
 
 def command(folder, *arguments):
-    """Runs `python -m preprocessing` in a directory to its end."""
+    """Run `python -m preprocessing` in a directory to its end."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
         [sys.executable, "-m", "preprocessing", *arguments], cwd=folder, env=environment, capture_output=True, text=True
@@ -80,7 +82,9 @@ def command(folder, *arguments):
 
 
 def test_from_download_to_verify_with_the_names_of_wikimedia(site, tmp_path):
-    """Every part is fetched under its own name and read; indexes are named, and nothing else is left out."""
+    """Every part is fetched under its own name and read, indexes are named as left out, and nothing else
+    is left out.
+    """
     files = publish(site, "20251101")
     download = ["download", "wikipedia", "--language", "en", "--date", "latest", "--out", "dumps"]
     result = command(tmp_path, *download, "--mirror", site.base, "--contact", "you@example.org")
@@ -100,7 +104,7 @@ def test_from_download_to_verify_with_the_names_of_wikimedia(site, tmp_path):
 
 
 def test_without_contact_the_download_says_what_wikimedia_asks(site, tmp_path):
-    """The download continues, since most mirrors ask for no contact."""
+    """Without --contact the download warns of what Wikimedia demands and continues, since most mirrors demand none."""
     publish(site, "20251101")
     result = command(tmp_path, "download", "wikipedia", "--language", "en", "--out", "dumps", "--mirror", site.base)
     assert result.returncode == 0 and "no --contact: Wikimedia asks" in result.stderr
@@ -121,7 +125,9 @@ def test_without_contact_the_download_says_what_wikimedia_asks(site, tmp_path):
     ],
 )
 def test_what_else_lies_in_the_directory_is_never_silent(tmp_path, run_here, add, message):
-    """A dump twice is refused, what may hold articles counts, and what only belongs to the dump is named."""
+    """A dump that is there twice is refused, files that may hold articles count as lost, and others of the dump are
+    named.
+    """
     dumps = tmp_path / "dumps"
     dumps.mkdir()
     for part, pages in enumerate(RANGES, 1):

@@ -13,7 +13,7 @@ PART, INDEX = "multistream1.xml-p1p41242.bz2", "multistream-index1.txt-p1p41242.
 
 
 def status(wiki, date, state="done", **files):
-    """A dumpstatus.json with the fields that are read and others, as of version 0.8."""
+    """Return a dumpstatus.json of version 0.8 with the fields that are read, and others."""
     described = {
         f"{wiki}-{date}-pages-articles-{name}": {
             "size": len(body),
@@ -28,7 +28,7 @@ def status(wiki, date, state="done", **files):
 
 
 def put(site, date, state="done", wiki="enwiki", **files):
-    """A dump on the site."""
+    """Put a dump on the site."""
     files = files or {PART: b"articles", INDEX: b"index"}
     site[f"/{wiki}/{date}/dumpstatus.json"] = status(wiki, date, state, **files).encode()
     for name, body in files.items():
@@ -36,18 +36,18 @@ def put(site, date, state="done", wiki="enwiki", **files):
 
 
 def list_dates(site, *dates, wiki="enwiki"):
-    """The page that lists dumps."""
+    """Put the page that lists dumps on the site."""
     rows = "".join(f'<a href="{date}/">{date}/</a>   21-Nov-2025 11:38   -\n' for date in (*dates, "latest"))
     site[f"/{wiki}/"] = f'<html><a href="../">../</a>\n{rows}</html>'.encode()
 
 
 def config(site, date, language="en"):
-    """With the site as mirror."""
+    """Return the configuration with the site as mirror."""
     return WikipediaConfig(language, date, site.base)
 
 
 def test_the_dump_says_what_it_has(site, client):
-    """Articles and index with their sizes and checksums, in the order of their names."""
+    """The files of a dump are articles and index, with sizes and checksums, in the order of their names."""
     put(site, "20251101")
     url = f"{site.base}/enwiki/20251101/"
     assert dump_files(config(site, "20251101"), client) == [
@@ -61,7 +61,7 @@ def test_the_dump_says_what_it_has(site, client):
 
 
 def test_latest_is_the_newest_whose_articles_are_complete(site, client):
-    """Not one that is being made, nor one that has only a directory."""
+    """`latest` is the newest dump with complete articles, not one that is in progress or has only a directory."""
     list_dates(site, "20251001", "20251020", "20251101", "20251120")
     put(site, "20251001")
     put(site, "20251020")
@@ -71,7 +71,7 @@ def test_latest_is_the_newest_whose_articles_are_complete(site, client):
 
 
 def test_no_complete_dump_is_an_error(site, client):
-    """It names the dates that were looked at."""
+    """If no dump is complete, the error names the dates that were examined."""
     list_dates(site, "20251101", "20251120")
     put(site, "20251101", "in-progress")
     for date, looked in (("latest", "20251120, 20251101"), ("20251101", "20251101")):
@@ -80,7 +80,7 @@ def test_no_complete_dump_is_an_error(site, client):
 
 
 def test_a_date_that_is_not_there_says_where_dates_are_listed(site, client):
-    """Dumps are removed after some months."""
+    """The error for a removed date names the page that lists the dates."""
     with pytest.raises(
         DataError, match=r"20200101/dumpstatus\.json: the server answers 404 .*/enwiki/ lists the dates"
     ):
@@ -94,7 +94,9 @@ def test_languages_with_hyphens(site, client):
 
 
 def test_names_that_are_not_of_the_dump_are_left_out(site, client, caplog):
-    """Wherever they lead; it is said."""
+    """Files with names that are not of the dump's articles are not fetched, wherever they lead, and their number is
+    logged.
+    """
     put(site, "20251101", **{"multistream.xml.bz2": b"x", "multistream/../../../x": b"x"})
     files = dump_files(config(site, "20251101"), client)
     assert [file.name for file in files] == ["enwiki-20251101-pages-articles-multistream.xml.bz2"]
@@ -105,7 +107,7 @@ def test_names_that_are_not_of_the_dump_are_left_out(site, client, caplog):
     "body", [b"", b"<html>", b"[]", b"{}", b'{"jobs": {"articlesmultistreamdump": {"status": "done"}}}']
 )
 def test_what_is_no_status_is_named(site, client, body):
-    """A mirror that shows a page instead."""
+    """A dumpstatus.json of another structure, such as a web page, is an error that names it."""
     site["/enwiki/20251101/dumpstatus.json"] = body
     with pytest.raises(DataError, match=r"dumpstatus\.json: is not what Wikimedia writes there"):
         dump_files(config(site, "20251101"), client)

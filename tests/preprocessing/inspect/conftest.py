@@ -1,4 +1,4 @@
-"""Samples directories whose every sample is given."""
+"""Samples directories with given samples, for tests."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ Sample = tuple[list[int], int, int, int]
 
 
 def random_samples(number: int, seed: int = 0, document: int = 0) -> list[Sample]:
-    """Pairs of most lengths with both labels, about two to a document, without special tokens."""
+    """Return pairs of most lengths with both labels, about two to a document, without special tokens."""
     rng = np.random.default_rng(seed)
     found = []
     for index in range(number):
@@ -31,7 +31,7 @@ def random_samples(number: int, seed: int = 0, document: int = 0) -> list[Sample
 
 
 def write_shards(directory: Path, split: str, shards: list[list[Sample]]) -> Split:
-    """A shard of each list."""
+    """Write one shard of each list."""
     written = []
     for number, samples in enumerate(shards):
         tokens, boundaries, labels, documents = zip(*samples, strict=True)
@@ -50,7 +50,7 @@ def write_shards(directory: Path, split: str, shards: list[list[Sample]]) -> Spl
 def write_dataset_in(
     directory: Path, train: list[list[Sample]], heldout: list[list[Sample]], segments: str = "nsp", **config: dict
 ) -> Path:
-    """A samples directory with these samples, shard by shard."""
+    """Write a samples directory with these samples, shard by shard."""
     directory.mkdir(parents=True)
     write_tokenizer(directory / TOKENIZER_DIRECTORY, VOCAB_SIZE)
     splits = {"train": write_shards(directory, "train", train), "heldout": write_shards(directory, "heldout", heldout)}
@@ -62,7 +62,7 @@ def write_dataset_in(
 
 @pytest.fixture
 def make_random() -> Callable[..., list[Sample]]:
-    """The function that draws samples."""
+    """The function that returns random samples."""
     return random_samples
 
 

@@ -15,7 +15,7 @@ def directory(tmp_path, make_random, write_dataset):
 
 
 def test_text_is_given_always_and_a_page_on_request(directory, tmp_path):
-    """The same text with and without."""
+    """The text is printed with and without a page, which is written on request."""
     text = inspect(directory, InspectConfig(samples=1), SerialExecutor())
     assert text.count("    sample ") == 2
     html = tmp_path / "page.html"
@@ -24,7 +24,7 @@ def test_text_is_given_always_and_a_page_on_request(directory, tmp_path):
 
 
 def test_a_page_that_cannot_be_written_is_an_error_before_the_work(directory, tmp_path, monkeypatch):
-    """A directory, or a file in one that is not there."""
+    """A page that cannot be written, to a directory or in a missing one, is an error before the work."""
     monkeypatch.setattr(command, "measure_directory", lambda *_: pytest.fail("the work has begun"))
     with pytest.raises(DataError, match=r"--html: .*: is a directory; give a file in it, such as"):
         inspect(directory, InspectConfig(html=tmp_path), SerialExecutor())

@@ -49,7 +49,7 @@ def test_shards_add_up(tmp_path, make_random, write_dataset):
 
 
 def test_equal_samples_have_equal_hashes_and_come_together(tmp_path, make_random, write_dataset):
-    """Hashes depend on the tokens alone, and one in k keeps all copies of a sample or none."""
+    """Hashes depend on the tokens alone, and a selection of one in k keeps all copies of a sample or none."""
     samples = make_random(200)
     copies = [(tokens, 1, 0, 7) for tokens, *_ in samples]
     directory = write_dataset(tmp_path / "data", [samples + copies], [])
@@ -73,14 +73,14 @@ DAMAGE = {
 
 @pytest.mark.parametrize("case", DAMAGE)
 def test_what_cannot_be_is_an_error_with_its_place(tmp_path, write_dataset, case):
-    """A value that no sample of the dataset may have names shard and row."""
+    """A value that no sample of the dataset may have is an error with shard and row."""
     directory = write_dataset(tmp_path / "data", [[GOOD, GOOD, DAMAGE[case]]], [])
     with pytest.raises(DataError, match=r"train-00000\.arrow: row 2: .* verify"):
         count_shard(task(directory))
 
 
 def test_damaged_offsets_are_not_followed(tmp_path, write_dataset):
-    """Offsets that go backwards or beyond the tokens are an error, not a crash."""
+    """Offsets that decrease or exceed the tokens are an error, not a crash."""
     directory = write_dataset(tmp_path / "data", [[GOOD] * 3], [])
     shard = directory / "train-00000.arrow"
     whole = shard.read_bytes()
@@ -92,7 +92,7 @@ def test_damaged_offsets_are_not_followed(tmp_path, write_dataset):
 
 
 def test_a_label_without_a_meaning_is_an_error(tmp_path, write_dataset):
-    """Segments that have no labels have 0 everywhere."""
+    """A label other than 0 is an error for segments that have no labels."""
     directory = write_dataset(tmp_path / "data", [[GOOD]], [], segments="electra")
     with pytest.raises(DataError, match="row 0"):
         count_shard(task(directory))

@@ -15,7 +15,7 @@ TEXT = "he couldn't stop: unaffable cafés in 東京 🦊🦊 don ' t, “do n't
 
 
 def word_piece():
-    """BERT's, with few words, so that most are cut or unknown."""
+    """A WordPiece tokenizer as BERT's, with few words, so that most are divided or unknown."""
     pieces = [
         *SPECIAL_TOKENS.values(),
         "he",
@@ -36,7 +36,7 @@ def word_piece():
 
 
 def byte_level():
-    """One whose tokens are parts of characters."""
+    """A tokenizer whose tokens are parts of characters."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -48,7 +48,7 @@ def byte_level():
 
 
 def rewriting():
-    """One that takes back what it said: "ab", "az", "abc"."""
+    """A tokenizer whose decoded text changes with the next token: "ab", "az", "abc"."""
     tokenizer = Tokenizer(models.WordLevel({"ab": 0, "x": 1, "y": 2, "z": 3}, unk_token="z"))
     replacements = [decoders.Replace("bxy", "bc"), decoders.Replace("bx", "z")]
     tokenizer.decoder = decoders.Sequence([decoders.Fuse(), *replacements])
@@ -57,7 +57,7 @@ def rewriting():
 
 @pytest.mark.parametrize("make", [word_piece, byte_level, rewriting])
 def test_pieces_put_together_are_the_decoded_text(make):
-    """For any tokens and any kind of tokenizer: nothing is lost, doubled or moved."""
+    """For any tokens and any kind of tokenizer, the pieces together are the decoded text."""
     tokenizer, random = make(), Random(0)
     sequences = [tokenizer.encode(TEXT, add_special_tokens=False).ids, [0, 1, 2]]
     sequences += [random.choices(range(tokenizer.get_vocab_size()), k=random.randint(0, 40)) for _ in range(50)]
@@ -69,21 +69,21 @@ def test_pieces_put_together_are_the_decoded_text(make):
 
 
 def test_pieces_stand_where_their_tokens_do():
-    """A word's rest follows without a blank, the next word with one, and what is unknown is shown as such."""
+    """The rest of a word follows without a blank, the next word with one, and an unknown word is shown as [UNK]."""
     tokenizer = word_piece()
     segment = decode(tokenizer, tokenizer.encode("unaffable he x", add_special_tokens=False).ids)
     assert [piece.text for piece in segment.pieces] == ["una", "ffa", "ble", " he", " [UNK]"]
 
 
 def test_long_segments_are_cut_and_say_so():
-    """The text ends with the number of tokens that are not shown."""
+    """A long segment is truncated, and its text ends with the number of tokens that are not shown."""
     segment = decode(word_piece(), [5] * 2000)
     assert len(segment.pieces) == 512 and segment.omitted == 1488
     assert segment.text.startswith("he he") and segment.text.endswith("he ... 1,488 more tokens")
 
 
 def test_an_example_has_the_columns_of_its_row(tmp_path, make_random, write_dataset):
-    """Segments are cut at the boundary, the label has its meaning, a single segment has no B."""
+    """Segments are divided at the boundary, the label has its meaning, and a single segment has no B."""
     samples = [*make_random(20), ([7, 8, 9], 3, 0, 11)]
     directory = write_dataset(tmp_path / "data", [samples], [])
     data = SampleDataset.open(directory, "train")

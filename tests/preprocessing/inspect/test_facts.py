@@ -16,7 +16,7 @@ def values(facts):
 
 
 def test_samples_have_a_value_per_split(figures_of, make_random):
-    """Thousands are separated, an empty split has nothing to tell."""
+    """Each fact has a value per split, with thousands separated, and an empty split has no averages."""
     samples = make_random(1200)
     facts = values(facts_of_samples(figures_of(samples, [])))
     assert facts["samples"] == ["1,200", "0"]
@@ -26,14 +26,14 @@ def test_samples_have_a_value_per_split(figures_of, make_random):
 
 
 def test_labels_have_their_meaning_or_are_not_shown(figures_of, make_random):
-    """Labels have the names of the strategy."""
+    """Labels have the names of the strategy, and are not shown for a strategy without labels."""
     single = [(tokens, len(tokens), 0, document) for tokens, _, _, document in make_random(50)]
     facts = values(facts_of_samples(figures_of(single, single, segments="blocks")))
     assert "B is random" not in facts and facts["single segments"] == ["100.0%", "100.0%"]
 
 
 def test_sources_are_those_of_all_splits(figures_of, make_random):
-    """A source that a split lacks has no tokens there."""
+    """A source that one split lacks has no tokens there."""
     figures = figures_of(make_random(20), make_random(10, 1))
     assert facts_of_sources(figures) == []
     train, heldout = figures.splits
@@ -43,14 +43,14 @@ def test_sources_are_those_of_all_splits(figures_of, make_random):
 
 
 def test_documents_without_anything_are_not_divided_by():
-    """A report of nothing has no averages."""
+    """Documents without any record have figures, and no average divides by zero."""
     nothing = DocumentsFigures(Path("documents"), Tally(), 0, 0, 0, [SourceFigures("text:a", 0, 0)], {})
     assert values(facts_of_documents(nothing))["documents"] == ["0"]
 
 
 @pytest.mark.parametrize(("longest", "num_bins"), [(125, 8), (509, 32), (3, 8), (10, 10)])
 def test_bins_hold_every_length_once(longest, num_bins):
-    """They follow on each other from 1 to the longest, and their shares are those of the lengths in them."""
+    """Bins are consecutive from 1 to the longest length, and their shares are those of the lengths in them."""
     counts = np.arange(longest + 4) ** 2
     counts[longest + 1 :] = 0
     bins = length_bins(counts, longest, num_bins)

@@ -4,7 +4,9 @@ import pytest
 
 
 def test_padding_is_that_of_a_padded_batch(figures_of, make_random):
-    """Laying all samples out in max_seq_length tokens, with their special tokens, leaves this share empty."""
+    """The padding is the empty share of a batch that has all samples in max_seq_length tokens, with their special
+    tokens.
+    """
     samples = [*make_random(50), ([5] * 30, 30, 0, 40)]
     train = figures_of(samples, []).splits[0]
     used = [len(tokens) + (3 if boundary < len(tokens) else 2) for tokens, boundary, *_ in samples]
@@ -13,7 +15,7 @@ def test_padding_is_that_of_a_padded_batch(figures_of, make_random):
 
 
 def test_shares_are_those_of_the_samples(figures_of):
-    """Mean length, labels, unknown tokens, used vocabulary: small enough to count by hand."""
+    """Mean length, labels, unknown tokens and used vocabulary equal counts by hand."""
     train = figures_of(
         [([5, 1, 6], 1, 1, 0), ([5, 1, 7, 8, 1], 2, 0, 1), ([9, 9], 1, 1, 1), ([9, 9], 1, 1, 2)], []
     ).splits[0]
@@ -26,12 +28,12 @@ def test_shares_are_those_of_the_samples(figures_of):
 
 
 def test_other_special_tokens_are_counted_apart(figures_of):
-    """[MASK] is no text; [UNK] may be."""
+    """[MASK] is not counted as text, and [UNK] may be."""
     assert figures_of([([5, 1, 4, 0], 1, 1, 0)], []).splits[0].special == 2
 
 
 def test_an_empty_split_is_not_filled(figures_of, make_random):
-    """Nothing is divided by zero."""
+    """An empty split has figures, and nothing divides by zero."""
     figures = figures_of(make_random(5), [])
     assert [split.name for split in figures.filled] == ["train"]
     assert figures.heldout_in_train == figures.splits[1].repeated_share == 0

@@ -16,7 +16,7 @@ from preprocessing.workers import SerialExecutor
 
 @pytest.fixture
 def directory(tmp_path, make_random, write_dataset):
-    """Seven shards of training, two held out."""
+    """A samples directory of seven shards of training and two held out."""
     train = [make_random(20 + number, number, 100 * number) for number in range(7)]
     heldout = [make_random(10, 10, 1000), make_random(5, 11, 2000)]
     return write_dataset(tmp_path / "data", train, heldout)
@@ -29,7 +29,7 @@ def source(directory, max_tokens):
 
 
 def test_every_sample_is_counted(directory):
-    """Counts of both splits agree with the manifest."""
+    """The counts of both splits agree with the manifest."""
     figures = measure(directory, 2, SerialExecutor())
     for split in figures.splits:
         assert split.shards_read == len(split.listed.shards)
@@ -38,7 +38,7 @@ def test_every_sample_is_counted(directory):
 
 
 def test_the_executor_changes_nothing(directory, monkeypatch):
-    """Figures of several workers are those of one."""
+    """The figures of several workers are those of one."""
     monkeypatch.setattr(module, "_TOKENS_READ_HERE", 0)
     alone = measure(directory, 2, SerialExecutor())
     with ThreadPoolExecutor(3) as executor:
@@ -50,7 +50,9 @@ def test_the_executor_changes_nothing(directory, monkeypatch):
 
 
 def test_a_large_split_is_read_in_evenly_spread_shards(directory):
-    """About as many tokens as allowed, first and last shard among them, but one shard at least."""
+    """About as many tokens as allowed are read in evenly spread shards, the first and the last included, but at least
+    one shard.
+    """
     tokens = read_manifest(directory).splits["train"].tokens
     assert source(directory, tokens).chosen.tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert source(directory, tokens // 2).chosen.tolist() == [0, 3, 6]
@@ -74,7 +76,7 @@ def test_rows_that_were_read_are_found_again(directory, share):
 
 
 def test_repeated_samples_are_counted_and_shown(figures_of, make_random):
-    """The most frequent first, each as often as it occurs; single ones are none."""
+    """Repeated samples are shown with the most frequent first, each with its count; single samples are not."""
     unique = [sample for sample in make_random(40) if len(sample[0]) > 6]
     samples = [*unique, *[([5, 6, 7], 1, 0, 50)] * 4, *[([9, 8], 1, 0, 51)] * 2]
     train = figures_of(samples, make_random(5, 3)).splits[0]
@@ -87,7 +89,9 @@ def test_repeated_samples_are_counted_and_shown(figures_of, make_random):
 
 
 def test_the_share_of_repeated_samples_is_estimated_without_bias(directory, monkeypatch, make_random, write_dataset):
-    """Compared are one in k samples, chosen by hash: the share stays what it is, which a choice by row would lower."""
+    """The share of repeated samples is not changed by comparing one in k samples, since the choice is by hash; a choice
+    by row would lower it.
+    """
     samples = make_random(2000)
     place = write_dataset(directory.parent / "twice", [samples + samples], [make_random(5, 1)])
     monkeypatch.setattr(module, "_SAMPLES_COMPARED", 1000)
@@ -97,14 +101,14 @@ def test_the_share_of_repeated_samples_is_estimated_without_bias(directory, monk
 
 
 def test_held_out_samples_that_training_has_are_counted(figures_of, make_random):
-    """Two of ten are in both."""
+    """Two of ten held-out samples that training also has make a share of 0.2."""
     train, heldout = make_random(50), make_random(10, 9)
     train = [*train, *heldout[:2]]
     assert figures_of(train, heldout).heldout_in_train == pytest.approx(0.2)
 
 
 def test_the_most_frequent_tokens_lead(figures_of, make_random):
-    """Named and counted, those that never occur left out."""
+    """The most frequent tokens are listed with their counts, without those that never occur."""
     samples, few = make_random(100), [([6, 5, 6], 1, 0, 0)]
     occurrences = Counter(token for tokens, *_ in samples for token in tokens)
     train, heldout = figures_of(samples, few).splits
@@ -113,7 +117,7 @@ def test_the_most_frequent_tokens_lead(figures_of, make_random):
 
 
 def test_a_damaged_directory_is_an_error(directory):
-    """A shard cut short, a missing tokenizer."""
+    """A truncated shard and a missing tokenizer are errors."""
     shard = directory / "heldout-00001.arrow"
     shard.write_bytes(shard.read_bytes()[:-9])
     with pytest.raises(DataError, match=r"heldout-00001\.arrow: has .* bytes"):
@@ -124,7 +128,7 @@ def test_a_damaged_directory_is_an_error(directory):
 
 
 def test_a_strategy_of_a_later_version_is_an_error(directory):
-    """Its labels would have no meaning."""
+    """A strategy of a later version, whose labels would have no meaning, is an error."""
     manifest = directory / "manifest.json"
     manifest.write_text(manifest.read_text().replace('"nsp"', '"new"'))
     with pytest.raises(DataError, match="segments = 'new': must be one of nsp"):
@@ -132,7 +136,7 @@ def test_a_strategy_of_a_later_version_is_an_error(directory):
 
 
 def test_spread_takes_first_and_last():
-    """Evenly spread, never more than there are."""
+    """`spread` chooses evenly, the first and the last included, and never more than there are."""
     assert spread(10, 3).tolist() == [0, 4, 9]
     assert spread(2, 5).tolist() == [0, 1]
     assert spread(0, 5).tolist() == spread(5, 0).tolist() == []

@@ -1,4 +1,4 @@
-"""Laws of preprocessing/inspect/overview.py, on what real stages made."""
+"""Laws of preprocessing/inspect/overview.py, on the output of real stages."""
 
 import shutil
 from dataclasses import replace
@@ -14,7 +14,7 @@ from preprocessing.workers import SerialExecutor
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory, make_corpus):
-    """Documents of two sources, a tokenizer and two samples directories."""
+    """The output of a run: documents of two sources, a tokenizer and two samples directories."""
     folder = tmp_path_factory.mktemp("overview")
     corpus = make_corpus(folder)
     (folder / "bad.jsonl").write_text('{"text": "Twice the same."}\n{"text": "Twice the same."}\nno JSON\n')
@@ -33,7 +33,7 @@ def out(tmp_path_factory, make_corpus):
 
 
 def test_an_out_directory_has_everything(out):
-    """Documents, the tokenizer, and every samples directory."""
+    """The overview of an output directory has documents, tokenizer and every samples directory."""
     overview = measure_directory(out, 1, SerialExecutor())
     assert overview.documents.tally.bad == {"broken JSON line": 1}
     assert overview.documents.tally.left_out == {"duplicate": 1}
@@ -47,7 +47,7 @@ def test_an_out_directory_has_everything(out):
 
 
 def test_a_directory_in_it_has_itself(out):
-    """Each alone gives what it gives among the others."""
+    """The overview of one directory of a run has the figures that it has in the overview of the whole run."""
     whole = measure_directory(out, 1, SerialExecutor())
     documents = measure_directory(out / "documents", 1, SerialExecutor()).documents
     for source, text in zip(whole.documents.sources, [source.text for source in documents.sources], strict=True):
@@ -61,7 +61,7 @@ def test_a_directory_in_it_has_itself(out):
 
 
 def test_what_lies_in_a_stage_s_directory_is_not_looked_at(out, tmp_path):
-    """A copy that somebody put there is not part of it."""
+    """A copy of a samples directory inside of it is not part of the overview."""
     shutil.copytree(out / "samples32", tmp_path / "samples32")
     shutil.copytree(out / "samples32", tmp_path / "samples32" / "copy")
     overview = measure_directory(tmp_path / "samples32", 0, SerialExecutor())
@@ -84,7 +84,7 @@ def test_options_are_told_once(out):
 
 
 def test_an_unfinished_directory_is_named_or_an_error(out, tmp_path):
-    """Among others it is mentioned; alone there is nothing to show."""
+    """An unfinished directory among others is mentioned; alone it is an error."""
     shutil.copytree(out, tmp_path / "out")
     (tmp_path / "out" / "samples32" / "manifest.json").unlink()
     assert measure_directory(tmp_path / "out", 1, SerialExecutor()).unfinished == [tmp_path / "out" / "samples32"]
@@ -93,7 +93,7 @@ def test_an_unfinished_directory_is_named_or_an_error(out, tmp_path):
 
 
 def test_what_is_not_ours_is_an_error(tmp_path):
-    """Neither a foreign directory, nor a file, nor nothing at all."""
+    """A foreign directory, a file and a missing path are errors."""
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "thesis.tex").write_text("x")
     with pytest.raises(DataError, match=r"thesis: no manifest\.json in it or in a directory right below it"):
@@ -104,7 +104,7 @@ def test_what_is_not_ours_is_an_error(tmp_path):
 
 
 def test_a_damaged_report_is_an_error(out, tmp_path):
-    """With a key of another program, or gone."""
+    """A report with an unknown key, and a missing report, are errors."""
     shutil.copytree(out / "documents", tmp_path / "documents")
     report = tmp_path / "documents" / "report.json"
     write_json(report, read_json(report) | {"colour": 1})

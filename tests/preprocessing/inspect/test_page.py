@@ -20,7 +20,7 @@ VOID = {"meta", "br", "img", "link"}
 
 
 class Checker(HTMLParser):
-    """Collects tags, and checks that each is closed."""
+    """A parser that collects tags and checks that each is closed."""
 
     def __init__(self):
         super().__init__()
@@ -51,7 +51,7 @@ def checked(text):
 
 @pytest.fixture
 def overview(figures_of, make_random):
-    """Everything, with a name that would be markup, mathematics and a template in every place that has names."""
+    """An overview with everything, in which every name has markup, mathematics and a template."""
     tally = Tally(documents=20, bad={NASTY: 1}, left_out={NASTY: 2}, first={NASTY: [[NASTY, NASTY]]})
     tally.add_files(NASTY, {"read": 1, "left_out": {NASTY: 3}, "first": {NASTY: [NASTY]}, "left_out_bytes": {NASTY: 7}})
     source = SourceFigures(NASTY, 20, 10, texts_of([[NASTY.replace("\ud800", "")] * 30] * 2, "en", None))
@@ -67,7 +67,7 @@ def overview(figures_of, make_random):
 
 
 def test_the_page_is_well_formed_and_needs_nothing_else(overview):
-    """Each tag is closed; no scripts; nothing is fetched from anywhere; ids are unique."""
+    """Each tag is closed, ids are unique, and the page has no scripts and fetches nothing."""
     second = replace(overview.samples[0], directory=Path("samples64"))
     text = page(replace(overview, samples=[*overview.samples, second]))
     checker = checked(text)
@@ -82,14 +82,14 @@ def test_the_page_is_well_formed_and_needs_nothing_else(overview):
 
 
 def test_whatever_comes_from_the_data_is_escaped(overview):
-    """Names of files, kinds, tokens, options are text, not markup, and lone surrogates do not stop the page."""
+    """Names of files, kinds, tokens and options are text and not markup, and lone surrogates are no error."""
     text = page(overview)
     assert "<script" not in text and text.count("&lt;script&gt;") >= 8
     assert sum(NASTY.replace("\ud800", "?") in part for part in checked(text).text) >= 8
 
 
 def test_samples_are_shown_piece_by_piece(overview):
-    """A and B of every sample are there, each token with its name and number."""
+    """A and B of every sample are shown, each token with its name and number."""
     text = page(overview)
     samples = [example for split in overview.samples[0].splits for example in split.examples]
     assert text.count('<article class="card sample">') == len(samples) == 4
@@ -100,7 +100,7 @@ def test_samples_are_shown_piece_by_piece(overview):
 
 
 def test_files_that_were_not_read_have_a_table(overview):
-    """With number, size and first names; there is none where all was read."""
+    """Files that were not read have a table with number, size and first names, which is omitted if all were read."""
     text = page(overview)
     rows = " ".join(checked(text).text).partition("Input files that were not read")[2]
     assert re.search(r"files\s+size\s+the first of them.*?\b3\s+7 bytes", rows, re.DOTALL)
@@ -109,7 +109,7 @@ def test_files_that_were_not_read_have_a_table(overview):
 
 
 def test_suspicions_stand_on_top(overview, figures_of):
-    """Before the first heading; where there are none, that is said."""
+    """Suspicions come before the first heading, and if there are none, the page says so."""
     text = page(overview)
     assert text.index("<b>Warnings</b>") < text.index("<h2")
     fine = page(replace(overview, documents=None, tokenizer=None, samples=[], unfinished=[]))
@@ -117,19 +117,19 @@ def test_suspicions_stand_on_top(overview, figures_of):
 
 
 def test_a_page_is_a_function_of_the_figures(overview):
-    """Equal figures give equal bytes."""
+    """Equal figures give a page of equal bytes."""
     assert page(overview) == page(overview)
 
 
 def test_an_empty_dataset_has_a_page(figures_of):
-    """Nothing is divided by zero, nothing is drawn."""
+    """The page of an empty dataset divides nothing by zero and draws nothing."""
     text = page(Overview(Path("out"), None, None, [figures_of([], [])], []))
     assert "<svg" not in text and "there is nothing to train on" in text
     checked(text)
 
 
 def test_the_page_appears_whole_or_not_at_all(overview, tmp_path, monkeypatch):
-    """A file of before stays if the new one cannot be written, and no temporary one is left."""
+    """If a page cannot be written, an earlier file is kept and no temporary one is left."""
     target = tmp_path / "page.html"
     write_page(target, overview)
     before = target.read_bytes()

@@ -12,7 +12,7 @@ PLOTS = [plots.lengths, plots.openings, plots.frequencies]
 
 @pytest.mark.parametrize("plot", PLOTS)
 def test_a_plot_is_an_svg_in_the_colours_of_the_page(figures_of, make_random, plot):
-    """Well-formed, text as text, labelled axes, every colour a variable."""
+    """A plot is well-formed SVG with text as text, labelled axes, and colours that are variables."""
     svg = plot(figures_of(make_random(300), make_random(50, 1)))
     root = ElementTree.fromstring(svg)
     assert root.tag.endswith("svg") and root.attrib["aria-label"]
@@ -25,12 +25,12 @@ def test_a_plot_is_an_svg_in_the_colours_of_the_page(figures_of, make_random, pl
 
 @pytest.mark.parametrize("plot", PLOTS)
 def test_a_plot_is_a_function_of_the_figures(figures_of, make_random, plot):
-    """No dates, no random ids: equal figures give equal bytes."""
+    """Equal figures give a plot of equal bytes, without dates and random ids."""
     figures = figures_of(make_random(300), make_random(50, 1))
     assert plot(figures) == plot(figures)
 
 
 @pytest.mark.parametrize("plot", PLOTS)
 def test_an_empty_split_has_no_curve(figures_of, make_random, plot):
-    """The other split is drawn all the same; a plot of pairs does without those that are none."""
+    """If one split is empty, the other is drawn, and a plot of pairs omits splits without pairs."""
     assert "held out" not in plot(figures_of(make_random(30), []))

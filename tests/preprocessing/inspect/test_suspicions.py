@@ -1,4 +1,6 @@
-"""Laws of preprocessing/inspect/suspicions.py: a normal corpus gives none, each ailment the one that names it."""
+"""Laws of preprocessing/inspect/suspicions.py: a normal corpus gives none, and each defect gives the one
+that names it.
+"""
 
 import re
 from dataclasses import replace
@@ -18,12 +20,12 @@ def overview(samples=None, documents=None, unfinished=()):
 
 @pytest.fixture
 def normal(make_random):
-    """Samples of both splits with nothing wrong, by name of the split."""
+    """Samples of both splits without a defect, by name of the split."""
     return {"train": make_random(900), "heldout": make_random(60, 1)}
 
 
 def test_a_normal_corpus_is_not_suspicious(figures_of, normal):
-    """Neither as pairs nor as single segments."""
+    """A normal corpus gives no suspicion, neither as pairs nor as single segments."""
     assert suspicions(overview(figures_of(**normal))) == []
 
 
@@ -55,14 +57,14 @@ AILMENTS = {
 
 @pytest.mark.parametrize("name", AILMENTS)
 def test_each_ailment_is_named(figures_of, normal, name):
-    """One line, with the directory, the split and the figure."""
+    """Each defect gives one line with the directory, the split and the figure."""
     damage, message = AILMENTS[name]
     (found,) = suspicions(overview(figures_of(**normal | {"train": damage(normal["train"])})))
     assert found.startswith("samples, train: ") and re.search(message, found)
 
 
 def test_what_ails_both_splits_is_told_once(figures_of, normal):
-    """Of training, as both are parts of the same text; of held-out data where only that has it."""
+    """A defect of both splits is reported for training only, and a defect of held-out data alone for held-out data."""
     both = {split: with_unknown(samples) for split, samples in normal.items()}
     figures = figures_of(**both)
     assert [text[:15] for text in suspicions(overview(figures))] == ["samples, train:"]
@@ -71,40 +73,40 @@ def test_what_ails_both_splits_is_told_once(figures_of, normal):
 
 
 def test_chance_is_no_suspicion(figures_of, make_random):
-    """Few samples may all have the same label."""
+    """Few samples may all have the same label by chance, which gives no suspicion."""
     few = [(tokens, boundary, 1, document) for tokens, boundary, _, document in make_random(12, 5)]
     assert suspicions(overview(figures_of(make_random(600), few))) == []
 
 
 @pytest.mark.parametrize(("segments", "is_usual"), [("nsp", True), ("sop", False)])
 def test_the_usual_balance_depends_on_the_segments(figures_of, make_random, segments, is_usual):
-    """60 % of label 1 are usual for nsp, where a lone sentence makes a random pair, and not for sop."""
+    """A share of 60 % of label 1 is usual for nsp, where a single sentence makes a random pair, and not for sop."""
     samples = [(tokens, b, int(number % 10 < 6), d) for number, (tokens, b, _, d) in enumerate(make_random(2000))]
     found = suspicions(overview(figures_of(samples, make_random(20, 1), segments=segments)))
     assert (found == []) == is_usual
 
 
 def test_repetition_on_purpose_is_not_suspicious(figures_of, normal):
-    """Documents that training passes over twice, by --duplicates or --weights."""
+    """Documents that training reads twice on purpose, by --duplicates or --weights, give no suspicion."""
     twice = normal["train"] + normal["train"]
     assert suspicions(overview(figures_of(twice, normal["heldout"], build={"duplicates": 2}))) == []
 
 
 def test_an_empty_split_is_named(figures_of, make_random):
-    """Each with what it is for."""
+    """An empty split is named with its purpose."""
     assert suspicions(overview(figures_of(make_random(600), []))) == [
         "samples, heldout: no samples, so there is nothing to evaluate on (--heldout_share)"
     ]
 
 
 def test_held_out_samples_in_train_are_named(figures_of, make_random):
-    """As the loss on them says nothing."""
+    """Held-out samples that are also in training are named, since the loss on them means nothing."""
     (found,) = suspicions(overview(figures_of(make_random(600), make_random(600)[:50])))
     assert "of the held-out samples are also in train" in found
 
 
 def test_a_source_without_tokens_is_named(figures_of, normal):
-    """In training; held-out data may lack a small source."""
+    """A source without tokens in training is named; held-out data may lack a small source."""
     figures = figures_of(**normal)
 
     def with_sources(split, sources):
@@ -126,7 +128,7 @@ def documents(tally, sources=(SOURCE,)):
 
 
 def test_documents_that_are_mostly_left_out_are_named():
-    """With the reason that took most; a few are normal."""
+    """Documents of which most are left out are named with the most frequent reason; a few are normal."""
     many = Tally(documents=400, left_out={"duplicate": 100, "in another language": 300})
     (found,) = suspicions(overview(documents=documents(many)))
     assert found.startswith("documents: 400 of 500 are left out (80%), most of them as 'in another language'")
@@ -134,7 +136,7 @@ def test_documents_that_are_mostly_left_out_are_named():
 
 
 def test_a_source_without_documents_and_unfinished_directories_are_named():
-    """Both are easily overlooked."""
+    """A source without documents and an unfinished directory are named."""
     sources = [SourceFigures("text:a", 100, 10), SourceFigures("text:b", 0, 0)]
     found = suspicions(overview(documents=documents(Tally(), sources=sources), unfinished=[Path("out/samples512")]))
     assert found == [
@@ -144,7 +146,9 @@ def test_a_source_without_documents_and_unfinished_directories_are_named():
 
 
 def test_unreachable_tokens_are_named():
-    """Above a hundredth of the vocabulary, as where a cased one is used with lower-cased text."""
+    """Unreachable tokens are named above a hundredth of the vocabulary, as where a cased one is used with lower-cased
+    text.
+    """
 
     def found(number):
         lost = Unreachable(1000, ["France"] * number, ["##!"] * 50)

@@ -17,7 +17,7 @@ def overview(figures, documents=None):
 
 
 def test_everything_is_there(figures_of, make_random):
-    """Figures, histograms whose bars add up, frequent tokens, decoded samples, options."""
+    """The text has figures, histograms whose bars add up, frequent tokens, decoded samples and options."""
     samples = make_random(900)
     text = render(overview(figures_of(samples, make_random(60, 1), build={"seed": 7, "weights": [0.5, 2.0]})))
     assert text.startswith("out\nno warnings\n")
@@ -31,7 +31,7 @@ def test_everything_is_there(figures_of, make_random):
 
 
 def test_lines_of_samples_are_bounded(figures_of):
-    """Long segments are wrapped below their beginning."""
+    """Long segments are wrapped below their beginning, so that no line is too long."""
     text = render(overview(figures_of([([5 + 4 * n + 1 for n in range(28)], 27, 0, 0)] * 2, [])))
     shown = text[text.index("some samples") :].splitlines()
     assert max(map(len, shown)) <= 110
@@ -39,13 +39,15 @@ def test_lines_of_samples_are_bounded(figures_of):
 
 
 def test_suspicions_come_first(figures_of, make_random):
-    """Warnings come before the figures."""
+    """Suspicions come before the figures."""
     lines = render(overview(figures_of(make_random(900), []))).splitlines()
     assert lines[1] == "warnings:" and lines[2].startswith("  ! samples, heldout: no samples")
 
 
 def test_documents_show_reasons_and_places(figures_of, make_random):
-    """Bad records with kind, file and place; what was left out with the reason; sources with their share."""
+    """Documents have their bad records with kind, file and place, the reasons of what was left out, and sources with
+    their share.
+    """
     tally = Tally(
         documents=20, bad={"not UTF-8": 2}, left_out={"duplicate": 3}, first={"not UTF-8": [["a.jsonl:7", "byte 3"]]}
     )
@@ -58,7 +60,9 @@ def test_documents_show_reasons_and_places(figures_of, make_random):
 
 
 def test_files_that_were_not_read_are_shown(figures_of, make_random):
-    """By place and reason with number, size and the first names; a report of an older version has no sizes."""
+    """Files that were not read are shown by place and reason with number, size and first names; a report of an older
+    version has no sizes.
+    """
     counts, old = FileCounts(), {"read": 1, "left_out": {"PDF": 1}, "first": {"PDF": ["c.pdf"]}}
     counts.add(FoundFile("a.txt", 10**7))
     for number in range(7):
@@ -79,7 +83,7 @@ def test_files_that_were_not_read_are_shown(figures_of, make_random):
 
 
 def test_nothing_reaches_the_terminal_that_it_would_act_upon(figures_of, make_random):
-    """Control characters and bytes that are no UTF-8, wherever they come from, are replaced."""
+    """Control characters, and bytes that are no UTF-8, are replaced wherever they come from."""
     assert printable("\x1b[31mred\u202e caf\udce9 東京") == "\ufffd[31mred\ufffd caf\ufffd 東京"
     figures = figures_of(make_random(20), [])
     text = render(replace(overview(figures), directory=Path("out\x1b]0;title\x07")))
@@ -87,7 +91,7 @@ def test_nothing_reaches_the_terminal_that_it_would_act_upon(figures_of, make_ra
 
 
 def test_text_and_tokenizer_have_their_figures(figures_of, make_random):
-    """A row for each source, what is normal below; unreachable tokens, and what was said of the tokenizer."""
+    """Each source has a row with normal values below; unreachable tokens and warnings of the tokenizer are shown."""
     sources = [
         SourceFigures(f"file:{'x' * 50}", 2, 10, texts_of([["<p>A line.</p>", "A line of text."]] * 2, "en", None)),
         SourceFigures("text:b", 0, 0, texts_of([], "en", None)),

@@ -1,4 +1,4 @@
-"""Laws of preprocessing/inspect/texts.py and of what suspicions say of it, on text of a few kinds."""
+"""Laws of preprocessing/inspect/texts.py and of the suspicions that follow from it, on text of several kinds."""
 
 import re
 from pathlib import Path
@@ -32,7 +32,7 @@ DRAWN = [*ENGLISH * 3, "[12]", "+------+--------+", "| 1842 | 900 |", "+------+-
 
 
 def said(documents, language="en", tokenizer=None):
-    """The suspicions on a source with these documents."""
+    """Return the suspicions on a source with these documents."""
     source = SourceFigures("text:a", len(documents), 10, figures_of(documents, language, tokenizer))
     figures = DocumentsFigures(Path("out/documents"), Tally(documents=10), 1, 10, 0, [source], {})
     return suspicions(Overview(Path("out"), figures, None, [], []))
@@ -40,7 +40,9 @@ def said(documents, language="en", tokenizer=None):
 
 @pytest.mark.parametrize("documents", [[ENGLISH] * 20, [DRAWN] * 20, [ENGLISH], [["12."] * 5] + [ENGLISH * 9] * 5])
 def test_ordinary_text_is_not_suspicious(documents):
-    """Prose, prose with a drawn table and references, one short document, a document of numbers among others."""
+    """Prose, prose with a drawn table and references, a single short document, and one of numbers among others give no
+    suspicion.
+    """
     assert said(documents) == []
 
 
@@ -68,7 +70,7 @@ def test_ordinary_text_is_not_suspicious(documents):
     ],
 )
 def test_what_is_no_prose_is_named(documents, messages):
-    """Each with its share and an example."""
+    """Text that is no prose is named with its share and an example."""
     found = said(documents)
     assert len(found) == len(messages), found
     for text, message in zip(found, messages, strict=True):
@@ -76,7 +78,7 @@ def test_what_is_no_prose_is_named(documents, messages):
 
 
 def test_what_the_normalizer_removes_is_named():
-    """French loses its accents to a tokenizer that lower-cases; a cased one keeps them."""
+    """Accents that a lower-casing tokenizer removes from French are named; a cased tokenizer keeps them."""
     special = list(SPECIAL_TOKENS.values())
     found = figures_of([FRENCH] * 20, "fr", make_tokenizer(special, True)).removed
     assert 0.004 < found.share < 0.03 and ("è", "e") in found.examples
@@ -86,7 +88,7 @@ def test_what_the_normalizer_removes_is_named():
 
 
 def test_languages_that_are_alike_are_not_told_apart():
-    """The classifier knows Cantonese and Wu beside Chinese."""
+    """Related languages count as one: the classifier distinguishes Cantonese and Wu from Chinese."""
     figures = figures_of([], "zh", None)
     figures.languages.update({"zh": 3, "wuu": 5, "yue": 1, "en": 1})
     assert (figures.judged, figures.foreign) == (10, 1)
@@ -96,12 +98,14 @@ def test_languages_that_are_alike_are_not_told_apart():
     ("language", "foreign"), [("fr", 0), ("de, fr", 0), ("en", 4), ("fr-be", 0), ("", 0), ("xx", 0)]
 )
 def test_what_is_expected_may_be_several_languages_or_none(language, foreign):
-    """Dumps of two wikis in one source; a language that the classifier does not know is not missed."""
+    """A source may have several expected languages, as with dumps of two wikis, and one that the classifier does not
+    know is no suspicion.
+    """
     assert figures_of([FRENCH] * 4, language, None).foreign == foreign
 
 
 def test_a_long_document_is_read_in_places():
-    """200 lines of it, from beginning to end, whatever its length."""
+    """Of a long document 200 lines are read, from its beginning to its end."""
     figures = figures_of([[f"{number} is a line." for number in range(100_000)]], "en", None)
     assert figures.lines == 200 and figures.documents == 1
     assert figures_of([[f"{number} is a line." for number in range(200)]], "en", None).lines == 200

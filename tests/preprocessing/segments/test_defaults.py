@@ -7,12 +7,12 @@ from preprocessing.segments.defaults import SHORT_SEQ_PROBS
 
 
 def test_shares_are_probabilities():
-    """None where a strategy makes no random choice."""
+    """The default of short_seq_prob is a probability, or none where a strategy makes no random choice."""
     assert all(share is None or 0 < share < 1 for share in SHORT_SEQ_PROBS.values())
 
 
 def test_options_are_read_without_numpy():
-    """A help text must not wait for what makes samples and tokenizers."""
+    """Options are read without numpy, pyarrow and tokenizers, so that a help text does not wait for them."""
     program = (
         "import sys, preprocessing.options; print([m for m in ('numpy', 'pyarrow', 'tokenizers') if m in sys.modules])"
     )

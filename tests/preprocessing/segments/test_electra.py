@@ -1,4 +1,4 @@
-"""Laws of preprocessing/segments/electra.py, and ELECTRA's own loop as reference."""
+"""Laws of preprocessing/segments/electra.py, with ELECTRA's own loop as reference."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ from preprocessing.segments.layout import random_numbers
 
 @given(DOCUMENTS, st.integers(5, 60), st.floats(0, 1), st.integers(0, 9))
 def test_every_sample_is_one_or_two_consecutive_segments(documents, max_seq_length, short_seq_prob, seed):
-    """They fit with their two or three special tokens and lie in one document; samples do not overlap."""
+    """Samples fit with their two or three special tokens, lie in one document, and do not overlap."""
     layout, last = layout_of(documents), 0
     for a_start, a_stop, b_start, b_stop, label, document in rows(
         segment_pairs(layout, max_seq_length, short_seq_prob, random_numbers(seed))
@@ -28,7 +28,7 @@ def test_every_sample_is_one_or_two_consecutive_segments(documents, max_seq_leng
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=6).filter(any), st.integers(0, 9))
 def test_short_documents_arrive_whole(sizes, seed):
-    """A document that fits is not cut: it is one sample."""
+    """A document that fits is one sample."""
     layout = layout_of([[1] * size for size in sizes])
     samples = rows(segment_pairs(layout, 64, 0, random_numbers(seed)))
     assert [(s.a_start, s.a_stop + s.b_stop - s.b_start) for s in samples] == [
@@ -37,7 +37,9 @@ def test_short_documents_arrive_whole(sizes, seed):
 
 
 def loop(lengths, target, flips):
-    """Sentences of the two segments by the rules of the released code: `lengths` in tokens, `flips` its coins."""
+    """Return the sentences of the two segments by the rules of the released code: `lengths` in tokens, `flips` its
+    coins.
+    """
     half, first, second = (target - 3) // 2, [], []
     for number, length in enumerate(lengths):
         held = sum(lengths[i] for i in first)
@@ -47,7 +49,9 @@ def loop(lengths, target, flips):
 
 
 def test_segments_are_divided_as_by_the_released_code():
-    """The share of each length of A over many random draws equals that of the loop, single segments apart."""
+    """Over many random draws, the share of each length of A equals that of the released code's loop, single segments
+    apart.
+    """
     lengths, count = [6, 9, 4, 8, 7, 30], 6000
     starts = layout_of([lengths]).sentences
     coin, random = random_numbers("coin"), random_numbers("sampler")
@@ -60,8 +64,9 @@ def test_segments_are_divided_as_by_the_released_code():
 
 
 def test_short_samples_have_their_share_and_are_uniform():
-    """A twentieth of the targets is drawn, those uniform over 5 .. max_seq_length; a chunk of sentences of one token
-    holds the target."""
+    """A twentieth of the targets is drawn, uniformly over 5 .. max_seq_length, and a chunk of one-token sentences has
+    the target's length.
+    """
     for probability, longest, count in ((0.05, 1000, 4000), (1, 20, 3200)):
         layout = layout_of([[1] * longest * (count + 1)])
         starts = segment_pairs(layout, longest, probability, random_numbers(0))[:, 0]

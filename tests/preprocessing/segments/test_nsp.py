@@ -1,4 +1,4 @@
-"""Laws of preprocessing/segments/nsp.py, and the sampling of google-research/bert on cases made by hand."""
+"""Laws of preprocessing/segments/nsp.py, and the sampling of google-research/bert on hand-made cases."""
 
 import hashlib
 from dataclasses import replace
@@ -19,14 +19,15 @@ PARTITIONS = DOCUMENTS.filter(lambda documents: sum(map(bool, documents)) >= 2)
 
 
 def sentence_pairs(*arguments):
-    """The pairs as named tuples."""
+    """Return the pairs as named tuples."""
     return rows(next_sentence_pairs(*arguments))
 
 
 @given(PARTITIONS, st.integers(5, 60), st.floats(0, 1), st.integers(0, 9))
 def test_every_pair_is_within_bounds(documents, max_seq_length, short_seq_prob, seed):
-    """A and B hold a token each, fit together, and each lies inside one document: A's own, the same for an actual next,
-    another for a random one."""
+    """A and B have a token each, fit together, and lie in one document each: the same for an actual next, and another
+    for a random one.
+    """
     layout = layout_of(documents)
     pairs = sentence_pairs(layout, max_seq_length, short_seq_prob, random_numbers(seed))
     for a_start, a_stop, b_start, b_stop, label, document in pairs:
@@ -41,7 +42,7 @@ def test_every_pair_is_within_bounds(documents, max_seq_length, short_seq_prob, 
 
 @given(st.lists(st.integers(0, 3), min_size=2, max_size=9).filter(lambda numbers: len(set(numbers)) > 1))
 def test_a_random_one_is_never_from_the_same_document_again(numbers):
-    """Of documents that occur several times, all occurrences are left out."""
+    """B of a random pair never comes from A's document, even if that occurs several times."""
     layout = replace(layout_of([[1] * 20 for _ in numbers]), numbers=numbers)
     pairs = sentence_pairs(layout, 8, 0, random_numbers(0))
     labels = {numbers[document_at(layout, pair.b_start)] != numbers[pair.document] for pair in pairs if pair.label}
@@ -50,8 +51,9 @@ def test_a_random_one_is_never_from_the_same_document_again(numbers):
 
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=6), st.integers(5, 20), st.floats(0, 1), st.integers(0, 9))
 def test_every_sentence_is_used_once(sizes, max_seq_length, short_seq_prob, seed):
-    """With sentences of one token nothing is cut off, and A and actual B tile each document: what a random B displaced
-    was put back."""
+    """With one-token sentences nothing is cut, and A and actual B cover each document: sentences that a random B
+    replaced are used again.
+    """
     documents = [[1], [1], *([1] * size for size in sizes)]
     layout = layout_of(documents)
     used = [[] for _ in documents]
@@ -67,8 +69,9 @@ def test_every_sentence_is_used_once(sizes, max_seq_length, short_seq_prob, seed
 
 @given(PARTITIONS, st.integers(5, 60), st.floats(0, 1), st.integers(0, 9))
 def test_no_token_is_at_its_own_place_twice(documents, max_seq_length, short_seq_prob, seed):
-    """A and actual B go through the partition in order without overlap, and leave out only what the cut to
-    max_seq_length takes: nothing where the partition fits."""
+    """A and actual B follow each other through the partition without overlap, and omit only what is cut at
+    max_seq_length: nothing if the partition fits.
+    """
     layout = layout_of(documents)
     own = []
     for a_start, a_stop, b_start, b_stop, label, _ in sentence_pairs(
@@ -81,13 +84,13 @@ def test_no_token_is_at_its_own_place_twice(documents, max_seq_length, short_seq
 
 
 def test_a_single_sentence_is_followed_by_a_random_one():
-    """Documents of one sentence have no rest: B is the other document."""
+    """In documents of one sentence, B is always random."""
     pairs = sentence_pairs(layout_of([[4], [6]]), 128, 0, random_numbers(0))
     assert pairs == [(0, 4, 4, 10, 1, 0), (4, 10, 0, 4, 1, 1)]
 
 
 def test_two_sentences_are_a_pair_or_two_random_ones():
-    """A document of two sentences gives one actual pair, or, the second put back, two random ones."""
+    """A document of two sentences gives one actual pair, or two random ones."""
     layout, seen = layout_of([[4, 5], [7]]), set()
     for seed in range(20):
         pairs = sentence_pairs(layout, 128, 0, random_numbers(seed))
@@ -96,7 +99,7 @@ def test_two_sentences_are_a_pair_or_two_random_ones():
 
 
 def test_a_chunk_ends_with_the_sentence_that_reaches_the_target():
-    """With sentences of 10 tokens and room for 25, three make a chunk that is cut to 25."""
+    """With sentences of 10 tokens and room for 25, three sentences make a chunk that is cut to 25."""
     pairs = sentence_pairs(layout_of([[10] * 50, [10] * 50]), 28, 0, random_numbers(3))
     actual = [pair for pair in pairs if not pair.label]
     assert {pair.a_stop - pair.a_start + pair.b_stop - pair.b_start for pair in actual[:10]} == {25}
@@ -104,13 +107,13 @@ def test_a_chunk_ends_with_the_sentence_that_reaches_the_target():
 
 
 def test_about_half_of_the_pairs_are_random():
-    """Long documents of many sentences: the chance decides, 1/2."""
+    """In long documents of many sentences, half of the pairs are random."""
     pairs = sentence_pairs(layout_of([[5] * 4000, [5] * 4000]), 128, 0.1, random_numbers(0))
     assert abs(sum(pair.label for pair in pairs) / len(pairs) - 0.5) < 0.06
 
 
 def test_random_documents_are_uniform():
-    """B of a random pair comes from each other document alike, and from each of its sentences alike."""
+    """B of a random pair comes equally often from each other document, and from each of its sentences."""
     layout = layout_of([[1]] + [[1] * 5] * 4)
     random = random_numbers(1)
     starts = [sentence_pairs(layout, 5, 0, random)[0].b_start for _ in range(4000)]
@@ -121,7 +124,7 @@ def test_random_documents_are_uniform():
 
 
 def test_a_pass_over_a_partition_draws_all_documents_alike():
-    """B comes from each of 60 documents, and from the n-th after A's, equally often, whatever their lengths."""
+    """B comes equally often from each of 60 documents, and from the n-th after A's, whatever their lengths."""
     lengths = Random(2)
     layout = layout_of([[5] * (20 + int(lengths.random() * 400)) for _ in range(60)])
     pairs = [pair for pair in sentence_pairs(layout, 64, 0.1, random_numbers(3)) if pair.label == RANDOM_NEXT]
@@ -137,7 +140,7 @@ def test_a_pass_over_a_partition_draws_all_documents_alike():
 
 
 def test_short_sequences_have_their_share():
-    """With probability 1 the target is uniform over 2 .. limit; with 0 it is always the limit."""
+    """With probability 1 the target is uniform over 2 .. limit, and with 0 it is always the limit."""
     layout = layout_of([[1] * 50, [1] * 50])
     for probability, expected in ((0, {5}), (1, {2, 3, 4, 5})):
         first = [sentence_pairs(layout, 8, probability, random_numbers(seed))[0] for seed in range(300)]
@@ -146,7 +149,7 @@ def test_short_sequences_have_their_share():
 
 
 def test_the_choices_never_change_silently():
-    """Samples are a function of the seed for good: a published dataset can be made again."""
+    """These samples are a function of the seed in every version, so that a published dataset can be made again."""
     pairs = sentence_pairs(layout_of([[5, 9, 4, 7], [8, 3, 6], [2, 11]]), 20, 0.5, random_numbers(12345, 0, "train", 0))
     assert [tuple(pair) for pair in pairs] == [
         (0, 5, 5, 14, 0, 0),
@@ -158,7 +161,7 @@ def test_the_choices_never_change_silently():
 
 
 def test_a_thousand_pairs_never_change_silently():
-    """The pairs of a partition of 200 documents have the checksum that the first version of this sampling gave."""
+    """The pairs of a partition of 200 documents have the checksum of the first version of this sampling."""
     random = Random(0)
     documents = [[1 + int(random.random() * 60) for _ in range(int(random.random() * 40))] for _ in range(200)]
     pairs = next_sentence_pairs(layout_of(documents), 128, 0.1, random_numbers(12345, 0, "train", 0))
@@ -168,6 +171,6 @@ def test_a_thousand_pairs_never_change_silently():
 
 @pytest.mark.parametrize("documents", [[[3, 4]], [[3], []]])
 def test_one_document_alone_is_an_error(documents):
-    """There is no other document to draw from, and the message says so."""
+    """A single document is an error that says that there is no other to draw from."""
     with pytest.raises(DataError, match=r"1 of the \d documents .* needs 2"):
         sentence_pairs(layout_of(documents), 128, 0.1, random_numbers(0))

@@ -15,12 +15,12 @@ STRATEGIES = [full_sentences, doc_sentences, blocks, chunks]
 
 
 def spans(strategy, documents, max_seq_length):
-    """(start, stop) of each sample."""
+    """Return (start, stop) of each sample."""
     return [sample[:2] for sample in rows(strategy(layout_of(documents), max_seq_length, 0, random_numbers(0)))]
 
 
 def packed(lengths, limit):
-    """(start, stop) of what the loop of the definition makes of pieces: add the next while it fits."""
+    """Return (start, stop) of each sample of a loop that adds the next piece while it fits."""
     sizes: list[int] = []
     for length in lengths:
         if sizes and sizes[-1] + length <= limit:
@@ -31,14 +31,16 @@ def packed(lengths, limit):
 
 
 def pieces(lengths, limit):
-    """Sentences, those that are too long in pieces."""
+    """Return the sentences, with those that are too long in pieces."""
     return [min(limit, length - start) for length in lengths for start in range(0, length, limit)]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @given(documents=DOCUMENTS, max_seq_length=st.integers(5, 60))
 def test_every_token_is_in_one_sample(strategy, documents, max_seq_length):
-    """The samples tile the partition in order, each fits, is a single segment and names the document it starts in."""
+    """The samples cover the partition in order; each fits, is a single segment, and names the document in which it
+    starts.
+    """
     layout = layout_of(documents)
     samples = rows(strategy(layout, max_seq_length, 0, random_numbers(0)))
     assert [token for s in samples for token in range(s.a_start, s.a_stop)] == list(range(layout.sentences[-1]))
@@ -68,7 +70,7 @@ def test_doc_sentences_packs_each_document_by_itself(documents, max_seq_length):
 
 @given(DOCUMENTS, st.integers(5, 60))
 def test_blocks_are_chunks_of_each_document(documents, max_seq_length):
-    """Chunks of one document are its blocks; all but a document's last are full."""
+    """Blocks are the chunks of each document, and all but a document's last are full."""
     expected, start = [], 0
     for document in filter(None, documents):
         expected += [(start + a, start + b) for a, b in spans(chunks, [document], max_seq_length)]
@@ -78,13 +80,13 @@ def test_blocks_are_chunks_of_each_document(documents, max_seq_length):
 
 @given(DOCUMENTS, st.integers(5, 60))
 def test_chunks_are_full_but_for_the_last(documents, max_seq_length):
-    """Lengths are max_seq_length - 2 and a rest: 510 for 512."""
+    """Chunks have max_seq_length - 2 tokens, 510 for 512, but for the last one."""
     *full, last = (stop - start for start, stop in spans(chunks, documents, max_seq_length))
     assert set(full) <= {max_seq_length - 2} and 0 < last <= max_seq_length - 2
 
 
 def test_a_long_sentence_is_cut_and_its_rest_joined():
-    """Of 25 tokens with room for 10 the last 5 share a sample with the next sentence."""
+    """Of a sentence of 25 tokens with room for 10, the last 5 share a sample with the next sentence."""
     assert spans(full_sentences, [[3, 25], [4, 2]], 12) == [(0, 3), (3, 13), (13, 23), (23, 32), (32, 34)]
     assert spans(doc_sentences, [[3, 25], [4, 2]], 12) == [(0, 3), (3, 13), (13, 23), (23, 28), (28, 34)]
 
@@ -92,7 +94,7 @@ def test_a_long_sentence_is_cut_and_its_rest_joined():
 @pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("documents", [[], [[]], [[], []]])
 def test_a_partition_without_text_gives_no_sample(strategy, documents):
-    """The result is an empty array of samples."""
+    """A partition without text gives an empty array of samples."""
     assert strategy(layout_of(documents), 12, 0, random_numbers(0)).shape == (0, 6)
 
 
@@ -104,6 +106,6 @@ def test_nothing_is_random():
 
 
 def test_cutting_what_fits_changes_nothing():
-    """A piece is cut only where it is longer than the limit."""
+    """Only a piece that is longer than the limit is cut."""
     assert cut(np.array([0, 4, 10, 11]), 6).tolist() == [0, 4, 10, 11]
     assert cut(np.array([0, 4, 10, 11]), 5).tolist() == [0, 4, 9, 10, 11]

@@ -8,7 +8,7 @@ from preprocessing.segments.pairs import target_length, truncate, truncated_leng
 
 
 def test_short_targets_have_their_share_and_are_uniform():
-    """A tenth of the targets is drawn, the others are the limit; those drawn are uniform over 2 .. limit."""
+    """A tenth of the targets is drawn, uniformly over 2 .. limit, and the others are the limit."""
     random = random_numbers(0)
     share = sum(target_length(2**40, 0.1, random) < 2**40 for _ in range(10_000)) / 10_000
     assert abs(share - 0.1) < 0.01
@@ -20,7 +20,7 @@ def test_short_targets_have_their_share_and_are_uniform():
 
 @given(st.integers(1, 60), st.integers(1, 60), st.integers(2, 60))
 def test_lengths_after_truncation_equal_those_of_the_loop(a, b, limit):
-    """The closed form equals taking one token at a time from the longer, from B if they are equal."""
+    """The closed form equals taking one token at a time from the longer segment, and from B if they are equal."""
     left = [a, b]
     while sum(left) > limit:
         left[0 if left[0] > left[1] else 1] -= 1
@@ -28,7 +28,7 @@ def test_lengths_after_truncation_equal_those_of_the_loop(a, b, limit):
 
 
 def test_truncation_takes_from_front_and_back_alike():
-    """Of 20 tokens to go, the number from the front is binomial: mean 10, variance 5."""
+    """Of 20 tokens to be cut, the number from the front is binomial with mean 10 and variance 5."""
     random = random_numbers(0)
     fronts = [truncate((0, 30), (100, 110), 20, random)[0] for _ in range(4000)]
     mean = sum(fronts) / len(fronts)

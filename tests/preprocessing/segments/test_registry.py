@@ -1,4 +1,4 @@
-"""Laws of preprocessing/segments/registry.py, which every strategy keeps."""
+"""Laws that every strategy of preprocessing/segments/registry.py keeps."""
 
 import pytest
 from layouts import layout_of
@@ -13,7 +13,7 @@ LAYOUT = layout_of([[7, 30, 2, 9] * 20, [5], [11] * 40])
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_samples_are_a_function_of_layout_and_random_numbers(name):
-    """Equal keys give equal samples; other keys other ones, exactly if the strategy says that it draws."""
+    """Equal keys give equal samples; other keys give others exactly if the strategy states that it draws."""
     chosen = strategy(name)
     first, again, other = (
         chosen.samples(LAYOUT, 32, SHORT_SEQ_PROBS[name] or 0, random_numbers(seed)).tolist() for seed in (0, 0, 1)
@@ -24,7 +24,7 @@ def test_samples_are_a_function_of_layout_and_random_numbers(name):
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_samples_are_as_long_and_labelled_as_the_strategy_says(name):
-    """The longest text and the special tokens make max_seq_length; the labels are those that have a name, or 0."""
+    """The longest text and the special tokens make max_seq_length, and labels are those that have a name, or 0."""
     chosen = strategy(name)
     samples = chosen.samples(LAYOUT, 32, 0, random_numbers(0))
     lengths = samples[:, 1] - samples[:, 0] + samples[:, 3] - samples[:, 2]
@@ -33,11 +33,11 @@ def test_samples_are_as_long_and_labelled_as_the_strategy_says(name):
 
 
 def test_the_options_know_every_strategy():
-    """In the same order, which is that of the message below."""
+    """The options list every strategy in the order of the registry."""
     assert list(SHORT_SEQ_PROBS) == list(STRATEGIES)
 
 
 def test_an_unknown_strategy_is_named_with_those_that_there_are():
-    """The message lists every name."""
+    """The error for an unknown strategy lists all names."""
     with pytest.raises(DataError, match="segments = 'ns': must be one of nsp, sop, electra, full_sentences"):
         strategy("ns")

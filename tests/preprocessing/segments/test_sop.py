@@ -10,7 +10,7 @@ from preprocessing.segments.sop import sentence_order_pairs
 
 @given(DOCUMENTS, st.integers(5, 60), st.floats(0, 1), st.integers(0, 9))
 def test_every_pair_is_two_runs_of_one_document(documents, max_seq_length, short_seq_prob, seed):
-    """A and B hold a token each, fit together, lie in one document, and B comes first where the label says swapped."""
+    """A and B have a token each, fit together and lie in one document, and B comes first if the label says so."""
     layout = layout_of(documents)
     pairs = rows(sentence_order_pairs(layout, max_seq_length, short_seq_prob, random_numbers(seed)))
     for a_start, a_stop, b_start, b_stop, label, document in pairs:
@@ -24,8 +24,9 @@ def test_every_pair_is_two_runs_of_one_document(documents, max_seq_length, short
 
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=6), st.integers(5, 20), st.floats(0, 1), st.integers(0, 9))
 def test_every_sentence_is_used_once(sizes, max_seq_length, short_seq_prob, seed):
-    """With sentences of one token hardly anything is cut off: the pairs, put in order, tile each document of two
-    sentences or more; only a chunk of three that had to stay together may lose one."""
+    """With one-token sentences hardly anything is cut: the pairs, put in order, cover each document of two sentences or
+    more, but for a chunk of three sentences that had to stay together.
+    """
     layout = layout_of([[1] * size for size in sizes])
     pairs = rows(sentence_order_pairs(layout, max_seq_length, short_seq_prob, random_numbers(seed)))
     used = [[] for _ in sizes]
@@ -39,8 +40,9 @@ def test_every_sentence_is_used_once(sizes, max_seq_length, short_seq_prob, seed
 
 
 def test_the_last_sentence_is_not_left_alone():
-    """Four sentences reach the target of ten tokens; the third chunk would be one sentence, so the second hands it
-    one; of three sentences where two reach the target all stay together."""
+    """The third chunk of four sentences that reach the target of ten tokens would be a single sentence, so the second
+    gives it one; of three sentences of which two reach the target, all stay together.
+    """
     (chunks,) = (
         {(min(p.a_start, p.b_start), max(p.a_stop, p.b_stop)) for p in rows(pairs)}
         for pairs in [sentence_order_pairs(layout_of([[3] * 9]), 13, 0, random_numbers(0))]
@@ -52,8 +54,7 @@ def test_the_last_sentence_is_not_left_alone():
 
 
 def test_half_of_the_pairs_are_swapped():
-    """A fair coin: of 4000 pairs 2000 are swapped, give or take three standard deviations; both orders hold the same
-    lengths."""
+    """Of 4000 pairs 2000 are swapped to within three standard deviations, and both orders have the same lengths."""
     pairs = rows(sentence_order_pairs(layout_of([[5] * 4 for _ in range(4000)]), 28, 0, random_numbers(0)))
     assert len(pairs) == 4000
     assert abs(sum(pair.label for pair in pairs) - 2000) < 3 * 1000**0.5
@@ -62,5 +63,5 @@ def test_half_of_the_pairs_are_swapped():
 
 
 def test_no_document_of_two_sentences_gives_no_pair():
-    """One sentence has no order."""
+    """Documents of one sentence give no pair."""
     assert sentence_order_pairs(layout_of([[40], [], [7]]), 13, 0.1, random_numbers(0)).shape == (0, 6)

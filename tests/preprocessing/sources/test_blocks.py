@@ -32,12 +32,12 @@ def test_blocks_and_gaps_are_the_lines(lines):
     ],
 )
 def test_prose_is_told_by_the_width_of_its_lines(lines, expected):
-    """Lists, verse and headings leave their lines short."""
+    """Prose is recognised by the width of its lines; lists, verse and headings have short lines."""
     assert is_prose(Block(lines, 1)) is expected
 
 
 def test_roman_numbers_have_their_values():
-    """Each from 1 to 99 is matched by the pattern in small letters, and has its value in capitals."""
+    """Each Roman number from 1 to 99 in small letters matches the pattern, and its value in capitals is right."""
     units, tens = (
         ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX"],
         ["X", "XX", "XXX", "XL", "L", "LX", "LXX", "LXXX", "XC"],
@@ -49,5 +49,7 @@ def test_roman_numbers_have_their_values():
 
 
 def test_headings_and_entries_have_the_same_key():
-    """Case, punctuation and spacing differ between a heading and its entry in the table of contents."""
+    """A heading and its entry in the table of contents have the same key, whatever their case,
+    punctuation and spacing.
+    """
     assert key("CHAPTER I.  The Storm") == key("Chapter I: the storm") != key("Chapter II: the storm")

@@ -26,7 +26,9 @@ from preprocessing.sources.documents import (
 
 
 def test_a_zip_file_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypatch):
-    """The error is the disk's, or the permission's; fetching the file again would not help."""
+    """An error of the disk or of permissions is raised unchanged and not called damage, since downloading the file
+    again would not help.
+    """
     path = write(tmp_path / "a.zip", make_zip({"a.txt": b"One."}))
 
     def fail(*_):
@@ -39,7 +41,7 @@ def test_a_zip_file_that_cannot_be_read_is_not_called_damaged(tmp_path, monkeypa
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_tar_that_was_cut_keeps_what_is_before(tmp_path, suffix):
-    """Wherever it is cut, the books before are read and one bad record says so; nothing else happens."""
+    """Of a truncated tar file, all books before the end are read, followed by one bad record with its place."""
     random = Random(0)
     members = {f"{number}.txt": random.randbytes(400).hex().encode() for number in range(6)}
     packed = PACKERS[suffix](make_tar(members))
@@ -59,7 +61,9 @@ def test_a_tar_that_was_cut_keeps_what_is_before(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_books_lost_with_a_tar_count_by_their_bytes(tmp_path, suffix):
-    """Of damage in the middle the rest of the file, of a missing end half of the file; a whole one loses nothing."""
+    """Damage in the middle of a tar file costs the rest of the file, a missing end half of the file, and a whole file
+    has no loss.
+    """
     random = Random(0)
     members = {f"{number}.txt": random.randbytes(40_000).hex().encode() for number in range(12)}
     packed = PACKERS[suffix](make_tar(members))
@@ -79,7 +83,7 @@ def test_books_lost_with_a_tar_count_by_their_bytes(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [*SUFFIXES, ".zip"])
 def test_a_damaged_archive_is_never_a_trace(tmp_path, suffix):
-    """With any byte changed it is read, or books are bad, or one error names the file."""
+    """An archive with any changed byte is read, has bad books, or is one error that names the file."""
     random, members = Random(1), {f"{number}.txt": b"Text of a book. " * 20 for number in range(5)}
     packed = make_zip(members) if suffix == ".zip" else PACKERS[suffix](make_tar(members))
     for _ in range(150):
@@ -95,7 +99,7 @@ def test_a_damaged_archive_is_never_a_trace(tmp_path, suffix):
 
 
 def test_a_damaged_member_of_a_zip_does_not_stop_the_others(tmp_path):
-    """The checksum of one is wrong."""
+    """A member of a zip file with a wrong checksum is a bad record, and the others are read."""
     data = make_zip({"a.txt": b"One.", "b.txt": b"Two.", "c.txt": b"Three."})
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         start = archive.getinfo("b.txt").header_offset + 35

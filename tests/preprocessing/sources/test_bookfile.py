@@ -15,7 +15,7 @@ from preprocessing.sources.bookfile import is_book
 
 
 def test_all_forms_of_a_book_give_the_same_paragraphs(tmp_path):
-    """Plain text, Markdown and EPUB, alone or together."""
+    """Plain text, Markdown and EPUB of a book give the same paragraphs, alone or in an archive."""
     for name, data in {"a.txt": TEXT.encode(), "a.md": MARKDOWN.encode(), "a.epub": EPUB}.items():
         assert texts(read(write(tmp_path / name, data))) == [PARAGRAPHS]
     assert texts(read(tmp_path)) == [PARAGRAPHS] * 3

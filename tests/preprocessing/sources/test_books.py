@@ -38,7 +38,9 @@ SHARED = Path(__file__).parents[4] / "shared" / "data" / "books"
 
 @pytest.mark.parametrize("split_bytes", [1, 100, 10**9])
 def test_directory_tar_and_zip_give_the_same_documents(tmp_path, split_bytes):
-    """However they are packed and cut; other files, links and hidden files are left out."""
+    """However books are packed and divided into splits, the documents are the same; other files, links and hidden files
+    are left out.
+    """
     members = {**LIBRARY, **OTHERS}
     expected = texts(read(write_library(tmp_path / "library", members), split_bytes))
     assert len(expected) == len(LIBRARY)
@@ -49,7 +51,9 @@ def test_directory_tar_and_zip_give_the_same_documents(tmp_path, split_bytes):
 
 
 def test_splits_are_cut_by_size(tmp_path):
-    """A zip and a directory into runs that hold split_bytes, a tar not at all; sizes add up to the whole."""
+    """A zip file and a directory are divided into runs of split_bytes and a tar file is not; sizes add
+    up to the whole.
+    """
     folder, archive = write_library(tmp_path / "x", LIBRARY), write(tmp_path / "x.zip", make_zip(LIBRARY))
     size = sum(map(len, LIBRARY.values()))
     for path in (folder, archive):
@@ -71,7 +75,9 @@ BAD = {
 
 @pytest.mark.parametrize("pack", ["directory", "zip", "tar"])
 def test_bad_books_are_told_by_kind_and_place(tmp_path, monkeypatch, pack):
-    """The others are read; a book with contradictory markers is kept whole and reported."""
+    """Each bad book has its kind and place, the others are read, and one with contradictory markers is kept whole and
+    reported.
+    """
     monkeypatch.setattr(bookfile, "MAX_TEXT_BYTES", 4000)
     members = {"a.txt": b"Good.", **{name: data for name, (data, _) in BAD.items()}, "z.txt": b"Good."}
     members = dict(sorted(members.items()))
@@ -89,7 +95,9 @@ def test_bad_books_are_told_by_kind_and_place(tmp_path, monkeypatch, pack):
 
 
 def test_an_unreadable_book_is_a_bad_record(tmp_path, monkeypatch):
-    """Of a directory: a link to nowhere, an error of the disk. The others are read, and sizes are still known."""
+    """In a directory, a broken link and an error of the disk are bad records, the others are read, and
+    sizes are known.
+    """
     write_library(tmp_path, {"a.txt": b"One.", "c.txt": b"Three.", "d.txt": b"Four."})
     (tmp_path / "b.txt").symlink_to("nowhere")
     opened = Path.open
@@ -110,7 +118,9 @@ def test_an_unreadable_book_is_a_bad_record(tmp_path, monkeypatch):
 
 
 def test_an_error_of_the_process_is_no_bad_book(tmp_path, monkeypatch):
-    """Too many open files: every other book would be bad as well."""
+    """An error of the process, such as too many open files, is raised, since it would make every other book bad as
+    well.
+    """
     write_library(tmp_path, {"a.txt": b"One."})
     (split,) = split_books(tmp_path, 10**6)
 
@@ -141,7 +151,7 @@ def test_an_error_of_the_process_is_no_bad_book(tmp_path, monkeypatch):
     ],
 )
 def test_nothing_to_read_is_an_error(tmp_path, name, data, message):
-    """Each message names the path and what would be read."""
+    """The error for a path without books names it and the files that would be read."""
     path = tmp_path / name
     if data is not None:
         path.parent.mkdir(exist_ok=True)
@@ -152,7 +162,7 @@ def test_nothing_to_read_is_an_error(tmp_path, name, data, message):
 
 @pytest.mark.skipif(not SHARED.exists(), reason="needs the shared books")
 def test_real_books_are_nothing_but_books():
-    """Of a real archive's first books, no licence, no page number and nearly every word of the text remains."""
+    """The first books of a real archive have no licence and no page number, and nearly every word of the text."""
     (split,) = split_books(SHARED / "gutenberg_originals.tar.gz", 10**6)
     records = split.records()
     for document in (next(records) for _ in range(2)):

@@ -9,21 +9,21 @@ from preprocessing.sources.documents import NOT_UTF8
 
 
 def test_blocks_become_lines():
-    """Wrapped prose, verse and headings: one line for each block; a rule or a heading parts two."""
+    """Each block of prose, verse or heading becomes one line, and a rule or a heading separates two blocks."""
     text = "CHAPTER I\nIt was a\ndark night.\n\n\n  Tiger, tiger,\n    burning bright\n\nOne.\n* * *\nTwo.\n-----\n"
     assert paragraphs(text) == ["CHAPTER I", "It was a dark night.", "Tiger, tiger, burning bright", "One.", "Two."]
 
 
 @given(st.lists(st.lists(st.sampled_from(["It was.", "a", "Bcd, e", "“No”—f", "g!"]), min_size=1), max_size=8))
 def test_prose_loses_no_word_and_no_order(blocks):
-    """Without marks, the words of the paragraphs are those of the text, whatever its lines."""
+    """Without marks, the words of the paragraphs are those of the text in their order, whatever its lines."""
     text = "\n\n".join("\n".join(block) for block in blocks)
     assert " ".join(paragraphs(text)).split() == text.split()
 
 
 @given(st.text(st.characters(codec="utf-8"), max_size=200))
 def test_any_text_gives_paragraphs_of_one_line(text):
-    """No text fails, no paragraph is empty or has a line end."""
+    """Any text gives paragraphs without line ends, none of which is empty."""
     found = paragraphs(decode_book(text.encode()))
     assert all(paragraph == " ".join(paragraph.split()) and paragraph for paragraph in found)
 
@@ -62,7 +62,7 @@ MARKS = [
 
 @pytest.mark.parametrize(("text", "plain"), MARKS)
 def test_marks_go_and_words_stay(text, plain):
-    """Emphasis, notes, pictures, pages; what only looks like them stays."""
+    """Marks of emphasis, notes, pictures and pages are removed, and similar text is kept."""
     assert paragraphs("First.\n\nSecond\n\n" + text)[2:] == plain.split("\n")
 
 
@@ -82,12 +82,12 @@ HYPHENS = [
 
 @pytest.mark.parametrize(("text", "elsewhere", "joined"), HYPHENS)
 def test_words_cut_at_line_ends_are_whole_again(text, elsewhere, joined):
-    """By the other words of the book: a compound keeps its hyphen."""
+    """A word that is divided at a line end is joined, and keeps its hyphen if the book has the compound elsewhere."""
     assert paragraphs(f"{text}\nend\n\n{elsewhere}")[0] == joined + " end"
 
 
 def test_sentence_per_line_stays_so():
-    """The form of BookCorpus: no line is joined to the next, whatever its length."""
+    """In text of a sentence per line, as BookCorpus has it, no line is joined to the next, whatever its length."""
     lines = [
         "`` hello , '' he said .",
         "she did n't answer .",
@@ -109,12 +109,14 @@ def test_sentence_per_line_stays_so():
     ],
 )
 def test_wrapped_lines_and_verse_are_not_taken_for_sentences(text):
-    """Few lines end as sentences do, or many are blank."""
+    """Text with few lines that end as sentences, or with many blank lines, is not taken for a sentence per line."""
     assert not is_sentence_per_line(text.split("\n"))
 
 
 def test_encodings():
-    """UTF-8, with or without a mark; what Gutenberg's head declares; anything else is not guessed at."""
+    """UTF-8, with or without a byte-order mark, and the encoding that Gutenberg's header declares are read; others are
+    errors.
+    """
     head = "Character set encoding: {}\r\n\r\ncaf\u00e9 \u201cquoted\u201d"
     encodings = {"ISO-8859-1": "cp1252", "Latin-1": "cp1252", "UTF-8": "utf-8", "none": "utf-8-sig", "": "utf-16"}
     for name, encoding in encodings.items():
@@ -129,5 +131,5 @@ def test_encodings():
 
 
 def test_line_ends_of_all_systems_are_the_same():
-    """CR LF, CR, form feed; a page of a scan ends a block."""
+    """CR LF, CR and form feed end a line, and the end of a scanned page ends a block."""
     assert decode_book(b"a\r\nb\rc\x0cd\n") == "a\nb\nc\nd\n"

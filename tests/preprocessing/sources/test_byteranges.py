@@ -26,15 +26,15 @@ PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst"
 
 
 def read(splits):
-    """All records of all splits."""
+    """Return all records of all splits."""
     return [record for split in splits for record in split.records()]
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=30), max_size=20), st.integers(1, 100))
 def test_cutting_a_file_changes_nothing(tmp_path_factory, texts, split_bytes):
-    """JSON Lines: any split size gives each document once, in order, with its position in the file.
+    """In JSON Lines, any split size gives each document once, in order, with its position in the file.
 
-    A byte-order mark at the start of a text is no part of it.
+    A byte-order mark at the start of a text is not part of it.
     """
     path = tmp_path_factory.mktemp("jsonl") / "a.jsonl"
     path.write_text("".join(json.dumps({"text": text}, ensure_ascii=False) + "\n" for text in texts), encoding="utf-8")
@@ -48,7 +48,7 @@ def test_cutting_a_file_changes_nothing(tmp_path_factory, texts, split_bytes):
     st.lists(st.lists(st.sampled_from(["One.", "Two three.", " four "]), min_size=1), max_size=9), st.integers(1, 60)
 )
 def test_cutting_a_text_file_changes_nothing(tmp_path_factory, documents, split_bytes):
-    """Blank-line separated documents: any split size gives each document once, none cut in two."""
+    """In text of documents between blank lines, any split size gives each document once and whole."""
     path = tmp_path_factory.mktemp("text") / "a.txt"
     path.write_text("\n\n  \n".join("\n".join(document) for document in documents))
     texts = [record.text.split("\n") for record in read(split_text(path, split_bytes))]
@@ -58,7 +58,9 @@ def test_cutting_a_text_file_changes_nothing(tmp_path_factory, documents, split_
 @pytest.mark.parametrize("split_bytes", [50, 10**6])
 @pytest.mark.parametrize("name", ["jsonl", "txt"])
 def test_an_endless_line_is_not_kept_in_memory(tmp_path, monkeypatch, name, split_bytes):
-    """A hole in a file reads as zeros without line ends: one bad record that counts by its bytes; the rest is read."""
+    """A line without an end, such as the zeros of a hole, is one bad record that counts by its bytes, and the rest is
+    read in bounded memory.
+    """
     for module in (byteranges, jsonl, plaintext):
         monkeypatch.setattr(module, "MAX_DOCUMENT_BYTES", 1000)
     monkeypatch.setattr(byteranges, "CHUNK_BYTES", 100)
@@ -79,7 +81,7 @@ def test_an_endless_line_is_not_kept_in_memory(tmp_path, monkeypatch, name, spli
 @pytest.mark.parametrize("suffix", sorted(PACK))
 @pytest.mark.parametrize("name", ["jsonl", "txt", "md"])
 def test_a_compressed_file_is_one_split_with_the_same_records(tmp_path, name, suffix):
-    """A compressed file reads as the file does, and is found in a directory."""
+    """A compressed file gives the records of the plain file in one split, and is found in a directory."""
     line = b'{"text": "document %d"}\n\n' if name == "jsonl" else b"Document %d.\n\n"
     lines = b"".join(line % number for number in range(100))
     plan = {"jsonl": partial(split_jsonl, text_key="text"), "txt": split_text, "md": split_files}[name]
@@ -95,7 +97,7 @@ def test_a_compressed_file_is_one_split_with_the_same_records(tmp_path, name, su
 
 @pytest.mark.parametrize("suffix", sorted(PACK))
 def test_a_damaged_compressed_file_is_named(tmp_path, suffix):
-    """A download cut short is an error with the path, not half a corpus."""
+    """A truncated compressed file is an error with the path."""
     path = tmp_path / f"a.jsonl{suffix}"
     path.write_bytes(PACK[suffix](b'{"text": "a"}\n' * 1000)[:-10])
     with pytest.raises(DataError, match=rf"a\.jsonl\{suffix}: damaged .* file"):
@@ -105,7 +107,9 @@ def test_a_damaged_compressed_file_is_named(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", ["", *sorted(PACK)])
 @pytest.mark.parametrize("split_bytes", [5, 10**6])
 def test_a_byte_order_mark_is_no_text(tmp_path, suffix, split_bytes):
-    """At the start of a file, of a further file that was appended, and of a text; positions count it."""
+    """A byte-order mark at the start of a file, of an appended file, or of a text is not part of the text, and
+    positions count it.
+    """
     mark = b"\xef\xbb\xbf"
     lines = [b'{"text": "One."}\n', b'{"text": "Two."}\n', b'{"text": "\\ufeffThree."}\n']
     pack = PACK.get(suffix, bytes)
@@ -125,7 +129,9 @@ def test_a_byte_order_mark_is_no_text(tmp_path, suffix, split_bytes):
 
 
 def test_utf16_is_read_or_refused(tmp_path):
-    """A file of one document is decoded; one of many is cut at bytes, which UTF-16 does not allow."""
+    """A UTF-16 file of one document is decoded; one of many documents is an error, since it cannot be
+    divided at bytes.
+    """
     for name in ("a.txt", "a.jsonl", "b.jsonl.gz"):
         data = '{"text": "Über."}\n'.encode("utf-16")
         (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)

@@ -19,19 +19,19 @@ ROOT = Path(__file__).parents[3]
 
 
 def write_parquet(path, table, rows=7):
-    """Row groups of this many rows."""
+    """Write a Parquet file with row groups of this many rows."""
     # No statistics: they hold whole texts, which blurs the sizes of such small row groups.
     pq.write_table(table, path, row_group_size=rows, write_page_checksum=True, write_statistics=False)
 
 
 def write_arrow(path, table, rows=7, options=None):
-    """Arrow's file format, record batches of this many rows."""
+    """Write Arrow's file format with record batches of this many rows."""
     with pa.ipc.new_file(str(path), table.schema, options=options) as writer:
         writer.write_table(table, max_chunksize=rows)
 
 
 def write_stream(path, table, rows=7, options=None):
-    """Arrow's streaming format, as `datasets` writes it."""
+    """Write Arrow's streaming format, as `datasets` does."""
     with pa.ipc.new_stream(str(path), table.schema, options=options) as writer:
         writer.write_table(table, max_chunksize=rows)
 
@@ -45,19 +45,19 @@ forms = pytest.mark.parametrize("form", FORMS)
 
 
 def make_table(texts, kind=None):
-    """A table with other columns around the text."""
+    """Return a table with other columns beside the text."""
     kind = kind or pa.string()
     numbers = pa.array(range(len(texts)))
     return pa.table({"id": numbers, "text": pa.array(texts, kind), "labels": pa.array([[1, 2]] * len(texts))})
 
 
 def read(splits):
-    """All records of all splits, each with its place."""
+    """Return all records of all splits, each with its place."""
     return [(record, split.place(record.position)) for split in splits for record in split.records()]
 
 
 def texts_of(splits):
-    """The texts of the records."""
+    """Return the texts of the records."""
     return [record.text for record, _ in read(splits)]
 
 
@@ -66,7 +66,7 @@ def texts_of(splits):
 def test_cutting_a_file_changes_nothing(tmp_path_factory, form, texts, rows, split_bytes):
     """Any size of row groups or batches, and of splits, gives each document once, in order, with its row.
 
-    A byte-order mark at the start of a text is no part of it.
+    A byte-order mark at the start of a text is not part of it.
     """
     write, name, plan = FORMS[form]
     path = tmp_path_factory.mktemp("columns") / name
@@ -79,7 +79,7 @@ def test_cutting_a_file_changes_nothing(tmp_path_factory, form, texts, rows, spl
 
 @forms
 def test_both_types_of_text_are_read(tmp_path, form):
-    """string and large_string differ in their offsets only."""
+    """Columns of type string and large_string, which differ only in their offsets, are read alike."""
     write, name, plan = FORMS[form]
     texts = [f"Grüße {number}" for number in range(200)]
     for kind in (pa.string(), pa.large_string()):
@@ -90,7 +90,7 @@ def test_both_types_of_text_are_read(tmp_path, form):
 @pytest.mark.parametrize("codec", ["none", "snappy", "gzip", "zstd", "brotli", "lz4"])
 @pytest.mark.parametrize("dictionary", [True, False])
 def test_every_codec_of_parquet_is_read(tmp_path, codec, dictionary):
-    """Also texts that repeat, which Parquet stores once."""
+    """Parquet of every codec is read, also with repeated texts, which it stores once."""
     texts = ["one", "two", None, "two"] * 50
     pq.write_table(make_table(texts), tmp_path / "a.parquet", compression=codec, use_dictionary=dictionary)
     records = [record for record, _ in read(split_parquet(tmp_path / "a.parquet", 100, "text"))]
@@ -100,13 +100,13 @@ def test_every_codec_of_parquet_is_read(tmp_path, codec, dictionary):
 @pytest.mark.parametrize("write", [write_arrow, write_stream])
 @pytest.mark.parametrize("codec", ["lz4", "zstd"])
 def test_compressed_arrow_is_read(tmp_path, write, codec):
-    """Buffers that are packed one by one."""
+    """Arrow files with compressed buffers are read."""
     write(tmp_path / "a.arrow", make_table(["one", "two"] * 50), 7, pa.ipc.IpcWriteOptions(compression=codec))
     assert texts_of(split_arrow(tmp_path / "a.arrow", 100, "text")) == ["one", "two"] * 50
 
 
 def test_parquet_splits_follow_the_size_of_the_text(tmp_path):
-    """Row groups are joined up to `split_bytes` of text, however big the other columns are."""
+    """Row groups are joined up to `split_bytes` of text, however large the other columns are."""
     texts, other = ["x" * 1000 + str(number) for number in range(64)], [str(number) * 5000 for number in range(64)]
     write_parquet(tmp_path / "a.parquet", pa.table({"other": other, "text": texts}), 4)
     splits = [*split_parquet(tmp_path / "a.parquet", 8000, "text")]
@@ -116,7 +116,9 @@ def test_parquet_splits_follow_the_size_of_the_text(tmp_path):
 
 
 def test_arrow_splits_are_equal_runs_of_batches(tmp_path):
-    """The file format is cut by its size, and has no more splits than batches; a stream is one."""
+    """A file is divided into equal runs of batches by its size, with no more splits than batches, and a stream is one
+    split.
+    """
     table = make_table(["x" * 1000] * 60)
     write_arrow(tmp_path / "a.arrow", table, 4)
     size = (tmp_path / "a.arrow").stat().st_size
@@ -130,7 +132,7 @@ def test_arrow_splits_are_equal_runs_of_batches(tmp_path):
 
 @forms
 def test_a_row_without_text_is_told_by_its_place(tmp_path, form):
-    """Null, and bytes that are not UTF-8, are bad records; their neighbours are read."""
+    """A null, and bytes that are not UTF-8, are bad records with their row, and the other rows are read."""
     write, name, plan = FORMS[form]
     column = pa.array([b"one", b"two", None, b"caf\xe9", b"five"], pa.binary()).view(pa.string())
     write(tmp_path / name, pa.table({"text": column}), 2)
@@ -152,7 +154,9 @@ def test_a_row_without_text_is_told_by_its_place(tmp_path, form):
     ],
 )
 def test_a_column_that_is_not_text_lists_the_others(tmp_path, form, key, problem):
-    """Missing, a number, a list of numbers, part of a list: the type is named, and the column that is text."""
+    """The error for a missing column, or one that is not text, lists the columns with their types and proposes the one
+    that is text.
+    """
     write, name, plan = FORMS[form]
     write(tmp_path / name, make_table(["one"]))
     columns = r"id \(int64\), text \(string\), labels \(list<.*>\); set --text_key text"
@@ -162,7 +166,7 @@ def test_a_column_that_is_not_text_lists_the_others(tmp_path, form, key, problem
 
 @forms
 def test_a_file_cut_short_is_named(tmp_path, form):
-    """Wherever the download broke off, also between two batches of a stream, whose end is not announced there."""
+    """A file that is truncated anywhere, even between two batches of a stream, is an error that names it."""
     write, name, plan = FORMS[form]
     write(tmp_path / name, make_table([f"document {number}" for number in range(60)]))
     data = (tmp_path / name).read_bytes()
@@ -174,9 +178,9 @@ def test_a_file_cut_short_is_named(tmp_path, form):
 
 @forms
 def test_damage_is_an_error_or_goes_unnoticed_but_never_a_crash(tmp_path, form):
-    """Every byte in turn is inverted: offsets that point out of the file are found before they are followed.
+    """With any byte inverted, a file is read or is an error, and invalid offsets are not followed.
 
-    In a process of its own, which following them would end.
+    The test reads in a separate process, which following them would end.
     """
     write, name, plan = FORMS[form]
     write(tmp_path / name, make_table(["document", "another document"] * 4), 4)
@@ -197,7 +201,7 @@ def test_damage_is_an_error_or_goes_unnoticed_but_never_a_crash(tmp_path, form):
 
 
 def test_what_is_no_such_file_is_named(tmp_path):
-    """A pointer of Git LFS, as a clone without it leaves them, and a directory without any."""
+    """A pointer of Git LFS, a file of another format, and a directory without tables are errors that name them."""
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064}\nsize 12345\n"
     (tmp_path / "a.parquet").write_text(pointer)
     with pytest.raises(DataError, match=r"a\.parquet: is a pointer of Git LFS, not the file \(run `git lfs pull`\)"):
@@ -212,7 +216,9 @@ def test_what_is_no_such_file_is_named(tmp_path):
 
 
 def test_a_directory_is_searched_as_datasets_leaves_it(tmp_path):
-    """Files in the order of their paths; what `map` cached beside them is a second copy and is left out."""
+    """Files of a directory are read in the order of their paths, and what `map` of `datasets` cached beside them is
+    left out.
+    """
     for name in (
         "train/data-00001-of-00002",
         "train/data-00000-of-00002",

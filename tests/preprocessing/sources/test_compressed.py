@@ -26,27 +26,27 @@ TEXT = "".join(Random(0).choices("abcdefgh \n", k=5000)).encode()
 
 
 def read(path):
-    """All the text of a file."""
+    """Return all the text of a file."""
     with open_text(path) as file:
         return file.read()
 
 
 def packed(folder, suffix, data):
-    """A file of this suffix that holds these bytes."""
+    """Write a file of this suffix with these bytes."""
     path = folder / f"a.txt{suffix}"
     path.write_bytes(data)
     return path
 
 
 def test_every_compression_is_tested():
-    """A new one needs its line in PACK."""
+    """Every compression has its line in PACK, so that it is tested."""
     assert COMPRESSIONS.keys() == PACK.keys()
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @given(parts=st.lists(st.binary(max_size=300), min_size=1, max_size=5), chunk=st.integers(1, 64))
 def test_streams_end_to_end_read_as_one(tmp_path_factory, suffix, parts, chunk):
-    """Concatenated streams read as one, wherever the blocks read from disk end, in a stream or between two."""
+    """Concatenated streams are read as one, wherever the blocks read from disk end."""
     path = packed(tmp_path_factory.mktemp("x"), suffix, b"".join(map(PACK[suffix], parts)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(compressed, "_CHUNK_BYTES", chunk)
@@ -55,7 +55,7 @@ def test_streams_end_to_end_read_as_one(tmp_path_factory, suffix, parts, chunk):
 
 @pytest.mark.parametrize("suffix", ["", *SUFFIXES])
 def test_lines_are_those_of_the_plain_file(tmp_path, suffix):
-    """The stream is iterated by line, as a plain file is."""
+    """The lines of a compressed file are those of the plain file."""
     with open_text(packed(tmp_path, suffix, PACK.get(suffix, bytes)(TEXT))) as file:
         assert list(file) == TEXT.splitlines(keepends=True)
 
@@ -63,14 +63,14 @@ def test_lines_are_those_of_the_plain_file(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("size", [1, 100, 1 << 20])
 def test_the_end_is_the_end_however_often_one_reads(tmp_path, suffix, size):
-    """Also where more is asked for than a buffer holds."""
+    """Reading after the end returns nothing, also if more is requested than a buffer holds."""
     with open_text(packed(tmp_path, suffix, PACK[suffix](b"one"))) as file:
         assert b"".join(file.read(size) for _ in range(6)) == b"one"
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_a_file_cut_short_is_named(tmp_path, suffix):
-    """Wherever the download broke off, it is an error with the path, not half a corpus."""
+    """A file that is truncated anywhere is an error with the path."""
     data = PACK[suffix](TEXT)
     for stop in [*range(1, 40), *range(40, len(data), 97), len(data) - 1]:
         with pytest.raises(
@@ -82,7 +82,7 @@ def test_a_file_cut_short_is_named(tmp_path, suffix):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("rest", [b"junk", b"\0\0junk", b"BZh9junk", b"\x1f\x8b\x08junk"])
 def test_what_follows_a_stream_must_be_another(tmp_path, suffix, rest):
-    """A second stream that is damaged from its first byte on is not taken for the end."""
+    """A second stream that is damaged from its first byte on is an error, and not the end of the file."""
     with pytest.raises(DataError, match="damaged"):
         read(packed(tmp_path, suffix, PACK[suffix](TEXT) + rest))
 
@@ -90,14 +90,14 @@ def test_what_follows_a_stream_must_be_another(tmp_path, suffix, rest):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("zeros", [4, 70])
 def test_zeros_between_streams_are_padding(tmp_path, monkeypatch, suffix, zeros):
-    """As the xz format has it."""
+    """Zeros between streams, as the xz format allows them, are padding."""
     monkeypatch.setattr(compressed, "_CHUNK_BYTES", 16)
     data = PACK[suffix](b"one ") + bytes(zeros) + PACK[suffix](b"two") + bytes(zeros)
     assert read(packed(tmp_path, suffix, data)) == b"one two"
 
 
 def test_zstd_with_a_long_window_is_read(tmp_path):
-    """`zstd --long=31` asks for more memory than decoders grant unasked; pzstd's notes between frames are skipped."""
+    """Zstandard with a long window, which decoders refuse by default, is read, and skippable frames are skipped."""
     options = {zstd.CompressionParameter.window_log: 30, zstd.CompressionParameter.content_size_flag: 0}
     compressor = zstd.ZstdCompressor(options=options)
     data = compressor.compress(TEXT) + compressor.flush()
@@ -121,7 +121,7 @@ def test_an_error_of_the_disk_is_not_called_damage(tmp_path, monkeypatch, suffix
 
 
 def test_sizes_and_suffixes(tmp_path):
-    """A plain file's size is exact, a compressed one's estimated; suffixes may be in upper case."""
+    """The size of a plain file is exact, that of a compressed one is estimated, and suffixes may be in upper case."""
     assert text_bytes(packed(tmp_path, "", TEXT)) == len(TEXT)
     assert text_bytes(packed(tmp_path, ".bz2", bytes(100))) == 400
     names = {"x.txt.zst": "x.txt", "X.JSONL.GZ": "X.JSONL", "part-0": "part-0", "a.xml-p1p2.bz2": "a.xml-p1p2"}
@@ -131,7 +131,7 @@ def test_sizes_and_suffixes(tmp_path):
 @pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize("name", ["part-00000", "wiki_00", "a.data", "A.TXT{}"])
 def test_a_compressed_file_of_any_name_is_read(tmp_path, suffix, name):
-    """By its suffix in upper case, or by its first bytes where the suffix says nothing."""
+    """A compressed file is recognised by its suffix in upper case, or by its first bytes if the suffix says nothing."""
     path = tmp_path / name.format(suffix.upper())
     path.write_bytes(PACK[suffix](TEXT))
     assert is_compressed(path) and read(path) == TEXT

@@ -1,4 +1,4 @@
-"""Laws of preprocessing/sources/content.py, and of books whose content is not what their names say."""
+"""Laws of preprocessing/sources/content.py, and of books whose content does not fit their names."""
 
 import bz2
 import gzip
@@ -21,13 +21,13 @@ SENTENCE = "It was a dark and stormy night, and all was still."
 
 
 def html(title, sentences):
-    """A page of so many paragraphs."""
+    """Return a page of so many paragraphs."""
     body = "".join(f"<p>{SENTENCE.replace('dark', '<i>dark</i>')}</p>\n" for _ in range(sentences))
     return f"<html><head><title>{title}</title></head><body><h2>CHAPTER I</h2>{body}</body></html>"
 
 
 def make_zip():
-    """A zip file."""
+    """Return a zip file."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a.txt", "Text.")
@@ -59,7 +59,9 @@ FOREIGN = {
 @pytest.mark.parametrize("suffix", [".txt", ".md"])
 @pytest.mark.parametrize("content", FOREIGN)
 def test_what_is_no_text_is_a_bad_record(content, suffix):
-    """Of the wrong suffix: it is never a document, and the record says what the file holds."""
+    """Other content under the suffix of a text is a bad record that states what the file holds, and
+    never a document.
+    """
     data, found = FOREIGN[content]
     (record,) = read_book("book" + suffix, data, 7)
     assert isinstance(record, BadRecord) and (record.kind, record.position) == (OTHER_CONTENT, 7)
@@ -67,7 +69,7 @@ def test_what_is_no_text_is_a_bad_record(content, suffix):
 
 
 def test_what_is_no_epub_is_told_by_its_content():
-    """An error page, text, a PDF."""
+    """An error page, text or PDF under the suffix of an EPUB is a bad record of its kind."""
     for data, kind, found in (
         (ERROR_PAGE.encode(), OTHER_CONTENT, "holds an HTML page, not an EPUB"),
         (b"%PDF-1.4", OTHER_CONTENT, "holds a PDF file"),
@@ -79,7 +81,7 @@ def test_what_is_no_epub_is_told_by_its_content():
 
 @pytest.mark.parametrize("title", ["Emma", "The Comedy of Errors"])
 def test_a_book_in_html_is_read_whatever_its_suffix(title):
-    """As text, without tags; so is one that begins with plain text."""
+    """A book in HTML under any suffix is read as text without tags, even if it begins with plain text."""
     text = html(title, 60)
     for data in (text, "<!-- a comment -->\n" + text, "Title: Emma\n\n" + text.replace("<html><head>", "")):
         (document,) = read_book("book.txt", data.encode(), 0)
@@ -99,7 +101,9 @@ def test_a_book_in_html_is_read_whatever_its_suffix(title):
     ],
 )
 def test_text_is_text(text):
-    """Brackets, comparisons, DOS's mark of the end, and tags of emphasis in plain text."""
+    """Brackets, comparisons, DOS's end-of-file mark and tags of emphasis in plain text do not make it
+    another format.
+    """
     assert foreign_content(text.encode()) is None
     (document,) = read_book("book.txt", text.encode(), 0)
     assert isinstance(document, Document) and len(document.text.split("\n")) >= text.count("night")
@@ -107,6 +111,6 @@ def test_text_is_text(text):
 
 
 def test_markdown_may_hold_html():
-    """Tags in Markdown are its own business."""
+    """Markdown may have HTML tags, which are removed."""
     (document,) = read_book("a.md", ("Tiger, tiger,<br>burning bright<br/>\n\n" * 40).encode(), 0)
     assert isinstance(document, Document) and document.text.startswith("Tiger, tiger, burning bright\nTiger")

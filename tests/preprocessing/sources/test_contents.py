@@ -9,7 +9,7 @@ from preprocessing.sources.contents import drop_contents
 
 
 def blocks(text):
-    """Blocks of lines."""
+    """Return the blocks of lines."""
     return list(blocks_of(text.split("\n")))
 
 
@@ -24,7 +24,9 @@ TABLES = {
 
 @pytest.mark.parametrize("text", TABLES.values(), ids=TABLES)
 def test_tables_of_contents_go(text):
-    """Title and entries; the chapter heading that is the first entry again stays, as all that follows."""
+    """Title and entries of a table of contents are removed; the first chapter heading, which repeats an entry, and all
+    after it are kept.
+    """
     found = blocks(text)
     kept = drop_contents(found)
     assert kept == found[-len(kept) :] and "\n".join(kept[0].lines) in (
@@ -45,7 +47,7 @@ def test_tables_of_contents_go(text):
     ],
 )
 def test_what_is_not_clearly_a_table_of_contents_stays(text):
-    """Fewer than three entries, no title, or no entries."""
+    """A list with fewer than three entries, without a title, or without entries is kept."""
     assert drop_contents(blocks(text)) == blocks(text)
 
 
@@ -76,13 +78,15 @@ FORMS = {
 @pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
 @pytest.mark.parametrize("headings", ["", "CHAPTER I.\n\nCHAPTER II.\n\nCHAPTER III.\n\nChapter I.\n\nChapter II.\n\n"])
 def test_tables_of_other_forms_go(text, headings):
-    """Without dots, numbers or pages, of volumes and of pictures; the text below stays whole."""
+    """Tables without dots, numbers or pages, of volumes and of pictures are removed, and the text below
+    is kept whole.
+    """
     after = BODY + "\n\n\n\n" + "\n\n\n\nShe wept.\n\n".join(headings.split("\n\n"))
     assert [block.lines for block in drop_contents(blocks(text + after))] == [block.lines for block in blocks(after)]
 
 
 def test_a_table_ends_before_the_heading_of_the_text():
-    """One that the table names, or one that it does not; and with its last entry."""
+    """A table ends before the heading of the text, whether it lists that heading or not, and with its last entry."""
     table = "CONTENTS\n\nPREFACE\nI. The Sea      1\nII. The Land      9"
     for heading in ("\n\n\n\nPREFACE", "\n\n\n\nINTRODUCTION", "\n\n\n\n\nTHE LONG STORY", "\n\nTo my friend."):
         after = heading + BODY
@@ -100,5 +104,5 @@ def test_a_table_ends_before_the_heading_of_the_text():
     ],
 )
 def test_prose_below_such_a_title_stays(text):
-    """Dialogue, paragraphs, chapters that no table announced."""
+    """Dialogue, paragraphs, and chapters that no table lists are kept below the title of a table."""
     assert drop_contents(blocks(text)) == blocks(text)

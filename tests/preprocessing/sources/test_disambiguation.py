@@ -23,7 +23,9 @@ from preprocessing.sources.disambiguation import is_disambiguation
     ],
 )
 def test_pages_are_told_by_their_template_in_any_language(wikitext):
-    """Case and underscores make no difference; arguments may follow."""
+    """A disambiguation page is recognised by its template in any language, whatever its case, underscores and
+    arguments.
+    """
     assert is_disambiguation(wikitext)
 
 
@@ -40,5 +42,5 @@ def test_pages_are_told_by_their_template_in_any_language(wikitext):
     ],
 )
 def test_articles_are_none(wikitext):
-    """Nor are lists of surnames, set indexes, and articles that point to a disambiguation page."""
+    """Lists of surnames, set indexes, and articles that refer to a disambiguation page are articles."""
     assert not is_disambiguation(wikitext)

@@ -16,14 +16,14 @@ THIRD = "The third of them is in the class that follows."
 
 
 def module(*docstrings):
-    """A file with a docstring for each function, which would fail if it were run."""
+    """Return a file with a docstring for each function, which would fail if it were run."""
     body = "".join(f'def f{number}():\n    """{text}"""\n' for number, text in enumerate(docstrings))
     return f'raise SystemExit("executed")\n{body}'.encode()
 
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Installs a distribution of these files in a directory that only importlib.metadata looks at."""
+    """A function that installs a distribution of these files in a directory that only importlib.metadata searches."""
     site = tmp_path / "site"
     monkeypatch.setattr(sys, "path", [str(site)])
 
@@ -43,13 +43,13 @@ def install(tmp_path, monkeypatch):
 
 
 def texts(*distributions):
-    """The texts of the documents of distributions."""
+    """Return the texts of the documents of distributions."""
     records = Packages(tuple(file for found in distributions for file in found.files)).records()
     return [record.text for record in records if isinstance(record, Document)]
 
 
 def test_pins_are_read_from_the_clone(tmp_path):
-    """Extras, comments and local versions are accepted; ranges and pins with a condition are not pins for everyone."""
+    """Pins with extras, comments and local versions are read; ranges, and pins with a condition, are not."""
     (tmp_path / "pyproject.toml").touch()
     (tmp_path / "requirements.txt").write_text(
         '# x==1\ntorch==2.1\nJinja2==3.0  # pages\nnumpy>=2\na[b,c]==4.0\nold==1; python_version < "3.14"\n'
@@ -58,7 +58,9 @@ def test_pins_are_read_from_the_clone(tmp_path):
 
 
 def test_without_a_clone_pins_are_those_of_the_installed_project(tmp_path, install):
-    """Without either, the message says what to use instead."""
+    """Without a clone, pins are those of the installed project; without either, the error states what to
+    use instead.
+    """
     site = install("project", "1", {})
     (site / "project-1.dist-info" / "METADATA").write_text("Name: project\nVersion: 1\nRequires-Dist: torch==2.1\n")
     (site / "requirements.txt").write_text("other==1\n")
@@ -68,7 +70,7 @@ def test_without_a_clone_pins_are_those_of_the_installed_project(tmp_path, insta
 
 
 def test_what_is_missing_or_of_another_version_is_noted(install):
-    """A local version is that of the pin, since the documentation is the same."""
+    """A distribution that is missing or has another version is noted; a local version counts as the pin's."""
     for name, version in {"same": "1.0", "local": "1.0+cpu", "newer": "1.1"}.items():
         install(name, version, {f"{name}.py": module(FIRST)})
     found, notes = find_installed(dict.fromkeys(["gone", "local", "newer", "same"], "1.0"))
@@ -80,7 +82,7 @@ def test_what_is_missing_or_of_another_version_is_noted(install):
 
 
 def test_only_files_of_the_distribution_are_read(tmp_path, install):
-    """Not those that RECORD places elsewhere, that a link leads to, that are absent, or that are tests."""
+    """Files that RECORD places elsewhere, links to other files, absent files and tests are not read."""
     outside = tmp_path / "outside.py"
     outside.write_bytes(module(SECOND))
     files = {"a/b.py": module(FIRST), "a/tests/c.py": module(THIRD), "a/data.txt": FIRST.encode()}
@@ -92,7 +94,9 @@ def test_only_files_of_the_distribution_are_read(tmp_path, install):
 
 
 def test_paragraphs_that_a_file_before_has_are_dropped(install):
-    """Whatever the order of RECORD; a file that has nothing else gives no document."""
+    """A paragraph that an earlier file has is dropped, whatever the order of RECORD, and a file without any other gives
+    no document.
+    """
     install("b", "1", {"b/z.py": module(FIRST, SECOND), "b/a.py": module(SECOND, THIRD, THIRD)})
     install("c", "1", {"c.py": module(FIRST, THIRD)})
     found, _ = find_installed({"b": "1", "c": "1"})
@@ -100,7 +104,9 @@ def test_paragraphs_that_a_file_before_has_are_dropped(install):
 
 
 def test_files_that_are_no_python_are_counted(tmp_path):
-    """Syntax of another version, zero bytes, and another encoding; a file of code alone is not parsed at all."""
+    """Files with the syntax of another version, zero bytes or another encoding are counted, and a file of code alone is
+    not parsed.
+    """
     contents = {
         "a.py": b'"""' + FIRST.encode() + b'"""\nprint "old"\n',
         "b.py": b'"""' + FIRST.encode() + b'"""\n\0',
@@ -115,7 +121,9 @@ def test_files_that_are_no_python_are_counted(tmp_path):
 
 
 def test_long_strings_given_to_functions_are_documentation():
-    """As add_docstr takes them, in tables and sums too; short ones, formatted ones, and those in functions are not."""
+    """Long strings that functions such as add_docstr take are documentation, also in tables and sums; short ones,
+    formatted ones and those inside functions are not.
+    """
     source = f'''
 """{FIRST}"""
 TEMPLATE = {{"a": """{SECOND} {THIRD}""", "b": ["short", "words"]}}
@@ -139,5 +147,5 @@ class C:
 
 
 def test_the_place_of_a_document_is_its_file():
-    """With a line, as those of other sources."""
+    """The place of a document is its file with a line, as for other sources."""
     assert Packages((Path("a.py"), Path("b.py"))).place(1) == "b.py:1"

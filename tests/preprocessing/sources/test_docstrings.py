@@ -110,7 +110,9 @@ CASES = {
 
 @pytest.mark.parametrize("text", CASES, ids=["google", "numpy", "sphinx", "markdown"])
 def test_each_convention_becomes_sentences(text):
-    """Descriptions of parameters begin with a capital letter and end with a full stop; code and headings are gone."""
+    """Docstrings of each convention become sentences: descriptions of parameters get a capital letter and a full stop,
+    and code and headings are removed.
+    """
     assert docstring_prose(text) == CASES[text]
 
 
@@ -129,13 +131,13 @@ NOT_ENGLISH = [
 
 @pytest.mark.parametrize("sentence", NOT_ENGLISH)
 def test_a_sentence_that_is_no_english_prose_is_dropped_alone(sentence):
-    """The sentences beside it in the paragraph stay."""
+    """A sentence that is no English prose is dropped, and the others of its paragraph are kept."""
     kept = "This is the first sentence of the paragraph."
     assert docstring_prose(f"{kept} {sentence}") == [kept]
 
 
 def test_lines_of_a_paragraph_are_joined_and_paragraphs_are_not():
-    """A change of the indentation to the left ends a paragraph as an empty line does."""
+    """Lines of a paragraph are joined; an empty line, or less indentation, ends a paragraph."""
     text = (
         "The first line of a paragraph\nand the second of it.\n\n    Note that this is indented.\nBut this is not it."
     )

@@ -12,13 +12,13 @@ STREAMS = [bz2.compress(part) for part in PARTS]
 
 
 def own(path, start, stop):
-    """The bytes that belong to a range."""
+    """Return the bytes that belong to a range."""
     return b"".join(chunk.data for chunk in chunks(path, start, stop) if chunk.own)
 
 
 @pytest.mark.parametrize("step", [1, 60, 10**6])
 def test_the_ranges_of_a_bz2_file_share_its_streams(tmp_path, step):
-    """Each stream belongs to the one range that it starts in."""
+    """Each stream of a bz2 file belongs to the one range in which it starts."""
     path = tmp_path / "a.bz2"
     path.write_bytes(b"".join(STREAMS))
     size = path.stat().st_size
@@ -26,7 +26,7 @@ def test_the_ranges_of_a_bz2_file_share_its_streams(tmp_path, step):
 
 
 def test_the_ranges_of_a_plain_file_share_its_bytes(tmp_path):
-    """The bytes after a range are read, but do not belong to it."""
+    """The bytes after a range are read, and do not belong to it."""
     path = tmp_path / "a.xml"
     path.write_bytes(b"".join(PARTS))
     assert own(path, 100, 300) == path.read_bytes()[100:300]
@@ -34,7 +34,7 @@ def test_the_ranges_of_a_plain_file_share_its_bytes(tmp_path):
 
 
 def test_damage_costs_one_stream(tmp_path):
-    """The chunk that reports damage names the stream; the streams after it are read."""
+    """A damaged stream is reported with its number, and the streams after it are read."""
     path = tmp_path / "a.bz2"
     damaged = STREAMS[3][:20] + b"\0" * 8 + STREAMS[3][28:]
     path.write_bytes(b"".join([*STREAMS[:3], damaged, *STREAMS[4:]]))
@@ -45,7 +45,9 @@ def test_damage_costs_one_stream(tmp_path):
 
 
 def test_sizes_are_estimates_of_the_xml(tmp_path):
-    """A compressed byte counts as several; only plain and bz2 files can be entered in the middle."""
+    """Sizes of compressed files are estimates of their XML, and only plain and bz2 files can be read
+    from the middle.
+    """
     for name, data in (("a.xml", b"x" * 100), ("a.bz2", bz2.compress(b"x")), ("a.gz", gzip.compress(b"x"))):
         (tmp_path / name).write_bytes(data)
     assert xml_bytes(tmp_path / "a.xml", 10) == 10 < xml_bytes(tmp_path / "a.bz2", 10)
@@ -54,6 +56,6 @@ def test_sizes_are_estimates_of_the_xml(tmp_path):
 
 
 def test_an_empty_file_has_no_chunk(tmp_path):
-    """It cannot be mapped into memory."""
+    """An empty file, which cannot be mapped into memory, has no chunk."""
     (tmp_path / "a.bz2").touch()
     assert list(chunks(tmp_path / "a.bz2", 0, 0)) == []

@@ -36,13 +36,15 @@ COMPANIONS = {
 
 @pytest.mark.parametrize("name", NAMES)
 def test_dumps_are_known_by_their_names(name):
-    """Whole and in parts, one stream or many, of every compression that is read."""
+    """Dumps are recognised by their names: whole and in parts, of one stream or many, in every compression that is
+    read.
+    """
     assert WIKIPEDIA.names(name) == NAMES[name]
 
 
 @pytest.mark.parametrize("name", COMPANIONS)
 def test_files_without_articles_are_known_by_their_names(name):
-    """Indexes, tables and selections of pages of other jobs."""
+    """Indexes, tables, and selections of pages by other jobs are recognised as files without articles."""
     assert WIKIPEDIA.accompanies(name) == COMPANIONS[name]
 
 
@@ -60,13 +62,13 @@ def test_files_without_articles_are_known_by_their_names(name):
     ],
 )
 def test_a_dump_in_two_forms_is_refused(names, message):
-    """Every article would count twice; the message names a pattern for one of them."""
+    """A dump in two forms, in which every article would count twice, is an error with a pattern for one of them."""
     with pytest.raises(DataError, match=message):
         check_distinct([*map(Path, names)])
 
 
 def test_parts_and_other_wikis_go_together():
-    """Each has its own articles."""
+    """Parts of one dump, and dumps of several wikis, are read together."""
     names = [f"{DUMP}{part}.xml-p{part}p{part}.bz2" for part in range(1, 28)]
     names += [f"{DUMP}27.xml-p28p30.bz2", "simplewiki-20251001-pages-articles-multistream.xml.bz2", "a.xml", "b.xml"]
     check_distinct([*map(Path, names)])
@@ -82,7 +84,7 @@ def test_parts_and_other_wikis_go_together():
     ],
 )
 def test_missing_parts_are_told_by_their_pages(caplog, ranges, gaps):
-    """Names of parts tell which pages they hold; what is missing at the end cannot be seen."""
+    """Missing parts are found by the pages in the names of the others, except at the end."""
     with caplog.at_level(logging.WARNING, "preprocessing"):
         warn_of_gaps([Path(f"{DUMP}{number}.xml-{pages}.bz2") for number, pages in enumerate(ranges)])
     assert (f"enwiki of 20251101: no file has the pages {gaps};" in caplog.text) if gaps else not caplog.text

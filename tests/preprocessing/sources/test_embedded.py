@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_prose_is_kept_and_code_is_not():
-    """Doctests, indented code, headings and signatures go; sentences stay, one paragraph per line."""
+    """Sentences are kept, one paragraph per line, and doctests, indented code, headings and signatures are removed."""
     text = """Return the ``name`` of
     this object as a string.
 
@@ -43,7 +43,7 @@ def test_prose_is_kept_and_code_is_not():
     ("splits", "documents", "characters"), [(1, 1, 1000), pytest.param(None, 300, 10**6, marks=pytest.mark.slow)]
 )
 def test_every_python_has_more_than_a_megabyte_that_is_parsed_not_imported(splits, documents, characters):
-    """The library gives hundreds of documents, none is empty, and reading it runs none of it."""
+    """The standard library gives hundreds of documents, none of which is empty, and none of its code is run."""
     program = (
         "import sys; from preprocessing.sources.embedded import split_embedded\n"
         f"splits = split_embedded('stdlib').splits[:{splits}]\n"
@@ -57,7 +57,7 @@ def test_every_python_has_more_than_a_megabyte_that_is_parsed_not_imported(split
 
 
 def test_distributions_follow_the_standard_library_in_one_split(monkeypatch):
-    """All versions are known, and that of a part is the part's."""
+    """Distributions follow the standard library in one split, and each part has its version."""
     found = [Installed("a", "1", (Path("a.py"),)), Installed("b", "2", (Path("b.py"), Path("c.py")))]
     monkeypatch.setattr(embedded, "find_installed", lambda _: (found, ["b is another"]))
     library, everything = split_embedded("stdlib"), split_embedded()

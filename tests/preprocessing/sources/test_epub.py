@@ -16,7 +16,7 @@ PAGE = '<?xml version="1.0" encoding="utf-8"?><html xmlns="http://www.w3.org/199
 
 
 def package(names, nav="", guide=""):
-    """A package document with these members in its spine, and one that is its navigation."""
+    """Return a package document with these members in its spine, and one as its navigation."""
     items = "".join(
         f'<item id="i{number}" href="{name}" media-type="application/xhtml+xml" properties="{"nav" * (name == nav)}"/>'
         for number, name in enumerate(names)
@@ -29,7 +29,7 @@ def package(names, nav="", guide=""):
 
 
 def make_zip(members):
-    """A zip file of these members."""
+    """Return a zip file of these members."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, data in members.items():
@@ -38,25 +38,27 @@ def make_zip(members):
 
 
 def make_epub(bodies, extra=None, **options):
-    """An EPUB file of these XHTML bodies by name."""
+    """Return an EPUB file of these XHTML bodies by name."""
     fixed = {"mimetype": "application/epub+zip", "META-INF/container.xml": CONTAINER}
     pages = {f"OPS/{name.replace('%20', ' ')}": PAGE.format(body) for name, body in bodies.items()}
     return make_zip({**fixed, "OPS/book.opf": package([*bodies], **options), **pages, **(extra or {})})
 
 
 def read(data, max_bytes=10**6):
-    """The paragraphs of an EPUB."""
+    """Return the paragraphs of an EPUB."""
     return paragraphs(epub_to_text(data, max_bytes))
 
 
 def test_the_spine_is_read_in_its_order():
-    """Not that of the names or of the archive; names are percent-encoded; the head is no text."""
+    """Pages are read in the order of the spine, with percent-encoded names, and heads are not text."""
     epub = make_epub({"b.xhtml": "<body><p>One.</p></body>", "a%20b.xhtml": "<body><h1>Two</h1><p>Three.</p></body>"})
     assert read(epub) == ["One.", "Two", "Three."]
 
 
 def test_navigation_cover_and_licence_go():
-    """By manifest, guide, element, epub:type and class, on whole pages and within one."""
+    """Navigation, cover and licence are removed by manifest, guide, element, epub:type and class, as whole pages and
+    within a page.
+    """
     bodies = {
         "nav.xhtml": "<body><p>Chapter 1</p></body>",
         "cover.xhtml": "<body><p>Cover</p></body>",
@@ -72,7 +74,7 @@ def test_navigation_cover_and_licence_go():
 
 
 def test_entities_are_not_expanded():
-    """A document type that would unpack to gigabytes is damage."""
+    """A document type whose entities would expand to gigabytes is damage."""
     bomb = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 20))
     opf = f'<!DOCTYPE x [<!ENTITY e0 "boom">{bomb}]><package>&e19;</package>'
     with pytest.raises(BadBookError) as error:
@@ -81,7 +83,7 @@ def test_entities_are_not_expanded():
 
 
 def test_what_unpacks_to_too_much_is_refused():
-    """All members count; a bomb is not unpacked beyond the limit."""
+    """A book whose members unpack to more than the limit is refused before all of it is unpacked."""
     page = f"<body><p>{'a ' * 1000}</p></body>"
     epub = make_epub({f"{number}.xhtml": page for number in range(10)})
     assert len(read(epub, 30_000)) == 10
@@ -92,7 +94,7 @@ def test_what_unpacks_to_too_much_is_refused():
 
 
 def encryption(name):
-    """The list of one encrypted member."""
+    """Return the list of one encrypted member."""
     return {
         "META-INF/encryption.xml": '<encryption xmlns="urn:oasis:names:tc:opendocument:xmlns:container" '
         'xmlns:e="http://www.w3.org/2001/04/xmlenc#"><e:EncryptedData>'
@@ -101,7 +103,7 @@ def encryption(name):
 
 
 def test_encrypted_books_are_told_from_obfuscated_fonts():
-    """DRM, and a password of the zip file; a book that hides only its fonts is read."""
+    """Encrypted pages, and a zip file with a password, are refused; a book that obfuscates only its fonts is read."""
     bodies = {"a.xhtml": "<body><p>Text.</p></body>"}
     assert read(make_epub(bodies, encryption("OPS/a.ttf"))) == ["Text."]
     locked = bytearray(make_epub(bodies))
@@ -113,7 +115,7 @@ def test_encrypted_books_are_told_from_obfuscated_fonts():
 
 
 def test_damage_is_never_a_trace():
-    """Cut anywhere or with any byte changed, a book is read or refused by kind."""
+    """A book that is truncated anywhere, or has any changed byte, is read or refused by kind."""
     epub, random = make_epub({f"{number}.xhtml": "<body><p>Text.</p></body>" for number in range(3)}), Random(0)
     damaged = [epub[:stop] for stop in range(0, len(epub), 7)]
     for _ in range(1500):
@@ -130,7 +132,7 @@ def test_damage_is_never_a_trace():
 
 
 def test_declared_encodings():
-    """A page may be in another encoding than UTF-8 if it says so."""
+    """A page is read in the encoding that it declares."""
     for encoding in ("iso-8859-1", "utf-8", "utf-16"):
         page = PAGE.replace('"utf-8"', f'"{encoding}"').format("<body><p>café</p></body>")
         pages = {"OPS/book.opf": package(["z.xhtml"]), "OPS/z.xhtml": page.encode(encoding)}

@@ -32,7 +32,7 @@ from preprocessing.sources.expressions import ExpressionError, evaluate, shown
     ],
 )
 def test_values_are_those_of_mediawiki(text, expected):
-    """Precedence and rounding as Help:Extension:ParserFunctions gives them."""
+    """Precedence and rounding are those of Help:Extension:ParserFunctions."""
     assert shown(evaluate(text)) == expected
 
 
@@ -54,13 +54,13 @@ def test_values_are_those_of_mediawiki(text, expected):
     ],
 )
 def test_what_has_no_value_is_an_error(text):
-    """Malformed, too long, too deep, or undefined."""
+    """An expression that is malformed, too long, too deep or undefined is an error."""
     with pytest.raises(ExpressionError):
         evaluate(text)
 
 
 @given(st.text(st.sampled_from("0123456789.+-*/^()<>= abdefilmnoqrstuvx"), max_size=40))
 def test_any_text_is_a_number_or_an_error(text):
-    """No other error, and no endless work."""
+    """Any text is a number or an error, in bounded time."""
     with suppress(ExpressionError):
         shown(evaluate(text))

@@ -34,7 +34,7 @@ SUFFIXES = {
 
 @pytest.mark.parametrize("name", SUFFIXES)
 def test_suffixes(name):
-    """Compression, case, encoding and numbers of parts say nothing about the form."""
+    """The form of a file is its suffix, without compression, case, encoding and numbers of parts."""
     assert suffix_of(name) == SUFFIXES[name]
 
 
@@ -64,12 +64,16 @@ COMPANIONS = {
 
 @pytest.mark.parametrize(("reason", "name"), [(reason, name) for reason, names in COMPANIONS.items() for name in names])
 def test_companions_of_data_are_known_by_their_names(reason, name):
-    """Hidden files, checksums, licences and the like; a book whose title has such a word is data."""
+    """Hidden files, checksums, licences and similar files are companions of data; a book with such a word in its title
+    is data.
+    """
     assert companion(name) == reason
 
 
 def test_other_forms_are_named():
-    """An archive is to be unpacked; else the suffix, or that there is none, is the reason."""
+    """The reason for another form names it: an archive is to be unpacked; else the reason is the suffix, or its
+    absence.
+    """
     assert {other_form(name, "jsonl") for name in ("a.7z", "A.ZIP", "a.tar.gz", "a.tgz", "a.txt.lz4")} == {PACKED}
     assert other_form("a.PDF", "jsonl") == ".pdf, which jsonl does not read"
     assert other_form("part-00000.gz", "jsonl") == "neither name nor content of jsonl"

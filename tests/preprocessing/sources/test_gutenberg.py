@@ -46,7 +46,7 @@ FOOTERS = {
 @pytest.mark.parametrize("header", HEADERS)
 @pytest.mark.parametrize("footer", FOOTERS)
 def test_what_is_not_the_book_goes(header, footer):
-    """Every form of header with every form of footer leaves the same book, to the letter."""
+    """Every form of header with every form of footer leaves the same book, unchanged."""
     book = "\n\n".join([BOOK, *["The long night went on as before."] * 60, "The very end."])
     stripped = strip_boilerplate(HEADERS[header] + book + FOOTERS[footer])
     assert stripped is not None
@@ -54,13 +54,13 @@ def test_what_is_not_the_book_goes(header, footer):
 
 
 def test_a_text_without_markers_is_kept_to_the_letter():
-    """Prose that speaks of Project Gutenberg, its licence or its producers is no boilerplate."""
+    """A text without markers is kept unchanged, even if it mentions Project Gutenberg, its licence or its producers."""
     text = "Produced by hand.\n\nHe read of Project Gutenberg. The small print said START OF THE END.\n\n*** END ***\n"
     assert strip_boilerplate(text) == text
 
 
 def test_two_books_in_a_file_lose_what_is_between():
-    """The licence of the first and the header of the second go."""
+    """Of two books in one file, the licence of the first and the header of the second are removed."""
     text = HEADERS["today"] + BOOK + FOOTERS["today"] + HEADERS["this"] + "Another one." + FOOTERS["etext"]
     assert (strip_boilerplate(text) or "").split() == (BOOK + " Another one.").split()
 
@@ -77,12 +77,12 @@ CONTRADICTIONS = {
 
 @pytest.mark.parametrize("text", CONTRADICTIONS.values(), ids=CONTRADICTIONS)
 def test_contradictory_markers_drop_nothing(text):
-    """None: the caller keeps the whole text."""
+    """Contradictory markers give None, so that the caller keeps the whole text."""
     assert strip_boilerplate(text) is None
 
 
 def test_credits_go_at_the_start_only():
-    """A paragraph that begins "Produced by" within the book is prose."""
+    """A paragraph that begins with "Produced by" within the book is kept."""
     text = START + "The film.\n\nProduced by a rich man, it failed.\n\nThe end." + END
     assert (strip_boilerplate(text) or "").strip() == "The film.\n\nProduced by a rich man, it failed.\n\nThe end."
 
@@ -101,7 +101,7 @@ NOTES = {
 @pytest.mark.parametrize("marked", [True, False])
 @pytest.mark.parametrize("note", NOTES.values(), ids=NOTES)
 def test_notes_before_the_text_go(note, marked):
-    """In a file with markers or without, whole, and nothing else."""
+    """Notes before the text are removed whole and alone, in a file with markers or without."""
     start, end = (HEADERS["today"], FOOTERS["today"]) if marked else ("", "")
     book = "\n\n".join([BOOK, *["The long night went on as before."] * 60, "The very end."])
     assert (strip_boilerplate(f"{start}{note}\n\n\n\n\n{book}{end}") or "").strip() == book
@@ -114,13 +114,15 @@ def test_notes_before_the_text_go(note, marked):
 
 
 def test_a_note_without_a_clear_end_loses_one_paragraph():
-    """The text after it may be the book."""
+    """A note without a clear end is one paragraph, since the text after it may be the book."""
     text = "Transcriber's Note: Spelling is kept.\n\n" + "\n\n".join(["The long night went on as before."] * 200)
     assert (strip_boilerplate(text) or "").count("The long night") == 200
 
 
 def test_notes_at_the_end_of_a_file_without_markers_need_a_heading_of_their_own():
-    """A heading alone starts them; words in a sentence do not."""
+    """At the end of a file without markers, only a heading of its own begins the notes, and not the words in a
+    sentence.
+    """
     book = "The long night went on as before.\n\n" * 60
     assert (strip_boilerplate(book + "Transcriber's note:\n\nPage 7: hte is now the.") or "").strip() == book.strip()
     said = book + "Transcriber's notes were on the table, and he read them."

@@ -36,13 +36,15 @@ APOSTROPHES = [
 
 @pytest.mark.parametrize(("wikitext", "text"), APOSTROPHES)
 def test_apostrophes_are_read_as_mediawiki_reads_them(wikitext, text):
-    """Runs of two, three and five are marks, the rest is text; a line with both kinds unbalanced loses a bold mark."""
+    """Runs of two, three and five apostrophes are marks and others are text; a line with both kinds unbalanced loses a
+    bold mark.
+    """
     assert without_apostrophes(wikitext) == text
 
 
 @given(st.lists(st.sampled_from(["'", "''", "'''", " ", "a", "b'", "\n"])))
 def test_only_apostrophes_go(parts):
-    """Everything else stays, and no run of five or more stays longer than what MediaWiki counts as text."""
+    """All other text is kept, and the number of apostrophes never increases."""
     text = "".join(parts)
     assert without_apostrophes(text).replace("'", "") == text.replace("'", "")
     assert without_apostrophes(text).count("'") <= text.count("'")
@@ -69,7 +71,7 @@ LITERAL = [
 
 @pytest.mark.parametrize(("text", "shown"), LITERAL)
 def test_literal_text_is_not_markup(text, shown):
-    """Only entities are resolved."""
+    """In literal text only entities are resolved."""
     assert restore(literal(text)) == shown
 
 
@@ -80,7 +82,7 @@ def test_finished_text_is_not_read_again():
 
 @pytest.mark.parametrize("part", ["'", "''", "'''", "a'''", " a'''''", "&", "&#", "&a", "__A", "-{", "[http://a "])
 def test_time_is_linear(part):
-    """100,000 of anything take no longer than their number."""
+    """The time for 100,000 repetitions of any mark is in proportion to their number."""
     start = time.process_time()
     clean(part * 100_000)
     literal(part * 100_000)
@@ -112,5 +114,5 @@ TEXT = [
 
 @pytest.mark.parametrize(("wikitext", "prose"), TEXT)
 def test_what_a_page_inserts_is_not_read_as_markup(wikitext, prose):
-    """Text of templates, links, nowiki and entities, whatever characters it holds."""
+    """Text of templates, links, nowiki and entities is not read as markup, whatever characters it holds."""
     assert to_prose(wikitext, ("File",)) == prose

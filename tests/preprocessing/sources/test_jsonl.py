@@ -23,7 +23,7 @@ PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst"
 
 
 def read(splits):
-    """All records of all splits."""
+    """Return all records of all splits."""
     return [record for split in splits for record in split.records()]
 
 
@@ -39,7 +39,7 @@ BAD_LINES = [
 
 @pytest.mark.parametrize(("line", "kind", "detail"), BAD_LINES)
 def test_a_bad_line_is_told_by_kind_and_place(tmp_path, line, kind, detail):
-    """Each bad line becomes a record with its kind and line number; its neighbours are read."""
+    """Each bad line is a record with its kind and line number, and the other lines are read."""
     path = tmp_path / "a.jsonl"
     path.write_bytes(b'{"text": "one"}\n\n' + line + b'\n{"text": "two"}\n')
     splits = split_jsonl(path, 10**6, "text")
@@ -56,7 +56,9 @@ OBJECTS = [{"text": "One."}, {"text": 'Twö "]}, [{', "more": [1, {"a": None}]},
 @pytest.mark.parametrize("indent", [None, 2])
 @pytest.mark.parametrize("chunk", [1, 7, 1 << 20])
 def test_an_array_of_objects_is_read(tmp_path, monkeypatch, suffix, indent, chunk):
-    """However it is laid out and wherever its reading is cut; a place is the number of the element."""
+    """An array of objects is read whatever its layout and the ends of the blocks; a place is the number
+    of the element.
+    """
     monkeypatch.setattr(jsonarray, "_CHUNK_BYTES", chunk)
     text = json.dumps(OBJECTS, indent=indent, ensure_ascii=False)
     (tmp_path / f"a.json{suffix}").write_bytes(PACK.get(suffix, bytes)(b"\xef\xbb\xbf" + text.encode() + b"\n"))
@@ -81,7 +83,7 @@ BROKEN_ARRAYS = [
 
 @pytest.mark.parametrize(("data", "detail", "lost"), BROKEN_ARRAYS)
 def test_a_broken_array_tells_what_is_lost(tmp_path, monkeypatch, data, detail, lost):
-    """What comes before is read; half a file counts as lost where it stops before its end."""
+    """The elements before a broken place are read, and half of the file counts as lost if it ends too early."""
     monkeypatch.setattr(jsonarray, "_CHUNK_BYTES", 20)
     (tmp_path / "a.json").write_bytes(data)
     one, bad = read(split_jsonl(tmp_path / "a.json", 10**6, "text"))
@@ -91,7 +93,7 @@ def test_a_broken_array_tells_what_is_lost(tmp_path, monkeypatch, data, detail, 
 
 
 def test_an_element_is_not_read_beyond_all_bounds(tmp_path, monkeypatch):
-    """A string that never ends is given up, in memory of about the limit."""
+    """A string that never ends is given up in bounded memory."""
     monkeypatch.setattr(jsonarray, "_CHUNK_BYTES", 100)
     monkeypatch.setattr(jsonl, "MAX_DOCUMENT_BYTES", 1000)
     (tmp_path / "a.json").write_bytes(b'[{"text": "One."}, {"text": "' + b"x" * 100_000)
@@ -101,7 +103,7 @@ def test_an_element_is_not_read_beyond_all_bounds(tmp_path, monkeypatch):
 
 
 def test_a_directory_with_a_file_of_no_objects_is_refused(tmp_path):
-    """Before the work begins, by its name: an error page, or one value."""
+    """A directory with an error page, or a file of one value, is an error with its name before the work begins."""
     (tmp_path / "a.jsonl").write_text('{"text": "One."}\n')
     for data, message in ((b"<html><title>Forbidden", "HTML page"), (b'{\n "a": 1\n}', "one JSON value, and neither")):
         (tmp_path / "b.jsonl").write_bytes(data)
@@ -110,7 +112,9 @@ def test_a_directory_with_a_file_of_no_objects_is_refused(tmp_path):
 
 
 def test_keys_inside_objects_and_lists_of_strings(tmp_path):
-    """A key's path leads into objects; a list gives paragraphs; the nearest key is named where there is none."""
+    """A key's path leads into objects, a list gives paragraphs, and the error for a missing key proposes the nearest
+    one.
+    """
     (tmp_path / "a.jsonl").write_text(
         '{"article": {"body": ["One.", "Two."]}}\n{"article.body": "Three."}\n{"article": {"bdy": "Four."}}\n'
     )
@@ -120,7 +124,9 @@ def test_keys_inside_objects_and_lists_of_strings(tmp_path):
 
 
 def test_a_wrong_key_is_told_before_the_work_begins(tmp_path, monkeypatch):
-    """If no one of the first records has it; a job that began would keep its directory for the wrong key."""
+    """A key that none of the first records has is an error before the work begins, since the directory would keep the
+    wrong key.
+    """
     monkeypatch.setattr(jsonl, "_FIRST_RECORDS", 3)
     lines = ['{"txt": "One."}\n'] * 3 + ['{"text": "Two."}\n']
     (tmp_path / "a.jsonl").write_text("\n" + "".join(lines))

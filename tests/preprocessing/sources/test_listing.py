@@ -15,7 +15,7 @@ PATTERNS += [".*", "**/.y/*", "x/../*.txt", "no/*", "a.txt/*", "**/**/a.txt", "*
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("is_relative", [False, True])
 def test_a_pattern_means_what_it_means_to_glob(tmp_path, monkeypatch, pattern, is_relative):
-    """Without links and unreadable directories, the matches are those of `glob`, which for `x/**` also gives x."""
+    """Without links and unreadable directories, a pattern matches as in `glob`, which for `x/**` also returns x."""
     for name in FILES:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

@@ -20,11 +20,11 @@ CASES = [
 
 @pytest.mark.parametrize(("markdown", "blocks"), CASES)
 def test_marks_go_and_text_stays(markdown, blocks):
-    """Each block of Markdown is a block of text."""
+    """Marks are removed, and each block of Markdown is a block of text."""
     assert markdown_to_text(markdown) == blocks.replace("|", "\n\n")
 
 
 def test_plain_prose_is_not_changed():
-    """Text without marks is the same before and after."""
+    """Text without marks is not changed."""
     text = "It was the best of times,\nit was the worst.\n\n“No,” she said--and left... (1812)"
     assert markdown_to_text(text) == text

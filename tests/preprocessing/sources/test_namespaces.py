@@ -8,20 +8,22 @@ from preprocessing.sources.namespaces import is_interlanguage, namespace_aliases
 
 
 def test_names_of_namespaces_are_told_as_mediawiki_tells_them():
-    """By neither case nor underscores; a wiki without aliases has none."""
+    """Names of namespaces are recognised as by MediaWiki, whatever their case and underscores; a wiki without aliases
+    has none.
+    """
     assert namespace_key(" _Tập__tin ") == namespace_key("tập TIN")
     assert namespace_aliases("de") == {"Bild"} and namespace_aliases("") == namespace_aliases("xx") == set()
 
 
 @pytest.mark.parametrize("prefix", ["de", "DE ", "be-x-old", "zh-yue", "roa-tara", "simple", "map-bms"])
 def test_prefixes_of_languages_are_known(prefix):
-    """Old codes included; prefixes of other wikis are none."""
+    """Prefixes of languages, old codes included, are known, and those of other wikis are not languages."""
     assert is_interlanguage(prefix)
     assert not any(map(is_interlanguage, ("", "wikt", "s", "commons", "File", "doi")))
 
 
 def test_the_table_names_wikis_once_and_in_their_codes():
-    """A code that is misspelt or stands in two lines would lose its aliases."""
+    """Each wiki of the table stands there once and by a known code, since another code would lose its aliases."""
     codes = [code for line in namespaces._ALIASES.strip().split("\n") for code in line.partition(": ")[0].split()]
     assert len(set(codes)) == len(codes)
     assert set(codes) - CODES == {"commons"}

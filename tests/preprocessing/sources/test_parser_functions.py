@@ -59,7 +59,9 @@ FUNCTIONS = [
 
 @pytest.mark.parametrize(("language", "content", "text"), FUNCTIONS)
 def test_functions_give_what_mediawiki_gives(language, content, text):
-    """Under the names of the language, and nothing where only the wiki could tell."""
+    """Functions give MediaWiki's results under the names of the language, and nothing where only the wiki knows the
+    result.
+    """
     assert templates_of(language).text(content, title="Berlin") == text
 
 
@@ -90,6 +92,6 @@ def test_arithmetic(text, value):
     "text", ["", "1 +", "(1", "1)", "1 / 0", "x", "__import__", "9^99", "(" * 150, "- " * 99, "1" * 300, "2^60 ^ 9"]
 )
 def test_what_cannot_be_worked_out_is_an_error(text):
-    """Not another exception, and no code that is run."""
+    """An expression without a value is an error of its own kind, and no code is run."""
     with pytest.raises(ExpressionError):
         shown(evaluate(text))

@@ -25,7 +25,7 @@ from preprocessing.workers import SerialExecutor
 
 
 def test_sources_are_read_in_the_order_given(tmp_path):
-    """Sources of different kinds follow each other."""
+    """Sources of different kinds are read in the order given."""
     (tmp_path / "a.txt").write_text("One.\n\nTwo.\n")
     (tmp_path / "b.jsonl").write_text('{"body": "Three."}\n')
     paths = ["jsonl:b.jsonl", "text:a.txt", "file:a.txt", "books:a.txt"]
@@ -36,14 +36,14 @@ def test_sources_are_read_in_the_order_given(tmp_path):
 
 
 def test_the_help_text_knows_every_kind():
-    """In the same order, which is that of messages, and in the form that is typed."""
+    """The help text has every kind in the order of the registry, as it is typed."""
     assert list(KIND_HELP) == list(KINDS)
     assert all(f"{name}:PATH (" in SOURCES_HELP for name in KINDS)
 
 
 @pytest.mark.parametrize("specification", ["wiki.jsonl", "csv:a.csv", "jsonl:", "books:", "embedded:x", "embedded:"])
 def test_an_unknown_source_lists_the_known(specification):
-    """The message repeats what was given and what can be."""
+    """The error for an unknown source repeats it and lists the known kinds."""
     with pytest.raises(DataError, match=rf"'{specification}' is none of .*jsonl:PATH, .* embedded, embedded:stdlib "):
         split_sources([specification], 10**6, "text")
 
@@ -71,7 +71,9 @@ MEANT = {
 
 @pytest.mark.parametrize("specification", MEANT)
 def test_an_unknown_source_names_what_may_be_meant(tmp_path, monkeypatch, specification):
-    """A kind by another name or with a slip, or a path without its kind, by its name or content."""
+    """The error for a misspelt kind, a kind by another name, or a path without kind names the one that is probably
+    meant.
+    """
     monkeypatch.chdir(tmp_path)
     for name, data in {"corpus.txt": "One.", "lines": '{"text": 1}', "other.bin": "\0", "rows/a.ndjson": "{}"}.items():
         Path(name).parent.mkdir(exist_ok=True)
@@ -82,7 +84,7 @@ def test_an_unknown_source_names_what_may_be_meant(tmp_path, monkeypatch, specif
 
 
 def test_what_is_left_out_names_the_kinds_that_read_it(tmp_path):
-    """The error is one line."""
+    """The message about files that are left out names the kinds that read them, in one line."""
     (tmp_path / "a.jsonl").write_text('{"text": "One."}\n')
     (tmp_path / "b.parquet").write_bytes(b"PAR1" * 100)
     for kind, others in (("jsonl", "parquet:PATH"), ("text", "jsonl:PATH or parquet:PATH")):
@@ -93,7 +95,7 @@ def test_what_is_left_out_names_the_kinds_that_read_it(tmp_path):
 
 
 def test_the_home_directory_is_found(tmp_path, monkeypatch):
-    """A shell leaves the tilde after a colon to us."""
+    """A tilde after the colon, which the shell does not expand, is the home directory."""
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "a.txt").write_text("One.")
     (source,) = split_sources(["text:~/a.txt"], 10**6, "text")
@@ -108,7 +110,7 @@ def test_empty_files_are_no_corpus(tmp_path):
 
 
 def write_forms(folder, corpus):
-    """The corpus in every form that has a text per record: specifications for --sources."""
+    """Write the corpus in every form that has a text per record; return the specifications for --sources."""
     data = corpus.read_bytes()
     table = pa.Table.from_pylist([json.loads(line) for line in data.splitlines()])
     for suffix, pack in {".gz": gzip, ".bz2": bz2, ".xz": lzma, ".zst": zstd}.items():
@@ -124,7 +126,7 @@ def write_forms(folder, corpus):
 
 
 def samples(out, source, split_mb, tokenizer=None):
-    """Every file of the samples directory but the records of configuration and input."""
+    """Return every file of the samples directory except the records of configuration and input."""
     extract(
         out / "documents",
         ExtractConfig([source], split_mb=split_mb, heldout_share=0.1),
@@ -140,10 +142,11 @@ def samples(out, source, split_mb, tokenizer=None):
 
 
 def test_the_form_of_a_corpus_changes_no_sample(tmp_path, monkeypatch, corpus):
-    """Compressed or in columns, in row groups or batches of any size, in one split or many: the same bytes.
+    """Samples are byte-identical for a corpus that is compressed or in columns, in row groups or batches of any size,
+    and in one split or many.
 
-    The number of partitions follows from the size of the input, which is estimated for what is compressed, so it is
-    fixed here.
+    The number of partitions is fixed here, since it follows from the size of the input, which is estimated for
+    compressed files.
     """
     monkeypatch.setattr(Partitioning, "of", lambda *sizes: Partitioning(train=3, heldout=1, heldout_share=0.1))
     expected = samples(tmp_path / "plain", f"jsonl:{corpus}", 32)

@@ -57,7 +57,7 @@ LEFT_OUT = {
 
 
 def write(folder, files):
-    """These files, by name."""
+    """Write these files, by name."""
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +70,7 @@ forms = pytest.mark.parametrize("form", READ, ids=lambda form: form.kind)
 
 @forms
 def test_names_mean_what_is_reasonable(tmp_path, form):
-    """Files with any suffix of the form, in upper case, or recognised by content are read."""
+    """Files with any suffix of the form, in upper case, or recognised by their content are read."""
     search = FileSearch()
     found = search.files(write(tmp_path, READ[form]), form)
     assert found == sorted(tmp_path / name for name in READ[form])
@@ -81,7 +81,7 @@ def test_names_mean_what_is_reasonable(tmp_path, form):
 
 @forms
 def test_what_is_left_out_counts(tmp_path, form):
-    """Each file of another form has a reason, and its bytes are lost."""
+    """Each file of another form has a reason, and its bytes count as lost."""
     write(tmp_path, LEFT_OUT[form] | {"a" + form.suffixes[0]: b"x"})
     search = FileSearch()
     assert search.files(tmp_path, form) == [tmp_path / ("a" + form.suffixes[0])]
@@ -93,7 +93,7 @@ def test_what_is_left_out_counts(tmp_path, form):
 
 
 def test_companions_are_named_and_not_lost(tmp_path):
-    """But an unfinished download is lost."""
+    """Companions of data are named and not counted as lost; unfinished downloads, pointers and archives are lost."""
     names = {
         HIDDEN: "sub/.hidden/b.jsonl",
         README: "README.jsonl",
@@ -111,7 +111,7 @@ def test_companions_are_named_and_not_lost(tmp_path):
 
 
 def test_what_a_pointer_stands_for_is_lost(tmp_path):
-    """With the size that Git LFS and git-annex tell: a clone without its files is not read by half."""
+    """A pointer of Git LFS or git-annex counts as lost with the size that it states."""
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{7:064}\nsize 5000\n"
     write(tmp_path, {"a.jsonl": LINE, "b.jsonl": pointer.encode()})
     (tmp_path / "c.jsonl").symlink_to(".git/annex/objects/Xx/SHA256E-s400--abc.jsonl/SHA256E-s400--abc.jsonl")
@@ -126,14 +126,14 @@ def test_what_a_pointer_stands_for_is_lost(tmp_path):
 
 
 def test_a_readme_in_a_tree_of_documents_is_one(tmp_path):
-    """The one at the top describes them; other kinds read none."""
+    """In a tree of documents, the README at the top is a companion and others are documents; other kinds read none."""
     write(tmp_path, {"README.md": PROSE, "x/README.md": PROSE, "a.txt": PROSE})
     assert FileSearch().files(tmp_path, FILES) == [tmp_path / "a.txt", tmp_path / "x/README.md"]
     assert FileSearch().files(tmp_path, BOOKS) == [tmp_path / "a.txt"]
 
 
 def test_special_files_are_not_opened(tmp_path):
-    """A pipe, which would block forever, is left out; so are links to directories and broken links, with the reason."""
+    """A pipe, which would block forever, and broken links and links to directories are left out with the reason."""
     write(tmp_path, {"x/a.jsonl": LINE, "other/b.jsonl": LINE})
     os.mkfifo(tmp_path / "x/pipe.jsonl")
     (tmp_path / "x/folder").symlink_to(tmp_path / "other")
@@ -151,7 +151,7 @@ def test_special_files_are_not_opened(tmp_path):
 
 
 def test_what_a_run_wrote_is_no_source(tmp_path):
-    """`--sources text:. --out data` finds its own vocabulary the next time."""
+    """The output of a run inside the source, as with `--sources text:. --out data`, is not read."""
     write(tmp_path, {"a.txt": PROSE, "data/tokenizer/vocab.txt": PROSE, "data/tokenizer/x/b.txt": PROSE})
     write(tmp_path, {"data/tokenizer/stage.json": b"{}"})
     search = FileSearch()
@@ -164,14 +164,14 @@ def test_what_a_run_wrote_is_no_source(tmp_path):
 
 
 def test_a_file_and_its_compressed_copy_are_refused(tmp_path):
-    """As `gzip --keep` leaves them: every document would count twice."""
+    """A file and its compressed copy, by which every document would count twice, are an error."""
     write(tmp_path, {"a.jsonl": LINE, "a.jsonl.gz": gzip.compress(LINE)})
     with pytest.raises(DataError, match=r"a\.jsonl\.gz: the same data as .*a\.jsonl by its name; .*keep one"):
         FileSearch().files(tmp_path, JSONL)
 
 
 def test_a_pattern_names_files(tmp_path):
-    """It is searched as a directory is: companions do not come in by it."""
+    """Companions are left out of the files of a pattern as of a directory."""
     write(tmp_path, {"a-1.jsonl": LINE, "a-2.jsonl": LINE, "a-README": LINE, "b.jsonl": LINE, "a-x/c.jsonl": LINE})
     search = FileSearch()
     found = search.files(tmp_path / "a-*", JSONL)
@@ -181,7 +181,9 @@ def test_a_pattern_names_files(tmp_path):
 
 
 def test_a_directory_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
-    """An error of the disk, in a directory or on the way of a pattern; one with a hidden name is left out."""
+    """A directory that cannot be listed, as a source or on the way of a pattern, is an error; one with a hidden name is
+    left out.
+    """
     write(tmp_path, {"a.jsonl": LINE, "x/b.jsonl": LINE, ".cache/c.jsonl": LINE})
     real = os.scandir, os.listdir
 
@@ -201,7 +203,9 @@ def test_a_directory_that_cannot_be_listed_is_named(tmp_path, monkeypatch):
 
 
 def test_links_that_lead_back_are_not_followed(tmp_path):
-    """Neither below a directory nor by `**`, by which a file would be read 40 times; they are counted."""
+    """Links that lead back to a parent directory are not followed, neither below a directory nor by `**`, and are
+    counted.
+    """
     write(tmp_path, {"x/a.jsonl": LINE, "x/y/b.jsonl": LINE})
     (tmp_path / "x/y/up").symlink_to("..")
     (tmp_path / "x/self").symlink_to("self")
@@ -218,7 +222,7 @@ def test_links_that_lead_back_are_not_followed(tmp_path):
 
 @pytest.mark.parametrize(("name", "near"), [("corpsu.jsonl", "corpus.jsonl"), ("daat/x/y.jsonl", "data"), ("zzz", "")])
 def test_a_missing_path_names_what_is_near(tmp_path, name, near):
-    """In the directory of the first part that is missing."""
+    """The error for a missing path names similar ones in the directory of its first missing part."""
     write(tmp_path, {"corpus.jsonl": LINE, "data/x/y.jsonl": LINE})
     with pytest.raises(DataError, match="no such file or directory") as error:
         FileSearch().files(tmp_path / name, JSONL)
@@ -250,14 +254,16 @@ def test_a_missing_path_names_what_is_near(tmp_path, name, near):
     ],
 )
 def test_a_named_file_of_another_kind_is_refused(tmp_path, form, data, message):
-    """A named file of another format is an error, by its first bytes."""
+    """A named file whose first bytes show another format is an error."""
     write(tmp_path, {"a.dat": data})
     with pytest.raises(DataError, match=rf"a\.dat: {message}"):
         FileSearch().files(tmp_path / "a.dat", form)
 
 
 def test_enough_of_a_directory_must_be_read(tmp_path):
-    """By bytes; a file that turns out to be nothing counts as left out."""
+    """Too small a share of a directory's bytes that is read is an error, and a file that proves to be empty counts as
+    left out.
+    """
     write(tmp_path, {"a.txt": b"x" * 60, "b.pdf": b"x" * 40, "c.zip": b"x" * 30})
     search = FileSearch()
     search.files(tmp_path, BOOKS)

@@ -21,7 +21,7 @@ HEAD = """<mediawiki xmlns="http://www.mediawiki.org/xml/export-0.11/" version="
 
 
 def siteinfo(tmp_path, tag=None, database=None, file="Datei"):
-    """The siteinfo of a head with these values."""
+    """Return the siteinfo of a head with these values."""
     path = tmp_path / "a.xml"
     tag = "" if tag is None else f' xml:lang="{tag}"'
     path.write_text(HEAD.format(tag=tag, database=f"<dbname>{database}</dbname>" if database else "", file=file))
@@ -48,12 +48,16 @@ LANGUAGES = [
 
 @pytest.mark.parametrize(("tag", "database", "language"), LANGUAGES)
 def test_the_language_is_that_of_the_dump(tmp_path, tag, database, language):
-    """By `xml:lang` where it is a code that is known, else by the database's name, else by the tag's first part."""
+    """The language is `xml:lang` if that code is known, else that of the database's name, else the first part of the
+    tag.
+    """
     assert siteinfo(tmp_path, tag, database).language == language
 
 
 def test_namespaces_are_those_of_the_dump_and_the_aliases_of_its_wiki(tmp_path):
-    """Aliases of the database are included: Alsatian pages have `[[Bild:...]]`, whatever their language code."""
+    """Namespaces are those of the dump and the aliases of its database: Alsatian pages have `[[Bild:...]]`, whatever
+    their language code.
+    """
     assert siteinfo(tmp_path, "de", "dewiki").dropped_namespaces == (
         "Bild",
         "Category",
@@ -85,12 +89,14 @@ LINKS = [
 
 @pytest.mark.parametrize(("wiki", "wikitext"), LINKS)
 def test_links_to_files_and_categories_go_under_every_name(tmp_path, wiki, wikitext):
-    """With the whole caption, links in it included."""
+    """Links to files and categories are removed under every name, with the whole caption and the links in it."""
     assert to_prose(wikitext, siteinfo(tmp_path, wiki).dropped_namespaces) == "A."
 
 
 def test_a_link_to_a_file_itself_is_shown(tmp_path):
-    """Under the name that the dump gives the namespace, and the English one; without a label it says nothing."""
+    """A link that names a file is kept, under the name that the dump gives the namespace and the English one; without a
+    label it gives nothing.
+    """
     path = tmp_path / "a.xml"
     media = '<namespace key="-2" case="first-letter">Medium</namespace>'
     path.write_text(HEAD.format(tag=' xml:lang="de"', database=media, file="Datei"))
@@ -103,7 +109,7 @@ def test_a_link_to_a_file_itself_is_shown(tmp_path):
 
 
 def test_no_dump(tmp_path):
-    """The error says what to give."""
+    """The error for a file that is no dump states what to give."""
     (tmp_path / "a.xml").write_text("<mediawiki></mediawiki>")
     with pytest.raises(DataError, match=r"a\.xml: not a MediaWiki dump"):
         read_siteinfo(tmp_path / "a.xml")

@@ -42,5 +42,5 @@ def test_the_quantity_that_is_converted(arguments, text):
     ["", "5", "|km", "x|km", "5|km|mi|disp=number", "5|km|mi|disp=out", "5|to|km", "5|6|km", "1,23|km", "5|2|", "5|-|"],
 )
 def test_what_is_not_understood_is_nothing(arguments):
-    """A number that is wrong is worse than a hole."""
+    """Arguments that are not understood give nothing, since a missing number is better than a wrong one."""
     assert convert(read_arguments(arguments.split("|"))) == ""

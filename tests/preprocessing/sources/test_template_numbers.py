@@ -29,12 +29,12 @@ VALUES = [
 
 @pytest.mark.parametrize(("arguments", "text"), VALUES)
 def test_values_with_errors_powers_and_units(arguments, text):
-    """Nothing where the arguments are not understood."""
+    """Values with errors, powers and units are formatted, and arguments that are not understood give nothing."""
     assert val(read_arguments(arguments.split("|"))) == text
 
 
 def test_numbers_in_a_language():
-    """With its signs; None for what is no number."""
+    """Numbers have the signs of the language, and text that is no number gives None."""
     assert format_number("1234567.89", FRENCH) == "1 234 567,89"
     assert format_number("-12", FRENCH) == "−12"
     assert format_number("1234", NumberStyle(".", ",", 5)) == "1234"
@@ -47,6 +47,6 @@ def test_numbers_in_a_language():
 
 
 def test_roman_and_ordinal_numbers():
-    """None for what is no number, or none of those."""
+    """Roman and ordinal numbers are formatted, and a number that has no such form gives None."""
     assert [roman(text) for text in ("14", "1990", "0", "4000", "x")] == ["XIV", "MCMXC", None, None, None]
     assert [ordinal(text) for text in ("1", "22", "13", "x")] == ["1st", "22nd", "13th", None]

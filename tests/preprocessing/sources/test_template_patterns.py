@@ -35,13 +35,13 @@ PATTERNS = [
 
 @pytest.mark.parametrize(("pattern", "arguments", "text"), PATTERNS)
 def test_patterns_are_filled_with_arguments(pattern, arguments, text):
-    """As the module's table says."""
+    """Patterns are filled with arguments as the module's table states."""
     parts = arguments.split("|") if arguments else []
     assert compile_pattern(pattern, FILTERS)(read_arguments(parts, "XIX")) == text
 
 
 @pytest.mark.parametrize("pattern", ["{1", "1}", "{1:unknown}", "a]", "{}"])
 def test_a_malformed_pattern_is_an_error(pattern):
-    """When the table is read, not when a page is."""
+    """A malformed pattern is an error when the table is read."""
     with pytest.raises(ValueError):
         compile_pattern(pattern, FILTERS)

@@ -69,7 +69,7 @@ ENGLISH = [
 
 @pytest.mark.parametrize(("content", "text"), ENGLISH)
 def test_english_templates_read_as_mediawiki_shows_them(content, text):
-    """Or as nothing, where the arguments do not say."""
+    """English templates give the text that MediaWiki shows, or nothing where the arguments do not determine it."""
     assert templates_of("en").text(content) == text
 
 
@@ -129,7 +129,9 @@ OTHERS = [
 
 @pytest.mark.parametrize(("language", "content", "text"), OTHERS)
 def test_templates_of_other_languages_are_read_by_their_tables(language, content, text):
-    """Languages without a table have what all wikis share."""
+    """Templates of other languages are read by their tables, and languages without a table have the templates of all
+    wikis.
+    """
     assert templates_of(language).text(content) == text
 
 
@@ -159,12 +161,14 @@ IN_SENTENCES = [
 
 @pytest.mark.parametrize(("wikitext", "prose"), IN_SENTENCES)
 def test_an_unknown_template_is_text_only_inside_a_sentence(wikitext, prose):
-    """And only if its one argument is; marks, boxes and numbers that another template should tell are not."""
+    """Inside a sentence, an unknown template gives its only argument if that is text; marks, boxes and numbers of other
+    templates give nothing.
+    """
     assert to_prose(wikitext, NAMESPACES, title="Berlin") == prose
 
 
 def test_a_template_that_is_lost_inside_another_leaves_no_mark():
-    """A lost argument makes numbers empty, but not text."""
+    """A lost argument makes a number empty, and does not remove text."""
     templates = templates_of("en")
     assert templates.text(f"nowrap|about {LOST}5") == "about 5"
     assert templates.text(f"convert|1{LOST}|km") == templates.text(f"formatnum:1{LOST}") == ""
@@ -173,7 +177,7 @@ def test_a_template_that_is_lost_inside_another_leaves_no_mark():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_tables_are_sound(language):
-    """Every pattern is understood, every name is as it is looked up and stands there once."""
+    """Every pattern is understood, and every name is in its normal form and stands in the table once."""
     table = tomllib.loads((TABLES / f"{language}.toml").read_text(encoding="utf-8"))
     names = [*table["gone"], *(name for names in table["text"].values() for name in names)]
     assert names == [template_name(name) for name in names]
@@ -189,7 +193,7 @@ def test_tables_are_sound(language):
 @pytest.mark.parametrize("argument", ["a" + " " * 100_000, " " * 100_000, "1 " * 50_000, "a=" * 50_000, "1," * 50_000])
 @pytest.mark.parametrize("name", ["convert", "val", "unité", "formatnum:", "chem2", "date", "unknown", "zh"])
 def test_time_is_linear(name, argument):
-    """Also where an argument looks like a name or a number without end."""
+    """The time is linear, also where an argument looks like a name or number without end."""
     start = time.process_time()
     templates_of("fr").text(f"{name}|{argument}")
     templates_of("en").text(f"{name}|{argument}")

@@ -35,14 +35,14 @@ NESTED = {
 
 
 def text_of(record):
-    """The text of a document; None for a row without."""
+    """Return the text of a document, or None for a row without."""
     assert not isinstance(record, BadRecord) or record.kind == NO_TEXT_KEY
     return getattr(record, "text", None)
 
 
 @pytest.mark.parametrize("kind", FLAT)
 def test_every_type_of_text_is_read(kind):
-    """In any layout; a null is a bad record with its row."""
+    """Every type of text is read in any layout, and a null is a bad record with its row."""
     schema = pa.schema([("id", pa.int64()), ("text", FLAT[kind].type)])
     assert column_of(schema, "text") == "text"
     records = [*texts(FLAT[kind], "text", "text", 7)]
@@ -59,13 +59,13 @@ def test_lists_are_paragraphs(kind):
 
 
 def test_a_column_of_nulls_has_rows_without_text():
-    """As pandas writes a part file in which every text is missing; other parts are read."""
+    """A column of nulls, as pandas writes a part without text, has rows without text, and other parts are read."""
     assert column_of(pa.schema([("text", pa.null())]), "text") == "text"
     assert {record.detail for record in texts(pa.nulls(3), "text", "text", 0)} == {"'text' is null"}
 
 
 def test_text_that_is_not_utf8_is_a_bad_record():
-    """Of every type; its neighbours are read."""
+    """Text of every type that is not UTF-8 is a bad record, and its neighbours are read."""
     flat = pa.array([b"One.", b"caf\xe9", b"Two."])
     strings = flat.view(pa.string())
     for column in (strings, flat, strings.dictionary_encode(), pa.ListArray.from_arrays([0, 1, 2, 3], strings)):
@@ -84,7 +84,7 @@ ARTICLE = pa.array(
 )
 @pytest.mark.parametrize("form", ["parquet", "arrow", "stream"])
 def test_fields_of_structs_are_read(tmp_path, key, expected, form):
-    """In every form of file; other columns beside it."""
+    """Fields of structs are read in every form of file, with other columns beside them."""
     table = pa.table({"id": [1, 2, 3], "article": ARTICLE, "z": ["x"] * 3})
     path = tmp_path / "a"
     if form == "parquet":
@@ -97,7 +97,7 @@ def test_fields_of_structs_are_read(tmp_path, key, expected, form):
 
 
 def test_a_column_with_a_dot_in_its_name_wins(tmp_path):
-    """Over the field that its name would lead to."""
+    """A column with a dot in its name takes precedence over the field that the name would lead to."""
     table = pa.table({"a": pa.array([{"b": "path"}]), "a.b": ["literal"]})
     pq.write_table(table, tmp_path / "a.parquet")
     (split,) = split_parquet(tmp_path / "a.parquet", 10**6, "a.b")
@@ -114,6 +114,6 @@ def test_a_column_with_a_dot_in_its_name_wins(tmp_path):
     ],
 )
 def test_a_column_that_is_no_text_names_its_type_and_the_nearest(key, message):
-    """Fields are listed by their paths."""
+    """The error for a column that is no text names its type and the nearest columns, with fields by their paths."""
     with pytest.raises(DataError, match=message):
         column_of(pa.schema([("id", pa.int64()), ("article", ARTICLE.type)]), key)

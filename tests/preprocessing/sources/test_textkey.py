@@ -21,7 +21,9 @@ FOUND = [
 
 @pytest.mark.parametrize(("record", "key", "text"), FOUND)
 def test_text_is_found(record, key, text):
-    """Under a key, inside objects and lists of them; a key with a dot wins; strings of a list are paragraphs."""
+    """Text is found under a key, inside objects and lists of them; a key with a dot takes precedence; strings of a list
+    are paragraphs.
+    """
     assert find_text(record, key) == text
 
 
@@ -54,14 +56,16 @@ MISSING = [
 
 @pytest.mark.parametrize(("record", "key", "message"), MISSING)
 def test_a_key_without_text_names_the_nearest(record, key, message):
-    """The same name inside an object, a similar one, or else where most text is."""
+    """The error for a key without text proposes the same name inside an object, a similar one, or the key with the most
+    text.
+    """
     with pytest.raises(NoTextError) as error:
         find_text(record, key)
     assert str(error.value) == message
 
 
 def test_long_records_make_short_messages():
-    """Values and keys are cut."""
+    """Values and keys of long records are shortened in messages."""
     record = {f"key{number}": number for number in range(100)} | {"text": {"x": "y" * 1000}}
     with pytest.raises(NoTextError) as error:
         find_text(record, "text")
@@ -69,6 +73,6 @@ def test_long_records_make_short_messages():
 
 
 def test_bytes_that_are_not_utf8_are_an_error():
-    """As in any other place."""
+    """Bytes that are not UTF-8 are an error in any place."""
     with pytest.raises(UnicodeDecodeError):
         find_text({"a": [b"caf\xe9"]}, "a")

@@ -10,7 +10,7 @@ WORDS = ["That stirs the deep", "And moves the sun", "Of all the night", "We saw
 
 
 def verse(count, step, gap="      ", first=1, every=4):
-    """Lines of verse in stanzas, every `step`-th with its number."""
+    """Return lines of verse in stanzas, every `step`-th with its number."""
     lines = []
     for number in range(first, first + count):
         line = WORDS[number % len(WORDS)]
@@ -20,7 +20,7 @@ def verse(count, step, gap="      ", first=1, every=4):
 
 
 def without_numbers(lines):
-    """The lines of the blocks."""
+    """Return the lines of the blocks without their numbers."""
     return [line for block in drop_verse_numbers(list(blocks_of(lines))) for line in block.lines]
 
 
@@ -33,7 +33,9 @@ def test_numbers_of_verse_lines_go(step, gap):
 
 
 def test_numbers_in_brackets_missing_ones_and_prose_between():
-    """A number that was forgotten, a stage direction, lines of one speech that two speakers share."""
+    """Numbers in brackets are removed, also with a missing number, a stage direction, or a line that two speakers
+    share.
+    """
     lines = verse(60, 5)
     lines[lines.index("That stirs the deep      30")] = "That stirs the deep"
     lines[20:20] = ["", "[_Enter a lord and many soldiers with torches._]", "", "A speech in prose", "of two lines", ""]
@@ -43,7 +45,9 @@ def test_numbers_in_brackets_missing_ones_and_prose_between():
 
 
 def test_a_short_poem_has_its_numbers_removed_where_the_book_numbers_verse():
-    """Two numbers are no series of their own; in a column of a book that counts every fifth line they are."""
+    """Two numbers of a short poem are no series of their own, and are removed in a book that counts
+    every fifth line.
+    """
     lines = [*verse(60, 5), "", "A SONG", "", *verse(11, 5)]
     assert not any(line[-1].isdigit() for line in without_numbers(lines))
     assert sum(line[-1].isdigit() for line in without_numbers(verse(11, 5))) == 2
@@ -61,11 +65,11 @@ def test_a_short_poem_has_its_numbers_removed_where_the_book_numbers_verse():
     ],
 )
 def test_other_numbers_stay(lines):
-    """Years, tables, chapters, amounts, pages of an index."""
+    """Years, tables, chapters, amounts and pages of an index are kept."""
     assert without_numbers(lines) == [line for line in lines if line]
 
 
 def test_sentences_of_a_book_of_verse_have_no_numbers():
-    """As the book comes out: the lines of a stanza joined."""
+    """The text of a book of verse has no numbers, and the lines of a stanza are joined."""
     text = "\n".join(["A POEM", "", *verse(40, 5, every=40)])
     assert not any(character.isdigit() for paragraph in paragraphs(text) for character in paragraph)

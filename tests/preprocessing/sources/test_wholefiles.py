@@ -24,12 +24,12 @@ PACK = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, ".zst"
 
 
 def read(splits):
-    """All records of all splits."""
+    """Return all records of all splits."""
     return [record for split in splits for record in split.records()]
 
 
 def test_a_file_too_large_for_a_document_is_told(tmp_path, monkeypatch):
-    """A file that is too large is a bad record, and is not read to its end."""
+    """A file that is too large for a document is a bad record, and is not read to its end."""
     monkeypatch.setattr(wholefiles, "MAX_DOCUMENT_BYTES", 10)
     for name, text in (("a.txt", "Ten bytes."), ("b.txt", "Eleven byte")):
         (tmp_path / name).write_text(text)
@@ -60,7 +60,9 @@ TEXTS = {
 
 @pytest.mark.parametrize("name", OTHER)
 def test_other_content_is_no_document(tmp_path, name):
-    """In a directory it is a bad record that says what it is, with all its bytes where it would hold many documents."""
+    """In a directory, other content is a bad record that states what it is, and counts by its bytes if it would hold
+    many documents.
+    """
     data, message = OTHER[name]
     (tmp_path / name).write_bytes(data)
     (tmp_path / "z.txt").write_text(PROSE)
@@ -76,7 +78,7 @@ def test_other_content_is_no_document(tmp_path, name):
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_text_with_some_marks_is_text(tmp_path, name):
-    """Line breaks of HTML, inline HTML in Markdown, braces and brackets, a final ^Z."""
+    """Line breaks of HTML, inline HTML in Markdown, braces, brackets and a final ^Z do not make text another format."""
     (tmp_path / name).write_bytes(TEXTS[name])
     plans = [split_files, split_text][: 1 + name.endswith(".txt")]
     assert all(
@@ -85,7 +87,9 @@ def test_text_with_some_marks_is_text(tmp_path, name):
 
 
 def test_a_file_is_a_document_and_a_directory_is_searched(tmp_path):
-    """`file:` joins the lines of a paragraph; files come in the order of their paths, other suffixes are left out."""
+    """`file:` joins the lines of a paragraph; files of a directory come in the order of their paths, and other suffixes
+    are left out.
+    """
     for name, text in (("b/x.txt", "Three."), ("a.md", "One\nline.\n\n\nTwo."), ("c.pdf", "no")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -95,7 +99,7 @@ def test_a_file_is_a_document_and_a_directory_is_searched(tmp_path):
 
 
 def test_a_file_that_is_not_utf8_is_a_bad_record(tmp_path):
-    """Latin-1 is not guessed at."""
+    """A file in Latin-1 is a bad record, since the encoding is not guessed."""
     (tmp_path / "a.txt").write_bytes(b"caf\xe9")
     for plan in (split_files, split_text):
         (record,) = read(plan(tmp_path / "a.txt", 100))
@@ -103,7 +107,7 @@ def test_a_file_that_is_not_utf8_is_a_bad_record(tmp_path):
 
 
 def test_files_are_read_in_the_order_of_their_paths(tmp_path):
-    """The order of the file system makes no difference."""
+    """Files are read in the order of their paths, whatever the order of the file system."""
     names = [f"{number * 7 % 50:02d}.txt" for number in range(50)]
     for name in names:
         (tmp_path / name).write_text(name)
@@ -120,5 +124,7 @@ def test_nothing_to_read_is_an_error(tmp_path, name, message):
 
 
 def test_paragraphs_are_what_blank_lines_separate():
-    """Lines of a paragraph are joined by a space, without white space at their ends."""
+    """Paragraphs are separated by blank lines, and their lines are joined by a space without white space
+    at their ends.
+    """
     assert join_lines("\n a \nb\n \n\nc\n") == "a b\nc"

@@ -36,7 +36,7 @@ TAIL = "</mediawiki>\n"
 
 
 def page(title, text, inside="<ns>0</ns>", model="wikitext"):
-    """A page as MediaWiki exports it."""
+    """Return a page as MediaWiki exports it."""
     escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return (
         f"  <page>\n    <title>{title}</title>\n    {inside}\n    <id>1</id>\n    <revision>\n      <id>2</id>\n"
@@ -46,34 +46,34 @@ def page(title, text, inside="<ns>0</ns>", model="wikitext"):
 
 
 def dump(*pages, version="0.10"):
-    """A whole dump."""
+    """Return a whole dump."""
     return (HEAD.format(version) + "".join(pages) + TAIL).encode()
 
 
 def multistream(*parts):
-    """Each part in a bz2 stream of its own, as Wikimedia packs 100 pages."""
+    """Compress each part to a bz2 stream of its own, as Wikimedia does with 100 pages."""
     return b"".join(bz2.compress(part if isinstance(part, bytes) else part.encode()) for part in parts)
 
 
 def read(splits):
-    """All records of all splits."""
+    """Return all records of all splits."""
     return [record for split in splits for record in split.records()]
 
 
 def texts(path, split_bytes=10**6):
-    """The texts of a dump without bad records."""
+    """Return the texts of a dump without bad records."""
     records = read(split_wikipedia(path, split_bytes))
     assert all(isinstance(record, Document | LeftOut) for record in records)
     return [record.text for record in records if isinstance(record, Document)]
 
 
 def left_out(path):
-    """The reasons why pages of a dump are left out."""
+    """Return the reasons why pages of a dump are left out."""
     return [record.reason for record in read(split_wikipedia(path, 10**6)) if isinstance(record, LeftOut)]
 
 
 def bad(path, split_bytes=10**6):
-    """Text or bad kind of each record, and the places of the bad ones."""
+    """Return the text or bad kind of each record, and the places of the bad ones."""
     splits = split_wikipedia(path, split_bytes)
     found = [(split, record) for split in splits for record in split.records()]
     places = [split.place(record.position) for split, record in found if isinstance(record, BadRecord)]
@@ -88,8 +88,9 @@ def bad(path, split_bytes=10**6):
     st.integers(80, 900),
 )
 def test_packing_and_cutting_change_nothing(tmp_path_factory, words, split_bytes, pages_per_stream, stream_bytes):
-    """Plain XML, one bz2 stream, a stream per few pages, a stream per few bytes: at any split size the documents of
-    the file read at once, in order, each once."""
+    """Plain XML, one bz2 stream, a stream per few pages and a stream per few bytes give at any split size the documents
+    of the file read at once, in order, each once.
+    """
     folder = tmp_path_factory.mktemp("dump")
     pages = [page(f"Title {number}", f"{word} {number}.") for number, word in enumerate(words)]
     whole = dump(*pages)
@@ -110,7 +111,7 @@ def test_packing_and_cutting_change_nothing(tmp_path_factory, words, split_bytes
 
 
 def test_a_page_longer_than_a_chunk_is_read_whole(tmp_path, monkeypatch):
-    """Chunks of a few bytes cut every tag in two."""
+    """A page is read whole even if chunks of a few bytes divide every tag."""
     monkeypatch.setattr(dumpfile, "_CHUNK", 3)
     monkeypatch.setattr(wikipedia, "read_siteinfo", lambda path: SiteInfo("", ("File",)))
     for name, pack in (("a.xml", bytes), ("a.xml.bz2", bz2.compress)):
@@ -120,7 +121,7 @@ def test_a_page_longer_than_a_chunk_is_read_whole(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("version", ["0.9", "0.10", "0.11"])
 def test_articles_only(tmp_path, version):
-    """Redirects and other namespaces give nothing; disambiguation pages and those without prose are left out."""
+    """Redirects and other namespaces give nothing, and disambiguation pages and pages without prose are left out."""
     path = tmp_path / "a.xml"
     path.write_bytes(
         dump(
@@ -141,7 +142,7 @@ def test_articles_only(tmp_path, version):
 
 
 def test_a_page_of_another_content_model_is_no_article(tmp_path):
-    """An item of Wikidata, JSON and the like are left out, and counted by their model."""
+    """Pages of another content model, such as items of Wikidata and JSON, are left out and counted by their model."""
     path = tmp_path / "a.xml"
     models = ["wikibase-item", "json", "css", "Scribunto", "wikitext"]
     path.write_bytes(dump(*(page("A", '{"type": "item", "text": "Words."}', model=model) for model in models)))
@@ -159,7 +160,7 @@ def test_time_is_linear(tmp_path, name):
 
 
 def test_templates_are_read_in_the_language_of_the_dump(tmp_path):
-    """And show the title of the page."""
+    """Templates are read in the language of the dump, and give the title of the page where they show it."""
     path = tmp_path / "pages.xml"
     path.write_bytes(dump(page("Berlin", "{{PAGENAME}} (''{{laS|Berolinum}}'') hat {{formatnum:3769495}} Einwohner.")))
     (document,) = read(split_wikipedia(path, 10**9))
@@ -175,7 +176,9 @@ def test_namespaces_are_those_of_the_dump(tmp_path):
 
 @pytest.mark.parametrize("pack", [bytes, bz2.compress])
 def test_a_cut_page_is_told_and_its_neighbours_are_kept(tmp_path, pack):
-    """A page without end, inside and at the end of the file, is a bad record with its title."""
+    """A page without end, inside or at the end of the file, is a bad record with its title, and the other pages are
+    read.
+    """
     path = tmp_path / ("a.xml" if pack is bytes else "a.xml.bz2")
     data = dump(page("A", "One."), page("B &amp; C", "Two.")[:-30], page("D", "Three."), page("E", "Four."))
     path.write_bytes(pack(data[: data.index(b"Four")]))
@@ -186,7 +189,7 @@ def test_a_cut_page_is_told_and_its_neighbours_are_kept(tmp_path, pack):
 
 
 def test_a_dump_cut_between_pages_is_told(tmp_path):
-    """All pages are whole, but the end of the file is not there."""
+    """A dump that ends between two pages has a bad record for its missing end."""
     path = tmp_path / "a.xml"
     for data, expected in ((dump(page("A", "One.")), ["One."]), (dump(), [])):
         path.write_bytes(data.replace(TAIL.encode(), b""))
@@ -196,7 +199,9 @@ def test_a_dump_cut_between_pages_is_told(tmp_path):
 
 
 def test_a_broken_page_is_told_and_its_neighbours_are_kept(tmp_path):
-    """Bytes that are no UTF-8, XML that is not well-formed, a page without namespace, text between pages."""
+    """Bytes that are no UTF-8, XML that is not well-formed, a page without namespace, and text between pages are bad
+    records, and the other pages are read.
+    """
     path = tmp_path / "a.xml"
     broken = [
         (page("B", "caf?").encode().replace(b"?", b"\xe9"), [NOT_UTF8]),
@@ -212,7 +217,7 @@ def test_a_broken_page_is_told_and_its_neighbours_are_kept(tmp_path):
 
 
 def streams():
-    """Head, streams of two pages, tail; each page some hundred bytes."""
+    """Return head, streams of two pages and tail; each page has some hundred bytes."""
     pages = [page(f"T{number}", f"Text {number}.") for number in range(8)]
     parts = [HEAD.format("0.10"), *("".join(pages[at : at + 2]) for at in range(0, 8, 2)), TAIL]
     return [bz2.compress(part.encode()) for part in parts]
@@ -221,7 +226,7 @@ def streams():
 @pytest.mark.parametrize("split_bytes", [40, 700, 10**6])
 @pytest.mark.parametrize("place", ["header", "middle", "checksum"])
 def test_damaged_bz2_costs_its_stream_only(tmp_path, split_bytes, place):
-    """Damage in a stream is one bad record; all other streams are read, whatever the splits."""
+    """Damage in a stream is one bad record, and all other streams are read, whatever the splits."""
     path = tmp_path / "a.xml.bz2"
     parts = streams()
     at = {"header": 1, "middle": len(parts[2]) // 2, "checksum": -2}[place]
@@ -238,7 +243,7 @@ def test_damaged_bz2_costs_its_stream_only(tmp_path, split_bytes, place):
 
 @pytest.mark.parametrize("split_bytes", [40, 700, 10**6])
 def test_a_bz2_file_cut_in_a_stream_is_told(tmp_path, split_bytes):
-    """A download that ended early: what came is read, and one bad record says where it ended."""
+    """Of a bz2 file that ends in a stream, the streams before are read, and one bad record states where it ends."""
     path = tmp_path / "a.xml.bz2"
     parts = streams()
     path.write_bytes(b"".join(parts[:4]) + parts[4][:50])
@@ -249,7 +254,7 @@ def test_a_bz2_file_cut_in_a_stream_is_told(tmp_path, split_bytes):
 
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".XZ", lzma.compress), (".zst", zstd.compress)])
 def test_dumps_of_other_compressions_are_read_whole(tmp_path, suffix, pack):
-    """A dump of another compression is one split; half of it counts as lost if it is truncated or damaged."""
+    """A dump in another compression is one split, and half of it counts as lost if it is truncated or damaged."""
     path = tmp_path / f"a.xml-p1p9{suffix}"
     path.write_bytes(pack(dump(page("A", "One."), page("B", "Two."))))
     assert len(split_wikipedia(path, 10)) == 1 and texts(path, 10) == ["One.", "Two."]
@@ -260,13 +265,13 @@ def test_dumps_of_other_compressions_are_read_whole(tmp_path, suffix, pack):
 
 
 def large_dump():
-    """A dump that bz2 packs in several blocks."""
+    """A dump that bz2 compresses in several blocks."""
     random = Random(0)
     return dump(*(page(f"T{number}", random.randbytes(500).hex()) for number in range(600)))
 
 
 def lost_share(path, split_bytes):
-    """The part of a dump's text that its bad records say is lost."""
+    """Return the share of a dump's text that its bad records state as lost."""
     splits = split_wikipedia(path, split_bytes)
     bad = [record for record in read(splits) if isinstance(record, BadRecord)]
     return sum(record.lost_bytes for record in bad) / sum(split.num_bytes for split in splits)
@@ -275,7 +280,9 @@ def lost_share(path, split_bytes):
 @pytest.mark.parametrize("split_bytes", [700, 10**6])
 @pytest.mark.parametrize("pack", ["plain", "one stream", "multistream", "between streams"])
 def test_a_missing_end_counts_as_half_of_the_file(tmp_path, pack, split_bytes):
-    """However the dump is packed and cut: nobody knows how much was to come. A damaged page counts as a page."""
+    """A missing end counts as half of the file, however it is packed and divided, since its size is unknown; a damaged
+    page counts as a page.
+    """
     whole = large_dump()
     path = tmp_path / ("a.xml" if pack == "plain" else "a.xml.bz2")
     data = {"plain": whole, "one stream": bz2.compress(whole, 1)}.get(pack, b"".join(streams()))
@@ -290,7 +297,9 @@ def test_a_missing_end_counts_as_half_of_the_file(tmp_path, pack, split_bytes):
 
 @pytest.mark.parametrize("split_bytes", [700, 10**6])
 def test_a_damaged_stream_counts_by_its_bytes(tmp_path, split_bytes):
-    """A stream of a hundred pages is one bad record, but not a hundredth of the loss; nor is the rest of one stream."""
+    """A damaged stream of a hundred pages, or the rest of one, counts by its bytes and not as one record
+    of a hundred.
+    """
     path = tmp_path / "a.xml.bz2"
     parts = streams()
     size = sum(map(len, parts))
@@ -304,7 +313,7 @@ def test_a_damaged_stream_counts_by_its_bytes(tmp_path, split_bytes):
 
 
 def test_an_endless_page_is_not_kept_in_memory(tmp_path, monkeypatch):
-    """A page that is too long is a bad record, and reading continues after it."""
+    """A page that is too long is a bad record, is not kept in memory, and reading continues after it."""
     monkeypatch.setattr(wikipedia, "_MAX_PAGE_BYTES", 1000)
     monkeypatch.setattr(dumpfile, "_CHUNK", 500)
     monkeypatch.setattr(wikipedia, "read_siteinfo", lambda path: SiteInfo("", ("File",)))
@@ -327,14 +336,14 @@ NO_DUMPS = [
 
 @pytest.mark.parametrize(("name", "data"), NO_DUMPS)
 def test_a_file_that_is_no_dump_is_named(tmp_path, name, data):
-    """Before anything is read."""
+    """A file that is no dump is an error that names it, before anything is read."""
     (tmp_path / name).write_bytes(data)
     with pytest.raises(DataError, match=rf"{name}: not a MediaWiki dump .* give a pages-articles file"):
         split_wikipedia(tmp_path / name, 100)
 
 
 def test_a_directory_is_searched_for_parts(tmp_path):
-    """Parts are read in the order of their names; index files are not; the same dump twice is an error."""
+    """Parts are read in the order of their names and index files are not; the same dump twice is an error."""
     for number in (2, 1):
         (tmp_path / f"pages-articles{number}.xml-p{number}.xml.bz2").write_bytes(
             bz2.compress(dump(page("A", f"Part {number}.")))
@@ -347,7 +356,7 @@ def test_a_directory_is_searched_for_parts(tmp_path):
 
 
 def test_splits_travel_to_workers(tmp_path):
-    """They are small values, and equal when planned again."""
+    """Splits are small values that a worker receives, and equal when planned again."""
     (tmp_path / "a.xml").write_bytes(dump(page("A", "One.")))
     splits = split_wikipedia(tmp_path, 100)
     assert pickle.loads(pickle.dumps(splits)) == splits == split_wikipedia(tmp_path, 100)
@@ -357,7 +366,7 @@ def test_splits_travel_to_workers(tmp_path):
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="real dumps are not here")
 def test_a_real_dump():
-    """Real articles come without markup; the dump is truncated and says so."""
+    """Real articles are read without markup, and the end of a truncated dump is a bad record."""
     splits = split_wikipedia(SHARED / "enwiki-2022-truncated.xml.bz2", 32 << 20)
     *records, truncated = read(splits)
     documents = [record for record in records if isinstance(record, Document)]

@@ -55,7 +55,7 @@ GONE = [
 
 @pytest.mark.parametrize("markup", GONE)
 def test_markup_goes_with_what_it_holds(markup):
-    """The markup leaves nothing behind in a sentence."""
+    """Markup is removed with its content, and leaves nothing behind in a sentence."""
     assert to_prose(f"One {markup} two.", NAMESPACES).split() == ["One", "two."]
 
 
@@ -90,7 +90,7 @@ KEPT = [
 
 @pytest.mark.parametrize(("wikitext", "prose"), KEPT)
 def test_text_is_kept(wikitext, prose):
-    """Labels, targets without label, entities, templates that hold text, and what is not closed."""
+    """Labels, targets without a label, entities, templates that hold text, and unclosed markup give text."""
     assert to_prose(wikitext, NAMESPACES) == prose
 
 
@@ -106,19 +106,19 @@ UNCLOSED_TABLES = [
 @pytest.mark.parametrize("table", UNCLOSED_TABLES)
 @pytest.mark.parametrize("end", ["\n", "\n== Life ==\n"])
 def test_cells_of_a_table_without_end_go(table, end):
-    """Each cell ends at the next blank line or heading; the text after it is kept."""
+    """Each cell of a table without an end ends at the next blank line or heading, and the text after it is kept."""
     prose = to_prose(f"{table}{end}'''A''' was.\n\nB.", NAMESPACES).split("\n")
     assert [line for line in prose if line != "Life"] == ["A was.", "B."]
 
 
 def test_a_line_may_begin_with_an_exclamation_mark():
-    """Names such as "!Kung" are text."""
+    """Names such as "!Kung" at the start of a line are text."""
     for text in ("!Kung is.", "!!! is a band."):
         assert to_prose(text, NAMESPACES) == text
 
 
 def test_an_unclosed_box_does_not_take_the_article():
-    """Its cells go, the text after it stays."""
+    """The cells of an unclosed box are removed, and the text after it is kept."""
     for box in (
         "{{Infobox person\n| name = A {{b}}\n",
         "{| class=a\n!width=9|b\n|-\n| c\n",
@@ -164,7 +164,7 @@ OPENERS += [
 
 @pytest.mark.parametrize("opener", OPENERS)
 def test_time_is_linear(opener):
-    """100,000 of anything, never closed, take no longer than their number."""
+    """The time for 100,000 repetitions of any mark that is never closed is in proportion to their number."""
     start = time.process_time()
     to_prose(opener * 100_000 + "x", NAMESPACES)
     assert time.process_time() - start < 5
@@ -174,7 +174,7 @@ def test_time_is_linear(opener):
     ("opener", "closer"), [("{{", "}}"), ("{{nowrap|abc ", "}}"), ("[[abc ", "]]"), ("[[File:", "]]"), ("(", ")")]
 )
 def test_time_is_linear_in_depth(opener, closer):
-    """So do 100,000 that are closed."""
+    """The time for 100,000 closed marks is in proportion to their number."""
     start = time.process_time()
     to_prose(opener * 100_000 + "x" + closer * 100_000, NAMESPACES)
     assert time.process_time() - start < 5
@@ -209,7 +209,7 @@ def test_time_is_linear_in_depth(opener, closer):
     )
 )
 def test_any_markup_is_read(parts):
-    """No nesting is an error; lines hold words and no blanks at their ends."""
+    """Any nesting of markup is read, and lines have words and no blanks at their ends."""
     prose = to_prose("".join(parts), NAMESPACES)
     assert all(line == " ".join(line.split()) and line for line in prose.split("\n") if prose)
     assert prose.encode("utf-8").decode() == prose  # No stand-in of a character is left.

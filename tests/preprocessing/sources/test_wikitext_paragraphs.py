@@ -13,7 +13,9 @@ def test_lines():
 
 
 def test_headings_with_nothing_below_go():
-    """So do those above them that have nothing else, bold lines among them, and lines without a word."""
+    """A heading with nothing below it is removed, as are those above it with nothing else, bold lines and lines without
+    a word.
+    """
     wikitext = """Text.
 == Kept ==
 === Gone ===
@@ -34,12 +36,14 @@ def test_headings_with_nothing_below_go():
 
 
 def test_what_removed_templates_leave_goes():
-    """Empty parentheses, commas beside parentheses and doubled commas; the words around them stay."""
+    """Empty parentheses, commas beside parentheses and doubled commas are removed, and the words around
+    them are kept.
+    """
     assert paragraphs("A ( , b ; ) c , , d ().") == ["A (b) c, d."]
     assert paragraphs("A (b, c) d; e.") == ["A (b, c) d; e."]
 
 
 def test_a_bold_line_is_a_heading():
-    """Only where all of the line is bold."""
+    """A line is a heading only if all of it is bold."""
     assert mark_bold_lines("a\n'''b''' \nc") == "a\n;b\nc"
     assert mark_bold_lines("a\n'''b''' c") == "a\n'''b''' c"

@@ -26,25 +26,27 @@ XHTML = [
 
 @pytest.mark.parametrize(("body", "text"), XHTML)
 def test_elements_become_blocks(body, text):
-    """Blocks are paragraphs, line breaks are joined, characters are resolved, markup need not be right."""
+    """Block elements become paragraphs, line breaks are joined, characters are resolved, and markup need
+    not be valid.
+    """
     assert paragraphs(xhtml_to_text(f"<html><body>{body}</body></html>")) == text.split("|")
 
 
 def test_entities_are_not_expanded():
-    """A document type cannot define text, let alone fetch it."""
+    """Entities of a document type are neither expanded nor fetched."""
     doctype = '<!DOCTYPE x [<!ENTITY a "boom"><!ENTITY b "&a;&a;"><!ENTITY c SYSTEM "file:///etc/passwd">]>'
     assert paragraphs(xhtml_to_text(doctype + "<html><body><p>A &b; &c;</p></body></html>")) == ["A &b; &c;"]
 
 
 @pytest.mark.parametrize("piece", ["<a ", "<!--", "</p", "<?x", "<a b=", "<!", "<![CDATA[", "<", "&", "<sup>", "<nav>"])
 def test_markup_that_does_not_end_takes_no_time(piece):
-    """Time grows with the length, not with its square, of what looks like the start of a tag or comment."""
+    """The time for unclosed tags and comments grows with the length of the text, and not with its square."""
     start = time.process_time()
     xhtml_to_text("<html><body><p>Text." + piece * 50_000)
     assert time.process_time() - start < 3
 
 
 def test_comments_hide_markup():
-    """Whole ones go; one that does not end hides nothing that is prose."""
+    """Comments are removed whole, and one without an end hides no prose."""
     assert paragraphs(xhtml_to_text("<p>One<!-- <p>no</p> > -->, <!---->two.</p>")) == ["One, two."]
     assert paragraphs(xhtml_to_text("<p>One.</p><!-- <p>two.</p>"))[-1] == "two."

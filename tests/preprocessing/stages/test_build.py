@@ -24,7 +24,7 @@ from preprocessing.workers import SerialExecutor
 
 
 def make(out, texts, build_config, **options):
-    """Runs the three stages on documents, one per line of a text file, of which `texts` are the paragraphs."""
+    """Run the three stages on documents, one per line of a text file, of which `texts` are the paragraphs."""
     out.mkdir(exist_ok=True)
     (out / "corpus.txt").write_text("\n\n".join(texts))
     config = ExtractConfig([f"text:{out / 'corpus.txt'}"], **options)
@@ -36,12 +36,13 @@ def make(out, texts, build_config, **options):
 
 NAMES = ["".join("ab"[number >> bit & 1] for bit in range(5)) for number in range(20)]
 TEXTS = ["\n".join(f"{name} number {line}." for line in range(6)) for name in NAMES]
-"""Documents that name themselves in every sentence."""
+"""Documents with their own name in every sentence."""
 
 
 def test_samples_are_pairs_of_the_documents_they_name(tmp_path):
-    """A and B decode to sentences of one document each: the same for an actual next, which follows; another for a
-    random one. `document` numbers A's document within the whole corpus."""
+    """A and B are sentences of one document each: the same for an actual next segment, which follows, and another for a
+    random one. `document` is the number of A's document in the whole corpus.
+    """
     manifest, samples = make(tmp_path, TEXTS, BuildConfig(64), heldout_share=0.2, partition_mb=0.0004)
     corpus = Corpus.open(tmp_path / "documents")
     assert corpus.partitioning.train > 1 and len(manifest.splits["train"].shards) > 1
@@ -60,7 +61,9 @@ def test_samples_are_pairs_of_the_documents_they_name(tmp_path):
 
 
 def test_parts_are_a_matter_of_memory_alone(tmp_path, monkeypatch):
-    """A partition that is read and encoded in many parts, without its dropped documents, gives the same shard."""
+    """A partition that is read and encoded in many parts gives the shard of one that is read at once, also without its
+    dropped documents.
+    """
     shards, parts = [], []
     for size in (10**9, 100, 1):
         monkeypatch.setattr(corpora, "_CHUNK_BYTES", size)
@@ -75,7 +78,9 @@ def test_parts_are_a_matter_of_memory_alone(tmp_path, monkeypatch):
 
 
 def test_duplicates_are_other_passes_over_the_training_documents(tmp_path):
-    """Two passes hold about twice the tokens in other pairs; the first equals a single pass; held-out data has one."""
+    """Two passes have about twice the tokens in other pairs, the first equals a single pass, and
+    held-out data has one.
+    """
     single, first = make(tmp_path / "one", TEXTS, BuildConfig(64), heldout_share=0.2)
     double, second = make(tmp_path / "two", TEXTS, BuildConfig(64, duplicates=2), heldout_share=0.2)
     assert double.splits["heldout"].tokens == single.splits["heldout"].tokens
@@ -87,8 +92,9 @@ def test_duplicates_are_other_passes_over_the_training_documents(tmp_path):
 
 @pytest.mark.parametrize("segments", [name for name, share in SHORT_SEQ_PROBS.items() if share is None])
 def test_packing_keeps_every_token_once(tmp_path, segments):
-    """The samples of each shard, end to end, are the encoded documents of its partition, in order; every sample is a
-    single segment that begins in the document it names."""
+    """The samples of each shard in order are the encoded documents of its partition, and every sample is a single
+    segment that begins in the document it names.
+    """
     manifest, samples = make(tmp_path, TEXTS, BuildConfig(16, segments), heldout_share=0.2, partition_mb=0.0004)
     assert samples.name == f"samples16-{segments}" and manifest.segments == segments
     corpus, tokenizer = Corpus.open(tmp_path / "documents"), load_tokenizer(tmp_path / "tokenizer")
@@ -108,8 +114,9 @@ def test_packing_keeps_every_token_once(tmp_path, segments):
 
 
 def make_mixed(out, build_config):
-    """Two sources of ten documents each, in several partitions: the manifest, and the tokens of training samples by
-    source and document."""
+    """Build two sources of ten documents each in several partitions; return the manifest, and the tokens of training
+    samples by source and document.
+    """
     out.mkdir()
     for name, texts in (("one", TEXTS[:10]), ("two", TEXTS[10:])):
         (out / f"{name}.txt").write_text("\n\n".join(texts))
@@ -129,8 +136,9 @@ def make_mixed(out, build_config):
 
 
 def test_weights_say_how_often_a_source_is_taken(tmp_path):
-    """Weight 2 takes a document twice, weight 0 never; four passes of weight 1/4 are one pass; held-out samples do not
-    change; tokens are counted by source."""
+    """Weight 2 takes a document twice, weight 0 never, and four passes of weight 1/4 are one pass; held-out samples do
+    not change, and tokens are counted by source.
+    """
     plain, once = make_mixed(tmp_path / "plain", BuildConfig(64, "doc_sentences"))
     double, twice = make_mixed(tmp_path / "double", BuildConfig(64, "doc_sentences", weights=[2, 0]))
     assert twice == [Counter({document: 2 * tokens for document, tokens in once[0].items()}), Counter()]
@@ -147,12 +155,12 @@ def test_weights_say_how_often_a_source_is_taken(tmp_path):
 
 
 def checksums(manifest, split):
-    """The checksums of the shards of a split."""
+    """Return the checksums of the shards of a split."""
     return [shard.sha256 for shard in manifest.splits[split].shards]
 
 
 def test_sop_pairs_are_consecutive_text(tmp_path):
-    """A then B, or B then A where the label says so, is text of the document that the sample names."""
+    """A followed by B, or B followed by A if the label says so, is text of the document that the sample names."""
     _, samples = make(tmp_path, TEXTS, BuildConfig(64, "sop", 0), heldout_share=0)
     corpus, tokenizer = Corpus.open(tmp_path / "documents"), load_tokenizer(tmp_path / "tokenizer")
     ordered = [document for p in range(len(corpus.partitioning)) for document in corpus.read(p).to_pylist()]
@@ -165,14 +173,14 @@ def test_sop_pairs_are_consecutive_text(tmp_path):
 
 
 def test_documents_that_give_no_sample_are_an_error(tmp_path):
-    """Order needs two sentences: a corpus without is named, not published empty."""
+    """A corpus of single sentences, which have no order, is an error for sop, and is not published empty."""
     with pytest.raises(DataError, match="no document of split train gives a sample for segments sop"):
         make(tmp_path, ["One sentence.", "Another one."], BuildConfig(64, "sop", 0), heldout_share=0)
     assert not (tmp_path / "samples64-sop" / "manifest.json").exists()
 
 
 def test_one_document_is_enough_without_random_pairs(tmp_path):
-    """Only next sentence prediction needs a second one."""
+    """One document is enough for every strategy without random pairs."""
     manifest, _ = make(tmp_path, TEXTS[:1], BuildConfig(64, "blocks"), heldout_share=0)
     assert manifest.splits["train"].rows == 1
 
@@ -186,7 +194,7 @@ def test_short_samples_have_the_share_of_their_source(tmp_path):
 
 
 def test_another_length_reuses_documents_and_tokenizer(tmp_path):
-    """Phase 2 differs in its samples directory alone."""
+    """Samples of another length are built from the same documents and tokenizer, which are not changed."""
     make(tmp_path, TEXTS, BuildConfig(64), heldout_share=0)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     manifest = build(
@@ -198,7 +206,7 @@ def test_another_length_reuses_documents_and_tokenizer(tmp_path):
 
 
 def test_a_split_of_one_document_is_an_error(tmp_path):
-    """Too few held-out documents are named with the share and what to do."""
+    """The error for too few held-out documents has their number, the share, and the remedy."""
     with pytest.raises(
         DataError, match=r"[01] of 20 documents are in split heldout, .* another --heldout_share than 0\.001, larger"
     ):
@@ -214,7 +222,7 @@ def test_a_split_of_one_document_is_an_error(tmp_path):
     ],
 )
 def test_only_advice_that_can_help_is_given(tmp_path, number, share, remedy):
-    """One document is too few whatever is held out, and what is 0 already cannot be set to 0."""
+    """The remedy is one that can help: more documents for a single one, and no share of 0 if the share is 0."""
     with pytest.raises(DataError, match=remedy):
         make(tmp_path, TEXTS[:number], BuildConfig(64), heldout_share=share)
 
@@ -223,7 +231,7 @@ def test_only_advice_that_can_help_is_given(tmp_path, number, share, remedy):
     st.lists(st.integers(0, 4), max_size=12).filter(lambda counts: not counts or sum(counts) >= 2), st.integers(1, 2)
 )
 def test_small_partitions_are_joined(counts, needed):
-    """Every partition is in one group, in order, and each has enough documents; none could be cut shorter."""
+    """Partitions are joined in order to groups of enough documents, none of which could be shorter."""
     groups = join_small(counts, needed)
     assert [index for group in groups for index in group] == list(range(len(counts)))
     assert all(sum(counts[index] for index in group) >= needed for group in groups)
@@ -232,7 +240,7 @@ def test_small_partitions_are_joined(counts, needed):
 
 @given(st.lists(st.lists(st.integers(0, 3), max_size=4), max_size=6))
 def test_sentences_without_tokens_disappear(documents):
-    """The layout keeps the other sentences, each in its document."""
+    """Sentences without tokens are removed, and the layout keeps the others, each in its document."""
     lengths = [length for document in documents for length in document]
     tokens = pa.ListArray.from_arrays(np.cumsum([0, *lengths]).astype(np.int32), pa.array(range(sum(lengths))))
     sentences = pa.ListArray.from_arrays(np.cumsum([0, *map(len, documents)]).astype(np.int32), tokens)
@@ -258,6 +266,6 @@ def test_sentences_without_tokens_disappear(documents):
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
-    """Each message names the field, the value and the rule."""
+    """An option out of range is an error with the field, the value and the rule."""
     with pytest.raises(ValueError, match=message):
         BuildConfig(**options)

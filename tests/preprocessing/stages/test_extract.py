@@ -21,18 +21,18 @@ LINES = b'{"text": "A good document. It has two sentences."}\n'
 
 
 def run(out, source, **options):
-    """Extracts with small splits and partitions."""
+    """Extract with small splits and partitions."""
     config = ExtractConfig([str(source)], **{"split_mb": 0.02, "partition_mb": 0.05, **options})
     return extract(out, config, FilterConfig(), SerialExecutor())
 
 
 def sentences(corpus):
-    """All documents of all partitions, as sets of their sentences in order."""
+    """Return all documents of all partitions, as sets of their sentences in order."""
     return sorted(tuple(document) for p in range(len(corpus.partitioning)) for document in corpus.read(p).to_pylist())
 
 
 def write(folder, files):
-    """A directory of these files."""
+    """Write a directory of these files."""
     folder.mkdir()
     for name, data in files.items():
         (folder / name).write_bytes(data)
@@ -40,7 +40,7 @@ def write(folder, files):
 
 
 def test_every_document_lies_in_one_partition(tmp_path, corpus):
-    """No document is lost or doubled, whatever the sizes of splits and partitions."""
+    """Each document is in one partition, whatever the sizes of splits and partitions."""
     whole = run(tmp_path / "whole", f"jsonl:{corpus}", split_mb=10, partition_mb=10)
     parts = run(tmp_path / "parts", f"jsonl:{corpus}")
     assert len(whole.files) == 1 and len(parts.files) > 3 and parts.partitioning.train > 2
@@ -48,8 +48,9 @@ def test_every_document_lies_in_one_partition(tmp_path, corpus):
 
 
 def test_partitions_are_random_samples_of_all_sources(tmp_path):
-    """A document's partition does not depend on its file, nor on the order of files and documents in them; each
-    partition holds its share of each file, as chance has it."""
+    """The partition of a document depends neither on its file nor on the order of files and documents, and each
+    partition has its share of each file by chance.
+    """
     texts = [f"Document {number} of the first source." for number in range(6000)]
     texts += [f"{number} is a document of the second source." for number in range(2000)]
     for folder, order in (("forwards", texts), ("backwards", texts[::-1])):
@@ -79,8 +80,9 @@ def test_a_gzip_file_is_written_in_blocks_of_bounded_size(tmp_path, corpus):
 
 
 def test_bad_records_are_left_out_and_reported(tmp_path):
-    """Each kind is counted with its position; only the long sentence of a document is dropped; the rest is
-    published."""
+    """Bad records are counted by kind with their places, and everything else is published; of a document with a long
+    sentence only the sentence is dropped.
+    """
     lines = [
         json.dumps({"text": "Good one. " + "x" * 100_000 + ". End."}),
         json.dumps({"text": " \n "}),
@@ -98,7 +100,7 @@ def test_bad_records_are_left_out_and_reported(tmp_path):
 
 
 def test_too_many_bad_records_publish_nothing_until_they_are_allowed(tmp_path):
-    """Above max_bad_share there is no manifest; a rerun that allows them uses what was done."""
+    """Above max_bad_share there is no manifest, and a rerun that allows the share continues from the finished parts."""
     (tmp_path / "a.txt").write_bytes(b"Good one.\n\ncaf\xe9\n\nGood two.\n")
     source = f"text:{tmp_path / 'a.txt'}"
     with pytest.raises(DataError, match=r"1 of 3 records are bad(.|\n)*not UTF-8: 1, first at\n *.*a\.txt:3"):
@@ -108,7 +110,7 @@ def test_too_many_bad_records_publish_nothing_until_they_are_allowed(tmp_path):
 
 
 def test_a_changed_input_is_noticed(tmp_path, corpus):
-    """A rerun after the input grew names the file."""
+    """A rerun after the input has grown is an error that names the file."""
     run(tmp_path / "out", f"jsonl:{corpus}")
     assert run(tmp_path / "out", f"jsonl:{corpus}") == Corpus.open(tmp_path / "out")
     with corpus.open("a") as file:
@@ -118,7 +120,9 @@ def test_a_changed_input_is_noticed(tmp_path, corpus):
 
 
 def test_what_is_left_out_of_a_directory_is_told(tmp_path, caplog):
-    """On the screen before the work begins, and in the report with counts and names; it changes no document."""
+    """Files that are left out are printed before the work begins and are in the report with counts and names; they
+    change no document.
+    """
     write(tmp_path / "in", {"a.jsonl": LINES * 50, "b.csv": b"x" * 100, "SHA256SUMS": b"x", "c.jsonl.part": b"x"})
     with caplog.at_level(logging.INFO, "preprocessing"):
         corpus = run(tmp_path / "out", f"jsonl:{tmp_path / 'in'}")
@@ -137,7 +141,9 @@ def test_what_is_left_out_of_a_directory_is_told(tmp_path, caplog):
 
 @pytest.mark.parametrize("pack", ["directory", "zip", "tar"])
 def test_too_much_left_out_publishes_nothing_until_it_is_allowed(tmp_path, pack):
-    """More than max_left_out_share of the bytes of a directory or an archive."""
+    """If more than max_left_out_share of the bytes of a directory or archive is left out, nothing is published until a
+    rerun allows it.
+    """
     files = {"a.txt": b"A sentence.\n\nAnother one.\n", "b.pdf": b"x" * 60, "c.jpg": b"x" * 999}
     source = write(tmp_path / "in", files)
     if pack != "directory":
@@ -169,13 +175,15 @@ def test_too_much_left_out_publishes_nothing_until_it_is_allowed(tmp_path, pack)
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
-    """Each message names the field, the value and the rule."""
+    """An option out of range is an error with the field, the value and the rule."""
     with pytest.raises(ValueError, match=message):
         ExtractConfig(**{"sources": ["embedded"], **options})
 
 
 def test_versions_of_embedded_text_are_recorded_and_deviations_are_logged(tmp_path, monkeypatch, caplog):
-    """In stage.json, which the samples' manifest repeats. Another version is not the same input."""
+    """Versions of embedded text are in stage.json, which the samples' manifest repeats, and another version counts as
+    another input.
+    """
     found = {
         "a.py": b'"""This is the text of a package that is in another version."""',
         "b.py": b'"""This is the text of a file that is not to be parsed."""\n(',

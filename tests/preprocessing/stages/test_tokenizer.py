@@ -19,12 +19,14 @@ SPECIAL = list(SPECIAL_TOKENS.values())
 
 
 def content(directory):
-    """The tokenizer's files."""
+    """Return the tokenizer's files."""
     return [(path.name, path.read_bytes()) for path in tokenizer_files(directory)]
 
 
 def test_a_vocabulary_is_trained_on_the_documents(tmp_path, corpus):
-    """It has the wanted size, its special tokens first, and a manifest with its checksum; training twice is a no-op."""
+    """A trained vocabulary has the wanted size, its special tokens first, and a manifest with its checksum; training
+    again does nothing.
+    """
     documents = tmp_path / "documents"
     extract(documents, ExtractConfig([f"jsonl:{corpus}"], heldout_share=0.1), FilterConfig(), SerialExecutor())
     prepare_tokenizer(tmp_path / "tokenizer", TokenizerConfig(vocab_size=200), documents)
@@ -42,7 +44,7 @@ def test_a_vocabulary_is_trained_on_the_documents(tmp_path, corpus):
 
 
 def test_a_vocabulary_and_its_tokenizer_directory_are_the_same(tmp_path):
-    """Given vocab.txt, or the directory made of it, the tokenizer is the same to the byte; no documents are needed."""
+    """vocab.txt, and the directory made of it, give the same tokenizer to the byte, and no documents are needed."""
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, "a", "##b"]) + "\n")
     for vocab, out in (("vocab.txt", "first"), ("first", "second")):
         prepare_tokenizer(tmp_path / out, TokenizerConfig(tmp_path / vocab), tmp_path / "none")
@@ -50,7 +52,7 @@ def test_a_vocabulary_and_its_tokenizer_directory_are_the_same(tmp_path):
 
 
 def test_a_cased_tokenizer_is_not_taken_for_an_uncased_one(tmp_path):
-    """A directory says itself whether it lower-cases; the option must agree, or be left out."""
+    """A directory states whether it lower-cases, and the option must agree or be left out."""
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, "a"]) + "\n")
     prepare_tokenizer(tmp_path / "cased", TokenizerConfig(tmp_path / "vocab.txt", lower_case=False), tmp_path)
     with pytest.raises(DataError, match=r"lower_case = True: .*; leave the option out"):
@@ -60,7 +62,7 @@ def test_a_cased_tokenizer_is_not_taken_for_an_uncased_one(tmp_path):
 
 
 def test_an_altered_vocabulary_is_noticed(tmp_path):
-    """The checksum of the vocabulary belongs to what made the directory."""
+    """A vocabulary that has changed is an error, since the directory has the checksum of the earlier one."""
     vocab = tmp_path / "vocab.txt"
     vocab.write_text("\n".join([*SPECIAL, "a"]) + "\n")
     prepare_tokenizer(tmp_path / "out", TokenizerConfig(vocab), tmp_path)
@@ -70,7 +72,7 @@ def test_an_altered_vocabulary_is_noticed(tmp_path):
 
 
 def test_a_missing_vocabulary_and_silly_options_are_refused(tmp_path):
-    """The messages name path or field."""
+    """The error for a missing vocabulary, or an option out of range, names the path or the field."""
     with pytest.raises(DataError, match=r"--vocab = .*none: no such file or directory; give a vocab"):
         prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "none"), tmp_path)
     with pytest.raises(ValueError, match="vocab_size = 50: must be at least 100"):
@@ -85,7 +87,9 @@ def test_a_missing_vocabulary_and_silly_options_are_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", ["bytelevel_bpe", "unigram"])
 def test_other_kinds_are_trained_and_given_too(tmp_path, corpus, kind):
-    """With their own special tokens first; the directory given again is the same, and refused as another kind."""
+    """Other kinds have their own special tokens first; their directory, given again, is the same, and is refused as
+    another kind.
+    """
     documents = tmp_path / "documents"
     extract(documents, ExtractConfig([f"jsonl:{corpus}"], heldout_share=0.1), FilterConfig(), SerialExecutor())
     prepare_tokenizer(tmp_path / "trained", TokenizerConfig(kind=kind, vocab_size=400), documents)
@@ -100,7 +104,7 @@ def test_other_kinds_are_trained_and_given_too(tmp_path, corpus, kind):
 
 
 def extracted(folder, texts, **config):
-    """A documents directory of these texts."""
+    """Return a documents directory of these texts."""
     write_jsonl = folder / "in.jsonl"
     write_jsonl.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     config = ExtractConfig([f"jsonl:{write_jsonl}"], heldout_share=0, **config)
@@ -110,7 +114,7 @@ def extracted(folder, texts, **config):
 
 @pytest.mark.parametrize("kind", ["wordpiece", "unigram"])
 def test_marks_that_spell_are_kept_by_default_and_it_is_told(tmp_path, caplog, kind):
-    """Hindi keeps its vowel signs though text is lower-cased; an option removes them, with a warning."""
+    """Hindi keeps its vowel signs though text is lower-cased, with a note; an option removes them, with a warning."""
     documents = extracted(tmp_path, [f"मैं {number} घर में हूँ, और वह नहीं। Rome." for number in range(200)])
     caplog.set_level("INFO")
     prepare_tokenizer(tmp_path / "kept", TokenizerConfig(kind=kind, vocab_size=100), documents)
@@ -125,7 +129,9 @@ def test_marks_that_spell_are_kept_by_default_and_it_is_told(tmp_path, caplog, k
 
 
 def test_a_missed_size_is_told_and_reported(tmp_path, caplog):
-    """On the screen and in report.json; so is a coverage that has no room."""
+    """A vocabulary smaller than asked for, and a coverage for which there is no room, are printed and in
+    report.json.
+    """
     text = " ".join(chr(0x4E00 + number) for number in range(400))
     documents = extracted(tmp_path, [text, *("中 丁" for _ in range(50))])
     caplog.set_level("INFO")
@@ -139,7 +145,7 @@ def test_a_missed_size_is_told_and_reported(tmp_path, caplog):
 
 
 def test_a_given_vocabulary_is_tried_on_the_documents(tmp_path, caplog):
-    """The characters that its normalizer removes are reported if there is text."""
+    """The characters that the normalizer of a given vocabulary removes from the documents are reported."""
     documents = extracted(tmp_path, ["がががが あ. Good."] * 3)
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, "か", "あ"]) + "\n")
     prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "vocab.txt"), documents)
@@ -147,7 +153,9 @@ def test_a_given_vocabulary_is_tried_on_the_documents(tmp_path, caplog):
 
 
 def test_a_given_vocabulary_must_have_the_size_that_is_asked_for(tmp_path):
-    """Else the option would be ignored; so would those of training."""
+    """A given vocabulary must have the size of the option, and options of training are errors, since they would be
+    ignored.
+    """
     (tmp_path / "vocab.txt").write_text("\n".join([*SPECIAL, *(f"a{number}" for number in range(100))]) + "\n")
     with pytest.raises(DataError, match=r"vocab\.txt: vocab_size = 200: the vocabulary has 105 tokens"):
         prepare_tokenizer(tmp_path / "out", TokenizerConfig(tmp_path / "vocab.txt", vocab_size=200), tmp_path)
@@ -172,6 +180,6 @@ def test_a_given_vocabulary_must_have_the_size_that_is_asked_for(tmp_path):
     ],
 )
 def test_options_that_mean_nothing_are_refused(options, message):
-    """Each with its rule."""
+    """An option without effect, or out of range, is an error with its rule."""
     with pytest.raises(ValueError, match=message):
         TokenizerConfig(**options)

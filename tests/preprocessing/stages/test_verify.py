@@ -34,7 +34,7 @@ def test_whole_files_pass(out):
     "name", ["documents/split-00000.arrow", "samples32/heldout-00000.arrow", "samples32/tokenizer/tokenizer.json"]
 )
 def test_a_flipped_byte_is_found_wherever_it_is(out, name):
-    """Documents, shards and tokenizer are all covered, and the file is named."""
+    """A changed byte in documents, shards or tokenizer is found, and the file is named."""
     data = bytearray((out / name).read_bytes())
     data[len(data) // 2] ^= 1
     (out / name).write_bytes(data)
@@ -43,6 +43,6 @@ def test_a_flipped_byte_is_found_wherever_it_is(out, name):
 
 
 def test_nothing_to_check_is_an_error(tmp_path):
-    """A directory of others does not pass by default."""
+    """A directory that holds no output of the stages is an error."""
     with pytest.raises(DataError, match="holds no documents or samples directory"):
         verify(tmp_path)

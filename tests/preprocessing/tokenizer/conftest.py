@@ -1,4 +1,4 @@
-"""Real text for the tests of tokenizers, where the shared corpora are."""
+"""Real text for the tests of tokenizers, if the shared corpora are there."""
 
 import gzip
 import json
@@ -17,12 +17,12 @@ ODD = [
     "x" * 300,
     "",
 ]
-"""One space between words, as sentences have."""
+"""Text with one space between words, as in sentences."""
 
 
 @pytest.fixture(scope="session")
 def published():
-    """The folder of published vocabularies."""
+    """The directory of published vocabularies."""
     if not SHARED.is_dir():
         pytest.skip("the shared corpora are not here")
     return SHARED / "vocab"
@@ -30,7 +30,7 @@ def published():
 
 @pytest.fixture(scope="session")
 def lines(published):
-    """Some hundred lines of Wikipedia, and odd ones, with single spaces."""
+    """Some hundred lines of Wikipedia, and unusual ones, with single spaces."""
     with gzip.open(SHARED / "wikipedia_jsonl" / "wiki_en_sample.jsonl.gz", "rt") as file:
         texts = [json.loads(next(file))["text"] for _ in range(20)]
     return [" ".join(line.split()) for text in texts for line in text.split("\n") if line.strip()] + ODD

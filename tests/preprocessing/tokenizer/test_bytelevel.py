@@ -16,7 +16,7 @@ from preprocessing.tokenizer.saving import load_tokenizer, save_tokenizer
 
 @pytest.fixture(scope="module")
 def roberta(published, tmp_path_factory):
-    """A folder with RoBERTa's published files under their own names."""
+    """A directory with RoBERTa's published files under their own names."""
     folder = tmp_path_factory.mktemp("roberta")
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(published / f"roberta-{name}", folder / name)
@@ -24,7 +24,7 @@ def roberta(published, tmp_path_factory):
 
 
 def test_published_files_give_the_ids_of_transformers(roberta, lines):
-    """On real and odd text, with a space before the first word."""
+    """Published files give the ids of transformers on real and unusual text, with a space before the first word."""
     tokenizer = read_files(roberta)
     reference = transformers.RobertaTokenizer.from_pretrained(roberta, add_prefix_space=True, split_special_tokens=True)
     expected = [reference(line, add_special_tokens=False)["input_ids"] for line in lines]
@@ -32,7 +32,7 @@ def test_published_files_give_the_ids_of_transformers(roberta, lines):
 
 
 def test_what_is_saved_is_what_transformers_loads(roberta, lines, tmp_path):
-    """AutoTokenizer gives our ids, RoBERTa's special tokens and its pairs."""
+    """AutoTokenizer of transformers gives the ids of the saved tokenizer, RoBERTa's special tokens and its pairs."""
     tokenizer = read_files(roberta)
     save_tokenizer(tokenizer, tmp_path)
     loaded = transformers.AutoTokenizer.from_pretrained(tmp_path)
@@ -46,7 +46,7 @@ def test_what_is_saved_is_what_transformers_loads(roberta, lines, tmp_path):
 
 
 def test_bytes_are_never_unknown():
-    """A vocabulary without a merge has the 256 bytes, and any text comes back from them."""
+    """A vocabulary without merges has the 256 bytes, and any text is decoded from them."""
     smallest = DEFAULTS["bytelevel_bpe"].smallest
     tokenizer = train([pa.array([""])], smallest, False)
     assert tokenizer.get_vocab_size() == smallest
@@ -66,7 +66,9 @@ def test_bytes_are_never_unknown():
     ],
 )
 def test_files_that_are_none_are_refused_with_their_place(tmp_path, name, content, message):
-    """A line that is no merge, wrong encodings, unknown pieces, missing special tokens."""
+    """A line that is no merge, a wrong encoding, an unknown token or a missing special token is an error with its
+    place.
+    """
     vocab = {token: number for number, token in enumerate([*SPECIAL_TOKENS.values(), "a", "b", "ab"])}
     (tmp_path / "vocab.json").write_text(json.dumps(vocab))
     (tmp_path / "merges.txt").write_text("#version: 0.2\na b\n")

@@ -8,7 +8,7 @@ from preprocessing.tokenizer.defaults import DEFAULTS
 
 @pytest.mark.parametrize("kind", DEFAULTS)
 def test_the_defaults_of_a_kind_are_those_of_its_options(kind):
-    """And they keep the rules of the options."""
+    """The defaults of a kind are those of its options, and keep the rules of the options."""
     config = TokenizerConfig(kind=kind)
     assert (config.size, config.coverage) == (DEFAULTS[kind].vocab_size, DEFAULTS[kind].character_coverage)
     with pytest.raises(ValueError, match="vocab_size"):

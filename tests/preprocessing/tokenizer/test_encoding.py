@@ -1,4 +1,4 @@
-"""Laws of preprocessing/tokenizer/encoding.py for all kinds; test_wordpiece.py has more of BERT's."""
+"""Laws of preprocessing/tokenizer/encoding.py for all kinds; test_wordpiece.py has more tests of BERT's."""
 
 from functools import cache
 
@@ -32,7 +32,7 @@ def trained(name):
 @pytest.mark.parametrize("name", KINDS)
 @given(sentences=st.lists(SENTENCES, min_size=1, max_size=5))
 def test_encoding_distinct_words_equals_encoding_sentences(name, sentences):
-    """Each sentence has the ids that the tokenizer gives it; special tokens in the text are text."""
+    """Each sentence has the ids that the tokenizer gives it, and special tokens in the text are text."""
     tokenizer = trained(name)
     tokenizer.encode_special_tokens = True
     ids = encode(tokenizer, pa.array(sentences, pa.string())).to_pylist()
@@ -47,14 +47,14 @@ def test_encoding_distinct_words_equals_encoding_sentences(name, sentences):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_nothing_has_no_tokens(name):
-    """No sentences, and empty ones."""
+    """No sentences, and empty ones, have no tokens."""
     assert encode(trained(name), pa.array([], pa.string())).to_pylist() == []
     assert encode(trained(name), pa.array(["", ""])).to_pylist() == [[], []]
 
 
 @pytest.mark.parametrize("name", KINDS)
 def test_sentences_in_a_row_are_the_text_joined_with_spaces(name):
-    """The tokens of a segment are those of its text."""
+    """The tokens of consecutive sentences are those of their text, joined with spaces."""
     sentences = ["The cat sat.", "It's (a) café."]
     parts = encode(trained(name), pa.array(sentences)).to_pylist()
     assert [*parts[0], *parts[1]] == encode(trained(name), pa.array([" ".join(sentences)])).to_pylist()[0]

@@ -1,4 +1,4 @@
-"""Laws of preprocessing/tokenizer/given.py: how text was normalized for a vocabulary that does not say it."""
+"""Laws of preprocessing/tokenizer/given.py: the normalisation of text for a vocabulary that does not state it."""
 
 import json
 from pathlib import Path
@@ -22,7 +22,7 @@ UNCASED, KEPT = Settings(True, True), Settings(False, False)
 
 
 def write(folder, tokens, **config):
-    """A vocab.txt in the folder, with a tokenizer_config.json if there is one."""
+    """Write a vocab.txt, and a tokenizer_config.json if there are settings."""
     (folder / "vocab.txt").write_text("".join(f"{token}\n" for token in [*SPECIAL, *tokens]))
     if config:
         (folder / "tokenizer_config.json").write_text(json.dumps(config))
@@ -48,7 +48,9 @@ def write(folder, tokens, **config):
     ],
 )
 def test_options_then_the_file_beside_it_then_the_tokens_decide(tmp_path, tokens, config, options, expected, note):
-    """Each takes precedence over the next, and a contradiction to the tokens is noted."""
+    """An option, the file beside the vocabulary, and the tokens decide in this order, and a contradiction to the tokens
+    is noted.
+    """
     given = read_given(write(tmp_path, tokens, **config), *options)
     assert settings_of(given.tokenizer) == expected
     assert note in " ".join(given.notes) and len(given.notes) == bool(note)
@@ -63,7 +65,9 @@ def test_a_cased_vocabulary_finds_its_words(tmp_path):
 
 
 def test_a_directory_with_a_vocabulary_file_is_one(tmp_path):
-    """As older models are published: vocab.txt and tokenizer_config.json, no tokenizer.json."""
+    """A directory with vocab.txt and tokenizer_config.json and without tokenizer.json, as of older models, is a
+    tokenizer.
+    """
     path = write(tmp_path, LOWER, do_lower_case=False)
     assert read_tokenizer(tmp_path).to_str() == read_tokenizer(path).to_str()
     assert identity(tmp_path) == identity(path)
@@ -73,20 +77,22 @@ def test_a_directory_with_a_vocabulary_file_is_one(tmp_path):
 
 
 def test_repeated_tokens_are_told_once(tmp_path):
-    """With the first of them, its lines and which one counts."""
+    """Repeated tokens are one note with the first of them, its lines and the line that counts."""
     (note,) = read_given(write(tmp_path, [*LOWER, "am", "an"])).notes
     assert "2 tokens stand on several lines, such as 'am' on 7 and 151; the last line counts" in note
 
 
 @pytest.mark.parametrize("value", ["no", 1, [True]])
 def test_a_setting_that_is_neither_true_nor_false_is_an_error(tmp_path, value):
-    """With the file and the key."""
+    """A setting that is neither true nor false is an error with the file and the key."""
     with pytest.raises(DataError, match=r"tokenizer_config\.json: do_lower_case is .*, expected true, false or null"):
         read_given(write(tmp_path, LOWER, do_lower_case=value))
 
 
 def test_two_files_that_contradict_each_other_are_an_error(tmp_path):
-    """transformers follows tokenizer_config.json; an option settles it, for either side."""
+    """Two files that contradict each other are an error, since transformers follows tokenizer_config.json; an option
+    decides for either.
+    """
     save_tokenizer(make_tokenizer(SPECIAL + LOWER, lower_case=True), tmp_path)
     config = tmp_path / "tokenizer_config.json"
     config.write_text(json.dumps(json.loads(config.read_text()) | {"do_lower_case": False}))
@@ -111,5 +117,5 @@ def test_two_files_that_contradict_each_other_are_an_error(tmp_path):
     ],
 )
 def test_published_vocabularies_are_known_by_their_tokens(name, expected):
-    """As they were made."""
+    """The settings of published vocabularies, which follow from their tokens, are those with which they were made."""
     assert settings_of(read_tokenizer(SHARED / name)) == expected

@@ -32,24 +32,28 @@ TEXTS = {
 
 @pytest.mark.parametrize("language", TEXTS)
 def test_where_marks_are_part_of_the_spelling(language):
-    """In Latin and Greek they are accents, which the published models remove."""
+    """In Latin and Greek, marks are accents that may be removed, as in the published models; elsewhere they are part of
+    the spelling.
+    """
     text, may_be_stripped = TEXTS[language]
     assert (share_of_marks(count_characters([pa.array([text])])) <= MAX_MARKS) == may_be_stripped
 
 
 def test_characters_are_judged_alone():
-    """A mark alone, a character made with one, and a syllable that comes apart."""
+    """A mark alone, a character with one, and a syllable that is decomposed are recognised, and accents are not."""
     assert [c for c in "eéंमがか다йиάأا" if spells_with_marks(c)] == list("ंが다йأ")
 
 
 def test_characters_are_counted_without_white_space():
-    """Over all batches, also beyond the basic plane."""
+    """Characters are counted over all batches without white space, also beyond the basic plane."""
     assert count_characters([pa.array(["a b", "ab𝒳\u3000"]), pa.array(["b"])]) == {"a": 2, "b": 3, "𝒳": 1}
     assert count_characters([]) == {}
 
 
 def test_what_is_removed_is_counted():
-    """Marks of precomposed characters, marks alone, and characters that vanish; not case."""
+    """Marks of composed characters, marks alone, and characters that vanish count as removed, and a change of case does
+    not.
+    """
     counts = {"A": 10, "é": 5, "\u0902": 3, "\u200b": 1, "中": 1}
     found = removal(make_tokenizer(SPECIAL, lower_case=True), counts)
     assert (found.characters, found.removed) == (20, 9)
@@ -61,7 +65,7 @@ def test_what_is_removed_is_counted():
 
 
 def test_tokens_that_never_occur_are_found():
-    """Upper case and accents where they are taken away; punctuation and Chinese inside a word."""
+    """Upper case and accents that are removed, and punctuation or Chinese inside a word, make a token unreachable."""
     tokens = [*SPECIAL, "[unused1]", "a", "##a", "France", "é", "##é", "中", "##中", "中国", "##!", "!", "\u2028", "#"]
     found = unreachable(make_tokenizer(tokens, lower_case=True))
     assert found.changed == ["France", "é", "##é", "中国", "\u2028"]
@@ -79,7 +83,7 @@ def test_trained_tokens_occur(kind):
 
 
 def test_the_alphabet_is_what_has_tokens():
-    """After normalization, alone or inside a word; bytes spell everything."""
+    """The alphabet is what has tokens after normalisation, alone or inside a word; with bytes it is everything."""
     found = alphabet(make_tokenizer([*SPECIAL, "a", "##b", "e"], lower_case=True), {"A": 5, "b": 3, "é": 1, "ж": 1})
     assert (found.known, found.distinct, found.missing) == (3, 4, ["ж"]) and found.share == pytest.approx(0.9)
     assert alphabet(KINDS["bytelevel_bpe"].train([pa.array(["a"])], 300, False), {"ж": 1}).share == 1

@@ -1,4 +1,4 @@
-"""Laws of preprocessing/tokenizer/registry.py: of training, for all kinds."""
+"""Laws of training that every kind of preprocessing/tokenizer/registry.py keeps."""
 
 import subprocess
 import sys
@@ -25,7 +25,9 @@ print(tokenizer.get_vocab_size(), hashlib.sha256(tokenizer.to_str().encode()).he
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_trained_tokenizer_depends_on_the_text_alone(name):
-    """Two processes with other hash seeds and numbers of threads train the same one, ties and all."""
+    """Two processes with other hash seeds and numbers of threads train the same tokenizer, also where frequencies are
+    equal.
+    """
     outputs = {
         subprocess.run(
             [sys.executable, "-c", PROGRAM, name],
@@ -40,5 +42,5 @@ def test_a_trained_tokenizer_depends_on_the_text_alone(name):
 
 
 def test_the_options_know_every_kind():
-    """In the same order, which is that of messages."""
+    """The options list every kind in the order of the registry."""
     assert list(DEFAULTS) == list(KINDS)

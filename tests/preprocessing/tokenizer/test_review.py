@@ -7,14 +7,14 @@ SPECIAL = list(SPECIAL_TOKENS.values())
 
 
 def test_a_fitting_tokenizer_needs_no_words():
-    """All characters known, few removed, the size as wanted."""
+    """A tokenizer that knows all characters, removes few, and has the wanted size gives no note."""
     review = Review.of(make_tokenizer([*SPECIAL, "a", "b"], True), {"a": 1000, "b": 500, "á": 2})
     assert review.warnings() == [] and review.shortfalls(7, 1.0) == []
     assert (review.vocab_size, review.known_characters, review.covered_share) == (7, 2, 1.0)
 
 
 def test_what_a_vocabulary_is_short_of_is_told():
-    """The size that was missed, and the characters that had no room."""
+    """A note states the size that was missed, and the characters for which there was no room."""
     review = Review.of(make_tokenizer([*SPECIAL, "a"], True), {"a": 90, "b": 8, "c": 2})
     size, coverage = review.shortfalls(30_522, 0.9995)
     assert size.startswith("6 tokens, fewer than vocab_size = 30,522: each word of the text is one token already")
@@ -31,12 +31,12 @@ def test_a_removed_share_is_told():
 
 
 def test_an_empty_text_says_nothing():
-    """A given vocabulary may come before any document."""
+    """An empty text, as before any document for a given vocabulary, gives no note."""
     assert Review.of(make_tokenizer(SPECIAL, True), {}).warnings() == []
 
 
 def test_kept_marks_name_the_most_frequent():
-    """The message names the most frequent ones and the share of all."""
+    """The message names the most frequent kept marks and the share of all."""
     assert kept_marks({"が": 3, "ぎ": 1, "a": 96}).startswith(
         "accents and marks are kept: 4.0% of the characters have some that are part of the spelling (が ぎ)"
     )

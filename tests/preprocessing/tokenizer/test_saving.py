@@ -1,4 +1,4 @@
-"""Laws of preprocessing/tokenizer/saving.py; what transformers loads is tested beside each kind."""
+"""Laws of preprocessing/tokenizer/saving.py; loading by transformers is tested beside each kind."""
 
 import json
 
@@ -17,7 +17,7 @@ TEXT = pa.array(["the cat sat on the mat", "a café in Rome"] * 20)
 
 @pytest.mark.parametrize("name", KINDS)
 def test_a_saved_tokenizer_is_read_back(tmp_path, name):
-    """The same to the byte, whatever kind; equal ids; saved twice, equal files."""
+    """A saved tokenizer of any kind is read as it was, with equal ids, and saving twice gives equal files."""
     kind = KINDS[name]
     tokenizer = kind.train([TEXT], 300, kind.lower_case)
     save_tokenizer(tokenizer, tmp_path)
@@ -33,7 +33,7 @@ def test_a_saved_tokenizer_is_read_back(tmp_path, name):
 
 
 def test_a_tokenizer_without_the_leading_space_gets_it(tmp_path):
-    """Published byte-level ones leave it out; samples join sentences with it."""
+    """A published byte-level tokenizer without the leading space gets it, since samples join sentences with it."""
     save_tokenizer(KINDS["bytelevel_bpe"].train([TEXT], 300, False), tmp_path)
     path = tmp_path / "tokenizer.json"
     record = json.loads(path.read_text())
@@ -43,7 +43,7 @@ def test_a_tokenizer_without_the_leading_space_gets_it(tmp_path):
 
 
 def test_another_kind_of_tokenizer_is_refused(tmp_path):
-    """Only what can be encoded word by word is taken."""
+    """A tokenizer that cannot encode word by word is an error."""
     (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"type": "BPE"}, "pre_tokenizer": None}))
     with pytest.raises(DataError, match=r"tokenizer\.json: .*'BPE', None, None.* reads wordpiece: \('WordPiece'"):
         load_tokenizer(tmp_path)

@@ -44,7 +44,7 @@ def test_encoding_distinct_words_equals_encoding_sentences(lower_case, sentences
 
 
 def test_added_tokens_are_found_inside_words():
-    """A token that was added to a vocabulary is one id wherever it stands, punctuation in it or not."""
+    """A token that was added to a vocabulary is one id wherever it stands, with or without punctuation in it."""
     tokenizer = make_tokenizer(SPECIAL + LETTERS, lower_case=True)
     tokenizer.add_tokens(["<e>", "bc"])
     sentences = ["a<e>,ab abcd <e", "AB bc."]
@@ -54,7 +54,7 @@ def test_added_tokens_are_found_inside_words():
 
 
 def test_what_is_saved_is_what_transformers_loads(tmp_path):
-    """AutoTokenizer and BertTokenizerFast give the ids, pairs and special tokens that we do; so does load_tokenizer."""
+    """AutoTokenizer, BertTokenizerFast and load_tokenizer give the same ids, pairs and special tokens."""
     tokenizer = make_tokenizer(SPECIAL + LETTERS, lower_case=True)
     save_tokenizer(tokenizer, tmp_path)
     text = "ABÉ cd, the 中x"
@@ -73,7 +73,7 @@ def test_what_is_saved_is_what_transformers_loads(tmp_path):
 
 
 def test_saving_gives_equal_bytes(tmp_path):
-    """Nothing in the files depends on the process or the time."""
+    """Saved files depend neither on the process nor on the time."""
     digests = set()
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -96,13 +96,13 @@ def test_ids_equal_those_of_transformers_on_wikipedia(tmp_path, cased):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_a_byte_order_mark_is_no_part_of_the_first_token(tmp_path, encoding):
-    """Editors on Windows write it, with their line ends."""
+    """A byte-order mark and line ends of Windows are not part of a token."""
     (tmp_path / "vocab.txt").write_bytes("".join(f"{token}\r\n" for token in [*SPECIAL, "é"]).encode(encoding))
     assert read_vocabulary(tmp_path / "vocab.txt") == [*SPECIAL, "é"]
 
 
 def test_training_merges_what_is_frequent():
-    """The most frequent words become tokens, characters beyond the limit do not."""
+    """The most frequent words become tokens, and characters beyond the limit do not."""
     sentences = pa.array(["hello world"] * 50 + ["hexagon"] * 2 + ["q"])
     tokens = train_vocabulary([sentences], 40, 0.99, lower_case=True)
     assert {"hello", "world"} <= set(tokens)
@@ -111,13 +111,15 @@ def test_training_merges_what_is_frequent():
 
 
 def chinese(number, seed=0):
-    """Sentences of 30 characters, drawn from as many as `number`, the first ones far more often."""
+    """Return sentences of 30 characters drawn from `number` Chinese ones, the first ones far more often."""
     random = Random(seed)
     return ["".join(chr(0x4E00 + int(number * random.random() ** 3)) for _ in range(30)) for _ in range(4000)]
 
 
 def test_the_alphabet_follows_the_size_and_the_coverage():
-    """Of 3,000 Chinese characters all have tokens where there is room; otherwise the most frequent, as many as fit."""
+    """Of 3,000 Chinese characters all have tokens where there is room, and otherwise as many of the most frequent as
+    fit.
+    """
     text = [pa.array(chinese(3000))]
     distinct = len(set("".join(text[0].to_pylist())))
     assert distinct > 2500
@@ -130,7 +132,9 @@ def test_the_alphabet_follows_the_size_and_the_coverage():
 
 
 def test_rare_characters_keep_their_tokens_while_they_are_cheap():
-    """A fifteenth of the vocabulary: English is covered by few characters, and its foreign names by more."""
+    """Rare characters have tokens up to a fifteenth of the vocabulary: English needs few, and its
+    foreign names more.
+    """
     text = [pa.array(["the cat sat on the mat"] * 10_000 + ["ж"])]
     assert "ж" in train_vocabulary(text, 1000, 0.9, lower_case=True)
     assert "ж" not in train_vocabulary(text, 100, 0.9, lower_case=True)
@@ -144,7 +148,7 @@ def test_rare_characters_keep_their_tokens_while_they_are_cheap():
     ],
 )
 def test_a_vocabulary_that_is_none_is_refused_with_its_place(tmp_path, lines, message):
-    """A missing special token and an empty line are named."""
+    """A missing special token and an empty line are errors with their place."""
     (tmp_path / "vocab.txt").write_text("\n".join(lines) + "\n")
     with pytest.raises(DataError, match=message):
         read_vocabulary(tmp_path / "vocab.txt")
@@ -155,7 +159,9 @@ ODD = ["\u2028", "\u3000", "\x85", "\x1c", "\u00a0", "\u200b", "a", "b", "中", 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
 def test_lines_are_read_as_transformers_reads_them(tmp_path, end):
-    """White space alone is a token, blanks at the end of a line are none, and of equal tokens the last one counts."""
+    """White space alone is a token, blanks at the end of a line are not part of one, and of equal tokens the last one
+    counts.
+    """
     path = tmp_path / "vocab.txt"
     path.write_bytes(end.join([*SPECIAL, *ODD, ""]).encode())
     tokenizer = make_tokenizer(read_vocabulary(path), lower_case=True)
@@ -168,7 +174,9 @@ def test_lines_are_read_as_transformers_reads_them(tmp_path, end):
 
 
 def test_ids_of_no_token_survive_saving(tmp_path):
-    """A repeated token leaves a hole: what is saved has the same ids, for us and for transformers."""
+    """A repeated token leaves an id without a token, and the saved files have the same ids for load_tokenizer and
+    transformers.
+    """
     tokenizer = make_tokenizer([*SPECIAL, "a", "[duplicate7]", "b", "a", "b"], lower_case=True)
     save_tokenizer(tokenizer, tmp_path)
     assert read_vocabulary(tmp_path / "vocab.txt") == [
@@ -181,7 +189,7 @@ def test_ids_of_no_token_survive_saving(tmp_path):
 
 @pytest.mark.parametrize(("lower_case", "strip_accents"), [(True, False), (False, True), (True, True), (False, False)])
 def test_accents_are_kept_as_transformers_keeps_them(tmp_path, lower_case, strip_accents):
-    """The setting is saved: vowel signs and voicing marks stay, or go, here and there alike."""
+    """The setting of accents is saved: vowel signs and voicing marks are kept, or removed, as transformers does."""
     tokens = [*SPECIAL, "में", "म", "が", "か", "é", "e", "É", "E", "다"]
     tokenizer = make_tokenizer(tokens, lower_case, strip_accents)
     save_tokenizer(tokenizer, tmp_path)

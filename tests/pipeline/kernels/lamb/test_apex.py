@@ -1,4 +1,6 @@
-"""What apex is told, checked against kernels that do what its CUDA sources say; with apex on a GPU, test_kernels.py."""
+"""Calls of apex's kernels, checked with emulations that follow its CUDA sources; test_kernels.py runs apex itself on a
+GPU.
+"""
 
 import importlib
 import sys
@@ -17,7 +19,7 @@ def l2norm(chunk_size, noop, lists, per_tensor):
 
 
 def stage1(chunk_size, noop, lists, decay, step, beta1, beta2, eps, global_norm, max_norm):
-    """csrc/multi_tensor_lamb_stage_1.cu: reads the norm on the host, counts from `step` + 1."""
+    """Emulate csrc/multi_tensor_lamb_stage_1.cu, which reads the norm on the host and counts from `step` + 1."""
     assert global_norm.device.type == "cpu" and noop.dtype == torch.int32
     clip = global_norm.item() / max_norm if global_norm.item() > max_norm else 1.0
     correction1, correction2 = 1 - beta1 ** (step + 1), 1 - beta2 ** (step + 1)
@@ -29,7 +31,7 @@ def stage1(chunk_size, noop, lists, decay, step, beta1, beta2, eps, global_norm,
 
 
 def stage2(chunk_size, noop, lists, param_norms, update_norms, lr, weight_decay, use_nvlamb):
-    """csrc/multi_tensor_lamb_stage_2.cu."""
+    """Emulate csrc/multi_tensor_lamb_stage_2.cu."""
     for p, u, p_norm, u_norm in zip(*lists, param_norms, update_norms, strict=True):
         rate = lr
         if use_nvlamb or weight_decay != 0:
@@ -39,7 +41,7 @@ def stage2(chunk_size, noop, lists, param_norms, update_norms, lr, weight_decay,
 
 @pytest.fixture
 def kernel(monkeypatch):
-    """`ApexKernel` over the emulated extension module."""
+    """An `ApexKernel` that calls the emulated extension module."""
     fake = types.ModuleType("amp_C")
     fake.multi_tensor_l2norm = l2norm
     fake.multi_tensor_lamb_stage1_cuda = stage1
@@ -55,7 +57,7 @@ def pieces(values):
 
 
 def test_both_stages_equal_the_equations(kernel):
-    """Sums over fragments of one tensor add up; ratios reach the tensors they belong to; the model copy is written."""
+    """Sums over the fragments of one tensor add up, each tensor gets its own ratio, and the model's copy is written."""
     tensors, (w, m, v, u, sums) = state("plain", model=torch.bfloat16), expected()
     ratios = torch.tensor([0.5, 2.0, 7.0, 1.5, 3.0, 1.0])
     torch.testing.assert_close(kernel.moments(tensors, PARTITION, NUMBERS), sums, rtol=1e-5, atol=0)
@@ -78,7 +80,7 @@ def test_apex_clips_by_the_norm_that_it_is_told(kernel):
 
 
 def test_adam_takes_no_ratio(kernel):
-    """Also where weight decay would make apex take one."""
+    """`adam` applies no ratio even where weight decay would make apex compute one."""
     tensors, (w, _, _, u, _) = state("plain"), expected()
     kernel.adam(tensors, PARTITION, NUMBERS)
     torch.testing.assert_close(pieces(tensors.param), pieces(w - NUMBERS.lr * u), rtol=1e-6, atol=1e-6)

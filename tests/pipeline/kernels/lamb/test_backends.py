@@ -21,7 +21,9 @@ def test_auto_takes_the_fused_kernel():
 
 
 def test_without_a_compiler_auto_says_so_and_goes_on(monkeypatch, caplog):
-    """The fallback computes the same, slower; one asked for by name is an error."""
+    """Without a compiler, `auto` says so and uses plain torch, which computes the same; a backend given by name is an
+    error.
+    """
 
     def fail(name):
         raise UnavailableError("cannot be compiled (no g++)")
@@ -36,19 +38,19 @@ def test_without_a_compiler_auto_says_so_and_goes_on(monkeypatch, caplog):
 
 @pytest.mark.parametrize("backend", ["cuda", "apex"])
 def test_wrong_device_is_refused(backend):
-    """A GPU kernel on CPU tensors names both."""
+    """A GPU kernel on CPU tensors is an error that names both."""
     with pytest.raises(ValueError, match=f"optimizer.backend = {backend}: runs on cuda, the weights are on cpu"):
         choose(backend, CPU)
 
 
 def test_apex_without_bias_correction_is_refused():
-    """apex's first stage always corrects."""
+    """apex without bias correction is an error, since its first stage always corrects."""
     with pytest.raises(ValueError, match="apex cannot disable bias correction"):
         choose("apex", torch.device("cuda"), bias_correction=False)
 
 
 def test_failed_build_is_unavailable_and_leaves_nothing(monkeypatch, tmp_path):
-    """Source that does not compile, or a directory that cannot be written."""
+    """After a failed compilation, or without a writable directory, the kernel is unavailable and no file is left."""
     source = tmp_path / "cpu.cpp"
     source.write_text("not C++")
     monkeypatch.setattr(cpu, "SOURCE", source)

@@ -12,7 +12,7 @@ from pipeline.kernels.lamb.interface import UnavailableError
 
 @pytest.fixture
 def build_root(tmp_path, monkeypatch):
-    """An empty directory for compiled libraries, and none in memory."""
+    """An empty directory for compiled libraries, with none of them loaded."""
     monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "extensions"))
     cpu.load_library.cache_clear()
     yield tmp_path / "extensions"
@@ -20,7 +20,7 @@ def build_root(tmp_path, monkeypatch):
 
 
 def test_a_library_appears_under_its_final_name_only_when_complete(build_root, monkeypatch):
-    """It is built in a directory of its own, which then goes."""
+    """The library is built in a temporary directory, which is removed, and then gets its final name."""
 
     def build(build_directory, **_):
         assert os.listdir(build_root) == [os.path.basename(build_directory)]
@@ -37,7 +37,7 @@ def test_a_library_appears_under_its_final_name_only_when_complete(build_root, m
 
 
 def test_a_failed_build_leaves_nothing(build_root, monkeypatch):
-    """The error holds the first line of the compiler's."""
+    """A failed build leaves no file, and its error has the compiler's first line."""
 
     def fail(**_):
         raise subprocess.CalledProcessError(1, ["c++"])
@@ -50,6 +50,6 @@ def test_a_failed_build_leaves_nothing(build_root, monkeypatch):
 
 @pytest.mark.parametrize("tensor", [torch.zeros(2, dtype=torch.float64), torch.zeros(2, 2).t()[:1]])
 def test_only_contiguous_fp32_reaches_the_library(tensor):
-    """Tensors of another type are rejected, because the library receives addresses only."""
+    """Tensors that are not contiguous fp32 are rejected, because the library receives addresses only."""
     with pytest.raises(AssertionError, match="contiguous fp32"):
         cpu._fp32(tensor)

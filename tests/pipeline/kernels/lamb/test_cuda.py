@@ -1,4 +1,4 @@
-"""The GPU kernels add up all chunks and move the bytes that interface.py states."""
+"""The GPU kernels add up all chunks and move as many bytes as interface.py states."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ from pipeline.kernels.lamb.cuda import ALIGN, BLOCK, REDUCE_BLOCK, sum_kernel
 
 @pytest.fixture
 def moved(monkeypatch):
-    """Bytes read and written in blocks, counted where Triton's interpreter touches memory; single values aside."""
+    """Counts of the bytes that Triton's interpreter reads and writes in blocks, without single values."""
     if torch.cuda.is_available():
         pytest.skip("counts in the interpreter")
     counts = {"read": 0, "written": 0}
@@ -39,7 +39,7 @@ def moved(monkeypatch):
 
 
 def test_chunks_of_a_tensor_are_added_up():
-    """Also more of them than a program holds at once, none, and one."""
+    """Chunks are added up for tensors without any, with one, and with more than a program holds at once."""
     partials = torch.rand(3000, 2, dtype=torch.float64).to(DEVICES["cuda"])
     bounds = torch.tensor([0, 10, 10, 2900, 2901, 3000], device=partials.device)
     sums = torch.full((5, 2), torch.nan, dtype=torch.float64, device=partials.device)
@@ -53,7 +53,9 @@ ELEMENTS = sum(stop - start for _, start, stop in PARTITION.pieces)
 
 @pytest.mark.parametrize("model", [None, torch.bfloat16])
 def test_lamb_reads_24_and_writes_16_bytes_per_element(moved, model):
-    """Both passes; 2 more where the model's 16-bit weight is written. The chunks' sums are 16 bytes per chunk."""
+    """The two passes read 24 and write 16 bytes per element, 2 more with a 16-bit model, and 16 bytes of sums per
+    chunk.
+    """
     kernel, tensors = make("cuda"), state("cuda", model=model)
     sums = kernel.moments(tensors, PARTITION, NUMBERS)
     partials = 16 * len(PARTITION.chunks(BLOCK, ALIGN, torch.device("cpu")).table)
@@ -97,7 +99,9 @@ for kernel, pointers, constants in kernels:
 
 @pytest.mark.parametrize("capability", [90, pytest.param(80, marks=pytest.mark.slow)])
 def test_compiles_for_gpus_with_16_byte_accesses(capability):
-    """For A100 and H100, without a GPU: full chunks are read and written in 16-byte vectors, two for each stream."""
+    """The kernels compile for A100 and H100 without a GPU, and access full chunks in 16-byte vectors, two for each
+    stream.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     program = [sys.executable, "-c", COMPILE, str(capability)]
     done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)

@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 @st.composite
 def layouts(draw):
-    """Pieces in the order of their tensors, some tensors without any, gaps between them."""
+    """Draw pieces in the order of their tensors, some tensors without any, with gaps between them."""
     pieces, position, tensor = [], 0, 0
     for _ in range(draw(st.integers(0, 6))):
         tensor += draw(st.integers(0, 2))
@@ -23,7 +23,7 @@ def layouts(draw):
 
 @given(layouts(), st.sampled_from([(8, 4), (16, 4), (32, 1)]))
 def test_chunks_cover_each_piece_once(layout, size_align):
-    """The chunks of tensor i are bounds[i]:bounds[i + 1] and tile its pieces; a full one starts aligned."""
+    """The chunks of tensor i are bounds[i]:bounds[i + 1] and cover its pieces, and a full chunk starts aligned."""
     pieces, num_tensors = layout
     size, align = size_align
     table, bounds = cut(pieces, num_tensors, size, align, CPU)
@@ -39,13 +39,13 @@ def test_chunks_cover_each_piece_once(layout, size_align):
 
 
 def test_table_is_made_once():
-    """The kernels ask for it at every step."""
+    """The table is computed once, since the kernels use it at every step."""
     partition = Partition([Piece(0, 0, 100)], 1)
     assert partition.chunks(8, 4, CPU) is partition.chunks(8, 4, CPU)
 
 
 def test_differences_are_formed_in_float64():
-    """1 - 0.999 is 0.001, not float32's 0.00100004."""
+    """1 - 0.999 is formed in float64, in which it is 0.001, and not in float32, in which it is 0.00100004."""
     numbers = Coefficients(0.1, 0.9, 0.999, 1e-6, 0.01, step=2)
     assert numbers.floats()[4] == 1 - 0.999
     assert numbers.scale1 == 1 / (1 - 0.9**2) and numbers.scale2 == (1 - 0.999**2) ** -0.5

@@ -27,7 +27,7 @@ def both_passes(kernel, tensors, ratios=RATIOS):
 @pytest.mark.parametrize("name", KERNELS)
 @pytest.mark.parametrize("bias_correction", [True, False])
 def test_lamb_equals_the_equations(name, bias_correction):
-    """Moments, norms and weights of one step, to float32's rounding."""
+    """Moments, norms and weights of one step equal the equations to float32's rounding."""
     if name == "apex" and not bias_correction:
         pytest.skip("apex always corrects")
     numbers = NUMBERS._replace(bias_correction=bias_correction)
@@ -45,7 +45,7 @@ def test_lamb_equals_the_equations(name, bias_correction):
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_adam_is_lamb_with_a_ratio_of_one(name):
-    """The single pass gives the weights and moments of the two passes."""
+    """The single pass of `adam` gives the weights and moments of the two passes with ratios of 1."""
     kernel, one, two = make(name), state(name), state(name)
     kernel.adam(one, PARTITION, NUMBERS)
     both_passes(kernel, two, torch.ones(6))
@@ -73,7 +73,7 @@ def test_a_scaled_gradient_is_clipped_as_it_is_read(name):
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_padding_is_neither_read_nor_written(name):
-    """NaN between the pieces is not changed and does not enter a sum."""
+    """NaN between the pieces is not changed and is not part of a sum."""
     kernel, tensors = make(name), state(name)
     sums = both_passes(kernel, tensors)
     assert torch.isfinite(sums).all()
@@ -83,7 +83,7 @@ def test_padding_is_neither_read_nor_written(name):
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_a_step_repeats_bit_for_bit(name):
-    """Repeated steps give the same bits, independent of the threads."""
+    """Repeated steps give the same bits, whatever the threads do."""
     kernel, runs = make(name), []
     for threads in (1, 2):
         before = torch.get_num_threads()
@@ -98,7 +98,9 @@ def test_a_step_repeats_bit_for_bit(name):
 
 @pytest.mark.parametrize("name", ["cpu", "cuda"])
 def test_an_element_does_not_depend_on_its_place(name):
-    """Moved by one, and so from a vector into a tail or from an aligned chunk into a ragged one: the same bits."""
+    """An element has the same bits wherever it lies: in a vector or its remainder, in an aligned or an
+    unaligned chunk.
+    """
     kernel = make(name)
     here, there = state(name), state(name)
     moved = type(there)(*(torch.cat([values[:1], values]) for values in there[:4]))
@@ -110,7 +112,7 @@ def test_an_element_does_not_depend_on_its_place(name):
 
 
 def test_gpu_code_equals_cpu_code_bit_for_bit():
-    """Interpreted Triton and C++ do the same IEEE operations in the same order."""
+    """Interpreted Triton and C++ compute the same IEEE operations in the same order."""
     if torch.cuda.is_available():
         pytest.skip("a GPU fuses multiply and add")
     runs = []
@@ -127,7 +129,7 @@ def test_gpu_code_equals_cpu_code_bit_for_bit():
 )
 @pytest.mark.parametrize("adam", [True, False])
 def test_model_weight_is_the_rounded_master(name, dtype, adam):
-    """The 16-bit copy is written in the same pass, rounded to nearest even, and only where pieces are."""
+    """The 16-bit copy is written in the same pass, rounded to nearest even, and only within the pieces."""
     kernel, tensors = make(name), state(name, model=dtype)
     if adam:
         kernel.adam(tensors, PARTITION, NUMBERS)
@@ -144,7 +146,7 @@ def test_model_weight_is_the_rounded_master(name, dtype, adam):
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_rank_that_holds_only_padding(name):
-    """No pieces: zero sums for every tensor, nothing written."""
+    """A rank without pieces gives zero sums for every tensor and writes nothing."""
     kernel, tensors = make(name), state(name)
     nothing, before = Partition([], 4), tensors.param.clone()
     sums = kernel.moments(tensors, nothing, NUMBERS)

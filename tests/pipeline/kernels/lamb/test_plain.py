@@ -1,4 +1,4 @@
-"""One step of plain LAMB by hand, on numbers that need no rounding."""
+"""One step of plain LAMB equals a computation by hand, on numbers that need no rounding."""
 
 import torch
 
@@ -9,7 +9,7 @@ NUMBERS = Coefficients(lr=0.5, beta1=0.5, beta2=0.75, eps=0.0, weight_decay=0.25
 
 
 def test_the_first_step_by_hand():
-    """g = 4: m = 2, v = 4; corrected, both are the gradient's: m^ = 4, v^ = 16, so u = 1 + w / 4."""
+    """With g = 4, m = 2 and v = 4, bias correction gives the gradient's m^ = 4 and v^ = 16, so u = 1 + w / 4."""
     grad, exp_avg, exp_avg_sq = torch.tensor([4.0]), torch.zeros(1), torch.zeros(1)
     moments_(grad, exp_avg, exp_avg_sq, NUMBERS)
     assert (exp_avg.item(), exp_avg_sq.item()) == (2.0, 4.0)
@@ -19,7 +19,7 @@ def test_the_first_step_by_hand():
 
 
 def test_both_passes_by_hand():
-    """The sums are of w and u squared; the weight moves by lr * ratio * u, and its 16-bit copy follows."""
+    """The sums are those of the squares of w and u, the weight moves by lr * ratio * u, and the 16-bit copy follows."""
     model = torch.zeros(2, dtype=torch.bfloat16)
     state = State(torch.tensor([8.0, 9.0]), torch.tensor([4.0, 9.0]), torch.zeros(2), torch.zeros(2), model)
     partition, kernel = Partition([Piece(0, 0, 1)], 1), PlainKernel()

@@ -53,7 +53,9 @@ NORM, GELU, ENTROPY = [(4, 2), (4, 2), (6, 2), (6, 4)], [(4, 2), (4, 4)], [(2, 0
 
 @pytest.mark.parametrize("capability", [90, pytest.param(80, marks=pytest.mark.slow)])
 def test_compiles_for_gpus_with_16_byte_accesses(capability):
-    """Every variant, with rows of BERT-large's width and logits as `projection` lays them out."""
+    """Every variant of the kernels compiles with rows of BERT-large's width and logits as `projection`
+    lays them out.
+    """
     environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
     program = [sys.executable, "-c", COMPILE, str(capability)]
     done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True)
