@@ -18,6 +18,7 @@ import torch
 from jsonargparse import auto_cli
 from torch import Tensor, nn
 
+from benchmarks import attention as attention_benchmark
 from benchmarks import kernels
 from benchmarks import lamb as lamb_benchmark
 from benchmarks.batches import make_batch
@@ -156,6 +157,8 @@ def check(device: torch.device, steps: int) -> dict[str, Any]:
         for kernel, function in (("attention", check_attention), ("cross_entropy", check_cross_entropy)):
             errors |= {f"{kernel} {name} {way}": error for way, error in function(device, dtype).items()}
         errors |= {f"{name} {kernel}": error for kernel, error in kernels.check(device, dtype).items()}
+        own = attention_benchmark.check(device, dtype)
+        errors |= {f"{name} triton attention {way}": error for way, error in own.items()}
     errors |= lamb_errors(device) | {"checkpoint fp32": check_copies(device)}
     reference = curve(torch.device("cpu"), torch.float32, steps)
     for dtype, name in ((torch.float32, "fp32"), (half, "bf16")):
@@ -171,7 +174,9 @@ def check(device: torch.device, steps: int) -> dict[str, Any]:
     return {
         "errors": errors,
         "failed": failed,
-        "attention_backend": backend(device, half, 0.0),
+        "attention_backend": {
+            p: backend(torch.empty(1, 3, 16, 64, device=device, dtype=half), p) for p in (0.0, kernels.DROPOUT)
+        },
         "kernels": kernels.chosen(device),
     }
 
@@ -226,7 +231,9 @@ def versions() -> dict[str, str]:
     return {"torch": torch.__version__} | {name: metadata.version(name) for name, spec in found.items() if spec}
 
 
-def main(device: str = "cuda", out: Path = Path("gpu.json"), tiny: bool = False, rounds: int = 10) -> None:
+def main(
+    device: str = "cuda", out: Path = Path("gpu.json"), tiny: bool = False, rounds: int = 10, tiles: bool = False
+) -> None:
     """Run all checks, and then measure.
 
     Args:
@@ -234,6 +241,7 @@ def main(device: str = "cuda", out: Path = Path("gpu.json"), tiny: bool = False,
         out: JSON file of the results.
         tiny: small shapes, to run the code where there is no GPU.
         rounds: number of calls of which each median is taken.
+        tiles: also time other tiles of the attention kernels.
     """
     where = torch.device(device)
     name = torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu"
@@ -249,7 +257,10 @@ def main(device: str = "cuda", out: Path = Path("gpu.json"), tiny: bool = False,
         case: measure_huggingface(config, vocab_size, where, case_lengths, 1 if tiny else rounds)
         for case, case_lengths in cases.items()
     }
-    result["measured"]["kernels"] = kernels.measure(where, tiny, rounds)
+    shapes = {"ragged": [5, 20]} if tiny else {"phase 1": [128] * 256, "phase 2": lengths}
+    heads, head_dim = (2, 32) if tiny else (16, 64)
+    attentions = attention_benchmark.regions(where, shapes, heads, head_dim, tiles)
+    result["measured"]["kernels"] = kernels.measure(where, tiny, rounds, attentions)
     result["measured"]["lamb"] = lamb_benchmark.measure("mini" if tiny else "large", where, rounds)
     out.write_text(json.dumps(result, indent=2) + "\n")
     print(json.dumps(result, indent=2))

@@ -8,7 +8,7 @@ bandwidth of a copy. Matrix products in a region add equally to all of its times
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -198,14 +198,17 @@ def add_liger(made: dict[str, Region], labels: Tensor) -> None:
     made["cross entropy"].ways["liger"] = liger_entropy
 
 
-def measure(device: torch.device, tiny: bool, rounds: int) -> dict[str, Any]:
-    """Milliseconds, forward and backward, of every region and implementation, and `floor_ms`."""
+def measure(device: torch.device, tiny: bool, rounds: int, more: Mapping[str, Region]) -> dict[str, Any]:
+    """Milliseconds, forward and backward, of every region and implementation, and `floor_ms`.
+
+    `more` are further regions, of which there is no compiled form.
+    """
     tokens, hidden, words = (64, 64, 500) if tiny else (32_768, 1024, 30_522)
     bandwidth = bytes_per_second(device, 1 << (20 if tiny else 30), rounds)
     found: dict[str, Any] = {"copy_gb_per_s": bandwidth / 1e9}
-    for name, region in regions(device, tokens, hidden, words).items():
+    for name, region in (regions(device, tokens, hidden, words) | dict(more)).items():
         ways = dict(region.ways)
-        if device.type == "cuda":
+        if device.type == "cuda" and name not in more:
             ways["compile"] = torch.compile(ways["plain"], dynamic=False)
         times = {way: time_of(function, region.inputs, device, rounds) * 1e3 for way, function in ways.items()}
         found[name] = {"floor_ms": region.floor_bytes / bandwidth * 1e3} | times

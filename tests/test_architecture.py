@@ -62,6 +62,7 @@ UNTESTED = {
     "pipeline/jobs/pretraining.py": "tests/pipeline/test_pretrain.py runs it through its command",
     "pipeline/training/evaluation.py": "tests/pipeline/training/test_trainer.py evaluates with it",
     "pipeline/kernels/config.py": "a type",
+    "pipeline/kernels/triton/attention_kernels.py": "test_attention.py beside it runs them",
     "pipeline/kernels/triton/cross_entropy.py": "tests of the operation run each Triton kernel beside plain torch",
     "pipeline/kernels/triton/dropout.py": "likewise",
     "pipeline/kernels/triton/gelu.py": "likewise",
