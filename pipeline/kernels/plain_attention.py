@@ -4,19 +4,20 @@ It documents the Triton kernels of `pipeline.kernels.triton.attention`, which co
 is what they are tested against. It takes one sequence at a time and holds all its probabilities: slow, on any device.
 
 In a head of a sequence of L tokens let Q, K, V (L, D) be queries, keys and values, Z (L, L) the mask of zeros and ones,
-p the probability of being dropped, and a * b the product of elements. The output is
+p the probability of being dropped, B (L, L) an optional term, and a * b the product of elements. The output is
 
-    S = Q K^T / sqrt(D)        P = softmax(S)        O = (Z * P) V / (1 - p)
+    S = Q K^T / sqrt(D) + B    P = softmax(S)        O = (Z * P) V / (1 - p)
 
 and with the gradient dO of the output the gradients are
 
     dV = (Z * P)^T dO / (1 - p)            dP = Z * (dO V^T) / (1 - p)
     dS = P * (dP - delta)                  delta_i = sum_j P_ij dP_ij = sum_d O_id dO_id
-    dQ = dS K / sqrt(D)                    dK = dS^T Q / sqrt(D)
+    dQ = dS K / sqrt(D)                    dK = dS^T Q / sqrt(D)                    dB = dS
 
 Source: Vaswani et al. 2017, equation 1; for delta, Dao et al. 2022, "FlashAttention", appendix B.2.
 
-Shapes: T tokens, B sequences, N heads, D head_dim, L tokens of one sequence.
+Shapes: T tokens, B sequences, N heads, D head_dim, L tokens of one sequence,
+P pairs of tokens of one sequence, the sum of all L * L.
 """
 
 from itertools import pairwise
@@ -31,25 +32,49 @@ ROUNDS = 7
 _LOW = (1 << 32) - 1
 
 
-def attend(qkv: Tensor, cu_seqlens: Tensor, dropout_p: float, seed: Tensor) -> Tensor:
+def attend(
+    qkv: Tensor,
+    cu_seqlens: Tensor,
+    dropout_p: float,
+    seed: Tensor,
+    term: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
     """Attention (T, N, D) within each sequence, differentiable.
+
+    Relative positions need a term of the scores. The smallest interface that serves is a number per head, query and
+    key. In DeBERTa (He et al. 2021, equation 4) the term depends on the content of the query and the distance, and on
+    the content of the key and the distance, which a table by head and distance cannot express. Where distances share a
+    bucket, the gradient of the bucket is a sum over pairs, which torch's operations on the gradient of the term
+    compute. The term takes as much memory as heads times pairs: at 128 tokens and 64 features per head, twice the
+    hidden states.
 
     Args:
         qkv: (T, 3, N, D) queries, keys and values.
         cu_seqlens: (B + 1,) int32 bounds of the sequences.
         dropout_p: probability of dropping an attention probability, rounded to a multiple of 1/65536.
         seed: () int64, which decides the masks.
+        term: (N, P), added to the scores: the (L, L) matrices of queries and keys of each sequence, one after another.
+        scale: of the products of queries and keys; by default 1 / sqrt(D).
     """
-    threshold, scale = lowest_kept(dropout_p)
-    outputs = []
-    lengths = [end - start for start, end in pairwise(cu_seqlens.tolist())]
-    for number, part in enumerate(qkv.split(lengths)):
-        query, key, value = part.permute(1, 2, 0, 3)  # (N, L, D)
-        weights = (query @ key.transpose(1, 2) * query.shape[-1] ** -0.5).softmax(-1)  # (N, L, L)
+    threshold, kept_scale = lowest_kept(dropout_p)
+    bounds, pairs, outputs = cu_seqlens.tolist(), 0, []
+    for number, (start, end) in enumerate(pairwise(bounds)):
+        query, key, value = qkv[start:end].permute(1, 2, 0, 3)  # (N, L, D)
+        scores = query @ key.transpose(1, 2) * (scale or query.shape[-1] ** -0.5)  # (N, L, L)
+        if term is not None:
+            scores = scores + term[:, pairs : pairs + scores[0].numel()].view_as(scores)
+            pairs += scores[0].numel()
+        weights = scores.softmax(-1)
         if dropout_p:
             weights = weights * kept(seed, number, *weights.shape[:2], threshold)
-        outputs.append((weights @ value * scale).transpose(0, 1))
+        outputs.append((weights @ value * kept_scale).transpose(0, 1))
     return torch.cat(outputs)
+
+
+def cumulative_pairs(cu_seqlens: Tensor) -> Tensor:
+    """(B + 1,) int64 bounds of the pairs of each sequence, computed on the device of `cu_seqlens` (B + 1,)."""
+    return torch.nn.functional.pad(cu_seqlens.diff().long().square().cumsum(0), (1, 0))
 
 
 def lowest_kept(probability: float) -> tuple[int, float]:

@@ -5,7 +5,10 @@ the row sums delta there are those of Dao et al. 2022, "FlashAttention", algorit
 "FlashAttention-2", section 3.1. `pipeline.kernels.plain_attention` has the formulas. A program computes a tile of rows
 of one sequence and head, and rows beyond the end of its sequence are zeros that are not written.
 
-Shapes: T tokens, B sequences, N heads, D head_dim.
+A term that is added to the scores is stored by head and pair, (N, P): the pairs of a sequence of L tokens are the L * L
+elements of a matrix of queries and keys, and follow those of the sequence before it.
+
+Shapes: T tokens, B sequences, P pairs of tokens of one sequence, N heads, D head_dim.
 """
 
 import triton
@@ -15,7 +18,7 @@ from pipeline.kernels.plain_attention import ROUNDS
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 PHILOX_ROUNDS = tl.constexpr(ROUNDS)
-VARYING = ("num_tokens", "blocks")
+VARYING = ("num_tokens", "num_pairs", "blocks")
 """Arguments that differ between micro-batches. Triton would compile anew for those that are 1 or a multiple of 16."""
 
 
@@ -37,6 +40,12 @@ def at_rows(rows, length, stride, D: tl.constexpr, WIDTH: tl.constexpr):  # noqa
     if D < WIDTH:
         exists = exists & (columns < D)
     return rows[:, None] * stride + columns, exists
+
+
+@triton.jit
+def at_pairs(queries, keys, length):
+    """Offsets of a tile of pairs from the first pair of its sequence and head, and which of them exist."""
+    return queries * length + keys, (queries < length) & (keys < length)
 
 
 @triton.jit
@@ -76,15 +85,19 @@ def forward_kernel(
     qkv,  # (T, 3, N, D)
     cu_seqlens,  # (B + 1,) int32
     seed,  # () int64, read if DROP
+    term,  # (N, P), read if TERM
+    cu_pairs,  # (B + 1,) int64, read if TERM: bounds of the pairs of the sequences
     out,  # (T, N, D), written
     log_sums,  # (N, T) fp32, written: base-2 logarithm of the sum of the exponentials of a query's scores
     heads,
     num_tokens,
+    num_pairs,
     blocks,  # of queries, of the longest sequence
     scale,  # of the scores
     threshold,  # words of the generator below it drop a probability
     kept_scale,
     DROP: tl.constexpr,  # noqa: N803
+    TERM: tl.constexpr,  # noqa: N803
     D: tl.constexpr,  # noqa: N803
     WIDTH: tl.constexpr,  # noqa: N803 - power of two, at least D and 16
     PRECISION: tl.constexpr,  # noqa: N803 - of products in fp32
@@ -97,12 +110,14 @@ def forward_kernel(
         return
     if DROP:
         seed = tl.load(seed)
+    if TERM:
+        first_pair = head.to(tl.int64) * num_pairs + tl.load(cu_pairs + sequence)
+        term += first_pair
     stride = 3 * heads * D
     qkv += begin * stride + head * D
     queries = first + tl.arange(0, QUERIES)
     query_at, query_exists = at_rows(queries, length, stride, D, WIDTH)
     query = tl.load(qkv + query_at, mask=query_exists, other=0.0)
-    scale *= LOG2_E
     peak = tl.full((QUERIES,), float("-inf"), tl.float32)
     total = tl.zeros((QUERIES,), tl.float32)
     sums = tl.zeros((QUERIES, WIDTH), tl.float32)
@@ -112,9 +127,12 @@ def forward_kernel(
         key = tl.load(qkv + heads * D + at, mask=exists, other=0.0)
         value = tl.load(qkv + 2 * heads * D + at, mask=exists, other=0.0)
         scores = tl.dot(query, tl.trans(key), input_precision=PRECISION)
+        if TERM:
+            pair, pair_exists = at_pairs(queries[:, None], keys[None, :], length)
+            scores += tl.load(term + pair, mask=pair_exists, other=0.0).to(tl.float32) * (1.0 / scale)
         scores = tl.where(keys[None, :] < length, scores, float("-inf"))
-        new_peak = tl.maximum(peak, tl.max(scores, 1) * scale)
-        weights = tl.exp2(scores * scale - new_peak[:, None])
+        new_peak = tl.maximum(peak, tl.max(scores, 1) * (scale * LOG2_E))
+        weights = tl.exp2(scores * (scale * LOG2_E) - new_peak[:, None])
         shrink = tl.exp2(peak - new_peak)
         total = total * shrink + tl.sum(weights, 1)
         if DROP:
@@ -135,17 +153,22 @@ def query_gradient_kernel(
     qkv,  # (T, 3, N, D)
     cu_seqlens,  # (B + 1,) int32
     seed,  # () int64, read if DROP
+    term,  # (N, P), read if TERM
+    cu_pairs,  # (B + 1,) int64, read if TERM: bounds of the pairs of the sequences
     out,  # (T, N, D)
     log_sums,  # (N, T) fp32
     deltas,  # (N, T) fp32, written: sum over D of a query's output times its gradient
     qkv_grad,  # (T, 3, N, D), whose queries are written
+    term_grad,  # (N, P), written if TERM
     heads,
     num_tokens,
+    num_pairs,
     blocks,  # of queries, of the longest sequence
     scale,
     threshold,
     kept_scale,
     DROP: tl.constexpr,  # noqa: N803
+    TERM: tl.constexpr,  # noqa: N803
     D: tl.constexpr,  # noqa: N803
     WIDTH: tl.constexpr,  # noqa: N803
     PRECISION: tl.constexpr,  # noqa: N803
@@ -158,6 +181,10 @@ def query_gradient_kernel(
         return
     if DROP:
         seed = tl.load(seed)
+    if TERM:
+        first_pair = head.to(tl.int64) * num_pairs + tl.load(cu_pairs + sequence)
+        term += first_pair
+        term_grad += first_pair
     stride = 3 * heads * D
     qkv += begin * stride + head * D
     queries = first + tl.arange(0, QUERIES)
@@ -178,6 +205,9 @@ def query_gradient_kernel(
         key = tl.load(qkv + heads * D + at, mask=exists, other=0.0)
         value = tl.load(qkv + 2 * heads * D + at, mask=exists, other=0.0)
         scores = tl.dot(query, tl.trans(key), input_precision=PRECISION)
+        if TERM:
+            pair, pair_exists = at_pairs(queries[:, None], keys[None, :], length)
+            scores += tl.load(term + pair, mask=pair_exists, other=0.0).to(tl.float32) * (1.0 / scale)
         weights = tl.exp2(scores * (scale * LOG2_E) - log_sum[:, None])
         slope = tl.dot(error, tl.trans(value), input_precision=PRECISION)
         if DROP:
@@ -185,6 +215,8 @@ def query_gradient_kernel(
             slope = tl.where(kept, slope * kept_scale, 0.0)
         # Keys beyond the end have a score of 0, whose weight may be infinite.
         slope = tl.where(keys[None, :] < length, weights * (slope - delta[:, None]), 0.0)
+        if TERM:
+            tl.store(term_grad + pair, slope.to(term_grad.dtype.element_ty), mask=pair_exists)
         query_grad = tl.dot(slope.to(key.dtype), key, query_grad, input_precision=PRECISION)
     qkv_grad += begin * stride + head * D
     tl.store(qkv_grad + query_at, (query_grad * scale).to(qkv_grad.dtype.element_ty), mask=query_exists)
@@ -196,17 +228,22 @@ def key_value_gradient_kernel(
     qkv,  # (T, 3, N, D)
     cu_seqlens,  # (B + 1,) int32
     seed,  # () int64, read if DROP
+    term,  # (N, P), read if TERM
+    cu_pairs,  # (B + 1,) int64, read if TERM: bounds of the pairs of the sequences
     log_sums,  # (N, T) fp32
     deltas,  # (N, T) fp32, read unless WHOLE
     qkv_grad,  # (T, 3, N, D), whose keys and values are written, and its queries if WHOLE
+    term_grad,  # (N, P), written if TERM and WHOLE
     heads,
     num_tokens,
+    num_pairs,
     blocks,  # of keys, of the longest sequence
     scale,
     threshold,
     kept_scale,
     WHOLE: tl.constexpr,  # noqa: N803 - a program has all keys of its sequence
     DROP: tl.constexpr,  # noqa: N803
+    TERM: tl.constexpr,  # noqa: N803
     D: tl.constexpr,  # noqa: N803
     WIDTH: tl.constexpr,  # noqa: N803
     PRECISION: tl.constexpr,  # noqa: N803
@@ -219,6 +256,10 @@ def key_value_gradient_kernel(
         return
     if DROP:
         seed = tl.load(seed)
+    if TERM:
+        first_pair = head.to(tl.int64) * num_pairs + tl.load(cu_pairs + sequence)
+        term += first_pair
+        term_grad += first_pair
     stride = 3 * heads * D
     qkv += begin * stride + head * D
     qkv_grad += begin * stride + head * D
@@ -239,6 +280,9 @@ def key_value_gradient_kernel(
         # Queries beyond the end have infinite sums, therefore weights of 0.
         log_sum = tl.load(log_sums + row + queries, mask=queries < length, other=float("inf"))
         scores = tl.dot(key, tl.trans(query), input_precision=PRECISION)
+        if TERM:
+            pair, pair_exists = at_pairs(queries[None, :], keys[:, None], length)
+            scores += tl.load(term + pair, mask=pair_exists, other=0.0).to(tl.float32) * (1.0 / scale)
         weights = tl.exp2(scores * (scale * LOG2_E) - log_sum[None, :])
         slope = tl.dot(value, tl.trans(error), input_precision=PRECISION)
         if WHOLE:
@@ -253,7 +297,10 @@ def key_value_gradient_kernel(
             delta = tl.sum(weights * slope, 0)
         else:
             delta = tl.load(deltas + row + queries, mask=queries < length, other=0.0)
-        slope = (weights * (slope - delta[None, :])).to(query.dtype)
+        slope = weights * (slope - delta[None, :])
+        if TERM and WHOLE:
+            tl.store(term_grad + pair, slope.to(term_grad.dtype.element_ty), mask=pair_exists)
+        slope = slope.to(query.dtype)
         key_grad = tl.dot(slope, query, key_grad, input_precision=PRECISION)
         if WHOLE:
             query_grad = tl.dot(tl.trans(slope), key, input_precision=PRECISION) * scale

