@@ -47,8 +47,8 @@ def tilings(head_dim: int, dtype: torch.dtype) -> Tilings:
     queries, keys and features take 128 to 182 registers of 128 threads, so that two to four programs share a
     multiprocessor, where 128 queries take all 255. The last kernel holds two sums. Its 128 keys make the sequences of
     phase 1 a single pass; with more than 32 queries at a time it spills registers on sm_80, and so it does with 128
-    keys of 128 features. Shared memory stays below the 99 KiB of the GPUs that have least. Exact products of fp32 run
-    on the ordinary units, which hold their operands in registers too, and need small tiles.
+    keys of 128 features. Shared memory stays below 99 KiB in the code of sm_80, which runs on GPUs that have no more.
+    Exact products of fp32 run on the ordinary units, which hold their operands in registers too, and need small tiles.
     """
     if dtype == torch.float32:
         return Tilings(Tiling(32, 32, 4, 1), Tiling(32, 32, 4, 1), Tiling(32, 32, 4, 1))

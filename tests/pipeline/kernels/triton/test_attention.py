@@ -11,9 +11,9 @@ from pipeline.kernels.triton.attention_kernels import kept_tile
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 HEADS = 2
-LENGTHS = [1, 40, 17]
-TWO_PASSES = Tilings(Tiling(16, 32, 4, 1), Tiling(32, 16, 4, 1), Tiling(16, 32, 4, 1))
-ONE_PASS = Tilings(Tiling(32, 16, 4, 1), Tiling(16, 16, 4, 1), Tiling(16, 64, 4, 1))
+LENGTHS = [1, 20, 9]
+TWO_PASSES = Tilings(Tiling(16, 16, 4, 1), Tiling(32, 16, 4, 1), Tiling(16, 16, 4, 1))
+ONE_PASS = Tilings(Tiling(32, 16, 4, 1), Tiling(16, 16, 4, 1), Tiling(16, 32, 4, 1))
 HALF = torch.bfloat16 if DEVICE == "cuda" else torch.float16  # the interpreter multiplies the bits of bf16
 
 
@@ -49,7 +49,7 @@ def plain(qkv, cu_seqlens, _, dropout_p, *term):
         (LENGTHS, 16, torch.float32, 0.3, False, ONE_PASS),
         (LENGTHS, 16, torch.float32, 0.0, True, ONE_PASS),
         ([16], 24, torch.float32, 0.3, False, None),
-        ([130, 5], 64, HALF, 0.1, False, None),
+        ([66, 5], 64, HALF, 0.1, False, None),
     ],
 )
 def test_output_and_gradients_equal_float64(lengths, head_dim, dtype, probability, with_term, shapes):
@@ -104,27 +104,26 @@ def test_masks_are_equal_in_any_tiles(tile):
 
 def test_a_run_repeats_bit_for_bit():
     """The same seed gives the same bits, the next call another mask."""
-    arguments = (bounds(LENGTHS), max(LENGTHS), 0.3)
+    arguments = (bounds([20]), 20, 0.3)
     first, again = (
-        with_gradients(lambda x: attend(x, *arguments, shapes=TWO_PASSES), drawn(LENGTHS, 16, HALF)) for _ in range(2)
+        with_gradients(lambda x: attend(x, *arguments, shapes=TWO_PASSES), drawn([20], 16, HALF)) for _ in range(2)
     )
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     with torch.no_grad():
-        other = attend(drawn(LENGTHS, 16, HALF), *arguments, shapes=TWO_PASSES)
-    assert not torch.equal(first[0], other)
+        assert not torch.equal(first[0], attend(drawn([20], 16, HALF), *arguments, shapes=TWO_PASSES))
 
 
 def test_a_longer_bound_and_neighbours_change_no_bit():
     """Programs beyond the end of a sequence do nothing, and not-a-number stays within its sequence."""
     qkv = drawn(LENGTHS, 16, torch.float32).detach()
     spoilt = qkv.clone()
-    spoilt[1:41] = float("nan")
+    spoilt[1:21] = float("nan")
     runs = [
         with_gradients(lambda x: attend(x, bounds(LENGTHS), bound, 0.0, shapes=TWO_PASSES), x.requires_grad_())  # noqa: B023
-        for x, bound in ((qkv, 40), (spoilt, 70))
+        for x, bound in ((qkv, 20), (spoilt, 40))
     ]
     for ours, theirs in zip(*runs, strict=True):
-        assert torch.equal(ours[41:], theirs[41:]) and torch.equal(ours[:1], theirs[:1]) and theirs[1:41].isnan().all()
+        assert torch.equal(ours[21:], theirs[21:]) and torch.equal(ours[:1], theirs[:1]) and theirs[1:21].isnan().all()
 
 
 def test_the_interpreter_rejects_bf16():
