@@ -8,7 +8,7 @@ bandwidth of a copy. Matrix products in a region add equally to all of its times
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -198,17 +198,23 @@ def add_liger(made: dict[str, Region], labels: Tensor) -> None:
     made["cross entropy"].ways["liger"] = liger_entropy
 
 
-def measure(device: torch.device, tiny: bool, rounds: int) -> dict[str, Any]:
-    """Milliseconds, forward and backward, of every region and implementation, and `floor_ms`."""
+def measure(device: torch.device, tiny: bool, rounds: int, more: Mapping[str, Region]) -> dict[str, Any]:
+    """Times of every region and implementation, as `times` returns them; `more` are regions without a compiled form."""
     tokens, hidden, words = (64, 64, 500) if tiny else (32_768, 1024, 30_522)
+    made = regions(device, tokens, hidden, words)
+    if device.type == "cuda":
+        for region in made.values():
+            region.ways["compile"] = torch.compile(region.ways["plain"], dynamic=False)
+    return times(made | dict(more), device, tiny, rounds)
+
+
+def times(made: Mapping[str, Region], device: torch.device, tiny: bool, rounds: int) -> dict[str, Any]:
+    """Milliseconds, forward and backward, of every region and implementation, and `floor_ms`."""
     bandwidth = bytes_per_second(device, 1 << (20 if tiny else 30), rounds)
     found: dict[str, Any] = {"copy_gb_per_s": bandwidth / 1e9}
-    for name, region in regions(device, tokens, hidden, words).items():
-        ways = dict(region.ways)
-        if device.type == "cuda":
-            ways["compile"] = torch.compile(ways["plain"], dynamic=False)
-        times = {way: time_of(function, region.inputs, device, rounds) * 1e3 for way, function in ways.items()}
-        found[name] = {"floor_ms": region.floor_bytes / bandwidth * 1e3} | times
+    for name, region in made.items():
+        milliseconds = {way: time_of(call, region.inputs, device, rounds) * 1e3 for way, call in region.ways.items()}
+        found[name] = {"floor_ms": region.floor_bytes / bandwidth * 1e3} | milliseconds
     return found
 
 

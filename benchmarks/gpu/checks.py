@@ -6,10 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from benchmarks import attention as attention_benchmark
 from benchmarks import kernels
 from benchmarks.batches import make_batch
 from benchmarks.flat import flat_shards
-from benchmarks.gpu.setting import MINI, Setting
+from benchmarks.gpu.setting import DROPOUT, MINI, Setting
 from benchmarks.measuring import relative_error
 from benchmarks.plain_engine import PlainEngine
 from pipeline.checkpoints.checkpoint import fragments
@@ -161,6 +162,8 @@ def checks(setting: Setting) -> dict[str, Any]:
         for kernel, function in (("attention", check_attention), ("cross_entropy", check_cross_entropy)):
             errors |= {f"{kernel} {name} {way}": error for way, error in function(device, dtype).items()}
         errors |= {f"{name} {kernel}": error for kernel, error in kernels.check(device, dtype).items()}
+        own = attention_benchmark.check(device, dtype)
+        errors |= {f"{name} triton attention {way}": error for way, error in own.items()}
     errors |= lamb_errors(device) | {"checkpoint fp32": check_copies(device)}
     exact, reference = gradients(cpu, torch.float64), curve(cpu, torch.float32, steps)
     for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
@@ -172,7 +175,9 @@ def checks(setting: Setting) -> dict[str, Any]:
     return {
         "errors": errors,
         "failed": [name for name, error in errors.items() if not error < limit_of(name)],
-        "attention_backend": backend(device, torch.bfloat16, 0.0),
+        "attention_backend": {
+            p: backend(torch.empty(1, 3, 16, 64, device=device, dtype=torch.bfloat16), p) for p in (0.0, DROPOUT)
+        },
         "kernels": kernels.chosen(device),
     }
 

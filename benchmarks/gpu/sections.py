@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from jsonargparse import auto_cli
 
-from benchmarks import kernels
+from benchmarks import attention, kernels
 from benchmarks.gpu.checks import checks
 from benchmarks.gpu.rivals import huggingface_steps
 from benchmarks.gpu.runs import determinism, pretraining
@@ -24,6 +24,17 @@ class Section(NamedTuple):
     """Longest time of the section on a GPU, compilation of its kernels included."""
 
 
+def measure_kernels(setting: Setting, tiles: bool) -> dict[str, Any]:
+    """Times of all kernels or, with `tiles`, of attention with other tiles than those that it takes by itself."""
+    lengths = {"phase 1": [setting.length] * setting.micro_batches[-1], "phase 2": setting.packed}
+    lengths = {"ragged": [5, 20]} if setting.tiny else lengths  # Triton's interpreter is slow
+    heads, head_dim = (2, 32) if setting.tiny else (16, 64)
+    regions = attention.regions(setting.device, lengths, heads, head_dim, tiles)
+    if tiles:
+        return kernels.times(regions, setting.device, setting.tiny, setting.rounds)
+    return kernels.measure(setting.device, setting.tiny, setting.rounds, regions)
+
+
 SECTIONS: dict[str, Section] = {
     "steps": Section(steps, 100),
     "checks": Section(checks, 100),
@@ -32,8 +43,9 @@ SECTIONS: dict[str, Section] = {
     "products": Section(products, 30),
     "update": Section(update, 40),
     "profile": Section(profiled, 40),
-    "kernels": Section(lambda setting: kernels.measure(setting.device, setting.tiny, setting.rounds), 120),
+    "kernels": Section(lambda setting: measure_kernels(setting, tiles=False), 120),
     "huggingface": Section(huggingface_steps, 240),
+    "tiles": Section(lambda setting: measure_kernels(setting, tiles=True), 240),
 }
 """In the order of their worth, because device time is scarce: compiled comparisons last."""
 

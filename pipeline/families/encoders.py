@@ -15,6 +15,7 @@ OUR_OWN_FIELDS = {
     "max_logits_mib",
     "z_loss",
     "kernels",
+    "attention",
 }
 """Fields of the recipe's `[model]` that concern training or computation; an exported model does not have them."""
 

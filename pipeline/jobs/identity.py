@@ -41,6 +41,7 @@ NOT_OF_THE_WEIGHTS = frozenset(
         "max_logits_mib",
         "z_loss",
         "kernels",
+        "attention",
     }
 )
 """Fields of a model section that may differ from the checkpoint that a new run starts from."""

@@ -1,20 +1,25 @@
 """Self-attention over concatenated sequences, without padding.
 
 A micro-batch is one tensor of T tokens and `cu_seqlens`, the offsets at which its B sequences begin and end. All
-operations but attention work on tokens and need no padding; attention must keep the sequences apart. Four backends
-compute the same function, and `backend` chooses between them:
+operations but attention work on tokens and need no padding; attention must keep the sequences apart. These backends
+compute the same function:
 
+- `triton`: this project's kernels (`pipeline.kernels.triton.attention`), with dropout on the attention probabilities.
+  They read and write the packed tensors, and repeat a run bit for bit.
 - `varlen`: `torch.nn.attention.varlen.varlen_attn`, FlashAttention over `cu_seqlens`. CUDA and 16-bit types only, and
   it has no dropout on the attention probabilities (torch 2.13 fixes it to 0).
-- `flash_attn`: Dao's own package, FlashAttention over `cu_seqlens` with dropout on the probabilities. Where it is
-  installed, on the same devices and types, and only where there is dropout: it computes what `varlen` does otherwise.
-- `padded`: `scaled_dot_product_attention` on a padded copy with a key mask. It is used where neither of the two above
-  can run, and copies without reading anything back from the device.
+- `flash_attn`: Dao's own package, which has it, for the same devices and types.
+- `padded`: `scaled_dot_product_attention` on a padded copy with a key mask. It copies without reading anything back
+  from the device.
 - `bucketed`: for the CPU, where reading `cu_seqlens` costs nothing. Sequences of similar length share one batched
   product, so that there is little padding; where all sequences are equally long, nothing is copied.
+- `plain`: one sequence at a time with the masks of `triton` (`pipeline.kernels.plain_attention`), for comparisons.
 
-The choice therefore depends on the attention dropout. With a probability of 0 all backends agree up to rounding; above
-0 `varlen` is never used, and without `flash_attn` a GPU computes attention on padding. MosaicBERT therefore uses 0.
+`model.attention` names one, or is `auto`. On a CPU that is `bucketed`. On CUDA it is `varlen` in 16-bit types without
+dropout and `triton` otherwise, or `padded` where Triton is missing, is turned off (`model.kernels = plain`), or has no
+kernels for the head size. The choice therefore depends on the attention dropout. With a probability of 0 all backends
+agree up to rounding. The backward passes of `varlen` and `flash_attn` add in an arbitrary order in sequences of more
+than 128 tokens, unless torch is set to use deterministic algorithms.
 
 On the CPU separate operations (product, softmax, dropout, product) are faster than `scaled_dot_product_attention`.
 Milliseconds on 2 cores for 4 heads of 64, forward and backward; separate operations, in brackets the fused one:
@@ -35,8 +40,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from pipeline.kernels import backends, plain_attention
+from pipeline.kernels.config import AttentionBackend, KernelBackend
 from pipeline.kernels.dropout import keep_mask
 
+HALVES = (torch.float16, torch.bfloat16)
+LARGEST_HEAD = 128
+"""Largest head size of the Triton kernels: of a larger one, tiles do not fit into registers."""
 # Lengths that round up to the same multiple of this share a CPU bucket: at most 4 products at 128 tokens, 16 at 512.
 BUCKET_WIDTH = 32
 
@@ -56,25 +66,55 @@ class Layout(NamedTuple):
     scatter: Tensor | None  # (T,) the padded slot of each token
 
 
-def backend(device: torch.device, dtype: torch.dtype, dropout_p: float) -> str:
-    """The name of the implementation that `attention` uses: `varlen`, `flash_attn`, `padded` or `bucketed`.
+def backend(qkv: Tensor, dropout_p: float, wanted: AttentionBackend = "auto", kernels: KernelBackend = "auto") -> str:
+    """The name of the implementation that `attention` uses; its arguments are those of `attention`.
 
-    Args:
-        device: device of the tensors.
-        dtype: type in which attention is computed (under autocast, that of autocast).
-        dropout_p: probability of dropping an attention probability; pass 0 outside training.
+    Raises:
+        ValueError: the wanted one cannot compute this here.
     """
-    if device.type == "cpu":
+    device, half = qkv.device.type, qkv.dtype in HALVES
+    if wanted != "auto":
+        _check(wanted, qkv, dropout_p)
+        return wanted
+    if device == "cpu":
         return "bucketed"
-    if device.type == "cuda" and dtype in (torch.float16, torch.bfloat16):
-        if dropout_p == 0.0:
-            return "varlen"
-        if importlib.util.find_spec("flash_attn") is not None:
-            return "flash_attn"
-    return "padded"
+    if device == "cuda" and half and dropout_p == 0.0:
+        return "varlen"
+    fits = qkv.shape[-1] <= LARGEST_HEAD
+    return "triton" if fits and backends.triton_kernels("attention", kernels, device) is not None else "padded"
 
 
-def attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float = 0.0) -> Tensor:
+def _check(wanted: AttentionBackend, qkv: Tensor, dropout_p: float) -> None:
+    """Raise ValueError if the backend cannot compute attention of this tensor on this machine."""
+    device, head_dim = qkv.device.type, qkv.shape[-1]
+    if wanted == "triton" and head_dim > LARGEST_HEAD:
+        raise ValueError(
+            f"model.attention = triton: head sizes must be at most {LARGEST_HEAD}, this model's is {head_dim}; use auto"
+        )
+    if wanted in ("varlen", "flash_attn") and (device != "cuda" or qkv.dtype not in HALVES):
+        raise ValueError(
+            f"model.attention = {wanted}: must be computed in fp16 or bf16 on cuda, not in {qkv.dtype} on {device}; "
+            "use auto"
+        )
+    if wanted == "varlen" and dropout_p > 0.0:
+        raise ValueError(
+            "model.attention = varlen: has no dropout on probabilities; set model.attention_probs_dropout_prob = "
+            f"{dropout_p} to 0, or use auto"
+        )
+    if wanted == "flash_attn" and importlib.util.find_spec("flash_attn") is None:
+        raise ValueError(
+            "model.attention = flash_attn: the package flash-attn must be installed; install it, or use auto"
+        )
+
+
+def attention(
+    qkv: Tensor,
+    cu_seqlens: Tensor,
+    max_seqlen: int,
+    dropout_p: float = 0.0,
+    wanted: AttentionBackend = "auto",
+    kernels: KernelBackend = "auto",
+) -> Tensor:
     """softmax(Q K^T / sqrt(D)) V within each sequence: every token attends to all tokens of its own sequence.
 
     Args:
@@ -82,33 +122,48 @@ def attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float
         cu_seqlens: (B + 1,) int32, ascending from 0 to T; sequence i has the tokens cu_seqlens[i] to cu_seqlens[i + 1].
         max_seqlen: length of the longest sequence, in tokens.
         dropout_p: probability of dropping an attention probability; pass 0 outside training.
+        wanted: `model.attention` of the recipe.
+        kernels: `model.kernels` of the recipe, which `auto` respects.
 
     Returns:
         (T, N, D).
 
+    Raises:
+        ValueError: the wanted backend cannot compute this here.
+
     Source: Vaswani et al. 2017, equation 1. Dropout is applied to the probabilities, after the softmax, as in BERT.
     """
-    chosen = backend(qkv.device, qkv.dtype, dropout_p)
+    chosen = backend(qkv, dropout_p, wanted, kernels)
+    if chosen == "triton":
+        own = backends.triton_kernels("attention", "triton", qkv.device.type, "model.attention")
+        assert own is not None, "the backend triton is an error where there is no Triton"
+        fused: Tensor = own.attend(qkv, cu_seqlens, max_seqlen, dropout_p)
+        return fused
     if chosen == "varlen":
-        # Imported here because it loads torch's compiler, which takes four seconds and is never used on a CPU.
-        from torch.nn.attention.varlen import varlen_attn
-
-        query, key, value = qkv.unbind(1)
-        context = varlen_attn(query, key, value, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
-        assert isinstance(context, Tensor), "varlen_attn returns a tuple only where auxiliary outputs are asked for"
-        return context
+        return _varlen(qkv, cu_seqlens, max_seqlen)
     if chosen == "flash_attn":
         return _flash_attention(qkv, cu_seqlens, max_seqlen, dropout_p)
+    if chosen == "plain":
+        seed = torch.empty((), dtype=torch.int64, device=qkv.device).random_()
+        return plain_attention.attend(qkv, cu_seqlens, dropout_p, seed)
     if chosen == "padded":
         return _attend_padded(qkv, padded_layout(cu_seqlens, max_seqlen, len(qkv)), dropout_p)
     return _attend_padded(qkv, bucketed_layout(tuple(cu_seqlens.tolist())), dropout_p)
 
 
-def _flash_attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float) -> Tensor:
-    """Attention (T, N, D) by flash-attn.
+def _varlen(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
+    """Attention (T, N, D) by torch's FlashAttention."""
+    # Imported here because it loads torch's compiler, which takes four seconds and is never used on a CPU.
+    from torch.nn.attention.varlen import varlen_attn
 
-    Its backward pass adds in an arbitrary order unless torch is set to use deterministic algorithms.
-    """
+    query, key, value = qkv.unbind(1)
+    context = varlen_attn(query, key, value, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
+    assert isinstance(context, Tensor), "varlen_attn returns a tuple only where auxiliary outputs are asked for"
+    return context
+
+
+def _flash_attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float) -> Tensor:
+    """Attention (T, N, D) by flash-attn."""
     from flash_attn import flash_attn_varlen_qkvpacked_func
 
     deterministic = torch.are_deterministic_algorithms_enabled()

@@ -13,7 +13,7 @@ from pipeline.runtime import distributed
 
 
 @cache
-def triton_kernels(name: str, backend: Backend, device_type: str) -> ModuleType | None:
+def triton_kernels(name: str, backend: Backend, device_type: str, field: str = "model.kernels") -> ModuleType | None:
     """The module of `pipeline.kernels.triton` to use, or None for plain torch.
 
     `auto` selects Triton on CUDA and plain torch elsewhere. If Triton is not installed, `auto` warns once and selects
@@ -23,6 +23,7 @@ def triton_kernels(name: str, backend: Backend, device_type: str) -> ModuleType 
         name: a module of `pipeline.kernels.triton`.
         backend: the configured backend.
         device_type: type of the device of the tensors, such as "cuda".
+        field: the field of the recipe that configures it, for messages.
 
     Raises:
         ValueError: the backend is `triton`, which cannot run here.
@@ -31,12 +32,12 @@ def triton_kernels(name: str, backend: Backend, device_type: str) -> ModuleType 
         return None
     # The interpreter, which the tests use, runs kernels on any device.
     if device_type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
-        raise ValueError(f"model.kernels = triton: runs on cuda, the tensors are on {device_type}; use auto")
+        raise ValueError(f"{field} = triton: runs on cuda, the tensors are on {device_type}; use auto")
     try:
         return importlib.import_module(f"pipeline.kernels.triton.{name}")
     except ImportError as error:
         if backend == "triton":
-            raise ValueError(f"model.kernels = triton: Triton is not installed ({error}); use auto or plain") from None
+            raise ValueError(f"{field} = triton: Triton is not installed ({error}); use auto or plain") from None
         if distributed.is_main():
             logging.getLogger(__name__).warning(
                 "Triton is not installed (%s); plain torch computes %s instead, slower", error, name

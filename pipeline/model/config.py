@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
-from pipeline.kernels.config import KernelBackend
+from pipeline.kernels.config import AttentionBackend, KernelBackend
 
 Activation = Literal["gelu", "gelu_new"]
 Initialization = Literal["normal", "positions"]
@@ -11,7 +11,12 @@ OutputBias = Literal["zero", "frequencies"]
 
 _CHOICES = tuple(
     (name, get_args(kind))
-    for name, kind in (("hidden_act", Activation), ("initialization", Initialization), ("output_bias", OutputBias))
+    for name, kind in (
+        ("hidden_act", Activation),
+        ("initialization", Initialization),
+        ("output_bias", OutputBias),
+        ("attention", AttentionBackend),
+    )
 )
 
 
@@ -34,7 +39,7 @@ class EncoderConfig:
     hidden_dropout_prob: float = 0.1
     """Probability of dropping an output of the embeddings or of a sub-layer, in [0, 1)."""
     attention_probs_dropout_prob: float = 0.1
-    """Probability of dropping an attention probability, in [0, 1). Only 0 allows the fastest attention on a GPU."""
+    """Probability of dropping an attention probability, in [0, 1)."""
     layer_norm_eps: float = 1e-12
     """Number that layer normalisation adds to the variance."""
     initializer_range: float = 0.02
@@ -61,6 +66,11 @@ class EncoderConfig:
     kernels: KernelBackend = "auto"
     """Kernels: triton, plain (PyTorch), or auto, which is triton on CUDA and plain elsewhere. They draw different
     dropout masks."""
+    attention: AttentionBackend = "auto"
+    """Attention: triton (this project's kernels, reproducible bit for bit), varlen (PyTorch's FlashAttention, without
+    attention dropout), flash_attn (the package), padded (on padded copies), plain (slow, for comparisons), or auto,
+    which on CUDA is varlen without attention dropout in 16-bit types and else triton. Masks of dropout differ, but
+    those of triton and plain are equal."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -83,6 +93,11 @@ class EncoderConfig:
         for name in ("hidden_dropout_prob", "attention_probs_dropout_prob"):
             if not 0.0 <= getattr(self, name) < 1.0:
                 raise ValueError(f"model.{name} = {getattr(self, name)}: must be in [0, 1); 0 turns dropout off")
+        if self.attention == "varlen" and self.attention_probs_dropout_prob > 0.0:
+            raise ValueError(
+                "model.attention = varlen: has no dropout on probabilities; set model.attention_probs_dropout_prob = "
+                f"{self.attention_probs_dropout_prob} to 0, or model.attention to auto"
+            )
         if not 0 <= self.checkpointed_layers <= self.num_hidden_layers:
             raise ValueError(
                 f"model.activation_checkpointing = {self.activation_checkpointing}: must be true, false or a number of "

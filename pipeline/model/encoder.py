@@ -59,6 +59,7 @@ class Layer(nn.Module):
         recompute, approximate = config.recompute_activation, APPROXIMATE[config.hidden_act]
         self.heads = config.num_attention_heads
         self.attention_dropout = config.attention_probs_dropout_prob
+        self.attention = partial(attention, wanted=config.attention, kernels=config.kernels)
         self.qkv = nn.Linear(hidden, 3 * hidden)
         self.attention_output = nn.Linear(hidden, hidden)
         self.attention_layer_norm = norm()
@@ -69,7 +70,7 @@ class Layer(nn.Module):
     def forward(self, hidden: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
         qkv = self.qkv(hidden).unflatten(1, (3, self.heads, -1))  # (T, 3, N, D)
         dropout_p = self.attention_dropout if self.training else 0.0
-        context = attention(qkv, cu_seqlens, max_seqlen, dropout_p).flatten(1)  # (T, H)
+        context = self.attention(qkv, cu_seqlens, max_seqlen, dropout_p).flatten(1)  # (T, H)
         hidden = self.attention_layer_norm(self.attention_output(context), hidden)  # (T, H)
         inner, port = self.intermediate(hidden)  # (T, I)
         return self.output_layer_norm(self.output(inner, port), hidden)  # (T, H)

@@ -23,7 +23,6 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from pipeline.kernels import attention
 from pipeline.model.config import EncoderConfig
 from pipeline.model.probe import uniform_batch
 
@@ -118,7 +117,11 @@ def measure(build: Build[C], config: C, vocab_size: int, batch: MicroBatch, dtyp
     """Run the forward and backward pass of one micro-batch on the meta device; arguments as in `activations`.
 
     Under activation checkpointing the backward pass is not run: it consists of passes that are measured without.
+    Instead of flash-attn, which the machine that makes a plan need not have, `auto` is measured. With Triton it keeps
+    the same tensors.
     """
+    if config.attention == "flash_attn":
+        config = replace(config, attention="auto")
     model = build_without_memory(build, config, vocab_size).to(dtype)
     backward = dict[str, int]()
     with _Live(model) as live, ExitStack() as hooks:
@@ -223,23 +226,10 @@ def _efficient_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: T
 _CUDA: dict[Any, Any] = {functional.dropout: _dropout, functional.scaled_dot_product_attention: _efficient_attention}
 
 
-_choose_backend = attention.backend
-
-
-def _backend(device: torch.device, dtype: torch.dtype, dropout_p: float) -> str:
-    chosen = _choose_backend(device, dtype, dropout_p)
-    return "padded" if chosen == "flash_attn" else chosen
-
-
 @contextmanager
 def _no_launches() -> Iterator[None]:
-    """Skip launches of Triton kernels, which write into tensors that have no memory on the meta device.
-
-    flash-attn counts as not installed, because plans are made on other machines than training. Attention without it
-    keeps one more tensor (T, H).
-    """
+    """Skip launches of Triton kernels, which write into tensors that have no memory on the meta device."""
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(attention, "backend", _backend))
         if find_spec("triton") is not None:  # otherwise plain torch is used (`pipeline.kernels.backends`)
             launcher = importlib.import_module("triton.runtime.jit").KernelInterface
             stack.enter_context(mock.patch.object(launcher, "__getitem__", lambda *_: lambda *_, **__: None))

@@ -3,6 +3,7 @@
 import importlib.machinery
 import sys
 import types
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -164,10 +165,20 @@ def test_a_layout_cached_in_an_evaluation_serves_training():
     with_gradient(lambda x: bucketed(x, lengths), random_qkv(lengths))
 
 
-def test_flash_attn_takes_dropout_where_it_is_installed(monkeypatch):
-    """With flash-attn installed, attention with dropout calls it with the packed tensor, the bounds and the
-    probability; without dropout, torch's own function is used.
-    """
+class Pretended(NamedTuple):
+    """What the choice of a backend reads of a tensor."""
+
+    device: torch.device
+    dtype: torch.dtype
+    shape: tuple[int, ...] = (9, 3, HEADS, 64)
+
+
+def pretended(device="cuda", dtype=torch.bfloat16, **shape):
+    return Pretended(torch.device(device), dtype, **shape)
+
+
+def test_flash_attn_gets_what_it_needs(monkeypatch):
+    """flash-attn is called with the packed tensor, the bounds and the probability."""
     calls = []
 
     def stand_in(qkv, cu_seqlens, max_seqlen, dropout_p=0.0, *, deterministic=False):
@@ -178,10 +189,7 @@ def test_flash_attn_takes_dropout_where_it_is_installed(monkeypatch):
     module.__spec__ = importlib.machinery.ModuleSpec("flash_attn", None)
     module.flash_attn_varlen_qkvpacked_func = stand_in
     monkeypatch.setitem(sys.modules, "flash_attn", module)
-    cuda = torch.device("cuda")
-    assert backend(cuda, torch.bfloat16, 0.1) == "flash_attn"
-    assert backend(cuda, torch.bfloat16, 0.0) == "varlen"
-    assert backend(cuda, torch.float32, 0.1) == "padded"
+    assert backend(pretended(), 0.1, "flash_attn") == "flash_attn"
     monkeypatch.setattr("pipeline.kernels.attention.backend", lambda *_: "flash_attn")
     qkv = random_qkv(RAGGED)
     assert torch.equal(attention(qkv, cumulated(RAGGED), max(RAGGED), 0.1), reference(qkv, RAGGED))
@@ -195,23 +203,55 @@ def test_flash_attn_takes_dropout_where_it_is_installed(monkeypatch):
         ("cpu", torch.bfloat16, 0.1, "bucketed"),
         ("cuda", torch.bfloat16, 0.0, "varlen"),
         ("cuda", torch.float16, 0.0, "varlen"),
-        ("cuda", torch.float32, 0.0, "padded"),
-        ("cuda", torch.bfloat16, 0.1, "padded"),
+        ("cuda", torch.float32, 0.0, "triton"),
+        ("cuda", torch.bfloat16, 0.1, "triton"),
     ],
 )
-def test_the_backend_follows_device_type_and_dropout(monkeypatch, device, dtype, dropout, name):
-    """Without flash-attn, only a 16-bit CUDA attention without dropout is `varlen`."""
+def test_the_backend_follows_device_type_and_dropout(device, dtype, dropout, name):
+    """Only a 16-bit CUDA attention without dropout is `varlen`; without Triton's kernels a GPU pads."""
+    assert backend(pretended(device, dtype), dropout) == name
+    without = "padded" if name == "triton" else name
+    assert backend(pretended(device, dtype), dropout, kernels="plain") == without
+    assert backend(pretended(device, dtype, shape=(9, 3, HEADS, 256)), dropout) == without
+
+
+def test_a_named_backend_is_used_or_is_an_error(monkeypatch):
+    """What was asked for is never replaced by another one."""
     monkeypatch.setitem(sys.modules, "flash_attn", None)
-    assert backend(torch.device(device), dtype, dropout) == name
+    for name in ("triton", "padded", "plain"):
+        assert backend(pretended(), 0.1, name) == name
+    assert backend(pretended(), 0.0, "varlen") == "varlen"
+    for qkv, dropout, name, message in (
+        (pretended(), 0.1, "varlen", "no dropout"),
+        (pretended(dtype=torch.float32), 0.0, "varlen", "float32 on cuda"),
+        (pretended("cpu"), 0.0, "flash_attn", "bfloat16 on cpu"),
+        (pretended(), 0.1, "flash_attn", "must be installed"),
+        (pretended(shape=(9, 3, HEADS, 256)), 0.1, "triton", "at most 128"),
+    ):
+        with pytest.raises(ValueError, match=f"model.attention = {name}: .*{message}"):
+            backend(qkv, dropout, name)
+
+
+def test_plain_and_triton_draw_the_same_masks():
+    """After the same seed the two are equal up to rounding, dropout included."""
+    lengths, found = [5, 18], []
+    for name in ("plain", "triton"):
+        torch.manual_seed(3)
+        qkv = random_qkv(lengths, torch.float32)
+        found.append(with_gradient(lambda x: attention(x, cumulated(lengths), 18, 0.4, name), qkv))  # noqa: B023
+    for plain, fused in zip(*found, strict=True):
+        assert (plain - fused).abs().max() <= 1e-5 * plain.abs().max()
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="varlen_attn runs on CUDA only")
-@pytest.mark.parametrize(("dtype", "dropout"), [(torch.bfloat16, 0.0), (torch.float32, 0.0)])
-def test_the_cuda_backends_equal_the_equation(dtype, dropout):
+@pytest.mark.parametrize(
+    ("dtype", "name"), [(torch.bfloat16, "varlen"), (torch.float32, "padded"), (torch.bfloat16, "triton")]
+)
+def test_the_cuda_backends_equal_the_equation(dtype, name):
     """On a GPU, output and gradient equal the equation to the rounding of the type."""
     qkv, bounds = random_qkv(RAGGED, dtype), cumulated(RAGGED).cuda()
     expected = with_gradient(lambda x: reference(x, RAGGED), qkv.double())
-    actual = with_gradient(lambda x: attention(x.cuda(), bounds, max(RAGGED), dropout).cpu(), qkv)
+    actual = with_gradient(lambda x: attention(x.cuda(), bounds, max(RAGGED), 0.0, name).cpu(), qkv)
     tolerance = 0.06 if dtype == torch.bfloat16 else 2e-5
     for ours, theirs in zip(actual, expected, strict=True):
         assert (ours - theirs).abs().max() <= tolerance * theirs.abs().max()

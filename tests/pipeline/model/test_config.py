@@ -20,6 +20,7 @@ SIZES = {"hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 3, "i
         ("initializer_range", float("nan")),
         ("max_logits_mib", 0),
         ("z_loss", -1e-4),
+        ("attention", "bucketed"),
     ],
 )
 def test_values_out_of_range(field, value):
@@ -37,6 +38,13 @@ def test_initialisation_by_position_needs_two_features_of_a_head():
     with pytest.raises(ValueError, match=r"^model.initialization = positions: must have heads of at least two"):
         EncoderConfig(**narrow, initialization="positions")
     EncoderConfig(**narrow | {"num_attention_heads": 6}, initialization="positions")
+
+
+def test_varlen_has_no_dropout():
+    """The recipe is rejected, not the first training step."""
+    with pytest.raises(ValueError, match=r"^model.attention = varlen: has no dropout"):
+        EncoderConfig(**SIZES, attention="varlen")
+    EncoderConfig(**SIZES, attention="varlen", attention_probs_dropout_prob=0.0)
 
 
 @pytest.mark.parametrize(("value", "layers"), [(False, 0), (0, 0), (1, 1), (3, 3), (True, 3)])

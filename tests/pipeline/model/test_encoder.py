@@ -69,6 +69,16 @@ def test_activation_checkpointing_changes_no_bit_of_the_gradients(layers, kernel
     assert all(torch.equal(a, b) for a, b in zip(kept, recomputed, strict=True))
 
 
+def test_layers_use_the_attention_that_the_recipe_names():
+    """Its result is the same up to rounding; where it cannot be computed, the name is an error."""
+    config = replace(CONFIG, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
+    expected = gradients(build(config), seed=5)
+    for ours, theirs in zip(gradients(build(replace(config, attention="plain")), seed=5), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match=r"model.attention = varlen: must be computed in fp16 or bf16 on cuda"):
+        build(replace(config, attention="varlen"))(*random_inputs())
+
+
 @pytest.mark.parametrize(("wanted", "layers"), [(False, 0), (0, 0), (1, 1), (2, 2), (3, 3), (True, 3)])
 def test_activation_checkpointing_runs_the_first_layers_again(wanted, layers):
     """In the backward pass the given number of layers runs a second time; without a backward pass each

@@ -48,7 +48,13 @@ def test_bert_large():
 
 @pytest.mark.parametrize(
     "change",
-    [{"activation_checkpointing": True}, {"max_logits_mib": 1}, {"recompute_activation": True}, {"kernels": "triton"}],
+    [
+        {"activation_checkpointing": True},
+        {"max_logits_mib": 1},
+        {"recompute_activation": True},
+        {"kernels": "triton"},
+        {"attention": "triton"},
+    ],
     ids=str,
 )
 def test_recomputation_and_kernels_count_nothing(change):

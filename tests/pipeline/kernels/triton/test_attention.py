@@ -1,0 +1,139 @@
+"""Laws of pipeline/kernels/triton/attention.py. Its plain twin is tested in ../test_plain_attention.py."""
+
+import pytest
+import torch
+import triton
+import triton.language as tl
+
+from pipeline.kernels import plain_attention
+from pipeline.kernels.triton.attention import Tiling, Tilings, attend, tilings
+from pipeline.kernels.triton.attention_kernels import kept_tile
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+HEADS = 2
+LENGTHS = [1, 20, 9]
+TWO_PASSES = Tilings(Tiling(16, 16, 4, 1), Tiling(32, 16, 4, 1), Tiling(16, 16, 4, 1))
+ONE_PASS = Tilings(Tiling(32, 16, 4, 1), Tiling(16, 16, 4, 1), Tiling(16, 32, 4, 1))
+HALF = torch.bfloat16 if DEVICE == "cuda" else torch.float16  # the interpreter multiplies the bits of bf16
+
+
+def bounds(lengths):
+    return torch.tensor([0, *lengths], device=DEVICE).cumsum(0).to(torch.int32)
+
+
+def drawn(lengths, head_dim, dtype):
+    generator = torch.Generator().manual_seed(0)
+    qkv = torch.randn(sum(lengths), 3, HEADS, head_dim, generator=generator)
+    return qkv.to(DEVICE, dtype).requires_grad_()
+
+
+def with_gradients(function, *inputs):
+    """Output, and the gradients of a weighted sum of it, after the seed 7."""
+    torch.manual_seed(7)
+    out = function(*inputs)
+    weights = torch.linspace(-1, 1, out.numel(), dtype=torch.float64, device=DEVICE).view_as(out)
+    return out.detach(), *torch.autograd.grad((out * weights).sum(), inputs)
+
+
+def plain(qkv, cu_seqlens, _, dropout_p, *term):
+    """The plain operation with a seed drawn as the kernel draws it."""
+    seed = torch.empty((), dtype=torch.int64, device=DEVICE).random_()
+    return plain_attention.attend(qkv, cu_seqlens, dropout_p, seed, *term)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "head_dim", "dtype", "probability", "with_term", "shapes"),
+    [
+        (LENGTHS, 16, torch.float32, 0.0, False, TWO_PASSES),
+        (LENGTHS, 16, torch.float32, 0.3, True, TWO_PASSES),
+        (LENGTHS, 16, torch.float32, 0.3, False, ONE_PASS),
+        (LENGTHS, 16, torch.float32, 0.0, True, ONE_PASS),
+        ([16], 24, torch.float32, 0.3, False, None),
+        ([66, 5], 64, HALF, 0.1, False, None),
+    ],
+)
+def test_output_and_gradients_equal_float64(lengths, head_dim, dtype, probability, with_term, shapes):
+    """With the masks of the twin, in one pass over the keys and in two, in sequences of one to several tiles."""
+    inputs = [drawn(lengths, head_dim, dtype)]
+    if with_term:
+        generator = torch.Generator().manual_seed(1)
+        term = torch.randn(HEADS, sum(n * n for n in lengths), generator=generator)
+        inputs.append(term.to(DEVICE, dtype).requires_grad_())
+    exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
+
+    def found_by(function, **options):
+        return lambda qkv, *term: function(qkv, bounds(lengths), max(lengths), probability, *term, **options)
+
+    found = with_gradients(found_by(attend, shapes=shapes), *inputs)
+    tolerance = 1e-5 if dtype == torch.float32 else 0.02
+    for ours, theirs in zip(found, with_gradients(found_by(plain), *exact), strict=True):
+        assert ours.dtype == dtype
+        assert (ours.double() - theirs).abs().max() <= tolerance * theirs.abs().max()
+
+
+@triton.jit
+def mask_kernel(
+    seed,
+    out,
+    threshold,
+    length,
+    QUERIES: tl.constexpr,  # noqa: N803
+    KEYS: tl.constexpr,  # noqa: N803
+    KEYS_FIRST: tl.constexpr,  # noqa: N803
+):
+    """Write the mask (length, length) of head 1 in sequence 5, tile by tile."""
+    seed = tl.load(seed)
+    for query in range(0, length, QUERIES):
+        for key in range(0, length, KEYS):
+            kept = kept_tile(seed, 5, 1, query, key, threshold, QUERIES, KEYS, KEYS_FIRST)
+            at = query * length + key + tl.arange(0, QUERIES)[:, None] * length + tl.arange(0, KEYS)[None, :]
+            if KEYS_FIRST:
+                at = tl.trans(at)
+            tl.store(out + at, kept)
+
+
+@pytest.mark.parametrize("tile", [(16, 32, False), (64, 16, False), (32, 64, True), (64, 16, True)])
+def test_masks_are_equal_in_any_tiles(tile):
+    """Of any size and with either axis first, bit for bit those of the twin."""
+    seed = torch.tensor(-3 << 40, device=DEVICE)
+    threshold, _ = plain_attention.lowest_kept(0.3)
+    out = torch.empty(64, 64, dtype=torch.bool, device=DEVICE)
+    mask_kernel[(1,)](seed, out, threshold, 64, *tile)
+    assert torch.equal(out, plain_attention.kept(seed, 5, 2, 64, threshold)[1])
+
+
+def test_a_run_repeats_bit_for_bit():
+    """The same seed gives the same bits, the next call another mask."""
+    arguments = (bounds([20]), 20, 0.3)
+    first, again = (
+        with_gradients(lambda x: attend(x, *arguments, shapes=TWO_PASSES), drawn([20], 16, HALF)) for _ in range(2)
+    )
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    with torch.no_grad():
+        assert not torch.equal(first[0], attend(drawn([20], 16, HALF), *arguments, shapes=TWO_PASSES))
+
+
+def test_a_longer_bound_and_neighbours_change_no_bit():
+    """Programs beyond the end of a sequence do nothing, and not-a-number stays within its sequence."""
+    qkv = drawn(LENGTHS, 16, torch.float32).detach()
+    spoilt = qkv.clone()
+    spoilt[1:21] = float("nan")
+    runs = [
+        with_gradients(lambda x: attend(x, bounds(LENGTHS), bound, 0.0, shapes=TWO_PASSES), x.requires_grad_())  # noqa: B023
+        for x, bound in ((qkv, 20), (spoilt, 40))
+    ]
+    for ours, theirs in zip(*runs, strict=True):
+        assert torch.equal(ours[21:], theirs[21:]) and torch.equal(ours[:1], theirs[:1]) and theirs[1:21].isnan().all()
+
+
+def test_the_interpreter_rejects_bf16():
+    """Its products of bf16 would be wrong."""
+    if DEVICE == "cpu":
+        with pytest.raises(ValueError, match="use fp16 or fp32"):
+            attend(drawn([3], 16, torch.bfloat16), bounds([3]), 3, 0.0)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_sequences_of_phase_1_take_one_pass(dtype):
+    """128 tokens are one tile of keys in 16-bit types, so that scores are computed once in the backward pass."""
+    assert tilings(64, dtype).key_value_gradient.keys == 128
