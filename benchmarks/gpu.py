@@ -174,9 +174,7 @@ def check(device: torch.device, steps: int) -> dict[str, Any]:
     return {
         "errors": errors,
         "failed": failed,
-        "attention_backend": {
-            p: backend(torch.empty(1, 3, 16, 64, device=device, dtype=half), p) for p in (0.0, kernels.DROPOUT)
-        },
+        "attention_backend": {p: backend(device, half, p) for p in (0.0, kernels.DROPOUT)},
         "kernels": kernels.chosen(device),
     }
 
