@@ -78,11 +78,11 @@ def cumulative_pairs(cu_seqlens: Tensor) -> Tensor:
 
 
 def draw_seed(dropout_p: float, device: torch.device) -> Tensor:
-    """A seed () int64 from the default generator of the device, which without dropout is not asked.
+    """A seed () int64 from the default generator of the device; without dropout any number, which is not read.
 
     Nothing is read back from the device, and a CUDA graph draws a new seed at each replay.
     """
-    seed = torch.zeros((), dtype=torch.int64, device=device)
+    seed = torch.empty((), dtype=torch.int64, device=device)
     return seed.random_() if dropout_p else seed
 
 
