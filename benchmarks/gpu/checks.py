@@ -175,9 +175,7 @@ def checks(setting: Setting) -> dict[str, Any]:
     return {
         "errors": errors,
         "failed": [name for name, error in errors.items() if not error < limit_of(name)],
-        "attention_backend": {
-            p: backend(torch.empty(1, 3, 16, 64, device=device, dtype=torch.bfloat16), p) for p in (0.0, DROPOUT)
-        },
+        "attention_backend": {p: backend(device, torch.bfloat16, p) for p in (0.0, DROPOUT)},
         "kernels": kernels.chosen(device),
     }
 

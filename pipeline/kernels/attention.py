@@ -62,38 +62,51 @@ class Layout(NamedTuple):
     """Indices that map tokens to slots of the padded copy and back; None where both maps are the identity."""
 
     buckets: list[Bucket]
-    gather: Tensor | None  # (sum of C * W,) the token in each padded slot; padding repeats its sequence's last token
+    gather: Tensor | None  # (sum of C * W,) the token in each padded slot; padding repeats its sequence's tokens
     scatter: Tensor | None  # (T,) the padded slot of each token
 
 
-def backend(qkv: Tensor, dropout_p: float, wanted: AttentionBackend = "auto", kernels: KernelBackend = "auto") -> str:
-    """The name of the implementation that `attention` uses; its arguments are those of `attention`.
+def backend(
+    device: torch.device,
+    dtype: torch.dtype,
+    dropout_p: float,
+    wanted: AttentionBackend = "auto",
+    kernels: KernelBackend = "auto",
+    head_dim: int = 64,
+) -> str:
+    """The name of the implementation that `attention` uses.
+
+    Args:
+        device: device of the tensors.
+        dtype: type in which attention is computed (under autocast, that of autocast).
+        dropout_p: probability of dropping an attention probability; pass 0 outside training.
+        wanted: `model.attention` of the recipe.
+        kernels: `model.kernels` of the recipe, which `auto` respects.
+        head_dim: features of a head.
 
     Raises:
-        ValueError: the wanted one cannot compute this here.
+        ValueError: the wanted backend cannot compute this here.
     """
-    device, half = qkv.device.type, qkv.dtype in HALVES
     if wanted != "auto":
-        _check(wanted, qkv, dropout_p)
+        _check(wanted, device, dtype, dropout_p, head_dim)
         return wanted
-    if device == "cpu":
+    if device.type == "cpu":
         return "bucketed"
-    if device == "cuda" and half and dropout_p == 0.0:
+    if device.type == "cuda" and dtype in HALVES and dropout_p == 0.0:
         return "varlen"
-    fits = qkv.shape[-1] <= LARGEST_HEAD
-    return "triton" if fits and backends.triton_kernels("attention", kernels, device) is not None else "padded"
+    fits = head_dim <= LARGEST_HEAD
+    return "triton" if fits and backends.triton_kernels("attention", kernels, device.type) is not None else "padded"
 
 
-def _check(wanted: AttentionBackend, qkv: Tensor, dropout_p: float) -> None:
-    """Raise ValueError if the backend cannot compute attention of this tensor on this machine."""
-    device, head_dim = qkv.device.type, qkv.shape[-1]
+def _check(wanted: AttentionBackend, device: torch.device, dtype: torch.dtype, dropout_p: float, head_dim: int) -> None:
+    """Raise ValueError if the backend cannot compute this on this machine; for the arguments see `backend`."""
     if wanted == "triton" and head_dim > LARGEST_HEAD:
         raise ValueError(
             f"model.attention = triton: head sizes must be at most {LARGEST_HEAD}, this model's is {head_dim}; use auto"
         )
-    if wanted in ("varlen", "flash_attn") and (device != "cuda" or qkv.dtype not in HALVES):
+    if wanted in ("varlen", "flash_attn") and (device.type != "cuda" or dtype not in HALVES):
         raise ValueError(
-            f"model.attention = {wanted}: must be computed in fp16 or bf16 on cuda, not in {qkv.dtype} on {device}; "
+            f"model.attention = {wanted}: must be computed in fp16 or bf16 on cuda, not in {dtype} on {device.type}; "
             "use auto"
         )
     if wanted == "varlen" and dropout_p > 0.0:
@@ -133,7 +146,7 @@ def attention(
 
     Source: Vaswani et al. 2017, equation 1. Dropout is applied to the probabilities, after the softmax, as in BERT.
     """
-    chosen = backend(qkv, dropout_p, wanted, kernels)
+    chosen = backend(qkv.device, qkv.dtype, dropout_p, wanted, kernels, qkv.shape[-1])
     if chosen == "triton":
         own = backends.triton_kernels("attention", "triton", qkv.device.type, "model.attention")
         assert own is not None, "the backend triton is an error where there is no Triton"
@@ -144,7 +157,7 @@ def attention(
     if chosen == "flash_attn":
         return _flash_attention(qkv, cu_seqlens, max_seqlen, dropout_p)
     if chosen == "plain":
-        seed = torch.empty((), dtype=torch.int64, device=qkv.device).random_()
+        seed = plain_attention.draw_seed(dropout_p, qkv.device)
         return plain_attention.attend(qkv, cu_seqlens, dropout_p, seed)
     if chosen == "padded":
         return _attend_padded(qkv, padded_layout(cu_seqlens, max_seqlen, len(qkv)), dropout_p)
@@ -214,8 +227,8 @@ def bucketed_layout(cu_seqlens: tuple[int, ...]) -> Layout:
 def _pad(starts: Tensor, lengths: Tensor, width: int) -> tuple[Tensor, Tensor]:
     """The token of each slot (C, W), and whether it is real (C, W), for sequences of given starts and lengths (C,)."""
     position = torch.arange(width, dtype=starts.dtype, device=starts.device)  # (W,)
-    last = lengths[:, None] - 1  # (C, 1)
-    return starts[:, None] + position.minimum(last), position <= last
+    # Padding repeats all tokens of its sequence: one alone would receive all of its zero gradients, one after another.
+    return starts[:, None] + position % lengths[:, None], position < lengths[:, None]
 
 
 def _attend_padded(qkv: Tensor, layout: Layout, dropout_p: float) -> Tensor:

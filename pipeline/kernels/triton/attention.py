@@ -18,7 +18,7 @@ import torch
 import triton
 from torch import Tensor
 
-from pipeline.kernels.plain_attention import cumulative_pairs, lowest_kept
+from pipeline.kernels.plain_attention import cumulative_pairs, draw_seed, lowest_kept
 from pipeline.kernels.triton.attention_kernels import forward_kernel, key_value_gradient_kernel, query_gradient_kernel
 
 
@@ -91,10 +91,7 @@ class _Attention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, cu_seqlens: Tensor, term: Tensor | None, call: _Call, shapes: Tilings) -> Tensor:
         qkv = qkv.contiguous()
-        # Drawn on the device, so that nothing is read back, and a captured graph draws a new seed at each replay.
-        seed = torch.empty((), dtype=torch.int64, device=qkv.device)
-        if call.dropout_p:
-            seed.random_()
+        seed = draw_seed(call.dropout_p, qkv.device)
         cu_pairs = seed if term is None else cumulative_pairs(cu_seqlens)
         out = torch.empty_like(qkv[:, 0], memory_format=torch.contiguous_format)
         log_sums = torch.empty(call.heads, call.tokens, dtype=torch.float32, device=qkv.device)

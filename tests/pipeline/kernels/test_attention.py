@@ -3,7 +3,6 @@
 import importlib.machinery
 import sys
 import types
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -165,16 +164,7 @@ def test_a_layout_cached_in_an_evaluation_serves_training():
     with_gradient(lambda x: bucketed(x, lengths), random_qkv(lengths))
 
 
-class Pretended(NamedTuple):
-    """What the choice of a backend reads of a tensor."""
-
-    device: torch.device
-    dtype: torch.dtype
-    shape: tuple[int, ...] = (9, 3, HEADS, 64)
-
-
-def pretended(device="cuda", dtype=torch.bfloat16, **shape):
-    return Pretended(torch.device(device), dtype, **shape)
+CUDA = torch.device("cuda")
 
 
 def test_flash_attn_gets_what_it_needs(monkeypatch):
@@ -189,7 +179,7 @@ def test_flash_attn_gets_what_it_needs(monkeypatch):
     module.__spec__ = importlib.machinery.ModuleSpec("flash_attn", None)
     module.flash_attn_varlen_qkvpacked_func = stand_in
     monkeypatch.setitem(sys.modules, "flash_attn", module)
-    assert backend(pretended(), 0.1, "flash_attn") == "flash_attn"
+    assert backend(CUDA, torch.bfloat16, 0.1, "flash_attn") == "flash_attn"
     monkeypatch.setattr("pipeline.kernels.attention.backend", lambda *_: "flash_attn")
     qkv = random_qkv(RAGGED)
     assert torch.equal(attention(qkv, cumulated(RAGGED), max(RAGGED), 0.1), reference(qkv, RAGGED))
@@ -209,27 +199,27 @@ def test_flash_attn_gets_what_it_needs(monkeypatch):
 )
 def test_the_backend_follows_device_type_and_dropout(device, dtype, dropout, name):
     """Only a 16-bit CUDA attention without dropout is `varlen`; without Triton's kernels a GPU pads."""
-    assert backend(pretended(device, dtype), dropout) == name
+    where = torch.device(device)
+    assert backend(where, dtype, dropout) == name
     without = "padded" if name == "triton" else name
-    assert backend(pretended(device, dtype), dropout, kernels="plain") == without
-    assert backend(pretended(device, dtype, shape=(9, 3, HEADS, 256)), dropout) == without
+    assert backend(where, dtype, dropout, kernels="plain") == backend(where, dtype, dropout, head_dim=256) == without
 
 
 def test_a_named_backend_is_used_or_is_an_error(monkeypatch):
     """What was asked for is never replaced by another one."""
     monkeypatch.setitem(sys.modules, "flash_attn", None)
     for name in ("triton", "padded", "plain"):
-        assert backend(pretended(), 0.1, name) == name
-    assert backend(pretended(), 0.0, "varlen") == "varlen"
-    for qkv, dropout, name, message in (
-        (pretended(), 0.1, "varlen", "no dropout"),
-        (pretended(dtype=torch.float32), 0.0, "varlen", "float32 on cuda"),
-        (pretended("cpu"), 0.0, "flash_attn", "bfloat16 on cpu"),
-        (pretended(), 0.1, "flash_attn", "must be installed"),
-        (pretended(shape=(9, 3, HEADS, 256)), 0.1, "triton", "at most 128"),
+        assert backend(CUDA, torch.bfloat16, 0.1, name) == name
+    assert backend(CUDA, torch.bfloat16, 0.0, "varlen") == "varlen"
+    for arguments, message in (
+        ((CUDA, torch.bfloat16, 0.1, "varlen"), "varlen: has no dropout"),
+        ((CUDA, torch.float32, 0.0, "varlen"), "varlen: must be .* float32 on cuda"),
+        ((torch.device("cpu"), torch.bfloat16, 0.0, "flash_attn"), "flash_attn: must be .* bfloat16 on cpu"),
+        ((CUDA, torch.bfloat16, 0.1, "flash_attn"), "flash_attn: .* must be installed"),
+        ((CUDA, torch.bfloat16, 0.1, "triton", "auto", 256), "triton: .* at most 128"),
     ):
-        with pytest.raises(ValueError, match=f"model.attention = {name}: .*{message}"):
-            backend(qkv, dropout, name)
+        with pytest.raises(ValueError, match=f"model.attention = {message}"):
+            backend(*arguments)
 
 
 def test_plain_and_triton_draw_the_same_masks():

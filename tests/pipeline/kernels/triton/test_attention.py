@@ -37,7 +37,7 @@ def with_gradients(function, *inputs):
 
 def plain(qkv, cu_seqlens, _, dropout_p, *term):
     """The plain operation with a seed drawn as the kernel draws it."""
-    seed = torch.empty((), dtype=torch.int64, device=DEVICE).random_()
+    seed = plain_attention.draw_seed(dropout_p, DEVICE)
     return plain_attention.attend(qkv, cu_seqlens, dropout_p, seed, *term)
 
 
