@@ -135,6 +135,17 @@ def test_sole_importers(path):
             assert library not in {"pipeline", "benchmarks"}, f"{place} imports {imported}"
 
 
+def test_only_tests_of_benchmarks_import_benchmarks():
+    """Only tests/benchmarks/ imports benchmarks, and it has nothing but tests of them: test_NAME.py imports NAME."""
+    of_benchmarks = sorted((ROOT / "tests" / "benchmarks").rglob("*.py"))
+    for path in (ROOT / "tests").rglob("*.py"):
+        imported = [name for name in imports(path) if name.split(".")[0] == "benchmarks"]
+        assert path in of_benchmarks or not imported, f"{path} imports {imported}; only tests/benchmarks/ may"
+    for path in of_benchmarks:
+        tested = f"benchmarks.{path.stem.removeprefix('test_')}"
+        assert any(f"{name}.".startswith(f"{tested}.") for name in imports(path)), f"{path} does not test {tested}"
+
+
 def test_every_file_has_a_test_of_its_name():
     """pipeline/a/b.py has tests/pipeline/a/test_b.py, or is in UNTESTED; a file there that has its test is an error."""
     files = [path.relative_to(ROOT) for path in (ROOT / "pipeline").rglob("*.py") if path.name != "__init__.py"]

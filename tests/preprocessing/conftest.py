@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from permissions import obeying_permissions
 
 from preprocessing.__main__ import main
 
@@ -63,3 +64,11 @@ def run_here(
         return status, capsys.readouterr().err + "\n".join(caplog.messages)
 
     return run
+
+
+@pytest.fixture
+def finish_here(run_here: Callable[[list[str]], tuple[int, str]]) -> Callable[[list[str]], tuple[int, str]]:
+    """A function that runs the command line in this process, bound by permissions; returns the exit status and the
+    output.
+    """
+    return obeying_permissions()(run_here)

@@ -1,13 +1,11 @@
 """Whatever ends a run of real processes, a rerun of the same command produces the bytes of an undisturbed run."""
 
-import ctypes
 import os
 import re
 import resource
 import shutil
 import signal
 import subprocess
-from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -33,8 +31,6 @@ from jobs import (
 from preprocessing.__main__ import main
 from preprocessing.faults import POINTS, VARIABLE, reach
 from preprocessing.files import is_temporary, read_json
-
-PR_CAPBSET_DROP, CAPABILITY_VERSION_3, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 24, 0x20080522, 1, 2
 
 
 def published(out):
@@ -85,28 +81,6 @@ def assert_redone(reference, out):
     corpus, files = reference
     assert main(command(corpus, out, *SERIAL)) == 0
     assert content(out) == files
-
-
-@contextmanager
-def obeying_permissions():
-    """Within the block, deny this thread root's right to read and write what a mode forbids (capset(2))."""
-    libc, header = ctypes.CDLL(None), (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
-    held = (ctypes.c_uint32 * 6)()  # effective, permitted, inheritable: of the first 32 capabilities, then of the rest
-    assert libc.capget(header, held) == 0, "capabilities cannot be read"
-    fewer = (ctypes.c_uint32 * 6)(held[0] & ~(1 << CAP_DAC_OVERRIDE | 1 << CAP_DAC_READ_SEARCH), *held[1:])
-    assert libc.capset(header, fewer) == 0, "capabilities cannot be given up"
-    try:
-        yield
-    finally:
-        assert libc.capset(header, held) == 0, "capabilities cannot be taken back"
-
-
-@pytest.fixture
-def finish_here(run_here):
-    """A function that runs the command line in this process, bound by permissions; returns the exit status and the
-    output.
-    """
-    return obeying_permissions()(run_here)
 
 
 def manifest(files, out, folder):
@@ -253,52 +227,6 @@ def test_a_limit_on_file_sizes_is_like_a_full_disk(reference, tmp_path):
     assert_redone(reference, out)
 
 
-def relink(path, target):
-    """Replace a file by a link."""
-    path.unlink()
-    path.symlink_to(target)
-
-
-UNREADABLE = {
-    "forbidden": (lambda path: path.chmod(0), "Permission denied"),
-    "dangling link": (lambda path: relink(path, "nowhere"), "[Nn]o such file"),
-    "failing read": (lambda path: relink(path, "/proc/self/mem"), "Input/output error"),
-}
-INPUT_NAMES = {"jsonl": "a.jsonl.gz", "text": "a.txt.gz", "file": "a.txt", "books": "a.epub", "parquet": "a.parquet"}
-INPUT_NAMES |= {"arrow": "a.arrow", "wikipedia": "a.xml"}
-
-
-@pytest.mark.parametrize("kind", INPUT_NAMES)
-@pytest.mark.parametrize("fault", UNREADABLE)
-def test_an_unreadable_file_is_named(tmp_path, finish_here, fault, kind):
-    """For every kind of source, an unreadable file in a directory is an error that names it."""
-    spoil, message = UNREADABLE[fault]
-    path = tmp_path / "in" / INPUT_NAMES[kind]
-    path.parent.mkdir()
-    path.write_bytes(b"x")
-    spoil(path)
-    arguments = ["extract", "--sources", f"{kind}:{path.parent}", "--out", str(tmp_path / "out"), *SERIAL]
-    status, text = finish_here(arguments)
-    assert status == 1 and text.startswith("error: ") and str(path) in text and re.search(message, text), text
-    assert not (tmp_path / "out" / "documents" / "manifest.json").exists()
-
-
-@pytest.mark.parametrize(
-    ("pattern", "mode"), [("", 0), ("", 0o444), ("/**/*.txt", 0), ("/*/*.txt", 0o111), ("/sub/b.txt", 0)]
-)
-def test_an_unreadable_directory_is_named(tmp_path, finish_here, pattern, mode):
-    """An unreadable directory below a source or on the way of a pattern is an error, and nothing is begun."""
-    (tmp_path / "in" / "sub").mkdir(parents=True)
-    for name in ("a.txt", "sub/b.txt"):
-        (tmp_path / "in" / name).write_text("This is a text. It has two sentences.\n")
-    (tmp_path / "in" / "sub").chmod(mode)
-    arguments = ["extract", "--sources", f"file:{tmp_path / 'in'}{pattern}", "--out", str(tmp_path / "out"), *SERIAL]
-    status, text = finish_here(arguments)
-    assert status == 1 and text.startswith(f"error: {tmp_path / 'in' / 'sub'}") and text.count("\n") == 1, text
-    assert "cannot be read (Permission denied); its content may be sound: correct permissions" in text
-    assert not (tmp_path / "out").exists()
-
-
 def test_an_unreadable_stage_is_not_verified_in_silence(reference, tmp_path, finish_here):
     """`verify` on the directory above an unreadable stage ends with an error."""
     shutil.copytree(reference[0].parent / "out", tmp_path / "out")
@@ -306,78 +234,6 @@ def test_an_unreadable_stage_is_not_verified_in_silence(reference, tmp_path, fin
     status, text = finish_here(["verify", str(tmp_path / "out")])
     (tmp_path / "out" / "samples32").chmod(0o755)
     assert status == 1 and "Permission denied" in text and "samples32" in text and "Traceback" not in text, text
-
-
-@pytest.fixture
-def library(tmp_path):
-    """A directory of 50 books, the seventh of which is not readable."""
-    folder = tmp_path / "books"
-    folder.mkdir()
-    for number in range(50):
-        (folder / f"{number:02d}.txt").write_text(f"This is book {number}. It was written by hand.\n")
-    (folder / "06.txt").chmod(0)
-    return folder
-
-
-def extract(library, out, *options):
-    """Return the arguments of the extraction of a library."""
-    return ["extract", "--sources", f"books:{library}", "--out", str(out), *options, *SERIAL]
-
-
-def obey_permissions():
-    """Take root's rights from this process and those that it starts for good, since access(2) considers the rights that
-    root could take.
-    """
-    for capability in (CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH):
-        ctypes.CDLL(None).prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
-
-
-def test_one_unreadable_book_of_fifty_is_counted_and_named(library, tmp_path):
-    """The job continues without an unreadable book, which a rerun mentions; once it is readable, a rerun is an error,
-    and nothing is changed.
-    """
-    out = tmp_path / "out"
-    status, text = finish(extract(library, out), preexec_fn=obey_permissions)
-    assert status == 0 and "49 documents read" in text and "1 of 50 records are bad" in text
-    assert f"unreadable file: 1, first at\n    {library / '06.txt'}:1: Permission denied" in text
-    made = content(out)
-    status, text = finish(extract(library, out), preexec_fn=obey_permissions)
-    assert status == 0 and f"made without 1 file(s) that could not be read, the first {library / '06.txt'}" in text
-    (library / "06.txt").chmod(0o644)
-    status, text = finish(extract(library, out), preexec_fn=obey_permissions)
-    assert status == 1 and f'{library / "06.txt"} was "cannot be read: no permission"' in text
-    assert content(out) == made
-
-
-def test_too_many_unreadable_books_fail_and_are_read_once_put_right(library, tmp_path, finish_here):
-    """Too many unreadable books are an error; once they are readable, the same command produces what an undisturbed run
-    does.
-    """
-    (library / "08.txt").chmod(0)
-    (library / "09.txt").unlink()
-    (library / "09.txt").symlink_to("../nowhere")
-    status, text = finish_here(extract(library, tmp_path / "out", "--split_mb", "0.0002"))
-    assert status == 1 and text.startswith("error: 3 of 50 records are bad")
-    assert all(str(library / name) in text for name in ("06.txt", "08.txt", "09.txt"))
-    (library.parent / "nowhere").write_text("This book is back.\n")
-    for name in ("06.txt", "08.txt"):
-        (library / name).chmod(0o644)
-    for out in ("out", "whole"):
-        status, text = finish(extract(library, tmp_path / out, "--split_mb", "0.0002"))
-        assert status == 0 and "50 documents read" in text
-    assert content(tmp_path / "out") == content(tmp_path / "whole")
-
-
-@pytest.mark.parametrize("existing", [True, False])
-def test_an_output_directory_without_write_permission_is_named(reference, tmp_path, finish_here, existing):
-    """An output directory in which no file can be made is an error that names it."""
-    corpus, _ = reference
-    folder = tmp_path / "read-only"
-    folder.mkdir(mode=0o555)
-    out = folder if existing else folder / "out"
-    status, text = finish_here(command(corpus, out, *SERIAL))
-    assert status == 1 and f"error: [Errno 13] Permission denied: '{out}" in text and "Traceback" not in text
-    assert not list(folder.iterdir())
 
 
 def test_an_input_that_changed_after_a_kill_is_refused(tmp_path, make_corpus, finish_here):
