@@ -67,7 +67,7 @@ def attend(
             pairs += scores[0].numel()
         weights = scores.softmax(-1)
         if dropout_p:
-            weights = weights * kept(seed, number, *weights.shape[:2], threshold)
+            weights = weights * kept(seed, number, len(weights), end - start, threshold)
         outputs.append((weights @ value * kept_scale).transpose(0, 1))
     return torch.cat(outputs)
 

@@ -209,8 +209,8 @@ def test_a_named_backend_is_used_or_is_an_error(monkeypatch):
     assert backend(CUDA, torch.bfloat16, 0.0, "varlen") == "varlen"
     for arguments, message in (
         ((CUDA, torch.bfloat16, 0.1, "varlen"), "varlen: has no dropout"),
-        ((CUDA, torch.float32, 0.0, "varlen"), "varlen: must be .* float32 on cuda"),
-        ((torch.device("cpu"), torch.bfloat16, 0.0, "flash_attn"), "flash_attn: must be .* bfloat16 on cpu"),
+        ((CUDA, torch.float32, 0.0, "varlen"), "varlen: must be .*float32 on cuda"),
+        ((torch.device("cpu"), torch.bfloat16, 0.0, "flash_attn"), "flash_attn: must be .*bfloat16 on cpu"),
         ((CUDA, torch.bfloat16, 0.1, "flash_attn"), "flash_attn: .* must be installed"),
         ((CUDA, torch.bfloat16, 0.1, "triton", "auto", 256), "triton: .* at most 128"),
     ):
