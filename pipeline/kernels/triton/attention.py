@@ -30,6 +30,8 @@ class Tiling(NamedTuple):
     warps: int
     stages: int
     """Tiles of a loop that are in shared memory, or being copied there, at a time."""
+    registers: int | None = None
+    """Most registers of a thread; None: as many as ptxas takes."""
 
 
 class Tilings(NamedTuple):
@@ -81,7 +83,8 @@ class _Call(NamedTuple):
             *tensors, self.heads, self.tokens, self.pairs or 0, blocks, self.scale, *lowest_kept(self.dropout_p),
             DROP=self.dropout_p > 0.0, TERM=self.pairs is not None, D=self.head_dim,
             WIDTH=max(16, triton.next_power_of_2(self.head_dim)), PRECISION="tf32" if tf32 else "ieee",
-            QUERIES=tiling.queries, KEYS=tiling.keys, num_warps=tiling.warps, num_stages=tiling.stages, **constants,
+            QUERIES=tiling.queries, KEYS=tiling.keys, num_warps=tiling.warps, num_stages=tiling.stages,
+            maxnreg=tiling.registers, **constants,
         )  # fmt: skip
 
 

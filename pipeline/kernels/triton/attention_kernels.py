@@ -8,7 +8,20 @@ of one sequence and head, and rows beyond the end of its sequence are zeros that
 A term that is added to the scores is stored by head and pair, (N, P): the pairs of a sequence of L tokens are the L * L
 elements of a matrix of queries and keys, and follow those of the sequence before it.
 
-Shapes: T tokens, B sequences, P pairs of tokens of one sequence, N heads, D head_dim.
+Shapes: T tokens, B sequences, P pairs of tokens of one sequence, N heads, D head_dim. Arguments that all kernels have:
+
+    qkv (T, 3, N, D)         queries, keys and values
+    cu_seqlens (B + 1,)      int32 bounds of the sequences
+    seed ()                  int64, read if DROP
+    term (N, P)              read if TERM
+    cu_pairs (B + 1,)        int64 bounds of the pairs of the sequences, read if TERM
+    heads, num_tokens, num_pairs
+    blocks                   tiles of rows of the longest sequence
+    scale                    of the products of queries and keys
+    threshold                the lowest word, signed, that keeps a probability
+    kept_scale               factor of the probabilities that are kept
+    WIDTH                    power of two, at least D and 16
+    PRECISION                of products of fp32
 """
 
 import triton
@@ -43,9 +56,45 @@ def at_rows(rows, length, stride, D: tl.constexpr, WIDTH: tl.constexpr):  # noqa
 
 
 @triton.jit
-def at_pairs(queries, keys, length):
-    """Offsets of a tile of pairs from the first pair of its sequence and head, and which of them exist."""
-    return queries * length + keys, (queries < length) & (keys < length)
+def load_rows(base, rows, length, stride, D: tl.constexpr, WIDTH: tl.constexpr):  # noqa: N803
+    """Rows (rows, WIDTH) of D elements, and zeros."""
+    at, exists = at_rows(rows, length, stride, D, WIDTH)
+    return tl.load(base + at, mask=exists, other=0.0)
+
+
+@triton.jit
+def store_rows(base, values, rows, length, stride, D: tl.constexpr, WIDTH: tl.constexpr):  # noqa: N803
+    """Write rows of D elements in the type of `base`."""
+    at, exists = at_rows(rows, length, stride, D, WIDTH)
+    tl.store(base + at, values.to(base.dtype.element_ty), mask=exists)
+
+
+@triton.jit
+def first_pair(cu_pairs, sequence, head, num_pairs, TERM: tl.constexpr):  # noqa: N803
+    """Number of the first pair of a sequence and head, if there is a term."""
+    pair = head.to(tl.int64) * num_pairs
+    if TERM:
+        pair += tl.load(cu_pairs + sequence)
+    return pair
+
+
+@triton.jit
+def products(
+    rows, columns, term, queries, keys, length, scale, TERM: tl.constexpr, PRECISION: tl.constexpr  # noqa: N803
+):  # fmt: skip
+    """Scores of a tile, divided by `scale`, from its queries and keys, in either order, and the term of the pairs."""
+    scores = tl.dot(rows, tl.trans(columns), input_precision=PRECISION)
+    if TERM:
+        exists = (queries < length) & (keys < length)
+        scores += tl.load(term + queries * length + keys, mask=exists, other=0.0).to(tl.float32) * (1.0 / scale)
+    return scores
+
+
+@triton.jit
+def store_pairs(term_grad, slope, queries, keys, length):
+    """Write the gradient of the term of the pairs of a tile."""
+    at, exists = queries * length + keys, (queries < length) & (keys < length)
+    tl.store(term_grad + at, slope.to(term_grad.dtype.element_ty), mask=exists)
 
 
 @triton.jit
@@ -82,54 +131,32 @@ def kept_tile(
 
 @triton.jit(do_not_specialize=VARYING)
 def forward_kernel(
-    qkv,  # (T, 3, N, D)
-    cu_seqlens,  # (B + 1,) int32
-    seed,  # () int64, read if DROP
-    term,  # (N, P), read if TERM
-    cu_pairs,  # (B + 1,) int64, read if TERM: bounds of the pairs of the sequences
+    qkv, cu_seqlens, seed, term, cu_pairs,
     out,  # (T, N, D), written
     log_sums,  # (N, T) fp32, written: base-2 logarithm of the sum of the exponentials of a query's scores
-    heads,
-    num_tokens,
-    num_pairs,
-    blocks,  # of queries, of the longest sequence
-    scale,  # of the scores
-    threshold,  # words of the generator below it drop a probability
-    kept_scale,
-    DROP: tl.constexpr,  # noqa: N803
-    TERM: tl.constexpr,  # noqa: N803
-    D: tl.constexpr,  # noqa: N803
-    WIDTH: tl.constexpr,  # noqa: N803 - power of two, at least D and 16
-    PRECISION: tl.constexpr,  # noqa: N803 - of products in fp32
-    QUERIES: tl.constexpr,  # noqa: N803
-    KEYS: tl.constexpr,  # noqa: N803
-):
+    heads, num_tokens, num_pairs, blocks, scale, threshold, kept_scale,
+    DROP: tl.constexpr, TERM: tl.constexpr,  # noqa: N803
+    D: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,  # noqa: N803
+    QUERIES: tl.constexpr, KEYS: tl.constexpr,  # noqa: N803
+):  # fmt: skip
     """Output of QUERIES queries of one sequence and head per program."""
     sequence, head, begin, length, first = place(cu_seqlens, heads, blocks, QUERIES)
     if first >= length:
         return
-    if DROP:
-        seed = tl.load(seed)
-    if TERM:
-        first_pair = head.to(tl.int64) * num_pairs + tl.load(cu_pairs + sequence)
-        term += first_pair
+    seed = tl.load(seed) if DROP else 0
+    term += first_pair(cu_pairs, sequence, head, num_pairs, TERM)
     stride = 3 * heads * D
     qkv += begin * stride + head * D
     queries = first + tl.arange(0, QUERIES)
-    query_at, query_exists = at_rows(queries, length, stride, D, WIDTH)
-    query = tl.load(qkv + query_at, mask=query_exists, other=0.0)
+    query = load_rows(qkv, queries, length, stride, D, WIDTH)
     peak = tl.full((QUERIES,), float("-inf"), tl.float32)
     total = tl.zeros((QUERIES,), tl.float32)
     sums = tl.zeros((QUERIES, WIDTH), tl.float32)
     for start in range(0, length, KEYS):
         keys = start + tl.arange(0, KEYS)
-        at, exists = at_rows(keys, length, stride, D, WIDTH)
-        key = tl.load(qkv + heads * D + at, mask=exists, other=0.0)
-        value = tl.load(qkv + 2 * heads * D + at, mask=exists, other=0.0)
-        scores = tl.dot(query, tl.trans(key), input_precision=PRECISION)
-        if TERM:
-            pair, pair_exists = at_pairs(queries[:, None], keys[None, :], length)
-            scores += tl.load(term + pair, mask=pair_exists, other=0.0).to(tl.float32) * (1.0 / scale)
+        key = load_rows(qkv + heads * D, keys, length, stride, D, WIDTH)
+        value = load_rows(qkv + 2 * heads * D, keys, length, stride, D, WIDTH)
+        scores = products(query, key, term, queries[:, None], keys[None, :], length, scale, TERM, PRECISION)
         scores = tl.where(keys[None, :] < length, scores, float("-inf"))
         new_peak = tl.maximum(peak, tl.max(scores, 1) * (scale * LOG2_E))
         weights = tl.exp2(scores * (scale * LOG2_E) - new_peak[:, None])
@@ -141,8 +168,7 @@ def forward_kernel(
         sums = tl.dot(weights.to(value.dtype), value, sums * shrink[:, None], input_precision=PRECISION)
         peak = new_peak
     sums *= (kept_scale / total)[:, None]
-    out_at, _ = at_rows(queries, length, heads * D, D, WIDTH)
-    tl.store(out + begin * heads * D + head * D + out_at, sums.to(out.dtype.element_ty), mask=query_exists)
+    store_rows(out + begin * heads * D + head * D, sums, queries, length, heads * D, D, WIDTH)
     log_sums += head.to(tl.int64) * num_tokens + begin
     tl.store(log_sums + queries, peak + tl.log2(total), mask=queries < length)
 
@@ -150,64 +176,39 @@ def forward_kernel(
 @triton.jit(do_not_specialize=VARYING)
 def query_gradient_kernel(
     grad,  # (T, N, D) of the output
-    qkv,  # (T, 3, N, D)
-    cu_seqlens,  # (B + 1,) int32
-    seed,  # () int64, read if DROP
-    term,  # (N, P), read if TERM
-    cu_pairs,  # (B + 1,) int64, read if TERM: bounds of the pairs of the sequences
+    qkv, cu_seqlens, seed, term, cu_pairs,
     out,  # (T, N, D)
     log_sums,  # (N, T) fp32
     deltas,  # (N, T) fp32, written: sum over D of a query's output times its gradient
     qkv_grad,  # (T, 3, N, D), whose queries are written
     term_grad,  # (N, P), written if TERM
-    heads,
-    num_tokens,
-    num_pairs,
-    blocks,  # of queries, of the longest sequence
-    scale,
-    threshold,
-    kept_scale,
-    DROP: tl.constexpr,  # noqa: N803
-    TERM: tl.constexpr,  # noqa: N803
-    D: tl.constexpr,  # noqa: N803
-    WIDTH: tl.constexpr,  # noqa: N803
-    PRECISION: tl.constexpr,  # noqa: N803
-    QUERIES: tl.constexpr,  # noqa: N803
-    KEYS: tl.constexpr,  # noqa: N803
-):
+    heads, num_tokens, num_pairs, blocks, scale, threshold, kept_scale,
+    DROP: tl.constexpr, TERM: tl.constexpr,  # noqa: N803
+    D: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,  # noqa: N803
+    QUERIES: tl.constexpr, KEYS: tl.constexpr,  # noqa: N803
+):  # fmt: skip
     """Gradient of QUERIES queries of one sequence and head per program."""
     sequence, head, begin, length, first = place(cu_seqlens, heads, blocks, QUERIES)
     if first >= length:
         return
-    if DROP:
-        seed = tl.load(seed)
-    if TERM:
-        first_pair = head.to(tl.int64) * num_pairs + tl.load(cu_pairs + sequence)
-        term += first_pair
-        term_grad += first_pair
+    seed = tl.load(seed) if DROP else 0
+    pair = first_pair(cu_pairs, sequence, head, num_pairs, TERM)
     stride = 3 * heads * D
     qkv += begin * stride + head * D
     queries = first + tl.arange(0, QUERIES)
-    grad += begin * heads * D + head * D
-    out += begin * heads * D + head * D
-    out_at, query_exists = at_rows(queries, length, heads * D, D, WIDTH)
-    error = tl.load(grad + out_at, mask=query_exists, other=0.0)
-    delta = tl.sum(tl.load(out + out_at, mask=query_exists, other=0.0).to(tl.float32) * error.to(tl.float32), 1)
+    query = load_rows(qkv, queries, length, stride, D, WIDTH)
+    error = load_rows(grad + begin * heads * D + head * D, queries, length, heads * D, D, WIDTH)
+    output = load_rows(out + begin * heads * D + head * D, queries, length, heads * D, D, WIDTH)
+    delta = tl.sum(output.to(tl.float32) * error.to(tl.float32), 1)
     row = head.to(tl.int64) * num_tokens + begin + queries
     tl.store(deltas + row, delta, mask=queries < length)
     log_sum = tl.load(log_sums + row, mask=queries < length, other=0.0)
-    query_at, _ = at_rows(queries, length, stride, D, WIDTH)
-    query = tl.load(qkv + query_at, mask=query_exists, other=0.0)
     query_grad = tl.zeros((QUERIES, WIDTH), tl.float32)
     for start in range(0, length, KEYS):
         keys = start + tl.arange(0, KEYS)
-        at, exists = at_rows(keys, length, stride, D, WIDTH)
-        key = tl.load(qkv + heads * D + at, mask=exists, other=0.0)
-        value = tl.load(qkv + 2 * heads * D + at, mask=exists, other=0.0)
-        scores = tl.dot(query, tl.trans(key), input_precision=PRECISION)
-        if TERM:
-            pair, pair_exists = at_pairs(queries[:, None], keys[None, :], length)
-            scores += tl.load(term + pair, mask=pair_exists, other=0.0).to(tl.float32) * (1.0 / scale)
+        key = load_rows(qkv + heads * D, keys, length, stride, D, WIDTH)
+        value = load_rows(qkv + 2 * heads * D, keys, length, stride, D, WIDTH)
+        scores = products(query, key, term + pair, queries[:, None], keys[None, :], length, scale, TERM, PRECISION)
         weights = tl.exp2(scores * (scale * LOG2_E) - log_sum[:, None])
         slope = tl.dot(error, tl.trans(value), input_precision=PRECISION)
         if DROP:
@@ -216,95 +217,64 @@ def query_gradient_kernel(
         # Keys beyond the end have a score of 0, whose weight may be infinite.
         slope = tl.where(keys[None, :] < length, weights * (slope - delta[:, None]), 0.0)
         if TERM:
-            tl.store(term_grad + pair, slope.to(term_grad.dtype.element_ty), mask=pair_exists)
+            store_pairs(term_grad + pair, slope, queries[:, None], keys[None, :], length)
         query_grad = tl.dot(slope.to(key.dtype), key, query_grad, input_precision=PRECISION)
-    qkv_grad += begin * stride + head * D
-    tl.store(qkv_grad + query_at, (query_grad * scale).to(qkv_grad.dtype.element_ty), mask=query_exists)
+    store_rows(qkv_grad + begin * stride + head * D, query_grad * scale, queries, length, stride, D, WIDTH)
 
 
 @triton.jit(do_not_specialize=VARYING)
 def key_value_gradient_kernel(
     grad,  # (T, N, D) of the output
-    qkv,  # (T, 3, N, D)
-    cu_seqlens,  # (B + 1,) int32
-    seed,  # () int64, read if DROP
-    term,  # (N, P), read if TERM
-    cu_pairs,  # (B + 1,) int64, read if TERM: bounds of the pairs of the sequences
+    qkv, cu_seqlens, seed, term, cu_pairs,
     log_sums,  # (N, T) fp32
     deltas,  # (N, T) fp32, read unless WHOLE
     qkv_grad,  # (T, 3, N, D), whose keys and values are written, and its queries if WHOLE
     term_grad,  # (N, P), written if TERM and WHOLE
-    heads,
-    num_tokens,
-    num_pairs,
-    blocks,  # of keys, of the longest sequence
-    scale,
-    threshold,
-    kept_scale,
+    heads, num_tokens, num_pairs, blocks, scale, threshold, kept_scale,
     WHOLE: tl.constexpr,  # noqa: N803 - a program has all keys of its sequence
-    DROP: tl.constexpr,  # noqa: N803
-    TERM: tl.constexpr,  # noqa: N803
-    D: tl.constexpr,  # noqa: N803
-    WIDTH: tl.constexpr,  # noqa: N803
-    PRECISION: tl.constexpr,  # noqa: N803
-    QUERIES: tl.constexpr,  # noqa: N803
-    KEYS: tl.constexpr,  # noqa: N803
-):
+    DROP: tl.constexpr, TERM: tl.constexpr,  # noqa: N803
+    D: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,  # noqa: N803
+    QUERIES: tl.constexpr, KEYS: tl.constexpr,  # noqa: N803
+):  # fmt: skip
     """Gradient of KEYS keys and values of one sequence and head per program; tiles have a row for each key."""
     sequence, head, begin, length, first = place(cu_seqlens, heads, blocks, KEYS)
     if first >= length:
         return
-    if DROP:
-        seed = tl.load(seed)
-    if TERM:
-        first_pair = head.to(tl.int64) * num_pairs + tl.load(cu_pairs + sequence)
-        term += first_pair
-        term_grad += first_pair
+    seed = tl.load(seed) if DROP else 0
+    pair = first_pair(cu_pairs, sequence, head, num_pairs, TERM)
     stride = 3 * heads * D
     qkv += begin * stride + head * D
     qkv_grad += begin * stride + head * D
-    grad += begin * heads * D + head * D
-    row = head.to(tl.int64) * num_tokens + begin
+    log_sums += head.to(tl.int64) * num_tokens + begin
+    deltas += head.to(tl.int64) * num_tokens + begin
     keys = first + tl.arange(0, KEYS)
-    key_at, key_exists = at_rows(keys, length, stride, D, WIDTH)
-    key = tl.load(qkv + heads * D + key_at, mask=key_exists, other=0.0)
-    value = tl.load(qkv + 2 * heads * D + key_at, mask=key_exists, other=0.0)
+    key = load_rows(qkv + heads * D, keys, length, stride, D, WIDTH)
+    value = load_rows(qkv + 2 * heads * D, keys, length, stride, D, WIDTH)
     key_grad = tl.zeros((KEYS, WIDTH), tl.float32)
     value_grad = tl.zeros((KEYS, WIDTH), tl.float32)
     for start in range(0, length, QUERIES):
         queries = start + tl.arange(0, QUERIES)
-        out_at, exists = at_rows(queries, length, heads * D, D, WIDTH)
-        error = tl.load(grad + out_at, mask=exists, other=0.0)
-        at, _ = at_rows(queries, length, stride, D, WIDTH)
-        query = tl.load(qkv + at, mask=exists, other=0.0)
+        query = load_rows(qkv, queries, length, stride, D, WIDTH)
+        error = load_rows(grad + begin * heads * D + head * D, queries, length, heads * D, D, WIDTH)
         # Queries beyond the end have infinite sums, therefore weights of 0.
-        log_sum = tl.load(log_sums + row + queries, mask=queries < length, other=float("inf"))
-        scores = tl.dot(key, tl.trans(query), input_precision=PRECISION)
-        if TERM:
-            pair, pair_exists = at_pairs(queries[None, :], keys[:, None], length)
-            scores += tl.load(term + pair, mask=pair_exists, other=0.0).to(tl.float32) * (1.0 / scale)
+        log_sum = tl.load(log_sums + queries, mask=queries < length, other=float("inf"))
+        scores = products(key, query, term + pair, queries[None, :], keys[:, None], length, scale, TERM, PRECISION)
         weights = tl.exp2(scores * (scale * LOG2_E) - log_sum[None, :])
+        weights = tl.where(keys[:, None] < length, weights, 0.0) if WHOLE else weights
         slope = tl.dot(value, tl.trans(error), input_precision=PRECISION)
-        if WHOLE:
-            weights = tl.where(keys[:, None] < length, weights, 0.0)
         kept_weights = weights
         if DROP:
             kept = kept_tile(seed, sequence, head, start, first, threshold, QUERIES, KEYS, True)
             kept_weights = tl.where(kept, weights, 0.0)
             slope = tl.where(kept, slope * kept_scale, 0.0)
         value_grad = tl.dot(kept_weights.to(error.dtype), error, value_grad, input_precision=PRECISION)
-        if WHOLE:
-            delta = tl.sum(weights * slope, 0)
-        else:
-            delta = tl.load(deltas + row + queries, mask=queries < length, other=0.0)
+        delta = tl.sum(weights * slope, 0) if WHOLE else tl.load(deltas + queries, mask=queries < length, other=0.0)
         slope = weights * (slope - delta[None, :])
+        key_grad = tl.dot(slope.to(query.dtype), query, key_grad, input_precision=PRECISION)
         if TERM and WHOLE:
-            tl.store(term_grad + pair, slope.to(term_grad.dtype.element_ty), mask=pair_exists)
-        slope = slope.to(query.dtype)
-        key_grad = tl.dot(slope, query, key_grad, input_precision=PRECISION)
+            store_pairs(term_grad + pair, slope, queries[None, :], keys[:, None], length)
         if WHOLE:
-            query_grad = tl.dot(tl.trans(slope), key, input_precision=PRECISION) * scale
-            tl.store(qkv_grad + at, query_grad.to(qkv_grad.dtype.element_ty), mask=exists)
-    tl.store(qkv_grad + heads * D + key_at, (key_grad * scale).to(qkv_grad.dtype.element_ty), mask=key_exists)
-    value_grad *= kept_scale
-    tl.store(qkv_grad + 2 * heads * D + key_at, value_grad.to(qkv_grad.dtype.element_ty), mask=key_exists)
+            query_grad = tl.dot(tl.trans(slope.to(query.dtype)), key, input_precision=PRECISION) * scale
+            store_rows(qkv_grad, query_grad, queries, length, stride, D, WIDTH)
+    store_rows(qkv_grad + heads * D, key_grad * scale, keys, length, stride, D, WIDTH)
+    store_rows(qkv_grad + 2 * heads * D, value_grad * kept_scale, keys, length, stride, D, WIDTH)

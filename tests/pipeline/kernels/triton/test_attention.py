@@ -104,26 +104,37 @@ def test_masks_are_equal_in_any_tiles(tile):
 
 def test_a_run_repeats_bit_for_bit():
     """The same seed gives the same bits, the next call another mask."""
-    arguments = (bounds([20]), 20, 0.3)
+    arguments = (bounds([9]), 9, 0.3)
     first, again = (
-        with_gradients(lambda x: attend(x, *arguments, shapes=TWO_PASSES), drawn([20], 16, HALF)) for _ in range(2)
+        with_gradients(lambda x: attend(x, *arguments, shapes=ONE_PASS), drawn([9], 16, HALF)) for _ in range(2)
     )
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     with torch.no_grad():
-        assert not torch.equal(first[0], attend(drawn([20], 16, HALF), *arguments, shapes=TWO_PASSES))
+        assert not torch.equal(first[0], attend(drawn([9], 16, HALF), *arguments, shapes=ONE_PASS))
 
 
 def test_a_longer_bound_and_neighbours_change_no_bit():
     """Programs beyond the end of a sequence do nothing, and not-a-number stays within its sequence."""
-    qkv = drawn(LENGTHS, 16, torch.float32).detach()
+    qkv = drawn([3, 9], 16, torch.float32).detach()
     spoilt = qkv.clone()
-    spoilt[1:21] = float("nan")
+    spoilt[:3] = float("nan")
     runs = [
-        with_gradients(lambda x: attend(x, bounds(LENGTHS), bound, 0.0, shapes=TWO_PASSES), x.requires_grad_())  # noqa: B023
-        for x, bound in ((qkv, 20), (spoilt, 40))
+        with_gradients(lambda x: attend(x, bounds([3, 9]), bound, 0.0, shapes=TWO_PASSES), x.requires_grad_())  # noqa: B023
+        for x, bound in ((qkv, 17), (spoilt, 33))
     ]
     for ours, theirs in zip(*runs, strict=True):
-        assert torch.equal(ours[21:], theirs[21:]) and torch.equal(ours[:1], theirs[:1]) and theirs[1:21].isnan().all()
+        assert torch.equal(ours[3:], theirs[3:]) and theirs[:3].isnan().all()
+
+
+@pytest.mark.parametrize("shapes", [ONE_PASS, TWO_PASSES])
+def test_rows_beyond_the_end_have_no_weight(shapes):
+    """Not even where all scores of a sequence are far below theirs, which are 0."""
+    qkv = drawn([9], 16, torch.float32).detach()
+    qkv[:, 0], qkv[:, 1] = -6, qkv[:, 1] + 6
+    inputs = [qkv.requires_grad_(), qkv.detach().double().requires_grad_()]
+    found = with_gradients(lambda x: attend(x, bounds([9]), 9, 0.0, shapes=shapes), inputs[0])
+    for ours, theirs in zip(found, with_gradients(lambda x: plain(x, bounds([9]), 9, 0.0), inputs[1]), strict=True):
+        torch.testing.assert_close(ours.double(), theirs, rtol=1e-3, atol=1e-3)
 
 
 def test_the_interpreter_rejects_bf16():
