@@ -15,11 +15,11 @@ compute the same function:
   product, so that there is little padding; where all sequences are equally long, nothing is copied.
 - `plain`: one sequence at a time with the masks of `triton` (`pipeline.kernels.plain_attention`), for comparisons.
 
-`model.attention` names one, or is `auto`. On a CPU that is `bucketed`. On CUDA it is `varlen` in 16-bit types without
-dropout and `triton` otherwise, or `padded` where Triton is missing, is turned off (`model.kernels = plain`), or has no
-kernels for the head size. The choice therefore depends on the attention dropout. With a probability of 0 all backends
-agree up to rounding. The backward passes of `varlen` and `flash_attn` add in an arbitrary order in sequences of more
-than 128 tokens, unless torch is set to use deterministic algorithms.
+`model.attention` names one, or is `auto`. On a CPU that is `bucketed`. On CUDA it is `triton`. Where Triton is missing,
+is turned off (`model.kernels = plain`), or has no kernels for the head size, it is `varlen` in 16-bit types without
+dropout, and else `padded`. With a dropout probability of 0 all backends agree up to rounding. The backward passes of
+`varlen` and `flash_attn` add in an arbitrary order in sequences of more than 128 tokens, unless torch is set to use
+deterministic algorithms, so that a resumed run would differ from the undisturbed one in its last bits.
 
 On the CPU separate operations (product, softmax, dropout, product) are faster than `scaled_dot_product_attention`.
 Milliseconds on 2 cores for 4 heads of 64, forward and backward; separate operations, in brackets the fused one:
@@ -92,10 +92,9 @@ def backend(
         return wanted
     if device.type == "cpu":
         return "bucketed"
-    if device.type == "cuda" and dtype in HALVES and dropout_p == 0.0:
-        return "varlen"
-    fits = head_dim <= LARGEST_HEAD
-    return "triton" if fits and backends.triton_kernels("attention", kernels, device.type) is not None else "padded"
+    if head_dim <= LARGEST_HEAD and backends.triton_kernels("attention", kernels, device.type) is not None:
+        return "triton"
+    return "varlen" if device.type == "cuda" and dtype in HALVES and dropout_p == 0.0 else "padded"
 
 
 def _check(wanted: AttentionBackend, device: torch.device, dtype: torch.dtype, dropout_p: float, head_dim: int) -> None:

@@ -69,8 +69,7 @@ class EncoderConfig:
     attention: AttentionBackend = "auto"
     """Attention: triton (this project's kernels, reproducible bit for bit), varlen (PyTorch's FlashAttention, without
     attention dropout), flash_attn (the package), padded (on padded copies), plain (slow, for comparisons), or auto,
-    which on CUDA is varlen without attention dropout in 16-bit types and else triton. Masks of dropout differ, but
-    those of triton and plain are equal."""
+    which on CUDA is triton. Masks of dropout differ, but those of triton and plain are equal."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
