@@ -154,9 +154,9 @@ def test_every_file_has_a_test_of_its_name():
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_files_and_functions_stay_readable(path):
-    """A file has at most 340 lines, and a function at most 60."""
+    """A file has at most 450 lines, and a function at most 60."""
     text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= 340, f"{path.name} is too long for one subject"
+    assert text.count("\n") <= 450, f"{path.name} is too long for one subject"
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             size = (node.end_lineno or node.lineno) - node.lineno + 1
