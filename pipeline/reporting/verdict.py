@@ -23,7 +23,7 @@ was not measured. The floor is that of a simple estimator; a better one without 
 
 
 class Stage(IntEnum):
-    """What a model uses for its predictions, in the order in which models learn it."""
+    """Properties of text that a model uses for its predictions, in the order in which models learn to use them."""
 
     NOTHING = 0
     """The model does not use the frequencies of words yet."""

@@ -4,11 +4,11 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+from killed_runs import runs
 from ranks import ROOT, on_ranks
 from recipes import SMALL, curve, tensors, write_recipe
 from samples import make_samples
@@ -16,10 +16,6 @@ from samples import make_samples
 from pipeline.convert import convert
 from pipeline.runlog.floors import floors_of
 from pipeline.runlog.reader import METRICS, read_events, read_lines, read_run
-
-
-class KilledError(Exception):
-    """Raised in place of a SIGKILL between two steps."""
 
 
 @pytest.fixture(scope="module")
@@ -34,28 +30,6 @@ FOUR_STEPS = ("--schedule.total_steps", "4")
 
 def recipe_file(*args, **replacements):
     return str(write_recipe(*args, **replacements))
-
-
-def runs(jobs):
-    """Call pretrain once for each (arguments, step after which the run is killed or None)."""
-    from pipeline.pretrain import pretrain
-    from pipeline.runtime import distributed
-    from pipeline.training.trainer import Trainer
-
-    train_step = Trainer.train_step
-    for arguments, kill_after in jobs:
-
-        def dies(self, last=kill_after):
-            outcome = train_step(self)
-            if self.state.step == last:
-                self.saver.finish()
-                raise KilledError
-            return outcome
-
-        Trainer.train_step = dies if kill_after else train_step
-        with suppress(KilledError):
-            pretrain(arguments)
-    distributed.shutdown()
 
 
 def assert_identical(one, other):

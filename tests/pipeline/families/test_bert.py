@@ -1,70 +1,21 @@
 """Laws of pipeline/families/bert.py; foremost law 7: what it computes is what Hugging Face computes."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 import transformers
+from bert_cases import CONFIG, VOCAB_SIZE, build, build_huggingface, make_batch, with_large_weights
 from torch.nn import functional
 
 from pipeline.conversion.names import form_of_tensors, from_huggingface, to_huggingface
-from pipeline.data.batch import Batch, padded
-from pipeline.families.bert import FAMILY, FIELDS_OF_OURS, BertConfig, config_from, config_to, names
+from pipeline.data.batch import padded
+from pipeline.families.bert import FAMILY, BertConfig, config_from, config_to
 from pipeline.families.bert import build as build_model
 from pipeline.families.encoders import PARAMETERS
 
-VOCAB_SIZE = 97
-CONFIG = BertConfig(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80)
-LENGTHS = [7, 64, 33, 12, 64]
 TOLERANCE = 1e-5  # law 7, fp32
-
-
-def make_batch(lengths=LENGTHS, seed=0):
-    """Return a batch of random tokens, about a sixth of them masked."""
-    rng = np.random.default_rng(seed)
-    num_tokens = sum(lengths)
-    masked = np.sort(rng.choice(num_tokens, max(1, num_tokens // 6), replace=False))
-    starts = [0, *np.cumsum(lengths)]
-    counts = {"samples": len(lengths), "tokens": num_tokens, "masked": len(masked)}
-    # Token 0 is [PAD], which never occurs in text and gets no gradient in Hugging Face's embedding.
-    return Batch(
-        input_ids=torch.from_numpy(rng.integers(1, VOCAB_SIZE, num_tokens)),
-        segment_ids=torch.from_numpy(rng.integers(0, 2, num_tokens)),
-        position_ids=torch.cat([torch.arange(length) for length in lengths]),
-        cu_seqlens=torch.tensor(starts, dtype=torch.int32),
-        max_seqlen=max(lengths),
-        targets={
-            "positions": torch.from_numpy(masked),
-            "labels": torch.from_numpy(rng.integers(0, VOCAB_SIZE, len(masked))),
-            "pair": torch.from_numpy(rng.integers(0, 2, len(lengths))),
-        },
-        counts=counts,
-        totals=counts,
-        sample_ids=np.arange(len(lengths)),
-        epochs=np.zeros(len(lengths), np.int64),
-        group=0,
-    )
-
-
-def with_large_weights(model):
-    """Draw every parameter anew and large, so that logits are about 1 and a missing bias or
-    normalisation is noticed.
-    """
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.copy_(0.2 * torch.randn(parameter.shape, generator=generator) + (parameter.dim() == 1))
-    return model.eval()
-
-
-def build(config=CONFIG):
-    return with_large_weights(build_model(config, VOCAB_SIZE))
-
-
-def build_huggingface(config=CONFIG):
-    settings = transformers.BertConfig(**config_to(config, VOCAB_SIZE))
-    return with_large_weights(transformers.BertForPreTraining(settings))
 
 
 def huggingface_logits(model, batch):
@@ -266,84 +217,6 @@ def test_a_batch_without_masked_tokens_trains_on_pairs_alone():
     batch, none = make_batch([5]), torch.zeros(0, dtype=torch.long)
     out = build()(replace(batch, targets=batch.targets | {"positions": none, "labels": none}))
     assert out.sums["mlm_loss"] == 0 and out.loss == out.sums["nsp_loss"]
-
-
-def test_names_form_a_bijection():
-    """Every tensor returns from Hugging Face's names to its own, and every parameter of both sides has one name."""
-    state = build().state_dict()
-    theirs = to_huggingface(FAMILY, state)
-    back = from_huggingface(FAMILY, theirs)
-    assert back.keys() == state.keys()
-    assert all(torch.equal(back[name], state[name]) for name in state)
-    assert theirs.keys() == build_huggingface().state_dict().keys()
-    named = [name for parts in names(CONFIG.num_hidden_layers).values() for name in parts]
-    assert len(named) == len(set(named))
-
-
-def test_a_stack_counts_the_tensors_that_hugging_face_keeps_apart():
-    """`stacks` is the number of parameters that a parameter of ours is in the reference implementation."""
-    assert all(PARAMETERS.stacks(ours) == len(theirs) for ours, theirs in names(2).items())
-
-
-def test_shared_tensors_may_be_saved_under_one_name():
-    """A state dict that has a shared tensor once, as those of optimizers and safetensors do, is complete."""
-    model = build()
-    assert (
-        to_huggingface(FAMILY, dict(model.named_parameters())).keys()
-        == to_huggingface(FAMILY, model.state_dict()).keys()
-    )
-    once = dict(build_huggingface().named_parameters())
-    assert "cls.predictions.decoder.weight" not in once
-    assert from_huggingface(FAMILY, once).keys() == model.state_dict().keys()
-
-
-def test_a_foreign_state_dict_is_refused():
-    """Missing and unknown parameters are errors that name them."""
-    state = dict(build().state_dict())
-    del state["pooler.dense.weight"]
-    with pytest.raises(ValueError, match=r"missing bert\.pooler\.dense\.weight|missing pooler\.dense\.weight"):
-        to_huggingface(FAMILY, state)
-    with pytest.raises(ValueError, match=r"unknown classifier\.weight"):
-        from_huggingface(FAMILY, {**build_huggingface().state_dict(), "classifier.weight": torch.zeros(1)})
-
-
-def test_the_configuration_survives_the_round_trip():
-    """Every field of the configuration returns, except those that are no property of the trained model."""
-    config = BertConfig(
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        max_position_embeddings=128,
-        type_vocab_size=3,
-        hidden_act="gelu_new",
-        hidden_dropout_prob=0.2,
-        attention_probs_dropout_prob=0.3,
-        layer_norm_eps=1e-5,
-        initializer_range=0.03,
-    )
-    default = BertConfig(hidden_size=1, num_hidden_layers=1, num_attention_heads=1, intermediate_size=1)
-    unchanged = [f.name for f in fields(config) if getattr(config, f.name) == getattr(default, f.name)]
-    assert set(unchanged) == FIELDS_OF_OURS, "give the new field another value here"
-    settings = transformers.BertConfig(**config_to(config, VOCAB_SIZE))
-    assert config_from(settings.to_dict()) == config
-    assert settings.vocab_size == VOCAB_SIZE
-
-
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        ("is_decoder", True),
-        ("tie_word_embeddings", False),
-        ("position_embedding_type", "relative_key"),
-        ("model_type", "roberta"),
-    ],
-)
-def test_what_the_family_does_not_compute_is_refused(field, value):
-    """A Hugging Face configuration that changes the computation is an error."""
-    settings = transformers.BertConfig(**config_to(CONFIG, VOCAB_SIZE)).to_dict()
-    with pytest.raises(ValueError, match=f"{field} = {value!r}"):
-        config_from({**settings, field: value})
 
 
 def test_weight_decay_spares_biases_and_normalisation():

@@ -1,10 +1,9 @@
 """Weights are averaged over the last steps, in single shards and in whole runs."""
 
-from contextlib import suppress
-
 import pytest
 import torch
 from fragments import make_shard
+from killed_runs import runs
 from ranks import on_ranks
 from recipes import SMALL, curve, tensors, write_recipe
 from samples import make_samples
@@ -58,32 +57,6 @@ def test_steps_without_an_average_are_an_error():
     """Adding the option during the steps that are averaged is an error, since the first of them are lost."""
     with pytest.raises(ValueError, match=r"schedule.average_last: 3 of the steps .* trained without it"):
         add_to_average([make_shard(0, 1)], 4)
-
-
-class KilledError(Exception):
-    """Raised in place of a SIGKILL between two steps."""
-
-
-def runs(jobs):
-    """Call pretrain once for each (arguments, step after which the run is killed or None)."""
-    from pipeline.pretrain import pretrain
-    from pipeline.runtime import distributed
-    from pipeline.training.trainer import Trainer
-
-    train_step = Trainer.train_step
-    for arguments, kill_after in jobs:
-
-        def dies(self, last=kill_after):
-            outcome = train_step(self)
-            if self.state.step == last:
-                self.saver.finish()
-                raise KilledError
-            return outcome
-
-        Trainer.train_step = dies
-        with suppress(KilledError):
-            pretrain(arguments)
-    distributed.shutdown()
 
 
 def averages_of(run, step=4):

@@ -36,7 +36,7 @@ def test_a_task_of_srun_knows_its_place_and_where_rank_0_is():
     }
 
 
-def test_what_the_batch_script_said_stays():
+def test_variables_of_the_batch_script_are_kept():
     """A variable that the user has set is kept."""
     said = {"MASTER_ADDR": "10.0.0.2", "MASTER_PORT": "29500"}
     assert not variables(SLURM | said).keys() & said.keys()
@@ -72,7 +72,7 @@ def test_mpirun_on_several_hosts_must_say_where_rank_0_is():
         variables(OPEN_MPI)
 
 
-def test_other_launchers_have_the_word():
+def test_variables_of_other_launchers_are_kept():
     """Under deepspeed and torchrun, which set RANK, no variable is added."""
     assert variables(SLURM | OPEN_MPI | {"RANK": "0"}) == {}
 

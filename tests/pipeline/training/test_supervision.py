@@ -55,7 +55,7 @@ def test_all_ranks_learn_of_a_signal_an_error_and_a_write(tmp_path):
     assert second[2] == "OSError: the disk is gone"
 
 
-def test_alone_a_rank_hears_itself(tmp_path):
+def test_a_single_process_gets_its_own_vote(tmp_path):
     """Without a process group, the outcome is this process's own vote."""
     supervisor = Supervisor(StopSignals(), Quiet(), Events(tmp_path, 1, 0))
     supervisor.cast(writing=True)

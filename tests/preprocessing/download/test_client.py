@@ -38,7 +38,7 @@ def test_an_overloaded_server_is_asked_again(site, client, make_resource, status
     assert len(site.requests) == 4
 
 
-def test_but_not_for_ever(site, client, make_resource):
+def test_repetitions_are_limited(site, client, make_resource):
     """A request is repeated `retries` times at most, after growing waits."""
     site["/a"] = make_resource(b"text", refusals=[(503, {})] * 9)
     with pytest.raises(DataError, match="503 Service Unavailable; run the same command again later"):
@@ -89,7 +89,7 @@ def test_retry_after_is_honoured(site, client, make_resource, monkeypatch, form)
 
 
 @pytest.mark.parametrize("value", ["86400", "Fri, 31 Dec 2100 23:59:59 GMT"])
-def test_nobody_waits_until_tomorrow(site, client, make_resource, value):
+def test_a_wait_of_hours_is_an_error(site, client, make_resource, value):
     """A server that demands a wait of hours ends the job at once."""
     site["/a"] = make_resource(refusals=[(503, {"Retry-After": value})])
     with pytest.raises(DataError, match="run the same command again later"):

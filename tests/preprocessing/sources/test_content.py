@@ -100,7 +100,7 @@ def test_a_book_in_html_is_read_whatever_its_suffix(title):
         "PK, as they called him, said %PDF.",
     ],
 )
-def test_text_is_text(text):
+def test_marks_in_plain_text_make_no_other_format(text):
     """Brackets, comparisons, DOS's end-of-file mark and tags of emphasis in plain text do not make it
     another format.
     """

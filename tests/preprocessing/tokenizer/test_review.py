@@ -6,7 +6,7 @@ from preprocessing.tokenizer.wordpiece import SPECIAL_TOKENS, make_tokenizer
 SPECIAL = list(SPECIAL_TOKENS.values())
 
 
-def test_a_fitting_tokenizer_needs_no_words():
+def test_a_fitting_tokenizer_gives_no_note():
     """A tokenizer that knows all characters, removes few, and has the wanted size gives no note."""
     review = Review.of(make_tokenizer([*SPECIAL, "a", "b"], True), {"a": 1000, "b": 500, "á": 2})
     assert review.warnings() == [] and review.shortfalls(7, 1.0) == []
