@@ -44,7 +44,6 @@ def plain(qkv, cu_seqlens, _, dropout_p, *term):
 @pytest.mark.parametrize(
     ("lengths", "head_dim", "dtype", "probability", "with_term", "shapes"),
     [
-        (LENGTHS, 16, torch.float32, 0.0, False, TWO_PASSES),
         (LENGTHS, 16, torch.float32, 0.3, True, TWO_PASSES),
         (LENGTHS, 16, torch.float32, 0.3, False, ONE_PASS),
         (LENGTHS, 16, torch.float32, 0.0, True, ONE_PASS),
@@ -129,11 +128,11 @@ def test_a_longer_bound_and_neighbours_change_no_bit():
 @pytest.mark.parametrize("shapes", [ONE_PASS, TWO_PASSES])
 def test_rows_beyond_the_end_have_no_weight(shapes):
     """Not even where all scores of a sequence are far below theirs, which are 0."""
-    qkv = drawn([9], 16, torch.float32).detach()
+    qkv = drawn([17], 16, torch.float32).detach()
     qkv[:, 0], qkv[:, 1] = -6, qkv[:, 1] + 6
     inputs = [qkv.requires_grad_(), qkv.detach().double().requires_grad_()]
-    found = with_gradients(lambda x: attend(x, bounds([9]), 9, 0.0, shapes=shapes), inputs[0])
-    for ours, theirs in zip(found, with_gradients(lambda x: plain(x, bounds([9]), 9, 0.0), inputs[1]), strict=True):
+    found = with_gradients(lambda x: attend(x, bounds([17]), 17, 0.0, shapes=shapes), inputs[0])
+    for ours, theirs in zip(found, with_gradients(lambda x: plain(x, bounds([17]), 17, 0.0), inputs[1]), strict=True):
         torch.testing.assert_close(ours.double(), theirs, rtol=1e-3, atol=1e-3)
 
 
