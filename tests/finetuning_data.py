@@ -36,6 +36,14 @@ def write_model(directory, **changes):
 def write_roberta(directory):
     """A pre-trained RoBERTa, whose tokenizer has the padding token where the family requires it."""
     write_tokenizer(directory, VOCAB_SIZE)
+    swapped = {"[PAD]": "[UNK]", "[UNK]": "[PAD]"}
+    words = (directory / "vocab.txt").read_text().splitlines()
+    (directory / "vocab.txt").write_text("".join(f"{swapped.get(word, word)}\n" for word in words))
+    tokenizer = read_json(directory / "tokenizer.json")
+    tokenizer["model"]["vocab"] |= {"[PAD]": 1, "[UNK]": 0}
+    for token in tokenizer["added_tokens"][:2]:
+        token["content"] = swapped[token["content"]]
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     config = transformers.RobertaConfig(
@@ -71,7 +79,7 @@ def write_sst2(directory, train=24, dev=8, test=5):
     return directory
 
 
-def options(model, data, out, **changes):
+def options(model, data, out, /, **changes):
     """The command line of a fine-tuning of seconds; `changes` are fields with `__` for the dot."""
     settings = {
         "model": model,

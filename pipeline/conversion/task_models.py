@@ -195,15 +195,14 @@ def write(
     huggingface.export(form, weights, config, tokenizer, out, card)
 
 
-def verify(directory: Path, model_class: str, batch: Batch, logits: Tensor, per_token: bool) -> float:
+def verify(directory: Path, model_class: str, batch: Batch, logits: Tensor) -> float:
     """Compare logits with those that `transformers` computes from a directory on the same tokens (law 7).
 
     Args:
         directory: the directory, which is removed if the logits differ.
         model_class: name of the class in `transformers`.
         batch: tokens without padding, on the CPU.
-        logits: (B, C) or, `per_token`, (T, C), computed here in fp32.
-        per_token: whether each token has logits.
+        logits: (B, C), computed here in fp32.
 
     Returns:
         The largest difference.
@@ -227,7 +226,6 @@ def verify(directory: Path, model_class: str, batch: Batch, logits: Tensor, per_
         padded["token_type_ids"] = padded["token_type_ids"] * real
     with torch.inference_mode():
         theirs = loaded.eval()(**padded, attention_mask=real).logits
-    theirs = theirs[real.bool()] if per_token else theirs
     difference = float((theirs - logits).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(logits.abs().max())):
         shutil.rmtree(directory)
@@ -245,8 +243,6 @@ class Loaded:
     model: TaskModel
     """The model on the CPU, in evaluation mode."""
     family: Family[Any]
-    head: str
-    """Which of the family's heads it has."""
     config: EncoderConfig
     labels: tuple[str, ...]
     """Names of the classes; empty if it predicts numbers."""
@@ -280,4 +276,4 @@ def read(directory: Path) -> Loaded:
     names = {int(number): str(name) for number, name in (fields.get("id2label") or {}).items()}
     labels = tuple(names.get(number, f"LABEL_{number}") for number in range(outputs))
     is_number = fields.get("problem_type") == "regression" or outputs == 1
-    return Loaded(model.eval(), family, heads[named], config, () if is_number else labels)
+    return Loaded(model.eval(), family, config, () if is_number else labels)

@@ -27,7 +27,6 @@ from pipeline.families.encoders import (
     PARAMETERS,
     WORD_EMBEDDINGS,
     encoder_names,
-    token_head,
 )
 from pipeline.model.config import EncoderConfig
 from pipeline.runlog.terms import Term
@@ -160,7 +159,6 @@ TASK_HEADS = {
         new=with_bias("head.classifier", "classifier"),
         pretrained=with_bias("head.pooler.dense", "bert.pooler.dense"),
     ),
-    "tokens": token_head("BertForTokenClassification"),
 }
 FINETUNING: dict[str, Settings] = {
     # The paper's appendix A.3 selects 16 or 32 examples, a rate of 2e-5, 3e-5 or 5e-5 and 2 to 4 epochs on dev;

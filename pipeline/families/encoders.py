@@ -1,13 +1,8 @@
 """Declarations shared by the families of post-normalised encoders with absolute positions: parameter names and
 roles."""
 
-from typing import TYPE_CHECKING
-
-from pipeline.families.base import Names, TaskHead, under, with_bias
+from pipeline.families.base import Names, under, with_bias
 from pipeline.optim.parameters import Parameters
-
-if TYPE_CHECKING:
-    from torch import nn
 
 WORD_EMBEDDINGS = "encoder.embeddings.word.weight"
 OUTPUT_BIAS = "mlm_head.decoder.bias"
@@ -20,6 +15,7 @@ OUR_OWN_FIELDS = {
     "max_logits_mib",
     "z_loss",
     "kernels",
+    "attention",
 }
 """Fields of the recipe's `[model]` that concern training or computation; an exported model does not have them."""
 
@@ -66,15 +62,3 @@ def is_matrix(name: str) -> bool:
 
 
 PARAMETERS = Parameters(decays, stacks, is_matrix)
-
-
-def build_token_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
-    """Build the classifier of tokens."""
-    from pipeline.model.task_heads import TokenClassifier
-
-    return TokenClassifier(hidden_size, outputs, dropout)
-
-
-def token_head(model_class: str) -> TaskHead:
-    """Return the classifier of tokens, whose names are the same in all families."""
-    return TaskHead(model_class, build_token_classifier, with_bias("head.classifier", "classifier"))

@@ -28,7 +28,6 @@ from pipeline.families.encoders import (
     PARAMETERS,
     WORD_EMBEDDINGS,
     encoder_names,
-    token_head,
 )
 from pipeline.model.config import EncoderConfig
 from pipeline.runlog.terms import Term
@@ -166,7 +165,6 @@ TASK_HEADS = {
         build_classifier,
         new=with_bias("head.dense", "classifier.dense") | with_bias("head.out_proj", "classifier.out_proj"),
     ),
-    "tokens": token_head("RobertaForTokenClassification"),
 }
 # fairseq, examples/roberta/config/finetuning/*.yaml: ten epochs, of which 6 % (QQP: 25 %) are warm-up.
 _SMALL = {"training.batch_size": 16}

@@ -7,9 +7,6 @@ from pipeline.model.task_heads import TaskModel
 from pipeline.tasks.base import Logits
 from pipeline.tasks.encoding import Encoded, Sequences, batch_of, divide
 
-PER_TOKEN = frozenset({"tokens"})
-"""Heads that give logits to each token."""
-
 
 def default_device() -> torch.device:
     """Return the GPU of this process, or the CPU if there is none."""
@@ -18,9 +15,9 @@ def default_device() -> torch.device:
 
 @torch.inference_mode()
 def compute_logits(
-    model: TaskModel, encoded: Encoded, sequences: Sequences, max_tokens: int, per_token: bool, bf16: bool = False
+    model: TaskModel, encoded: Encoded, sequences: Sequences, max_tokens: int, bf16: bool = False
 ) -> Logits:
-    """Return the logits of all examples, in their order.
+    """Return the logits (N, C) of all examples, in their order.
 
     The model computes in evaluation mode, and is in its former mode afterwards.
 
@@ -29,19 +26,15 @@ def compute_logits(
         encoded: N examples.
         sequences: how the model reads text.
         max_tokens: bound on the tokens of a batch.
-        per_token: whether each token has logits.
         bf16: whether products are computed in bf16.
     """
     device, was_training = next(model.parameters()).device, model.training
     model.eval()
     order = np.argsort(encoded.lengths, kind="stable")
-    found: list[np.ndarray] = [np.empty(0, np.float32)] * len(encoded)
+    computed: list[Logits] = []
     for rows in divide(order, encoded.lengths[order], max_tokens):
         batch = batch_of(encoded, rows, {}, sequences).to(device)
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            logits = model(batch).float().cpu()
-        parts = logits.split(batch.lengths.tolist()) if per_token else logits
-        for row, part in zip(rows.tolist(), parts, strict=True):
-            found[row] = part.numpy().copy()
+            computed.append(model(batch).float().cpu().numpy())
     model.train(was_training)
-    return found
+    return np.concatenate(computed)[np.argsort(order)]

@@ -21,8 +21,6 @@ from preprocessing.files import readable
 
 WINDOW = 4096
 """Examples that are read before they are computed in batches of similar length."""
-CLASSIFIED = "sequence"
-"""The head whose predictions this module writes."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +51,6 @@ def write_predictions(directory: Path, file: Path | None, reading: Reading, out:
         OSError: the file cannot be read.
     """
     loaded = task_models.read(directory)
-    if loaded.head != CLASSIFIED:
-        raise ValueError(f"{directory}: its head classifies {loaded.head}; give a model that classifies texts")
     tokenizer = huggingface.load_tokenizer(directory)
     longest = huggingface.longest_sequence(loaded.family, loaded.config)
     if reading.max_length > longest:
@@ -65,7 +61,7 @@ def write_predictions(directory: Path, file: Path | None, reading: Reading, out:
     rows = iter(read_examples(file, columns))
     while window := list(islice(rows, WINDOW)):
         texts = [texts_of(row, columns) for row in window]
-        logits = compute_logits(model, encode(texts, sequences), sequences, reading.max_tokens, per_token=False)
+        logits = compute_logits(model, encode(texts, sequences), sequences, reading.max_tokens)
         for example, values in zip(texts, logits, strict=True):
             shown = dict(zip(columns, example, strict=True)) | prediction(values, loaded.labels)
             out.write(json.dumps(shown, ensure_ascii=False) + "\n")

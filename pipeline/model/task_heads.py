@@ -48,22 +48,8 @@ class DenseClassifier(nn.Module):
         return logits
 
 
-class TokenClassifier(nn.Module):
-    """Classifier on every token, as in `BertForTokenClassification` and its counterparts of other families."""
-
-    def __init__(self, hidden_size: int, outputs: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = Dropout(dropout)
-        self.classifier = nn.Linear(hidden_size, outputs)
-
-    def forward(self, hidden: Tensor, starts: Tensor) -> Tensor:
-        """Takes hidden states (T, H), returns logits (T, C)."""
-        logits: Tensor = self.classifier(self.dropout(hidden))
-        return logits
-
-
 class TaskModel(nn.Module):
-    """An encoder with a head. Its forward pass gives the head's logits of a batch.
+    """An encoder with a head.
 
     Args:
         encoder: the encoder.
@@ -75,6 +61,7 @@ class TaskModel(nn.Module):
         self.encoder, self.head = encoder, head
 
     def forward(self, batch: Batch) -> Tensor:
+        """Returns the logits (B, C) of a batch."""
         hidden = self.encoder(
             batch.input_ids, batch.segment_ids, batch.position_ids, batch.cu_seqlens, batch.max_seqlen
         )

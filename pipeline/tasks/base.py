@@ -1,6 +1,6 @@
 """The interface of a task: everything that fine-tuning needs to know about its data, its loss and its metrics."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,8 +13,8 @@ from pipeline.data.packing import Int64Array
 from pipeline.runlog.terms import Term
 from pipeline.tasks.encoding import Encoded
 
-Logits = Sequence[npt.NDArray[np.float32]]
-"""N arrays: (C,) for each example of a classification, (n, C) where each of its n tokens has logits."""
+Logits = npt.NDArray[np.float32]
+"""(N, C) for N examples."""
 
 
 class Task(Protocol):

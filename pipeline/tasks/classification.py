@@ -86,8 +86,7 @@ class Classification:
 
     def predictions(self, logits: Logits) -> npt.NDArray[np.generic]:
         """Return (N,) classes of the largest logits, or numbers."""
-        stacked = np.stack(logits)  # (N, C)
-        return stacked.argmax(1) if self.labels else stacked[:, 0]
+        return logits.argmax(1) if self.labels else logits[:, 0]
 
     def write_predictions(self, split: str, logits: Logits, directory: Path) -> Path:
         """Write the predictions as the server of GLUE expects them, and return the file."""

@@ -8,8 +8,8 @@ from pipeline.jobs.finetuning.recipe import FinetuningRecipe, plain
 from pipeline.tasks.base import Task
 from pipeline.tasks.splits import TRAIN
 
-PIPELINES = {"sequence": "text-classification", "tokens": "token-classification"}
-"""Head -> name of the pipeline of `transformers` that runs the model."""
+PIPELINE = "text-classification"
+"""Name of the pipeline of `transformers` that runs the model."""
 
 
 def finetuned_card(
@@ -24,14 +24,14 @@ def finetuned_card(
         epoch: epoch of the weights.
         results: split -> metrics.
     """
-    base, pipeline = Path(recipe.model).name, PIPELINES[task.head]
+    base = Path(recipe.model).name
     rows = "\n".join(
         f"| {split} | {name} | {value:.4f} |" for split in results for name, value in results[split].items()
     )
     classes = f" Its classes are {', '.join(task.labels)}." if task.labels else ""
     return f"""---
 library_name: transformers
-pipeline_tag: {pipeline}
+pipeline_tag: {PIPELINE}
 base_model: {base}
 metrics: [{", ".join(task.metrics)}]
 ---
@@ -47,7 +47,7 @@ metrics: [{", ".join(task.metrics)}]
 ```python
 from transformers import pipeline
 
-predict = pipeline("{pipeline}", model="{recipe.run.name}")  # a {model_class}
+predict = pipeline("{PIPELINE}", model="{recipe.run.name}")  # a {model_class}
 ```
 
 The recipe of the fine-tuning:

@@ -57,13 +57,19 @@ def read_sequences(tokenizer: Any, family: Family[Any], max_length: int) -> Sequ
     """Return how a model reads text, by its tokenizer of `transformers`.
 
     Raises:
-        ValueError: the tokenizer lacks a special token of the family.
+        ValueError: the tokenizer lacks a special token of the family, or its padding token has another id.
     """
     ids = {role: getattr(tokenizer, f"{role}_token_id") for role in ("cls", "sep", "pad")}
     if missing := [role for role, number in ids.items() if number is None]:
         raise ValueError(
             f"{tokenizer.name_or_path}: the tokenizer has no {missing[0]} token; take the tokenizer that the model was "
             "trained with"
+        )
+    required = family.template.pad_id
+    if required is not None and ids["pad"] != required:
+        raise ValueError(
+            f"{tokenizer.name_or_path}: the padding token has the id {ids['pad']}, the family {family.name} requires "
+            f"{required}; take the tokenizer that the model was trained with"
         )
     return Sequences(tokens_of(tokenizer), ids, family.template, max_length)
 

@@ -18,7 +18,7 @@ from pipeline.data.hashing import Purpose, fold, purpose_key
 from pipeline.data.packing import Int64Array
 from pipeline.jobs.finetuning.recipe import FinetuningRecipe
 from pipeline.jobs.finetuning.state import State
-from pipeline.jobs.inference import PER_TOKEN, compute_logits
+from pipeline.jobs.inference import compute_logits
 from pipeline.model.task_heads import TaskModel
 from pipeline.optim.optimizer import ShardedOptimizer
 from pipeline.optim.parameters import Parameters
@@ -28,7 +28,7 @@ from pipeline.runlog.metrics import Writer
 from pipeline.runtime import faults
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import InterruptedRunError, StopSignals
-from pipeline.tasks.base import Task
+from pipeline.tasks.base import Logits, Task
 from pipeline.tasks.encoding import Sequences, batch_of, divide
 from pipeline.tasks.splits import DEV, TRAIN
 
@@ -197,12 +197,12 @@ class Loop:
 
     def measure(self, split: str) -> dict[str, float]:
         """Return the metrics of a split with labels."""
-        tokens = self.recipe.training.max_tokens
-        per_token = self.task.head in PER_TOKEN
-        encoded = self.task.splits[split]
-        return self.task.measure(
-            split, compute_logits(self.model, encoded, self.sequences, tokens, per_token, self.bf16)
-        )
+        return self.task.measure(split, self.logits(split))
+
+    def logits(self, split: str) -> Logits:
+        """Return the logits of all examples of a split."""
+        encoded, tokens = self.task.splits[split], self.recipe.training.max_tokens
+        return compute_logits(self.model, encoded, self.sequences, tokens, self.bf16)
 
     def _add(self, values: dict[str, float]) -> None:
         self._sums = {name: self._sums.get(name, 0) + value for name, value in values.items()}

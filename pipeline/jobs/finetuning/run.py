@@ -26,7 +26,7 @@ from pipeline.jobs.finetuning.inputs import Inputs, checksum, open_inputs
 from pipeline.jobs.finetuning.loop import Loop, build_optimizer
 from pipeline.jobs.finetuning.recipe import FinetuningRecipe, differences, plain, to_toml
 from pipeline.jobs.finetuning.state import Identity, restore, save
-from pipeline.jobs.inference import PER_TOKEN, compute_logits, default_device
+from pipeline.jobs.inference import default_device
 from pipeline.optim.optimizer import ShardedOptimizer
 from pipeline.runlog.events import Events
 from pipeline.runlog.metrics import Writer
@@ -188,14 +188,11 @@ def export(loop: Loop, inputs: Inputs, card: str) -> float:
     with torch.inference_mode():
         logits = model.cpu().eval()(batch)
     model.to(loop.device)
-    return task_models.verify(out, inputs.head.model_class, batch, logits, per_token=task.head in PER_TOKEN)
+    return task_models.verify(out, inputs.head.model_class, batch, logits)
 
 
 def predict_split(loop: Loop, split: str) -> Path:
     """Write the predictions for a split without labels, and return the file."""
-    directory, task = loop.recipe.run / PREDICTIONS, loop.task
+    directory = loop.recipe.run / PREDICTIONS
     directory.mkdir(exist_ok=True)
-    per_token = task.head in PER_TOKEN
-    tokens = loop.recipe.training.max_tokens
-    logits = compute_logits(loop.model, task.splits[split], loop.sequences, tokens, per_token, loop.bf16)
-    return task.write_predictions(split, logits, directory)
+    return loop.task.write_predictions(split, loop.logits(split), directory)

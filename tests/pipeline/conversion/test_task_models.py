@@ -24,12 +24,12 @@ def pretrained(request, tmp_path_factory):
     return get_family(request.param), directory
 
 
-def begin(family, directory, head="sequence", outputs=3, vocab_size=VOCAB_SIZE):
-    return task_models.begin(directory, family, family.heads[head], outputs, 0.1, vocab_size=vocab_size, seed=5)
+def begin(family, directory, outputs=3, vocab_size=VOCAB_SIZE):
+    return task_models.begin(directory, family, family.heads["sequence"], outputs, 0.1, vocab_size=vocab_size, seed=5)
 
 
 def batch_for(family, directory):
-    """Pairs and single texts of different lengths, and a function that writes a begun model."""
+    """Pairs of texts of different lengths."""
     tokenizer = huggingface.load_tokenizer(directory)
     ids = {role: getattr(tokenizer, f"{role}_token_id") for role in ("cls", "sep", "pad")}
     sequences = Sequences(tokens_of(tokenizer), ids, family.template, 32)
@@ -37,34 +37,32 @@ def batch_for(family, directory):
     return batch_of(encoded, np.arange(3), {}, sequences)
 
 
-def write(family, head, begun, tokenizer, out):
+def write(family, begun, tokenizer, out):
     task_models.write(
-        family, family.heads[head], begun.model.state_dict(), begun.config, FIELDS, tokenizer, out, "# A card\n"
+        family, family.heads["sequence"], begun.model.state_dict(), begun.config, FIELDS, tokenizer, out, "# A card\n"
     )
 
 
-@pytest.mark.parametrize("head", ["sequence", "tokens"])
-def test_logits_equal_those_of_transformers_in_both_directions(pretrained, tmp_path, head):
+def test_logits_equal_those_of_transformers_in_both_directions(pretrained, tmp_path):
     """The directory that is written computes the same there, and here when it is read."""
     family, directory = pretrained
-    begun, batch = begin(family, directory, head), batch_for(family, directory)
-    write(family, head, begun, directory, tmp_path / "out")
+    begun, batch = begin(family, directory), batch_for(family, directory)
+    write(family, begun, directory, tmp_path / "out")
     with torch.inference_mode():
         logits = begun.model.eval()(batch)
         read = task_models.read(tmp_path / "out")
         assert torch.equal(read.model(batch), logits)
-    assert logits.abs().max() > 0.1 and (read.head, read.labels) == (head, ("a", "b", "c"))
-    model_class = family.heads[head].model_class
-    assert task_models.verify(tmp_path / "out", model_class, batch, logits, head == "tokens") <= 1e-5
+    assert logits.abs().max() > 0.1 and read.labels == ("a", "b", "c")
+    assert task_models.verify(tmp_path / "out", family.heads["sequence"].model_class, batch, logits) <= 1e-5
 
 
 def test_an_export_that_computes_something_else_is_removed(pretrained, tmp_path):
     """And is an error."""
     family, directory = pretrained
     begun, batch = begin(family, directory), batch_for(family, directory)
-    write(family, "sequence", begun, directory, tmp_path / "out")
+    write(family, begun, directory, tmp_path / "out")
     with pytest.raises(ValueError, match="transformers computes other logits"):
-        task_models.verify(tmp_path / "out", family.heads["sequence"].model_class, batch, torch.zeros(3, 3), False)
+        task_models.verify(tmp_path / "out", family.heads["sequence"].model_class, batch, torch.zeros(3, 3))
     assert not (tmp_path / "out").exists()
 
 
@@ -86,7 +84,7 @@ def test_an_encoder_alone_and_a_fine_tuned_model_are_beginnings(tmp_path):
     """Names without a prefix are read; another number of classes is no obstacle; a pooler that is missing is new."""
     directory, family = write_model(tmp_path / "model"), get_family("bert")
     whole = begin(family, directory)
-    write(family, "sequence", whole, directory, tmp_path / "tuned")
+    write(family, whole, directory, tmp_path / "tuned")
     encoder = transformers.BertModel.from_pretrained(directory, add_pooling_layer=False)
     encoder.save_pretrained(tmp_path / "encoder")
     tuned, alone = begin(family, tmp_path / "tuned", outputs=2), begin(family, tmp_path / "encoder")

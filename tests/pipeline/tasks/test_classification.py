@@ -91,9 +91,9 @@ def test_predictions_are_written_as_glue_expects_them(tmp_path):
     """Names of classes, or numbers with three decimals, behind the number of the example."""
     data = tmp_path / "data"
     write(data, [("a", "no"), ("b", "yes")], [("c", "yes")])
-    logits = [np.array([0.0, 1.0], np.float32), np.array([2.0, 1.0], np.float32)]
+    logits = np.array([[0.0, 1.0], [2.0, 1.0]], np.float32)
     written = read(data).write_predictions("test", logits, tmp_path)
     assert written.read_text() == "index\tprediction\n0\tyes\n1\tno\n"
     write(data, [("a", "1"), ("b", "2")], [("c", "3")])
-    written = read(data, regression=True).write_predictions("test", [np.array([2.5], np.float32)], tmp_path)
+    written = read(data, regression=True).write_predictions("test", np.array([[2.5]], np.float32), tmp_path)
     assert written.read_text() == "index\tprediction\n0\t2.500\n"
