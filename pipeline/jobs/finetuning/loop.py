@@ -7,6 +7,7 @@ Shapes: N training examples, B examples of a batch.
 """
 
 import math
+import signal
 import time
 from collections.abc import Callable
 from functools import lru_cache
@@ -40,9 +41,14 @@ def order_of(seed: int, epoch: int, examples: int) -> Int64Array:
     return np.argsort(keys, kind="stable")
 
 
+def steps_per_epoch(examples: int, batch_size: int) -> int:
+    """Return the number of optimizer steps of a pass over the training examples."""
+    return -(-examples // batch_size)
+
+
 def rows_of(step: int, seed: int, examples: int, batch_size: int) -> Int64Array:
     """Return the training examples (B,) of a step, counted from 1; the last batch of an epoch is what remains."""
-    epoch, number = divmod(step - 1, -(-examples // batch_size))
+    epoch, number = divmod(step - 1, steps_per_epoch(examples, batch_size))
     return order_of(seed, epoch, examples)[number * batch_size : (number + 1) * batch_size]
 
 
@@ -107,7 +113,7 @@ class Loop:
         self.device = next(model.parameters()).device
         self.bf16 = recipe.training.precision == "bf16"
         self.examples = len(task.splits[TRAIN])
-        self.steps_per_epoch = -(-self.examples // recipe.training.batch_size)
+        self.steps_per_epoch = steps_per_epoch(self.examples, recipe.training.batch_size)
         self.total_steps = recipe.training.epochs * self.steps_per_epoch
         self._schedule = ScheduleConfig(
             self.total_steps, warmup_proportion=recipe.training.warmup_proportion, decay="linear"
@@ -140,7 +146,7 @@ class Loop:
             elif self.signals.received or (every and self.state.step % every == 0):
                 self._save()
             if self.signals.received and not self.is_over:
-                raise InterruptedRunError(f"signal {self.signals.received}")
+                raise InterruptedRunError(signal.Signals(self.signals.received).name)
 
     def train_step(self) -> None:
         """Train on the next batch."""

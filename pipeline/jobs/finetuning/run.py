@@ -23,7 +23,7 @@ from pipeline.checkpoints.record import name_of
 from pipeline.conversion import task_models
 from pipeline.jobs.finetuning.card import finetuned_card
 from pipeline.jobs.finetuning.inputs import Inputs, checksum, open_inputs
-from pipeline.jobs.finetuning.loop import Loop, build_optimizer
+from pipeline.jobs.finetuning.loop import Loop, build_optimizer, steps_per_epoch
 from pipeline.jobs.finetuning.recipe import FinetuningRecipe, differences, plain, to_toml
 from pipeline.jobs.finetuning.state import Identity, restore, save
 from pipeline.jobs.inference import default_device
@@ -39,7 +39,7 @@ from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import InterruptedRunError, StopSignals
 from pipeline.tasks.base import config_fields
 from pipeline.tasks.encoding import batch_of
-from pipeline.tasks.splits import DEV, is_labelled
+from pipeline.tasks.splits import DEV, TRAIN, is_labelled
 from preprocessing.files import is_temporary, read_json, sole_run, write_json, write_text
 
 RESULTS, MODEL, PREDICTIONS = "results.json", "model", "predictions"
@@ -117,7 +117,9 @@ def train(recipe: FinetuningRecipe, inputs: Inputs, events: Events, signals: Sto
     samples = checksum(inputs.task)
     state = restore(run, optimizer.shards, samples)
     identity = Identity(inputs.family.name, asdict(begun.config), begun.vocab_size, samples, plain(recipe))
-    progress = Progress(0, state.step, run.name, enabled=True)
+    size = len(inputs.task.splits[TRAIN])
+    total = recipe.training.epochs * steps_per_epoch(size, recipe.training.batch_size)
+    progress = Progress(total, state.step, run.name, enabled=True)
     writer = Writer(run, recipe.logging, state.step, state.step)
     keep = partial(save, run, optimizer.shards, identity=identity, tokenizer=Path(recipe.model))
     loop = Loop(
@@ -132,8 +134,7 @@ def train(recipe: FinetuningRecipe, inputs: Inputs, events: Events, signals: Sto
         progress=progress,
         signals=signals,
     )
-    progress.total = events.total_steps = loop.total_steps
-    events.step = state.step
+    events.total_steps, events.step = total, state.step
     events.write("start", terms=[asdict(inputs.task.term)], device=str(loop.device))
     progress.say(announcement(recipe, inputs, state.step))
     try:
