@@ -70,8 +70,8 @@ def begin(
     """
     fields, files = model_files.read_config(directory), model_files.weight_files(directory)
     try:
-        dropouts = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-        config = replace(_config(family, fields), **dropouts)
+        config = _config(family, fields)
+        config = replace(config, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
         found = _of_encoder(family, head, config, model_files.values(files))
         rows = len(found.get(family.word_embeddings, ()))
         if rows < vocab_size:

@@ -163,7 +163,7 @@ TASK_HEADS = {
     "sequence": TaskHead(
         "RobertaForSequenceClassification",
         build_classifier,
-        new=with_bias("head.dense", "classifier.dense") | with_bias("head.out_proj", "classifier.out_proj"),
+        new={**with_bias("head.dense", "classifier.dense"), **with_bias("head.out_proj", "classifier.out_proj")},
     ),
 }
 # fairseq, examples/roberta/config/finetuning/*.yaml: ten epochs, of which 6 % (QQP: 25 %) are warm-up.

@@ -55,7 +55,7 @@ def write_predictions(directory: Path, file: Path | None, reading: Reading, out:
     longest = huggingface.longest_sequence(loaded.family, loaded.config)
     if reading.max_length > longest:
         raise ValueError(f"--max_length {reading.max_length}: must be at most {longest}, the positions of {directory}")
-    sequences = read_sequences(tokenizer, loaded.family, reading.max_length or longest)
+    sequences = read_sequences(directory, tokenizer, loaded.family, reading.max_length or longest)
     model = loaded.model.to(default_device())
     columns = tuple(filter(None, (reading.first, reading.second)))
     rows = iter(read_examples(file, columns))

@@ -3,8 +3,9 @@
 import csv
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from preprocessing.files import readable
 
@@ -12,7 +13,8 @@ SUFFIXES = (".tsv", ".csv", ".jsonl", ".parquet")
 """Endings of the names of tables. Files that end in .txt are read as .tsv."""
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True)
+class Row:
     """One row of a table."""
 
     place: str
@@ -20,7 +22,7 @@ class Row(NamedTuple):
     values: dict[str, Any]
     """Values by column. Those of TSV and CSV are texts."""
 
-    def __getitem__(self, column: Any) -> Any:
+    def __getitem__(self, column: str) -> Any:
         """Return the value of a column.
 
         Raises:

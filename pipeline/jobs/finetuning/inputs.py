@@ -39,8 +39,8 @@ def open_inputs(recipe: FinetuningRecipe) -> Inputs:
         raise ValueError(f"data = {data}: must be a directory; give the one that holds the files of {recipe.task}")
     family = get_family(family_of(directory))
     tokenizer = huggingface.load_tokenizer(directory)
-    task_sequences = read_sequences(tokenizer, family, recipe.text.max_length)
-    task = read_task(recipe, data, task_sequences)
+    sequences = read_sequences(directory, tokenizer, family, recipe.text.max_length)
+    task = read_task(recipe, data, sequences)
     head, tuning = task_models.head_of(family, task.head), recipe.training
     begun = task_models.begin(
         directory, family, head, task.outputs, tuning.dropout, vocab_size=len(tokenizer), seed=recipe.seed
@@ -50,11 +50,17 @@ def open_inputs(recipe: FinetuningRecipe) -> Inputs:
         raise ValueError(
             f"text.max_length = {recipe.text.max_length}: must be at most {longest}, the positions of {directory}"
         )
-    return Inputs(family, head, begun, task_sequences, task)
+    return Inputs(family, head, begun, sequences, task)
 
 
-def read_sequences(tokenizer: Any, family: Family[Any], max_length: int) -> Sequences:
+def read_sequences(directory: Path, tokenizer: Any, family: Family[Any], max_length: int) -> Sequences:
     """Return how a model reads text, by its tokenizer of `transformers`.
+
+    Args:
+        directory: directory of the model, for messages.
+        tokenizer: its tokenizer.
+        family: its family.
+        max_length: number of tokens to which examples are cut.
 
     Raises:
         ValueError: the tokenizer lacks a special token of the family, or its padding token has another id.
@@ -62,13 +68,12 @@ def read_sequences(tokenizer: Any, family: Family[Any], max_length: int) -> Sequ
     ids = {role: getattr(tokenizer, f"{role}_token_id") for role in ("cls", "sep", "pad")}
     if missing := [role for role, number in ids.items() if number is None]:
         raise ValueError(
-            f"{tokenizer.name_or_path}: the tokenizer has no {missing[0]} token; take the tokenizer that the model was "
-            "trained with"
+            f"{directory}: the tokenizer has no {missing[0]} token; take the tokenizer that the model was trained with"
         )
     required = family.template.pad_id
     if required is not None and ids["pad"] != required:
         raise ValueError(
-            f"{tokenizer.name_or_path}: the padding token has the id {ids['pad']}, the family {family.name} requires "
+            f"{directory}: the padding token has the id {ids['pad']}, the family {family.name} requires "
             f"{required}; take the tokenizer that the model was trained with"
         )
     return Sequences(tokens_of(tokenizer), ids, family.template, max_length)
