@@ -26,21 +26,23 @@ LEVELS = {
         {"runlog"},
         {"kernels"},
         {"data"},
-        {"losses", "optim", "reporting"},
+        {"losses", "optim", "reporting", "tasks"},
         {"model"},
         {"checkpoints", "engine"},
         {"families", "training"},
         {"conversion"},
         {"config"},
         {"jobs", "planning"},
-        {"convert", "plan", "pretrain", "report"},
+        {"convert", "finetune", "plan", "predict", "pretrain", "report"},
     ],
 }
 
 SOLE_IMPORTERS = {
     "torch": ("pipeline", "benchmarks"),
     "deepspeed": ("pipeline/engine/engine.py", "pipeline/engine/partitions.py", "benchmarks/unaware.py"),
-    "transformers": ("pipeline/conversion/huggingface.py", "benchmarks"),
+    "transformers": ("pipeline/conversion/huggingface.py", "pipeline/conversion/task_models.py", "benchmarks"),
+    "scipy": ("pipeline/tasks/metrics.py",),
+    "sklearn": ("pipeline/tasks/metrics.py",),
     "mpi4py": ("preprocessing/workers.py",),
     "matplotlib": (
         "pipeline/reporting/drawing.py",
@@ -60,6 +62,11 @@ SHARD_FORMAT = {"preprocessing.faults", "preprocessing.files", "preprocessing.sc
 UNTESTED = {
     "pipeline/data/labels.py": "a constant",
     "pipeline/families/encoders.py": "tables of names, which the tests of each family compare with transformers",
+    "pipeline/jobs/finetuning/card.py": "tests/pipeline/test_finetune.py reads the card of a model",
+    "pipeline/jobs/finetuning/run.py": "tests/pipeline/test_finetune.py runs it through its command",
+    "pipeline/jobs/finetuning/state.py": "likewise, from sound and from damaged checkpoints",
+    "pipeline/jobs/inference.py": "tests/pipeline/test_predict.py compares its predictions with transformers",
+    "pipeline/jobs/prediction.py": "likewise, through its command",
     "pipeline/jobs/pretraining.py": "tests/pipeline/test_pretrain.py runs it through its command",
     "pipeline/training/state.py": "declarations, which tests/pipeline/training/test_trainer.py uses",
     "pipeline/training/evaluation.py": "tests/pipeline/training/test_trainer.py evaluates with it",
@@ -70,11 +77,15 @@ UNTESTED = {
     "pipeline/kernels/triton/gelu.py": "likewise",
     "pipeline/kernels/triton/residual_norm.py": "likewise",
     "pipeline/model/pretraining.py": "the tests of each family compare it with transformers",
+    "pipeline/model/task_heads.py": "test_task_models.py compares the heads of each family with transformers",
     "pipeline/optim/parameters.py": "a declaration, which the tests of each family read",
     "pipeline/planning/phases.py": "tests/pipeline/test_plan.py runs it through its command",
     "pipeline/planning/picture.py": "likewise",
     "pipeline/planning/step_blocks.py": "test_memory.py tests the estimates that are computed from it",
     "pipeline/planning/text.py": "tests/pipeline/test_plan.py reads the tables",
+    "pipeline/tasks/base.py": "an interface, which test_classification.py tests",
+    "pipeline/tasks/config.py": "a section of the recipe, which test_recipe.py of fine-tuning tests",
+    "pipeline/tasks/splits.py": "names of splits, which test_glue.py reads",
 }
 """Files of pipeline/ without a test file of their own -> the reason."""
 

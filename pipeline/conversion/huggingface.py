@@ -68,7 +68,7 @@ def export(
         raise ValueError(
             f"{out_dir} exists already, and an export never overwrites: remove it or name another directory"
         )
-    tokenizer = _load_tokenizer(tokenizer_dir)
+    tokenizer = load_tokenizer(tokenizer_dir)
     vocab_size = _vocab_size(family, state_dict)
     if len(tokenizer) != vocab_size:
         raise ValueError(
@@ -188,7 +188,7 @@ def fill_masks(directory: Path, text: str, top: int = 5) -> list[list[tuple[str,
         ValueError: the directory does not exist or contains no model, or `text` has no mask token within the longest
             sequence.
     """
-    tokenizer = _load_tokenizer(directory)
+    tokenizer = load_tokenizer(directory)
     model = _load_masked_lm(directory)
     length = min(tokenizer.model_max_length, _longest_sequence(model))
     inputs = tokenizer(text, return_tensors="pt", truncation=True, max_length=length)
@@ -213,7 +213,7 @@ def _vocab_size(family: Family[Any], state_dict: Mapping[str, Tensor]) -> int:
     return len(state_dict[family.word_embeddings])
 
 
-def _load_tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
+def load_tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
     """Loads the tokenizer of a directory from its checked files alone."""
     checked = model_files.tokenizer_files(directory)
     if config := model_files.find(directory, model_files.CONFIG):  # names the class if the tokenizer does not

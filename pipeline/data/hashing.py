@@ -31,6 +31,7 @@ class Purpose(IntEnum):
     RANDOM_TOKEN = 3
     MASK_COUNT = 4
     CONTEXT_ORDER = 5
+    DROPOUT = 6  # of fine-tuning
 
 
 @np.errstate(over="ignore")  # arithmetic modulo 2^64 is intended

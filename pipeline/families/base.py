@@ -28,6 +28,8 @@ MAX_SIZE = 2**31 - 1
 """Largest number that a configuration read from a file may hold."""
 
 C = TypeVar("C", bound=EncoderConfig)
+Settings = Mapping[str, Any]
+"""Values of a recipe's fields by dotted name."""
 
 
 def unchanged(tensors: Tensors) -> Tensors:
@@ -62,6 +64,24 @@ class Export(Generic[C]):
 
 
 @dataclass(frozen=True)
+class TaskHead:
+    """A head for fine-tuning, and the class of `transformers` that has it on the family's encoder.
+
+    The parameters have the names that they have in `pipeline.model.task_heads.TaskModel`.
+    """
+
+    model_class: str
+    """Name of the class in `transformers`."""
+    build: Callable[[int, int, float], "nn.Module"]
+    """(hidden_size, number of outputs, dropout) -> module, whose forward pass takes hidden states (T, H) and the index
+    of each sequence's first token (B,)."""
+    new: Names
+    """Names of the parameters that every fine-tuning draws anew; the last one is the bias (C,) of the logits."""
+    pretrained: Names = field(default_factory=dict)
+    """Names of the parameters that begin with the values of a pre-trained model, if it has them."""
+
+
+@dataclass(frozen=True)
 class Family(Generic[C]):
     """One architecture with its objective, such as BERT or RoBERTa."""
 
@@ -79,7 +99,7 @@ class Family(Generic[C]):
     """Terms of the loss."""
     build: Callable[[C, int], "nn.Module"]
     """(config, vocab_size) -> model with fresh weights drawn from torch's default generator. Its forward pass takes a
-    `Batch` and gives an `Output` with the sums of the terms."""
+    `Batch` and gives an `Output` with the sums of the terms; fine-tuning takes its attribute `encoder`."""
     parameters: Parameters
     """Weight decay and stacking of its parameters."""
     word_embeddings: str
@@ -90,6 +110,10 @@ class Family(Generic[C]):
     """Suffix of the name of a parameter that each layer has exactly once."""
     export: Export[C]
     """The corresponding class in `transformers`."""
+    heads: Mapping[str, TaskHead] = field(default_factory=dict)
+    """Heads for fine-tuning by name: "sequence" classifies a text or a pair of texts."""
+    finetuning: Mapping[str, Settings] = field(default_factory=dict)
+    """Published settings of fine-tuning: task, or empty for all tasks -> fields of its recipe by dotted name."""
     variants: "tuple[Family[C], ...]" = ()
     """Other forms of the family, each with its own terms, samples and class in `transformers`."""
     applies: Callable[[C], bool] = lambda config: True

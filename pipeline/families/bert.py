@@ -10,8 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data.config import MaskingConfig
 from pipeline.data.template import Template
-from pipeline.families.base import Export, Family, Names, config_from_fields, require_fixed, with_bias
-from pipeline.families.encoders import LAYER, OUR_OWN_FIELDS, OUTPUT_BIAS, PARAMETERS, WORD_EMBEDDINGS, encoder_names
+from pipeline.families.base import (
+    Export,
+    Family,
+    Names,
+    Settings,
+    TaskHead,
+    config_from_fields,
+    require_fixed,
+    with_bias,
+)
+from pipeline.families.encoders import (
+    LAYER,
+    OUR_OWN_FIELDS,
+    OUTPUT_BIAS,
+    PARAMETERS,
+    WORD_EMBEDDINGS,
+    encoder_names,
+)
 from pipeline.model.config import EncoderConfig
 from pipeline.runlog.terms import Term
 
@@ -49,6 +65,13 @@ def build(config: BertConfig, vocab_size: int) -> "nn.Module":
 
     pair = PAIR if config.next_sentence else None
     return MaskedLanguageModel(config, vocab_size, MASKED, pair, config.type_vocab_size, cut=2.0)
+
+
+def build_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+    """Build the classifier of texts."""
+    from pipeline.model.task_heads import PooledClassifier
+
+    return PooledClassifier(hidden_size, outputs, dropout)
 
 
 HEAD_NAMES: Names = {
@@ -129,6 +152,22 @@ MASKED_LM = replace(
     # Older versions of `transformers` saved the untrained pooler with this class.
     ignored=(*PRETRAINING.ignored, "pooler.dense.weight", "pooler.dense.bias"),
 )
+TASK_HEADS = {
+    "sequence": TaskHead(
+        "BertForSequenceClassification",
+        build_classifier,
+        new=with_bias("head.classifier", "classifier"),
+        pretrained=with_bias("head.pooler.dense", "bert.pooler.dense"),
+    ),
+}
+FINETUNING: dict[str, Settings] = {
+    # The paper's appendix A.3 selects 16 or 32 examples, a rate of 2e-5, 3e-5 or 5e-5 and 2 to 4 epochs on dev;
+    # run_classifier.py and the README of google-research/bert take these.
+    "": {"optimizer.lr": 2e-5, "training.batch_size": 32, "training.epochs": 3, "training.warmup_proportion": 0.1},
+    # Small training splits: as examples/pytorch/text-classification of transformers.
+    "mrpc": {"training.epochs": 5},
+    "wnli": {"training.epochs": 5},
+}
 PAIRS = Family(
     name="bert",
     config=BertConfig,
@@ -142,6 +181,8 @@ PAIRS = Family(
     output_bias=OUTPUT_BIAS,
     layer=LAYER,
     export=PRETRAINING,
+    heads=TASK_HEADS,
+    finetuning=FINETUNING,
     applies=lambda config: config.next_sentence,
     setting="model.next_sentence = true",
 )

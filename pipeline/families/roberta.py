@@ -10,8 +10,25 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data.config import MaskRate
 from pipeline.data.template import Template
-from pipeline.families.base import Export, Family, Names, Tensors, config_from_fields, require_fixed, with_bias
-from pipeline.families.encoders import LAYER, OUR_OWN_FIELDS, OUTPUT_BIAS, PARAMETERS, WORD_EMBEDDINGS, encoder_names
+from pipeline.families.base import (
+    Export,
+    Family,
+    Names,
+    Settings,
+    TaskHead,
+    Tensors,
+    config_from_fields,
+    require_fixed,
+    with_bias,
+)
+from pipeline.families.encoders import (
+    LAYER,
+    OUR_OWN_FIELDS,
+    OUTPUT_BIAS,
+    PARAMETERS,
+    WORD_EMBEDDINGS,
+    encoder_names,
+)
 from pipeline.model.config import EncoderConfig
 from pipeline.runlog.terms import Term
 
@@ -77,6 +94,13 @@ def build(config: RobertaConfig, vocab_size: int) -> "nn.Module":
     return MaskedLanguageModel(config, vocab_size, MASKED)
 
 
+def build_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+    """Build the classifier of texts."""
+    from pipeline.model.task_heads import DenseClassifier
+
+    return DenseClassifier(hidden_size, outputs, dropout)
+
+
 HEAD_NAMES: Names = {
     **with_bias("mlm_head.dense", "lm_head.dense"),
     **with_bias("mlm_head.layer_norm", "lm_head.layer_norm"),
@@ -135,6 +159,31 @@ def config_from(values: Mapping[str, Any]) -> RobertaConfig:
     return config_from_fields(RobertaConfig, values, OUR_OWN_FIELDS)
 
 
+TASK_HEADS = {
+    "sequence": TaskHead(
+        "RobertaForSequenceClassification",
+        build_classifier,
+        new={**with_bias("head.dense", "classifier.dense"), **with_bias("head.out_proj", "classifier.out_proj")},
+    ),
+}
+# fairseq, examples/roberta/config/finetuning/*.yaml: ten epochs, of which 6 % (QQP: 25 %) are warm-up.
+_SMALL = {"training.batch_size": 16}
+_SMALL_FASTER = _SMALL | {"optimizer.lr": 2e-5}
+FINETUNING: dict[str, Settings] = {
+    "": {
+        "optimizer.lr": 1e-5,
+        "optimizer.beta2": 0.98,
+        "optimizer.weight_decay": 0.1,
+        "training.batch_size": 32,
+        "training.epochs": 10,
+        "training.warmup_proportion": 0.06,
+    },
+    "cola": _SMALL,
+    "mrpc": _SMALL,
+    "rte": _SMALL_FASTER,
+    "stsb": _SMALL_FASTER,
+    "qqp": {"training.warmup_proportion": 0.25},
+}
 FAMILY = Family(
     name="roberta",
     config=RobertaConfig,
@@ -147,6 +196,8 @@ FAMILY = Family(
     word_embeddings=WORD_EMBEDDINGS,
     output_bias=OUTPUT_BIAS,
     layer=LAYER,
+    heads=TASK_HEADS,
+    finetuning=FINETUNING,
     export=Export(
         model_class="RobertaForMaskedLM",
         names=names,

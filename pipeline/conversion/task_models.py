@@ -1,0 +1,279 @@
+"""Task models, which are encoders with a head for fine-tuning: begun from a model directory, written and read as one.
+
+Any directory whose encoder is that of a family is a beginning: a pre-trained model with or without its heads, an
+encoder alone, or a model that was fine-tuned before. What it lacks is drawn anew and named. A task model is written as
+a directory of the family's class in `transformers` for the task, and is checked there (law 7).
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from pipeline.checkpoints import model_files
+from pipeline.conversion import huggingface
+from pipeline.conversion.importing import family_of
+from pipeline.conversion.names import from_huggingface
+from pipeline.data.batch import Batch
+from pipeline.families import get_family
+from pipeline.families.base import Family, Names, TaskHead
+from pipeline.model.config import EncoderConfig
+from pipeline.model.task_heads import TaskModel, initialize_head
+
+TOLERANCE = 1e-5
+"""Largest difference of the logits in `transformers` (law 7), relative to the largest logit if that is above 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A task model before its fine-tuning."""
+
+    model: TaskModel
+    """The model, on the CPU."""
+    config: EncoderConfig
+    vocab_size: int
+    new: tuple[str, ...]
+    """Names in `transformers` of the parameters that were drawn anew."""
+
+
+def begin(
+    directory: Path,
+    family: Family[Any],
+    head: TaskHead,
+    outputs: int,
+    dropout: float,
+    vocab_size: int,
+    seed: int,
+) -> Begun:
+    """Build a task model whose encoder is that of a directory.
+
+    Rows of the embeddings behind the tokenizer's last token, as of a vocabulary padded to a round size, are left out.
+
+    Args:
+        directory: a model directory with safetensors.
+        family: its family.
+        head: the head.
+        outputs: number of logits.
+        dropout: dropout of hidden states, attention and head.
+        vocab_size: number of tokens of its tokenizer.
+        seed: seed of the parameters that are drawn anew.
+
+    Raises:
+        ValueError: the configuration is not supported, or a tensor of the encoder is missing, unknown, not finite or of
+            another shape.
+    """
+    fields, files = model_files.read_config(directory), model_files.weight_files(directory)
+    try:
+        config = _config(family, fields)
+        config = replace(config, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
+        found = _of_encoder(family, head, config, model_files.values(files))
+        rows = len(found.get(family.word_embeddings, ()))
+        if rows < vocab_size:
+            raise ValueError(
+                f"the weights hold {rows} tokens, the tokenizer {vocab_size}; take both from the same model"
+            )
+        found[family.word_embeddings] = found[family.word_embeddings][:vocab_size].clone()
+        model = build(family, head, config, vocab_size, outputs)
+        _check_shapes(found, model)
+    except ValueError as error:
+        raise ValueError(f"{directory}: {error}") from None
+    initialize_head(model.head, config.initializer_range, seed)
+    model.load_state_dict(found, strict=False, assign=True)
+    for parameter in model.parameters():
+        parameter.requires_grad_(True)
+    new = [name for ours, parts in {**head.pretrained, **head.new}.items() if ours not in found for name in parts]
+    return Begun(model, config, vocab_size, tuple(new))
+
+
+def build(family: Family[Any], head: TaskHead, config: EncoderConfig, vocab_size: int, outputs: int) -> TaskModel:
+    """Return a task model whose encoder is on the meta device, and whose head has arbitrary weights."""
+    with torch.device("meta"):
+        encoder: Any = family.build(config, vocab_size).encoder
+    return TaskModel(encoder, head.build(config.hidden_size, outputs, config.hidden_dropout_prob))
+
+
+def _config(family: Family[Any], fields: Mapping[str, Any]) -> EncoderConfig:
+    """Return the configuration of a directory's encoder."""
+    default = getattr(transformers, family.export.model_class).config_class().to_dict()
+    config: EncoderConfig = family.export.config_from(default | fields)
+    return config
+
+
+def _of_encoder(
+    family: Family[Any], head: TaskHead, config: EncoderConfig, tensors: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """Return the tensors of the encoder, and of the head those that it can begin with, under the names of this project.
+
+    Raises:
+        ValueError: a tensor of the encoder is missing or unknown.
+    """
+    theirs = {family.export.modern(name): value for name, value in tensors.items()}
+    prefix = family.export.names(0)[family.word_embeddings][0].partition(".")[0]
+    of_encoder = (f"{prefix}.embeddings.", f"{prefix}.encoder.")
+    pretrained: Names = {
+        ours: parts for ours, parts in head.pretrained.items() if all(part in theirs for part in parts)
+    }
+    wanted = {part for parts in pretrained.values() for part in parts}
+    kept = {name: value for name, value in theirs.items() if name in wanted or name.startswith(of_encoder)}
+    return from_huggingface(_form(family, head.model_class, pretrained), kept)
+
+
+def _form(family: Family[Any], model_class: str, head_names: Names, **fields: Any) -> Family[Any]:
+    """Return the family with another class in `transformers`, which has these parameters behind the encoder."""
+
+    def names(num_layers: int) -> Names:
+        encoder = {ours: to for ours, to in family.export.names(num_layers).items() if ours.startswith("encoder.")}
+        return {**encoder, **head_names}
+
+    export = replace(
+        family.export,
+        model_class=model_class,
+        names=names,
+        config_to=lambda config, vocab_size: family.export.config_to(config, vocab_size) | fields,
+        ties={},
+        class_ties={},
+    )
+    return replace(family, export=export, variants=(), applies=lambda config: True)
+
+
+def _check_shapes(found: Mapping[str, Tensor], model: TaskModel) -> None:
+    expected = model.state_dict()
+    for name, value in found.items():
+        if name not in expected or expected[name].shape != value.shape:
+            shape = tuple(expected[name].shape) if name in expected else "absent"
+            raise ValueError(
+                f"{name} is {tuple(value.shape)} in the weights, {shape} according to config.json; take both files "
+                "from the same model"
+            )
+    if missing := [name for name in expected if name.startswith("encoder.") and name not in found]:
+        raise ValueError(f"the weights lack {missing[0]}, which config.json requires; take both files from one model")
+
+
+def head_of(family: Family[Any], name: str) -> TaskHead:
+    """Return a head of a family.
+
+    Raises:
+        ValueError: the family has no such head.
+    """
+    if name not in family.heads:
+        raise ValueError(f"the family {family.name} has no head for this task; it has {', '.join(family.heads)}")
+    return family.heads[name]
+
+
+def write(
+    family: Family[Any],
+    head: TaskHead,
+    weights: Mapping[str, Tensor],
+    config: EncoderConfig,
+    fields: Mapping[str, Any],
+    tokenizer: Path,
+    out: Path,
+    card: str,
+) -> None:
+    """Write a task model as a directory of its class in `transformers`, which appears whole or not at all.
+
+    Args:
+        family: its family.
+        head: its head.
+        weights: its parameters.
+        config: configuration of its encoder.
+        fields: further fields of `config.json`: names of the classes.
+        tokenizer: directory of the tokenizer.
+        out: directory that is written; it must not exist.
+        card: text of the model card.
+
+    Raises:
+        ValueError: `out` exists, or the parameters are not those of the head.
+    """
+    form = _form(family, head.model_class, {**head.pretrained, **head.new}, **fields)
+    huggingface.export(form, weights, config, tokenizer, out, card)
+
+
+def verify(directory: Path, model_class: str, batch: Batch, logits: Tensor) -> float:
+    """Compare logits with those that `transformers` computes from a directory on the same tokens (law 7).
+
+    Args:
+        directory: the directory, which is removed if the logits differ.
+        model_class: name of the class in `transformers`.
+        batch: tokens without padding, on the CPU.
+        logits: (B, C), computed here in fp32.
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        ValueError: it is above TOLERANCE.
+    """
+    loaded = getattr(transformers, model_class).from_pretrained(
+        directory, local_files_only=True, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
+    )
+    sizes = batch.lengths.tolist()
+    columns = {"input_ids": batch.input_ids} | (
+        {} if batch.segment_ids is None else {"token_type_ids": batch.segment_ids}
+    )
+    padded = {
+        name: pad_sequence(list(values.split(sizes)), batch_first=True, padding_value=loaded.config.pad_token_id)
+        for name, values in columns.items()
+    }
+    real = pad_sequence([torch.ones(size, dtype=torch.int64) for size in sizes], batch_first=True)  # (B, longest)
+    if "token_type_ids" in padded:
+        padded["token_type_ids"] = padded["token_type_ids"] * real
+    with torch.inference_mode():
+        theirs = loaded.eval()(**padded, attention_mask=real).logits
+    difference = float((theirs - logits).abs().max())
+    if not difference <= TOLERANCE * max(1.0, float(logits.abs().max())):
+        shutil.rmtree(directory)
+        raise ValueError(
+            f"{directory}: transformers computes other logits (largest difference {difference:.1e}), so that it was "
+            "removed; this is a defect of the export, please report it"
+        )
+    return difference
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A fine-tuned model."""
+
+    model: TaskModel
+    """The model on the CPU, in evaluation mode."""
+    family: Family[Any]
+    config: EncoderConfig
+    labels: tuple[str, ...]
+    """Names of the classes; empty if it predicts numbers."""
+
+
+def read(directory: Path) -> Loaded:
+    """Read a task model that `write`, or `transformers` itself, wrote.
+
+    Raises:
+        ValueError: it is no task model of a family, or its files do not fit together; the message names the directory.
+    """
+    fields, files = model_files.read_config(directory), model_files.weight_files(directory)
+    named = (fields.get("architectures") or [""])[0]
+    family = get_family(family_of(directory))
+    heads = {head.model_class: name for name, head in family.heads.items()}
+    if named not in heads:
+        raise ValueError(
+            f"{directory / model_files.CONFIG}: architectures = {named!r}: must be one of {', '.join(heads)}; "
+            "fine-tune the model first (python -m pipeline.finetune)"
+        )
+    head = family.heads[heads[named]]
+    try:
+        config = _config(family, fields)
+        found = from_huggingface(_form(family, named, {**head.pretrained, **head.new}), model_files.values(files))
+        outputs = len(found[list(head.new)[-1]])
+        model = build(family, head, config, len(found[family.word_embeddings]), outputs)
+        _check_shapes(found, model)
+    except ValueError as error:
+        raise ValueError(f"{directory}: {error}") from None
+    model.load_state_dict(found, assign=True)
+    names = {int(number): str(name) for number, name in (fields.get("id2label") or {}).items()}
+    labels = tuple(names.get(number, f"LABEL_{number}") for number in range(outputs))
+    is_number = fields.get("problem_type") == "regression" or outputs == 1
+    return Loaded(model.eval(), family, config, () if is_number else labels)

@@ -1,0 +1,36 @@
+"""Fine-tune a model: `python -m pipeline.finetune TASK --model DIR --data DIR [--out DIR] [--section.field value ...]`.
+
+A run that exists in the directory `--out` continues from its newest checkpoint.
+"""
+
+from pipeline.jobs.finetuning.recipe import parse
+from pipeline.runtime import command
+from pipeline.runtime.signals import StopSignals
+from pipeline.runtime.terminal import tolerating_closed_output
+
+
+def finetune(arguments: list[str]) -> None:
+    """Parse the command line and fine-tune.
+
+    Raises:
+        Exception: as `pipeline.jobs.finetuning.recipe.parse` and `pipeline.jobs.finetuning.run.finetune`.
+    """
+    signals = StopSignals()
+    with tolerating_closed_output(), signals.listening():
+        with signals.ending_at_once():
+            recipe = parse(arguments)
+            # Imported here, because help texts and errors of options do not need torch.
+            from pipeline.jobs.finetuning import run
+
+        results = run.finetune(recipe, signals)
+        for split, metrics in results["results"].items():
+            print(f"{split}: " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+
+
+def main() -> None:
+    """The installed command `bert-finetune`."""
+    command.main(finetune)
+
+
+if __name__ == "__main__":
+    main()

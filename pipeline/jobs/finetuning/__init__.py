@@ -1,0 +1,1 @@
+"""Fine-tuning of a pre-trained model: its recipe, its training, its result."""

@@ -1,0 +1,81 @@
+"""Heads for fine-tuning on the encoder's hidden states, and the model of an encoder with one of them.
+
+Each computes what the head of a class of `transformers` computes, where its docstring names the class.
+
+Shapes: T tokens, B sequences, H hidden_size, C outputs.
+"""
+
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.batch import Batch
+from pipeline.kernels.dropout import Dropout
+from pipeline.model.encoder import Encoder
+from pipeline.model.heads import Pooler
+from pipeline.model.initialization import initialize_weights
+
+
+class PooledClassifier(nn.Module):
+    """Classifier on the pooled first token, as in `BertForSequenceClassification`."""
+
+    def __init__(self, hidden_size: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.pooler = Pooler(hidden_size)
+        self.dropout = Dropout(dropout)
+        self.classifier = nn.Linear(hidden_size, outputs)
+
+    def forward(self, hidden: Tensor, starts: Tensor) -> Tensor:
+        """Takes hidden states (T, H) and the index of each sequence's first token (B,), returns logits (B, C)."""
+        logits: Tensor = self.classifier(self.dropout(self.pooler(hidden, starts)))
+        return logits
+
+
+class DenseClassifier(nn.Module):
+    """Classifier with a hidden layer on the first token, as in `RobertaForSequenceClassification`."""
+
+    def __init__(self, hidden_size: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.dense = nn.Linear(hidden_size, hidden_size)
+        self.out_proj = nn.Linear(hidden_size, outputs)
+
+    def forward(self, hidden: Tensor, starts: Tensor) -> Tensor:
+        """Takes hidden states (T, H) and the index of each sequence's first token (B,), returns logits (B, C)."""
+        first = self.dropout(hidden.index_select(0, starts))  # (B, H)
+        logits: Tensor = self.out_proj(self.dropout(self.dense(first).tanh()))
+        return logits
+
+
+class TaskModel(nn.Module):
+    """An encoder with a head.
+
+    Args:
+        encoder: the encoder.
+        head: a module of this file.
+    """
+
+    def __init__(self, encoder: Encoder, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder, self.head = encoder, head
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Returns the logits (B, C) of a batch."""
+        hidden = self.encoder(
+            batch.input_ids, batch.segment_ids, batch.position_ids, batch.cu_seqlens, batch.max_seqlen
+        )
+        logits: Tensor = self.head(hidden, batch.cu_seqlens[: batch.num_samples])
+        return logits
+
+
+def initialize_head(head: nn.Module, std: float, seed: int) -> None:
+    """Draw the weights of a head from a normal distribution, and set its biases to 0.
+
+    Args:
+        head: a module of this file.
+        std: standard deviation.
+        seed: seed of torch's default generator.
+    """
+    torch.manual_seed(seed)
+    head.apply(partial(initialize_weights, std=std))

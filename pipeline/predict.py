@@ -1,0 +1,67 @@
+"""Predictions of a fine-tuned model, one JSON object a line: `python -m pipeline.predict MODEL [FILE] [--out FILE]`.
+
+echo "A moving film." | python -m pipeline.predict runs/sst2/model
+{"text": "A moving film.", "label": "1", "score": 0.9973}
+"""
+
+import sys
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from pipeline.runtime import command
+from pipeline.runtime.terminal import tolerating_closed_output
+
+
+def predict(arguments: list[str]) -> None:
+    """Parse the command line and write a prediction for each example.
+
+    Raises:
+        ValueError: the model or an example cannot be used; the message names the file and the line.
+        OSError: a file cannot be read or written.
+    """
+    chosen = _parser().parse_args(arguments)
+    if chosen.max_tokens < 1:
+        raise ValueError(f"--max_tokens {chosen.max_tokens}: must be at least 1")
+    # Imported here, because help texts and errors of options do not need torch.
+    from pipeline.jobs.prediction import Reading, write_predictions
+
+    reading = Reading(chosen.first, chosen.second, chosen.max_length, chosen.max_tokens)
+    with tolerating_closed_output():
+        if chosen.out is None:
+            write_predictions(chosen.model, chosen.file, reading, sys.stdout)
+        else:
+            with chosen.out.open("w", encoding="utf-8") as out:
+                write_predictions(chosen.model, chosen.file, reading, out)
+
+
+def _parser() -> ArgumentParser:
+    description = "Classify texts, or pairs of texts, with a fine-tuned model; one JSON object is written per example."
+    parser = ArgumentParser(prog=command.program("pipeline.predict"), description=description, exit_on_error=False)
+    parser.add_argument("model", type=Path, help="Directory of a fine-tuned model, such as runs/sst2/model.")
+    parser.add_argument(
+        "file",
+        type=Path,
+        nargs="?",
+        help="Examples: a text in each line (.txt), or a table (.tsv, .csv, .jsonl, .parquet). Without it, lines of "
+        "standard input are read.",
+    )
+    parser.add_argument("--out", type=Path, help="File to write; standard output by default.")
+    parser.add_argument("--first", type=str, default="text", help="Column of a table with the text.")
+    parser.add_argument(
+        "--second", type=str, default="", help="Column with the second text of a pair; none by default."
+    )
+    parser.add_argument(
+        "--max_length", type=int, default=0, help="Tokens to which longer texts are cut; 0: the model's longest."
+    )
+    parser.add_argument("--max_tokens", type=int, default=16384, help="Bound on the tokens that are computed at once.")
+    return parser
+
+
+def main() -> None:
+    """The installed command `bert-predict`."""
+    command.main(predict)
+
+
+if __name__ == "__main__":
+    main()

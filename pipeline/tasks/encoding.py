@@ -1,0 +1,154 @@
+"""Examples as tokens: texts are encoded and cut to the longest sequence, and rows of them become batches.
+
+The result is that of the model's tokenizer in `transformers` with `truncation=True`: a single text is cut at its end,
+and of a pair the longer text is cut first.
+
+Shapes: N examples of a split, B rows of a batch, T tokens of the batch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from pipeline.data.batch import Batch
+from pipeline.data.packing import Int64Array, lengths, pack
+from pipeline.data.template import Template
+
+Encoder = Callable[[list[str]], Sequence[Sequence[int]]]
+"""Texts -> token ids without special tokens."""
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """How a model reads text."""
+
+    encode: Encoder
+    """The model's tokenizer."""
+    special: Mapping[str, int]
+    """Id of the token of each role of the template."""
+    template: Template
+    """The special tokens around segments."""
+    max_length: int
+    """Number of tokens, special ones included, to which longer examples are cut."""
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """Examples as tokens, without special tokens."""
+
+    tokens: Sequence[npt.NDArray[np.int32]]
+    """N arrays: the tokens of the first text followed by those of the second."""
+    boundaries: Int64Array
+    """(N,) start of the second text in each; its length if there is none."""
+    lengths: Int64Array
+    """(N,) tokens of each, special ones included."""
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+def encode(texts: Sequence[tuple[str, ...]], sequences: Sequences) -> Encoded:
+    """Encode examples of one or two texts.
+
+    A second text without a token is left out, together with the special tokens of a pair.
+
+    Args:
+        texts: N texts or pairs of texts.
+        sequences: how the model reads text.
+    """
+    parts = [sequences.encode(list(column)) for column in zip(*texts, strict=True)]
+    tokens, boundaries = [], np.empty(len(texts), np.int64)
+    for number in range(len(texts)):
+        cut = truncated([part[number] for part in parts], sequences)
+        boundaries[number] = len(cut[0])
+        tokens.append(np.fromiter((token for part in cut for token in part), np.int32))
+    sizes = np.array([len(values) for values in tokens], np.int64)
+    return Encoded(tokens, boundaries, lengths(sequences.template, sizes, boundaries))
+
+
+def truncated(parts: Sequence[Sequence[int]], sequences: Sequences) -> list[Sequence[int]]:
+    """Return one or two texts (token ids) cut so that they fit with their special tokens.
+
+    The shorter text of a pair keeps up to half of the room, the longer one takes what is left, and of two texts of
+    equal length the second one is the longer one; so does the library tokenizers ("longest_first").
+    """
+    template = sequences.template
+    if len(parts) == 1 or not len(parts[1]):
+        return [parts[0][: max(0, sequences.max_length - len(template.single) + 1)]]
+    room = max(0, sequences.max_length - len(template.pair) + 2)
+    first, second = len(parts[0]), len(parts[1])
+    if first + second > room:
+        short, long = min(first, second), max(first, second)
+        short, long = (short, room - short) if short <= room // 2 else (room // 2, room - room // 2)
+        first, second = (long, short) if first > second else (short, long)
+    return [parts[0][:first], parts[1][:second]]
+
+
+def batch_of(
+    encoded: Encoded,
+    rows: Int64Array,
+    targets: Mapping[str, Tensor],
+    sequences: Sequences,
+    totals: Mapping[str, int] | None = None,
+) -> Batch:
+    """Return a batch of some examples without padding.
+
+    Args:
+        encoded: the examples.
+        rows: (B,) the examples of the batch, in their order.
+        targets: targets of the batch.
+        sequences: how the model reads text.
+        totals: counts by which the loss is divided; None: those of this batch.
+    """
+    packed = pack(
+        sequences.template, [encoded.tokens[row] for row in rows], encoded.boundaries[rows], sequences.special
+    )
+    sizes = np.diff(packed.cu_seqlens)
+    counts = {"samples": len(rows), "tokens": int(sizes.sum())}
+    return Batch(
+        input_ids=torch.from_numpy(packed.input_ids),
+        segment_ids=torch.from_numpy(packed.segment_ids) if sequences.template.segments else None,
+        position_ids=torch.from_numpy(packed.position_ids),
+        cu_seqlens=torch.from_numpy(packed.cu_seqlens.astype(np.int32)),
+        max_seqlen=int(sizes.max()),
+        targets=targets,
+        counts=counts,
+        totals=counts if totals is None else totals,
+        sample_ids=rows,
+        epochs=np.zeros_like(rows),
+        group=0,
+    )
+
+
+def divide(rows: Int64Array, sizes: Int64Array, max_tokens: int) -> list[Int64Array]:
+    """Divide rows, in their order, into parts of at most `max_tokens` tokens, or of one row that alone has more.
+
+    Args:
+        rows: (B,) examples.
+        sizes: (B,) tokens of each.
+        max_tokens: bound on the tokens of a part.
+    """
+    starts, filled = [0], 0
+    for number, size in enumerate(sizes.tolist()):
+        if filled + size > max_tokens and number > starts[-1]:
+            starts.append(number)
+            filled = 0
+        filled += size
+    return np.split(rows, starts[1:])
+
+
+def tokens_of(tokenizer: Any) -> Encoder:
+    """Return the function that encodes texts with a tokenizer of `transformers`."""
+
+    def encode_texts(texts: list[str]) -> Sequence[Sequence[int]]:
+        ids: Sequence[Sequence[int]] = tokenizer(
+            texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
+        )["input_ids"]
+        return ids
+
+    return encode_texts

@@ -1,0 +1,101 @@
+"""A small model directory and examples for tests of fine-tuning."""
+
+import json
+
+import torch
+import transformers
+from samples import write_tokenizer
+
+from pipeline.conversion.huggingface import export
+from pipeline.families import get_family
+from pipeline.families.bert import BertConfig
+
+VOCAB_SIZE = 60
+CONFIG = BertConfig(
+    hidden_size=16,
+    num_hidden_layers=2,
+    num_attention_heads=2,
+    intermediate_size=32,
+    max_position_embeddings=32,
+    initializer_range=0.2,  # logits that differ, and that learn in a few steps
+)
+GOOD, BAD = "w1 w2 w3", "w5 w6 w7"
+
+
+def write_model(directory, **changes):
+    """A pre-trained BERT as transformers loads it; `changes` are those of its configuration."""
+    torch.manual_seed(0)
+    config = BertConfig(**{**vars(CONFIG), **changes})
+    model = get_family("bert").build(config, VOCAB_SIZE)
+    tokenizer = directory.with_name(f"{directory.name}-tokenizer")
+    write_tokenizer(tokenizer, VOCAB_SIZE)
+    export(get_family("bert"), model.state_dict(), config, tokenizer, directory, "")
+    return directory
+
+
+def write_roberta(directory):
+    """A pre-trained RoBERTa, whose tokenizer has the padding token where the family requires it."""
+    write_tokenizer(directory, VOCAB_SIZE)
+    swapped = {"[PAD]": "[UNK]", "[UNK]": "[PAD]"}
+    words = (directory / "vocab.txt").read_text().splitlines()
+    (directory / "vocab.txt").write_text("".join(f"{swapped.get(word, word)}\n" for word in words))
+    tokenizer = read_json(directory / "tokenizer.json")
+    tokenizer["model"]["vocab"] |= {"[PAD]": 1, "[UNK]": 0}
+    for token in tokenizer["added_tokens"][:2]:
+        token["content"] = swapped[token["content"]]
+    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.RobertaConfig(
+        vocab_size=VOCAB_SIZE,
+        max_position_embeddings=34,
+        type_vocab_size=1,
+        pad_token_id=1,
+        initializer_range=0.2,
+        **sizes,
+    )
+    transformers.RobertaForMaskedLM(config).save_pretrained(directory)
+    return directory
+
+
+def write_tsv(path, columns, rows):
+    """A tab-separated file with a header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join("\t".join(cells) + "\n" for cells in (columns, *rows)), encoding="utf-8")
+
+
+def sentences(count):
+    """Sentences of two classes that differ in their words: (text, label)."""
+    texts = [f"{BAD if number % 2 else GOOD} w{9 + number % 7} " * (1 + number % 3) for number in range(count)]
+    return [(text.strip(), str(number % 2)) for number, text in enumerate(texts)]
+
+
+def write_sst2(directory, train=24, dev=8, test=5):
+    """SST-2 in the files of GLUE."""
+    write_tsv(directory / "SST-2" / "train.tsv", ("sentence", "label"), sentences(train))
+    write_tsv(directory / "SST-2" / "dev.tsv", ("sentence", "label"), sentences(dev))
+    rows = [(str(number), text) for number, (text, _) in enumerate(sentences(test))]
+    write_tsv(directory / "SST-2" / "test.tsv", ("index", "sentence"), rows)
+    return directory
+
+
+def options(model, data, out, /, **changes):
+    """The command line of a fine-tuning of seconds; `changes` are fields with `__` for the dot."""
+    settings = {
+        "model": model,
+        "data": data,
+        "out": out,
+        "optimizer.lr": 5e-3,
+        "training.epochs": 3,
+        "training.batch_size": 8,
+        "text.max_length": 16,
+        "logging.every": 2,
+        "logging.tensorboard": "false",
+    }
+    settings |= {name.replace("__", "."): value for name, value in changes.items()}
+    return [part for name, value in settings.items() for part in (f"--{name}", str(value))]
+
+
+def read_json(path):
+    """A JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,125 @@
+"""Law 7 for fine-tuned models of every family, and where a task model can begin."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from finetuning_data import VOCAB_SIZE, write_model, write_roberta
+from safetensors.torch import load_file, save_file
+
+from pipeline.conversion import huggingface, task_models
+from pipeline.families import get_family
+from pipeline.tasks.encoding import Sequences, batch_of, encode, tokens_of
+
+WRITERS = {"bert": write_model, "roberta": write_roberta}
+FIELDS = {"id2label": {0: "a", 1: "b", 2: "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
+
+
+@pytest.fixture(scope="module", params=WRITERS)
+def pretrained(request, tmp_path_factory):
+    """(family, directory of a pre-trained model)."""
+    directory = WRITERS[request.param](tmp_path_factory.mktemp("models") / request.param)
+    return get_family(request.param), directory
+
+
+def begin(family, directory, outputs=3, vocab_size=VOCAB_SIZE):
+    return task_models.begin(directory, family, family.heads["sequence"], outputs, 0.1, vocab_size=vocab_size, seed=5)
+
+
+def batch_for(family, directory):
+    """Pairs of texts of different lengths."""
+    tokenizer = huggingface.load_tokenizer(directory)
+    ids = {role: getattr(tokenizer, f"{role}_token_id") for role in ("cls", "sep", "pad")}
+    sequences = Sequences(tokens_of(tokenizer), ids, family.template, 32)
+    encoded = encode([("w1 w2 w3", "w5 w6"), ("w9", "w1 w2 w3 w5"), ("w2 w3 w6 w7 w9", "w1")], sequences)
+    return batch_of(encoded, np.arange(3), {}, sequences)
+
+
+def write(family, begun, tokenizer, out):
+    task_models.write(
+        family, family.heads["sequence"], begun.model.state_dict(), begun.config, FIELDS, tokenizer, out, "# A card\n"
+    )
+
+
+def test_logits_equal_those_of_transformers_in_both_directions(pretrained, tmp_path):
+    """The directory that is written computes the same there, and here when it is read."""
+    family, directory = pretrained
+    begun, batch = begin(family, directory), batch_for(family, directory)
+    write(family, begun, directory, tmp_path / "out")
+    with torch.inference_mode():
+        logits = begun.model.eval()(batch)
+        read = task_models.read(tmp_path / "out")
+        assert torch.equal(read.model(batch), logits)
+    assert logits.abs().max() > 0.1 and read.labels == ("a", "b", "c")
+    assert task_models.verify(tmp_path / "out", family.heads["sequence"].model_class, batch, logits) <= 1e-5
+
+
+def test_an_export_that_computes_something_else_is_removed(pretrained, tmp_path):
+    """And is an error."""
+    family, directory = pretrained
+    begun, batch = begin(family, directory), batch_for(family, directory)
+    write(family, begun, directory, tmp_path / "out")
+    with pytest.raises(ValueError, match="transformers computes other logits"):
+        task_models.verify(tmp_path / "out", family.heads["sequence"].model_class, batch, torch.zeros(3, 3))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_encoder_begins_with_the_weights_of_the_directory(pretrained):
+    """And with the pooler if there is one; the classifier is drawn from the seed."""
+    family, directory = pretrained
+    one, other = begin(family, directory), begin(family, directory)
+    assert all(map(torch.equal, one.model.state_dict().values(), other.model.state_dict().values()))
+    theirs = load_file(directory / "model.safetensors")
+    prefix = "bert" if family.name == "bert" else "roberta"
+    words = theirs[f"{prefix}.embeddings.word_embeddings.weight"]
+    assert torch.equal(one.model.encoder.embeddings.word.weight, words)
+    assert all(name.startswith("classifier") for name in one.new)
+    if family.name == "bert":
+        assert torch.equal(one.model.head.pooler.dense.weight, theirs["bert.pooler.dense.weight"])
+
+
+def test_an_encoder_alone_and_a_fine_tuned_model_are_beginnings(tmp_path):
+    """Names without a prefix are read; another number of classes is no obstacle; a pooler that is missing is new."""
+    directory, family = write_model(tmp_path / "model"), get_family("bert")
+    whole = begin(family, directory)
+    write(family, whole, directory, tmp_path / "tuned")
+    encoder = transformers.BertModel.from_pretrained(directory, add_pooling_layer=False)
+    encoder.save_pretrained(tmp_path / "encoder")
+    tuned, alone = begin(family, tmp_path / "tuned", outputs=2), begin(family, tmp_path / "encoder")
+    for begun in (tuned, alone):
+        assert torch.equal(begun.model.encoder.layers[1].qkv.weight, whole.model.encoder.layers[1].qkv.weight)
+    assert any("pooler" in name for name in alone.new) and not any("pooler" in name for name in tuned.new)
+
+
+def test_rows_behind_the_last_token_are_left_out(pretrained):
+    """As of a vocabulary that was padded; fewer rows than tokens are an error."""
+    family, directory = pretrained
+    assert len(begin(family, directory, vocab_size=50).model.encoder.embeddings.word.weight) == 50
+    with pytest.raises(ValueError, match=f"the weights hold {VOCAB_SIZE} tokens, the tokenizer 70"):
+        begin(family, directory, vocab_size=70)
+
+
+def test_missing_and_misshapen_tensors_are_named(tmp_path):
+    """With the directory and a remedy."""
+    directory, family = write_model(tmp_path / "model"), get_family("bert")
+    tensors, path = load_file(directory / "model.safetensors"), directory / "model.safetensors"
+    name = "bert.encoder.layer.1.output.dense.weight"
+    save_file({key: value for key, value in tensors.items() if key != name}, path)
+    with pytest.raises(ValueError, match=rf"model: .*missing {name}"):
+        begin(family, directory)
+    save_file(tensors | {name: tensors[name][:, :8].contiguous()}, path)
+    with pytest.raises(ValueError, match=r"encoder.layers.1.output.weight is \(16, 8\) in the weights, \(16, 32\)"):
+        begin(family, directory)
+
+
+def test_only_task_models_are_read(tmp_path):
+    """A pre-trained model has no classes; its class is named."""
+    directory = write_model(tmp_path / "model")
+    with pytest.raises(ValueError, match="architectures = 'BertForPreTraining': must be one of BertForSequence"):
+        task_models.read(directory)
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
+    with pytest.raises(ValueError, match="model_type = 'gpt2': must be one of bert, roberta"):
+        task_models.read(directory)

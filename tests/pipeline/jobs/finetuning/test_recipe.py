@@ -1,0 +1,64 @@
+"""The recipe of a fine-tuning: precedence, published settings, checks."""
+
+import json
+
+import pytest
+from jsonargparse import ArgumentError
+
+from pipeline.jobs.finetuning.recipe import differences, parse, plain, to_toml
+
+NEEDED = ["--model", "nowhere", "--data", "data"]
+
+
+@pytest.fixture
+def model(tmp_path):
+    """Makes a directory with nothing but the configuration of a family."""
+
+    def write(family):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+        return str(tmp_path)
+
+    return write
+
+
+def test_settings_of_the_family_and_the_task(model):
+    """Those published for the family, then those for the task, then the command line."""
+    bert = parse(["mrpc", "--model", model("bert"), "--data", "data"])
+    assert (bert.optimizer.lr, bert.training.epochs, bert.training.batch_size) == (2e-5, 5, 32)
+    roberta = parse(["rte", "--model", model("roberta"), "--data", "data", "--training.epochs", "2"])
+    assert (roberta.optimizer.lr, roberta.training.epochs, roberta.training.batch_size) == (2e-5, 2, 16)
+    assert (roberta.optimizer.beta2, roberta.optimizer.name) == (0.98, "adamw")
+
+
+def test_a_written_recipe_is_read_as_it_is(model, tmp_path):
+    """Also where its values differ from the published ones, which it overrides."""
+    recipe = parse(["cola", "--model", model("roberta"), "--data", "data", "--optimizer.lr", "7e-5", "--seed", "3"])
+    (tmp_path / "recipe.toml").write_text(to_toml(recipe))
+    assert parse(["--recipe", str(tmp_path / "recipe.toml")]) == recipe
+    assert parse(["--recipe", str(tmp_path / "recipe.toml"), "--seed", "4"]).optimizer == recipe.optimizer
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense", *NEEDED], "task = nonsense: must be one of cola, sst2"),
+        (["sst2", *NEEDED, "--training.epochs", "0"], "training.epochs = 0: must be at least 1"),
+        (["sst2", *NEEDED, "--training.epoch", "2"], "unknown option --training.epoch; did you mean --training.epochs"),
+        (["sst2", *NEEDED, "--training.layer_decay", "0"], "training.layer_decay = 0.0: must be above 0"),
+        (["sst2", *NEEDED, "--optimizer.name", "lamb"], "optimizer.name = lamb: must be adamw"),
+        (["sst2", *NEEDED, "--text.max_length", "2"], "text.max_length = 2: must be at least 3"),
+        (["sst2", "--data", "data"], "model"),
+    ],
+)
+def test_wrong_command_lines(arguments, message):
+    """Each is one error that names the option and its rule."""
+    with pytest.raises((ArgumentError, ValueError), match=message):
+        parse(arguments)
+
+
+def test_what_a_resumed_run_may_change(model):
+    """What only moves files, logs, or divides the memory; nothing that changes the result."""
+    arguments = ["sst2", "--model", model("bert"), "--data", "data"]
+    before = plain(parse(arguments))
+    assert differences(before, plain(parse([*arguments, "--training.max_tokens", "64", "--logging.every", "1"]))) == []
+    assert differences(before, plain(parse([*arguments, "--seed", "2"]))) == ["seed: 1 -> 2"]

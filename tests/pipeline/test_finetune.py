@@ -1,0 +1,138 @@
+"""Fine-tuning from its command line to the model: resumed runs, what is written, what is refused."""
+
+import json
+import shutil
+import signal
+
+import pytest
+import torch
+import transformers
+from finetuning_data import options, read_json, write_model, write_sst2, write_tsv
+from jsonargparse import ArgumentError
+from safetensors.torch import load_file
+
+from pipeline.finetune import finetune
+from pipeline.jobs.finetuning.loop import Loop
+from pipeline.runtime.command import USER_ERRORS
+from pipeline.runtime.signals import InterruptedRunError
+
+TIMES = ("time", "samples_per_second", "tokens_per_second")
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """(model, data) directories."""
+    folder = tmp_path_factory.mktemp("finetune")
+    return write_model(folder / "model"), write_sst2(folder / "glue", train=40)
+
+
+@pytest.fixture(scope="module")
+def finished(files, tmp_path_factory):
+    """The directory of a run that was not disturbed."""
+    out = tmp_path_factory.mktemp("finished") / "run"
+    finetune(["sst2", *options(*files, out)])
+    return out
+
+
+def lines(run):
+    """The metrics of a run without what depends on the clock."""
+    read = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in read]
+
+
+def interrupt_after(monkeypatch, steps):
+    """A stop signal arrives when a step is done."""
+    train_step = Loop.train_step
+
+    def interrupted(loop):
+        train_step(loop)
+        if loop.state.step == steps:
+            loop.signals.received = signal.SIGTERM
+
+    monkeypatch.setattr(Loop, "train_step", interrupted)
+
+
+@pytest.mark.parametrize("steps", [7, 10])
+def test_a_resumed_run_equals_the_undisturbed_one(files, finished, tmp_path, monkeypatch, steps):
+    """Bit for bit, in the middle and at the end of an epoch: its metrics and its model."""
+    arguments = ["sst2", *options(*files, tmp_path / "run")]
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, steps)
+        with pytest.raises(InterruptedRunError):
+            finetune(arguments)
+    assert not (tmp_path / "run" / "model").exists()
+    finetune(arguments)
+    assert lines(tmp_path / "run") == lines(finished)
+    one, other = (load_file(run / "model" / "model.safetensors") for run in (tmp_path / "run", finished))
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_model_is_one_of_transformers(finished):
+    """It learned the task, its pipeline names the classes, and results, predictions and card are there."""
+    results = read_json(finished / "results.json")
+    assert results["results"]["dev"]["accuracy"] == 1
+    classify = transformers.pipeline("text-classification", model=str(finished / "model"))
+    assert [found["label"] for found in classify(["w5 w6 w7 w9", "w1 w2 w3 w9"])] == ["1", "0"]
+    assert (finished / "predictions" / "SST-2.tsv").read_text().startswith("index\tprediction\n0\t0\n1\t1\n")
+    card = (finished / "model" / "README.md").read_text()
+    assert "pipeline_tag: text-classification" in card and "| dev | accuracy | 1.0000 |" in card
+    steps = sorted(path.name for path in (finished / "checkpoints").iterdir())
+    assert steps[-1] == "step-00000015" and len(steps) <= 2
+
+
+def test_a_finished_run_is_left_as_it_is(files, finished, capsys):
+    """It reports its results again; another recipe is refused."""
+    before = (finished / "metrics.jsonl").read_bytes()
+    finetune(["sst2", *options(*files, finished)])
+    assert "has finished" in (shown := capsys.readouterr().out) and "dev: accuracy 1.0000" in shown
+    assert (finished / "metrics.jsonl").read_bytes() == before
+    with pytest.raises(ValueError, match=r"is a run with another recipe \(seed: 1 -> 2\); choose another out"):
+        finetune(["sst2", *options(*files, finished, seed=2)])
+
+
+def test_other_examples_are_refused(files, finished, tmp_path):
+    """A run does not go on with them, nor with checkpoints that are all damaged."""
+    run = shutil.copytree(finished, tmp_path / "run")
+    (run / "results.json").unlink()
+    data = write_sst2(tmp_path / "glue", train=48)
+    with pytest.raises(ValueError, match="was trained on other examples; give the same data, or another out"):
+        finetune(["sst2", *options(files[0], data, run)])
+    for path in run.glob("checkpoints/*/rank-00000.safetensors"):
+        path.write_bytes(b"")
+    with pytest.raises(ValueError, match="no checkpoint is sound"):
+        finetune(["sst2", *options(*files, run)])
+
+
+def test_regression_of_pairs_from_tables(files, tmp_path):
+    """Numbers are learned, and the model says that it predicts one."""
+    rows = [(f"w1 w{number}", f"w2 w{number}", str(number / 10)) for number in (1, 2, 3, 5, 6, 7, 9, 10)]
+    for split in ("train", "dev"):
+        write_tsv(tmp_path / "data" / f"{split}.tsv", ("a", "b", "score"), rows)
+    text = {"text__first": "a", "text__second": "b", "text__label": "score", "text__regression": "true"}
+    finetune(["classification", *options(files[0], tmp_path / "data", tmp_path / "run", **text)])
+    assert read_json(tmp_path / "run" / "model" / "config.json")["problem_type"] == "regression"
+    assert set(read_json(tmp_path / "run" / "results.json")["results"]["dev"]) >= {"pearson", "mean_squared_error"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"data": "nowhere"}, "data = nowhere: must be a directory"),
+        ({"model": "nowhere"}, "nowhere has no config.json"),
+        ({"text__max_length": 33}, "text.max_length = 33: must be at most 32"),
+        ({"seed": -1}, "seed = -1: must be at least 0"),
+    ],
+)
+def test_wrong_inputs_are_one_error(files, tmp_path, change, message):
+    """And leave no directory behind."""
+    arguments = options(files[0], files[1], tmp_path / "run", **change)
+    with pytest.raises((ArgumentError, *USER_ERRORS), match=message):
+        finetune(["sst2", *arguments])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_directory_that_is_no_run_is_refused(files, tmp_path):
+    """It is not written to."""
+    (tmp_path / "notes").write_text("x")
+    with pytest.raises(ValueError, match="exists and is not a run"):
+        finetune(["sst2", *options(*files, tmp_path)])

@@ -1,0 +1,81 @@
+"""Predictions equal those of `transformers`, in the order of the examples."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from finetuning_data import VOCAB_SIZE, write_model
+
+from pipeline.conversion import task_models
+from pipeline.families import get_family
+from pipeline.jobs.prediction import prediction
+from pipeline.predict import predict
+
+TEXTS = ["w1 w2 w3 w5 w6 w7 w9", "w2", "w9 w9 w3", "w5 w1"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model with three classes."""
+    folder, family = tmp_path_factory.mktemp("predict"), get_family("bert")
+    directory = write_model(folder / "base")
+    begun = task_models.begin(directory, family, family.heads["sequence"], 3, 0.1, vocab_size=VOCAB_SIZE, seed=5)
+    fields = {"id2label": {0: "a", 1: "b", 2: "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
+    weights = begun.model.state_dict()
+    task_models.write(family, family.heads["sequence"], weights, begun.config, fields, directory, folder / "m", "")
+    return folder / "m"
+
+
+def expected(model, texts, pairs=None):
+    """(class, probability) of each text, by transformers."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    loaded = transformers.AutoModelForSequenceClassification.from_pretrained(model).eval()
+    inputs = tokenizer(texts, pairs, padding=True, return_tensors="pt")
+    with torch.inference_mode():
+        best = loaded(**inputs).logits.softmax(1).max(1)
+    return [("abc"[number], value) for number, value in zip(best.indices.tolist(), best.values.tolist(), strict=True)]
+
+
+def found(path):
+    return [(line["label"], pytest.approx(line["score"], abs=2e-6)) for line in map(json.loads, path.open())]
+
+
+def test_lines_of_standard_input(model, monkeypatch, capsys):
+    """Each line but empty ones is a text."""
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([TEXTS[0], "", *TEXTS[1:]]) + "\n"))
+    predict([str(model), "--max_tokens", "8"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["text"] for line in lines] == TEXTS
+    assert [line["label"] for line in lines] == [label for label, _ in expected(model, TEXTS)]
+
+
+def test_pairs_of_a_table(model, tmp_path):
+    """The columns are named; the file of the predictions, too."""
+    rows = [{"question": one, "passage": other} for one, other in zip(TEXTS, reversed(TEXTS), strict=True)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    columns = ["--first", "question", "--second", "passage"]
+    predict([str(model), str(tmp_path / "pairs.jsonl"), *columns, "--out", str(tmp_path / "out.jsonl")])
+    assert found(tmp_path / "out.jsonl") == expected(model, TEXTS, TEXTS[::-1])
+
+
+def test_a_number_has_no_class():
+    """A regression's logit is its prediction; a probability follows from all logits."""
+    assert prediction(np.array([1.5], np.float32), ()) == {"value": 1.5}
+    assert prediction(np.array([0.0, 0.0, -np.inf], np.float32), ("a", "b", "c")) == {"label": "a", "score": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--max_length", "33"], "--max_length 33: must be at most 32"),
+        (["--max_tokens", "0"], "--max_tokens 0: must be at least 1"),
+        (["--second", "b"], "--second b: standard input has one text a line; give a table"),
+    ],
+)
+def test_wrong_options(model, options, message):
+    """Each is one error with a remedy."""
+    with pytest.raises(ValueError, match=message):
+        predict([str(model), *options])
