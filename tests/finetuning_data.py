@@ -23,7 +23,7 @@ GOOD, BAD = "w1 w2 w3", "w5 w6 w7"
 
 
 def write_model(directory, **changes):
-    """A pre-trained BERT as transformers loads it; `changes` are those of its configuration."""
+    """Write a pre-trained BERT as transformers loads it; `changes` are those of its configuration."""
     torch.manual_seed(0)
     config = BertConfig(**{**vars(CONFIG), **changes})
     model = get_family("bert").build(config, VOCAB_SIZE)
@@ -71,7 +71,7 @@ def sentences(count):
 
 
 def write_sst2(directory, train=24, dev=8, test=5):
-    """SST-2 in the files of GLUE."""
+    """Write SST-2 in the files of GLUE."""
     write_tsv(directory / "SST-2" / "train.tsv", ("sentence", "label"), sentences(train))
     write_tsv(directory / "SST-2" / "dev.tsv", ("sentence", "label"), sentences(dev))
     rows = [(str(number), text) for number, (text, _) in enumerate(sentences(test))]
@@ -97,5 +97,5 @@ def options(model, data, out, /, **changes):
 
 
 def read_json(path):
-    """A JSON file."""
+    """Return the content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))

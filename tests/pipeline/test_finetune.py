@@ -21,7 +21,7 @@ TIMES = ("time", "samples_per_second", "tokens_per_second")
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """(model, data) directories."""
+    """Return the directories of a model and of its examples."""
     folder = tmp_path_factory.mktemp("finetune")
     return write_model(folder / "model"), write_sst2(folder / "glue", train=40)
 
@@ -54,7 +54,7 @@ def interrupt_after(monkeypatch, steps):
 
 @pytest.mark.parametrize("steps", [7, 10])
 def test_a_resumed_run_equals_the_undisturbed_one(files, finished, tmp_path, monkeypatch, steps):
-    """Bit for bit, in the middle and at the end of an epoch: its metrics and its model."""
+    """A run that was interrupted within or after an epoch ends with the metrics and the model of an undisturbed one."""
     arguments = ["sst2", *options(*files, tmp_path / "run")]
     with monkeypatch.context() as patch:
         interrupt_after(patch, steps)
@@ -81,7 +81,7 @@ def test_the_model_is_one_of_transformers(finished):
 
 
 def test_a_finished_run_is_left_as_it_is(files, finished, capsys):
-    """It reports its results again; another recipe is refused."""
+    """A finished run reports its results again, and is an error with another recipe."""
     before = (finished / "metrics.jsonl").read_bytes()
     finetune(["sst2", *options(*files, finished)])
     assert "has finished" in (shown := capsys.readouterr().out) and "dev: accuracy 1.0000" in shown
@@ -91,7 +91,7 @@ def test_a_finished_run_is_left_as_it_is(files, finished, capsys):
 
 
 def test_other_examples_are_refused(files, finished, tmp_path):
-    """A run does not go on with them, nor with checkpoints that are all damaged."""
+    """A run does not resume with other examples, nor if all of its checkpoints are damaged."""
     run = shutil.copytree(finished, tmp_path / "run")
     (run / "results.json").unlink()
     data = write_sst2(tmp_path / "glue", train=48)
@@ -124,7 +124,7 @@ def test_regression_of_pairs_from_tables(files, tmp_path):
     ],
 )
 def test_wrong_inputs_are_one_error(files, tmp_path, change, message):
-    """And leave no directory behind."""
+    """A wrong input is one error, and leaves no directory behind."""
     arguments = options(files[0], files[1], tmp_path / "run", **change)
     with pytest.raises((ArgumentError, *USER_ERRORS), match=message):
         finetune(["sst2", *arguments])
@@ -132,7 +132,7 @@ def test_wrong_inputs_are_one_error(files, tmp_path, change, message):
 
 
 def test_a_directory_that_is_no_run_is_refused(files, tmp_path):
-    """It is not written to."""
+    """A directory that is not a run is an error, and nothing is written to it."""
     (tmp_path / "notes").write_text("x")
     with pytest.raises(ValueError, match="exists and is not a run"):
         finetune(["sst2", *options(*files, tmp_path)])

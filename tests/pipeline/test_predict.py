@@ -44,7 +44,7 @@ def found(path):
 
 
 def test_lines_of_standard_input(model, monkeypatch, capsys):
-    """Each line but empty ones is a text."""
+    """Each line of standard input that is not empty is a text."""
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([TEXTS[0], "", *TEXTS[1:]]) + "\n"))
     predict([str(model), "--max_tokens", "8"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -53,7 +53,7 @@ def test_lines_of_standard_input(model, monkeypatch, capsys):
 
 
 def test_pairs_of_a_table(model, tmp_path):
-    """The columns are named; the file of the predictions, too."""
+    """The columns of a pair are named, and the predictions are written to the named file."""
     rows = [{"question": one, "passage": other} for one, other in zip(TEXTS, reversed(TEXTS), strict=True)]
     (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)))
     columns = ["--first", "question", "--second", "passage"]
@@ -76,6 +76,6 @@ def test_a_number_has_no_class():
     ],
 )
 def test_wrong_options(model, options, message):
-    """Each is one error with a remedy."""
+    """A wrong option is one error with a remedy."""
     with pytest.raises(ValueError, match=message):
         predict([str(model), *options])

@@ -33,7 +33,7 @@ class State:
 
 @dataclass(frozen=True)
 class Identity:
-    """What a checkpoint says about the run that wrote it."""
+    """The run that wrote a checkpoint."""
 
     family: str
     model: Mapping[str, Any]

@@ -60,7 +60,7 @@ def tilings(head_dim: int, dtype: torch.dtype) -> Tilings:
 
 
 class _Call(NamedTuple):
-    """What the launches of one call of `attend` have in common."""
+    """Arguments that all launches of one call of `attend` have in common."""
 
     sequences: int
     longest: int

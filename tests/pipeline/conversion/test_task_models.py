@@ -29,7 +29,7 @@ def begin(family, directory, outputs=3, vocab_size=VOCAB_SIZE):
 
 
 def batch_for(family, directory):
-    """Pairs of texts of different lengths."""
+    """Return a batch of pairs of texts of different lengths."""
     tokenizer = huggingface.load_tokenizer(directory)
     ids = {role: getattr(tokenizer, f"{role}_token_id") for role in ("cls", "sep", "pad")}
     sequences = Sequences(tokens_of(tokenizer), ids, family.template, 32)
@@ -44,7 +44,7 @@ def write(family, begun, tokenizer, out):
 
 
 def test_logits_equal_those_of_transformers_in_both_directions(pretrained, tmp_path):
-    """The directory that is written computes the same there, and here when it is read."""
+    """`transformers` computes the same logits from the written directory, and so does the model that is read from it."""
     family, directory = pretrained
     begun, batch = begin(family, directory), batch_for(family, directory)
     write(family, begun, directory, tmp_path / "out")
@@ -57,7 +57,7 @@ def test_logits_equal_those_of_transformers_in_both_directions(pretrained, tmp_p
 
 
 def test_an_export_that_computes_something_else_is_removed(pretrained, tmp_path):
-    """And is an error."""
+    """An export whose logits differ is an error, and is removed."""
     family, directory = pretrained
     begun, batch = begin(family, directory), batch_for(family, directory)
     write(family, begun, directory, tmp_path / "out")
@@ -67,7 +67,7 @@ def test_an_export_that_computes_something_else_is_removed(pretrained, tmp_path)
 
 
 def test_the_encoder_begins_with_the_weights_of_the_directory(pretrained):
-    """And with the pooler if there is one; the classifier is drawn from the seed."""
+    """Encoder and pooler begin with the weights of the directory, and the classifier is drawn from the seed."""
     family, directory = pretrained
     one, other = begin(family, directory), begin(family, directory)
     assert all(map(torch.equal, one.model.state_dict().values(), other.model.state_dict().values()))
@@ -81,7 +81,7 @@ def test_the_encoder_begins_with_the_weights_of_the_directory(pretrained):
 
 
 def test_an_encoder_alone_and_a_fine_tuned_model_are_beginnings(tmp_path):
-    """Names without a prefix are read; another number of classes is no obstacle; a pooler that is missing is new."""
+    """An encoder without a pooler and a model with other classes can be fine-tuned; what is missing is drawn anew."""
     directory, family = write_model(tmp_path / "model"), get_family("bert")
     whole = begin(family, directory)
     write(family, whole, directory, tmp_path / "tuned")
@@ -94,7 +94,7 @@ def test_an_encoder_alone_and_a_fine_tuned_model_are_beginnings(tmp_path):
 
 
 def test_rows_behind_the_last_token_are_left_out(pretrained):
-    """As of a vocabulary that was padded; fewer rows than tokens are an error."""
+    """Embeddings of a padded vocabulary are left out, and fewer rows than tokens are an error."""
     family, directory = pretrained
     assert len(begin(family, directory, vocab_size=50).model.encoder.embeddings.word.weight) == 50
     with pytest.raises(ValueError, match=f"the weights hold {VOCAB_SIZE} tokens, the tokenizer 70"):
@@ -102,7 +102,7 @@ def test_rows_behind_the_last_token_are_left_out(pretrained):
 
 
 def test_missing_and_misshapen_tensors_are_named(tmp_path):
-    """With the directory and a remedy."""
+    """A missing or misshapen tensor is an error that names the directory and a remedy."""
     directory, family = write_model(tmp_path / "model"), get_family("bert")
     tensors, path = load_file(directory / "model.safetensors"), directory / "model.safetensors"
     name = "bert.encoder.layer.1.output.dense.weight"

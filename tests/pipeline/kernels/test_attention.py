@@ -205,7 +205,7 @@ def test_the_backend_of_a_gpu_repeats_itself(device, dtype, dropout, name, witho
 
 
 def test_a_named_backend_is_used_or_is_an_error(monkeypatch):
-    """What was asked for is never replaced by another one."""
+    """A named backend is never replaced by another one."""
     monkeypatch.setitem(sys.modules, "flash_attn", None)
     for name in ("triton", "padded", "plain"):
         assert backend(CUDA, torch.bfloat16, 0.1, name) == name

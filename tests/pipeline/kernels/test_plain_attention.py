@@ -18,7 +18,7 @@ SEED = torch.tensor(-3 << 40)
     ],
 )
 def test_philox_gives_its_authors_numbers(rounds, fill, words):
-    """The known answers that Random123 is distributed with: seed and counter of zeros, and of ones."""
+    """Philox gives the known answers of Random123 for seeds and counters of zeros and of ones."""
     seed = torch.tensor(-1 if fill else 0)
     assert [int(word) for word in philox(seed, *torch.full((4, 1), fill), rounds=rounds)] == words
 
@@ -47,7 +47,7 @@ def test_a_mask_depends_on_seed_sequence_and_head_alone():
 
 @pytest.mark.parametrize("probability", [0.0, 0.3])
 def test_output_equals_the_equation(probability):
-    """One head of one sequence at a time, with the mask of that sequence."""
+    """The output is that of one head of one sequence at a time, with the mask of that sequence."""
     lengths = [1, 33, 7]
     bounds = torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
     qkv = torch.randn(sum(lengths), 3, HEADS, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))

@@ -27,7 +27,7 @@ def write(directory, train, dev):
     ("labels", "classes"), [(["10", "9", "10"], ("9", "10")), (["pos", "neg", "pos"], ("neg", "pos"))]
 )
 def test_classes_are_those_of_the_training_examples(tmp_path, labels, classes):
-    """In ascending order, of numbers where all are numbers."""
+    """Classes are in ascending order, and in that of their numbers where all are numbers."""
     write(tmp_path, [("a", label) for label in labels], [("b", labels[0])])
     task = read(tmp_path)
     assert (task.labels, task.outputs) == (classes, 2)
@@ -50,7 +50,7 @@ def test_classes_are_those_of_the_training_examples(tmp_path, labels, classes):
     ],
 )
 def test_wrong_rows_are_named(tmp_path, train, dev, text, message):
-    """With file, line and remedy."""
+    """A wrong row is an error that names file, line and remedy."""
     write(tmp_path, [("a", label) for label in train], [("b", label) for label in dev])
     with pytest.raises(ValueError, match=message):
         read(tmp_path, **text)
@@ -67,7 +67,7 @@ def test_missing_and_doubled_tables_are_named(tmp_path):
 
 
 def test_losses_are_sums_over_examples(tmp_path):
-    """Weighted cross entropy, whose weights have the mean 1 over the training examples; squared differences."""
+    """The loss is a sum of squared differences, or of cross entropies whose weights have the mean 1."""
     write(tmp_path, [("a", "0"), ("b", "0"), ("c", "0"), ("d", "1")], [("e", "1")])
     rows, logits = np.array([0, 3]), torch.tensor([[0.5, -1.0], [0.2, 0.1]])
     weighted = read(tmp_path, balanced=True)
@@ -88,7 +88,7 @@ def test_a_class_without_examples_has_a_finite_weight():
 
 
 def test_predictions_are_written_as_glue_expects_them(tmp_path):
-    """Names of classes, or numbers with three decimals, behind the number of the example."""
+    """A line has the number of the example, and the name of its class or a number with three decimals."""
     data = tmp_path / "data"
     write(data, [("a", "no"), ("b", "yes")], [("c", "yes")])
     logits = np.array([[0.0, 1.0], [2.0, 1.0]], np.float32)

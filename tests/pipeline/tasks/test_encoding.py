@@ -32,7 +32,7 @@ def words(count, first):
 @pytest.mark.parametrize("max_length", [9, 10, 32])
 @pytest.mark.parametrize("pairs", [True, False])
 def test_tokens_and_segments_are_those_of_transformers(tokenizer, max_length, pairs):
-    """Of pairs and of single texts, whichever text is longer and cut."""
+    """Tokens and segments of texts and pairs are those of `transformers`, whichever text is longer and cut."""
     texts = [(words(a, 1), words(b, 21)) if pairs else (words(a + b, 1),) for a, b in LENGTHS]
     sequences = sequences_of(tokenizer, max_length)
     encoded = encode(texts, sequences)
@@ -51,7 +51,7 @@ def test_texts_without_tokens(tokenizer):
 
 
 def test_parts_have_at_most_the_given_tokens():
-    """And all rows in their order; a row that alone has more is a part."""
+    """The parts have all rows in their order, and a row that has more tokens than the bound is a part of its own."""
     rows, sizes = np.arange(6), np.array([4, 4, 9, 3, 3, 3])
     assert [part.tolist() for part in divide(rows, sizes, 8)] == [[0, 1], [2], [3, 4], [5]]
     assert [part.tolist() for part in divide(rows, sizes, 100)] == [[0, 1, 2, 3, 4, 5]]

@@ -34,7 +34,7 @@ def test_columns_of_each_task(tmp_path, name):
 
 
 def test_cola_has_no_header_and_two_dev_files(tmp_path):
-    """In GLUE's form, and as the corpus is distributed; the test split of GLUE has a header."""
+    """CoLA is read in GLUE's form and as the corpus is distributed; only GLUE's test split has a header."""
     line, folder = ("gj04", "1", "", "We go."), tmp_path / "CoLA"
     for file in ("raw/in_domain_train.tsv", "raw/in_domain_dev.tsv", "raw/out_of_domain_dev.tsv"):
         write_tsv(folder / file, line, [])
@@ -58,7 +58,7 @@ def test_splits_and_submissions_of_mnli(tmp_path):
 
 
 def test_missing_files_are_named(tmp_path):
-    """With the alternatives."""
+    """A missing file is an error that names it and its alternatives."""
     write_tsv(tmp_path / "train.tsv", ("a",), [("b",)])
     with pytest.raises(ValueError, match=r"has no dev.tsv or msr_paraphrase_test.txt; give the directory of MRPC"):
         read_splits(GLUE["mrpc"], tmp_path)

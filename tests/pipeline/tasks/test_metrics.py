@@ -14,7 +14,7 @@ LABELS, PREDICTIONS = np.array([1, 1, 1, 0, 0, 0]), np.array([1, 1, 0, 0, 0, 1])
     ("name", "value"), [("accuracy", 4 / 6), ("f1", 2 / 3), ("f1_macro", 2 / 3), ("matthews", 1 / 3)]
 )
 def test_metrics_of_classes(name, value):
-    """By hand: precision and recall are 2/3 for both classes; (2 * 2 - 1 * 1) / 9 is Matthews' coefficient."""
+    """Precision and recall are 2/3 for both classes by hand, and Matthews' coefficient is (2 * 2 - 1 * 1) / 9."""
     assert measure([name], LABELS, PREDICTIONS) == {name: pytest.approx(value)}
 
 

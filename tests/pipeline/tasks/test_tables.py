@@ -12,7 +12,7 @@ ROWS = [{"text": 'He said "yes".', "label": "1"}, {"text": "A, b", "label": "0"}
 
 
 def write(directory, suffix):
-    """The rows in a format."""
+    """Write the rows in a format."""
     path = directory / f"train{suffix}"
     if suffix == ".tsv":
         path.write_bytes("﻿text\tlabel\r\n".encode() + "".join(f"{r['text']}\t{r['label']}\r\n" for r in ROWS).encode())
@@ -27,7 +27,7 @@ def write(directory, suffix):
 
 @pytest.mark.parametrize("suffix", [".tsv", ".csv", ".jsonl", ".parquet"])
 def test_formats_give_the_same_rows(tmp_path, suffix):
-    """With a byte order mark and Windows' ends of lines, too; quotation marks of TSV are text."""
+    """Rows do not depend on the format, a byte order mark or Windows' ends of lines; quotation marks of TSV are text."""
     path = write(tmp_path, suffix)
     rows = read_rows(path)
     assert [row.values for row in rows] == ROWS
@@ -62,19 +62,19 @@ def test_only_a_line_feed_ends_a_line(tmp_path):
     ],
 )
 def test_errors_name_file_and_line(tmp_path, name, content, message):
-    """And say what to do."""
+    """An error names file and line and a remedy."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_rows(tmp_path / name)
 
 
 def test_malformed_lines_can_be_left_out(tmp_path):
-    """As those of QQP are."""
+    """Lines with another number of columns are left out where a task allows it, as QQP does."""
     (tmp_path / "a.tsv").write_text("text\tlabel\nx\nz\t1\n")
     assert [row["text"] for row in read_rows(tmp_path / "a.tsv", skip_malformed=True)] == ["z"]
 
 
 def test_a_missing_column_is_named(tmp_path):
-    """With those that there are."""
+    """A missing column is an error that names the columns that exist."""
     with pytest.raises(ValueError, match=r"train.csv:2: has no column 'sentence'; name one of 'text', 'label'"):
         read_rows(write(tmp_path, ".csv"))[0]["sentence"]

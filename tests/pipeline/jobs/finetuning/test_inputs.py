@@ -26,7 +26,7 @@ def test_special_tokens_are_those_of_the_family(ids, message):
 
 
 def test_the_checksum_follows_from_texts_and_labels(tmp_path):
-    """Equal examples have the same one, also elsewhere; a label or a word makes another."""
+    """Equal examples have the same checksum in any directory, and another label or word changes it."""
     model, data = write_model(tmp_path / "model"), write_sst2(tmp_path / "glue")
 
     def checksum_of(directory):

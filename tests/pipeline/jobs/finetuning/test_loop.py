@@ -19,13 +19,13 @@ from pipeline.runtime.signals import StopSignals
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """(model, data) directories."""
+    """Return the directories of a model and of its examples."""
     folder = tmp_path_factory.mktemp("loop")
     return write_model(folder / "model"), write_sst2(folder / "glue")
 
 
 def loop_of(files, **changes):
-    """A loop at step 0 whose metrics and checkpoints go nowhere."""
+    """Return a loop at step 0 whose metrics and checkpoints are discarded."""
     recipe = parse(["sst2", *options(*files, "unused", training__dropout=0, **changes)])
     inputs = open_inputs(recipe)
     optimizer = build_optimizer(inputs.begun.model, inputs.family.parameters, recipe)
@@ -34,7 +34,7 @@ def loop_of(files, **changes):
 
 
 def test_each_epoch_has_every_example_once():
-    """In an order of its own, which depends on the seed; the last batch is what remains."""
+    """Each epoch has every example once, in an order that depends on the seed, and its last batch has what remains."""
     epochs = [np.concatenate([rows_of(step, 7, 10, 4) for step in steps]) for steps in ((1, 2, 3), (4, 5, 6))]
     assert [sorted(order.tolist()) for order in epochs] == [list(range(10))] * 2
     assert len(rows_of(3, 7, 10, 4)) == 2
@@ -44,14 +44,14 @@ def test_each_epoch_has_every_example_once():
 
 
 def test_dropout_differs_between_parts_steps_and_seeds():
-    """And each seed is one that torch takes."""
+    """The seeds of dropout differ between parts, steps and runs, and torch accepts each of them."""
     seeds = {dropout_seed(seed, step, group) for seed in (1, 2) for step in range(5) for group in range(3)}
     assert len(seeds) == 30 and all(0 <= seed < 2**63 for seed in seeds)
 
 
 @pytest.mark.parametrize("layer_decay", [1.0, 0.5])
 def test_training_equals_a_plain_loop_on_transformers(files, layer_decay):
-    """BertForSequenceClassification with torch's AdamW, on the same batches, without dropout."""
+    """Without dropout, training equals that of BertForSequenceClassification by torch's AdamW on the same batches."""
     loop = loop_of(files, training__layer_decay=layer_decay)
     recipe, settings = loop.recipe, loop.recipe.optimizer
     config = transformers.BertConfig.from_pretrained(files[0], num_labels=2, hidden_dropout_prob=0)
@@ -90,7 +90,7 @@ def test_training_equals_a_plain_loop_on_transformers(files, layer_decay):
 
 
 def test_parts_of_a_batch_change_rounding_only(files):
-    """A bound on the tokens that are computed at once, below the tokens of a batch."""
+    """A bound on the tokens that are computed at once divides a batch, and changes its result by rounding only."""
     whole, parts = loop_of(files), loop_of(files, training__max_tokens=20)
     for loop in (whole, parts):
         loop.train_step()
@@ -100,7 +100,7 @@ def test_parts_of_a_batch_change_rounding_only(files):
 
 
 def test_a_gradient_that_is_not_finite_ends_training(files):
-    """With the step and a remedy."""
+    """A gradient that is not finite is an error that names the step and a remedy."""
     loop = loop_of(files)
     with torch.no_grad():
         loop.model.head.classifier.bias[0] = torch.nan
@@ -111,13 +111,13 @@ def test_a_gradient_that_is_not_finite_ends_training(files):
 
 
 def test_depths():
-    """Embeddings below the layers, the head above them."""
+    """Embeddings are below the layers, and the head is above them."""
     names = ("encoder.embeddings.word.weight", "encoder.layers.0.qkv.bias", "encoder.layers.11.qkv.bias", "head.x")
     assert [depth_of(name, 12) for name in names] == [0, 1, 12, 13]
 
 
 def test_training_ends_early_without_progress(files):
-    """After `patience` evaluations that are not better than the best one, which a NaN never is."""
+    """Training ends after `patience` evaluations that are not better than the best one; NaN is never better."""
     loop = loop_of(files, training__patience=2, training__epochs=9, logging__every=100)
     loop.save, loop.writer = lambda state: None, type("Nowhere", (), {"write": lambda *_: None})()
     found = (value for value in (0.5, 0.7, float("nan"), 0.7, 0.9))

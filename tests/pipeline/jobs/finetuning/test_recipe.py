@@ -22,7 +22,7 @@ def model(tmp_path):
 
 
 def test_settings_of_the_family_and_the_task(model):
-    """Those published for the family, then those for the task, then the command line."""
+    """The command line takes precedence over the settings published for the task, and these over those of the family."""
     bert = parse(["mrpc", "--model", model("bert"), "--data", "data"])
     assert (bert.optimizer.lr, bert.training.epochs, bert.training.batch_size) == (2e-5, 5, 32)
     roberta = parse(["rte", "--model", model("roberta"), "--data", "data", "--training.epochs", "2"])
@@ -31,7 +31,7 @@ def test_settings_of_the_family_and_the_task(model):
 
 
 def test_a_written_recipe_is_read_as_it_is(model, tmp_path):
-    """Also where its values differ from the published ones, which it overrides."""
+    """A recipe that was written takes precedence over the published settings, also where its values differ from them."""
     recipe = parse(["cola", "--model", model("roberta"), "--data", "data", "--optimizer.lr", "7e-5", "--seed", "3"])
     (tmp_path / "recipe.toml").write_text(to_toml(recipe))
     assert parse(["--recipe", str(tmp_path / "recipe.toml")]) == recipe
@@ -51,13 +51,13 @@ def test_a_written_recipe_is_read_as_it_is(model, tmp_path):
     ],
 )
 def test_wrong_command_lines(arguments, message):
-    """Each is one error that names the option and its rule."""
+    """A wrong option is one error that names the option and its rule."""
     with pytest.raises((ArgumentError, ValueError), match=message):
         parse(arguments)
 
 
 def test_what_a_resumed_run_may_change(model):
-    """What only moves files, logs, or divides the memory; nothing that changes the result."""
+    """A resumed run may have other directories, logs and parts of a batch, but nothing that changes its result."""
     arguments = ["sst2", "--model", model("bert"), "--data", "data"]
     before = plain(parse(arguments))
     assert differences(before, plain(parse([*arguments, "--training.max_tokens", "64", "--logging.every", "1"]))) == []

@@ -28,7 +28,7 @@ def drawn(lengths, head_dim, dtype):
 
 
 def with_gradients(function, *inputs):
-    """Output, and the gradients of a weighted sum of it, after the seed 7."""
+    """Return the output and the gradients of a weighted sum of it, after the seed 7."""
     torch.manual_seed(7)
     out = function(*inputs)
     weights = torch.linspace(-1, 1, out.numel(), dtype=torch.float64, device=DEVICE).view_as(out)
@@ -36,7 +36,7 @@ def with_gradients(function, *inputs):
 
 
 def plain(qkv, cu_seqlens, _, dropout_p, *term):
-    """The plain operation with a seed drawn as the kernel draws it."""
+    """Compute the plain operation with a seed that is drawn as the kernel draws it."""
     seed = plain_attention.draw_seed(dropout_p, DEVICE)
     return plain_attention.attend(qkv, cu_seqlens, dropout_p, seed, *term)
 
@@ -52,7 +52,7 @@ def plain(qkv, cu_seqlens, _, dropout_p, *term):
     ],
 )
 def test_output_and_gradients_equal_float64(lengths, head_dim, dtype, probability, with_term, shapes):
-    """With the masks of the twin, in one pass over the keys and in two, in sequences of one to several tiles."""
+    """Output and gradients equal float64 with the twin's masks, in one pass and in two, for one to several tiles."""
     inputs = [drawn(lengths, head_dim, dtype)]
     if with_term:
         generator = torch.Generator().manual_seed(1)
@@ -93,7 +93,7 @@ def mask_kernel(
 
 @pytest.mark.parametrize("tile", [(16, 32, False), (64, 16, False), (32, 64, True), (64, 16, True)])
 def test_masks_are_equal_in_any_tiles(tile):
-    """Of any size and with either axis first, bit for bit those of the twin."""
+    """Masks in tiles of any size, with either axis first, equal those of the twin bit for bit."""
     seed = torch.tensor(-3 << 40, device=DEVICE)
     threshold, _ = plain_attention.lowest_kept(0.3)
     out = torch.empty(64, 64, dtype=torch.bool, device=DEVICE)
@@ -127,7 +127,7 @@ def test_a_longer_bound_and_neighbours_change_no_bit():
 
 @pytest.mark.parametrize("shapes", [ONE_PASS, TWO_PASSES])
 def test_rows_beyond_the_end_have_no_weight(shapes):
-    """Not even where all scores of a sequence are far below theirs, which are 0."""
+    """Rows beyond the end of a sequence have no weight, even if all of its scores are far below theirs, which are 0."""
     qkv = drawn([17], 16, torch.float32).detach()
     qkv[:, 0], qkv[:, 1] = -6, qkv[:, 1] + 6
     inputs = [qkv.requires_grad_(), qkv.detach().double().requires_grad_()]
