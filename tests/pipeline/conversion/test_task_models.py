@@ -44,7 +44,7 @@ def write(family, begun, tokenizer, out):
 
 
 def test_logits_equal_those_of_transformers_in_both_directions(pretrained, tmp_path):
-    """`transformers` computes the same logits from the written directory, and so does the model that is read from it."""
+    """`transformers` computes the same logits from the directory, and so does the model that is read from it."""
     family, directory = pretrained
     begun, batch = begin(family, directory), batch_for(family, directory)
     write(family, begun, directory, tmp_path / "out")

@@ -27,7 +27,7 @@ def write(directory, suffix):
 
 @pytest.mark.parametrize("suffix", [".tsv", ".csv", ".jsonl", ".parquet"])
 def test_formats_give_the_same_rows(tmp_path, suffix):
-    """Rows do not depend on the format, a byte order mark or Windows' ends of lines; quotation marks of TSV are text."""
+    """Rows depend on no format, byte order mark or Windows' ends of lines; quotation marks in TSV are text."""
     path = write(tmp_path, suffix)
     rows = read_rows(path)
     assert [row.values for row in rows] == ROWS

@@ -22,7 +22,7 @@ def model(tmp_path):
 
 
 def test_settings_of_the_family_and_the_task(model):
-    """The command line takes precedence over the settings published for the task, and these over those of the family."""
+    """The command line takes precedence over the published settings of the task, and these over those of the family."""
     bert = parse(["mrpc", "--model", model("bert"), "--data", "data"])
     assert (bert.optimizer.lr, bert.training.epochs, bert.training.batch_size) == (2e-5, 5, 32)
     roberta = parse(["rte", "--model", model("roberta"), "--data", "data", "--training.epochs", "2"])
@@ -31,7 +31,7 @@ def test_settings_of_the_family_and_the_task(model):
 
 
 def test_a_written_recipe_is_read_as_it_is(model, tmp_path):
-    """A recipe that was written takes precedence over the published settings, also where its values differ from them."""
+    """A written recipe takes precedence over the published settings, also where its values differ from them."""
     recipe = parse(["cola", "--model", model("roberta"), "--data", "data", "--optimizer.lr", "7e-5", "--seed", "3"])
     (tmp_path / "recipe.toml").write_text(to_toml(recipe))
     assert parse(["--recipe", str(tmp_path / "recipe.toml")]) == recipe
