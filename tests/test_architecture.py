@@ -68,6 +68,7 @@ UNTESTED = {
     "pipeline/jobs/inference.py": "tests/pipeline/test_predict.py compares its predictions with transformers",
     "pipeline/jobs/prediction.py": "likewise, through its command",
     "pipeline/jobs/pretraining.py": "tests/pipeline/test_pretrain.py runs it through its command",
+    "pipeline/jobs/recording.py": "tests of runs that fail or are interrupted read the events that it writes",
     "pipeline/training/state.py": "declarations, which tests/pipeline/training/test_trainer.py uses",
     "pipeline/training/evaluation.py": "tests/pipeline/training/test_trainer.py evaluates with it",
     "pipeline/kernels/config.py": "a type",

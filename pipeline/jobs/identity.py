@@ -47,7 +47,12 @@ NOT_OF_THE_WEIGHTS = frozenset(
 """Fields of a model section that may differ from the checkpoint that a new run starts from."""
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+def differences(
+    old: Mapping[str, Any],
+    new: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    may_change: tuple[str, ...] = MAY_CHANGE,
+) -> list[str]:
     """Return the fields, as `name: old -> new`, in which a resumed run must not differ but does.
 
     A field that a later version has added has its default in the run so far. A field that a later version has removed
@@ -57,13 +62,14 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], defaults: Mappin
         old: recipe of the run so far, as nested values.
         new: recipe of the command line, as nested values.
         defaults: defaults of the fields by dotted name.
+        may_change: prefixes of fields that may differ.
     """
     before, after = {**defaults, **flatten(old)}, flatten(new)
     before |= {name: now.get(str(before[name]), before[name]) for name, now in RENAMED.items() if name in before}
     return [
         f"{name}: {before[name]} -> {after[name]}"
         for name in before
-        if name in after and before[name] != after[name] and not name.startswith(MAY_CHANGE)
+        if name in after and before[name] != after[name] and not name.startswith(may_change)
     ]
 
 

@@ -1,7 +1,7 @@
 """A pre-training run: opens samples and run directory, builds the engine, restores a checkpoint and trains."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from pipeline.jobs.description import checkpoint_fields, start_event_fields, sta
 from pipeline.jobs.floors import record_floors
 from pipeline.jobs.initial_model import build_model
 from pipeline.jobs.loop import loop_config, schedules
+from pipeline.jobs.recording import recorded_end
 from pipeline.jobs.restoring import Request, restore
 from pipeline.jobs.run_directory import open_run
 from pipeline.jobs.samples import (
@@ -41,10 +42,9 @@ from pipeline.runlog.reader import EVENTS, METRICS
 from pipeline.runlog.schedules import write_schedules
 from pipeline.runtime import distributed, faults
 from pipeline.runtime.command import USER_ERRORS
-from pipeline.runtime.logger import LOG
 from pipeline.runtime.logs import close_log, open_log
 from pipeline.runtime.progress import Progress
-from pipeline.runtime.signals import InterruptedRunError, StopSignals
+from pipeline.runtime.signals import StopSignals
 from pipeline.runtime.watchdog import Watchdog
 from pipeline.training.skipped import SkippedSteps
 from pipeline.training.state import TrainState
@@ -157,20 +157,10 @@ def run_logged(job: Job, signals: StopSignals) -> None:
     watchdog = Watchdog(job.recipe.engine.timeout_minutes, log)
     watchdog.start()
     try:
-        if train(job, Supervisor(signals, watchdog, events)):
-            events.write("finished")
-        events.beat("finished")
-    except InterruptedRunError as interrupted:
-        LOG.info(f"ended after {interrupted} with everything saved; the run continues when it is restarted")
-        events.write("interrupted", signal=str(interrupted))
-        events.beat("interrupted")
-        raise
-    except BaseException as error:
-        LOG.error(f"ended by an error: {error}", exc_info=not isinstance(error, USER_ERRORS))
-        with suppress(OSError):  # the disk may be full
-            events.write("failed", error=f"{type(error).__name__}: {error}")
-            events.beat("failed")
-        raise
+        with recorded_end(events):
+            if train(job, Supervisor(signals, watchdog, events)):
+                events.write("finished")
+            events.beat("finished")
     finally:
         watchdog.stop()
         events.close()

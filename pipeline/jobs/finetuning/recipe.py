@@ -24,6 +24,16 @@ from pipeline.tasks.glue import GLUE
 
 CLASSIFICATION = "classification"
 TASKS = (*GLUE, CLASSIFICATION)
+MAY_CHANGE = (
+    "logging.",
+    "out",
+    "model",
+    "data",
+    "training.max_tokens",
+    "training.checkpoint_every",
+    "optimizer.backend",
+)
+"""Prefixes of fields that a resumed run may set differently; a checksum compares its examples."""
 """Names of the tasks."""
 
 
@@ -187,16 +197,6 @@ def to_toml(recipe: FinetuningRecipe) -> str:
     return str(made.dump(made.parse_object(asdict(recipe)), skip_unset=False))
 
 
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Return the fields, as `name: old -> new`, in which a resumed run must not differ but does.
-
-    Logging, the directories and the bound on tokens in memory may change. A field that only one of the two has was
-    added or removed by another version.
-    """
-    before, after = flatten(old), flatten(new)
-    free = ("logging.", "out", "model", "data", "training.max_tokens", "training.checkpoint_every", "optimizer.backend")
-    return [
-        f"{name}: {before[name]} -> {after[name]}"
-        for name in sorted(before.keys() & after.keys())
-        if before[name] != after[name] and not name.startswith(free)
-    ]
+def defaults() -> dict[str, Any]:
+    """Return the default of each field by dotted name; fields without a default are absent."""
+    return {name: value for name, value in flatten(parser({}).get_defaults().as_dict()).items() if value is not None}

@@ -9,7 +9,7 @@ RUN/results.json                                                     metrics; wr
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -24,19 +24,19 @@ from pipeline.conversion import task_models
 from pipeline.jobs.finetuning.card import finetuned_card
 from pipeline.jobs.finetuning.inputs import Inputs, checksum, open_inputs
 from pipeline.jobs.finetuning.loop import Loop, build_optimizer, steps_per_epoch
-from pipeline.jobs.finetuning.recipe import FinetuningRecipe, differences, plain, to_toml
+from pipeline.jobs.finetuning.recipe import MAY_CHANGE, FinetuningRecipe, defaults, plain, to_toml
 from pipeline.jobs.finetuning.state import Identity, restore, save
+from pipeline.jobs.identity import differences
 from pipeline.jobs.inference import default_device
+from pipeline.jobs.recording import recorded_end
 from pipeline.optim.optimizer import ShardedOptimizer
 from pipeline.runlog.events import Events
 from pipeline.runlog.metrics import Writer
 from pipeline.runlog.reader import RECIPE
-from pipeline.runtime.command import USER_ERRORS
-from pipeline.runtime.logger import LOG
 from pipeline.runtime.logs import close_log, open_log
 from pipeline.runtime.options import read_toml
 from pipeline.runtime.progress import Progress
-from pipeline.runtime.signals import InterruptedRunError, StopSignals
+from pipeline.runtime.signals import StopSignals
 from pipeline.tasks.base import config_fields
 from pipeline.tasks.encoding import batch_of
 from pipeline.tasks.splits import DEV, TRAIN, is_labelled
@@ -78,7 +78,7 @@ def open_run(recipe: FinetuningRecipe) -> None:
     """
     run = recipe.run
     if (run / RECIPE).is_file():
-        changed = differences(read_toml(run / RECIPE), plain(recipe))
+        changed = differences(read_toml(run / RECIPE), plain(recipe), defaults(), MAY_CHANGE)
         if changed:
             raise ValueError(f"{run} is a run with another recipe ({'; '.join(changed)}); choose another out")
     elif not all(map(is_temporary, run.iterdir())):
@@ -90,20 +90,10 @@ def logged(run: Path) -> Iterator[Events]:
     """Open log and events of a run, and record how it ends."""
     log, events = open_log(run), Events(run, 0, step=0)
     try:
-        yield events
-        events.write("finished")
-        events.beat("finished")
-    except InterruptedRunError as interrupted:
-        LOG.info(f"ended after {interrupted} with everything saved; the run continues when it is restarted")
-        events.write("interrupted", signal=str(interrupted))
-        events.beat("interrupted")
-        raise
-    except BaseException as error:
-        LOG.error(f"ended by an error: {error}", exc_info=not isinstance(error, USER_ERRORS))
-        with suppress(OSError):  # the disk may be full
-            events.write("failed", error=f"{type(error).__name__}: {error}")
-            events.beat("failed")
-        raise
+        with recorded_end(events):
+            yield events
+            events.write("finished")
+            events.beat("finished")
     finally:
         events.close()
         close_log(log)

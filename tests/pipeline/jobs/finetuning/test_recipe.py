@@ -5,7 +5,8 @@ import json
 import pytest
 from jsonargparse import ArgumentError
 
-from pipeline.jobs.finetuning.recipe import differences, parse, plain, to_toml
+from pipeline.jobs.finetuning.recipe import MAY_CHANGE, defaults, parse, plain, to_toml
+from pipeline.jobs.identity import differences
 
 NEEDED = ["--model", "nowhere", "--data", "data"]
 
@@ -60,5 +61,18 @@ def test_what_a_resumed_run_may_change(model):
     """A resumed run may have other directories, logs and parts of a batch, but nothing that changes its result."""
     arguments = ["sst2", "--model", model("bert"), "--data", "data"]
     before = plain(parse(arguments))
-    assert differences(before, plain(parse([*arguments, "--training.max_tokens", "64", "--logging.every", "1"]))) == []
-    assert differences(before, plain(parse([*arguments, "--seed", "2"]))) == ["seed: 1 -> 2"]
+    for changes, expected in (
+        (["--training.max_tokens", "64", "--logging.every", "1"], []),
+        (["--seed", "2"], ["seed: 1 -> 2"]),
+    ):
+        assert differences(before, plain(parse([*arguments, *changes])), defaults(), MAY_CHANGE) == expected
+
+
+def test_a_field_of_a_later_version_has_its_default_in_an_earlier_run(model):
+    """A recipe without a field is that of its default, so that a resumed run may not set another value."""
+    arguments = ["rte", "--model", model("bert"), "--data", "data"]
+    before = plain(parse(arguments))
+    del before["training"]["patience"]
+    assert differences(before, plain(parse(arguments)), defaults(), MAY_CHANGE) == []
+    changed = plain(parse([*arguments, "--training.patience", "3"]))
+    assert differences(before, changed, defaults(), MAY_CHANGE) == ["training.patience: 0 -> 3"]
