@@ -5,11 +5,13 @@
 Trains Hugging Face's BERT of the recipe's shape as the example script `run_mlm.py` of `transformers` does: the default
 initialisation, `DataCollatorForLanguageModeling` with 15 % masked tokens, padding to the longest sample, AdamW, linear
 warm-up and decay. The steps that the minutes allow follow from a measured speed, as for `schedule.minutes`; a callback
-ends the training if it takes longer. The held-out figures are computed with the fixed masks of the pipeline's own
-evaluation, so that they are comparable with `mlm_loss` and `mlm_accuracy` there. `Trainer` needs the package
-accelerate, which the pipeline does not: `pip install --no-deps accelerate`.
+ends the training if it takes longer. On a machine that other programs use, `--steps` fixes their number. The held-out
+figures are computed with the fixed masks of the pipeline's own evaluation, so that they are comparable with `mlm_loss`
+and `mlm_accuracy` there. `Trainer` needs the package accelerate, which the pipeline does not:
+`pip install --no-deps accelerate`.
 """
 
+import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -120,20 +122,26 @@ class Baseline:
             trainer.train()
         return trainer
 
-    def row(self, rate: float, minutes: float) -> str:
-        """Trains for a number of minutes at a peak rate and returns one row of the table."""
+    def steps_within(self, rate: float, minutes: float) -> int:
+        """Returns the steps that a number of minutes allows, from the speed of a short training."""
         clock = Clock(min(MOST_SECONDS, MOST_SHARE * 60 * minutes), WARMUP_STEPS, self.now)
         measured = self.trained(rate, WARMUP_STEPS + MOST_STEPS, clock).state.global_step - WARMUP_STEPS
-        steps = steps_within(minutes, clock.seconds / measured, evaluated=0, every=0)
+        return steps_within(minutes, clock.seconds / measured, evaluated=0, every=0)
+
+    def row(self, rate: float, minutes: float, steps: int = 0) -> str:
+        """Trains at a peak rate, for a number of steps or for a number of minutes, and returns a row of the table."""
+        clock = Clock(math.inf if steps else 60 * minutes, now=self.now)
+        steps = steps or self.steps_within(rate, minutes)
         held = evaluation_batches(self.heldout, FAMILY.template, 32, 0, 1, self.recipe.evaluation.samples)
-        trainer = self.trained(rate, steps, Clock(60 * minutes, now=self.now))
+        trainer = self.trained(rate, steps, clock)
         loss, accuracy = masked_figures(trainer.model, held)
         done, tokens = trainer.state.global_step, trainer.state.num_input_tokens_seen / 1e6
         return f"| {rate:g} | {done:,} of {steps:,} | {tokens:.2f} | {loss:.3f} | {accuracy:.3f} |"
 
 
 def main(
-    minutes: float,
+    minutes: float = 0.0,
+    steps: int = 0,
     recipe: str = "demo",
     rates: list[float] = [5e-5, 1e-4, 1e-3],  # noqa: B006  jsonargparse reads it
     architecture: Literal["BertForPreTraining", "BertForMaskedLM"] = "BertForPreTraining",
@@ -146,6 +154,7 @@ def main(
 
     Args:
         minutes: duration of each training, without start, measurement and evaluation.
+        steps: steps of each training in place of the minutes, for a machine whose speed varies; 0: the minutes count.
         recipe: name or file of the recipe that gives shape, samples, batch sizes, warm-up, seed and held-out samples.
         rates: peak learning rates.
         architecture: class of the model; BertForPreTraining needs samples with next-sentence labels.
@@ -153,12 +162,17 @@ def main(
         bf16: whether products are in bf16.
         clock: what the minutes are measured by: wall-clock time, or CPU time per thread where other programs run.
         options: options of pipeline.pretrain that change the recipe.
+
+    Raises:
+        ValueError: neither minutes nor steps are given, or both are.
     """
+    if (minutes > 0) == (steps > 0):
+        raise ValueError(f"--minutes {minutes:g} --steps {steps}: exactly one of them must be above 0; give one")
     baseline = Baseline(parse(["--recipe", recipe, *options]), architecture, dropout, bf16, CLOCKS[clock])
     print("| peak rate | steps | million tokens | held-out masked loss | accuracy |\n|---|---|---|---|---|")
     for rate in rates:
-        print(baseline.row(rate, minutes), flush=True)
-    budget = f"{minutes:g} minutes ({clock} clock)"
+        print(baseline.row(rate, minutes, steps), flush=True)
+    budget = f"{minutes:g} minutes ({clock} clock)" if minutes else f"{steps:,} steps"
     told = (architecture, recipe, budget, f"dropout {dropout:g}", f"{torch.get_num_threads()} threads")
     print("\n" + ", ".join((*told, processor())))
 
