@@ -154,7 +154,7 @@ def _outlines(family: Family[Any], files: list[Path]) -> dict[str, Tensor]:
 def _require_shapes(family: Family[Any], config: EncoderConfig, vocab_size: int, found: Mapping[str, Tensor]) -> None:
     """Raises ValueError unless the parameters, which may be meta tensors, have the shapes of the configuration."""
     layers = count_layers(family, found)
-    if layers != config.num_hidden_layers:
+    if layers != config.distinct_layers:
         raise ValueError(
             f"config.json: num_hidden_layers = {config.num_hidden_layers}, but the weights hold {layers} layers; "
             "take both files from the same model"

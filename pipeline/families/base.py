@@ -44,7 +44,7 @@ class Export(Generic[C]):
     model_class: str
     """Name of the class in `transformers`."""
     names: Callable[[int], Names]
-    """Number of layers -> names of all parameters, here and in `transformers`."""
+    """Number of distinct layers -> names of all parameters, here and in `transformers`."""
     config_to: Callable[[C, int], dict[str, Any]]
     """(config, vocab_size) -> arguments of the class's configuration."""
     config_from: Callable[[Mapping[str, Any]], C]
@@ -103,11 +103,11 @@ class Family(Generic[C]):
     parameters: Parameters
     """Weight decay and stacking of its parameters."""
     word_embeddings: str
-    """Name of the word embeddings (V, H)."""
+    """Name of the word embeddings (V, E)."""
     output_bias: str
     """Name of the bias (V,) of the logits over the vocabulary."""
     layer: str
-    """Suffix of the name of a parameter that each layer has exactly once."""
+    """Suffix of the name of a parameter that each distinct layer of the encoder has exactly once."""
     export: Export[C]
     """The corresponding class in `transformers`."""
     heads: Mapping[str, TaskHead] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 The vocabulary is thirty times as large as the hidden size: logits of the masked tokens alone, 15 % of all, save 8 % of
 a training step's time and most of its memory.
 
-Shapes: T tokens, B sequences, M masked tokens, H hidden_size, V vocab_size.
+Shapes: T tokens, B sequences, M masked tokens, E width of the embeddings, H hidden_size, V vocab_size.
 """
 
 from torch import Tensor, nn
@@ -30,12 +30,12 @@ class Decoder(nn.Linear):
     """Product with the word embeddings. It also computes the loss, so that not all logits must be in memory at once."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
-        super().__init__(config.hidden_size, vocab_size)
+        super().__init__(config.embedding_width, vocab_size)
         self.max_bytes = config.max_logits_mib << 20
         self.backend, self.z_weight = config.kernels, config.z_loss
 
     def forward(self, rows: Tensor, labels: Tensor | None = None) -> Tensor | RowSum:  # type: ignore[override]
-        """Takes rows (M, H); returns their logits (M, V), or given labels (M,) the sum of their cross entropies."""
+        """Takes rows (M, E); returns their logits (M, V), or given labels (M,) the sum of their cross entropies."""
         if labels is None:
             return super().forward(rows)
         return projected_cross_entropy_sum(
@@ -47,15 +47,15 @@ class MaskedLMHead(nn.Module):
     """Logits over the vocabulary, or their loss; the output matrix is tied to the word embeddings.
 
     Args:
-        config: supplies width, activation and epsilon.
-        word_embeddings: (V, H), shared and not copied.
+        config: supplies widths, activation and epsilon.
+        word_embeddings: (V, E), shared and not copied.
     """
 
     def __init__(self, config: EncoderConfig, word_embeddings: nn.Embedding) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = nn.Linear(config.hidden_size, config.embedding_width)
         self.activation = ACTIVATIONS[config.hidden_act]
-        self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.layer_norm = LayerNorm(config.embedding_width, config.layer_norm_eps)
         # The decoder is a module that owns the shared parameter, because ZeRO-3 gathers the parameters of the module
         # that runs; a product with another module's weight would use a partition.
         self.decoder = Decoder(config, word_embeddings.num_embeddings)
