@@ -183,6 +183,45 @@ def replace_tokens(
     return Corrupted(replaced, {"positions": positions, "labels": labels})
 
 
+def hide_tokens(
+    packed: Packed,
+    positions: Int64Array,
+    counts: Int64Array,
+    draw: Draw,
+    duplicates: int,
+    special: SpecialTokens,
+    share: float,
+) -> Corrupted:
+    """Replaces tokens by the mask token with a probability; the others stay.
+
+    Args:
+        packed, positions, counts, draw, duplicates, special: as in `replace_tokens`.
+        share: probability in [0, 1].
+    """
+    replaced, labels = packed.input_ids.copy(), packed.input_ids[positions]
+    keys = position_keys(packed, positions, counts, draw.keys(Purpose.MASK_ACTION, duplicates))
+    replaced[positions[uniform(keys) < share]] = special.ids["mask"]
+    return Corrupted(replaced, {"positions": positions, "labels": labels})
+
+
+def position_keys(packed: Packed, positions: Int64Array, counts: Int64Array, keys: UInt64Array) -> UInt64Array:
+    """Returns (M,) one key per masked position.
+
+    Args:
+        packed: the samples.
+        positions: (M,) ascending indices into T.
+        counts: (B,) number of them in each sample.
+        keys: (B,) key of each sample's draws.
+    """
+    rows = np.repeat(np.arange(len(counts)), counts)  # (M,) sample of each masked position
+    return fold(keys[rows], positions - packed.cu_seqlens[rows])
+
+
+def uniform(keys: UInt64Array) -> npt.NDArray[np.float32]:
+    """Returns numbers in [0, 1), equally distributed multiples of 2^-24, from uniform 64-bit numbers."""
+    return ((keys >> np.uint64(40)) * 2.0**-24).astype(np.float32)
+
+
 def ranges(starts: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer]) -> Int64Array:
     """Returns the concatenation of start, start + 1, ..., start + length - 1 over all pairs of start and length."""
     ends = np.cumsum(lengths, dtype=np.int64)

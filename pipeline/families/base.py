@@ -53,6 +53,8 @@ class Export(Generic[C]):
     """Parameters of the model here that share their storage."""
     class_ties: Ties = field(default_factory=dict)
     """Parameters of the class that share their storage; a directory may hold them under either name or both."""
+    optional: tuple[str, ...] = ()
+    """Parameters of the model here that a model of another shape lacks, such as a projection between equal widths."""
     ignored: tuple[str, ...] = ()
     """Suffixes of the names of buffers that older versions of `transformers` saved among the parameters."""
     modern: Callable[[str], str] = lambda name: name
@@ -79,6 +81,20 @@ class TaskHead:
     """Names of the parameters that every fine-tuning draws anew; the last one is the bias (C,) of the logits."""
     pretrained: Names = field(default_factory=dict)
     """Names of the parameters that begin with the values of a pre-trained model, if it has them."""
+
+
+@dataclass(frozen=True)
+class Part(Generic[C]):
+    """A model of its own within the model of a family, which has a directory of its own in an export."""
+
+    directory: str
+    """Directory below that of the export; empty: that directory itself."""
+    family: "Family[C]"
+    """Model, names and class in `transformers` of the part."""
+    renamed: Callable[[str], str]
+    """Name of a parameter in the whole model -> its name in the part, or empty if the part lacks it."""
+    config: Callable[[C], C] = lambda config: config
+    """Configuration of the whole model -> that of the part."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +130,11 @@ class Family(Generic[C]):
     """Heads for fine-tuning by name: "sequence" classifies a text or a pair of texts."""
     finetuning: Mapping[str, Settings] = field(default_factory=dict)
     """Published settings of fine-tuning: task, or empty for all tasks -> fields of its recipe by dotted name."""
+    parts: tuple[Part[C], ...] = ()
+    """Parts in which the model is exported, if no class of `transformers` has all of it; the first one has the encoder,
+    and `export`. Together they have all parameters, some of which they may share."""
+    joined: Callable[[tuple[C, ...]], C] = lambda configs: configs[0]
+    """Configurations of the parts -> that of the whole model; raises ValueError if they do not fit together."""
     variants: "tuple[Family[C], ...]" = ()
     """Other forms of the family, each with its own terms, samples and class in `transformers`."""
     applies: Callable[[C], bool] = lambda config: True

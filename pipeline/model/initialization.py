@@ -23,7 +23,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pipeline.model.encoder import Encoder, Layer
+from pipeline.model.encoder import Encoder, Layer, Stack
 
 LOWEST, HIGHEST = 0.05, 3.0
 """Range of the frequencies, in radians per token."""
@@ -73,23 +73,37 @@ def _cut_normal_(tensor: Tensor, std: float, cut: float) -> None:
 
 
 @torch.no_grad()
-def initialize_positions(encoder: Encoder) -> None:
+def initialize_positions(encoder: Encoder, *others: Stack) -> None:
     """Sets position embeddings to sinusoids and the first layers' heads to offsets, without random numbers.
 
     Args:
         encoder: an encoder with normally distributed weights, changed in place.
+        others: stacks on the same embeddings, with heads at least as wide, changed in the same way.
     """
     embeddings = encoder.embeddings
     num_positions, width = embeddings.position.weight.shape
-    layers = [layer for layer in encoder.layers if isinstance(layer, Layer)]
-    heads, is_repeated = layers[0].heads, len(layers) < encoder.num_layers
-    frequencies = position_frequencies(min(layers[0].qkv.in_features // heads, width // 2) // 2)
+    first = encoder.layers[0]
+    frequencies = position_frequencies(min(first.qkv.in_features // first.heads, width // 2) // 2)
     embeddings.position.weight.copy_(sinusoids(num_positions, width, frequencies))
     embeddings.position.weight.mul_(embeddings.word.weight.square().mean().sqrt())
     if embeddings.num_segments:
         embeddings.token_type.weight.mul_(SHRINK)
-    if encoder.projection is not None:
-        copy_features(encoder.projection.weight, 2 * len(frequencies))
+    for stack in (encoder, *others):
+        initialize_offsets(stack, frequencies)
+
+
+@torch.no_grad()
+def initialize_offsets(stack: Stack, frequencies: Tensor) -> None:
+    """Sets the first layers' heads to offsets, and a projection to one that copies the features of the positions.
+
+    Args:
+        stack: layers with normally distributed weights, changed in place.
+        frequencies: (n,) those of the position embeddings.
+    """
+    layers = [layer for layer in stack.layers if isinstance(layer, Layer)]
+    heads, is_repeated = layers[0].heads, len(layers) < stack.num_layers
+    if stack.projection is not None:
+        copy_features(stack.projection.weight, 2 * len(frequencies))
     for number, layer in enumerate(layers):
         query, key, _ = layer.qkv.weight.unflatten(0, (3, heads, -1)).unbind()  # (N, D, H) each
         for head, offset in enumerate(first_offsets(number, heads, is_repeated)):
