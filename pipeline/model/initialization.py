@@ -82,7 +82,7 @@ def initialize_positions(encoder: Encoder, *others: Stack) -> None:
     """
     embeddings = encoder.embeddings
     num_positions, width = embeddings.position.weight.shape
-    first = encoder.layers[0]
+    first = next(layer for layer in encoder.layers if isinstance(layer, Layer))
     frequencies = position_frequencies(min(first.qkv.in_features // first.heads, width // 2) // 2)
     embeddings.position.weight.copy_(sinusoids(num_positions, width, frequencies))
     embeddings.position.weight.mul_(embeddings.word.weight.square().mean().sqrt())
