@@ -89,7 +89,7 @@ class ReplacedTokenModel(Discriminator):
         masked, tokens = batch.counts["masked"], batch.counts["tokens"]
         real, originals = positions[:masked], labels[:masked]
         with torch.no_grad():
-            sampled = self.generator_head(rows[:masked], uniform=batch.targets["uniform"])  # (M,)
+            sampled = self.generator_head(rows.detach()[:masked], uniform=batch.targets["uniform"])  # (M,)
         replaced = batch.input_ids.index_copy(0, real, sampled)
         differs = torch.zeros_like(replaced, dtype=torch.bool).index_copy(0, real, sampled != originals)
         logits = self.detection_head(self.hidden(batch, replaced)[:tokens])  # (T,)

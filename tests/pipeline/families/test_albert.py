@@ -1,6 +1,7 @@
 """Laws of pipeline/families/albert.py; foremost law 7: what it computes is what Hugging Face computes."""
 
 from dataclasses import fields, replace
+from pathlib import Path
 
 import bert_cases
 import pytest
@@ -11,13 +12,17 @@ from samples import write_tokenizer
 
 from pipeline.config import parse
 from pipeline.conversion.huggingface import export, fill_masks, read_pretrained
+from pipeline.conversion.importing import import_pretrained
 from pipeline.conversion.names import form_of_tensors, from_huggingface, to_huggingface
 from pipeline.families.albert import FAMILY, FIELDS_OF_OURS, AlbertConfig, build, config_from, config_to
 from pipeline.families.bert import build as build_bert
 from pipeline.model.flops import measure
 from pipeline.planning.step_blocks import count_matrices, count_parameters
+from preprocessing.tokenizer.saving import save_tokenizer
+from preprocessing.tokenizer.unigram import read_model
 
 TOLERANCE = 1e-5  # law 7, fp32
+PUBLISHED = Path(__file__).parents[4] / "shared" / "data" / "vocab" / "albert-spiece.model"
 CONFIG = AlbertConfig(
     hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80, embedding_size=20
 )
@@ -166,6 +171,20 @@ def test_an_export_is_a_directory_of_transformers(tmp_path):
     assert len(fill_masks(tmp_path / "out", "w1 [MASK] w2")[0]) == 5
     back = read_pretrained(FAMILY, tmp_path / "out")
     assert back.config == CONFIG and all(torch.equal(back.state_dict[n], v) for n, v in model.state_dict().items())
+
+
+@pytest.mark.skipif(not PUBLISHED.is_file(), reason="the published vocabulary is not here")
+def test_a_model_with_the_published_vocabulary_is_imported(tmp_path):
+    """A directory of transformers with a tokenizer.json made of the released SentencePiece model is imported, and its
+    export fills masks with words of that vocabulary.
+    """
+    model = transformers.AlbertForPreTraining(transformers.AlbertConfig(**config_to(CONFIG, 30000)))
+    model.save_pretrained(tmp_path / "theirs")
+    save_tokenizer(read_model(PUBLISHED, lower_case=True), tmp_path / "theirs")
+    assert import_pretrained(tmp_path / "theirs", tmp_path / "ours", "", False) == "AlbertForPreTraining"
+    state = read_pretrained(FAMILY, tmp_path / "theirs")
+    export(FAMILY, state.state_dict, state.config, tmp_path / "ours" / "tokenizer", tmp_path / "out", "# A card\n")
+    assert len(fill_masks(tmp_path / "out", "Paris is the capital of [MASK].")[0]) == 5
 
 
 def test_every_field_is_exported_but_those_of_training():
