@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from bert_cases import VOCAB_SIZE, make_batch, with_large_weights
+from bert_cases import VOCAB_SIZE
+from electra_cases import CLASSES, CONFIG, built, electra_batch, huggingface_of
 from samples import write_tokenizer
 from torch.nn import functional
 
@@ -14,7 +15,6 @@ from pipeline.config import parse
 from pipeline.conversion.huggingface import export, fill_masks, read_pretrained
 from pipeline.conversion.names import from_huggingface, to_huggingface
 from pipeline.conversion.parts import ModelPart, divide, join
-from pipeline.data.batch import padded
 from pipeline.data.masking import Draw
 from pipeline.data.packing import pack
 from pipeline.data.special_tokens import SpecialTokens
@@ -27,42 +27,10 @@ from pipeline.families.electra import (
     build,
     config_from,
     config_to,
-    joined,
 )
 
 TOLERANCE = 1e-5  # law 7, fp32
-CONFIG = ElectraConfig(
-    hidden_size=48,
-    num_hidden_layers=3,
-    num_attention_heads=4,
-    intermediate_size=80,
-    embedding_size=20,
-    generator_fraction=0.5,
-)
 EQUAL_WIDTHS = replace(CONFIG, embedding_size=48)
-CLASSES = ("ElectraForPreTraining", "ElectraForMaskedLM")
-
-
-def electra_batch(**options):
-    """Return a batch with a random number for each masked token."""
-    batch = make_batch(**options)
-    numbers = torch.rand(batch.counts["masked"], generator=torch.Generator().manual_seed(5))
-    return replace(batch, targets=batch.targets | {"uniform": numbers})
-
-
-def built(config=CONFIG):
-    return with_large_weights(build(config, VOCAB_SIZE))
-
-
-def huggingface_of(config, shared=True):
-    """Return a random discriminator and generator, which share their embeddings."""
-    models = [
-        with_large_weights(getattr(transformers, name)(transformers.ElectraConfig(**config_to(each, VOCAB_SIZE))))
-        for name, each in zip(CLASSES, (config, config.generator), strict=True)
-    ]
-    if shared:
-        models[1].electra.embeddings.load_state_dict(models[0].electra.embeddings.state_dict())
-    return models
 
 
 def huggingface_outputs(model, batch, input_ids=None):
@@ -139,69 +107,6 @@ def test_the_loss_is_that_of_hugging_faces_models_on_the_sampled_tokens():
     assert set(out.sums) == {"mlm_loss", "mlm_correct", "rtd_loss", "rtd_correct"}
 
 
-def test_a_token_that_is_sampled_as_it_was_counts_as_original():
-    """Where the generator is certain of the original token, no token is replaced."""
-    batch, model = electra_batch(), built()
-    with torch.no_grad():
-        for parameter in model.generator_head.parameters():
-            parameter.zero_()
-        model.generator_head.decoder.bias[9] = 100.0
-    batch = replace(batch, targets=batch.targets | {"labels": torch.full_like(batch.targets["labels"], 9)})
-    with torch.no_grad():
-        model.detection_head.prediction.weight.zero_()
-        model.detection_head.prediction.bias.fill_(-1.0)
-        out = model(batch)
-    assert out.sums["rtd_correct"] == batch.counts["tokens"] and out.sums["mlm_correct"] == batch.counts["masked"]
-
-
-def test_the_generator_learns_from_its_masked_tokens_alone():
-    """The discriminator's loss has no gradient in the generator, and both losses have one in the embeddings."""
-    batch, model = electra_batch(), built()
-    out = model(batch)
-    (out.loss - out.loss.detach()).backward()
-    whole = {name: p.grad.clone() for name, p in model.named_parameters()}
-    model.zero_grad()
-    model.replaced = replace(model.replaced, weight=0.0)
-    model(batch).loss.backward()
-    for name, parameter in model.named_parameters():
-        if name.startswith("generator"):
-            torch.testing.assert_close(parameter.grad, whole[name])
-    assert not torch.equal(model.encoder.embeddings.word.weight.grad, whole["encoder.embeddings.word.weight"])
-
-
-def test_padding_changes_only_rounding():
-    """Loss and sums are those of the batch without padding (law 3)."""
-    batch, model = electra_batch(), built()
-    expected, found = model(batch), model(padded(batch, 512, pad_id=0))
-    torch.testing.assert_close(found.loss, expected.loss)
-    torch.testing.assert_close(dict(found.sums), dict(expected.sums))
-
-
-def test_micro_batches_add_up_to_the_global_batch():
-    """Losses of two micro-batches add up to that of both as one batch, with the same sampled tokens (law 2)."""
-    model, whole = built().double(), electra_batch(lengths=[30, 50])
-    masked, at = int((whole.targets["positions"] < 30).sum()), 30
-    total = model(whole).loss
-    shares = []
-    for tokens, rows, bounds in ((slice(0, at), slice(0, masked), 0), (slice(at, 80), slice(masked, None), at)):
-        targets = {name: value[rows] for name, value in whole.targets.items() if name != "pair"}
-        targets["positions"] = targets["positions"] - bounds
-        size = len(whole.input_ids[tokens])
-        part = replace(
-            whole,
-            input_ids=whole.input_ids[tokens],
-            segment_ids=whole.segment_ids[tokens],
-            position_ids=whole.position_ids[tokens],
-            cu_seqlens=torch.tensor([0, size], dtype=torch.int32),
-            max_seqlen=size,
-            targets=targets,
-            counts={"samples": 1, "tokens": size, "masked": len(targets["labels"])},
-            sample_ids=np.arange(1),
-        )
-        shares.append(model(part).loss)
-    torch.testing.assert_close(sum(shares), total)
-
-
 def test_most_chosen_tokens_are_hidden_and_none_is_random():
     """The generator sees the mask token in place of 85 % of the chosen text tokens and the tokens themselves in place
     of the others; above a fraction it sees only mask tokens.
@@ -259,21 +164,6 @@ def test_an_export_is_a_directory_with_the_generator_in_it(tmp_path):
     (out / "generator").rename(out / "other")
     with pytest.raises(ValueError, match=r"generator: no such directory; .* ElectraForMaskedLM in a directory"):
         read_pretrained(FAMILY, out)
-
-
-def test_parts_that_do_not_belong_together_are_refused():
-    """Another shape or other embeddings of the generator are errors that name the difference."""
-    theirs = huggingface_of(CONFIG, shared=False)
-    parts = [
-        ModelPart(part.directory, part.family, config_from(model.config.to_dict()), found)
-        for part, model in zip(FAMILY.parts, theirs, strict=True)
-        for found in (from_huggingface(part.family, model.state_dict()),)
-    ]
-    changed = {**parts[1].state_dict, "encoder.embeddings.position.weight": torch.zeros(512, 20)}
-    with pytest.raises(ValueError, match=r"generator: encoder.embeddings.position.weight differs from that"):
-        join(FAMILY, [parts[0], replace(parts[1], state_dict=changed)])
-    with pytest.raises(ValueError, match=r"generator: num_hidden_layers = 2: must be 3 beside an encoder"):
-        joined((CONFIG, replace(CONFIG.generator, num_hidden_layers=2)))
 
 
 @pytest.mark.parametrize(
