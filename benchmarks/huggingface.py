@@ -1,4 +1,4 @@
-"""Steps of Hugging Face's `BertForPreTraining`, the reference of `benchmarks.training`, and held-out figures."""
+"""Steps of Hugging Face's classes of pre-training, the reference of `benchmarks.training`, and held-out figures."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -8,16 +8,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.data.batch import Batch
-from pipeline.families.bert import FAMILY, BertConfig
+from pipeline.families.base import Family
+from pipeline.families.bert import FAMILY
+from pipeline.model.config import EncoderConfig
 
 Step = Callable[[Batch], Tensor]
 LossOf = Callable[[Any, Batch, int], Tensor]
 """(model, batch, length to which sequences are padded) -> loss ()."""
 MakeOptimizer = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+PAIR_LABELS = {"bert": "next_sentence_label", "albert": "sentence_order_label"}
+"""Argument of the labels of pairs, by `model_type`."""
+HEADS: dict[str, Callable[[Any], tuple[nn.Module, nn.Module]]] = {
+    "bert": lambda model: (model.cls.predictions, model.cls.seq_relationship),
+    "albert": lambda model: (model.predictions, model.sop_classifier),
+}
+"""Heads of masked tokens and of pairs of a model, by `model_type`."""
 
 
 def huggingface(
-    config: BertConfig,
+    config: EncoderConfig,
     vocab_size: int,
     device: torch.device,
     *,
@@ -26,6 +35,7 @@ def huggingface(
     loss_of: LossOf,
     width: int,
     compiled: bool = False,
+    family: Family[Any] = FAMILY,
 ) -> Step:
     """A plain loop with attention by SDPA, clipping, and bf16 by autocast.
 
@@ -38,16 +48,18 @@ def huggingface(
         loss_of: computes the loss.
         width: length to which `stock_loss` pads, in tokens.
         compiled: whether torch.compile compiles the encoder.
+        family: family of the model, BERT or ALBERT.
     """
     import transformers
 
     torch.manual_seed(0)
-    theirs = transformers.BertConfig(**FAMILY.export.config_to(config, vocab_size))
+    model_class = getattr(transformers, family.export.model_class)
+    theirs = model_class.config_class(**family.export.config_to(config, vocab_size))
     theirs._attn_implementation = "sdpa"
-    model: Any = transformers.BertForPreTraining(theirs)
+    model: Any = model_class(theirs)
     model.to(device).train()
     if compiled:
-        model.bert.compile(dynamic=False)
+        model.base_model.compile(dynamic=False)
     optimizer = make([*model.parameters()])
 
     def step(batch: Batch) -> Tensor:
@@ -76,8 +88,8 @@ def padded(batch: Batch, values: Tensor, fill: int, width: int) -> Tensor:
 
 
 def inputs(batch: Batch, width: int) -> dict[str, Tensor]:
-    """Return the arguments of `BertModel.forward`."""
-    assert batch.segment_ids is not None, "BERT's batches have segments"
+    """Return the arguments of `BertModel.forward`, which other encoders have too."""
+    assert batch.segment_ids is not None, "batches of pairs have segments"
     return {
         "input_ids": padded(batch, batch.input_ids, 0, width),
         "token_type_ids": padded(batch, batch.segment_ids, 0, width),
@@ -88,22 +100,20 @@ def inputs(batch: Batch, width: int) -> dict[str, Tensor]:
 def stock_loss(model: Any, batch: Batch, width: int) -> Tensor:
     """The loss of the model's own head at every position, with all sequences padded to `width`."""
     labels = torch.full_like(batch.input_ids, -100).index_copy_(0, batch.targets["positions"], batch.targets["labels"])
-    out = model(
-        **inputs(batch, width),
-        labels=padded(batch, labels, -100, width),
-        next_sentence_label=batch.targets["pair"],
-    )
+    pairs = {PAIR_LABELS[model.config.model_type]: batch.targets["pair"]}
+    out = model(**inputs(batch, width), labels=padded(batch, labels, -100, width), **pairs)
     loss: Tensor = out.loss
     return loss
 
 
 def tuned_loss(model: Any, batch: Batch, _: int) -> Tensor:
     """The loss with the head applied to masked positions only, and padding to the longest sequence."""
-    out = model.bert(**inputs(batch, batch.max_seqlen))
+    masked_head, pair_head = HEADS[model.config.model_type](model)
+    out = model.base_model(**inputs(batch, batch.max_seqlen))
     masked = places(batch, batch.max_seqlen).index_select(0, batch.targets["positions"])  # (M,)
     rows = out.last_hidden_state.flatten(0, 1).index_select(0, masked)  # (M, H)
-    tokens = functional.cross_entropy(model.cls.predictions(rows).float(), batch.targets["labels"])
-    pairs = functional.cross_entropy(model.cls.seq_relationship(out.pooler_output).float(), batch.targets["pair"])
+    tokens = functional.cross_entropy(masked_head(rows).float(), batch.targets["labels"])
+    pairs = functional.cross_entropy(pair_head(out.pooler_output).float(), batch.targets["pair"])
     return tokens + pairs
 
 

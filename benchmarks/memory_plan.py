@@ -45,7 +45,14 @@ def main(
     print("| | phase | estimated GiB | measured GiB | ratio |\n|---|---|---|---|---|", flush=True)
     for model, precision, stage, count, micro in product(models, precisions, stages, ranks, sequences):
         json = f"ds_configs/zero{stage}_{precision}.json"
-        job = {"model": model, "sequences": micro * count, "length": length, "masked": masked, "samples": ""}
+        job = {
+            "model": model,
+            "family": "bert",
+            "sequences": micro * count,
+            "length": length,
+            "masked": masked,
+            "samples": "",
+        }
         side = Side("this", job | {"precision": "auto", "deepspeed": json}, count, cores)
         measured = side.steps(steps)["peak_gib"] / count
         side.close()

@@ -5,8 +5,8 @@ with a line of JSON on the file descriptor FD (libraries print to standard outpu
 peak of the resident set. Sides:
 
 - `this`: the pipeline's own engine, DeepSpeed included, with exact LAMB.
-- `stock`: Hugging Face's `BertForPreTraining` as its documentation trains it: padded batches, attention by SDPA, logits
-  of every position, `torch.optim.AdamW(foreach=True)`, bf16 by autocast where the processor has it.
+- `stock`: Hugging Face's class of pre-training as its documentation trains it: padded batches, attention by SDPA,
+  logits of every position, `torch.optim.AdamW(foreach=True)`, bf16 by autocast where the processor has it.
 - `stock_lamb`: the same with timm's LAMB.
 - `tuned`: what its users can do without changing the library: the allocator keeps memory (environment), padding only
   to the longest sequence, the head on masked positions only, fused AdamW.
@@ -18,6 +18,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,9 @@ from benchmarks.lamb import MODELS, VOCAB_SIZE
 from benchmarks.oracles import timm_lamb
 from pipeline.data.batch import Batch
 from pipeline.engine.engine import EngineConfig, build, choose_precision, read_settings, start
-from pipeline.families.bert import FAMILY
+from pipeline.families import get_family
+from pipeline.families.base import Family
+from pipeline.model.config import EncoderConfig
 from pipeline.optim.lamb import OptimizerConfig
 
 KEEP_MEMORY = {
@@ -68,14 +71,23 @@ def the_batches(job: dict[str, Any]) -> list[Batch]:
     return [make_batch([job["length"]] * count, VOCAB_SIZE, seed, share) for seed in range(4)]
 
 
+def model_of(job: dict[str, Any]) -> tuple[Family[Any], EncoderConfig]:
+    """Return family and shape; families other than BERT have the sizes of BERT's models."""
+    family, shape = get_family(job["family"]), MODELS[job["model"]]
+    if family.name == "bert":
+        return family, shape
+    return family, family.config(**{field.name: getattr(shape, field.name) for field in fields(EncoderConfig)})
+
+
 def this(job: dict[str, Any]) -> Step:
     """Return a step of the pipeline's engine."""
     engine_config = EngineConfig(job["deepspeed"], job["precision"])
     device = start(engine_config)
     torch.manual_seed(0)
+    family, config = model_of(job)
     engine = build(
-        FAMILY.build(MODELS[job["model"]], VOCAB_SIZE),
-        FAMILY.parameters,
+        family.build(config, VOCAB_SIZE),
+        family.parameters,
         OptimizerConfig(lr=1e-4),
         read_settings(engine_config),
         device=device,
@@ -93,11 +105,12 @@ def this(job: dict[str, Any]) -> Step:
 
 
 def theirs(job: dict[str, Any], make: MakeOptimizer, loss_of: LossOf) -> Step:
-    """Return a step of a plain loop over `BertForPreTraining`."""
+    """Return a step of a plain loop over the family's class of pre-training."""
     torch.set_num_threads(job["threads"])
     bf16 = choose_precision(job["precision"]) == "bf16"
-    config, device = MODELS[job["model"]], torch.device("cpu")
-    return huggingface(config, VOCAB_SIZE, device, bf16=bf16, make=make, loss_of=loss_of, width=job["length"])
+    (family, config), device = model_of(job), torch.device("cpu")
+    width = job["length"]
+    return huggingface(config, VOCAB_SIZE, device, bf16=bf16, make=make, loss_of=loss_of, width=width, family=family)
 
 
 SIDES: dict[str, Callable[[dict[str, Any]], Step]] = {

@@ -75,6 +75,7 @@ class Side:
 
 def main(
     model: Literal["mini", "base", "large"] = "base",
+    family: Literal["bert", "albert"] = "bert",
     sequences: int = 8,
     length: int = 128,
     masked: int = 20,
@@ -91,6 +92,7 @@ def main(
 
     Args:
         model: shape of BERT.
+        family: family that has this shape.
         sequences: sequences of a step, over all ranks.
         length: tokens of each; with `samples`, what stock Hugging Face pads to.
         masked: masked tokens of each.
@@ -105,6 +107,7 @@ def main(
     """
     job = {
         "model": model,
+        "family": family,
         "sequences": sequences,
         "length": length,
         "masked": masked,

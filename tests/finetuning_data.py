@@ -58,6 +58,28 @@ def write_roberta(directory):
     return directory
 
 
+def write_factorised(directory, kind):
+    """Write a pre-trained model with embeddings of another width, an Albert or Electra, as transformers loads it."""
+    write_tokenizer(directory, VOCAB_SIZE)
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = getattr(transformers, f"{kind}Config")(
+        vocab_size=VOCAB_SIZE, embedding_size=8, max_position_embeddings=32, initializer_range=0.2, **sizes
+    )
+    getattr(transformers, f"{kind}ForPreTraining")(config).save_pretrained(directory)
+    return directory
+
+
+def write_albert(directory):
+    """Write a pre-trained ALBERT."""
+    return write_factorised(directory, "Albert")
+
+
+def write_electra(directory):
+    """Write the pre-trained encoder of an ELECTRA, without its generator."""
+    return write_factorised(directory, "Electra")
+
+
 def write_tsv(path, columns, rows):
     """A tab-separated file with a header."""
     path.parent.mkdir(parents=True, exist_ok=True)

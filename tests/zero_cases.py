@@ -15,11 +15,13 @@ STEPS, GLOBAL_BATCH, WORDS, LENGTH, LR, CLIP = 10, 12, 37, 7, 2e-2, 1.0
 
 
 class Toy(nn.Module):
-    """A model of odd sizes with a tied weight and a tensor that is larger than a partition."""
+    """A model of odd sizes with a tied weight, a tensor that is larger than a partition, and a part that runs
+    `repeats` times.
+    """
 
-    def __init__(self, checkpointing=False):
+    def __init__(self, checkpointing=False, repeats=1):
         super().__init__()
-        self.checkpointing = checkpointing
+        self.checkpointing, self.repeats = checkpointing, repeats
         self.embedding = nn.Embedding(WORDS, 11)
         self.norm = nn.LayerNorm(11)
         self.hidden = nn.Linear(11, 33)
@@ -28,16 +30,17 @@ class Toy(nn.Module):
 
     def forward(self, ids):
         hidden = self.norm(self.embedding(ids))
-        hidden = checkpoint(self.middle, hidden, use_reentrant=False) if self.checkpointing else self.middle(hidden)
+        for _ in range(self.repeats):
+            hidden = checkpoint(self.middle, hidden, use_reentrant=False) if self.checkpointing else self.middle(hidden)
         return hidden @ self.embedding.weight.T.to(hidden.dtype) + self.bias
 
     def middle(self, hidden):
         return self.back(torch.tanh(self.hidden(hidden)))
 
 
-def toy(checkpointing=False):
+def toy(checkpointing=False, repeats=1):
     torch.manual_seed(3)
-    model = Toy(checkpointing)
+    model = Toy(checkpointing, repeats)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn_like(parameter) * 0.1)
@@ -120,9 +123,9 @@ class MuonReference(Reference):
             p.sub_(LR * u)
 
 
-def trained_in_float64(clip=CLIP, reference_class=Reference):
+def trained_in_float64(clip=CLIP, reference_class=Reference, repeats=1):
     """Train the toy in float64, model and optimizer, and return its weights."""
-    model = toy().double()
+    model = toy(repeats=repeats).double()
     reference = reference_class(dict(model.named_parameters()))
     for t in range(1, STEPS + 1):
         model.zero_grad()
@@ -164,7 +167,9 @@ def allow_fp16_on_a_cpu():
     type(get_accelerator()).is_fp16_supported = lambda self: True
 
 
-def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=False, micro_batch=0, name="lamb"):
+def build_engine(
+    device, settings, *, accumulation=2, clip=CLIP, checkpointing=False, repeats=1, micro_batch=0, name="lamb"
+):
     from deepspeed.runtime import torch_autocast
 
     from pipeline.engine.engine import EngineConfig, build, read_settings
@@ -175,7 +180,7 @@ def build_engine(device, settings, *, accumulation=2, clip=CLIP, checkpointing=F
     allow_fp16_on_a_cpu()
     with json_file(settings) as path:
         return build(
-            toy(checkpointing),
+            toy(checkpointing, repeats),
             PARAMETERS[name],
             OptimizerConfig(name=name, lr=LR, max_grad_norm=clip),
             read_settings(EngineConfig(deepspeed=path)),

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from pipeline.families import get_family
 from pipeline.optim.schedule import steps_averaged
 from pipeline.runlog.terms import terms_of
 
@@ -20,7 +21,7 @@ def model_card(name: str, state: dict[str, Any], averaged: bool = False) -> str:
     rows = "\n".join(f"| {key.replace('_', ' ')} | {heldout[key]:.4f} |" for key in keys if key in heldout)
     return f"""---
 library_name: transformers
-tags: [{state["family"]}, fill-mask]
+tags: [{state["family"]}, {"pretraining" if get_family(state["family"]).parts else "fill-mask"}]
 ---
 # {name}
 
@@ -32,10 +33,7 @@ tags: [{state["family"]}, fill-mask]
 {rows or "| (not evaluated) | |"}
 
 ```python
-from transformers import AutoModelForMaskedLM, AutoTokenizer
-
-tokenizer = AutoTokenizer.from_pretrained("{name}")
-model = AutoModelForMaskedLM.from_pretrained("{name}")
+{loading(name, state["family"])}
 ```
 
 The recipe that trained it:
@@ -44,6 +42,21 @@ The recipe that trained it:
 {json.dumps(state.get("recipe", {}), indent=2)}
 ```
 """
+
+
+def loading(name: str, family: str) -> str:
+    """Return Python code that loads an exported model with its tokenizer, and its further parts."""
+    further = [part.directory for part in get_family(family).parts[1:]]
+    auto_class = "AutoModelForPreTraining" if further else "AutoModelForMaskedLM"
+    classes = [auto_class, *(["AutoModelForMaskedLM"] if further else []), "AutoTokenizer"]
+    lines = [
+        f"from transformers import {', '.join(sorted(classes))}",
+        "",
+        f'tokenizer = AutoTokenizer.from_pretrained("{name}")',
+        f'model = {auto_class}.from_pretrained("{name}")',
+    ]
+    lines += [f'{part} = AutoModelForMaskedLM.from_pretrained("{name}", subfolder="{part}")' for part in further]
+    return "\n".join(lines)
 
 
 def trained_with(state: dict[str, Any]) -> str:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pipeline.checkpoints import model_files
 from pipeline.conversion.names import count_layers, form_of_tensors, from_huggingface, to_huggingface
+from pipeline.conversion.parts import ModelPart, divide, join
 from pipeline.families.base import Family
 from pipeline.model.encoder import EncoderConfig
 from preprocessing.files import flush
@@ -49,7 +50,8 @@ def export(
     """Writes a model as a Hugging Face directory, which appears whole or not at all.
 
     `AutoModel`, `AutoTokenizer`, the family's pre-training class and the classes for its tasks load it. The tokenizer
-    cuts texts at the model's longest sequence, whatever `tokenizer_dir` says.
+    cuts texts at the model's longest sequence, whatever `tokenizer_dir` says. A further part of a model, such as
+    ELECTRA's generator, is a directory of the same kind within it.
 
     Args:
         family: the model's family.
@@ -75,12 +77,21 @@ def export(
             f"{tokenizer_dir} has {len(tokenizer)} tokens but the model's vocabulary has {vocab_size}: "
             "export the model with the tokenizer that its data was made with"
         )
-    fields = family.export.config_to(config, vocab_size) | {"pad_token_id": tokenizer.pad_token_id}
-    model = _assemble(family, fields, to_huggingface(family, state_dict))
+    parts = divide(family, config, state_dict)
+    fields = [
+        part.family.export.config_to(part.config, vocab_size) | {"pad_token_id": tokenizer.pad_token_id}
+        for part in parts
+    ]
+    models = [
+        _assemble(part.family, values, to_huggingface(part.family, part.state_dict))
+        for part, values in zip(parts, fields, strict=True)
+    ]
     with _atomic_directory(out_dir) as temporary:
-        model.save_pretrained(temporary)
-        copy_tokenizer(tokenizer_dir, temporary, longest_sequence(family, config))
-        (temporary / "README.md").write_text(card, encoding="utf-8")
+        for part, model in zip(parts, models, strict=True):
+            directory = temporary / part.directory
+            model.save_pretrained(directory)
+            copy_tokenizer(tokenizer_dir, directory, longest_sequence(family, config))
+            (directory / "README.md").write_text(card, encoding="utf-8")
 
 
 def longest_sequence(family: Family[Any], config: EncoderConfig) -> int:
@@ -111,7 +122,7 @@ def read_pretrained(family: Family[Any], directory: Path, allow_pickle: bool = F
     Args:
         family: family of the model.
         directory: holds `config.json` and the weights of the family's pre-training class, or of the class of one of its
-            variants, heads included.
+            variants, heads included. Further parts of a model are in directories within it, as `export` writes them.
         allow_pickle: whether `pytorch_model.bin` may be read, as tensors only, where there is no safetensors file.
 
     Returns:
@@ -121,6 +132,8 @@ def read_pretrained(family: Family[Any], directory: Path, allow_pickle: bool = F
         ValueError: there is no such directory, its configuration has a value that the family does not support, or a
             tensor is missing, unexpected, not finite, or of another shape than the configuration requires.
     """
+    if family.parts:
+        return _read_parts(family, directory, allow_pickle)
     fields, files = model_files.read_config(directory), model_files.weight_files(directory, allow_pickle)
     try:
         family = form_of_tensors(family, model_files.outlines(files))
@@ -140,6 +153,25 @@ def read_pretrained(family: Family[Any], directory: Path, allow_pickle: bool = F
     return Pretrained(state_dict, config, vocab_size)
 
 
+def _read_parts(family: Family[Any], directory: Path, allow_pickle: bool) -> Pretrained:
+    """Returns the model whose parts are in a directory and in directories within it."""
+    parts = []
+    for part in family.parts:
+        place, model_class = directory / part.directory, part.family.export.model_class
+        if not place.is_dir():
+            raise ValueError(
+                f"{place}: no such directory; training of the {family.name} family goes on from a "
+                f"{family.export.model_class} with a {model_class} in a directory of this name within it"
+            )
+        read = read_pretrained(part.family, place, allow_pickle)
+        parts.append(ModelPart(part.directory, part.family, read.config, read.state_dict))
+    try:
+        whole = join(family, parts)
+    except ValueError as error:
+        raise ValueError(f"{directory}: {error}") from None
+    return Pretrained(dict(whole.state_dict), whole.config, _vocab_size(family, whole.state_dict))
+
+
 def _outlines(family: Family[Any], files: list[Path]) -> dict[str, Tensor]:
     """Returns the parameters as meta tensors under the names of this project."""
     outlines = model_files.outlines(files)
@@ -154,7 +186,7 @@ def _outlines(family: Family[Any], files: list[Path]) -> dict[str, Tensor]:
 def _require_shapes(family: Family[Any], config: EncoderConfig, vocab_size: int, found: Mapping[str, Tensor]) -> None:
     """Raises ValueError unless the parameters, which may be meta tensors, have the shapes of the configuration."""
     layers = count_layers(family, found)
-    if layers != config.num_hidden_layers:
+    if layers != config.distinct_layers:
         raise ValueError(
             f"config.json: num_hidden_layers = {config.num_hidden_layers}, but the weights hold {layers} layers; "
             "take both files from the same model"
@@ -164,6 +196,8 @@ def _require_shapes(family: Family[Any], config: EncoderConfig, vocab_size: int,
             expected = family.build(config, vocab_size).state_dict()
     except RuntimeError as error:  # a size beyond 64 bits
         raise ValueError(f"config.json: no model has these sizes ({str(error).splitlines()[0]})") from None
+    if unknown := sorted(found.keys() - expected.keys()):
+        raise ValueError(f"the weights hold {unknown[0]}, which no model of config.json has; take both from one model")
     for name, value in expected.items():
         if name not in found or found[name].shape != value.shape:
             shape = tuple(found[name].shape) if name in found else "missing"

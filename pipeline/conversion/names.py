@@ -10,8 +10,8 @@ from pipeline.families.base import Export, Family, Ties
 
 
 def count_layers(family: Family[Any], state: Mapping[str, Tensor]) -> int:
-    """Return the number of layers of a state dict under the names of this project."""
-    return sum(name.endswith(family.layer) for name in state)
+    """Return the number of distinct layers of the encoder in a state dict under the names of this project."""
+    return sum(name.startswith("encoder.") and name.endswith(family.layer) for name in state)
 
 
 def form_of_tensors(family: Family[Any], state: Mapping[str, Tensor]) -> Family[Any]:
@@ -45,6 +45,7 @@ def to_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str
     """
     export, filled = family.export, _fill_ties(state, family.export.ties)
     names = export.names(count_layers(family, state))
+    names = {ours: theirs for ours, theirs in names.items() if ours in filled or ours not in export.optional}
     _require_same_names(filled, set(names), "this model's state dict")
     renamed: dict[str, Tensor] = {}
     for ours, theirs in names.items():
@@ -75,6 +76,8 @@ def from_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[s
     while any(name in filled for name in _of_layer(export, layers)):
         layers += 1
     names = export.names(layers)
+    absent = {ours for ours in export.optional if not filled.keys() & set(names[ours])}
+    names = {ours: parts for ours, parts in names.items() if ours not in absent}
     theirs = {name for parts in names.values() for name in parts}
     arrived = export.arriving({name: filled[name] for name in filled if name not in set(export.class_ties) - theirs})
     _require_same_names(arrived, theirs, "the Hugging Face state dict")

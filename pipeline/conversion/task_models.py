@@ -115,7 +115,7 @@ def _of_encoder(
     """
     theirs = {family.export.modern(name): value for name, value in tensors.items()}
     prefix = family.export.names(0)[family.word_embeddings][0].partition(".")[0]
-    of_encoder = (f"{prefix}.embeddings.", f"{prefix}.encoder.")
+    of_encoder = (f"{prefix}.embeddings", f"{prefix}.encoder.")
     pretrained: Names = {
         ours: parts for ours, parts in head.pretrained.items() if all(part in theirs for part in parts)
     }
@@ -139,7 +139,7 @@ def _form(family: Family[Any], model_class: str, head_names: Names, **fields: An
         ties={},
         class_ties={},
     )
-    return replace(family, export=export, variants=(), applies=lambda config: True)
+    return replace(family, export=export, variants=(), parts=(), applies=lambda config: True)
 
 
 def _check_shapes(found: Mapping[str, Tensor], model: TaskModel) -> None:

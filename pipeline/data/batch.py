@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from pipeline.data.config import Corruption
+from pipeline.data.hashing import Purpose
 from pipeline.data.labels import IGNORED
-from pipeline.data.masking import Draw, Int64Array
+from pipeline.data.masking import Draw, Int64Array, position_keys, uniform
 from pipeline.data.packing import pack
 from pipeline.data.special_tokens import SpecialTokens
 from pipeline.data.template import Template
@@ -42,8 +43,9 @@ class Batch:
     """Number of tokens of the longest sample."""
     targets: Mapping[str, Tensor]
     """Targets of the losses. "positions" (M,) int64: indices into T of the masked tokens, ascending but for the
-    padding; "labels" (M,) int64: the original tokens there, IGNORED in the padding; "pair" (B,) int64: the label of
-    each pair of segments, if the samples have labels."""
+    padding; "labels" (M,) int64: the original tokens there, IGNORED in the padding; "uniform" (M,) float32 without
+    padding: a random number in [0, 1) for each, with which a generator samples a token; "pair" (B,) int64: the label
+    of each pair of segments, if the samples have labels."""
     counts: Mapping[str, int]
     """Counts of this micro-batch: "samples", "tokens" with special tokens, "masked"."""
     totals: Mapping[str, int]
@@ -140,6 +142,8 @@ def make_batch(
     counts = corruption.counts(lengths, draw)  # (B,)
     corrupted = corruption.apply(packed, counts, draw, special)
     targets = dict(corrupted.targets)
+    keys = position_keys(packed, targets["positions"], counts, draw.keys(Purpose.REPLACEMENT))
+    targets["uniform"] = uniform(keys)
     if samples.manifest.segments in LABELLED:
         targets["pair"] = samples.labels[draw.indices].astype(np.int64)
     batch = Batch(

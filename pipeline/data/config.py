@@ -160,13 +160,11 @@ class MaskRate:
 
 
 @dataclass(frozen=True)
-class MaskingConfig(MaskRate):
-    """Number of masked tokens, the unit of masking, what replaces the tokens, and how often the masks change."""
+class BoundedMasking(MaskRate):
+    """A mask rate with an upper bound per sample, whose counts follow from the lengths alone, as BERT's do."""
 
     max_predictions: int = 20
     """Upper bound on the masked tokens of a sample (BERT: 20 at 128 tokens, about 80 at 512); 0: no upper bound."""
-    whole_word: bool = False
-    """Whether all pieces of a word are masked together."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -202,8 +200,38 @@ class MaskingConfig(MaskRate):
 
         return masking.num_predictions(lengths, self)
 
+
+@dataclass(frozen=True)
+class MaskingConfig(BoundedMasking):
+    """Number of masked tokens, the unit of masking, what replaces the tokens, and how often the masks change."""
+
+    whole_word: bool = False
+    """Whether all pieces of a word are masked together."""
+
     def apply(self, packed: "Packed", counts: "Int64Array", draw: "Draw", special: "SpecialTokens") -> "Corrupted":
         """Returns `pipeline.data.masking.mask_tokens`."""
         from pipeline.data import masking
 
         return masking.mask_tokens(packed, counts, draw, self, special)
+
+
+@dataclass(frozen=True)
+class NgramMasking(BoundedMasking):
+    """Number of masked tokens, the length of the masked runs of words, what replaces the tokens, and how often the
+    masks change.
+    """
+
+    max_ngram: int = 3
+    """Largest number of consecutive words that are masked together; n words are drawn with a probability proportional
+    to 1/n. 1: whole words (ALBERT: 3)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_ngram < 1:
+            raise ValueError(f"masking.max_ngram = {self.max_ngram}: must be at least 1, which masks whole words")
+
+    def apply(self, packed: "Packed", counts: "Int64Array", draw: "Draw", special: "SpecialTokens") -> "Corrupted":
+        """Returns `pipeline.data.ngrams.mask_ngrams`."""
+        from pipeline.data import ngrams
+
+        return ngrams.mask_ngrams(packed, counts, draw, self, special)

@@ -32,6 +32,8 @@ class Purpose(IntEnum):
     MASK_COUNT = 4
     CONTEXT_ORDER = 5
     DROPOUT = 6  # of fine-tuning
+    NGRAM_LENGTH = 7
+    REPLACEMENT = 8  # of masked tokens by a generator's samples
 
 
 @np.errstate(over="ignore")  # arithmetic modulo 2^64 is intended

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.config import Corruption, MaskingConfig
+from pipeline.data.config import BoundedMasking, Corruption, MaskingConfig
 from pipeline.data.hashing import Purpose, UInt64Array, below, fold, purpose_key
 from pipeline.data.packing import BoolArray, Int64Array, Packed
 from pipeline.data.special_tokens import SpecialTokens
@@ -55,7 +55,7 @@ class Corrupted(NamedTuple):
     """"positions" (M,): ascending indices into T of the masked tokens; "labels" (M,): the original tokens there."""
 
 
-def num_predictions(lengths: npt.NDArray[np.integer], config: MaskingConfig) -> Int64Array:
+def num_predictions(lengths: npt.NDArray[np.integer], config: BoundedMasking) -> Int64Array:
     """Returns the masked tokens of samples: min(max_predictions, max(1, round(length * probability))), halves to even.
 
     A sample of one segment has length - 2 text tokens, which bound the number too.
@@ -98,7 +98,7 @@ def mask_tokens(
     """
     keys = draw.keys(Purpose.MASKED_POSITION, config.duplicates)
     if config.whole_word:
-        sizes = _word_sizes(packed.input_ids, packed.is_text, special.is_continuation)
+        sizes = word_sizes(packed.input_ids, packed.is_text, special.is_continuation)
         positions = choose_words(sizes, packed.cu_seqlens, counts, keys)
     else:
         positions = choose_tokens(packed.is_text, packed.cu_seqlens, counts, keys)
@@ -122,7 +122,7 @@ def choose_tokens(
     """
     starts, lengths = cu_seqlens[:-1], np.diff(cu_seqlens)
     assert (counts <= np.add.reduceat(candidates, starts, dtype=np.int64)).all(), "a sample has too few candidates"
-    order, _ = _shuffle_units(candidates.astype(np.int64), lengths, keys)
+    order, _ = shuffle_units(candidates.astype(np.int64), lengths, keys)
     rows, ranks = np.nonzero(np.arange(counts.max(initial=0)) < counts[:, None])
     return np.sort(starts[rows] + order[rows, ranks])
 
@@ -141,8 +141,8 @@ def choose_words(
     """
     starts, lengths = cu_seqlens[:-1], np.diff(cu_seqlens)
     assert (counts <= np.add.reduceat(sizes, starts)).all(), "a sample has fewer text tokens than must be masked"
-    order, sizes = _shuffle_units(sizes, lengths, keys)
-    taken = _take_words(sizes, counts)
+    order, sizes = shuffle_units(sizes, lengths, keys)
+    taken = take_words(sizes, counts)
     rows, ranks = np.nonzero(taken)
     return np.sort(ranges(starts[rows] + order[rows, ranks], taken[rows, ranks]))
 
@@ -183,6 +183,45 @@ def replace_tokens(
     return Corrupted(replaced, {"positions": positions, "labels": labels})
 
 
+def hide_tokens(
+    packed: Packed,
+    positions: Int64Array,
+    counts: Int64Array,
+    draw: Draw,
+    duplicates: int,
+    special: SpecialTokens,
+    share: float,
+) -> Corrupted:
+    """Replaces tokens by the mask token with a probability; the others stay.
+
+    Args:
+        packed, positions, counts, draw, duplicates, special: as in `replace_tokens`.
+        share: probability in [0, 1].
+    """
+    replaced, labels = packed.input_ids.copy(), packed.input_ids[positions]
+    keys = position_keys(packed, positions, counts, draw.keys(Purpose.MASK_ACTION, duplicates))
+    replaced[positions[uniform(keys) < share]] = special.ids["mask"]
+    return Corrupted(replaced, {"positions": positions, "labels": labels})
+
+
+def position_keys(packed: Packed, positions: Int64Array, counts: Int64Array, keys: UInt64Array) -> UInt64Array:
+    """Returns (M,) one key per masked position.
+
+    Args:
+        packed: the samples.
+        positions: (M,) ascending indices into T.
+        counts: (B,) number of them in each sample.
+        keys: (B,) key of each sample's draws.
+    """
+    rows = np.repeat(np.arange(len(counts)), counts)  # (M,) sample of each masked position
+    return fold(keys[rows], positions - packed.cu_seqlens[rows])
+
+
+def uniform(keys: UInt64Array) -> npt.NDArray[np.float32]:
+    """Returns numbers in [0, 1), equally distributed multiples of 2^-24, from uniform 64-bit numbers."""
+    return ((keys >> np.uint64(40)) * 2.0**-24).astype(np.float32)
+
+
 def ranges(starts: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer]) -> Int64Array:
     """Returns the concatenation of start, start + 1, ..., start + length - 1 over all pairs of start and length."""
     ends = np.cumsum(lengths, dtype=np.int64)
@@ -190,7 +229,7 @@ def ranges(starts: npt.NDArray[np.integer], lengths: npt.NDArray[np.integer]) ->
     return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)
 
 
-def _word_sizes(input_ids: Int64Array, is_text: BoolArray, is_continuation: BoolArray) -> Int64Array:
+def word_sizes(input_ids: Int64Array, is_text: BoolArray, is_continuation: BoolArray) -> Int64Array:
     """Returns (T,) the number of pieces of the word that starts at each position, 0 where none does.
 
     A continuation after a special token starts a word, because truncation may have removed the beginning of that word.
@@ -203,7 +242,7 @@ def _word_sizes(input_ids: Int64Array, is_text: BoolArray, is_continuation: Bool
     return sizes * is_text
 
 
-def _shuffle_units(
+def shuffle_units(
     sizes: Int64Array, lengths: npt.NDArray[np.integer], keys: UInt64Array
 ) -> tuple[Int64Array, Int64Array]:
     """Puts the units (tokens or words) of each sample into a random order.
@@ -228,7 +267,7 @@ def _shuffle_units(
     return order, np.take_along_axis(padded, order, axis=1)
 
 
-def _take_words(sizes: Int64Array, counts: Int64Array) -> Int64Array:
+def take_words(sizes: Int64Array, counts: Int64Array) -> Int64Array:
     """Returns the number of tokens taken from each word; they add up to exactly `counts`.
 
     Words are visited in order; one larger than the remaining room is skipped. If room remains at the end, the first

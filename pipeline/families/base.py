@@ -44,7 +44,7 @@ class Export(Generic[C]):
     model_class: str
     """Name of the class in `transformers`."""
     names: Callable[[int], Names]
-    """Number of layers -> names of all parameters, here and in `transformers`."""
+    """Number of distinct layers -> names of all parameters, here and in `transformers`."""
     config_to: Callable[[C, int], dict[str, Any]]
     """(config, vocab_size) -> arguments of the class's configuration."""
     config_from: Callable[[Mapping[str, Any]], C]
@@ -53,6 +53,8 @@ class Export(Generic[C]):
     """Parameters of the model here that share their storage."""
     class_ties: Ties = field(default_factory=dict)
     """Parameters of the class that share their storage; a directory may hold them under either name or both."""
+    optional: tuple[str, ...] = ()
+    """Parameters of the model here that a model of another shape lacks, such as a projection between equal widths."""
     ignored: tuple[str, ...] = ()
     """Suffixes of the names of buffers that older versions of `transformers` saved among the parameters."""
     modern: Callable[[str], str] = lambda name: name
@@ -82,6 +84,20 @@ class TaskHead:
 
 
 @dataclass(frozen=True)
+class Part(Generic[C]):
+    """A model of its own within the model of a family, which has a directory of its own in an export."""
+
+    directory: str
+    """Directory below that of the export; empty: that directory itself."""
+    family: "Family[C]"
+    """Model, names and class in `transformers` of the part."""
+    renamed: Callable[[str], str]
+    """Name of a parameter in the whole model -> its name in the part, or empty if the part lacks it."""
+    config: Callable[[C], C] = lambda config: config
+    """Configuration of the whole model -> that of the part."""
+
+
+@dataclass(frozen=True)
 class Family(Generic[C]):
     """One architecture with its objective, such as BERT or RoBERTa."""
 
@@ -103,17 +119,22 @@ class Family(Generic[C]):
     parameters: Parameters
     """Weight decay and stacking of its parameters."""
     word_embeddings: str
-    """Name of the word embeddings (V, H)."""
+    """Name of the word embeddings (V, E)."""
     output_bias: str
     """Name of the bias (V,) of the logits over the vocabulary."""
     layer: str
-    """Suffix of the name of a parameter that each layer has exactly once."""
+    """Suffix of the name of a parameter that each distinct layer of the encoder has exactly once."""
     export: Export[C]
     """The corresponding class in `transformers`."""
     heads: Mapping[str, TaskHead] = field(default_factory=dict)
     """Heads for fine-tuning by name: "sequence" classifies a text or a pair of texts."""
     finetuning: Mapping[str, Settings] = field(default_factory=dict)
     """Published settings of fine-tuning: task, or empty for all tasks -> fields of its recipe by dotted name."""
+    parts: tuple[Part[C], ...] = ()
+    """Parts in which the model is exported, if no class of `transformers` has all of it; the first one has the encoder,
+    and `export`. Together they have all parameters, some of which they may share."""
+    joined: Callable[[tuple[C, ...]], C] = lambda configs: configs[0]
+    """Configurations of the parts -> that of the whole model; raises ValueError if they do not fit together."""
     variants: "tuple[Family[C], ...]" = ()
     """Other forms of the family, each with its own terms, samples and class in `transformers`."""
     applies: Callable[[C], bool] = lambda config: True

@@ -112,3 +112,18 @@ class EncoderConfig:
     def checkpointed_layers(self) -> int:
         """Number of layers that recompute their activations."""
         return self.num_hidden_layers if self.activation_checkpointing is True else int(self.activation_checkpointing)
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of the embeddings, in features."""
+        return self.hidden_size
+
+    @property
+    def projects_embeddings(self) -> bool:
+        """Whether a projection from embedding_width to hidden_size follows the embeddings."""
+        return self.embedding_width != self.hidden_size
+
+    @property
+    def distinct_layers(self) -> int:
+        """Number of layers with parameters of their own; the encoder repeats them in turn."""
+        return self.num_hidden_layers

@@ -7,7 +7,8 @@ and value are one projection: one product instead of three.
 Normalisation comes after each residual sum (post-LN), as in the released BERT. Source: Devlin et al. 2018;
 google-research/bert, modeling.py.
 
-Shapes: T tokens, B sequences, H hidden_size, N attention heads, D = H / N, I intermediate_size, V vocab_size.
+Shapes: T tokens, B sequences, E width of the embeddings, H hidden_size, N attention heads, D = H / N, I
+intermediate_size, V vocab_size.
 """
 
 from collections.abc import Callable
@@ -34,16 +35,17 @@ class Embeddings(nn.Module):
 
     def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int) -> None:
         super().__init__()
-        self.word = Embedding(vocab_size, config.hidden_size)
-        self.position = Embedding(config.max_position_embeddings, config.hidden_size)
+        width = config.embedding_width
+        self.word = Embedding(vocab_size, width)
+        self.position = Embedding(config.max_position_embeddings, width)
         if num_segments:
-            self.token_type = Embedding(num_segments, config.hidden_size)
+            self.token_type = Embedding(num_segments, width)
         self.num_segments = num_segments
-        self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.layer_norm = LayerNorm(width, config.layer_norm_eps)
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor, segment_ids: Tensor | None, position_ids: Tensor) -> Tensor:
-        embedded = self.word(input_ids) + self.position(position_ids)  # (T, H)
+        embedded = self.word(input_ids) + self.position(position_ids)  # (T, E)
         if self.num_segments:
             embedded = embedded + self.token_type(segment_ids)
         return self.dropout(self.layer_norm(embedded))
@@ -76,7 +78,45 @@ class Layer(nn.Module):
         return self.output_layer_norm(self.output(inner, port), hidden)  # (T, H)
 
 
-class Encoder(nn.Module):
+class Stack(nn.Module):
+    """Layers on given embeddings, behind a projection if the configuration has one.
+
+    Layers with parameters of their own are repeated in turn until there are `num_hidden_layers`. A repeated layer is
+    one module, whose gradients autograd adds up.
+
+    Args:
+        config: shape and regularisation.
+        embeddings: module that a subclass registers before the layers; None: the stack has none.
+    """
+
+    def __init__(self, config: EncoderConfig, embeddings: Embeddings | None = None) -> None:
+        super().__init__()
+        self.num_layers, self.checkpointed_layers = config.num_hidden_layers, config.checkpointed_layers
+        if embeddings is not None:
+            self.embeddings = embeddings
+        self.projection: nn.Linear | None = None
+        if config.projects_embeddings:
+            self.projection = nn.Linear(config.embedding_width, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.distinct_layers))
+
+    def forward(self, embedded: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
+        """Takes embedded tokens (T, E), and returns the hidden states (T, H) of the last layer."""
+        return self.encoded(embedded, cu_seqlens, max_seqlen)
+
+    def encoded(self, embedded: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
+        """Computes the projection and the layers; arguments as in `forward`."""
+        hidden = embedded if self.projection is None else self.projection(embedded)  # (T, H)
+        for number in range(self.num_layers):
+            layer = self.layers[number % len(self.layers)]
+            if number < self.checkpointed_layers:
+                # The reentrant variant breaks under ZeRO 2 and 3 where a module runs twice in a step.
+                hidden = checkpoint(layer, hidden, cu_seqlens, max_seqlen, use_reentrant=False)
+            else:
+                hidden = layer(hidden, cu_seqlens, max_seqlen)
+        return hidden
+
+
+class Encoder(Stack):
     """Embeddings and a stack of layers, which compute one hidden state per token.
 
     Args:
@@ -86,12 +126,9 @@ class Encoder(nn.Module):
     """
 
     def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int) -> None:
-        super().__init__()
-        self.checkpointed_layers = config.checkpointed_layers
-        self.embeddings = Embeddings(config, vocab_size, num_segments)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
+        super().__init__(config, Embeddings(config, vocab_size, num_segments))
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
         input_ids: Tensor,
         segment_ids: Tensor | None,
@@ -109,11 +146,4 @@ class Encoder(nn.Module):
         Returns:
             (T, H) hidden states of the last layer.
         """
-        hidden = self.embeddings(input_ids, segment_ids, position_ids)  # (T, H)
-        for number, layer in enumerate(self.layers):
-            if number < self.checkpointed_layers:
-                # The reentrant variant breaks under ZeRO 2 and 3 where a module runs twice in a step.
-                hidden = checkpoint(layer, hidden, cu_seqlens, max_seqlen, use_reentrant=False)
-            else:
-                hidden = layer(hidden, cu_seqlens, max_seqlen)
-        return hidden
+        return self.encoded(self.embeddings(input_ids, segment_ids, position_ids), cu_seqlens, max_seqlen)

@@ -3,7 +3,7 @@
 The vocabulary is thirty times as large as the hidden size: logits of the masked tokens alone, 15 % of all, save 8 % of
 a training step's time and most of its memory.
 
-Shapes: T tokens, B sequences, M masked tokens, H hidden_size, V vocab_size.
+Shapes: T tokens, B sequences, M masked tokens, E width of the embeddings, H hidden_size, V vocab_size.
 """
 
 from torch import Tensor, nn
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pipeline.kernels.rows import LayerNorm
 from pipeline.losses.cross_entropy import RowSum
 from pipeline.losses.projection import projected_cross_entropy_sum
+from pipeline.losses.sampling import projected_samples
 from pipeline.model.encoder import ACTIVATIONS, EncoderConfig
 
 
@@ -30,12 +31,18 @@ class Decoder(nn.Linear):
     """Product with the word embeddings. It also computes the loss, so that not all logits must be in memory at once."""
 
     def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
-        super().__init__(config.hidden_size, vocab_size)
+        super().__init__(config.embedding_width, vocab_size)
         self.max_bytes = config.max_logits_mib << 20
         self.backend, self.z_weight = config.kernels, config.z_loss
 
-    def forward(self, rows: Tensor, labels: Tensor | None = None) -> Tensor | RowSum:  # type: ignore[override]
-        """Takes rows (M, H); returns their logits (M, V), or given labels (M,) the sum of their cross entropies."""
+    def forward(  # type: ignore[override]
+        self, rows: Tensor, labels: Tensor | None = None, uniform: Tensor | None = None
+    ) -> Tensor | RowSum:
+        """Takes rows (M, E); returns their logits (M, V), given labels (M,) the sum of their cross entropies, or given
+        numbers in [0, 1) (M,) a token of each row, drawn from the softmax of its logits.
+        """
+        if uniform is not None:
+            return projected_samples(rows, self.weight, self.bias, uniform, self.max_bytes)
         if labels is None:
             return super().forward(rows)
         return projected_cross_entropy_sum(
@@ -47,21 +54,37 @@ class MaskedLMHead(nn.Module):
     """Logits over the vocabulary, or their loss; the output matrix is tied to the word embeddings.
 
     Args:
-        config: supplies width, activation and epsilon.
-        word_embeddings: (V, H), shared and not copied.
+        config: supplies widths, activation and epsilon.
+        word_embeddings: (V, E), shared and not copied.
     """
 
     def __init__(self, config: EncoderConfig, word_embeddings: nn.Embedding) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.dense = nn.Linear(config.hidden_size, config.embedding_width)
         self.activation = ACTIVATIONS[config.hidden_act]
-        self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
+        self.layer_norm = LayerNorm(config.embedding_width, config.layer_norm_eps)
         # The decoder is a module that owns the shared parameter, because ZeRO-3 gathers the parameters of the module
         # that runs; a product with another module's weight would use a partition.
         self.decoder = Decoder(config, word_embeddings.num_embeddings)
         self.decoder.weight = word_embeddings.weight
 
-    def forward(self, rows: Tensor, labels: Tensor | None = None) -> Tensor | RowSum:
-        """Takes the hidden states of masked tokens (M, H); returns logits (M, V), or a loss given labels (M,)."""
-        out: Tensor | RowSum = self.decoder(self.layer_norm(self.activation(self.dense(rows))), labels)
+    def forward(self, rows: Tensor, labels: Tensor | None = None, uniform: Tensor | None = None) -> Tensor | RowSum:
+        """Takes the hidden states of masked tokens (M, H); returns logits (M, V), a loss given labels (M,), or tokens
+        (M,) given numbers in [0, 1) (M,), as `Decoder` does.
+        """
+        out: Tensor | RowSum = self.decoder(self.layer_norm(self.activation(self.dense(rows))), labels, uniform)
         return out
+
+
+class DetectionHead(nn.Module):
+    """Logit of each token for having been replaced."""
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size)
+        self.activation = ACTIVATIONS[config.hidden_act]
+        self.prediction = nn.Linear(config.hidden_size, 1)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Takes hidden states (T, H), returns logits (T,)."""
+        return self.prediction(self.activation(self.dense(hidden))).squeeze(1)

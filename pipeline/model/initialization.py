@@ -8,11 +8,14 @@ the masked loss stays at what word counts and unordered context give. Initialisa
   angle d w_k. The score of query position i for key position j is then L mean_k cos(w_k (j - i - d)): it is L at
   j = i + d, and small elsewhere.
 
+Where a projection follows the embeddings, it begins by copying the features of the positions, so that the layers find
+them where the heads expect them.
+
 All other weights are normally distributed, and all weights are trained. The model is an ordinary one that every
 converter can read. Related work: Trockman and Kolter 2023 (https://arxiv.org/abs/2305.09828) begin with query-key
 products near the identity, which makes tokens attend to similar tokens.
 
-Shapes: P positions, H hidden_size, N attention heads, D = H / N, n frequencies.
+Shapes: P positions, E width of the embeddings, H hidden_size, N attention heads, D = H / N, n frequencies.
 """
 
 import math
@@ -20,7 +23,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from pipeline.model.encoder import Encoder, Layer
+from pipeline.model.encoder import Encoder, Layer, Stack
 
 LOWEST, HIGHEST = 0.05, 3.0
 """Range of the frequencies, in radians per token."""
@@ -70,38 +73,69 @@ def _cut_normal_(tensor: Tensor, std: float, cut: float) -> None:
 
 
 @torch.no_grad()
-def initialize_positions(encoder: Encoder) -> None:
+def initialize_positions(encoder: Encoder, *others: Stack) -> None:
     """Sets position embeddings to sinusoids and the first layers' heads to offsets, without random numbers.
 
     Args:
         encoder: an encoder with normally distributed weights, changed in place.
+        others: stacks on the same embeddings, with heads at least as wide, changed in the same way.
     """
     embeddings = encoder.embeddings
-    num_positions, hidden = embeddings.position.weight.shape
-    layers = [layer for layer in encoder.layers if isinstance(layer, Layer)]
-    heads = layers[0].heads
-    frequencies = position_frequencies(min(hidden // heads, hidden // 2) // 2)
-    embeddings.position.weight.copy_(sinusoids(num_positions, hidden, frequencies))
+    num_positions, width = embeddings.position.weight.shape
+    first = next(layer for layer in encoder.layers if isinstance(layer, Layer))
+    frequencies = position_frequencies(min(first.qkv.in_features // first.heads, width // 2) // 2)
+    embeddings.position.weight.copy_(sinusoids(num_positions, width, frequencies))
     embeddings.position.weight.mul_(embeddings.word.weight.square().mean().sqrt())
     if embeddings.num_segments:
         embeddings.token_type.weight.mul_(SHRINK)
+    for stack in (encoder, *others):
+        initialize_offsets(stack, frequencies)
+
+
+@torch.no_grad()
+def initialize_offsets(stack: Stack, frequencies: Tensor) -> None:
+    """Sets the first layers' heads to offsets, and a projection to one that copies the features of the positions.
+
+    Args:
+        stack: layers with normally distributed weights, changed in place.
+        frequencies: (n,) those of the position embeddings.
+    """
+    layers = [layer for layer in stack.layers if isinstance(layer, Layer)]
+    heads, is_repeated = layers[0].heads, len(layers) < stack.num_layers
+    if stack.projection is not None:
+        copy_features(stack.projection.weight, 2 * len(frequencies))
     for number, layer in enumerate(layers):
         query, key, _ = layer.qkv.weight.unflatten(0, (3, heads, -1)).unbind()  # (N, D, H) each
-        for head, offset in enumerate(first_offsets(number, heads)):
+        for head, offset in enumerate(first_offsets(number, heads, is_repeated)):
             attend_to_offset(query[head], key[head], frequencies, offset)
 
 
-def first_offsets(layer: int, heads: int) -> tuple[int, ...]:
+def first_offsets(layer: int, heads: int, is_repeated: bool = False) -> tuple[int, ...]:
     """Returns the offsets on which the first heads of a layer begin; its other heads begin at random.
 
     These are up to eight heads of the first layer and half of the heads of the second one. Where all heads of the
-    second layer begin on offsets, masked tokens are learnt no sooner, and next-sentence prediction later.
+    second layer begin on offsets, masked tokens are learnt no sooner, and next-sentence prediction later. A repeated
+    layer is the first and the second layer at once, so that half of its heads begin on offsets.
 
     Args:
         layer: number of the layer, from 0.
         heads: N.
+        is_repeated: whether the model repeats its layers.
     """
-    return NEAREST[: (heads, heads // 2)[layer]] if layer < 2 else ()
+    return NEAREST[: (heads // 2 if is_repeated else heads, heads // 2)[layer]] if layer < 2 else ()
+
+
+@torch.no_grad()
+def copy_features(weight: Tensor, number: int) -> None:
+    """Changes a projection (H, E) of normalised embeddings so that it copies their first `number` features.
+
+    The random part is scaled to give the other features as much energy as the copied ones: words and positions then
+    have the mean square in the hidden states that they have in a model without a projection.
+    """
+    hidden, width = weight.shape
+    weight.mul_(1 / (math.sqrt(width) * weight.square().mean().sqrt()))
+    even = torch.arange(number)
+    weight[even, even] += math.sqrt(hidden / width)
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ def uniform_batch(samples: int, length: int, masked: int) -> Batch:
         targets={
             "positions": zeros(samples * masked),
             "labels": zeros(samples * masked),
+            "uniform": torch.zeros(samples * masked),
             "pair": zeros(samples),
         },
         counts=counts,

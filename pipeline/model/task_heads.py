@@ -5,6 +5,7 @@ Each computes what the head of a class of `transformers` computes, where its doc
 Shapes: T tokens, B sequences, H hidden_size, C outputs.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -33,10 +34,15 @@ class PooledClassifier(nn.Module):
 
 
 class DenseClassifier(nn.Module):
-    """Classifier with a hidden layer on the first token, as in `RobertaForSequenceClassification`."""
+    """Classifier with a hidden layer on the first token, as in `RobertaForSequenceClassification` with tanh and in
+    `ElectraForSequenceClassification` with gelu.
+    """
 
-    def __init__(self, hidden_size: int, outputs: int, dropout: float) -> None:
+    def __init__(
+        self, hidden_size: int, outputs: int, dropout: float, activation: Callable[[Tensor], Tensor] = torch.tanh
+    ) -> None:
         super().__init__()
+        self.activation = activation
         self.dropout = Dropout(dropout)
         self.dense = nn.Linear(hidden_size, hidden_size)
         self.out_proj = nn.Linear(hidden_size, outputs)
@@ -44,7 +50,7 @@ class DenseClassifier(nn.Module):
     def forward(self, hidden: Tensor, starts: Tensor) -> Tensor:
         """Takes hidden states (T, H) and the index of each sequence's first token (B,), returns logits (B, C)."""
         first = self.dropout(hidden.index_select(0, starts))  # (B, H)
-        logits: Tensor = self.out_proj(self.dropout(self.dense(first).tanh()))
+        logits: Tensor = self.out_proj(self.dropout(self.activation(self.dense(first))))
         return logits
 
 

@@ -69,7 +69,7 @@ def count_matrices(build: Build, config: EncoderConfig, vocab_size: int, is_matr
     """
     shape = replace(config, num_hidden_layers=1, activation_checkpointing=False)
     named = build_without_memory(build, shape, vocab_size).named_parameters()
-    return config.num_hidden_layers * sum(p.numel() for name, p in named if is_matrix(name))
+    return config.distinct_layers * sum(p.numel() for name, p in named if is_matrix(name))
 
 
 class StepBlocks:

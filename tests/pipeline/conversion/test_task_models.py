@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from finetuning_data import VOCAB_SIZE, write_model, write_roberta
+from finetuning_data import VOCAB_SIZE, write_albert, write_electra, write_model, write_roberta
 from safetensors.torch import load_file, save_file
 
 from pipeline.conversion import huggingface, task_models
 from pipeline.families import get_family
 from pipeline.tasks.encoding import Sequences, batch_of, encode, tokens_of
 
-WRITERS = {"bert": write_model, "roberta": write_roberta}
+WRITERS = {"bert": write_model, "roberta": write_roberta, "albert": write_albert, "electra": write_electra}
 FIELDS = {"id2label": {0: "a", 1: "b", 2: "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
 
 
@@ -72,8 +72,7 @@ def test_the_encoder_begins_with_the_weights_of_the_directory(pretrained):
     one, other = begin(family, directory), begin(family, directory)
     assert all(map(torch.equal, one.model.state_dict().values(), other.model.state_dict().values()))
     theirs = load_file(directory / "model.safetensors")
-    prefix = "bert" if family.name == "bert" else "roberta"
-    words = theirs[f"{prefix}.embeddings.word_embeddings.weight"]
+    words = theirs[f"{family.name}.embeddings.word_embeddings.weight"]
     assert torch.equal(one.model.encoder.embeddings.word.weight, words)
     assert all(name.startswith("classifier") for name in one.new)
     if family.name == "bert":
@@ -121,5 +120,5 @@ def test_only_task_models_are_read(tmp_path):
         task_models.read(directory)
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
-    with pytest.raises(ValueError, match="model_type = 'gpt2': must be one of bert, roberta"):
+    with pytest.raises(ValueError, match="model_type = 'gpt2': must be one of albert, bert, electra, roberta"):
         task_models.read(directory)

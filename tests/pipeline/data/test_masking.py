@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.hashing import Purpose
-from pipeline.data.masking import Draw, MaskingConfig, num_predictions, ranges
+from pipeline.data.masking import Draw, MaskingConfig, num_predictions, position_keys, ranges, uniform
 from pipeline.data.packing import Packed
 from pipeline.data.special_tokens import SpecialTokens
 
@@ -208,6 +208,28 @@ def test_masks_change_with_epoch_sample_and_seed(whole_word):
     masked = [mask_tokens(input_ids, is_text, cu_seqlens, draw, config, SPECIAL).positions for draw in draws]
     first = masked[0].reshape(100, 19)
     assert all((first != other.reshape(100, 19)).any(axis=1).all() for other in masked[1:])
+
+
+def test_a_number_of_a_masked_position_is_a_function_of_the_sample():
+    """The numbers with which tokens are sampled are those of the sample alone (law 1), differ with epoch and seed, and
+    are uniform.
+    """
+    texts = random_text(np.random.default_rng(0), 60, 200)
+    input_ids, is_text, cu_seqlens = pack(texts)
+    nowhere = np.zeros_like(input_ids)
+    packed, counts = Packed(input_ids, nowhere, nowhere, cu_seqlens, is_text), np.full(200, 8)
+    positions = (cu_seqlens[:-1, None] + np.arange(1, 33, 4)).ravel()
+
+    def numbers(draw):
+        return uniform(position_keys(packed, positions, counts, draw.keys(Purpose.REPLACEMENT))).reshape(200, 8)
+
+    whole = numbers(draw_of(200))
+    alone = Packed(*(values[:63] for values in packed[:3]), cu_seqlens[:2], is_text[:63])
+    keys = draw_of(1).keys(Purpose.REPLACEMENT)
+    assert (uniform(position_keys(alone, positions[:8], counts[:1], keys)) == whole[0]).all()
+    for other in (draw_of(200, epoch=1), draw_of(200, seed=1)):
+        assert (numbers(other) != whole).mean() > 0.99
+    assert whole.min() >= 0 and whole.max() < 1 and abs(whole.mean() - 0.5) < 4 * (1 / 12 / whole.size) ** 0.5
 
 
 def test_static_masking_repeats_its_duplicates():

@@ -40,6 +40,8 @@ VARIANTS = {
     "no accumulation": ((0, 1, 2, 3), {}, {"accumulation": 1}),
     "no clipping": ((0, 1, 2, 3), {}, {"clip": 0.0}),
     "checkpointing": ((0, 1, 2, 3), {}, {"checkpointing": True}),
+    "repeated layer": ((0, 1, 2, 3), {}, {"repeats": 3}),
+    "repeated layer, checkpointing": ((2, 3), {}, {"repeats": 3, "checkpointing": True}),
 }
 
 
@@ -56,7 +58,7 @@ MATRIX = {
 }
 # Every stage in every precision, and every variant in fp32 at the stages that treat it differently.
 SHORT_STAGES = {"round robin": (2,), "alignment": (1,), "overlap": (2, 3), "no accumulation": (0, 2)}
-SHORT_STAGES |= {"no clipping": (0, 3), "checkpointing": (3,)}
+SHORT_STAGES |= {"no clipping": (0, 3), "checkpointing": (3,), "repeated layer, checkpointing": (3,)}
 SHORT = [f"stage {stage}, {precision}, plain" for stage in VARIANTS["plain"][0] for precision in PRECISIONS]
 SHORT += [
     f"stage {stage}, fp32, {variant}"
@@ -72,8 +74,15 @@ def trained(world_size, short):
     return on_ranks(train, world_size, {name: MATRIX[name] for name in (SHORT if short else MATRIX)}, timeout=900)
 
 
-# The whole reference run depends on clipping only.
+# The whole reference run depends on clipping and repetitions only.
 trained_in_float64 = cache(trained_in_float64)
+
+
+def reference_of(name):
+    """Return the weights after the whole reference run of a case."""
+    options = MATRIX[name][1]
+    return trained_in_float64(options.get("clip", 1.0), repeats=options.get("repeats", 1))
+
 
 SELECTION = [(2, True), pytest.param(1, False, marks=full), pytest.param(2, False, marks=full)]
 SELECTION += [pytest.param(3, False, marks=full)]
@@ -100,7 +109,7 @@ def test_fp32_training_equals_float64_training(world_size, short):
     """With fp32 gradients, the whole run, model and clipping included, equals a run in float64 to 1e-6."""
     results = trained(world_size, short)
     differences = {
-        name: largest_difference(results_of(results, name)[1], trained_in_float64(MATRIX[name][1].get("clip", 1.0)))
+        name: largest_difference(results_of(results, name)[1], reference_of(name))
         for name in results[0]
         if ", fp32, " in name
     }
@@ -120,7 +129,7 @@ def test_bf16_training_differs_by_the_rounding_of_gradients(world_size, short):
     bound = STEPS * LR * (4 * 0.8 * 2**-7) ** 0.5
     results = trained(world_size, short)
     differences = {
-        name: norm_difference(results_of(results, name)[1], trained_in_float64(MATRIX[name][1].get("clip", 1.0)))
+        name: norm_difference(results_of(results, name)[1], reference_of(name))
         for name in results[0]
         if ", fp32, " not in name
     }

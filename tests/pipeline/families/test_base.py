@@ -6,13 +6,14 @@ import sys
 import pytest
 import torch
 
+from pipeline.conversion.parts import divide
 from pipeline.families import family_names, get_family
 from pipeline.model.flops import measure
 
 
 def test_an_unknown_family_is_refused():
     """The error for an unknown family names it and the known families."""
-    with pytest.raises(ValueError, match=r"family = bort: must be one of bert, roberta$"):
+    with pytest.raises(ValueError, match=r"family = bort: must be one of albert, bert, electra, roberta$"):
         get_family("bort")
 
 
@@ -26,8 +27,11 @@ def test_a_family_is_found_by_its_own_name(name):
     with torch.device("meta"):
         state = family.build(config, 11).state_dict()
     assert state[family.word_embeddings].shape[0] == 11
-    assert sum(parameter.endswith(family.layer) for parameter in state) == 3
-    assert set(family.export.names(3)) == set(state)
+    layers = [parameter for parameter in state if parameter.startswith("encoder.") and parameter.endswith(family.layer)]
+    assert len(layers) == config.distinct_layers
+    for part in divide(family, config, state):
+        named = set(part.family.export.names(config.distinct_layers))
+        assert set(part.state_dict) <= named and named - set(part.state_dict) <= set(part.family.export.optional)
 
 
 @pytest.mark.parametrize("name", family_names())

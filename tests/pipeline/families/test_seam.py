@@ -82,6 +82,29 @@ def test_an_unknown_family_trains_and_resumes(tmp_path, samples, stage):
     assert not torch.equal(first["weight", "reader.weight"], middle["weight", "reader.weight"])
 
 
+OPTIONS = {
+    "albert": ("sop", ["--model.embedding_size", "16", "--model.activation_checkpointing", "1"]),
+    "electra": ("electra", ["--model.embedding_size", "16", "--model.generator_fraction", "0.5"]),
+}
+
+
+@pytest.mark.parametrize("stage", [2, pytest.param(3, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", OPTIONS)
+def test_a_family_resumes_bit_for_bit(tmp_path, family, stage):
+    """A killed and resumed run of a family has the weights and metrics of the undisturbed one (law 5)."""
+    segments, options = OPTIONS[family]
+    samples = make_samples(tmp_path / "samples", segments=segments)
+
+    def of(name):
+        return [*arguments(tmp_path, samples, name, stage), "--family", family, *options]
+
+    on_ranks(trained, 2, [(of("whole"), None), (of("killed"), 6), (of("killed"), None)])
+    first, second = tensors(tmp_path / "whole", 8), tensors(tmp_path / "killed", 8)
+    assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
+    assert curve(tmp_path / "whole") == curve(tmp_path / "killed")
+    assert curve(tmp_path / "whole", "heldout") == curve(tmp_path / "killed", "heldout")
+
+
 def test_the_operations_of_an_unknown_family_are_counted(monkeypatch):
     """A masked token counts the product of the projection to the vocabulary three times, forward and backward."""
     monkeypatch.setattr(pipeline.families, "__path__", [*pipeline.families.__path__, str(FAMILIES)])
