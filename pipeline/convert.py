@@ -66,8 +66,9 @@ def import_model(
     new_heads: bool = False,
     extra_rows: Literal["refuse", "trim", "keep"] = "refuse",
     seed: int = 12345,
+    recipe: Path | None = None,
 ) -> None:
-    """Write a pre-trained model as a checkpoint for a recipe's `init_from`.
+    """Write a pre-trained model as a checkpoint, and print the part of a recipe that starts from it.
 
     Args:
         model: directory of the model with its tokenizer, of transformers or sentence-transformers.
@@ -81,14 +82,23 @@ def import_model(
         extra_rows: what to do with rows of the word embeddings behind the last token of the tokenizer: refuse the
             model, trim them, or keep them with placeholders in the vocabulary.
         seed: seed of new heads.
+        recipe: file to which a whole recipe is written that starts from the checkpoint; it must not exist.
 
     Raises:
-        ValueError: the model is damaged or of another family, or `out` exists.
+        ValueError: the model is damaged or of another family, or `out` or `recipe` exists.
     """
     from pipeline.conversion.importing import ImportOptions, import_pretrained
+    from pipeline.jobs import continuation
 
+    if recipe is not None:
+        continuation.require_new(recipe)
     options = ImportOptions(family, layout, allow_pickle, model_class, new_heads, extra_rows, seed)
     print("\n".join(import_pretrained(model, out, options)))
+    if recipe is None:
+        print(f"\n{continuation.beginning(out)}", end="")
+    else:
+        continuation.write_recipe(out, recipe)
+        print(f"recipe -> {recipe}")
 
 
 def fill(model: Path, texts: list[str], top: int = 5) -> None:
