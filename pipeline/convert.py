@@ -71,11 +71,12 @@ def import_model(
     """Write a pre-trained model as a checkpoint, and print the part of a recipe that starts from it.
 
     Args:
-        model: directory of the model with its tokenizer, of transformers or sentence-transformers.
+        model: directory of the model with its tokenizer (docs/continue.md lists the files), or its checkpoint there.
         out: directory of the checkpoint, which must not exist.
         family: family of the model; by default the one that model_type of its config.json names, else bert.
-        layout: layout of the files (huggingface); by default the one that they show.
-        allow_pickle: whether to read files in pickle's format, as tensors only, if there is no safetensors file.
+        layout: layout of the files: huggingface, tensorflow, nvidia, megatron or fairseq; by default the one that they
+            show.
+        allow_pickle: whether to read files in pickle's format, of which only tensors, numbers and texts are read.
         model_class: class of transformers whose parameters the checkpoint has, such as BertForMaskedLM; by default the
             one that differs least from the model. Parameters that the class does not have are left out.
         new_heads: whether to draw heads that the model lacks from the initial distribution of the family.

@@ -7,6 +7,8 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from pipeline.conversion.names import to_huggingface
+
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "##s", "dog", "##gy"]
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
 
@@ -50,3 +52,17 @@ def reconfigure(directory: Path, **values) -> None:
     """Change the configuration of a saved model."""
     settings = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps({**settings, **values}))
+
+
+def assert_same_model(pretrained, model: transformers.PreTrainedModel) -> None:
+    """Check that what was imported has the weights of a model bit for bit, and computes its logits."""
+    found, expected = to_huggingface(pretrained.form, pretrained.state_dict), model.state_dict()
+    assert dict(model.named_parameters()).keys() <= found.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in found.items() if name in expected)
+    fields = pretrained.form.export.config_to(pretrained.config, pretrained.vocab_size)
+    again = type(model)(type(model.config)(**{"pad_token_id": model.config.pad_token_id, **fields})).eval()
+    again.load_state_dict(found, strict=False)
+    ids = torch.arange(2, pretrained.vocab_size)[None]
+    with torch.no_grad():
+        for theirs, ours in zip(model(ids).to_tuple(), again(ids).to_tuple(), strict=True):
+            assert torch.equal(theirs, ours)
