@@ -1,12 +1,13 @@
 """Conversion between checkpoints and Hugging Face models.
 
 export CHECKPOINT OUT: write a checkpoint, or the newest one of a run, as a directory that `transformers` loads.
-import MODEL OUT: write such a directory as a checkpoint for a recipe's `init_from`.
+import MODEL OUT: write a pre-trained model as a checkpoint for a recipe's `init_from`.
 fill MODEL "A [MASK]." ...: print the most likely words for each [MASK], by an exported model.
 """
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Literal
 
 from jsonargparse import ArgumentParser
 
@@ -55,22 +56,50 @@ def export(source: Path, out: Path, averaged: bool = False) -> None:
     print(f"{export_checkpoint(source, out, averaged)} -> {out}")
 
 
-def import_model(model: Path, out: Path, family: str = "", allow_pickle: bool = False) -> None:
-    """Write a Hugging Face model as a checkpoint for a recipe's `init_from`.
+def import_model(
+    model: Path,
+    out: Path,
+    family: str = "",
+    layout: str = "",
+    allow_pickle: bool = False,
+    model_class: str = "",
+    new_heads: bool = False,
+    extra_rows: Literal["refuse", "trim", "keep"] = "refuse",
+    seed: int = 12345,
+    recipe: Path | None = None,
+) -> None:
+    """Write a pre-trained model as a checkpoint, and print the part of a recipe that starts from it.
 
     Args:
-        model: directory that transformers saved, with pre-training heads and tokenizer.
+        model: directory of the model with its tokenizer (docs/continue.md lists the files), or its checkpoint there.
         out: directory of the checkpoint, which must not exist.
         family: family of the model; by default the one that model_type of its config.json names, else bert.
-        allow_pickle: whether to read pytorch_model.bin, as tensors only, if there is no safetensors file.
+        layout: layout of the files: huggingface, tensorflow, nvidia, megatron or fairseq; by default the one that they
+            show.
+        allow_pickle: whether to read files in pickle's format, of which only tensors, numbers and texts are read.
+        model_class: class of transformers whose parameters the checkpoint has, such as BertForMaskedLM; by default the
+            one that differs least from the model. Parameters that the class does not have are left out.
+        new_heads: whether to draw heads that the model lacks from the initial distribution of the family.
+        extra_rows: what to do with rows of the word embeddings behind the last token of the tokenizer: refuse the
+            model, trim them, or keep them with placeholders in the vocabulary.
+        seed: seed of new heads.
+        recipe: file to which a whole recipe is written that starts from the checkpoint; it must not exist.
 
     Raises:
-        ValueError: the model is not of this family, or `out` exists.
+        ValueError: the model is damaged or of another family, or `out` or `recipe` exists.
     """
-    from pipeline.conversion.importing import import_pretrained
+    from pipeline.conversion.importing import ImportOptions, import_pretrained
+    from pipeline.jobs import continuation
 
-    model_class = import_pretrained(model, out, family, allow_pickle)
-    print(f"{model} ({model_class}) -> {out}")
+    if recipe is not None:
+        continuation.require_new(recipe)
+    options = ImportOptions(family, layout, allow_pickle, model_class, new_heads, extra_rows, seed)
+    print("\n".join(import_pretrained(model, out, options)))
+    if recipe is None:
+        print(f"\n{continuation.beginning(out)}", end="")
+    else:
+        continuation.write_recipe(out, recipe)
+        print(f"recipe -> {recipe}")
 
 
 def fill(model: Path, texts: list[str], top: int = 5) -> None:

@@ -61,18 +61,48 @@ def find(directory: Path, name: str) -> Path | None:
     return path
 
 
+def subdirectory(directory: Path, name: str) -> Path:
+    """The folder of that name directly in a directory; an empty name is the directory itself.
+
+    Raises:
+        ValueError: the name or a link leads out of the directory, or there is no such folder.
+    """
+    path = directory / name
+    if name not in ("", ".") and (Path(name).name != name or name == ".."):
+        raise ValueError(f"{directory}: folder name {name!r} leads out of the directory; get the model from its source")
+    if not path.is_dir() or not path.resolve().is_relative_to(directory.resolve()):
+        raise ValueError(f"{path}: no folder of this directory; get the model from its source again")
+    return path
+
+
+def read_list(path: Path) -> list[Any]:
+    """A JSON list.
+
+    Raises:
+        ValueError: the file is no JSON list, or is too large.
+    """
+    values = _parsed(path)
+    if not isinstance(values, list):
+        raise ValueError(f"{path}: holds a JSON {type(values).__name__}, expected a list")
+    return values
+
+
+def _parsed(path: Path) -> Any:
+    if path.stat().st_size > _MAX_JSON_BYTES:
+        raise ValueError(f"{path}: {path.stat().st_size:,} bytes, at most {_MAX_JSON_BYTES:,} are read")
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); get the file from its source again") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object that names no code.
 
     Raises:
         ValueError: the file is no JSON object, is too large, or names code that the model or tokenizer needs.
     """
-    if path.stat().st_size > _MAX_JSON_BYTES:
-        raise ValueError(f"{path}: {path.stat().st_size:,} bytes, at most {_MAX_JSON_BYTES:,} are read")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); get the file from its source again") from None
+    values = _parsed(path)
     if not isinstance(values, dict):
         raise ValueError(f"{path}: holds a JSON {type(values).__name__}, expected an object")
     for key in _CODE_KEYS:
@@ -160,8 +190,17 @@ def values(files: Iterable[Path]) -> dict[str, Tensor]:
     Raises:
         ValueError: as `outlines`; also where a value is NaN or infinite.
     """
+    return finite(_tensors(files, with_values=True))
+
+
+def finite(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
+    """The tensors in fp32.
+
+    Raises:
+        ValueError: a value is NaN or infinite; the message names the tensor.
+    """
     read: dict[str, Tensor] = {}
-    for name, value in _tensors(files, with_values=True):
+    for name, value in tensors:
         read[name] = value.to(torch.float32)
         if not torch.isfinite(read[name]).all():
             raise ValueError(f"{name}: holds NaN or infinite values; the model is damaged, or its training diverged")

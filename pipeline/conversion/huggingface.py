@@ -1,8 +1,9 @@
-"""Export to and import from Hugging Face `transformers`.
+"""Export to Hugging Face `transformers`.
 
 An export is a directory that `transformers` loads without code of this project: `config.json`, `model.safetensors`, the
 tokenizer's files and `README.md`, the model card. Parameter names and configuration fields are each family's
-(`families/<name>.py`); this file writes and reads directories, and no other file of `pipeline/` imports `transformers`.
+(`families/<name>.py`); this file writes directories, and beside `task_models.py` no other file of `pipeline/` imports
+`transformers`.
 It reads through `model_files`, so that no file of a model directory is executed.
 """
 
@@ -12,15 +13,15 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import transformers
 from torch import Tensor
 
 from pipeline.checkpoints import model_files
-from pipeline.conversion.names import count_layers, form_of_tensors, from_huggingface, to_huggingface
-from pipeline.conversion.parts import ModelPart, divide, join
+from pipeline.conversion.names import to_huggingface
+from pipeline.conversion.parts import divide
 from pipeline.families.base import Family
 from pipeline.model.encoder import EncoderConfig
 from preprocessing.files import flush
@@ -28,15 +29,6 @@ from preprocessing.files import flush
 # No progress bars and load reports for single files; missing and unexpected tensors are checked here.
 transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
-
-
-class Pretrained(NamedTuple):
-    """A model read from a Hugging Face directory."""
-
-    state_dict: dict[str, Tensor]
-    """Parameters in fp32 under the names of this project."""
-    config: EncoderConfig
-    vocab_size: int
 
 
 def export(
@@ -116,95 +108,10 @@ def copy_tokenizer(source: Path, target: Path, max_length: int | None = None) ->
         path.write_text(text + "\n", encoding="utf-8")
 
 
-def read_pretrained(family: Family[Any], directory: Path, allow_pickle: bool = False) -> Pretrained:
-    """Reads a model that `transformers` saved, to continue its training.
-
-    Args:
-        family: family of the model.
-        directory: holds `config.json` and the weights of the family's pre-training class, or of the class of one of its
-            variants, heads included. Further parts of a model are in directories within it, as `export` writes them.
-        allow_pickle: whether `pytorch_model.bin` may be read, as tensors only, where there is no safetensors file.
-
-    Returns:
-        The parameters in fp32 under the names of this project, the configuration and the size of the vocabulary.
-
-    Raises:
-        ValueError: there is no such directory, its configuration has a value that the family does not support, or a
-            tensor is missing, unexpected, not finite, or of another shape than the configuration requires.
-    """
-    if family.parts:
-        return _read_parts(family, directory, allow_pickle)
-    fields, files = model_files.read_config(directory), model_files.weight_files(directory, allow_pickle)
-    try:
-        family = form_of_tensors(family, model_files.outlines(files))
-        default = getattr(transformers, family.export.model_class).config_class().to_dict()
-        config = family.export.config_from(default | fields)
-        outlines = _outlines(family, files)
-        vocab_size = _vocab_size(family, outlines)
-        if fields.get("vocab_size", vocab_size) != vocab_size:
-            raise ValueError(
-                f"config.json: vocab_size = {fields['vocab_size']!r}, but the weights hold {vocab_size} tokens; "
-                "take both files from the same model"
-            )
-        _require_shapes(family, config, vocab_size, outlines)
-        state_dict = from_huggingface(family, model_files.values(files))
-    except ValueError as error:
-        raise ValueError(f"{directory}: {error}") from None
-    return Pretrained(state_dict, config, vocab_size)
-
-
-def _read_parts(family: Family[Any], directory: Path, allow_pickle: bool) -> Pretrained:
-    """Returns the model whose parts are in a directory and in directories within it."""
-    parts = []
-    for part in family.parts:
-        place, model_class = directory / part.directory, part.family.export.model_class
-        if not place.is_dir():
-            raise ValueError(
-                f"{place}: no such directory; training of the {family.name} family goes on from a "
-                f"{family.export.model_class} with a {model_class} in a directory of this name within it"
-            )
-        read = read_pretrained(part.family, place, allow_pickle)
-        parts.append(ModelPart(part.directory, part.family, read.config, read.state_dict))
-    try:
-        whole = join(family, parts)
-    except ValueError as error:
-        raise ValueError(f"{directory}: {error}") from None
-    return Pretrained(dict(whole.state_dict), whole.config, _vocab_size(family, whole.state_dict))
-
-
-def _outlines(family: Family[Any], files: list[Path]) -> dict[str, Tensor]:
-    """Returns the parameters as meta tensors under the names of this project."""
-    outlines = model_files.outlines(files)
-    try:
-        return from_huggingface(family, outlines)
-    except ValueError as error:
-        raise ValueError(
-            f"{error}; training goes on from a {family.export.model_class}, saved with its heads"
-        ) from None
-
-
-def _require_shapes(family: Family[Any], config: EncoderConfig, vocab_size: int, found: Mapping[str, Tensor]) -> None:
-    """Raises ValueError unless the parameters, which may be meta tensors, have the shapes of the configuration."""
-    layers = count_layers(family, found)
-    if layers != config.distinct_layers:
-        raise ValueError(
-            f"config.json: num_hidden_layers = {config.num_hidden_layers}, but the weights hold {layers} layers; "
-            "take both files from the same model"
-        )
-    try:
-        with torch.device("meta"):
-            expected = family.build(config, vocab_size).state_dict()
-    except RuntimeError as error:  # a size beyond 64 bits
-        raise ValueError(f"config.json: no model has these sizes ({str(error).splitlines()[0]})") from None
-    if unknown := sorted(found.keys() - expected.keys()):
-        raise ValueError(f"the weights hold {unknown[0]}, which no model of config.json has; take both from one model")
-    for name, value in expected.items():
-        if name not in found or found[name].shape != value.shape:
-            shape = tuple(found[name].shape) if name in found else "missing"
-            raise ValueError(
-                f"{name} is {shape} in the weights, {tuple(value.shape)} according to config.json; "
-                "take both files from the same model"
-            )
+def default_fields(family: Family[Any]) -> dict[str, Any]:
+    """Return the fields of a `config.json` with the defaults of the family's class."""
+    fields: dict[str, Any] = getattr(transformers, family.export.model_class).config_class().to_dict()
+    return fields
 
 
 def fill_masks(directory: Path, text: str, top: int = 5) -> list[list[tuple[str, float]]]:

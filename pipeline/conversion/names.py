@@ -1,7 +1,7 @@
 """Renaming of parameters between this project and `transformers`, by the family's `Export`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,25 +12,6 @@ from pipeline.families.base import Export, Family, Ties
 def count_layers(family: Family[Any], state: Mapping[str, Tensor]) -> int:
     """Return the number of distinct layers of the encoder in a state dict under the names of this project."""
     return sum(name.startswith("encoder.") and name.endswith(family.layer) for name in state)
-
-
-def form_of_tensors(family: Family[Any], state: Mapping[str, Tensor]) -> Family[Any]:
-    """Return the form of a family whose class in `transformers` has exactly these parameters.
-
-    Args:
-        family: family of the model.
-        state: parameters under their names in `transformers`, which may be meta tensors.
-
-    Returns:
-        The family or one of its variants; the family if none fits, so that messages name its class.
-    """
-    for form in (family, *family.variants) if family.variants else ():
-        try:
-            from_huggingface(form, state)
-        except ValueError:
-            continue
-        return form
-    return family
 
 
 def to_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -46,22 +27,35 @@ def to_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str
     export, filled = family.export, _fill_ties(state, family.export.ties)
     names = export.names(count_layers(family, state))
     names = {ours: theirs for ours, theirs in names.items() if ours in filled or ours not in export.optional}
-    _require_same_names(filled, set(names), "this model's state dict")
+    missing, unknown = sorted(names.keys() - filled.keys()), sorted(filled.keys() - names.keys())
+    require_none(missing, unknown, "this model's state dict")
     renamed: dict[str, Tensor] = {}
     for ours, theirs in names.items():
         renamed.update(zip(theirs, filled[ours].chunk(len(theirs)), strict=True))
     return _fill_ties(export.leaving(renamed), export.class_ties)
 
 
-def from_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the equivalent state dict under the names of this project, the inverse of `to_huggingface`.
+class Taken(NamedTuple):
+    """What a family's class in `transformers` takes of a state dict."""
+
+    parameters: dict[str, Tensor]
+    """The parameters that are there, under the names of this project."""
+    missing: dict[str, list[str]]
+    """The others -> those of their names in `transformers` that are not there."""
+    unknown: list[str]
+    """Names in `transformers` that the class does not have."""
+
+
+def take(family: Family[Any], state: Mapping[str, Tensor]) -> Taken:
+    """Return the parameters under the names of this project, and what is missing or unknown.
 
     Args:
         family: family of the model.
-        state: parameters under their names in `transformers`; tied ones may be present under one name only.
+        state: parameters under their names in `transformers`, which may be meta tensors; tied ones may be present
+            under one name only.
 
     Raises:
-        ValueError: the names are not those of the family's class, or two tied tensors differ.
+        ValueError: two tied tensors differ.
     """
     export = family.export
     filled = {export.modern(name): value for name, value in state.items()}
@@ -80,9 +74,35 @@ def from_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[s
     names = {ours: parts for ours, parts in names.items() if ours not in absent}
     theirs = {name for parts in names.values() for name in parts}
     arrived = export.arriving({name: filled[name] for name in filled if name not in set(export.class_ties) - theirs})
-    _require_same_names(arrived, theirs, "the Hugging Face state dict")
-    parts = {ours: [arrived[name] for name in names[ours]] for ours in names}
-    return {ours: torch.cat(tensors) if len(tensors) > 1 else tensors[0] for ours, tensors in parts.items()}
+    missing = {ours: [name for name in parts if name not in arrived] for ours, parts in names.items()}
+    missing = {ours: absent for ours, absent in missing.items() if absent}
+    parts = {ours: [arrived[name] for name in names[ours]] for ours in names if ours not in missing}
+    return Taken({ours: _stacked(names[ours], parts[ours]) for ours in parts}, missing, sorted(arrived.keys() - theirs))
+
+
+def _stacked(names: tuple[str, ...], tensors: list[Tensor]) -> Tensor:
+    if len(tensors) == 1:
+        return tensors[0]
+    try:
+        return torch.cat(tensors)
+    except RuntimeError:
+        shapes = ", ".join(str(tuple(tensor.shape)) for tensor in tensors)
+        raise ValueError(f"{', '.join(names)} have the shapes {shapes}, which do not fit together") from None
+
+
+def from_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the equivalent state dict under the names of this project, the inverse of `to_huggingface`.
+
+    Args:
+        family: family of the model.
+        state: parameters under their names in `transformers`; tied ones may be present under one name only.
+
+    Raises:
+        ValueError: the names are not those of the family's class, or two tied tensors differ.
+    """
+    taken = take(family, state)
+    require_none(sorted(name for absent in taken.missing.values() for name in absent), taken.unknown)
+    return taken.parameters
 
 
 def _of_layer(export: Export[Any], number: int) -> set[str]:
@@ -109,16 +129,21 @@ def _require_equal(family: Family[Any], state: Mapping[str, Tensor], alias: str,
         raise ValueError(f"{alias} differs from {source}, but the {family.name} family has one tensor for both")
 
 
-def _require_same_names(state: Mapping[str, Tensor], expected: set[str], what: str) -> None:
-    missing, unknown = sorted(expected - state.keys()), sorted(state.keys() - expected)
+def require_none(missing: list[str], unknown: list[str], what: str = "the Hugging Face state dict") -> None:
+    """Raise ValueError if a name is missing or unknown; the message lists the first ones.
+
+    Args:
+        missing, unknown: names in alphabetical order.
+        what: has them, for the message.
+    """
     if missing or unknown:
         raise ValueError(
-            f"{what} does not fit: missing {_first(missing)}; unknown {_first(unknown)}. "
+            f"{what} does not fit: missing {first(missing)}; unknown {first(unknown)}. "
             "It comes from another family, another class or another number of layers"
         )
 
 
-def _first(names: list[str], shown: int = 5) -> str:
+def first(names: list[str], shown: int = 5) -> str:
     """Return the first few names and the number of further ones."""
     if not names:
         return "nothing"

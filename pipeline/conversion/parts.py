@@ -1,13 +1,13 @@
 """The parts of a model that no single class of `transformers` has: divided for an export, joined by an import."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from pipeline.families.base import Family
+from pipeline.families.base import Family, Ties
 from pipeline.model.config import EncoderConfig
 
 
@@ -73,7 +73,21 @@ def join(family: Family[Any], parts: Sequence[ModelPart]) -> ModelPart:
                     "tensor for both; take both directories from the same model"
                 )
         state[name] = held[0][1]
-    for part in family.parts:
-        whole = {part.renamed(name): name for name in expected}
-        state |= {whole[alias]: state[whole[source]] for alias, source in part.family.export.ties.items()}
+    state |= {alias: state[source] for alias, source in ties(family, expected).items()}
     return ModelPart("", family, config, state)
+
+
+def ties(family: Family[Any], names: Collection[str]) -> Ties:
+    """Return the parameters of a whole model that share their storage with another one, which is the value.
+
+    Args:
+        family: family of the model.
+        names: names of all its parameters.
+    """
+    if not family.parts:
+        return family.export.ties
+    shared: dict[str, str] = {}
+    for part in family.parts:
+        whole = {part.renamed(name): name for name in names}
+        shared |= {whole[alias]: whole[source] for alias, source in part.family.export.ties.items()}
+    return shared

@@ -107,7 +107,7 @@ def test_fill_prints_words_and_probabilities(trained, tmp_path, capsys):
     [
         (["export", "{directory}", "{directory}"], "exists"),
         (["export", "{tmp}/nowhere", "{tmp}/new"], "neither a checkpoint nor a run"),
-        (["import", "{tmp}/nowhere", "{tmp}/new"], "no config.json"),
+        (["import", "{tmp}/nowhere", "{tmp}/new"], "nowhere: no such file"),
     ],
 )
 def test_wrong_paths_are_one_line(trained, tmp_path, arguments, message):

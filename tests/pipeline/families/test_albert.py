@@ -11,15 +11,17 @@ from bert_cases import VOCAB_SIZE, make_batch, with_large_weights
 from samples import write_tokenizer
 
 from pipeline.config import parse
-from pipeline.conversion.huggingface import export, fill_masks, read_pretrained
-from pipeline.conversion.importing import import_pretrained
-from pipeline.conversion.names import form_of_tensors, from_huggingface, to_huggingface
+from pipeline.conversion.huggingface import export, fill_masks
+from pipeline.conversion.importing import ImportOptions, import_pretrained, read_model
+from pipeline.conversion.layouts import registry
+from pipeline.conversion.names import from_huggingface, to_huggingface
+from pipeline.conversion.pretrained import form_of
 from pipeline.families.albert import FAMILY, FIELDS_OF_OURS, AlbertConfig, build, config_from, config_to
 from pipeline.families.bert import build as build_bert
 from pipeline.model.flops import measure
 from pipeline.planning.step_blocks import count_matrices, count_parameters
+from preprocessing.tokenizer import unigram
 from preprocessing.tokenizer.saving import save_tokenizer
-from preprocessing.tokenizer.unigram import read_model
 
 TOLERANCE = 1e-5  # law 7, fp32
 PUBLISHED = Path(__file__).parents[4] / "shared" / "data" / "vocab" / "albert-spiece.model"
@@ -82,7 +84,7 @@ def test_the_tensors_of_a_directory_select_the_form():
     AlbertForMaskedLM.
     """
     states = [huggingface_of(config).state_dict() for config in (CONFIG, MASKED_ONLY)]
-    classes = [form_of_tensors(FAMILY, state).export.model_class for state in states]
+    classes = [form_of(FAMILY, state, "")[0].export.model_class for state in states]
     assert classes == ["AlbertForPreTraining", "AlbertForMaskedLM"]
 
 
@@ -169,7 +171,7 @@ def test_an_export_is_a_directory_of_transformers(tmp_path):
         _, report = getattr(transformers, name).from_pretrained(tmp_path / "out", output_loading_info=True)
         assert not report["missing_keys"], name
     assert len(fill_masks(tmp_path / "out", "w1 [MASK] w2")[0]) == 5
-    back = read_pretrained(FAMILY, tmp_path / "out")
+    back = read_model(FAMILY, registry.read(tmp_path / "out"))
     assert back.config == CONFIG and all(torch.equal(back.state_dict[n], v) for n, v in model.state_dict().items())
 
 
@@ -180,9 +182,10 @@ def test_a_model_with_the_published_vocabulary_is_imported(tmp_path):
     """
     model = transformers.AlbertForPreTraining(transformers.AlbertConfig(**config_to(CONFIG, 30000)))
     model.save_pretrained(tmp_path / "theirs")
-    save_tokenizer(read_model(PUBLISHED, lower_case=True), tmp_path / "theirs")
-    assert import_pretrained(tmp_path / "theirs", tmp_path / "ours", "", False) == "AlbertForPreTraining"
-    state = read_pretrained(FAMILY, tmp_path / "theirs")
+    save_tokenizer(unigram.read_model(PUBLISHED, lower_case=True), tmp_path / "theirs")
+    first, *_ = import_pretrained(tmp_path / "theirs", tmp_path / "ours", ImportOptions())
+    assert "(AlbertForPreTraining)" in first
+    state = read_model(FAMILY, registry.read(tmp_path / "theirs"))
     export(FAMILY, state.state_dict, state.config, tmp_path / "ours" / "tokenizer", tmp_path / "out", "# A card\n")
     assert len(fill_masks(tmp_path / "out", "Paris is the capital of [MASK].")[0]) == 5
 

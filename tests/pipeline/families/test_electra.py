@@ -12,7 +12,9 @@ from samples import write_tokenizer
 from torch.nn import functional
 
 from pipeline.config import parse
-from pipeline.conversion.huggingface import export, fill_masks, read_pretrained
+from pipeline.conversion.huggingface import export, fill_masks
+from pipeline.conversion.importing import read_model
+from pipeline.conversion.layouts import registry
 from pipeline.conversion.names import from_huggingface, to_huggingface
 from pipeline.conversion.parts import ModelPart, divide, join
 from pipeline.data.masking import Draw
@@ -157,13 +159,13 @@ def test_an_export_is_a_directory_with_the_generator_in_it(tmp_path):
         _, report = getattr(transformers, name).from_pretrained(directory, output_loading_info=True)
         assert not report["missing_keys"], name
     assert len(fill_masks(out / "generator", "w1 [MASK] w2")[0]) == 5
-    back = read_pretrained(FAMILY, out)
+    back = read_model(FAMILY, registry.read(out))
     assert back.config == CONFIG and all(torch.equal(back.state_dict[n], v) for n, v in model.state_dict().items())
     tied = [back.state_dict[name] for name in ("encoder.embeddings.word.weight", "generator_head.decoder.weight")]
     assert tied[0].data_ptr() == tied[1].data_ptr()
     (out / "generator").rename(out / "other")
     with pytest.raises(ValueError, match=r"generator: no such directory; .* ElectraForMaskedLM in a directory"):
-        read_pretrained(FAMILY, out)
+        read_model(FAMILY, registry.read(out))
 
 
 @pytest.mark.parametrize(

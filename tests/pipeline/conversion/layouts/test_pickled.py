@@ -1,0 +1,41 @@
+"""Of a pickle, tensors, numbers, texts and options are read, and nothing is executed."""
+
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pipeline.conversion.layouts import pickled
+
+
+class Executes:
+    """An object whose unpickling would call a function."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_options_and_tensors_are_read(tmp_path):
+    """A dictionary of tensors with argparse's options is read."""
+    torch.save({"args": Namespace(layers=2), "model": {"a": {"b": torch.ones(1)}, "n": 1}}, tmp_path / "x.pt")
+    content = pickled.load(tmp_path / "x.pt", allow_pickle=True)
+    assert pickled.options(content) == {"layers": 2} and list(pickled.flatten(content["model"])) == ["a.b"]
+    assert pickled.options({"cfg": {"model": {"layers": 3}}}) == {"layers": 3} and pickled.options({}) == {}
+    with pytest.raises(ValueError, match="its options lack heads"):
+        pickled.required(tmp_path, {"layers": 2}, "heads")
+
+
+def test_nothing_is_executed(tmp_path):
+    """A pickle with another object is an error, with permission too, and calls nothing."""
+    torch.save({"model": Executes(tmp_path / "touched")}, tmp_path / "x.pt")
+    for allowed, message in ((False, "--allow_pickle"), (True, "not readable as tensors, numbers and texts alone")):
+        with pytest.raises(ValueError, match=message):
+            pickled.load(tmp_path / "x.pt", allowed)
+    assert not (tmp_path / "touched").exists()
+    torch.save([1], tmp_path / "x.pt")
+    with pytest.raises(ValueError, match="holds a list, expected a dictionary"):
+        pickled.load(tmp_path / "x.pt", allow_pickle=True)
