@@ -10,6 +10,7 @@ the fp32 ones. DeepSpeed 0.19.8 makes further passes for each of these. `docs/de
 | 0, bf16 and fp16 | FP16_UnfusedOptimizer | the reduction and the step |
 | 1, bf16 | BF16_Optimizer | the addition of a micro-batch, the reduction, the step and the zeroing of the sums |
 | 1 except in bf16, and 2 | DeepSpeedZeroOptimizer | the norm, the search for what is not finite, the scaling |
+| 1 except in bf16 | | the reduction too, unless it overlaps with the backward pass |
 | 3 | DeepSpeedZeroOptimizer_Stage3 | nothing |
 
 Collectives, buckets and partitions remain DeepSpeed's.
@@ -21,11 +22,12 @@ import torch
 from deepspeed.runtime.bf16_optimizer import BF16_Optimizer
 from deepspeed.runtime.fp16.unfused_optimizer import FP16_UnfusedOptimizer
 from deepspeed.runtime.utils import all_gather_dp_groups
-from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
+from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer, GradPartitionBufferGroup
 from torch import Tensor, nn
 
 from pipeline.engine.replacing import replace_method, require_known
 from pipeline.optim.optimizer import ShardedOptimizer
+from pipeline.optim.shards import Fragment, fragments_of_partition
 from pipeline.runtime import distributed
 
 
@@ -42,6 +44,8 @@ def remove_passes(engine: Any, optimizer: ShardedOptimizer) -> None:
     wrapper = engine.optimizer
     if isinstance(wrapper, DeepSpeedZeroOptimizer):
         _measure_partitions(wrapper, optimizer)
+        if not (wrapper.partition_gradients or wrapper.overlap_comm):
+            _reduce_partitions(wrapper)
     elif isinstance(wrapper, BF16_Optimizer):
         _add_into_flat_sums(engine, wrapper)
         _update_flat_partitions(wrapper, optimizer)
@@ -67,6 +71,45 @@ def _measure_partitions(wrapper: DeepSpeedZeroOptimizer, optimizer: ShardedOptim
     replace_method(wrapper, "scaled_global_norm", scaled_global_norm)
     replace_method(wrapper, "check_overflow", lambda partition_gradients=True: None)  # an invalid norm skips the step
     replace_method(wrapper, "unscale_and_clip_grads", lambda gradients, norm: None)
+
+
+def _reduce_partitions(wrapper: DeepSpeedZeroOptimizer) -> None:
+    """Reduce each rank's partition of the gradients in a flat tensor, which that rank keeps for the update.
+
+    DeepSpeed itself copies each gradient into a bucket, the reduced bucket back, the gradients of its partition into
+    another buffer, and these into a flat tensor.
+    """
+    require_known(DeepSpeedZeroOptimizer, "_get_preflattened_grad_partition")
+
+    def reduce_gradients(pipeline_parallel: bool = False) -> None:
+        groups = zip(wrapper.round_robin_bit16_groups, wrapper.round_robin_bit16_offsets, strict=True)
+        for number, (parameters, offsets) in enumerate(groups):
+            sizes, size = [p.numel() for p in parameters], int(wrapper.partition_size[number])
+            gradients = [wrapper.get_gradient_for_reduction(p) for p in parameters]
+            for owner in range(distributed.world_size()):
+                flat = torch.empty(size, device=parameters[0].device)
+                _lay_out(flat, fragments_of_partition(sizes, offsets, owner * size, size), gradients)
+                distributed.reduce_sum_(flat, owner)
+                if owner == distributed.rank():
+                    wrapper.averaged_gradients[number] = GradPartitionBufferGroup([flat], flat)
+        wrapper.zero_grad()
+        wrapper._release_ipg_buffers()
+
+    replace_method(wrapper, "reduce_gradients", torch.no_grad()(reduce_gradients))
+
+
+def _lay_out(flat: Tensor, fragments: list[Fragment], gradients: list[Tensor | None]) -> None:
+    """Fill a partition (n,) fp32 with the fragments of gradients in it; padding and missing gradients are 0."""
+    position = 0
+    for tensor, start, stop, offset in fragments:
+        gradient = gradients[tensor]
+        if gradient is None:
+            start = stop
+        else:
+            flat[start:stop].copy_(gradient.detach().view(-1)[offset : offset + stop - start])
+        flat[position:start].zero_()
+        position = stop
+    flat[position:].zero_()
 
 
 def _parts(group: Any) -> list[Tensor]:

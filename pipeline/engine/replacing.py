@@ -29,6 +29,8 @@ KNOWN: dict[tuple[type, str], str] = {
     (FP16_UnfusedOptimizer, "_skip_invalid_grad_norm"): "4d93702baa0d",
     (FP16_UnfusedOptimizer, "_update_scale"): "8a8f6f3f011b",
     (DeepSpeedZeroOptimizer, "check_overflow"): "623c2e9b3e44",
+    (DeepSpeedZeroOptimizer, "_get_preflattened_grad_partition"): "5efe338fec79",
+    (DeepSpeedZeroOptimizer, "reduce_gradients"): "385b8e94b1d3",
     (DeepSpeedZeroOptimizer, "scaled_global_norm"): "63c6a6fe100c",
     (DeepSpeedZeroOptimizer, "step"): "9520884fd916",
     (DeepSpeedZeroOptimizer, "unscale_and_clip_grads"): "6bf2ce6f97ea",

@@ -21,7 +21,8 @@ class Sometimes(torch.nn.Module):
         self.toy = zero_cases.toy()
         self.extra = torch.nn.Parameter(torch.ones(5))
 
-    def forward(self, ids, number):
+    def forward(self, batch):
+        ids, number = batch
         logits = self.toy(ids)
         return logits * self.extra.prod() if number % 2 else logits
 
@@ -69,7 +70,7 @@ def trained(cases):
                 engine = build(Sometimes(), device, *case, accumulation=2)
                 for step in range(1, 6):
                     for ids in zero_cases.samples(step).view(2, 2, -1, zero_cases.LENGTH)[distributed.rank()]:
-                        logits = engine.forward(ids, step)
+                        logits = engine.forward((ids, step))
                         engine.backward(zero_cases.loss_sum(logits, ids) / zero_cases.GLOBAL_BATCH)
                         engine.step(0.02)
             parts = [(shard.tensors.values(), f) for shard in engine.shards for f in shard.fragments]
@@ -102,7 +103,8 @@ class Traffic(TorchDispatchMode):
         out = function(*args, **(kwargs or {}))
         schema, name = function._schema, function._schema.name
         views = any(value.alias_info is not None and not value.alias_info.is_write for value in schema.returns)
-        if name.startswith("aten::") and not views and "empty" not in name:
+        onto_itself = name == "aten::copy_" and args[0].data_ptr() == args[1].data_ptr()  # torch returns at once
+        if name.startswith("aten::") and not views and "empty" not in name and not onto_itself:
             only_written = {"aten::copy_", "aten::zero_", "aten::fill_"}
             read = args[1:] if name in only_written else args
             self.bytes += sum(tensor.nbytes for tensor in tensors_in([*read, *(kwargs or {}).values(), out]))
@@ -121,14 +123,15 @@ ELEMENTS = 1 << 16
 
 
 class Flat(torch.nn.Module):
-    """Four tensors whose gradients are given."""
+    """Four tensors in two groups, whose gradients are given."""
 
     def __init__(self):
         super().__init__()
-        self.weights = torch.nn.ParameterList(torch.ones(ELEMENTS // 4) for _ in range(4))
+        for name in ("weight", "other_weight", "bias", "other_bias"):
+            self.register_parameter(name, torch.nn.Parameter(torch.ones(ELEMENTS // 4)))
 
     def forward(self):
-        return sum((weight * 1e-3).sum(dtype=torch.float32) for weight in self.weights)
+        return sum((weight * 1e-3).sum(dtype=torch.float32) for weight in self.parameters())
 
 
 def counted(cases):
@@ -142,6 +145,8 @@ def counted(cases):
         for by_itself in (True, False):
             with patch("pipeline.engine.engine.remove_passes", lambda *_: None) if by_itself else patch.dict({}):
                 engine = build(Flat(), device, stage, precision, accumulation=1)
+            if by_itself and hasattr(engine.deepspeed.optimizer, "clip_grad"):
+                engine.deepspeed.optimizer.clip_grad = 1.0
             engine.optimizer._kernel = Free()
             model = Flat().to(next(engine.module.parameters()).dtype)
             for _ in range(2):
@@ -162,19 +167,40 @@ class Free:
     def moments(self, state, partition, numbers):
         return torch.ones(partition.num_tensors, 2, dtype=torch.float64)
 
-    def apply(self, state, partition, numbers, ratios):
+    def apply(self, state, partition, numbers, ratios=None):
         """Do nothing."""
 
     adam = apply
 
 
 BYTES = {
-    (0, "fp32"): (20, 4),
+    1: {
+        (0, "fp32"): (20, 4),
+        (0, "bf16"): (64, 10),
+        (0, "fp16"): (64, 16),
+        (1, "fp32"): (60, 20),
+        (1, "bf16"): (56, 10),
+        (1, "fp16"): (88, 24),
+        (2, "fp32"): (60, 36),
+        (2, "bf16"): (84, 52),
+    },
+    2: {
+        (0, "fp32"): (20, 12),
+        (0, "bf16"): (64, 18),
+        (0, "fp16"): (64, 24),
+        (1, "fp32"): (42, 14),
+        (1, "bf16"): (51, 8),
+        (1, "fp16"): (55, 19),
+        (2, "fp32"): (42, 30),
+        (2, "bf16"): (52, 36),
+    },
 }
+"""Ranks -> stage, precision -> bytes per parameter of DeepSpeed's own passes, and of those that remain."""
 
 
-@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("ranks", BYTES)
 def test_bytes_per_parameter_and_step(ranks):
-    """DeepSpeed's own passes, and those that remain, move as many bytes per parameter as docs/decisions.md states."""
-    print(on_ranks(counted, ranks, CASES))
-    raise AssertionError
+    """A step of one micro-batch moves as many bytes as docs/benchmarks.md states, without communication and kernels."""
+    for found in on_ranks(counted, ranks, CASES):
+        for case, expected in BYTES[ranks].items():
+            assert found[case] == pytest.approx(expected, abs=0.1), found
