@@ -10,15 +10,16 @@ google-research/bert, modeling.py.
 Shapes: T tokens, B sequences, H hidden_size, N attention heads, D = H / N, I intermediate_size, V vocab_size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from pipeline.kernels import backends
 from pipeline.kernels.attention import attention
-from pipeline.kernels.dropout import Dropout
+from pipeline.kernels.dropout import Dropout, draw_seeds
 from pipeline.kernels.gelu import APPROXIMATE, FirstProduct, SecondProduct
 from pipeline.kernels.residual_norm import ResidualNorm
 from pipeline.kernels.rows import Embedding, LayerNorm
@@ -67,13 +68,24 @@ class Layer(nn.Module):
         self.output = SecondProduct(intermediate, hidden, approximate, recompute, config.kernels)
         self.output_layer_norm = norm()
 
-    def forward(self, hidden: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
+    def forward(
+        self, hidden: Tensor, cu_seqlens: Tensor, max_seqlen: int, seeds: Sequence[Tensor | None] = (None, None, None)
+    ) -> Tensor:
+        """Map hidden states (T, H) to hidden states (T, H).
+
+        Args:
+            hidden: (T, H).
+            cu_seqlens: (B + 1,) int32, bounds of the sequences.
+            max_seqlen: tokens of the longest sequence.
+            seeds: () int64 each, of the dropout after the attention's softmax, before its residual sum, and before that
+                of the feed-forward network, for kernels that take one; None: drawn there.
+        """
         qkv = self.qkv(hidden).unflatten(1, (3, self.heads, -1))  # (T, 3, N, D)
         dropout_p = self.attention_dropout if self.training else 0.0
-        context = self.attention(qkv, cu_seqlens, max_seqlen, dropout_p).flatten(1)  # (T, H)
-        hidden = self.attention_layer_norm(self.attention_output(context), hidden)  # (T, H)
+        context = self.attention(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seeds[0]).flatten(1)  # (T, H)
+        hidden = self.attention_layer_norm(self.attention_output(context), hidden, seeds[1])  # (T, H)
         inner, port = self.intermediate(hidden)  # (T, I)
-        return self.output_layer_norm(self.output(inner, port), hidden)  # (T, H)
+        return self.output_layer_norm(self.output(inner, port), hidden, seeds[2])  # (T, H)
 
 
 class Encoder(nn.Module):
@@ -87,7 +99,8 @@ class Encoder(nn.Module):
 
     def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int) -> None:
         super().__init__()
-        self.checkpointed_layers = config.checkpointed_layers
+        self.checkpointed_layers, self.kernels = config.checkpointed_layers, config.kernels
+        self.drops = config.hidden_dropout_prob > 0.0 or config.attention_probs_dropout_prob > 0.0
         self.embeddings = Embeddings(config, vocab_size, num_segments)
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_hidden_layers))
 
@@ -110,10 +123,18 @@ class Encoder(nn.Module):
             (T, H) hidden states of the last layer.
         """
         hidden = self.embeddings(input_ids, segment_ids, position_ids)  # (T, H)
-        for number, layer in enumerate(self.layers):
+        for number, (layer, seeds) in enumerate(zip(self.layers, self._seeds(hidden), strict=True)):
             if number < self.checkpointed_layers:
                 # The reentrant variant breaks under ZeRO 2 and 3 where a module runs twice in a step.
-                hidden = checkpoint(layer, hidden, cu_seqlens, max_seqlen, use_reentrant=False)
+                hidden = checkpoint(layer, hidden, cu_seqlens, max_seqlen, seeds, use_reentrant=False)
             else:
-                hidden = layer(hidden, cu_seqlens, max_seqlen)
+                hidden = layer(hidden, cu_seqlens, max_seqlen, seeds)
         return hidden
+
+    def _seeds(self, hidden: Tensor) -> Iterable[Sequence[Tensor | None]]:
+        """Return the seeds of the dropout of each layer, which one launch draws where kernels take seeds."""
+        count, device = len(self.layers), hidden.device
+        takes = backends.triton_kernels("residual_norm", self.kernels, device.type) is not None
+        if not (takes and self.training and self.drops):
+            return [(None, None, None)] * count
+        return zip(*[iter(draw_seeds(3 * count, device).unbind())] * 3, strict=True)
