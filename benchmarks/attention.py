@@ -17,6 +17,7 @@ from pipeline.kernels import plain_attention
 from pipeline.kernels.attention import attention
 from pipeline.kernels.backends import triton_kernels
 from pipeline.kernels.config import AttentionBackend
+from pipeline.kernels.dropout import draw_seed
 
 PACKED = (128, 7, 512, 1, 63, 256)  # lengths of sequences, for checks
 TILES = (
@@ -48,7 +49,7 @@ def check(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
     lengths = PACKED if device.type == "cuda" else (33, 5)  # the interpreter is slow
     shape = (sum(lengths), 3, 4, 64)
     torch.manual_seed(5)
-    seed = plain_attention.draw_seed(DROPOUT, device).cpu()
+    seed = draw_seed(DROPOUT, device).cpu()
 
     def kernel(qkv: Tensor) -> Tensor:
         torch.manual_seed(5)

@@ -1,10 +1,11 @@
 """One side of `benchmarks/training.py`, in a separate process: `python -m benchmarks.step_sides JSON FD`.
 
 Reads a number of training steps per line from standard input, performs these steps on the batches in turn, and answers
-with a line of JSON on the file descriptor FD (libraries print to standard output): the seconds, the last loss, and the
-peak of the resident set. Sides:
+with a line of JSON on the file descriptor FD (libraries print to standard output): the seconds, those of processor
+time, the last loss, and the peak of the resident set. Sides:
 
 - `this`: the pipeline's own engine, DeepSpeed included, with exact LAMB.
+- `plain`: the same model and LAMB on one rank without DeepSpeed (`benchmarks/plain_engine.py`).
 - `stock`: Hugging Face's class of pre-training as its documentation trains it: padded batches, attention by SDPA,
   logits of every position, `torch.optim.AdamW(foreach=True)`, bf16 by autocast where the processor has it.
 - `stock_lamb`: the same with timm's LAMB.
@@ -30,8 +31,9 @@ from benchmarks.batches import make_batch, real_batches
 from benchmarks.huggingface import LossOf, MakeOptimizer, Step, adamw, huggingface, stock_loss, tuned_loss
 from benchmarks.lamb import MODELS, VOCAB_SIZE
 from benchmarks.oracles import timm_lamb
+from benchmarks.plain_engine import PlainEngine
 from pipeline.data.batch import Batch
-from pipeline.engine.engine import EngineConfig, build, choose_precision, read_settings, start
+from pipeline.engine.engine import DTYPES, EngineConfig, build, choose_precision, read_settings, start
 from pipeline.families import get_family
 from pipeline.families.base import Family
 from pipeline.model.config import EncoderConfig
@@ -52,14 +54,18 @@ def main(job: dict[str, Any], descriptor: int) -> None:
     batches = the_batches(job)
     number = 0
     for line in sys.stdin:
-        begin = time.perf_counter()
+        begin, begin_cpu = time.perf_counter(), time.process_time()
         for _ in range(int(line)):
             loss = step(batches[number % len(batches)])
             number += 1
         loss_value = float(loss)
-        seconds = time.perf_counter() - begin
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(json.dumps({"seconds": seconds, "loss": loss_value, "peak_bytes": peak}), file=answers, flush=True)
+        answer = {
+            "seconds": time.perf_counter() - begin,
+            "cpu_seconds": time.process_time() - begin_cpu,
+            "loss": loss_value,
+            "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        }
+        print(json.dumps(answer), file=answers, flush=True)
 
 
 def the_batches(job: dict[str, Any]) -> list[Batch]:
@@ -104,6 +110,13 @@ def this(job: dict[str, Any]) -> Step:
     return step
 
 
+def plain(job: dict[str, Any]) -> Step:
+    """Return a step of the engine without DeepSpeed, in a process that DeepSpeed's engine has prepared likewise."""
+    device = start(EngineConfig(job["deepspeed"], job["precision"]))
+    dtype = DTYPES[choose_precision(job["precision"])]
+    return PlainEngine(MODELS[job["model"]], VOCAB_SIZE, device, dtype).step
+
+
 def theirs(job: dict[str, Any], make: MakeOptimizer, loss_of: LossOf) -> Step:
     """Return a step of a plain loop over the family's class of pre-training."""
     torch.set_num_threads(job["threads"])
@@ -115,6 +128,7 @@ def theirs(job: dict[str, Any], make: MakeOptimizer, loss_of: LossOf) -> Step:
 
 SIDES: dict[str, Callable[[dict[str, Any]], Step]] = {
     "this": this,
+    "plain": plain,
     "stock": partial(theirs, make=partial(adamw, foreach=True), loss_of=stock_loss),
     "stock_lamb": partial(
         theirs, make=lambda parameters: timm_lamb()(parameters, lr=1e-4, weight_decay=0.01), loss_of=stock_loss

@@ -57,12 +57,13 @@ class Side:
             self.answers.append(os.fdopen(answers))
 
     def steps(self, count: int) -> dict[str, float]:
-        """Does `count` steps; seconds per step, loss, peak of memory over all processes."""
+        """Do `count` steps; return seconds and processor time per step, loss, peak of memory over all processes."""
         for process in self.processes:
             print(count, file=process.stdin, flush=True)
         answers = [json.loads(answer.readline()) for answer in self.answers]
         return {
             "seconds": max(answer["seconds"] for answer in answers) / count,
+            "cpu_seconds": sum(answer["cpu_seconds"] for answer in answers) / count,
             "loss": answers[0]["loss"],
             "peak_gib": sum(answer["peak_bytes"] for answer in answers) / 2**30,
         }

@@ -35,7 +35,7 @@ class OrdinaryLamb(TimmLamb):  # type: ignore[misc,valid-type]
             eps=config.eps,
             max_grad_norm=None,  # DeepSpeed clips
         )
-        self.overflow = self.clips = False
+        self.config, self.overflow, self.clips = config, False, False
         self.shards: list[Shard] = []
 
     def set_lr(self, lr: float) -> None:
@@ -51,11 +51,13 @@ def bind_nothing(
     stacks: Stacks,
     ranks: Ranks,
 ) -> Binding:
-    """Do not describe the slices to the optimizer."""
+    """Do not describe the slices to the optimizer, and let DeepSpeed clip."""
+    engine.optimizer.clip_grad = optimizer.config.max_grad_norm
     return Binding([], model_part=lambda name, fragment: engine.module.get_parameter(name), push=lambda: None)
 
 
 if __name__ == "__main__":
     pipeline.engine.engine.ShardedOptimizer = OrdinaryLamb  # type: ignore[misc]
     pipeline.engine.engine.bind = bind_nothing  # type: ignore[assignment]
+    pipeline.engine.engine.remove_passes = lambda engine, optimizer: None
     command.main(pretrain)

@@ -39,7 +39,13 @@ LEVELS = {
 
 SOLE_IMPORTERS = {
     "torch": ("pipeline", "benchmarks"),
-    "deepspeed": ("pipeline/engine/engine.py", "pipeline/engine/partitions.py", "benchmarks/unaware.py"),
+    "deepspeed": (
+        "pipeline/engine/engine.py",
+        "pipeline/engine/partitions.py",
+        "pipeline/engine/passes.py",
+        "pipeline/engine/replacing.py",
+        "benchmarks/unaware.py",
+    ),
     "transformers": ("pipeline/conversion/huggingface.py", "pipeline/conversion/task_models.py", "benchmarks"),
     "scipy": ("pipeline/tasks/metrics.py",),
     "sklearn": ("pipeline/tasks/metrics.py",),

@@ -8,7 +8,7 @@ gradients as follows:
 |---|---|---|---|
 | 0, fp32 | none | `param.grad` | at the end of a step, all-reduce |
 | 0, bf16 and fp16 | FP16_UnfusedOptimizer | an fp32 tensor beside `param.grad` | likewise |
-| 1, bf16 | BF16_Optimizer | a flat fp32 buffer of all gradients, on every rank | likewise |
+| 1, bf16 | BF16_Optimizer | a flat fp32 buffer of all gradients, on every rank | at the end of a step, reduce-scatter |
 | 1, fp16 | DeepSpeedZeroOptimizer | `param.grad_accum`, whole and fp32 | likewise |
 | 2 | DeepSpeedZeroOptimizer | the rank's own fp32 partition | with every micro-batch, all-reduce |
 | 3 | DeepSpeedZeroOptimizer_Stage3 | the rank's own fp32 partition | with every micro-batch, reduce-scatter |
@@ -59,8 +59,11 @@ def sum_in_fp32(engine: Any, stage: int, precision: str) -> None:
     if stage == 0 and precision != "fp32":
         sum_beside(engine)
     if stage == 3:
+        # Imported here because the planner reads this module, and DeepSpeed takes seconds to import.
+        from pipeline.engine.replacing import replace_method
+
         # DeepSpeed divides the sum over the ranks by this number.
-        engine.optimizer._gradient_averaging_world_size = lambda parameters, ranks: 1
+        replace_method(engine.optimizer, "_gradient_averaging_world_size", lambda parameters, ranks: 1)
 
 
 def sum_beside(engine: Any) -> None:
@@ -85,9 +88,18 @@ def sum_beside(engine: Any) -> None:
             parameter.register_post_accumulate_grad_hook(add)
 
 
-def updates_all_at_once(stage: int, precision: str) -> bool:
-    """Return whether DeepSpeed passes all gradients to the optimizer in one call; the optimizer then clips them.
+def has_flat_sums(stage: int, precision: str) -> bool:
+    """Return whether the sums of gradients are flat fp32 buffers, which are reduced and scattered at the end of a step.
 
-    Otherwise DeepSpeed clips, with norms in float64 at stages 2 and 3, and at stage 1 except in bf16.
+    They are in DeepSpeed's BF16_Optimizer (`pipeline.engine.passes`).
     """
-    return stage == 0 or (stage == 1 and precision == "bf16")
+    return stage == 1 and precision == "bf16"
+
+
+def updates_all_at_once(stage: int, precision: str) -> bool:
+    """Return whether DeepSpeed passes all gradients to the optimizer in one call, which then measures and clips them.
+
+    At stage 2, and at stage 1 except in bf16, it passes one group at a time, and `pipeline.engine.passes` lets the
+    optimizer measure all groups before. At stage 3 DeepSpeed clips, by norms in float64.
+    """
+    return stage == 0 or has_flat_sums(stage, precision)

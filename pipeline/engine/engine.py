@@ -25,6 +25,7 @@ from pipeline.engine.accumulation import sum_in_fp32, updates_all_at_once, with_
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.groups import parameter_groups
 from pipeline.engine.partitions import Binding, bind
+from pipeline.engine.passes import remove_passes
 from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json, require_monitors
 from pipeline.optim.averaging import swap
 from pipeline.optim.exchange import Ranks
@@ -229,8 +230,8 @@ def build(
         accumulation_steps: micro-batches per rank and update.
 
     Raises:
-        ValueError: the layout of DeepSpeed's partitions is unknown, or Muon is chosen and no parameter is a matrix of a
-            layer.
+        ValueError: the layout of DeepSpeed's partitions or one of its methods is unknown, or Muon is chosen and no
+            parameter is a matrix of a layer.
     """
     stage, precision = Zero.of(settings).stage, precision_of(settings)
     clips = updates_all_at_once(stage, precision)
@@ -238,7 +239,7 @@ def build(
         "train_micro_batch_size_per_gpu": micro_batch_size,
         "gradient_accumulation_steps": accumulation_steps,
         "train_batch_size": micro_batch_size * accumulation_steps * distributed.world_size(),
-        "gradient_clipping": 0.0 if clips else optimizer_config.max_grad_norm,
+        "gradient_clipping": optimizer_config.max_grad_norm if stage == 3 else 0.0,  # the optimizer clips at the others
         "steps_per_print": 2**31,
     }
     model.to(device)
@@ -248,6 +249,7 @@ def build(
     sum_in_fp32(engine, stage, precision)
     ranks = Ranks(distributed.rank(), distributed.world_size(), distributed.all_to_all, distributed.gather_objects)
     binding = bind(engine, optimizer, distributed.all_reduce_sum_, parameters.stacks, ranks)
+    remove_passes(engine, optimizer)
     return Engine(
         deepspeed=engine,
         optimizer=optimizer,

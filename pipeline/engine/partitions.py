@@ -168,7 +168,14 @@ def _unfused(wrapper: FP16_UnfusedOptimizer, names: dict[int, str]) -> Binding:
 
     muon = {name for name, *_, role in tensors if role["muon"]}
     masters = whole_tensors(((name, master, role["decayed"]) for name, _, master, role in tensors), muon)
+    for shard, (_, low, *_) in zip(masters, tensors, strict=True):
+        shard.model = _written(low)
     return Binding(masters, _slice_of({name: low for name, low, *_ in tensors}), push)
+
+
+def _written(low: Tensor) -> Tensor | None:
+    """Return the flat weights for the update to write, if the kernels of all devices write their type."""
+    return low.detach().view(-1) if low.dtype == torch.bfloat16 else None
 
 
 def _stage_1_and_2(wrapper: DeepSpeedZeroOptimizer, names: dict[int, str]) -> Binding:
@@ -192,7 +199,7 @@ def _bf16(wrapper: BF16_Optimizer, names: dict[int, str]) -> Binding:
         for parameter in group[:-1]:
             starts.append(starts[-1] + parameter.numel())
         offsets.append(starts)
-    return _flat_partitions(
+    binding = _flat_partitions(
         names,
         groups=wrapper.bf16_groups,
         offsets=offsets,
@@ -201,6 +208,11 @@ def _bf16(wrapper: BF16_Optimizer, names: dict[int, str]) -> Binding:
         roles=_roles(wrapper),
         push=wrapper.update_lp_params,
     )
+    for shard, parts, group in zip(
+        binding.shards, wrapper.bf16_partitioned_groups, wrapper.real_dp_process_group, strict=True
+    ):
+        shard.model = _written(parts[deepspeed.comm.get_rank(group=group)])
+    return binding
 
 
 def _flat_partitions(

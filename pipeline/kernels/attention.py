@@ -42,7 +42,7 @@ from torch.nn import functional
 
 from pipeline.kernels import backends, plain_attention
 from pipeline.kernels.config import AttentionBackend, KernelBackend
-from pipeline.kernels.dropout import keep_mask
+from pipeline.kernels.dropout import draw_seed, keep_mask
 
 HALVES = (torch.float16, torch.bfloat16)
 LARGEST_HEAD = 128
@@ -126,6 +126,7 @@ def attention(
     dropout_p: float = 0.0,
     wanted: AttentionBackend = "auto",
     kernels: KernelBackend = "auto",
+    seed: Tensor | None = None,
 ) -> Tensor:
     """softmax(Q K^T / sqrt(D)) V within each sequence: every token attends to all tokens of its own sequence.
 
@@ -136,6 +137,8 @@ def attention(
         dropout_p: probability of dropping an attention probability; pass 0 outside training.
         wanted: `model.attention` of the recipe.
         kernels: `model.kernels` of the recipe, which `auto` respects.
+        seed: () int64 on the device, of the masks of the backends `triton` and `plain`; None: drawn from the default
+            generator of the device. The other backends draw their masks from the generator.
 
     Returns:
         (T, N, D).
@@ -149,14 +152,14 @@ def attention(
     if chosen == "triton":
         own = backends.triton_kernels("attention", "triton", qkv.device.type, "model.attention")
         assert own is not None, "the backend triton is an error where there is no Triton"
-        fused: Tensor = own.attend(qkv, cu_seqlens, max_seqlen, dropout_p)
+        fused: Tensor = own.attend(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seed)
         return fused
     if chosen == "varlen":
         return _varlen(qkv, cu_seqlens, max_seqlen)
     if chosen == "flash_attn":
         return _flash_attention(qkv, cu_seqlens, max_seqlen, dropout_p)
     if chosen == "plain":
-        seed = plain_attention.draw_seed(dropout_p, qkv.device)
+        seed = draw_seed(dropout_p, qkv.device) if seed is None else seed
         return plain_attention.attend(qkv, cu_seqlens, dropout_p, seed)
     if chosen == "padded":
         return _attend_padded(qkv, padded_layout(cu_seqlens, max_seqlen, len(qkv)), dropout_p)

@@ -50,6 +50,23 @@ def keep_mask(x: Tensor, probability: float) -> tuple[Tensor, float]:
     return lanes >= _LOWEST_LANE + dropped, scale
 
 
+def draw_seed(dropout_p: float, device: torch.device) -> Tensor:
+    """A seed () int64 from the default generator of the device; without dropout any number, which is not read.
+
+    Nothing is read back from the device, and a CUDA graph draws a new seed at each replay.
+    """
+    seed = torch.empty((), dtype=torch.int64, device=device)
+    return seed.random_() if dropout_p else seed
+
+
+def draw_seeds(count: int, device: torch.device) -> Tensor:
+    """Several seeds (count,) int64 by one call of the generator, each at a multiple of 16 bytes.
+
+    Triton compiles a kernel once more for a pointer that is not at such a multiple.
+    """
+    return torch.empty(count, 2, dtype=torch.int64, device=device).random_()[:, 0]
+
+
 class _Dropout(torch.autograd.Function):
     """Saves one byte per element for the backward pass; a product with a mask would save a mask of the type of x."""
 

@@ -77,15 +77,6 @@ def cumulative_pairs(cu_seqlens: Tensor) -> Tensor:
     return torch.nn.functional.pad(cu_seqlens.diff().long().square().cumsum(0), (1, 0))
 
 
-def draw_seed(dropout_p: float, device: torch.device) -> Tensor:
-    """A seed () int64 from the default generator of the device; without dropout any number, which is not read.
-
-    Nothing is read back from the device, and a CUDA graph draws a new seed at each replay.
-    """
-    seed = torch.empty((), dtype=torch.int64, device=device)
-    return seed.random_() if dropout_p else seed
-
-
 def lowest_kept(probability: float) -> tuple[int, float]:
     """The lowest random word that keeps a probability, as a signed 32-bit integer, and the scale of what is kept."""
     dropped, scale = sixteen_bits(probability)

@@ -29,6 +29,7 @@ def residual_norm(
     eps: float,
     dropout_p: float = 0.0,
     backend: Backend = "auto",
+    seed: Tensor | None = None,
 ) -> Tensor:
     """The sum of `residual` and of `x` after dropout, normalised over the features.
 
@@ -38,8 +39,10 @@ def residual_norm(
         weight, bias: (H,).
         eps: added to the variance.
         dropout_p: dropout probability, in [0, 1); pass 0 outside training. The kernel rounds it to a multiple of
-            1/65536 as `dropout` does on a CPU, and draws its seed from the default generator of the device.
+            1/65536 as `dropout` does on a CPU.
         backend: plain torch or Triton.
+        seed: () int64 on the device, of the kernel's mask; None: drawn from the default generator of the device. Plain
+            torch draws its mask from the generator.
 
     Returns:
         (T, H), in the type of the output of layer normalisation.
@@ -49,7 +52,7 @@ def residual_norm(
     """
     fused = backends.triton_kernels("residual_norm", backend, x.device.type)
     if fused is not None:
-        out: Tensor = fused.ResidualNorm.apply(x, residual, weight, bias, eps, dropout_p)
+        out: Tensor = fused.ResidualNorm.apply(x, residual, weight, bias, eps, dropout_p, seed)
         return out
     return layer_norm(residual + dropout(x, dropout_p), weight, bias, eps)
 
@@ -62,6 +65,6 @@ class ResidualNorm(nn.LayerNorm):
         self.dropout_p = dropout_p
         self.backend = backend
 
-    def forward(self, x: Tensor, residual: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, x: Tensor, residual: Tensor, seed: Tensor | None = None) -> Tensor:  # type: ignore[override]
         dropout_p = self.dropout_p if self.training else 0.0
-        return residual_norm(x, residual, self.weight, self.bias, self.eps, dropout_p, self.backend)
+        return residual_norm(x, residual, self.weight, self.bias, self.eps, dropout_p, self.backend, seed)

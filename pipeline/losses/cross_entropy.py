@@ -31,7 +31,7 @@ class RowSum(NamedTuple):
     """Sums over the rows of a micro-batch."""
 
     loss: Tensor  # () fp32, sum of cross entropies in nats, with the z-loss
-    correct: Tensor  # () int64, rows whose largest logit is the label's
+    correct: Tensor  # () in the type of the loss, number of rows whose largest logit is the label's, exact below 2^24
     z_loss: Tensor | None = None  # () fp32, the part of `loss` that is z-loss; None without one
 
 
@@ -63,7 +63,7 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor, backend: Backend = "auto",
 
 def row_sum(rows: Rows, labels: Tensor, z_weight: float) -> RowSum:
     """The sums over rows; outside autograd."""
-    loss, correct = rows.losses.sum(), (rows.predictions == labels).sum()
+    loss, correct = rows.losses.sum(), (rows.predictions == labels).sum(dtype=rows.losses.dtype)
     if not z_weight:
         return RowSum(loss, correct)
     z_loss = z_weight * (rows.log_normalisers.square() * (labels != IGNORED)).sum()

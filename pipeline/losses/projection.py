@@ -5,8 +5,10 @@ Where they do not, they are computed chunk by chunk, in the forward pass for the
 the gradient: one chunk exists at a time, at the price of one more product. The gradient cannot be computed in the
 forward pass, because in fp16 it must not be formed before the loss scale is known.
 
-On CUDA the rows of logits begin at multiples of 16 elements: tensor cores and 16-byte accesses want that, and 30522
-words would not give it.
+On CUDA the product has a multiple of 16 columns, with zeros behind the words: tensor cores and 16-byte accesses want
+rows that begin there, which 30522 words would not give, and cuBLAS adds the bias only to a product that is contiguous;
+otherwise torch writes the bias into the output before, and reads it again. The columns behind the words are in no sum
+and have no gradient.
 
 On a CPU one buffer serves all micro-batches. The logits are the largest tensor of a step, their number of rows changes
 from one micro-batch to the next, and a freed block of the heap is too small for the next one or is split by a small
@@ -19,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from pipeline.kernels import backends
 from pipeline.kernels.backends import Backend
@@ -76,9 +79,11 @@ class _Projected(torch.autograd.Function):
         ctx.chunk_rows, ctx.backend, ctx.dtype = chunk_rows, backend, backends.compute_dtype(rows)
         ctx.z_weight = z_weight
         buffer = _buffer(min(chunk_rows, len(rows)), weight, ctx.dtype)
+        padded = _padded(weight, bias, buffer)
         found = []
         for chunk, label in zip(rows.split(chunk_rows), labels.split(chunk_rows), strict=True):
-            found.append(cross_entropy.forward(_logits_(buffer, chunk, weight, bias), label, backend))
+            logits = _product_(buffer, chunk, *padded)[:, : len(bias)]
+            found.append(cross_entropy.forward(logits, label, backend))
         joined = Rows(*(torch.cat(parts) for parts in zip(*found, strict=True)))
         kept = [buffer] if len(found) == 1 and has_backward else []
         if not kept:
@@ -91,11 +96,12 @@ class _Projected(torch.autograd.Function):
     def backward(ctx: Any, loss_gradient: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         rows, weight, bias, labels, log_normalisers, *kept = ctx.saved_tensors
         buffer = kept[0] if kept else _buffer(ctx.chunk_rows, weight, ctx.dtype)
+        padded = None if kept else _padded(weight, bias, buffer)
         sums: list[Tensor] = []  # of weight and bias
         row_gradients = []
         chunks = zip(*(x.split(ctx.chunk_rows) for x in (rows, labels, log_normalisers)), strict=True)
         for chunk, label, normaliser in chunks:
-            logits = buffer if kept else _logits_(buffer, chunk, weight, bias)
+            logits = (buffer if padded is None else _product_(buffer, chunk, *padded))[:, : len(bias)]
             cross_entropy.backward(logits, logits, label, normaliser, loss_gradient, ctx.backend, ctx.z_weight)
             row_gradients.append(logits @ weight.to(ctx.dtype))
             parts = logits.t() @ chunk.to(ctx.dtype), logits.sum(0)
@@ -107,16 +113,27 @@ class _Projected(torch.autograd.Function):
         return torch.cat(row_gradients), *sums, None, None, None, None, None
 
 
+def _columns(weight: Tensor) -> int:
+    """Columns of the product with the weight (V, H), at least V."""
+    return len(weight) if weight.device.type == "cpu" else -(-len(weight) // ALIGN) * ALIGN
+
+
 def _buffer(rows: int, weight: Tensor, dtype: torch.dtype) -> Tensor:
-    """(rows, V), each row at a multiple of ALIGN elements on CUDA; filled by `_logits_`, and then given back."""
-    words = len(weight)
+    """(rows, columns), contiguous; filled by `_product_`, and then given back."""
+    columns = _columns(weight)
     if weight.device.type != "cpu":
-        return weight.new_empty(rows, -(-words // ALIGN) * ALIGN, dtype=dtype)[:, :words]
+        return weight.new_empty(rows, columns, dtype=dtype)
     flat = None if weight.is_meta else _spare.pop(dtype, None)
-    if flat is None or len(flat) < rows * words:
+    if flat is None or len(flat) < rows * columns:
         flat = None  # frees the smaller buffer before the allocation
-        flat = weight.new_empty(rows * words * 9 // 8, dtype=dtype)
-    return flat[: rows * words].view(rows, words)
+        flat = weight.new_empty(rows * columns * 9 // 8, dtype=dtype)
+    return flat[: rows * columns].view(rows, columns)
+
+
+def _padded(weight: Tensor, bias: Tensor, buffer: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (columns, H) and bias (columns,) in the type of the buffer, with zeros behind the words."""
+    weight, bias, more = weight.to(buffer.dtype), bias.to(buffer.dtype), buffer.shape[1] - len(bias)
+    return (functional.pad(weight, (0, 0, 0, more)), functional.pad(bias, (0, more))) if more else (weight, bias)
 
 
 def _give_back(buffer: Tensor) -> None:
@@ -128,8 +145,6 @@ def _give_back(buffer: Tensor) -> None:
         _spare[buffer.dtype] = buffer._base if buffer._base is not None else buffer
 
 
-def _logits_(buffer: Tensor, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """The logits (R, V) of `rows`, written into the first rows of `buffer`."""
-    dtype = buffer.dtype
-    out = buffer[: len(rows)]
-    return torch.addmm(bias.to(dtype), rows.to(dtype), weight.to(dtype).t(), out=out)
+def _product_(buffer: Tensor, rows: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """The product (R, columns) of `rows`, written into the first rows of `buffer`."""
+    return torch.addmm(bias, rows.to(buffer.dtype), weight.t(), out=buffer[: len(rows)])

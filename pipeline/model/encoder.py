@@ -11,15 +11,16 @@ Shapes: T tokens, B sequences, E width of the embeddings, H hidden_size, N atten
 intermediate_size, V vocab_size.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from pipeline.kernels import backends
 from pipeline.kernels.attention import attention
-from pipeline.kernels.dropout import Dropout
+from pipeline.kernels.dropout import Dropout, draw_seeds
 from pipeline.kernels.gelu import APPROXIMATE, FirstProduct, SecondProduct
 from pipeline.kernels.residual_norm import ResidualNorm
 from pipeline.kernels.rows import Embedding, LayerNorm
@@ -69,13 +70,24 @@ class Layer(nn.Module):
         self.output = SecondProduct(intermediate, hidden, approximate, recompute, config.kernels)
         self.output_layer_norm = norm()
 
-    def forward(self, hidden: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
+    def forward(
+        self, hidden: Tensor, cu_seqlens: Tensor, max_seqlen: int, seeds: Sequence[Tensor | None] = (None, None, None)
+    ) -> Tensor:
+        """Map hidden states (T, H) to hidden states (T, H).
+
+        Args:
+            hidden: (T, H).
+            cu_seqlens: (B + 1,) int32, bounds of the sequences.
+            max_seqlen: tokens of the longest sequence.
+            seeds: () int64 each, of the dropout after the attention's softmax, before its residual sum, and before that
+                of the feed-forward network, for kernels that take one; None: drawn there.
+        """
         qkv = self.qkv(hidden).unflatten(1, (3, self.heads, -1))  # (T, 3, N, D)
         dropout_p = self.attention_dropout if self.training else 0.0
-        context = self.attention(qkv, cu_seqlens, max_seqlen, dropout_p).flatten(1)  # (T, H)
-        hidden = self.attention_layer_norm(self.attention_output(context), hidden)  # (T, H)
+        context = self.attention(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seeds[0]).flatten(1)  # (T, H)
+        hidden = self.attention_layer_norm(self.attention_output(context), hidden, seeds[1])  # (T, H)
         inner, port = self.intermediate(hidden)  # (T, I)
-        return self.output_layer_norm(self.output(inner, port), hidden)  # (T, H)
+        return self.output_layer_norm(self.output(inner, port), hidden, seeds[2])  # (T, H)
 
 
 class Stack(nn.Module):
@@ -92,6 +104,8 @@ class Stack(nn.Module):
     def __init__(self, config: EncoderConfig, embeddings: Embeddings | None = None) -> None:
         super().__init__()
         self.num_layers, self.checkpointed_layers = config.num_hidden_layers, config.checkpointed_layers
+        self.kernels = config.kernels
+        self.drops = config.hidden_dropout_prob > 0.0 or config.attention_probs_dropout_prob > 0.0
         if embeddings is not None:
             self.embeddings = embeddings
         self.projection: nn.Linear | None = None
@@ -106,14 +120,22 @@ class Stack(nn.Module):
     def encoded(self, embedded: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
         """Computes the projection and the layers; arguments as in `forward`."""
         hidden = embedded if self.projection is None else self.projection(embedded)  # (T, H)
-        for number in range(self.num_layers):
+        for number, seeds in enumerate(self._seeds(hidden)):
             layer = self.layers[number % len(self.layers)]
             if number < self.checkpointed_layers:
                 # The reentrant variant breaks under ZeRO 2 and 3 where a module runs twice in a step.
-                hidden = checkpoint(layer, hidden, cu_seqlens, max_seqlen, use_reentrant=False)
+                hidden = checkpoint(layer, hidden, cu_seqlens, max_seqlen, seeds, use_reentrant=False)
             else:
-                hidden = layer(hidden, cu_seqlens, max_seqlen)
+                hidden = layer(hidden, cu_seqlens, max_seqlen, seeds)
         return hidden
+
+    def _seeds(self, hidden: Tensor) -> Iterable[Sequence[Tensor | None]]:
+        """Return the seeds of the dropout of each layer, which one launch draws where kernels take seeds."""
+        count, device = self.num_layers, hidden.device
+        takes = backends.triton_kernels("residual_norm", self.kernels, device.type) is not None
+        if not (takes and self.training and self.drops):
+            return [(None, None, None)] * count
+        return zip(*[iter(draw_seeds(3 * count, device).unbind())] * 3, strict=True)
 
 
 class Encoder(Stack):

@@ -5,7 +5,7 @@ every rank scales its fragments by the same ratios. The scheme follows Distribut
 one vector of sums. The update of the matrices by Muon is in `pipeline.optim.matrices`."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -45,18 +45,22 @@ class ShardedOptimizer(Optimizer):
         """Args:
         groups: torch parameter groups.
         config: hyper-parameters; `lr` of each group may be changed between steps.
-        clips: whether `step` receives all gradients in one call and clips them; otherwise the caller clips them.
+        clips: whether `step` receives all gradients in one call and measures them; otherwise the caller calls
+            `measure` before the calls of a step, or clips the gradients itself.
         """
         super().__init__(groups, {"lr": config.lr})
         self.config = config
         self.clips = clips
         self.shards: list[Shard] = []
+        self.loss_scale = 1.0
+        """Factor that the gradients contain, of which `measure` and the kernels free them."""
         self.overflow = False
-        """Whether the last step was skipped because of an infinite or NaN gradient; set only if `clips`."""
+        """Whether a gradient of the last step was infinite or NaN; set by `measure`."""
         self.grad_norm = 0.0
-        """Norm of all gradients of the last step, before clipping; set only if `clips`."""
+        """Norm of all gradients of the last step, without the loss scale and before clipping; set by `measure`."""
         self._grad_scale = 1.0
-        """Factor by which the gradients of the step are clipped; the kernels apply it as they read them."""
+        """Factor that clips the gradients of the step and removes the loss scale; the kernels apply it as they read
+        them."""
         self._by_param: dict[int, Shard] = {}
         self._units: dict[int, tuple[tuple[str, ...], Partition]] = {}
         self._all_reduce: Callable[[Tensor], Any] | None = None
@@ -117,8 +121,8 @@ class ShardedOptimizer(Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """Update the tensors that are currently in the groups.
 
-        Their `.grad` must be fp32, and already clipped unless `clips`. It is overwritten, and may contain the direction
-        of the step afterwards.
+        Their `.grad` must be fp32. It is overwritten, and may contain the direction of the step afterwards. If `clips`
+        and a gradient is infinite or NaN, the step is skipped and `overflow` is set.
 
         Raises:
             RuntimeError: a tensor has no gradient.
@@ -148,22 +152,28 @@ class ShardedOptimizer(Optimizer):
             self._ratios[id(update[0])] = ratios
             self._kernel.apply(*update[1:], ratios)
 
-    def _clip(self) -> bool:
-        """Compute the factor that scales all gradients down to the largest allowed norm.
+    def measure(self, gradients: Sequence[Tensor]) -> None:
+        """Compute the norm of all gradients, and the factor by which the updates of the present step scale them.
 
-        Returns:
-            False if a gradient is infinite or NaN.
+        All ranks call it together. It reads each gradient once and one number back from the device. The norm also
+        shows whether a gradient is infinite or NaN, since the sum of its squares is then.
+
+        Args:
+            gradients: the gradients that this rank holds, contiguous and fp32. Padding among them must be 0.
         """
-        gradients = [shard.gradient[run] for shard in self.shards for run in shard.runs]
         squares = sum_of_squares(gradients) if gradients else torch.zeros((), dtype=torch.float64)
         if not self.shards[0].replicated:
-            assert self._all_reduce is not None, "step returns before this when unbound"
+            assert self._all_reduce is not None, "measure is called after bind"
             squares = squares.to(self.shards[0].param.device)
             self._all_reduce(squares)
-        self.grad_norm = float(squares.sqrt())
+        self.grad_norm = float(squares.sqrt()) / self.loss_scale
         self.overflow = not math.isfinite(self.grad_norm)
         most, norm = self.config.max_grad_norm, self.grad_norm + CLIP_EPS
-        self._grad_scale = most / norm if most and norm > most else 1.0
+        self._grad_scale = (most / norm if most and norm > most else 1.0) / self.loss_scale
+
+    def _clip(self) -> bool:
+        """Measure the gradients of all shards; returns False if one is infinite or NaN."""
+        self.measure([shard.gradient[run] for shard in self.shards for run in shard.runs])
         return not self.overflow
 
     def _update_of(self, shard: Shard, lr: float) -> ShardUpdate:

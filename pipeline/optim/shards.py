@@ -53,7 +53,7 @@ class Shard:
     """Whether the tensors are not trained; they have no moments, and are used by checkpoints only."""
     model: Tensor | None = None
     """(n,) bf16 or fp16 weights of the model in the order of `flat`, which each update writes; None if the caller
-    copies them, as DeepSpeed does."""
+    copies them, as DeepSpeed does under ZeRO 2 and 3."""
     state: dict[str, Any] = field(default_factory=dict)
     """The state of `param` in the torch optimizer: exp_avg (n,), exp_avg_sq (n,) unless Muon updates the tensors, and
     step."""

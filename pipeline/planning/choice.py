@@ -12,6 +12,7 @@ from functools import cache, cached_property
 from pipeline.config import Recipe
 from pipeline.data.masking import typical_count
 from pipeline.data.schedule import MANY_STEPS, DataSchedule
+from pipeline.engine.accumulation import has_flat_sums
 from pipeline.engine.engine import DTYPES
 from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json
 from pipeline.families import get_family
@@ -232,7 +233,8 @@ def timing(phase: Phase, choice: Choice, cluster: Cluster, mfu: float) -> Timing
     seconds = choice.micro_batch * phase.flops_per_sample / (cluster.device.peak_flops * mfu)
     seconds *= RECOMPUTATION if choice.checkpointing else 1
     zero, itemsize = zero_settings(choice.stage, phase.precision), DTYPES[phase.precision].itemsize
-    moved = traffic(zero, phase.parameters.total, itemsize, cluster, choice.accumulation, seconds)
+    scatters = has_flat_sums(choice.stage, phase.precision)
+    moved = traffic(zero, phase.parameters.total, itemsize, cluster, choice.accumulation, seconds, scatters)
     compute = choice.accumulation * seconds
     step = compute + moved.exposed
     schedule = phase.recipe.schedule

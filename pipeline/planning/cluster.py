@@ -3,7 +3,7 @@
 Volumes follow Rajbhandari et al. 2019 (ZeRO, https://arxiv.org/abs/1910.02054, section 7) with one difference: stages 1
 and 2 there reduce each gradient to the rank that owns it, P elements, and gather the weights, P more. DeepSpeed 0.19.8
 all-reduces its buckets instead unless `use_multi_rank_bucket_allreduce` is false (runtime/zero/stage_1_and_2.py,
-`average_tensor`), which moves 2 P.
+`average_tensor`), which moves 2 P. In bf16 at stage 1 this project reduces and scatters as the paper does.
 """
 
 from dataclasses import dataclass
@@ -64,12 +64,18 @@ class Traffic:
 
 
 def traffic(
-    zero: Zero, parameters: int, itemsize: int, cluster: Cluster, accumulation: int, micro_seconds: float
+    zero: Zero,
+    parameters: int,
+    itemsize: int,
+    cluster: Cluster,
+    accumulation: int,
+    micro_seconds: float,
+    scatters: bool = False,
 ) -> Traffic:
     """Estimate the communication of one step with P weights of e bytes and k micro-batches. Gradients are in fp32.
 
     stage 0: 2 P gradients once, after the backward pass, without overlap.
-    stage 1: the same, and P weights once.
+    stage 1: the same, or P gradients in bf16, and P weights once.
     stage 2: 2 P gradients per micro-batch, overlapping with the backward pass if `overlap_comm` is set; P weights once,
         without overlap.
     stage 3: per micro-batch P weights in the forward pass, P gradients, and in the backward pass the weights that have
@@ -82,6 +88,7 @@ def traffic(
         cluster: the GPUs and their links.
         accumulation: micro-batches per step and rank k.
         micro_seconds: seconds of the forward and backward pass of a micro-batch, two thirds of them backward.
+        scatters: whether gradients are reduced to the rank that owns them (`accumulation.has_flat_sums`).
     """
     size, gradients = parameters * itemsize, parameters * GRADIENT_BYTES
     buckets = ceil(parameters / zero.reduce_bucket)
@@ -90,8 +97,9 @@ def traffic(
         each, hideable, gather = size + gradients + again * itemsize, micro_seconds, 0
         collectives = buckets + 2 * ceil(parameters / zero.prefetch_bucket)
     else:
-        each, hideable, gather = 2 * gradients, micro_seconds * 2 / 3, size if zero.stage else 0
-        collectives = buckets
+        each, hideable = gradients if scatters else 2 * gradients, micro_seconds * 2 / 3
+        gather = size if zero.stage else 0
+        collectives = 1 if scatters else buckets
     times = accumulation if zero.stage >= 2 else 1
     one, last = cluster.seconds(each, collectives), cluster.seconds(gather, 1) if gather else 0.0
     hidden = min(one, hideable) if zero.overlap and zero.stage >= 2 else 0.0

@@ -121,6 +121,35 @@ def all_reduce_sum_(tensor: Tensor) -> Tensor:
     return tensor
 
 
+def reduce_scatter_sum_(tensor: Tensor) -> None:
+    """Sum a flat tensor over all ranks in place, at least in the part that belongs to this rank.
+
+    gloo takes twice as long to reduce and scatter as to reduce on all ranks, so it does the latter.
+
+    Args:
+        tensor: (n,), of which rank r has the r-th of `world_size` equal parts. The others are undefined afterwards.
+    """
+    if world_size() == 1:
+        return
+    if dist.get_backend() == "gloo":
+        dist.all_reduce(tensor)
+    else:
+        dist.reduce_scatter_tensor(tensor.chunk(world_size())[rank()], tensor)
+
+
+def reduce_sum_(tensor: Tensor, owner: int) -> None:
+    """Sum `tensor` of any shape over all ranks in place, at least on the rank `owner`; elsewhere it is undefined.
+
+    gloo takes a third longer to reduce to one rank than to reduce on all, so it does the latter.
+    """
+    if world_size() == 1:
+        return
+    if dist.get_backend() == "gloo":
+        dist.all_reduce(tensor)
+    else:
+        dist.reduce(tensor, owner)
+
+
 def all_to_all(received: Tensor, sent: Tensor, sources: list[int], destinations: list[int]) -> None:
     """Send one part of a flat tensor to each rank, and receive one part from each.
 

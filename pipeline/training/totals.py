@@ -26,11 +26,12 @@ class Totals:
         """Add the sums and counts of a micro-batch.
 
         Args:
-            sums: `Output.sums`, () tensors on the device.
+            sums: `Output.sums`, () tensors on the device. One launch puts them together and one adds them; where their
+                types differ, they are converted one by one.
             counted: number for each name of COUNTED.
             weight: factor of both; 0 for a batch that must not be counted.
         """
-        together = torch.stack([sums[name].detach().double() for name in self.measured])
+        together = torch.stack([sums[name].detach() for name in self.measured])
         self._measured.add_(together, alpha=weight)
         self._counted = {name: total + weight * counted[name] for name, total in self._counted.items()}
 

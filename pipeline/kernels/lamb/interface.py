@@ -40,7 +40,7 @@ class Coefficients(NamedTuple):
     bias_correction: bool = True
     """Whether m and v are divided by 1 - beta^t."""
     grad_scale: float = 1.0
-    """Factor of the gradient, at most 1, by which it is clipped as `moments` and `adam` read it."""
+    """Factor that clips the gradient and removes the loss scale as `moments` and `adam` read it."""
 
     @property
     def scale1(self) -> float:
@@ -122,7 +122,7 @@ class State(NamedTuple):
     """The tensors of a step, all of the same length n."""
 
     param: Tensor  # (n,) fp32 master weights
-    grad: Tensor  # (n,) fp32, before clipping; `moments` replaces it by u
+    grad: Tensor  # (n,) fp32, to be multiplied by `grad_scale`; `moments` replaces it by u
     exp_avg: Tensor  # (n,) fp32
     exp_avg_sq: Tensor  # (n,) fp32
     model: Tensor | None = None  # (n,) bf16 or fp16, written by apply and adam; None if the caller writes it

@@ -18,7 +18,8 @@ import torch
 import triton
 from torch import Tensor
 
-from pipeline.kernels.plain_attention import cumulative_pairs, draw_seed, lowest_kept
+from pipeline.kernels.dropout import draw_seed
+from pipeline.kernels.plain_attention import cumulative_pairs, lowest_kept
 from pipeline.kernels.triton.attention_kernels import forward_kernel, key_value_gradient_kernel, query_gradient_kernel
 
 
@@ -92,9 +93,17 @@ class _Attention(torch.autograd.Function):
     """Saves its inputs and output, which the products around it save anyway, and a number per query and head."""
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, cu_seqlens: Tensor, term: Tensor | None, call: _Call, shapes: Tilings) -> Tensor:
+    def forward(
+        ctx: Any,
+        qkv: Tensor,
+        cu_seqlens: Tensor,
+        term: Tensor | None,
+        seed: Tensor | None,
+        call: _Call,
+        shapes: Tilings,
+    ) -> Tensor:
         qkv = qkv.contiguous()
-        seed = draw_seed(call.dropout_p, qkv.device)
+        seed = draw_seed(call.dropout_p, qkv.device) if seed is None else seed
         cu_pairs = seed if term is None else cumulative_pairs(cu_seqlens)
         out = torch.empty_like(qkv[:, 0], memory_format=torch.contiguous_format)
         log_sums = torch.empty(call.heads, call.tokens, dtype=torch.float32, device=qkv.device)
@@ -116,7 +125,7 @@ class _Attention(torch.autograd.Function):
         if not whole:
             ctx.call.launch(query_gradient_kernel, first, first.queries, (*read, out, log_sums, *written))
         ctx.call.launch(key_value_gradient_kernel, second, second.keys, (*read, log_sums, *written), WHOLE=whole)
-        return qkv_grad, None, None if ctx.call.pairs is None else term_grad, None, None
+        return qkv_grad, None, None if ctx.call.pairs is None else term_grad, None, None, None
 
 
 def attend(
@@ -127,8 +136,9 @@ def attend(
     term: Tensor | None = None,
     scale: float | None = None,
     shapes: Tilings | None = None,
+    seed: Tensor | None = None,
 ) -> Tensor:
-    """See `pipeline.kernels.plain_attention.attend`; the seed is drawn from the default generator of the device.
+    """See `pipeline.kernels.plain_attention.attend`.
 
     Args:
         qkv: (T, 3, N, D) in bf16, fp16 or fp32, D at most 128.
@@ -138,6 +148,7 @@ def attend(
         term: (N, P), added to the scores, differentiable.
         scale: of the products of queries and keys; by default 1 / sqrt(D).
         shapes: tiles for a comparison of times; by default those of `tilings`.
+        seed: () int64 on the device; None: drawn from the default generator of the device.
 
     Raises:
         ValueError: the tensors are in bf16 on a CPU.
@@ -149,5 +160,5 @@ def attend(
         len(cu_seqlens) - 1, max_seqlen, num_tokens, heads, head_dim, scale or head_dim**-0.5, dropout_p,
         None if term is None else term.shape[1],
     )  # fmt: skip
-    out: Tensor = _Attention.apply(qkv, cu_seqlens, term, call, shapes or tilings(head_dim, qkv.dtype))
+    out: Tensor = _Attention.apply(qkv, cu_seqlens, term, seed, call, shapes or tilings(head_dim, qkv.dtype))
     return out

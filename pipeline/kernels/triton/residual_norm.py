@@ -7,7 +7,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from pipeline.kernels.dropout import sixteen_bits
+from pipeline.kernels.dropout import draw_seed, sixteen_bits
 from pipeline.kernels.triton.dropout import PER_CALL, scaled_keep
 
 TILE = 2048
@@ -119,13 +119,17 @@ class ResidualNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, eps: float, dropout_p: float
+        ctx: Any,
+        x: Tensor,
+        residual: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        eps: float,
+        dropout_p: float,
+        seed: Tensor | None,
     ) -> Tensor:
         x, residual = x.contiguous(), residual.contiguous()
-        # Drawn on the device, so that nothing is read back, and a captured graph draws a new seed at each replay.
-        seed = torch.empty((), dtype=torch.int64, device=x.device)
-        if dropout_p:
-            seed.random_()
+        seed = draw_seed(dropout_p, x.device) if seed is None else seed
         out = torch.empty_like(residual, dtype=torch.promote_types(residual.dtype, weight.dtype))
         statistics = torch.empty(2, len(x), dtype=torch.float32, device=x.device)
         ctx.numbers = sixteen_bits(dropout_p)
@@ -150,7 +154,7 @@ class ResidualNorm(torch.autograd.Function):
             *ctx.numbers, **shape,
         )  # fmt: skip
         weight_grad, bias_grad = partials.sum(1)
-        return x_grad, residual_grad, weight_grad, bias_grad, None, None
+        return x_grad, residual_grad, weight_grad, bias_grad, None, None, None
 
 
 def _shape(x: Tensor, numbers: tuple[int, float]) -> dict[str, Any]:

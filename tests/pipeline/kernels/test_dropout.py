@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pipeline.kernels.dropout import Dropout, dropout
+from pipeline.kernels.dropout import Dropout, draw_seeds, dropout
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -42,6 +42,15 @@ def test_the_seed_decides_the_mask():
     torch.manual_seed(3)
     assert torch.equal(dropout(x, 0.5), first)
     assert not torch.equal(first, second)
+
+
+def test_seeds_that_are_drawn_at_once():
+    """They differ, follow the generator, and begin at multiples of 16 bytes, for which Triton compiles one kernel."""
+    torch.manual_seed(3)
+    seeds = draw_seeds(9, torch.device("cpu"))
+    torch.manual_seed(3)
+    assert torch.equal(draw_seeds(9, torch.device("cpu")), seeds)
+    assert len(seeds.unique()) == 9 and not any(seed.data_ptr() % 16 for seed in seeds)
 
 
 def test_outside_training_nothing_is_dropped():

@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from pipeline.kernels.dropout import draw_seed
 from pipeline.kernels.residual_norm import ResidualNorm, residual_norm
 from pipeline.kernels.triton import residual_norm as kernel
 
@@ -102,6 +103,18 @@ def test_the_seed_decides_the_mask_and_a_run_repeats_bit_for_bit():
     with torch.no_grad():
         one, two = (residual_norm(*tensors, EPS, 0.3, "triton") for _ in range(2))
     assert not torch.equal(one, two)
+
+
+def test_a_given_seed_decides_the_mask():
+    """With the seed that the kernel would draw, the output has the same bits, and the generator is not used."""
+    tensors = inputs((37, 48), torch.float32)
+    torch.manual_seed(0)
+    drawn = residual_norm(*tensors, EPS, 0.3, "triton")
+    torch.manual_seed(0)
+    seed = draw_seed(0.3, torch.device(DEVICE))
+    state = torch.get_rng_state()
+    assert torch.equal(residual_norm(*tensors, EPS, 0.3, "triton", seed), drawn)
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_recomputation_repeats_the_mask():

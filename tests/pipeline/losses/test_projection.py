@@ -47,6 +47,17 @@ def test_it_equals_torch_in_float64(dtype, tolerance, max_bytes, backend):
 
 
 @pytest.mark.parametrize("max_bytes", BOUNDS)
+@pytest.mark.parametrize("backend", ["plain", "triton"])
+def test_columns_behind_the_words_change_nothing(max_bytes, backend, monkeypatch):
+    """With a product of more columns than words, as on a GPU, loss, count and gradients are those of the words."""
+    monkeypatch.setattr(projection, "_columns", lambda weight: WORDS)
+    expected = results(torch.float32, max_bytes, backend)
+    monkeypatch.setattr(projection, "_columns", lambda weight: 112)
+    for ours, theirs in zip(results(torch.float32, max_bytes, backend), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("max_bytes", BOUNDS)
 @pytest.mark.parametrize(
     ("backend", "dtype"), [("plain", torch.float64), ("plain", torch.float32), ("triton", torch.float32)]
 )

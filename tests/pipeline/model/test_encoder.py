@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pipeline.kernels.dropout import draw_seeds
 from pipeline.model.encoder import Encoder, EncoderConfig
 from pipeline.model.initialization import initialize_weights
 
@@ -67,6 +68,28 @@ def test_activation_checkpointing_changes_no_bit_of_the_gradients(layers, kernel
     kept = gradients(build(config), seed=5)
     recomputed = gradients(build(replace(config, activation_checkpointing=layers)), seed=5)
     assert all(torch.equal(a, b) for a, b in zip(kept, recomputed, strict=True))
+
+
+def test_the_seeds_of_all_layers_are_drawn_at_once(monkeypatch):
+    """Three seeds for each layer are drawn by one call, and no kernel draws its own; without dropout none are drawn."""
+    counts = []
+
+    def drawing(count, device):
+        counts.append(count)
+        return draw_seeds(count, device)
+
+    def drawing_alone(dropout_p, device):
+        raise AssertionError("a kernel drew a seed")
+
+    monkeypatch.setattr("pipeline.model.encoder.draw_seeds", drawing)
+    monkeypatch.setattr("pipeline.kernels.triton.residual_norm.draw_seed", drawing_alone)
+    monkeypatch.setattr("pipeline.kernels.attention.draw_seed", drawing_alone)
+    encoder = build(replace(CONFIG, kernels="triton", attention="plain"))
+    with torch.no_grad():
+        encoder(*random_inputs())
+        assert counts == [9]
+        encoder.eval()(*random_inputs())
+        assert counts == [9]
 
 
 def test_layers_use_the_attention_that_the_recipe_names():

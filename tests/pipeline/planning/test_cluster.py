@@ -29,6 +29,12 @@ def test_volume(stage, accumulation, times):
     assert moved.volume == pytest.approx(times * 2 * P * 7 / 8)
 
 
+def test_gradients_that_are_scattered_are_sent_once():
+    """In bf16 at stage 1, P fp32 gradients are reduced to their owners and P weights gathered."""
+    moved = traffic(zero_settings(1, "bf16"), P, 2, NODE, 4, 1.0, scatters=True)
+    assert moved.volume == pytest.approx(3 * 2 * P * 7 / 8)
+
+
 def test_a_large_model_is_gathered_twice_at_stage_3():
     """At stage 3 all weights of a large model are gathered twice, except those that are kept between the passes."""
     zero = zero_settings(3, "bf16")

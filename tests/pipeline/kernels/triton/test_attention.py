@@ -6,6 +6,7 @@ import triton
 import triton.language as tl
 
 from pipeline.kernels import plain_attention
+from pipeline.kernels.dropout import draw_seed
 from pipeline.kernels.triton.attention import Tiling, Tilings, attend, tilings
 from pipeline.kernels.triton.attention_kernels import kept_tile
 
@@ -37,7 +38,7 @@ def with_gradients(function, *inputs):
 
 def plain(qkv, cu_seqlens, _, dropout_p, *term):
     """Compute the plain operation with a seed that is drawn as the kernel draws it."""
-    seed = plain_attention.draw_seed(dropout_p, DEVICE)
+    seed = draw_seed(dropout_p, DEVICE)
     return plain_attention.attend(qkv, cu_seqlens, dropout_p, seed, *term)
 
 
