@@ -228,6 +228,7 @@ def _reduce_whole_gradients(engine: Any) -> None:
                 flat = torch.cat([_gradient(parameter).float() for parameter in bucket])
                 distributed.all_reduce_sum_(flat)
                 for parameter, part in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
+                    assert parameter.grad is not None
                     parameter.grad.data = part.view_as(parameter)
 
     _replace_reduction(engine, reduce)

@@ -23,7 +23,15 @@ from pipeline.families.base import (
     under,
     with_bias,
 )
-from pipeline.families.encoders import EMBEDDING_NAMES, LAYER, OUR_OWN_FIELDS, OUTPUT_BIAS, PARAMETERS, WORD_EMBEDDINGS
+from pipeline.families.encoders import (
+    EMBEDDING_NAMES,
+    LAYER,
+    OUR_OWN_FIELDS,
+    OUTPUT_BIAS,
+    PARAMETERS,
+    WORD_EMBEDDINGS,
+    shared_heads,
+)
 from pipeline.model.config import Activation, EncoderConfig
 from pipeline.runlog.terms import Term
 
@@ -190,6 +198,7 @@ TASK_HEADS = {
         new=with_bias("head.classifier", "classifier"),
         pretrained=with_bias("head.pooler.dense", "albert.pooler"),
     ),
+    **shared_heads("Albert"),
 }
 # google-research/albert, run_glue.sh, which states steps and warm-up steps; here they are epochs of the task's training
 # split, to the nearest whole one, and shares of the steps.

@@ -29,6 +29,7 @@ from pipeline.families.encoders import (
     WORD_EMBEDDINGS,
     decays,
     encoder_names,
+    shared_heads,
     stacks,
 )
 from pipeline.model.config import EncoderConfig
@@ -97,7 +98,11 @@ class ElectraConfig(EncoderConfig):
         hidden, intermediate = self._generator_widths
         most = max(1, hidden // (self.hidden_size // self.num_attention_heads))
         heads = next(number for number in range(most, 0, -1) if hidden % number == 0)
-        sizes = {"hidden_size": hidden, "intermediate_size": intermediate, "num_attention_heads": heads}
+        sizes: dict[str, Any] = {
+            "hidden_size": hidden,
+            "intermediate_size": intermediate,
+            "num_attention_heads": heads,
+        }
         return replace(self, **sizes, generator_fraction=1.0)
 
 
@@ -268,6 +273,7 @@ TASK_HEADS = {
         build_classifier,
         new={**with_bias("head.dense", "classifier.dense"), **with_bias("head.out_proj", "classifier.out_proj")},
     ),
+    **shared_heads("Electra"),
 }
 _SMALL = {"training.epochs": 10}
 FINETUNING: dict[str, Settings] = {

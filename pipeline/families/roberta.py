@@ -28,6 +28,7 @@ from pipeline.families.encoders import (
     PARAMETERS,
     WORD_EMBEDDINGS,
     encoder_names,
+    shared_heads,
 )
 from pipeline.model.config import EncoderConfig
 from pipeline.runlog.terms import Term
@@ -165,6 +166,7 @@ TASK_HEADS = {
         build_classifier,
         new={**with_bias("head.dense", "classifier.dense"), **with_bias("head.out_proj", "classifier.out_proj")},
     ),
+    **shared_heads("Roberta"),
 }
 # fairseq, examples/roberta/config/finetuning/*.yaml: ten epochs, of which 6 % (QQP: 25 %) are warm-up.
 _SMALL = {"training.batch_size": 16}
@@ -183,6 +185,14 @@ FINETUNING: dict[str, Settings] = {
     "rte": _SMALL_FASTER,
     "stsb": _SMALL_FASTER,
     "qqp": {"training.warmup_proportion": 0.25},
+    # Table 10 of Liu et al. 2019, https://arxiv.org/abs/1907.11692; the length is that of the paper of BERT.
+    "squad": {
+        "optimizer.lr": 1.5e-5,
+        "optimizer.weight_decay": 0.01,
+        "training.batch_size": 48,
+        "training.epochs": 2,
+        "text.max_length": 384,
+    },
 }
 FAMILY = Family(
     name="roberta",

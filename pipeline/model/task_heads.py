@@ -54,6 +54,22 @@ class DenseClassifier(nn.Module):
         return logits
 
 
+class TokenClassifier(nn.Module):
+    """Classifier on every token, as in `BertForTokenClassification` and `RobertaForTokenClassification`, and without
+    dropout in `BertForQuestionAnswering` and `RobertaForQuestionAnswering`.
+    """
+
+    def __init__(self, hidden_size: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.dropout = Dropout(dropout)
+        self.classifier = nn.Linear(hidden_size, outputs)
+
+    def forward(self, hidden: Tensor, starts: Tensor) -> Tensor:
+        """Takes hidden states (T, H) and the index of each sequence's first token (B,), returns logits (T, C)."""
+        logits: Tensor = self.classifier(self.dropout(hidden))
+        return logits
+
+
 class TaskModel(nn.Module):
     """An encoder with a head.
 
@@ -67,7 +83,7 @@ class TaskModel(nn.Module):
         self.encoder, self.head = encoder, head
 
     def forward(self, batch: Batch) -> Tensor:
-        """Returns the logits (B, C) of a batch."""
+        """Returns the logits of a batch: (B, C), or (T, C) where the head classifies tokens."""
         hidden = self.encoder(
             batch.input_ids, batch.segment_ids, batch.position_ids, batch.cu_seqlens, batch.max_seqlen
         )

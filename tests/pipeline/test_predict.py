@@ -11,8 +11,10 @@ from finetuning_data import VOCAB_SIZE, write_model
 
 from pipeline.conversion import task_models
 from pipeline.families import get_family
-from pipeline.jobs.prediction import prediction
+from pipeline.jobs.predictions.classify import prediction
+from pipeline.jobs.predictions.tag import entities_of
 from pipeline.predict import predict
+from pipeline.tasks.base import class_fields
 
 TEXTS = ["w1 w2 w3 w5 w6 w7 w9", "w2", "w9 w9 w3", "w5 w1"]
 
@@ -72,10 +74,108 @@ def test_a_number_has_no_class():
     [
         (["--max_length", "33"], "--max_length 33: must be at most 32"),
         (["--max_tokens", "0"], "--max_tokens 0: must be at least 1"),
-        (["--second", "b"], "--second b: standard input has one text a line; give a table"),
     ],
 )
 def test_wrong_options(model, options, message):
     """A wrong option is one error with a remedy."""
     with pytest.raises(ValueError, match=message):
         predict([str(model), *options])
+
+
+@pytest.fixture(scope="module")
+def tagger(tmp_path_factory):
+    """A model that tags words."""
+    folder, family = tmp_path_factory.mktemp("tagger"), get_family("bert")
+    directory, head = write_model(folder / "base"), family.heads["tokens"]
+    begun = task_models.begin(directory, family, head, 3, 0.1, vocab_size=VOCAB_SIZE, seed=5)
+    fields = class_fields(("O", "B-x", "I-x"))
+    task_models.write(family, head, begun.model.state_dict(), begun.config, fields, directory, folder / "m", "")
+    return folder / "m"
+
+
+def test_words_and_entities(tagger, tmp_path, capsys):
+    """Words have the tags and probabilities that `transformers` computes for their first tokens; entities are spans."""
+    texts = ["w1p4 w2,w3p8p12", "w9 \u200b w7.w6 !"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n")
+    predict([str(tagger), str(tmp_path / "texts.txt")])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tagger)
+    loaded = transformers.AutoModelForTokenClassification.from_pretrained(tagger).eval()
+    for line, text in zip(lines, texts, strict=True):
+        assert line["text"] == text
+        inputs = tokenizer(text, return_tensors="pt")
+        with torch.inference_mode():
+            scores, best = loaded(**inputs).logits[0].softmax(1).max(1)
+        for word in line["words"]:
+            assert text[word["start"] : word["end"]] == word["word"]
+            first = inputs.char_to_token(word["start"])
+            if first is None:
+                assert (word["tag"], word["score"]) == ("O", 1)
+                continue
+            assert word["tag"] == loaded.config.id2label[int(best[first])]
+            assert word["score"] == pytest.approx(float(scores[first]), abs=2e-6)
+        for entity in line["entities"]:
+            assert text[entity["start"] : entity["end"]] == entity["text"] and entity["kind"] == "x"
+    assert [word["word"] for word in lines[1]["words"]] == ["w9", "\u200b", "w7.w6", "!"]
+    assert any(line["entities"] for line in lines)
+
+
+def test_entities_are_those_of_the_tags():
+    """An entity has the characters from its first to its last word; classes that are no tags have no entities."""
+    words = [
+        {"start": start, "end": start + 2, "tag": tag, "score": score}
+        for start, tag, score in ((0, "B-x", 0.5), (3, "I-x", 1.0), (6, "O", 1.0))
+    ]
+    expected = {"kind": "x", "text": "ab cd", "start": 0, "end": 5, "score": 0.75}
+    assert entities_of("ab cd ef", words, ("O", "B-x", "I-x")) == {"entities": [expected]}
+    assert entities_of("ab cd ef", words, ("NOUN", "VERB")) == {}
+
+
+def write_answerer(folder, **fields):
+    """A model that answers questions."""
+    family = get_family("bert")
+    directory, head = write_model(folder / "base"), family.heads["spans"]
+    begun = task_models.begin(directory, family, head, 2, 0.1, vocab_size=VOCAB_SIZE, seed=5)
+    task_models.write(family, head, begun.model.state_dict(), begun.config, fields, directory, folder / "m", "")
+    return folder / "m"
+
+
+CONTEXTS = ["w1p4 w2, (w3p8) w5.", "w9 w7 w6 w1 w2"]
+
+
+def test_answers(tmp_path, monkeypatch, capsys):
+    """The answer is the span of the context with the largest sum of the logits that `transformers` computes."""
+    model = write_answerer(tmp_path, null_threshold=1000.0)
+    lines = [json.dumps({"question": "w9?", "context": context}) for context in CONTEXTS]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\n"))
+    predict([str(model)])
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    loaded = transformers.AutoModelForQuestionAnswering.from_pretrained(model).eval()
+    for line, context in zip(found, CONTEXTS, strict=True):
+        inputs = tokenizer("w9?", context, return_tensors="pt")
+        with torch.inference_mode():
+            logits = loaded(**inputs)
+        inside = [number for number, part in enumerate(inputs.sequence_ids()) if part == 1]
+        sums = {
+            (first, last): float(logits.start_logits[0, first] + logits.end_logits[0, last])
+            for first in inside
+            for last in inside
+            if last >= first
+        }
+        first, last = max(sums, key=sums.get)
+        assert (line["start"], line["end"]) == (inputs.token_to_chars(first).start, inputs.token_to_chars(last).end)
+        assert line["answer"] == context[line["start"] : line["end"]] and line["context"] == context
+        assert 0 < line["score"] < 1
+
+
+def test_no_answer_above_the_threshold(tmp_path):
+    """An answer is empty and has no characters where that of no answer is better by more than the threshold."""
+    model = write_answerer(tmp_path, null_threshold=-1000.0)
+    (tmp_path / "a.jsonl").write_text(json.dumps({"q": "w9?", "context": CONTEXTS[0]}) + "\n")
+    predict([str(model), str(tmp_path / "a.jsonl"), "--first", "q", "--out", str(tmp_path / "out.jsonl")])
+    line = json.loads((tmp_path / "out.jsonl").read_text())
+    assert (line["answer"], line["start"], line["end"]) == ("", None, None) and line["q"] == "w9?"
+    (tmp_path / "a.txt").write_text("w1\n")
+    with pytest.raises(ValueError, match=r"a.txt: has one text a line, but an example has question and context"):
+        predict([str(model), str(tmp_path / "a.txt")])

@@ -19,11 +19,12 @@ from pipeline.runlog.config import LoggingConfig
 from pipeline.runtime.command import program
 from pipeline.runtime.options import check_arguments, flatten, kinds_of, pairs
 from pipeline.runtime.recipes import RECIPE_HELP, RecipeFile, find
-from pipeline.tasks.config import TextConfig
+from pipeline.tasks.config import SquadConfig, TextConfig, TokensConfig
 from pipeline.tasks.glue import GLUE
 
-CLASSIFICATION = "classification"
-TASKS = (*GLUE, CLASSIFICATION)
+CLASSIFICATION, TOKENS, SQUAD = "classification", "tokens", "squad"
+TASKS = (*GLUE, CLASSIFICATION, TOKENS, SQUAD)
+"""Names of the tasks."""
 MAY_CHANGE = (
     "logging.",
     "out",
@@ -34,7 +35,6 @@ MAY_CHANGE = (
     "optimizer.backend",
 )
 """Prefixes of fields that a resumed run may set differently; a checksum compares its examples."""
-"""Names of the tasks."""
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,14 @@ class FinetuningRecipe:
     """Configuration of a fine-tuning."""
 
     task: str
-    """Task: a name of GLUE, or classification for tables of texts with labels or numbers."""
+    """Task: a name of GLUE, classification for tables of texts with labels or numbers, tokens for sentences whose words
+    have tags, or squad for questions about contexts."""
     model: str
     """Directory of the model that is fine-tuned, as transformers loads it, with its tokenizer."""
     data: str
-    """Directory of the examples: of a task of GLUE with its original files, or with the tables train, dev and test
-    (.tsv, .csv, .jsonl or .parquet)."""
+    """Directory of the examples: of a task of GLUE with its original files; with the tables train, dev and test (.tsv,
+    .csv, .jsonl or .parquet); of tokens with the files train, dev and test in the form of CoNLL (.conll or .txt); of
+    squad with the files of SQuAD."""
     out: str = ""
     """Directory of the run, with recipe, metrics, checkpoints and the fine-tuned model; a run that exists there
     continues. Empty: runs/TASK."""
@@ -98,6 +100,10 @@ class FinetuningRecipe:
     """Seed of the head's weights, of the order of the examples and of dropout."""
     text: TextConfig = field(default_factory=TextConfig)
     """Columns and length of the examples."""
+    tokens: TokensConfig = field(default_factory=TokensConfig)
+    """Columns of the task tokens."""
+    squad: SquadConfig = field(default_factory=SquadConfig)
+    """Files, windows and answers of the task squad."""
     training: TuningConfig = field(default_factory=TuningConfig)
     """Training."""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adamw", 2e-5))
@@ -116,6 +122,8 @@ class FinetuningRecipe:
             )
         if self.text.regression and self.training.class_weights != "none":
             raise ValueError("training.class_weights = balanced: a regression has no classes; remove one of the two")
+        if self.task not in (*GLUE, CLASSIFICATION) and self.training.class_weights != "none":
+            raise ValueError(f"training.class_weights = balanced: {self.task} has no class weights; set none")
 
     @property
     def run(self) -> Path:
