@@ -11,7 +11,9 @@ from preprocessing.sources.distributions import Installed
 from preprocessing.sources.embedded import Modules
 from preprocessing.sources.labelled import COLUMNS, DISTRIBUTIONS, LABELS, PYTHON, Paragraph, choose, is_usable
 
-WORDS = "apple bridge cloud dragon engine forest garden harbour island jungle kettle ladder mirror".split()
+WORDS = (
+    "apple bridge cloud dragon engine forest garden harbour island jungle kettle ladder mirror needle orchard palace"
+).split(" ")
 
 
 def sentence(seed):
