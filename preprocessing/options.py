@@ -1,4 +1,4 @@
-"""Options of the stages, of `inspect` and `classification`: dataclasses whose fields are command-line options, with their rules.
+"""Options of the stages, `inspect` and `classification`: dataclasses whose fields are command-line options, with rules.
 
 This module imports no library that processes text (Arrow, tokenizers, NumPy), so that the command line is parsed, and
 help is shown, without loading them. `WorkersConfig` is in `workers.py`, the options of downloads in their package.

@@ -11,9 +11,7 @@ from preprocessing.sources.distributions import Installed
 from preprocessing.sources.embedded import Modules
 from preprocessing.sources.labelled import COLUMNS, DISTRIBUTIONS, LABELS, PYTHON, Paragraph, choose, is_usable
 
-WORDS = (
-    "apple bridge cloud dragon engine forest garden harbour island jungle kettle ladder mirror needle orchard palace"
-).split(" ")
+WORDS = ["apple", "bridge", "cloud", "engine", "forest", "harbour", "island", "jungle", "kettle", "ladder", "mirror"]
 
 
 def sentence(seed):
