@@ -24,7 +24,8 @@ def predict(arguments: list[str]) -> None:
     if chosen.max_tokens < 1:
         raise ValueError(f"--max_tokens {chosen.max_tokens}: must be at least 1")
     # Imported here, because help texts and errors of options do not need torch.
-    from pipeline.jobs.prediction import Reading, write_predictions
+    from pipeline.jobs.prediction import write_predictions
+    from pipeline.jobs.predictions.base import Reading
 
     reading = Reading(chosen.first, chosen.second, chosen.max_length, chosen.max_tokens)
     with tolerating_closed_output():
@@ -47,7 +48,7 @@ def _parser() -> ArgumentParser:
         "standard input are read.",
     )
     parser.add_argument("--out", type=Path, help="File to write; standard output by default.")
-    parser.add_argument("--first", type=str, default="text", help="Column of a table with the text.")
+    parser.add_argument("--first", type=str, default="", help="Column of a table with the text; text by default.")
     parser.add_argument(
         "--second", type=str, default="", help="Column with the second text of a pair; none by default."
     )

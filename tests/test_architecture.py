@@ -67,6 +67,8 @@ UNTESTED = {
     "pipeline/jobs/finetuning/state.py": "likewise, from sound and from damaged checkpoints",
     "pipeline/jobs/inference.py": "tests/pipeline/test_predict.py compares its predictions with transformers",
     "pipeline/jobs/prediction.py": "likewise, through its command",
+    "pipeline/jobs/predictions/base.py": "declarations, which tests/pipeline/test_predict.py uses",
+    "pipeline/jobs/predictions/classify.py": "tests/pipeline/test_predict.py compares it with transformers",
     "pipeline/jobs/pretraining.py": "tests/pipeline/test_pretrain.py runs it through its command",
     "pipeline/jobs/recording.py": "tests of runs that fail or are interrupted read the events that it writes",
     "pipeline/training/state.py": "declarations, which tests/pipeline/training/test_trainer.py uses",

@@ -22,7 +22,7 @@ from pipeline.conversion.importing import family_of
 from pipeline.conversion.names import from_huggingface
 from pipeline.data.batch import Batch
 from pipeline.families import get_family
-from pipeline.families.base import Family, Names, TaskHead
+from pipeline.families.base import Family, Names, Output, TaskHead
 from pipeline.model.config import EncoderConfig
 from pipeline.model.task_heads import TaskModel, initialize_head
 
@@ -125,7 +125,13 @@ def _of_encoder(
 
 
 def _form(family: Family[Any], model_class: str, head_names: Names, **fields: Any) -> Family[Any]:
-    """Return the family with another class in `transformers`, which has these parameters behind the encoder."""
+    """Return the family with another class in `transformers`, which has these parameters behind the encoder.
+
+    Buffers, and a pooler that the class lacks, are ignored, as some versions of `transformers` saved them.
+    """
+    wanted = {part for parts in head_names.values() for part in parts}
+    ignored = {suffix for form in (family, *family.variants) for suffix in form.export.ignored}
+    unwanted = sorted(suffix for suffix in ignored if not any(part.endswith(suffix) for part in wanted))
 
     def names(num_layers: int) -> Names:
         encoder = {ours: to for ours, to in family.export.names(num_layers).items() if ours.startswith("encoder.")}
@@ -138,6 +144,7 @@ def _form(family: Family[Any], model_class: str, head_names: Names, **fields: An
         config_to=lambda config, vocab_size: family.export.config_to(config, vocab_size) | fields,
         ties={},
         class_ties={},
+        ignored=tuple(unwanted),
     )
     return replace(family, export=export, variants=(), applies=lambda config: True)
 
@@ -195,14 +202,14 @@ def write(
     huggingface.export(form, weights, config, tokenizer, out, card)
 
 
-def verify(directory: Path, model_class: str, batch: Batch, logits: Tensor) -> float:
+def verify(directory: Path, head: TaskHead, batch: Batch, logits: Tensor) -> float:
     """Compare logits with those that `transformers` computes from a directory on the same tokens (law 7).
 
     Args:
         directory: the directory, which is removed if the logits differ.
-        model_class: name of the class in `transformers`.
+        head: its head.
         batch: tokens without padding, on the CPU.
-        logits: (B, C), computed here in fp32.
+        logits: (B, C) or (T, C), computed here in fp32.
 
     Returns:
         The largest difference.
@@ -210,7 +217,7 @@ def verify(directory: Path, model_class: str, batch: Batch, logits: Tensor) -> f
     Raises:
         ValueError: it is above TOLERANCE.
     """
-    loaded = getattr(transformers, model_class).from_pretrained(
+    loaded = getattr(transformers, head.model_class).from_pretrained(
         directory, local_files_only=True, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
     )
     sizes = batch.lengths.tolist()
@@ -225,7 +232,7 @@ def verify(directory: Path, model_class: str, batch: Batch, logits: Tensor) -> f
     if "token_type_ids" in padded:
         padded["token_type_ids"] = padded["token_type_ids"] * real
     with torch.inference_mode():
-        theirs = loaded.eval()(**padded, attention_mask=real).logits
+        theirs = _logits(head.output, loaded.eval(), padded | {"attention_mask": real})
     difference = float((theirs - logits).abs().max())
     if not difference <= TOLERANCE * max(1.0, float(logits.abs().max())):
         shutil.rmtree(directory)
@@ -236,6 +243,24 @@ def verify(directory: Path, model_class: str, batch: Batch, logits: Tensor) -> f
     return difference
 
 
+def _logits(output: Output, model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
+    """Return the logits of a model of `transformers`, a row for each sequence (B, C) or real token (T, C).
+
+    Args:
+        output: what the class gives.
+        model: the model.
+        inputs: its arguments, (B, longest) each; the sequences of a model with choices are those of one question.
+    """
+    if output == "choices":
+        logits: Tensor = model(**{name: values[None] for name, values in inputs.items()}).logits[0, :, None]
+        return logits
+    found, real = model(**inputs), inputs["attention_mask"].bool()
+    if output == "spans":
+        return torch.stack((found.start_logits, found.end_logits), -1)[real]
+    logits = found.logits
+    return logits[real] if output == "tokens" else logits
+
+
 @dataclass(frozen=True, eq=False)
 class Loaded:
     """A fine-tuned model."""
@@ -243,9 +268,13 @@ class Loaded:
     model: TaskModel
     """The model on the CPU, in evaluation mode."""
     family: Family[Any]
+    head: str
+    """Name of its head in the family."""
     config: EncoderConfig
     labels: tuple[str, ...]
     """Names of the classes; empty if it predicts numbers."""
+    fields: Mapping[str, Any]
+    """Content of its `config.json`."""
 
 
 def read(directory: Path) -> Loaded:
@@ -276,4 +305,4 @@ def read(directory: Path) -> Loaded:
     names = {int(number): str(name) for number, name in (fields.get("id2label") or {}).items()}
     labels = tuple(names.get(number, f"LABEL_{number}") for number in range(outputs))
     is_number = fields.get("problem_type") == "regression" or outputs == 1
-    return Loaded(model.eval(), family, config, () if is_number else labels)
+    return Loaded(model.eval(), family, heads[named], config, () if is_number else labels, fields)

@@ -7,7 +7,7 @@ showing a help text imports the family, which therefore imports torch and numpy 
 
 from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pipeline.data.config import Corruption
 from pipeline.data.template import Template
@@ -26,6 +26,10 @@ Tensors = Mapping[str, "Tensor"]
 """Parameters by name."""
 MAX_SIZE = 2**31 - 1
 """Largest number that a configuration read from a file may hold."""
+
+Output = Literal["sequences", "tokens", "spans", "choices"]
+"""What a class of `transformers` for a task gives: logits of sequences or of tokens, the start and end logits of spans,
+or a logit for each choice of a question."""
 
 C = TypeVar("C", bound=EncoderConfig)
 Settings = Mapping[str, Any]
@@ -79,6 +83,8 @@ class TaskHead:
     """Names of the parameters that every fine-tuning draws anew; the last one is the bias (C,) of the logits."""
     pretrained: Names = field(default_factory=dict)
     """Names of the parameters that begin with the values of a pre-trained model, if it has them."""
+    output: Output = "sequences"
+    """What the class gives."""
 
 
 @dataclass(frozen=True)

@@ -1,47 +1,31 @@
-"""Predictions of a fine-tuned model for the texts of a file or of standard input."""
+"""Predictions of a fine-tuned model for the examples of a file or of standard input."""
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
-
-import numpy as np
-import numpy.typing as npt
+from typing import TextIO
 
 from pipeline.conversion import huggingface, task_models
 from pipeline.jobs.finetuning.inputs import read_sequences
-from pipeline.jobs.inference import compute_logits, default_device
-from pipeline.tasks.classification import texts_of
-from pipeline.tasks.encoding import encode
+from pipeline.jobs.inference import default_device
+from pipeline.jobs.predictions import classify
+from pipeline.jobs.predictions.base import Kind, Predictor, Reading
 from pipeline.tasks.tables import Row, read_rows
 from preprocessing.files import readable
 
 WINDOW = 4096
 """Examples that are read before they are computed in batches of similar length."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How examples are read."""
-
-    first: str
-    """Column with the text."""
-    second: str
-    """Column with the second text of a pair; empty: none."""
-    max_length: int
-    """Tokens to which longer examples are cut; 0: the model's longest sequence."""
-    max_tokens: int
-    """Bound on the tokens that are computed at once."""
+KINDS: Mapping[str, Kind] = {"sequence": classify}
+"""Kinds of prediction by the name of the model's head (`Family.heads`)."""
 
 
 def write_predictions(directory: Path, file: Path | None, reading: Reading, out: TextIO) -> None:
     """Write a JSON object per example, in the order of the examples.
 
     Args:
-        directory: a fine-tuned model.
+        directory: a fine-tuned model; the class in its `config.json` decides what is predicted.
         file: the examples; None: the lines of standard input.
         reading: how they are read.
         out: receives the lines.
@@ -50,22 +34,33 @@ def write_predictions(directory: Path, file: Path | None, reading: Reading, out:
         ValueError: the directory holds no fine-tuned model, or an example cannot be read.
         OSError: the file cannot be read.
     """
+    predictor = open_predictor(directory, reading)
+    kind = KINDS[predictor.loaded.head]
+    rows = iter(read_examples(file, kind.columns(reading)))
+    while window := list(islice(rows, WINDOW)):
+        for shown in kind.predict(predictor, window):
+            out.write(json.dumps(shown, ensure_ascii=False) + "\n")
+        out.flush()
+
+
+def open_predictor(directory: Path, reading: Reading) -> Predictor:
+    """Return a fine-tuned model with its tokenizer.
+
+    Raises:
+        ValueError: the directory holds no fine-tuned model, or one that cannot be used for the length.
+    """
     loaded = task_models.read(directory)
+    if loaded.head not in KINDS:
+        raise ValueError(
+            f"{directory}: has a head for {loaded.head}, of which there is no prediction; use transformers instead"
+        )
     tokenizer = huggingface.load_tokenizer(directory)
     longest = huggingface.longest_sequence(loaded.family, loaded.config)
     if reading.max_length > longest:
         raise ValueError(f"--max_length {reading.max_length}: must be at most {longest}, the positions of {directory}")
     sequences = read_sequences(directory, tokenizer, loaded.family, reading.max_length or longest)
-    model = loaded.model.to(default_device())
-    columns = tuple(filter(None, (reading.first, reading.second)))
-    rows = iter(read_examples(file, columns))
-    while window := list(islice(rows, WINDOW)):
-        texts = [texts_of(row, columns) for row in window]
-        logits = compute_logits(model, encode(texts, sequences), sequences, reading.max_tokens)
-        for example, values in zip(texts, logits, strict=True):
-            shown = dict(zip(columns, example, strict=True)) | prediction(values, loaded.labels)
-            out.write(json.dumps(shown, ensure_ascii=False) + "\n")
-        out.flush()
+    loaded.model.to(default_device())
+    return Predictor(loaded, tokenizer, sequences, reading)
 
 
 def read_examples(file: Path | None, columns: tuple[str, ...]) -> Iterable[Row]:
@@ -92,17 +87,3 @@ def _lines(lines: Iterable[str], place: str, column: str) -> Iterator[Row]:
     for number, line in enumerate(lines, 1):
         if line.strip():
             yield Row(f"{place}:{number}", {column: line.strip()})
-
-
-def prediction(logits: npt.NDArray[np.float32], labels: tuple[str, ...]) -> dict[str, Any]:
-    """Return the class of the largest logit and its probability, or the number of a regression.
-
-    Args:
-        logits: (C,) logits of an example.
-        labels: names of the classes; empty: the logit is the number.
-    """
-    if not labels:
-        return {"value": round(float(logits[0]), 6)}
-    exponentials = np.exp(logits.astype(np.float64) - logits.max())
-    best = int(logits.argmax())
-    return {"label": labels[best], "score": round(float(exponentials[best] / exponentials.sum()), 6)}

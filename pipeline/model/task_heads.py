@@ -61,7 +61,7 @@ class TaskModel(nn.Module):
         self.encoder, self.head = encoder, head
 
     def forward(self, batch: Batch) -> Tensor:
-        """Returns the logits (B, C) of a batch."""
+        """Returns the logits of a batch: (B, C), or (T, C) where the head classifies tokens."""
         hidden = self.encoder(
             batch.input_ids, batch.segment_ids, batch.position_ids, batch.cu_seqlens, batch.max_seqlen
         )

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,7 @@ from pipeline.data.batch import Batch
 from pipeline.data.packing import Int64Array
 from pipeline.runlog.terms import Term
 from pipeline.tasks import glue
-from pipeline.tasks.base import Logits
+from pipeline.tasks.base import Logits, class_fields
 from pipeline.tasks.config import TextConfig
 from pipeline.tasks.encoding import Encoded, Sequences, encode
 from pipeline.tasks.glue import GLUE, submission_file
@@ -48,6 +48,8 @@ class Classification:
     """(N,) int64 classes or fp32 numbers of each split with labels."""
     weights: Tensor | None = None
     """(C,) factors of the losses of the classes; None: 1."""
+    pipeline_tag: str = "text-classification"
+    notes: tuple[str, ...] = ()
 
     @property
     def head(self) -> str:
@@ -64,9 +66,27 @@ class Classification:
         """The term of the loss: a mean over the samples."""
         return Term("label", "label", "samples", counted=False)
 
-    def targets(self, split: str, rows: Int64Array) -> dict[str, Tensor]:
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Further dev splits."""
+        return tuple(split for split in self.splits if split.startswith(DEV) and split != DEV)
+
+    @property
+    def predicted(self) -> tuple[str, ...]:
+        """The splits without labels."""
+        return tuple(split for split in self.splits if not is_labelled(split))
+
+    def config_fields(self, metrics: Mapping[str, float]) -> dict[str, Any]:
+        """Return the names of the classes, or that the model predicts a number."""
+        return class_fields(self.labels) if self.labels else {"num_labels": 1, "problem_type": "regression"}
+
+    def targets(self, split: str, examples: Int64Array) -> dict[str, Tensor]:
         """Return "labels" (B,): int64 classes, or fp32 numbers."""
-        return {"labels": torch.from_numpy(self.values[split][rows])}
+        return {"labels": torch.from_numpy(self.values[split][examples])}
+
+    def totals(self, split: str, examples: Int64Array) -> dict[str, int]:
+        """Return no further counts."""
+        return {}
 
     def fingerprint(self, split: str) -> bytes:
         """Return the labels of a split as bytes; empty if it has none."""

@@ -1,9 +1,10 @@
-"""Examples as tokens: texts are encoded and cut to the longest sequence, and rows of them become batches.
+"""Examples as tokens: texts are encoded and cut to the longest sequence, and examples become batches.
 
 The result is that of the model's tokenizer in `transformers` with `truncation=True`: a single text is cut at its end,
 and of a pair the longer text is cut first.
 
-Shapes: N examples of a split, B rows of a batch, T tokens of the batch.
+Shapes: N sequences of a split, B sequences of a batch, T tokens of the batch; E examples, each of `Encoded.group`
+sequences, which is 1 except for questions with several choices.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -47,9 +48,21 @@ class Encoded:
     """(N,) start of the second text in each; its length if there is none."""
     lengths: Int64Array
     """(N,) tokens of each, special ones included."""
+    group: int = 1
+    """Number of consecutive sequences that are one example."""
 
     def __len__(self) -> int:
-        return len(self.tokens)
+        """The number of examples E."""
+        return len(self.tokens) // self.group
+
+    @property
+    def sizes(self) -> Int64Array:
+        """(E,) tokens of each example, special ones included."""
+        return self.lengths.reshape(-1, self.group).sum(1)
+
+    def sequences_of(self, examples: Int64Array) -> Int64Array:
+        """Return the sequences of some examples, in their order."""
+        return (examples[:, None] * self.group + np.arange(self.group)).reshape(-1)
 
 
 def encode(texts: Sequence[tuple[str, ...]], sequences: Sequences) -> Encoded:
@@ -67,8 +80,22 @@ def encode(texts: Sequence[tuple[str, ...]], sequences: Sequences) -> Encoded:
         cut = truncated([part[number] for part in parts], sequences)
         boundaries[number] = len(cut[0])
         tokens.append(np.fromiter((token for part in cut for token in part), np.int32))
+    return encoded_of(tokens, boundaries, sequences.template)
+
+
+def encoded_of(
+    tokens: Sequence[npt.NDArray[np.int32]], boundaries: Int64Array, template: Template, group: int = 1
+) -> Encoded:
+    """Return examples of the tokens of N sequences, whose lengths follow from the template.
+
+    Args:
+        tokens: N arrays: the tokens of the first text followed by those of the second.
+        boundaries: (N,) start of the second text in each; its length if there is none.
+        template: the special tokens around segments.
+        group: number of consecutive sequences that are one example.
+    """
     sizes = np.array([len(values) for values in tokens], np.int64)
-    return Encoded(tokens, boundaries, lengths(sequences.template, sizes, boundaries))
+    return Encoded(tokens, boundaries, lengths(template, sizes, boundaries), group)
 
 
 def truncated(parts: Sequence[Sequence[int]], sequences: Sequences) -> list[Sequence[int]]:
@@ -91,25 +118,26 @@ def truncated(parts: Sequence[Sequence[int]], sequences: Sequences) -> list[Sequ
 
 def batch_of(
     encoded: Encoded,
-    rows: Int64Array,
+    examples: Int64Array,
     targets: Mapping[str, Tensor],
     sequences: Sequences,
     totals: Mapping[str, int] | None = None,
 ) -> Batch:
-    """Return a batch of some examples without padding.
+    """Return a batch of some examples without padding, in which the sequences of an example follow each other.
 
     Args:
         encoded: the examples.
-        rows: (B,) the examples of the batch, in their order.
+        examples: numbers of the examples of the batch, in their order.
         targets: targets of the batch.
         sequences: how the model reads text.
         totals: counts by which the loss is divided; None: those of this batch.
     """
+    rows = encoded.sequences_of(examples)  # (B,)
     packed = pack(
         sequences.template, [encoded.tokens[row] for row in rows], encoded.boundaries[rows], sequences.special
     )
     sizes = np.diff(packed.cu_seqlens)
-    counts = {"samples": len(rows), "tokens": int(sizes.sum())}
+    counts = {"samples": len(examples), "tokens": int(sizes.sum())}
     return Batch(
         input_ids=torch.from_numpy(packed.input_ids),
         segment_ids=torch.from_numpy(packed.segment_ids) if sequences.template.segments else None,
@@ -126,11 +154,11 @@ def batch_of(
 
 
 def divide(rows: Int64Array, sizes: Int64Array, max_tokens: int) -> list[Int64Array]:
-    """Divide rows, in their order, into parts of at most `max_tokens` tokens, or of one row that alone has more.
+    """Divide examples, in their order, into parts of at most `max_tokens` tokens, or of one that alone has more.
 
     Args:
-        rows: (B,) examples.
-        sizes: (B,) tokens of each.
+        rows: (E,) examples.
+        sizes: (E,) tokens of each.
         max_tokens: bound on the tokens of a part.
     """
     starts, filled = [0], 0

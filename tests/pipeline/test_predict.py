@@ -11,7 +11,7 @@ from finetuning_data import VOCAB_SIZE, write_model
 
 from pipeline.conversion import task_models
 from pipeline.families import get_family
-from pipeline.jobs.prediction import prediction
+from pipeline.jobs.predictions.classify import prediction
 from pipeline.predict import predict
 
 TEXTS = ["w1 w2 w3 w5 w6 w7 w9", "w2", "w9 w9 w3", "w5 w1"]

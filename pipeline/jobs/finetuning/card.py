@@ -8,8 +8,8 @@ from pipeline.jobs.finetuning.recipe import FinetuningRecipe, plain
 from pipeline.tasks.base import Task
 from pipeline.tasks.splits import TRAIN
 
-PIPELINE = "text-classification"
-"""Name of the pipeline of `transformers` that runs the model."""
+PIPELINES = ("text-classification", "token-classification")
+"""Names of the pipelines of `transformers` that run a fine-tuned model."""
 
 
 def finetuned_card(
@@ -29,13 +29,22 @@ def finetuned_card(
         f"| {split} | {name} | {value:.4f} |" for split in results for name, value in results[split].items()
     )
     classes = f" Its classes are {', '.join(task.labels)}." if task.labels else ""
+    tag, name = task.pipeline_tag, recipe.run.name
+    use = f"""\
+from transformers import {"pipeline" if tag in PIPELINES else model_class}
+
+""" + (
+        f'predict = pipeline("{tag}", model="{name}")  # a {model_class}'
+        if tag in PIPELINES
+        else f'model = {model_class}.from_pretrained("{name}")'
+    )
     return f"""---
 library_name: transformers
-pipeline_tag: {PIPELINE}
+pipeline_tag: {tag}
 base_model: {base}
 metrics: [{", ".join(task.metrics)}]
 ---
-# {recipe.run.name}
+# {name}
 
 {base}, fine-tuned on {recipe.task} with {len(task.splits[TRAIN]):,} training examples; the weights are those of epoch
 {epoch}, the best one on the dev split.{classes}
@@ -45,9 +54,7 @@ metrics: [{", ".join(task.metrics)}]
 {rows}
 
 ```python
-from transformers import pipeline
-
-predict = pipeline("{PIPELINE}", model="{recipe.run.name}")  # a {model_class}
+{use}
 ```
 
 The recipe of the fine-tuning:

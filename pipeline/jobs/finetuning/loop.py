@@ -154,8 +154,8 @@ class Loop:
         state.step += 1
         rows = rows_of(state.step, recipe.seed, self.examples, recipe.training.batch_size)
         encoded = self.task.splits[TRAIN]
-        sizes = encoded.lengths[rows]
-        totals = {"samples": len(rows), "tokens": int(sizes.sum())}
+        sizes = encoded.sizes[rows]
+        totals = {"samples": len(rows), "tokens": int(sizes.sum()), **self.task.totals(TRAIN, rows)}
         loss = torch.zeros((), device=self.device)
         for group, part in enumerate(divide(rows, sizes, recipe.training.max_tokens)):
             batch = batch_of(encoded, part, self.task.targets(TRAIN, part), self.sequences, totals).to(self.device)

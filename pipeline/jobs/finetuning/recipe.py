@@ -24,6 +24,7 @@ from pipeline.tasks.glue import GLUE
 
 CLASSIFICATION = "classification"
 TASKS = (*GLUE, CLASSIFICATION)
+"""Names of the tasks."""
 MAY_CHANGE = (
     "logging.",
     "out",
@@ -34,7 +35,6 @@ MAY_CHANGE = (
     "optimizer.backend",
 )
 """Prefixes of fields that a resumed run may set differently; a checksum compares its examples."""
-"""Names of the tasks."""
 
 
 @dataclass(frozen=True)

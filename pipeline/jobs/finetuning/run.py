@@ -37,9 +37,8 @@ from pipeline.runtime.logs import close_log, open_log
 from pipeline.runtime.options import read_toml
 from pipeline.runtime.progress import Progress
 from pipeline.runtime.signals import StopSignals
-from pipeline.tasks.base import config_fields
 from pipeline.tasks.encoding import batch_of
-from pipeline.tasks.splits import DEV, TRAIN, is_labelled
+from pipeline.tasks.splits import DEV, TRAIN
 from preprocessing.files import is_temporary, read_json, sole_run, write_json, write_text
 
 RESULTS, MODEL, PREDICTIONS = "results.json", "model", "predictions"
@@ -140,7 +139,8 @@ def announcement(recipe: FinetuningRecipe, inputs: Inputs, step: int) -> str:
     """Return what begins: model, examples, and the parameters that are drawn anew."""
     sizes = ", ".join(f"{len(encoded):,} {split}" for split, encoded in inputs.task.splits.items())
     begins = f"resumes at step {step}" if step else f"new parameters: {', '.join(inputs.begun.new)}"
-    return f"{recipe.task}: {recipe.model} ({inputs.head.model_class}), examples: {sizes}; {begins}"
+    first = f"{recipe.task}: {recipe.model} ({inputs.head.model_class}), examples: {sizes}; {begins}"
+    return "\n".join((first, *inputs.task.notes))
 
 
 def finish(loop: Loop, inputs: Inputs, optimizer: ShardedOptimizer) -> dict[str, Any]:
@@ -153,12 +153,11 @@ def finish(loop: Loop, inputs: Inputs, optimizer: ShardedOptimizer) -> dict[str,
     best = recipe.run / "checkpoints" / name_of(loop.state.best_step)
     checkpoint.verify(best)
     checkpoint.load_shards(best, optimizer.shards, moments=False)
-    labelled = [split for split in task.splits if is_labelled(split) and split.startswith(DEV) and split != DEV]
-    results = {DEV: loop.state.metrics["best"], **{split: loop.measure(split) for split in labelled}}
+    results = {DEV: loop.state.metrics["best"], **{split: loop.measure(split) for split in task.measured}}
     epoch = loop.state.best_step // loop.steps_per_epoch
     difference = export(loop, inputs, finetuned_card(recipe, task, inputs.head.model_class, epoch, results))
     loop.progress.say(f"{recipe.run / MODEL}: logits equal those of transformers to {difference:.1e}")
-    for split in (name for name in task.splits if not is_labelled(name)):
+    for split in task.predicted:
         loop.progress.say(f"predictions for {split}: {predict_split(loop, split)}")
     values = {"task": recipe.task, "metric": task.metrics[0], "epoch": epoch, "results": results}
     write_json(recipe.run / RESULTS, values)
@@ -170,7 +169,7 @@ def export(loop: Loop, inputs: Inputs, card: str) -> float:
     out, task, model = loop.recipe.run / MODEL, inputs.task, loop.model
     shutil.rmtree(out, ignore_errors=True)  # of an earlier end of this run that was interrupted
     weights = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
-    fields = config_fields(task)
+    fields = task.config_fields(loop.state.metrics["best"])
     task_models.write(
         inputs.family, inputs.head, weights, inputs.begun.config, fields, Path(loop.recipe.model), out, card
     )
@@ -179,11 +178,11 @@ def export(loop: Loop, inputs: Inputs, card: str) -> float:
     with torch.inference_mode():
         logits = model.cpu().eval()(batch)
     model.to(loop.device)
-    return task_models.verify(out, inputs.head.model_class, batch, logits)
+    return task_models.verify(out, inputs.head, batch, logits)
 
 
 def predict_split(loop: Loop, split: str) -> Path:
-    """Write the predictions for a split without labels, and return the file."""
+    """Write the predictions for a split, and return the file."""
     directory = loop.recipe.run / PREDICTIONS
     directory.mkdir(exist_ok=True)
     return loop.task.write_predictions(split, loop.logits(split), directory)

@@ -53,7 +53,7 @@ def test_logits_equal_those_of_transformers_in_both_directions(pretrained, tmp_p
         read = task_models.read(tmp_path / "out")
         assert torch.equal(read.model(batch), logits)
     assert logits.abs().max() > 0.1 and read.labels == ("a", "b", "c")
-    assert task_models.verify(tmp_path / "out", family.heads["sequence"].model_class, batch, logits) <= 1e-5
+    assert task_models.verify(tmp_path / "out", family.heads["sequence"], batch, logits) <= 1e-5
 
 
 def test_an_export_that_computes_something_else_is_removed(pretrained, tmp_path):
@@ -62,7 +62,7 @@ def test_an_export_that_computes_something_else_is_removed(pretrained, tmp_path)
     begun, batch = begin(family, directory), batch_for(family, directory)
     write(family, begun, directory, tmp_path / "out")
     with pytest.raises(ValueError, match="transformers computes other logits"):
-        task_models.verify(tmp_path / "out", family.heads["sequence"].model_class, batch, torch.zeros(3, 3))
+        task_models.verify(tmp_path / "out", family.heads["sequence"], batch, torch.zeros(3, 3))
     assert not (tmp_path / "out").exists()
 
 

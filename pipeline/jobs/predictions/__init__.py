@@ -1,0 +1,1 @@
+"""What a fine-tuned model predicts, by the kind of its head."""
