@@ -37,7 +37,10 @@ def predict(arguments: list[str]) -> None:
 
 
 def _parser() -> ArgumentParser:
-    description = "Classify texts, or pairs of texts, with a fine-tuned model; one JSON object is written per example."
+    description = (
+        "Predict with a fine-tuned model: classes of texts or of pairs of texts, or tags of the words of texts. One "
+        "JSON object is written per example."
+    )
     parser = ArgumentParser(prog=command.program("pipeline.predict"), description=description, exit_on_error=False)
     parser.add_argument("model", type=Path, help="Directory of a fine-tuned model, such as runs/sst2/model.")
     parser.add_argument(

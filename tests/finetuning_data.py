@@ -1,5 +1,6 @@
 """A small model directory and examples for tests of fine-tuning."""
 
+import gzip
 import json
 
 import torch
@@ -99,3 +100,24 @@ def options(model, data, out, /, **changes):
 def read_json(path):
     """Return the content of a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_conll(directory, **splits):
+    """Write files in the form of CoNLL; a sentence is given as `word:tag word:tag`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for split, sentences in splits.items():
+        lines = [pair.replace(":", "\t") for sentence in sentences for pair in [*sentence.split(" "), ""]]
+        (directory / f"{split}.conll").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return directory
+
+
+def write_squad(path, articles):
+    """Write a file in the form of SQuAD; an article is (context, questions in the form of the file)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    data = [
+        {"title": f"article {number}", "paragraphs": [{"context": context, "qas": qas}]}
+        for number, (context, qas) in enumerate(articles)
+    ]
+    content = json.dumps({"version": "made", "data": data}).encode()
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
+    return path

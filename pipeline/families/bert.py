@@ -27,6 +27,7 @@ from pipeline.families.encoders import (
     PARAMETERS,
     WORD_EMBEDDINGS,
     encoder_names,
+    shared_heads,
 )
 from pipeline.model.config import EncoderConfig
 from pipeline.runlog.terms import Term
@@ -159,6 +160,7 @@ TASK_HEADS = {
         new=with_bias("head.classifier", "classifier"),
         pretrained=with_bias("head.pooler.dense", "bert.pooler.dense"),
     ),
+    **shared_heads("Bert"),
 }
 FINETUNING: dict[str, Settings] = {
     # The paper's appendix A.3 selects 16 or 32 examples, a rate of 2e-5, 3e-5 or 5e-5 and 2 to 4 epochs on dev;
@@ -167,6 +169,8 @@ FINETUNING: dict[str, Settings] = {
     # Small training splits: as examples/pytorch/text-classification of transformers.
     "mrpc": {"training.epochs": 5},
     "wnli": {"training.epochs": 5},
+    # As examples/pytorch/token-classification of transformers; 5e-5 is the largest rate of appendix A.3.
+    "tokens": {"optimizer.lr": 5e-5},
 }
 PAIRS = Family(
     name="bert",

@@ -1,8 +1,13 @@
 """Declarations shared by the families of post-normalised encoders with absolute positions: parameter names and
 roles."""
 
-from pipeline.families.base import Names, under, with_bias
+from typing import TYPE_CHECKING
+
+from pipeline.families.base import Names, TaskHead, under, with_bias
 from pipeline.optim.parameters import Parameters
+
+if TYPE_CHECKING:
+    from torch import nn
 
 WORD_EMBEDDINGS = "encoder.embeddings.word.weight"
 OUTPUT_BIAS = "mlm_head.decoder.bias"
@@ -41,6 +46,29 @@ def encoder_names(prefix: str, num_layers: int) -> dict[str, tuple[str, ...]]:
         for ours, theirs in LAYER_NAMES.items():
             names[f"encoder.layers.{number}.{ours}"] = under(f"{prefix}.encoder.layer.{number}", theirs)
     return names
+
+
+def build_token_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+    """Build the classifier of tokens."""
+    from pipeline.model.task_heads import TokenClassifier
+
+    return TokenClassifier(hidden_size, outputs, dropout)
+
+
+def shared_heads(classes: str) -> dict[str, TaskHead]:
+    """Return the heads that are the same in all families.
+
+    Args:
+        classes: what the names of the family's classes in `transformers` begin with, such as Bert.
+    """
+    return {
+        "tokens": TaskHead(
+            f"{classes}ForTokenClassification",
+            build_token_classifier,
+            new=with_bias("head.classifier", "classifier"),
+            output="tokens",
+        ),
+    }
 
 
 def decays(name: str) -> bool:

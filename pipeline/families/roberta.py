@@ -28,6 +28,7 @@ from pipeline.families.encoders import (
     PARAMETERS,
     WORD_EMBEDDINGS,
     encoder_names,
+    shared_heads,
 )
 from pipeline.model.config import EncoderConfig
 from pipeline.runlog.terms import Term
@@ -165,6 +166,7 @@ TASK_HEADS = {
         build_classifier,
         new={**with_bias("head.dense", "classifier.dense"), **with_bias("head.out_proj", "classifier.out_proj")},
     ),
+    **shared_heads("Roberta"),
 }
 # fairseq, examples/roberta/config/finetuning/*.yaml: ten epochs, of which 6 % (QQP: 25 %) are warm-up.
 _SMALL = {"training.batch_size": 16}

@@ -10,14 +10,14 @@ from typing import TextIO
 from pipeline.conversion import huggingface, task_models
 from pipeline.jobs.finetuning.inputs import read_sequences
 from pipeline.jobs.inference import default_device
-from pipeline.jobs.predictions import classify
+from pipeline.jobs.predictions import classify, tag
 from pipeline.jobs.predictions.base import Kind, Predictor, Reading
 from pipeline.tasks.tables import Row, read_rows
 from preprocessing.files import readable
 
 WINDOW = 4096
 """Examples that are read before they are computed in batches of similar length."""
-KINDS: Mapping[str, Kind] = {"sequence": classify}
+KINDS: Mapping[str, Kind] = {"sequence": classify, "tokens": tag}
 """Kinds of prediction by the name of the model's head (`Family.heads`)."""
 
 

@@ -1,4 +1,4 @@
-"""The recipe's section `[text]`: the columns of the examples, and their length."""
+"""Sections of the recipe of fine-tuning that concern the examples of tasks."""
 
 from dataclasses import dataclass
 
@@ -21,3 +21,13 @@ class TextConfig:
     def __post_init__(self) -> None:
         if self.max_length < 3:
             raise ValueError(f"text.max_length = {self.max_length}: must be at least 3; special tokens are included")
+
+
+@dataclass(frozen=True)
+class TokensConfig:
+    """Columns of the files of the task tokens, counted from 0; negative numbers count from the last column."""
+
+    word_column: int = 0
+    """Column of the word."""
+    tag_column: int = -1
+    """Column of its tag."""

@@ -9,7 +9,7 @@ sequences, which is 1 except for questions with several choices.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,21 @@ from pipeline.data.template import Template
 
 Encoder = Callable[[list[str]], Sequence[Sequence[int]]]
 """Texts -> token ids without special tokens."""
+
+
+class Pieces(NamedTuple):
+    """The tokens of a text, without special tokens, and the characters that each of them stands for."""
+
+    tokens: npt.NDArray[np.int32]
+    """(n,) token ids."""
+    starts: Int64Array
+    """(n,) first character of each token."""
+    ends: Int64Array
+    """(n,) the character behind the last one of each token."""
+
+
+PieceEncoder = Callable[[list[str]], list[Pieces]]
+"""Texts -> their tokens."""
 
 
 @dataclass(frozen=True)
@@ -178,5 +193,32 @@ def tokens_of(tokenizer: Any) -> Encoder:
             texts, add_special_tokens=False, return_attention_mask=False, return_token_type_ids=False, verbose=False
         )["input_ids"]
         return ids
+
+    return encode_texts
+
+
+def pieces_of(tokenizer: Any) -> PieceEncoder:
+    """Return the function that encodes texts with a tokenizer of `transformers`, and gives the place of each token.
+
+    Raises:
+        ValueError: the tokenizer does not know the places of its tokens.
+    """
+    if not tokenizer.is_fast:
+        raise ValueError(f"{type(tokenizer).__name__} gives no offsets; save the tokenizer with its tokenizer.json")
+
+    def encode_texts(texts: list[str]) -> list[Pieces]:
+        found = tokenizer(
+            texts,
+            add_special_tokens=False,
+            return_attention_mask=False,
+            return_token_type_ids=False,
+            return_offsets_mapping=True,
+            verbose=False,
+        )
+        offsets = [np.array(each, np.int64).reshape(-1, 2) for each in found["offset_mapping"]]
+        return [
+            Pieces(np.array(tokens, np.int32), places[:, 0], places[:, 1])
+            for tokens, places in zip(found["input_ids"], offsets, strict=True)
+        ]
 
     return encode_texts

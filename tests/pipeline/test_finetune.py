@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 import transformers
-from finetuning_data import options, read_json, write_model, write_sst2, write_tsv
+from finetuning_data import options, read_json, write_conll, write_model, write_sst2, write_tsv
 from jsonargparse import ArgumentError
 from safetensors.torch import load_file
 
@@ -78,6 +78,43 @@ def test_the_model_is_one_of_transformers(finished):
     assert "pipeline_tag: text-classification" in card and "| dev | accuracy | 1.0000 |" in card
     steps = sorted(path.name for path in (finished / "checkpoints").iterdir())
     assert steps[-1] == "step-00000015" and len(steps) <= 2
+
+
+TAGGED = ["w1:B-x w2:I-x w3:O", "w5:O w6:O w7:B-y w9:O", "w9:O w1:B-x", "w3:O w7:B-y w5:O w1:B-x w2:I-x"]
+
+
+def run_twice(arguments, tmp_path, monkeypatch, steps):
+    """Return the directories of an undisturbed run, and of one that was interrupted after some steps and resumed."""
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    finetune([*arguments, "--out", str(whole)])
+    with monkeypatch.context() as patch:
+        interrupt_after(patch, steps)
+        with pytest.raises(InterruptedRunError):
+            finetune([*arguments, "--out", str(resumed)])
+    finetune([*arguments, "--out", str(resumed)])
+    return whole, resumed
+
+
+def assert_equal_runs(one, other):
+    """The runs have the same metrics and the same model."""
+    assert lines(one) == lines(other)
+    weights = [load_file(run / "model" / "model.safetensors") for run in (one, other)]
+    assert weights[0].keys() == weights[1].keys()
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_tokens(files, tmp_path, monkeypatch):
+    """Tags are learned, a resumed run equals the undisturbed one, and `transformers` names the entities."""
+    data = write_conll(tmp_path / "data", train=TAGGED * 8, dev=TAGGED, test=TAGGED[:2])
+    arguments = ["tokens", *options(files[0], data, "", text__max_length=5)]
+    whole, resumed = run_twice(arguments, tmp_path, monkeypatch, 7)
+    assert_equal_runs(whole, resumed)
+    results = read_json(whole / "results.json")
+    assert results["metric"] == "f1" and results["results"]["dev"]["f1"] == results["results"]["test"]["f1"] == 1
+    assert (whole / "predictions" / "test.conll").read_text().startswith("w1\tB-x\tB-x\nw2\tI-x\tI-x\nw3\tO\tO\n\n")
+    tag = transformers.pipeline("token-classification", model=str(whole / "model"), aggregation_strategy="first")
+    assert [found["entity_group"] for found in tag("w1 w2 w3 w7")] == ["x", "y"]
+    assert 'pipeline("token-classification", model="whole")' in (whole / "model" / "README.md").read_text()
 
 
 def test_a_finished_run_is_left_as_it_is(files, finished, capsys):

@@ -10,10 +10,11 @@ from pipeline.conversion.importing import family_of
 from pipeline.conversion.task_models import Begun
 from pipeline.families import get_family
 from pipeline.families.base import Family, TaskHead
-from pipeline.jobs.finetuning.recipe import FinetuningRecipe
+from pipeline.jobs.finetuning.recipe import TOKENS, FinetuningRecipe
 from pipeline.tasks.base import Task
 from pipeline.tasks.classification import read_classification
-from pipeline.tasks.encoding import Sequences, tokens_of
+from pipeline.tasks.encoding import Sequences, pieces_of, tokens_of
+from pipeline.tasks.tokens import read_tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,7 @@ def open_inputs(recipe: FinetuningRecipe) -> Inputs:
     family = get_family(family_of(directory))
     tokenizer = huggingface.load_tokenizer(directory)
     sequences = read_sequences(directory, tokenizer, family, recipe.text.max_length)
-    task = read_task(recipe, data, sequences)
+    task = read_task(recipe, data, sequences, tokenizer)
     head, tuning = task_models.head_of(family, task.head), recipe.training
     begun = task_models.begin(
         directory, family, head, task.outputs, tuning.dropout, vocab_size=len(tokenizer), seed=recipe.seed
@@ -79,8 +80,10 @@ def read_sequences(directory: Path, tokenizer: Any, family: Family[Any], max_len
     return Sequences(tokens_of(tokenizer), ids, family.template, max_length)
 
 
-def read_task(recipe: FinetuningRecipe, data: Path, sequences: Sequences) -> Task:
+def read_task(recipe: FinetuningRecipe, data: Path, sequences: Sequences, tokenizer: Any) -> Task:
     """Read the examples of the recipe's task."""
+    if recipe.task == TOKENS:
+        return read_tokens(data, recipe.tokens, sequences, pieces_of(tokenizer))
     balanced = recipe.training.class_weights == "balanced"
     return read_classification(recipe.task, data, recipe.text, sequences, balanced)
 

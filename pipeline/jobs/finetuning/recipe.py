@@ -19,11 +19,11 @@ from pipeline.runlog.config import LoggingConfig
 from pipeline.runtime.command import program
 from pipeline.runtime.options import check_arguments, flatten, kinds_of, pairs
 from pipeline.runtime.recipes import RECIPE_HELP, RecipeFile, find
-from pipeline.tasks.config import TextConfig
+from pipeline.tasks.config import TextConfig, TokensConfig
 from pipeline.tasks.glue import GLUE
 
-CLASSIFICATION = "classification"
-TASKS = (*GLUE, CLASSIFICATION)
+CLASSIFICATION, TOKENS = "classification", "tokens"
+TASKS = (*GLUE, CLASSIFICATION, TOKENS)
 """Names of the tasks."""
 MAY_CHANGE = (
     "logging.",
@@ -113,12 +113,13 @@ class FinetuningRecipe:
     """Configuration of a fine-tuning."""
 
     task: str
-    """Task: a name of GLUE, or classification for tables of texts with labels or numbers."""
+    """Task: a name of GLUE, classification for tables of texts with labels or numbers, or tokens for sentences whose
+    words have tags."""
     model: str
     """Directory of the model that is fine-tuned, as transformers loads it, with its tokenizer."""
     data: str
-    """Directory of the examples: of a task of GLUE with its original files, or with the tables train, dev and test
-    (.tsv, .csv, .jsonl or .parquet)."""
+    """Directory of the examples: of a task of GLUE with its original files; with the tables train, dev and test (.tsv,
+    .csv, .jsonl or .parquet); of tokens with the files train, dev and test in the form of CoNLL (.conll or .txt)."""
     out: str = ""
     """Directory of the run, with recipe, metrics, checkpoints and the fine-tuned model; a run that exists there
     continues. Empty: runs/TASK."""
@@ -126,6 +127,8 @@ class FinetuningRecipe:
     """Seed of the head's weights, of the order of the examples and of dropout."""
     text: TextConfig = field(default_factory=TextConfig)
     """Columns and length of the examples."""
+    tokens: TokensConfig = field(default_factory=TokensConfig)
+    """Columns of the task tokens."""
     training: TuningConfig = field(default_factory=TuningConfig)
     """Training."""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adamw", 2e-5))
@@ -146,6 +149,8 @@ class FinetuningRecipe:
             )
         if self.text.regression and self.training.class_weights != "none":
             raise ValueError("training.class_weights = balanced: a regression has no classes; remove one of the two")
+        if self.task not in (*GLUE, CLASSIFICATION) and self.training.class_weights != "none":
+            raise ValueError(f"training.class_weights = balanced: {self.task} has no class weights; set none")
 
     @property
     def run(self) -> Path:

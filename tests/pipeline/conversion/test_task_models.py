@@ -14,6 +14,10 @@ from pipeline.families import get_family
 from pipeline.tasks.encoding import Sequences, batch_of, encode, tokens_of
 
 WRITERS = {"bert": write_model, "roberta": write_roberta}
+HEADS = {"sequence": ("a", "b", "c"), "tokens": ("a", "b", "c")}
+"""Heads -> names of the classes."""
+OUTPUTS: dict[str, int] = {}
+"""Numbers of logits, where it is not 3."""
 FIELDS = {"id2label": {0: "a", 1: "b", 2: "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
 
 
@@ -24,8 +28,8 @@ def pretrained(request, tmp_path_factory):
     return get_family(request.param), directory
 
 
-def begin(family, directory, outputs=3, vocab_size=VOCAB_SIZE):
-    return task_models.begin(directory, family, family.heads["sequence"], outputs, 0.1, vocab_size=vocab_size, seed=5)
+def begin(family, directory, outputs=3, vocab_size=VOCAB_SIZE, head="sequence"):
+    return task_models.begin(directory, family, family.heads[head], outputs, 0.1, vocab_size=vocab_size, seed=5)
 
 
 def batch_for(family, directory):
@@ -37,23 +41,28 @@ def batch_for(family, directory):
     return batch_of(encoded, np.arange(3), {}, sequences)
 
 
-def write(family, begun, tokenizer, out):
-    task_models.write(
-        family, family.heads["sequence"], begun.model.state_dict(), begun.config, FIELDS, tokenizer, out, "# A card\n"
-    )
+def write(family, begun, tokenizer, out, head="sequence", fields=FIELDS):
+    weights = begun.model.state_dict()
+    task_models.write(family, family.heads[head], weights, begun.config, fields, tokenizer, out, "# A card\n")
 
 
-def test_logits_equal_those_of_transformers_in_both_directions(pretrained, tmp_path):
+@pytest.mark.parametrize(("head", "labels"), HEADS.items())
+def test_logits_equal_those_of_transformers_in_both_directions(pretrained, tmp_path, head, labels):
     """`transformers` computes the same logits from the directory, and so does the model that is read from it."""
     family, directory = pretrained
-    begun, batch = begin(family, directory), batch_for(family, directory)
-    write(family, begun, directory, tmp_path / "out")
+    begun, batch = begin(family, directory, OUTPUTS.get(head, 3), head=head), batch_for(family, directory)
+    write(family, begun, directory, tmp_path / "out", head, FIELDS if labels == ("a", "b", "c") else {})
     with torch.inference_mode():
         logits = begun.model.eval()(batch)
         read = task_models.read(tmp_path / "out")
         assert torch.equal(read.model(batch), logits)
-    assert logits.abs().max() > 0.1 and read.labels == ("a", "b", "c")
-    assert task_models.verify(tmp_path / "out", family.heads["sequence"], batch, logits) <= 1e-5
+    assert logits.abs().max() > 0.1 and (read.head, read.labels) == (head, labels)
+    assert task_models.verify(tmp_path / "out", family.heads[head], batch, logits) <= 1e-5
+
+
+def test_every_head_is_compared(pretrained):
+    """A head without a comparison with `transformers` is an error."""
+    assert pretrained[0].heads.keys() == HEADS.keys()
 
 
 def test_an_export_that_computes_something_else_is_removed(pretrained, tmp_path):
