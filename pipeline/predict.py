@@ -38,8 +38,8 @@ def predict(arguments: list[str]) -> None:
 
 def _parser() -> ArgumentParser:
     description = (
-        "Predict with a fine-tuned model: classes of texts or of pairs of texts, or tags of the words of texts. One "
-        "JSON object is written per example."
+        "Predict with a fine-tuned model: classes of texts or of pairs of texts, tags of the words of texts, or "
+        "answers to questions about contexts. One JSON object is written per example."
     )
     parser = ArgumentParser(prog=command.program("pipeline.predict"), description=description, exit_on_error=False)
     parser.add_argument("model", type=Path, help="Directory of a fine-tuned model, such as runs/sst2/model.")
@@ -47,13 +47,21 @@ def _parser() -> ArgumentParser:
         "file",
         type=Path,
         nargs="?",
-        help="Examples: a text in each line (.txt), or a table (.tsv, .csv, .jsonl, .parquet). Without it, lines of "
-        "standard input are read.",
+        help="Examples: a text in each line (.txt), or a table (.tsv, .csv, .jsonl, .parquet). Without it, standard "
+        "input is read: a text in each line, or a JSON object where examples have two texts.",
     )
     parser.add_argument("--out", type=Path, help="File to write; standard output by default.")
-    parser.add_argument("--first", type=str, default="", help="Column of a table with the text; text by default.")
     parser.add_argument(
-        "--second", type=str, default="", help="Column with the second text of a pair; none by default."
+        "--first",
+        type=str,
+        default="",
+        help="Column of a table with the text (default: text) or the question (default: question).",
+    )
+    parser.add_argument(
+        "--second",
+        type=str,
+        default="",
+        help="Column with the second text of a pair (default: none) or the context of a question (default: context).",
     )
     parser.add_argument(
         "--max_length", type=int, default=0, help="Tokens to which longer texts are cut; 0: the model's longest."

@@ -55,6 +55,13 @@ def build_token_classifier(hidden_size: int, outputs: int, dropout: float) -> "n
     return TokenClassifier(hidden_size, outputs, dropout)
 
 
+def build_span_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+    """Build the classifier of the first and the last token of an answer, which has no dropout."""
+    from pipeline.model.task_heads import TokenClassifier
+
+    return TokenClassifier(hidden_size, outputs, 0.0)
+
+
 def shared_heads(classes: str) -> dict[str, TaskHead]:
     """Return the heads that are the same in all families.
 
@@ -67,6 +74,12 @@ def shared_heads(classes: str) -> dict[str, TaskHead]:
             build_token_classifier,
             new=with_bias("head.classifier", "classifier"),
             output="tokens",
+        ),
+        "spans": TaskHead(
+            f"{classes}ForQuestionAnswering",
+            build_span_classifier,
+            new=with_bias("head.classifier", "qa_outputs"),
+            output="spans",
         ),
     }
 

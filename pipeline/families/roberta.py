@@ -185,6 +185,14 @@ FINETUNING: dict[str, Settings] = {
     "rte": _SMALL_FASTER,
     "stsb": _SMALL_FASTER,
     "qqp": {"training.warmup_proportion": 0.25},
+    # Table 10 of Liu et al. 2019, https://arxiv.org/abs/1907.11692; the length is that of the paper of BERT.
+    "squad": {
+        "optimizer.lr": 1.5e-5,
+        "optimizer.weight_decay": 0.01,
+        "training.batch_size": 48,
+        "training.epochs": 2,
+        "text.max_length": 384,
+    },
 }
 FAMILY = Family(
     name="roberta",

@@ -10,14 +10,14 @@ from typing import TextIO
 from pipeline.conversion import huggingface, task_models
 from pipeline.jobs.finetuning.inputs import read_sequences
 from pipeline.jobs.inference import default_device
-from pipeline.jobs.predictions import classify, tag
+from pipeline.jobs.predictions import answer, classify, tag
 from pipeline.jobs.predictions.base import Kind, Predictor, Reading
-from pipeline.tasks.tables import Row, read_rows
+from pipeline.tasks.tables import Row, json_rows, read_rows
 from preprocessing.files import readable
 
 WINDOW = 4096
 """Examples that are read before they are computed in batches of similar length."""
-KINDS: Mapping[str, Kind] = {"sequence": classify, "tokens": tag}
+KINDS: Mapping[str, Kind] = {"sequence": classify, "tokens": tag, "spans": answer}
 """Kinds of prediction by the name of the model's head (`Family.heads`)."""
 
 
@@ -66,15 +66,17 @@ def open_predictor(directory: Path, reading: Reading) -> Predictor:
 def read_examples(file: Path | None, columns: tuple[str, ...]) -> Iterable[Row]:
     """Return the rows of a table, or each line of a text file or of standard input as a row.
 
+    A line of standard input is a text, or a JSON object where examples have two texts.
+
     Raises:
-        ValueError: lines are read where pairs of texts are wanted, or the file is not in its format.
+        ValueError: the lines of a text file are read where examples have two texts, or a file is not in its format.
     """
     if file is not None and file.suffix != ".txt":
         return read_rows(file)
+    if len(columns) > 1 and file is None:
+        return json_rows(sys.stdin, "standard input")
     if len(columns) > 1:
-        raise ValueError(
-            f"--second {columns[1]}: {file or 'standard input'} has one text a line; give a table (.tsv, .csv, .jsonl)"
-        )
+        raise ValueError(f"{file}: has one text a line, but an example has {' and '.join(columns)}; give a table")
     return _lines(sys.stdin, "standard input", columns[0]) if file is None else _file_lines(file, columns[0])
 
 

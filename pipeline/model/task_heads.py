@@ -49,7 +49,9 @@ class DenseClassifier(nn.Module):
 
 
 class TokenClassifier(nn.Module):
-    """Classifier on every token, as in `BertForTokenClassification` and `RobertaForTokenClassification`."""
+    """Classifier on every token, as in `BertForTokenClassification` and `RobertaForTokenClassification`, and without
+    dropout in `BertForQuestionAnswering` and `RobertaForQuestionAnswering`.
+    """
 
     def __init__(self, hidden_size: int, outputs: int, dropout: float) -> None:
         super().__init__()

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,16 +98,29 @@ def _wrong_width(place: str, found: int, header: tuple[str, ...]) -> ValueError:
 
 def _json_lines(path: Path) -> Iterator[Row]:
     with path.open(encoding="utf-8-sig", newline="\n") as file:
-        for number, line in enumerate(file, 1):
-            if not line.strip():
-                continue
-            try:
-                values = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                raise ValueError(f"{path}:{number}: is no JSON ({error}); write one object in each line") from None
-            if not isinstance(values, dict):
-                raise ValueError(f"{path}:{number}: is a JSON {type(values).__name__}; write one object in each line")
-            yield Row(f"{path}:{number}", values)
+        yield from json_rows(file, str(path))
+
+
+def json_rows(lines: Iterable[str], source: str) -> Iterator[Row]:
+    """Yield a row for each line with a JSON object; empty lines are left out.
+
+    Args:
+        lines: the lines.
+        source: where they are from, for messages.
+
+    Raises:
+        ValueError: a line is no JSON object; the message names it.
+    """
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            values = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"{source}:{number}: is no JSON ({error}); write one object in each line") from None
+        if not isinstance(values, dict):
+            raise ValueError(f"{source}:{number}: is a JSON {type(values).__name__}; write one object in each line")
+        yield Row(f"{source}:{number}", values)
 
 
 def _parquet(path: Path) -> Iterator[Row]:

@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 import transformers
-from finetuning_data import options, read_json, write_conll, write_model, write_sst2, write_tsv
+from finetuning_data import options, read_json, write_conll, write_model, write_squad, write_sst2, write_tsv
 from jsonargparse import ArgumentError
 from safetensors.torch import load_file
 
@@ -115,6 +115,30 @@ def test_tokens(files, tmp_path, monkeypatch):
     tag = transformers.pipeline("token-classification", model=str(whole / "model"), aggregation_strategy="first")
     assert [found["entity_group"] for found in tag("w1 w2 w3 w7")] == ["x", "y"]
     assert 'pipeline("token-classification", model="whole")' in (whole / "model" / "README.md").read_text()
+
+
+def test_squad(files, tmp_path):
+    """Answers are learned on some articles and found in others; the model has the threshold for unanswerable ones."""
+    context, articles = "w9 w10 w1 w2 w3 w11 w5 w6 w7 w13", []
+    for number in range(10):
+        questions = [
+            {"id": f"{number}a", "question": "w1?", "answers": [{"text": "w1 w2 w3", "answer_start": 7}]},
+            {"id": f"{number}b", "question": "w14?", "answers": [], "is_impossible": True},
+        ]
+        articles.append((context, questions))
+    write_squad(tmp_path / "data" / "all.json.gz", articles)
+    changes = {"squad__train": "all.json.gz", "squad__dev_share": 0.2, "squad__max_question": 4}
+    arguments = options(files[0], tmp_path / "data", tmp_path / "run", training__epochs=8, **changes)
+    finetune(["squad", *arguments])
+    results = read_json(tmp_path / "run" / "results.json")["results"]["dev"]
+    assert results["f1"] == results["no_answer_f1"] == 1
+    found = read_json(tmp_path / "run" / "predictions" / "dev.json")
+    assert len(found) == 4 and set(found.values()) == {"w1 w2 w3", ""}
+    config = read_json(tmp_path / "run" / "model" / "config.json")
+    assert config["architectures"] == ["BertForQuestionAnswering"]
+    assert config["null_threshold"] == results["null_threshold"]
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert "pipeline_tag: question-answering" in card and "import BertForQuestionAnswering" in card
 
 
 def test_a_finished_run_is_left_as_it_is(files, finished, capsys):

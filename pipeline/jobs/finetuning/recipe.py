@@ -19,11 +19,11 @@ from pipeline.runlog.config import LoggingConfig
 from pipeline.runtime.command import program
 from pipeline.runtime.options import check_arguments, flatten, kinds_of, pairs
 from pipeline.runtime.recipes import RECIPE_HELP, RecipeFile, find
-from pipeline.tasks.config import TextConfig, TokensConfig
+from pipeline.tasks.config import SquadConfig, TextConfig, TokensConfig
 from pipeline.tasks.glue import GLUE
 
-CLASSIFICATION, TOKENS = "classification", "tokens"
-TASKS = (*GLUE, CLASSIFICATION, TOKENS)
+CLASSIFICATION, TOKENS, SQUAD = "classification", "tokens", "squad"
+TASKS = (*GLUE, CLASSIFICATION, TOKENS, SQUAD)
 """Names of the tasks."""
 MAY_CHANGE = (
     "logging.",
@@ -113,13 +113,14 @@ class FinetuningRecipe:
     """Configuration of a fine-tuning."""
 
     task: str
-    """Task: a name of GLUE, classification for tables of texts with labels or numbers, or tokens for sentences whose
-    words have tags."""
+    """Task: a name of GLUE, classification for tables of texts with labels or numbers, tokens for sentences whose words
+    have tags, or squad for questions about contexts."""
     model: str
     """Directory of the model that is fine-tuned, as transformers loads it, with its tokenizer."""
     data: str
     """Directory of the examples: of a task of GLUE with its original files; with the tables train, dev and test (.tsv,
-    .csv, .jsonl or .parquet); of tokens with the files train, dev and test in the form of CoNLL (.conll or .txt)."""
+    .csv, .jsonl or .parquet); of tokens with the files train, dev and test in the form of CoNLL (.conll or .txt); of
+    squad with the files of SQuAD."""
     out: str = ""
     """Directory of the run, with recipe, metrics, checkpoints and the fine-tuned model; a run that exists there
     continues. Empty: runs/TASK."""
@@ -129,6 +130,8 @@ class FinetuningRecipe:
     """Columns and length of the examples."""
     tokens: TokensConfig = field(default_factory=TokensConfig)
     """Columns of the task tokens."""
+    squad: SquadConfig = field(default_factory=SquadConfig)
+    """Files, windows and answers of the task squad."""
     training: TuningConfig = field(default_factory=TuningConfig)
     """Training."""
     optimizer: OptimizerConfig = field(default_factory=lambda: OptimizerConfig("adamw", 2e-5))

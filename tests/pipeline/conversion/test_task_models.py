@@ -14,9 +14,9 @@ from pipeline.families import get_family
 from pipeline.tasks.encoding import Sequences, batch_of, encode, tokens_of
 
 WRITERS = {"bert": write_model, "roberta": write_roberta}
-HEADS = {"sequence": ("a", "b", "c"), "tokens": ("a", "b", "c")}
+HEADS = {"sequence": ("a", "b", "c"), "tokens": ("a", "b", "c"), "spans": ("LABEL_0", "LABEL_1")}
 """Heads -> names of the classes."""
-OUTPUTS: dict[str, int] = {}
+OUTPUTS = {"spans": 2}
 """Numbers of logits, where it is not 3."""
 FIELDS = {"id2label": {0: "a", 1: "b", 2: "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
 

@@ -49,6 +49,17 @@ def test_a_written_recipe_is_read_as_it_is(model, tmp_path):
         (["sst2", *NEEDED, "--optimizer.name", "lamb"], "optimizer.name = lamb: must be adamw"),
         (["sst2", *NEEDED, "--text.max_length", "2"], "text.max_length = 2: must be at least 3"),
         (["sst2", "--data", "data"], "model"),
+        (["squad", *NEEDED, "--squad.stride", "0"], "squad.stride = 0: must be at least 1"),
+        (["squad", *NEEDED, "--squad.dev_share", "1"], "squad.dev_share = 1.0: must be at least 0 and below 1"),
+        (
+            ["squad", *NEEDED, "--squad.dev_share", "0.5", "--squad.dev", "a"],
+            "squad.dev = a: squad.dev_share takes dev",
+        ),
+        (["squad", *NEEDED, "--squad.train", "../a"], "squad.train = ../a: must be the name of a file in data"),
+        (
+            ["squad", *NEEDED, "--training.class_weights", "balanced"],
+            "class_weights = balanced: squad has no class weights",
+        ),
     ],
 )
 def test_wrong_command_lines(arguments, message):
