@@ -19,7 +19,7 @@ endif
 .PHONY: help setup tools demo test test-long test-all test-busy check clean
 
 help:
-	@echo "make demo      from raw text to a BERT that transformers loads, in minutes, on this machine"
+	@echo "make demo      from raw text to a BERT that transformers loads and a classifier, in minutes, on this machine"
 	@echo "make test      the tests                 make check  ruff and mypy"
 	@echo "make test-all  the tests and the long ones"
 
@@ -42,22 +42,30 @@ $(TOOLS): $(READY) tests/requirements.txt tests/lint.txt tests/oracles.txt
 	@touch $(TOOLS)
 
 demo: setup
-	@echo "== 1/5 text: English documentation of Python and the installed packages -> sentence pairs"
+	@echo "== 1/6 text: English documentation of Python and the installed packages -> sentence pairs"
 	python -m preprocessing run --sources embedded --out demo/data --vocab_size 4096 --max_seq_length 128 --duplicates 4 --heldout_share 0.05 --workers 2
-	@echo "== 2/5 pre-training on $(RANKS) ranks (ZeRO-2, Muon)"
+	@echo "== 2/6 pre-training on $(RANKS) ranks (ZeRO-2, Muon)"
 	deepspeed --quiet --num_gpus $(RANKS) --module pipeline.pretrain --recipe pipeline/recipes/demo.toml
-	@echo "== 3/5 export to Hugging Face"
+	@echo "== 3/6 export to Hugging Face"
 	test -d demo/model || python -m pipeline.convert export demo/run demo/model
-	@echo "== 4/5 what it fills in (the usual words of such texts are tensor, list, number, removed, used and axis or dimension)"
+	@echo "== 4/6 what it fills in (the usual words of such texts are tensor, list, number, removed, used and axis or dimension)"
 	python -m pipeline.convert fill demo/model "Returns a new [MASK] with the same size as the input." "Return a [MASK] of all the names in the directory." \
 	    "The [MASK] of elements in the array." "This argument is deprecated and will be [MASK] in a future version." \
 	    "This can be [MASK] to avoid the error." "Return the sum of the elements along the given [MASK]."
-	@echo "== 5/5 how it went"
+	@echo "== 5/6 fine-tuning: which library a paragraph of documentation is from, six classes"
+	python -m preprocessing classification --out demo/classification
+	python -m pipeline.finetune classification --model demo/model --data demo/classification --out demo/classifier \
+	    --text.max_length 64 --optimizer.lr 1e-3
+	printf '%s\n' "Set the color of the line and the size of the markers in the plot." \
+	    "Computes the gradient of the loss with respect to the parameters of the module." \
+	    "Return True if the path refers to an existing file or directory." | python -m pipeline.predict demo/classifier/model
+	@echo "== 6/6 how it went"
 	python -m pipeline.report demo/run --out demo/report.html --png demo/pictures
 	@echo
 	@echo "demo/data/        samples in Arrow shards: python -m preprocessing inspect demo/data/samples128"
 	@echo "demo/run/         recipe, metrics.jsonl, TensorBoard, checkpoints: tensorboard --logdir demo/run"
 	@echo "demo/model/       the model: transformers.BertForMaskedLM.from_pretrained(\"demo/model\")"
+	@echo "demo/classifier/  the fine-tuned classifier in model/: python -m pipeline.predict demo/classifier/model FILE"
 	@echo "demo/report.html  how the run went: curves, what the model has learned, speed, checkpoints"
 	@echo "Next: your own text, python -m preprocessing run --sources file:DIRECTORY --out data; then"
 	@echo "deepspeed --module pipeline.pretrain --recipe pipeline/recipes/bert_mini_fast.toml (see README.md)"

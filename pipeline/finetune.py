@@ -1,9 +1,10 @@
 """Fine-tune a model: `python -m pipeline.finetune TASK --model DIR --data DIR [--out DIR] [--section.field value ...]`.
 
-A run that exists in the directory `--out` continues from its newest checkpoint.
+A run that exists in the directory `--out` continues from its newest checkpoint. With `--sweep.rates` or
+`--sweep.seeds`, or with `glue` as the task, there are several runs below that directory.
 """
 
-from pipeline.jobs.finetuning.recipe import parse
+from pipeline.jobs.finetuning.cells import Sweep, parse_runs
 from pipeline.runtime import command
 from pipeline.runtime.signals import StopSignals
 from pipeline.runtime.terminal import tolerating_closed_output
@@ -13,16 +14,19 @@ def finetune(arguments: list[str]) -> None:
     """Parse the command line and fine-tune.
 
     Raises:
-        Exception: as `pipeline.jobs.finetuning.recipe.parse` and `pipeline.jobs.finetuning.run.finetune`.
+        Exception: as `pipeline.jobs.finetuning.cells.parse_runs` and `pipeline.jobs.finetuning.run.finetune`.
     """
     signals = StopSignals()
     with tolerating_closed_output(), signals.listening():
         with signals.ending_at_once():
-            recipe = parse(arguments)
+            runs = parse_runs(arguments)
             # Imported here, because help texts and errors of options do not need torch.
-            from pipeline.jobs.finetuning import run
+            from pipeline.jobs.finetuning import run, sweep
 
-        results = run.finetune(recipe, signals)
+        if isinstance(runs, Sweep):
+            print(sweep.run_sweep(runs, signals))
+            return
+        results = run.finetune(runs, signals)
         for split, metrics in results["results"].items():
             print(f"{split}: " + "  ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 

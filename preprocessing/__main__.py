@@ -1,4 +1,4 @@
-"""Command line: `python -m preprocessing download|run|extract|tokenizer|build|inspect|verify`.
+"""Command line: `python -m preprocessing download|run|extract|tokenizer|build|inspect|verify|classification`.
 
 Options are the fields of the stages' dataclasses; `--help` shows their docstrings. The stages of a corpus share one
 directory OUT: OUT/documents, OUT/tokenizer and OUT/samples<max_seq_length>[-<segments>].
@@ -27,6 +27,7 @@ from preprocessing.options import (
     DECONTAMINATE_HELP,
     WEIGHTS_HELP,
     BuildConfig,
+    ClassificationConfig,
     ExtractConfig,
     FilterConfig,
     InspectConfig,
@@ -50,6 +51,12 @@ STAGES: dict[str, tuple[str, tuple[type, ...]]] = {
     "build": ("Third stage: samples -> OUT/samples<max_seq_length>[-<segments>].", (BuildConfig,)),
 }
 
+CLASSIFICATION_HELP = (
+    "Write a small labelled task to try fine-tuning with: which library a paragraph of documentation is from. The "
+    "paragraphs are those of the source embedded, without those that name one of the libraries. Train and dev have "
+    "paragraphs of different files."
+)
+
 DOWNLOADS: dict[str, tuple[str, type]] = {
     "wikipedia": ("Download the articles of a Wikipedia, as XML, and their index.", WikipediaConfig),
     "url": ("Download files from URLs.", UrlConfig),
@@ -68,6 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
         return run_verify(options.directory)
     if command == "download":
         return run_download(options.what, options[options.what])
+    if command == "classification":
+        return run_classification(options)
     try:
         configs: dict[type, Any] = {kind: make_config(kind, options) for kind in (*STAGES[command][1], WorkersConfig)}
         check_options(options.out, configs)
@@ -105,6 +114,10 @@ def make_parser() -> Parser:
     check = Parser(description="Verify the checksums of all files.")
     check.add_argument("directory", type=Path, help="OUT, or one of the directories in it.")
     commands.add_subcommand("verify", check, help="Verify the checksums of all files.")
+    examples = Parser(description=CLASSIFICATION_HELP)
+    examples.add_argument("--out", type=Path, required=True, help="Directory for train.tsv and dev.tsv.")
+    examples.add_class_arguments(ClassificationConfig)
+    commands.add_subcommand("classification", examples, help="Write a small labelled task to try fine-tuning with.")
     return parser
 
 
@@ -145,6 +158,18 @@ def run_verify(directory: Path) -> int:
     from preprocessing.stages.verify import verify
 
     return exit_status(lambda: print(verify(directory)))
+
+
+def run_classification(options: Namespace) -> int:
+    """Runs the command `classification` and returns its exit status."""
+    try:
+        config = make_config(ClassificationConfig, options)
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    from preprocessing.sources.labelled import write_examples
+
+    return exit_status(lambda: print(write_examples(options.out, config.train, config.dev)))
 
 
 def run_inspect(options: Namespace) -> int:

@@ -1,4 +1,4 @@
-"""Options of the stages and of `inspect`: dataclasses whose fields are command-line options, with their rules.
+"""Options of the stages, `inspect` and `classification`: dataclasses whose fields are command-line options, with rules.
 
 This module imports no library that processes text (Arrow, tokenizers, NumPy), so that the command line is parsed, and
 help is shown, without loading them. `WorkersConfig` is in `workers.py`, the options of downloads in their package.
@@ -248,6 +248,21 @@ class InspectConfig:
     def __post_init__(self) -> None:
         if self.samples < 0:
             raise ValueError(f"samples = {self.samples}: must be at least 0: the number of decoded samples per split")
+
+
+@dataclass(frozen=True)
+class ClassificationConfig:
+    """Options of `classification`."""
+
+    train: int = 400
+    """Number of training paragraphs of each library."""
+    dev: int = 100
+    """Number of dev paragraphs of each library."""
+
+    def __post_init__(self) -> None:
+        for name in ("train", "dev"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
 
 
 def check_weights(weights: Sequence[float], sources: Sequence[str]) -> None:

@@ -27,6 +27,8 @@ class GlueTask:
     """Values of the label in the order of the classes; empty: the label is a number."""
     metrics: tuple[str, ...] = ("accuracy",)
     """Names of the metrics (`pipeline.tasks.metrics`); the first one chooses the best epoch."""
+    scores: tuple[str, ...] = ()
+    """Metrics whose mean is the task's score in GLUE's average; empty: all of them."""
     label: str = "label"
     """Column of the label."""
     splits: Mapping[str, Files] = field(default_factory=lambda: _SPLITS)
@@ -46,6 +48,7 @@ GLUE: Mapping[str, GlueTask] = {
         ("sentence",),
         ("0", "1"),
         ("matthews", "accuracy"),
+        scores=("matthews",),
         columns=("source", "label", "mark", "sentence"),
         splits={
             "train": (("train.tsv",), ("raw/in_domain_train.tsv",)),
@@ -98,27 +101,73 @@ def submission_file(task: GlueTask, split: str) -> str:
     return task.submissions.get(split, f"{task.directory}.tsv")
 
 
-def read_splits(task: GlueTask, data: Path) -> dict[str, list[Row]]:
-    """Return the rows of each split whose files are there.
+def score(name: str, results: Mapping[str, Mapping[str, float]]) -> float:
+    """Return the score of a task in GLUE's average: the mean of its metrics, of MNLI over both of its dev splits.
+
+    Args:
+        name: a key of GLUE.
+        results: split with labels -> metrics.
+    """
+    task = GLUE[name]
+    values = [metrics[metric] for metrics in results.values() for metric in task.scores or task.metrics]
+    return sum(values) / len(values)
+
+
+def tasks_below(data: Path) -> list[str]:
+    """Return the tasks whose directories are below a directory, in the order of GLUE.
+
+    Raises:
+        ValueError: there is none, or one lacks the files of train or dev.
+    """
+    found = [name for name, task in GLUE.items() if (data / task.directory).is_dir()]
+    if not found:
+        wanted = ", ".join(task.directory for task in GLUE.values())
+        raise ValueError(f"data = {data}: has none of the directories {wanted}; give the directory of GLUE")
+    for name in found:
+        files_of(GLUE[name], data)
+    return found
+
+
+def files_of(task: GlueTask, data: Path) -> dict[str, list[Path]]:
+    """Return the files of each split that is there.
 
     Args:
         task: the task.
         data: directory of the task, or the one that holds the directories of all tasks.
 
     Raises:
-        ValueError: the files of train or dev are missing, or a file is not in the format of the task.
+        ValueError: the files of train or dev are missing.
     """
     directory = data / task.directory if (data / task.directory).is_dir() else data
-    found: dict[str, list[Row]] = {}
+    found: dict[str, list[Path]] = {}
     for split, alternatives in task.splits.items():
         paths = next((files for names in alternatives if (files := _all_there(directory, names))), None)
         if paths is not None:
-            columns = task.columns if is_labelled(split) else ()
-            found[split] = [row for path in paths for row in read_rows(path, columns, task.skip_malformed)]
+            found[split] = paths
         elif split in (TRAIN, DEV):
             wanted = " or ".join(" and ".join(names) for names in alternatives)
             raise ValueError(f"{directory}: has no {wanted}; give the directory of {task.directory} of GLUE as data")
     return found
+
+
+def read_splits(task: GlueTask, data: Path) -> dict[str, list[Row]]:
+    """Return the rows of each split whose files are there.
+
+    Args:
+        task: the task.
+        data: as for `files_of`.
+
+    Raises:
+        ValueError: the files of train or dev are missing, or a file is not in the format of the task.
+    """
+    return {
+        split: [
+            row
+            for path in paths
+            for row in read_rows(path, task.columns if is_labelled(split) else (), task.skip_malformed)
+        ]
+        for split, paths in files_of(task, data).items()
+    }
 
 
 def _all_there(directory: Path, names: Iterable[str]) -> list[Path] | None:

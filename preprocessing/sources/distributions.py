@@ -40,6 +40,8 @@ class Installed:
 
     name: str
     version: str
+    root: Path
+    """Directory of installed packages that it is in."""
     files: tuple[Path, ...]
     """Source files to read, in the order of their names in RECORD."""
 
@@ -79,13 +81,13 @@ def find_installed(pins: dict[str, str]) -> tuple[list[Installed], list[str]]:
             continue
         if distribution.version.partition("+")[0] != version:
             notes.append(f"{name} {distribution.version} is installed instead of {version}; its documentation differs")
-        found.append(Installed(name, distribution.version, tuple(_source_files(distribution))))
+        root = Path(str(distribution.locate_file(""))).resolve()
+        found.append(Installed(name, distribution.version, root, tuple(_source_files(distribution, root))))
     return found, notes
 
 
-def _source_files(distribution: metadata.Distribution) -> Iterator[Path]:
-    """The Python files of RECORD that lie below the distribution's directory, through no link out of it."""
-    root = Path(str(distribution.locate_file(""))).resolve()
+def _source_files(distribution: metadata.Distribution, root: Path) -> Iterator[Path]:
+    """The Python files of RECORD that lie below the directory of packages, through no link out of it."""
     for name in sorted({PurePosixPath(file) for file in distribution.files or []}):
         if name.suffix == ".py" and ".." not in name.parts and not _SKIPPED.intersection(name.parts):
             path = root / name

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from preprocessing.errors import DataError
 from preprocessing.sources.byteranges import group_files
-from preprocessing.sources.distributions import Packages, find_installed, pinned
+from preprocessing.sources.distributions import Installed, Packages, find_installed, pinned
 from preprocessing.sources.documents import Document, InputSplit
 from preprocessing.sources.listing import walk
 
@@ -80,10 +80,19 @@ def split_embedded(part: str = "") -> Embedded:
     python = {"python": platform.python_version()}
     if part == STDLIB:
         return Embedded(splits, python, [])
-    found, notes = find_installed(pinned(_ROOT, _PROJECT))
+    found, notes = find_distributions()
     files = tuple(file for installed in found for file in installed.files)
     splits += [Packages(files)] if files else []
     return Embedded(splits, python | {installed.name: installed.version for installed in found}, notes)
+
+
+def find_distributions() -> tuple[list[Installed], list[str]]:
+    """The installed distributions that the project pins, and notes as in `Embedded.notes`.
+
+    Raises:
+        DataError: nothing names the pinned distributions.
+    """
+    return find_installed(pinned(_ROOT, _PROJECT))
 
 
 def split_library() -> list[Modules]:

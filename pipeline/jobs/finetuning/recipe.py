@@ -81,6 +81,34 @@ class TuningConfig:
 
 
 @dataclass(frozen=True)
+class SweepConfig:
+    """Several runs that differ in learning rate and seed, and a table of their results."""
+
+    rates: list[float] = field(default_factory=list)
+    """Learning rates, each of which is trained with all seeds; empty: optimizer.lr alone."""
+    seeds: int = 1
+    """Number of seeds, which are seed, seed + 1 and so on."""
+    only: int = 0
+    """Number of the only run that this command does, counted from 1, as a task of a job array needs it; 0: all runs."""
+    remove_others: bool = False
+    """Whether the models and checkpoints of all runs but the best one of a task are removed at the end."""
+
+    def __post_init__(self) -> None:
+        for rate in self.rates:
+            if not rate > 0 or self.rates.count(rate) > 1:
+                raise ValueError(f"sweep.rates = {self.rates}: must be above 0 and different; correct {rate}")
+        if self.seeds < 1:
+            raise ValueError(f"sweep.seeds = {self.seeds}: must be at least 1")
+        if self.only < 0:
+            raise ValueError(f"sweep.only = {self.only}: must be at least 0; 0 does all runs")
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there are several runs, or rates are named."""
+        return bool(self.rates) or self.seeds > 1
+
+
+@dataclass(frozen=True)
 class FinetuningRecipe:
     """Configuration of a fine-tuning."""
 
@@ -110,6 +138,8 @@ class FinetuningRecipe:
     """Optimizer: AdamW."""
     logging: LoggingConfig = field(default_factory=LoggingConfig)
     """Metrics."""
+    sweep: SweepConfig = field(default_factory=SweepConfig)
+    """Several learning rates and seeds."""
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -143,7 +173,8 @@ def parser(published: Mapping[str, Any]) -> ArgumentParser:
         exit_on_error=False,
         usage="%(prog)s TASK --model DIR --data DIR [--out DIR] [--recipe FILE] [--section.field VALUE ...]",
         description="Fine-tune a model on a task. Options override the recipe's fields, which override the published "
-        f"settings for the model's family and the task. Tasks: {', '.join(TASKS)}.",
+        f"settings for the model's family and the task. Tasks: {', '.join(TASKS)}; glue: all tasks of GLUE whose files "
+        "are below the data, and their average.",
     )
     made.add_argument("--recipe", action=RecipeFile, help=RECIPE_HELP)
     made.add_class_arguments(FinetuningRecipe)

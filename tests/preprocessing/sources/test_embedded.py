@@ -58,7 +58,8 @@ def test_every_python_has_more_than_a_megabyte_that_is_parsed_not_imported(split
 
 def test_distributions_follow_the_standard_library_in_one_split(monkeypatch):
     """Distributions follow the standard library in one split, and each part has its version."""
-    found = [Installed("a", "1", (Path("a.py"),)), Installed("b", "2", (Path("b.py"), Path("c.py")))]
+    root = Path("packages")
+    found = [Installed("a", "1", root, (Path("a.py"),)), Installed("b", "2", root, (Path("b.py"), Path("c.py")))]
     monkeypatch.setattr(embedded, "find_installed", lambda _: (found, ["b is another"]))
     library, everything = split_embedded("stdlib"), split_embedded()
     python = {"python": platform.python_version()}
