@@ -70,22 +70,6 @@ class TokenClassifier(nn.Module):
         return logits
 
 
-class TokenClassifier(nn.Module):
-    """Classifier on every token, as in `BertForTokenClassification` and `RobertaForTokenClassification`, and without
-    dropout in `BertForQuestionAnswering` and `RobertaForQuestionAnswering`.
-    """
-
-    def __init__(self, hidden_size: int, outputs: int, dropout: float) -> None:
-        super().__init__()
-        self.dropout = Dropout(dropout)
-        self.classifier = nn.Linear(hidden_size, outputs)
-
-    def forward(self, hidden: Tensor, starts: Tensor) -> Tensor:
-        """Takes hidden states (T, H) and the index of each sequence's first token (B,), returns logits (T, C)."""
-        logits: Tensor = self.classifier(self.dropout(hidden))
-        return logits
-
-
 class TaskModel(nn.Module):
     """An encoder with a head.
 
