@@ -10,8 +10,8 @@ from pipeline.families.base import Export, Family, Ties
 
 
 def count_layers(family: Family[Any], state: Mapping[str, Tensor]) -> int:
-    """Return the number of distinct layers of a state dict under the names of this project."""
-    return sum(name.endswith(family.layer) for name in state)
+    """Return the number of distinct layers of the encoder in a state dict under the names of this project."""
+    return sum(name.startswith("encoder.") and name.endswith(family.layer) for name in state)
 
 
 def form_of_tensors(family: Family[Any], state: Mapping[str, Tensor]) -> Family[Any]:

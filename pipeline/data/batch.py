@@ -141,7 +141,7 @@ def make_batch(
     lengths = np.diff(packed.cu_seqlens)  # (B,)
     counts = corruption.counts(lengths, draw)  # (B,)
     corrupted = corruption.apply(packed, counts, draw, special)
-    targets: dict[str, npt.NDArray[Any]] = dict(corrupted.targets)
+    targets: dict[str, np.ndarray[Any, Any]] = dict(corrupted.targets)
     keys = position_keys(packed, targets["positions"], counts, draw.keys(Purpose.REPLACEMENT))
     targets["uniform"] = uniform(keys)
     if samples.manifest.segments in LABELLED:

@@ -97,7 +97,11 @@ class ElectraConfig(EncoderConfig):
         hidden, intermediate = self._generator_widths
         most = max(1, hidden // (self.hidden_size // self.num_attention_heads))
         heads = next(number for number in range(most, 0, -1) if hidden % number == 0)
-        sizes = {"hidden_size": hidden, "intermediate_size": intermediate, "num_attention_heads": heads}
+        sizes: dict[str, Any] = {
+            "hidden_size": hidden,
+            "intermediate_size": intermediate,
+            "num_attention_heads": heads,
+        }
         return replace(self, **sizes, generator_fraction=1.0)
 
 

@@ -13,7 +13,7 @@ def family(**options):
     """A family whose layers have one stacked parameter each, and whose head is tied to an embedding."""
 
     def names(layers):
-        stacked = {f"layers.{n}.stack": (f"layer.{n}.top", f"layer.{n}.bottom") for n in range(layers)}
+        stacked = {f"encoder.layers.{n}.stack": (f"layer.{n}.top", f"layer.{n}.bottom") for n in range(layers)}
         return {**stacked, "word": ("embedding",), "head": ("decoder",)}
 
     export = Export(
@@ -24,14 +24,14 @@ def family(**options):
 
 def state():
     word = torch.ones(3)
-    stacks = {f"layers.{n}.stack": torch.arange(8.0).view(4, 2) + n for n in range(2)}
+    stacks = {f"encoder.layers.{n}.stack": torch.arange(8.0).view(4, 2) + n for n in range(2)}
     return {**stacks, "word": word, "head": word}
 
 
 def test_renaming_cuts_and_stacks():
     """A stacked parameter is divided along its first dimension, and stacked again in the same order."""
     renamed = to_huggingface(family(), state())
-    assert torch.equal(renamed["layer.1.bottom"], state()["layers.1.stack"][2:])
+    assert torch.equal(renamed["layer.1.bottom"], state()["encoder.layers.1.stack"][2:])
     back = from_huggingface(family(), renamed)
     assert back.keys() == state().keys() and all(torch.equal(back[name], state()[name]) for name in back)
 
