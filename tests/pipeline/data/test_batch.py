@@ -57,10 +57,13 @@ def test_without_its_masks_a_batch_is_the_samples_packed(batch):
 
 
 def test_types_are_those_the_model_reads(batch):
-    """Every tensor is int64 except cu_seqlens, which the attention kernels read as int32, and sizes agree."""
+    """Every tensor is int64 except cu_seqlens, which the attention kernels read as int32, and numbers for sampling, and
+    sizes agree.
+    """
     made, _ = batch
     tensors = tensors_of(made)
     assert tensors.pop("cu_seqlens").dtype == torch.int32
+    assert tensors["uniform"].shape == tensors["labels"].shape and tensors.pop("uniform").dtype == torch.float32
     assert {tensor.dtype for tensor in tensors.values()} == {torch.int64}
     total = int(made.cu_seqlens[-1])
     assert [len(tensors[name]) for name in ("input_ids", "segment_ids", "position_ids")] == [total] * 3
