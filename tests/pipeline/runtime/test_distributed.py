@@ -1,6 +1,7 @@
 """Collectives work in one process without a group, and a failure on one rank is a failure on all."""
 
 from datetime import timedelta
+from unittest.mock import patch
 
 import psutil
 import pytest
@@ -29,6 +30,30 @@ def meet(failing):
     largest = distributed.all_reduce_max(float(distributed.rank()), torch.device("cpu"))
     distributed.shutdown()
     return outcome, total, largest
+
+
+def reduced(backends):
+    """Return, for each backend, this rank's part of a reduce-scatter, and what rank 1 gets of a reduction to it."""
+    import torch
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    rank, found = distributed.rank(), []
+    for backend in backends:
+        with patch("torch.distributed.get_backend", return_value=backend):
+            scattered, whole = torch.arange(4.0) * (rank + 1), torch.arange(4.0) * (rank + 1)
+            distributed.reduce_scatter_sum_(scattered)
+            distributed.reduce_sum_(whole, 1)
+        found.append((scattered.chunk(2)[rank].tolist(), whole.tolist() if rank == 1 else None))
+    distributed.shutdown()
+    return found
+
+
+def test_sums_arrive_at_their_owners():
+    """With the collectives of gloo and those of other backends, each rank has the sums that belong to it."""
+    first, second = on_ranks(reduced, 2, ["gloo", "nccl"])
+    assert first == [([0.0, 3.0], None)] * 2
+    assert second == [([6.0, 9.0], [0.0, 3.0, 6.0, 9.0])] * 2
 
 
 def test_failure_of_one_rank_reaches_all_once():
