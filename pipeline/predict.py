@@ -38,8 +38,8 @@ def predict(arguments: list[str]) -> None:
 
 def _parser() -> ArgumentParser:
     description = (
-        "Predict with a fine-tuned model: classes of texts or of pairs of texts, tags of the words of texts, or "
-        "answers to questions about contexts. One JSON object is written per example."
+        "Predict with a fine-tuned model: classes of texts or of pairs of texts, tags of the words of texts, answers "
+        "to questions about contexts, or the best of several endings. One JSON object is written per example."
     )
     parser = ArgumentParser(prog=command.program("pipeline.predict"), description=description, exit_on_error=False)
     parser.add_argument("model", type=Path, help="Directory of a fine-tuned model, such as runs/sst2/model.")
@@ -64,7 +64,11 @@ def _parser() -> ArgumentParser:
         help="Column with the second text of a pair (default: none) or the context of a question (default: context).",
     )
     parser.add_argument(
-        "--max_length", type=int, default=0, help="Tokens to which longer texts are cut; 0: the model's longest."
+        "--max_length",
+        type=int,
+        default=0,
+        help="Tokens of the longest sequence, 0: as many as the model has positions. Longer texts are cut; texts with "
+        "tags and contexts of questions are divided.",
     )
     parser.add_argument("--max_tokens", type=int, default=16384, help="Bound on the tokens that are computed at once.")
     return parser

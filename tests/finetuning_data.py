@@ -1,5 +1,6 @@
 """A small model directory and examples for tests of fine-tuning."""
 
+import csv
 import gzip
 import json
 
@@ -143,3 +144,10 @@ def write_squad(path, articles):
     content = json.dumps({"version": "made", "data": data}).encode()
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
     return path
+
+
+def write_csv(path, columns, rows):
+    """A table of comma-separated values."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([columns, *rows])

@@ -30,6 +30,7 @@ from pipeline.families.encoders import (
     OUTPUT_BIAS,
     PARAMETERS,
     WORD_EMBEDDINGS,
+    build_pooled_classifier,
     shared_heads,
 )
 from pipeline.model.config import Activation, EncoderConfig
@@ -88,13 +89,6 @@ def build(config: AlbertConfig, vocab_size: int) -> "nn.Module":
 
     pair = ORDER if config.sentence_order else None
     return MaskedLanguageModel(config, vocab_size, MASKED, pair, config.type_vocab_size, cut=2.0)
-
-
-def build_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
-    """Build the classifier of texts."""
-    from pipeline.model.task_heads import PooledClassifier
-
-    return PooledClassifier(hidden_size, outputs, dropout)
 
 
 LAYER_NAMES: Names = {
@@ -194,11 +188,11 @@ MASKED_LM = replace(
 TASK_HEADS = {
     "sequence": TaskHead(
         "AlbertForSequenceClassification",
-        build_classifier,
+        build_pooled_classifier,
         new=with_bias("head.classifier", "classifier"),
         pretrained=with_bias("head.pooler.dense", "albert.pooler"),
     ),
-    **shared_heads("Albert"),
+    **shared_heads("Albert", "albert.pooler"),
 }
 # google-research/albert, run_glue.sh, which states steps and warm-up steps; here they are epochs of the task's training
 # split, to the nearest whole one, and shares of the steps.

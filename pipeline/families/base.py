@@ -134,7 +134,7 @@ class Family(Generic[C]):
     """The corresponding class in `transformers`."""
     heads: Mapping[str, TaskHead] = field(default_factory=dict)
     """Heads for fine-tuning by name: "sequence" classifies a text or a pair of texts, "tokens" each token,
-    "spans" finds the first and the last token of an answer."""
+    "spans" finds the first and the last token of an answer, "choices" compares the choices of a question."""
     finetuning: Mapping[str, Settings] = field(default_factory=dict)
     """Published settings of fine-tuning: task, or empty for all tasks -> fields of its recipe by dotted name."""
     parts: tuple[Part[C], ...] = ()

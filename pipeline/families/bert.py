@@ -26,6 +26,7 @@ from pipeline.families.encoders import (
     OUTPUT_BIAS,
     PARAMETERS,
     WORD_EMBEDDINGS,
+    build_pooled_classifier,
     encoder_names,
     shared_heads,
 )
@@ -66,13 +67,6 @@ def build(config: BertConfig, vocab_size: int) -> "nn.Module":
 
     pair = PAIR if config.next_sentence else None
     return MaskedLanguageModel(config, vocab_size, MASKED, pair, config.type_vocab_size, cut=2.0)
-
-
-def build_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
-    """Build the classifier of texts."""
-    from pipeline.model.task_heads import PooledClassifier
-
-    return PooledClassifier(hidden_size, outputs, dropout)
 
 
 HEAD_NAMES: Names = {
@@ -156,7 +150,7 @@ MASKED_LM = replace(
 TASK_HEADS = {
     "sequence": TaskHead(
         "BertForSequenceClassification",
-        build_classifier,
+        build_pooled_classifier,
         new=with_bias("head.classifier", "classifier"),
         pretrained=with_bias("head.pooler.dense", "bert.pooler.dense"),
     ),
@@ -173,6 +167,8 @@ FINETUNING: dict[str, Settings] = {
     "tokens": {"optimizer.lr": 5e-5},
     # Section 4.2 of the paper, and the length of run_squad.py; section 4.3 takes 2 epochs of 48 examples for SQuAD 2.0.
     "squad": {"optimizer.lr": 5e-5, "text.max_length": 384},
+    # Section 4.4 of the paper.
+    "swag": {"training.batch_size": 16},
 }
 PAIRS = Family(
     name="bert",

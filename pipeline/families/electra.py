@@ -274,6 +274,12 @@ TASK_HEADS = {
         new={**with_bias("head.dense", "classifier.dense"), **with_bias("head.out_proj", "classifier.out_proj")},
     ),
     **shared_heads("Electra"),
+    "choices": TaskHead(
+        "ElectraForMultipleChoice",
+        build_classifier,
+        new={**with_bias("head.dense", "sequence_summary.summary"), **with_bias("head.out_proj", "classifier")},
+        output="choices",
+    ),
 }
 _SMALL = {"training.epochs": 10}
 FINETUNING: dict[str, Settings] = {

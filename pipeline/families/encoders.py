@@ -62,12 +62,21 @@ def build_span_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn
     return TokenClassifier(hidden_size, outputs, 0.0)
 
 
-def shared_heads(classes: str) -> dict[str, TaskHead]:
+def build_pooled_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+    """Build the classifier on the pooled first token."""
+    from pipeline.model.task_heads import PooledClassifier
+
+    return PooledClassifier(hidden_size, outputs, dropout)
+
+
+def shared_heads(classes: str, pooler: str = "") -> dict[str, TaskHead]:
     """Return the heads that are the same in all families.
 
     Args:
         classes: what the names of the family's classes in `transformers` begin with, such as Bert.
+        pooler: name of the pooler's product in `transformers`; empty: as in BERT.
     """
+    pooler = pooler or f"{classes.lower()}.pooler.dense"
     return {
         "tokens": TaskHead(
             f"{classes}ForTokenClassification",
@@ -80,6 +89,13 @@ def shared_heads(classes: str) -> dict[str, TaskHead]:
             build_span_classifier,
             new=with_bias("head.classifier", "qa_outputs"),
             output="spans",
+        ),
+        "choices": TaskHead(
+            f"{classes}ForMultipleChoice",
+            build_pooled_classifier,
+            new=with_bias("head.classifier", "classifier"),
+            pretrained=with_bias("head.pooler.dense", pooler),
+            output="choices",
         ),
     }
 

@@ -193,6 +193,8 @@ FINETUNING: dict[str, Settings] = {
         "training.epochs": 2,
         "text.max_length": 384,
     },
+    # As RACE, the multiple choice in table 10.
+    "swag": {"training.batch_size": 16, "training.epochs": 4},
 }
 FAMILY = Family(
     name="roberta",

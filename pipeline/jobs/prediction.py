@@ -10,14 +10,14 @@ from typing import TextIO
 from pipeline.conversion import huggingface, task_models
 from pipeline.jobs.finetuning.inputs import read_sequences
 from pipeline.jobs.inference import default_device
-from pipeline.jobs.predictions import answer, classify, tag
+from pipeline.jobs.predictions import answer, choose, classify, tag
 from pipeline.jobs.predictions.base import Kind, Predictor, Reading
 from pipeline.tasks.tables import Row, json_rows, read_rows
 from preprocessing.files import readable
 
 WINDOW = 4096
 """Examples that are read before they are computed in batches of similar length."""
-KINDS: Mapping[str, Kind] = {"sequence": classify, "tokens": tag, "spans": answer}
+KINDS: Mapping[str, Kind] = {"sequence": classify, "tokens": tag, "spans": answer, "choices": choose}
 """Kinds of prediction by the name of the model's head (`Family.heads`)."""
 
 
@@ -50,10 +50,6 @@ def open_predictor(directory: Path, reading: Reading) -> Predictor:
         ValueError: the directory holds no fine-tuned model, or one that cannot be used for the length.
     """
     loaded = task_models.read(directory)
-    if loaded.head not in KINDS:
-        raise ValueError(
-            f"{directory}: has a head for {loaded.head}, of which there is no prediction; use transformers instead"
-        )
     tokenizer = huggingface.load_tokenizer(directory)
     longest = huggingface.longest_sequence(loaded.family, loaded.config)
     if reading.max_length > longest:

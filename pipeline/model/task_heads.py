@@ -19,7 +19,9 @@ from pipeline.model.initialization import initialize_weights
 
 
 class PooledClassifier(nn.Module):
-    """Classifier on the pooled first token, as in `BertForSequenceClassification`."""
+    """Classifier on the pooled first token, as in `BertForSequenceClassification`, and in `BertForMultipleChoice` and
+    `RobertaForMultipleChoice`, where each sequence is a choice.
+    """
 
     def __init__(self, hidden_size: int, outputs: int, dropout: float) -> None:
         super().__init__()

@@ -153,13 +153,13 @@ def read_classification(
 
 
 def read_tables(data: Path) -> dict[str, list[Row]]:
-    """Return the rows of the tables train, dev (or validation) and, if there is one, test of a directory.
+    """Return the rows of the tables train, dev (or validation, or val) and, if there is one, test of a directory.
 
     Raises:
         ValueError: the directory has no table train or dev, or two of one name.
     """
     found: dict[str, list[Row]] = {}
-    for split, names in ((TRAIN, (TRAIN,)), (DEV, (DEV, "validation")), (TEST, (TEST,))):
+    for split, names in ((TRAIN, (TRAIN,)), (DEV, (DEV, "validation", "val")), (TEST, (TEST,))):
         paths = [path for stem in names for end in SUFFIXES if (path := data / f"{stem}{end}").is_file()]
         if len(paths) > 1:
             raise ValueError(f"{data}: has both {paths[0].name} and {paths[1].name}; keep one of them")

@@ -7,7 +7,7 @@ import signal
 import pytest
 import torch
 import transformers
-from finetuning_data import options, read_json, write_conll, write_model, write_squad, write_sst2, write_tsv
+from finetuning_data import options, read_json, write_conll, write_csv, write_model, write_squad, write_sst2, write_tsv
 from jsonargparse import ArgumentError
 from safetensors.torch import load_file
 
@@ -139,6 +139,24 @@ def test_squad(files, tmp_path):
     assert config["null_threshold"] == results["null_threshold"]
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert "pipeline_tag: question-answering" in card and "import BertForQuestionAnswering" in card
+
+
+def test_swag(files, tmp_path):
+    """The right ending is learned, the choices of a question are compared with each other, and cards name the class."""
+    endings = ["w5 w6", "w1 w2", "w7 w9"]
+    rows = []
+    for number in range(24):
+        shift = number % 3
+        rows.append((f"w9 w{10 + number % 5}", "w3", *(endings[shift:] + endings[:shift]), str((1 - shift) % 3)))
+    columns = ("sent1", "sent2", "ending0", "ending1", "ending2", "label")
+    write_csv(tmp_path / "data" / "train.csv", columns, rows)
+    write_csv(tmp_path / "data" / "val.csv", columns, rows[:6])
+    write_csv(tmp_path / "data" / "test.csv", columns[:-1], [row[:-1] for row in rows[:3]])
+    finetune(["swag", *options(files[0], tmp_path / "data", tmp_path / "run", training__max_tokens=60)])
+    assert read_json(tmp_path / "run" / "results.json")["results"]["dev"]["accuracy"] == 1
+    assert (tmp_path / "run" / "predictions" / "test.tsv").read_text() == "index\tprediction\n0\t1\n1\t0\n2\t2\n"
+    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    assert 'BertForMultipleChoice.from_pretrained("run")' in card and "pipeline_tag: multiple-choice" in card
 
 
 def test_a_finished_run_is_left_as_it_is(files, finished, capsys):

@@ -11,6 +11,7 @@ from finetuning_data import VOCAB_SIZE, write_model
 
 from pipeline.conversion import task_models
 from pipeline.families import get_family
+from pipeline.jobs.predictions.answer import threshold_of
 from pipeline.jobs.predictions.classify import prediction
 from pipeline.jobs.predictions.tag import entities_of
 from pipeline.predict import predict
@@ -176,6 +177,32 @@ def test_no_answer_above_the_threshold(tmp_path):
     predict([str(model), str(tmp_path / "a.jsonl"), "--first", "q", "--out", str(tmp_path / "out.jsonl")])
     line = json.loads((tmp_path / "out.jsonl").read_text())
     assert (line["answer"], line["start"], line["end"]) == ("", None, None) and line["q"] == "w9?"
+    with pytest.raises(ValueError, match=r"null_threshold = 'x': must be a number"):
+        threshold_of({"null_threshold": "x"})
     (tmp_path / "a.txt").write_text("w1\n")
     with pytest.raises(ValueError, match=r"a.txt: has one text a line, but an example has question and context"):
         predict([str(model), str(tmp_path / "a.txt")])
+
+
+def test_the_most_likely_ending(tmp_path, monkeypatch, capsys):
+    """The ending has the largest of the logits that `transformers` computes for the endings of a row."""
+    family, base = get_family("bert"), write_model(tmp_path / "base")
+    head, model = family.heads["choices"], tmp_path / "m"
+    begun = task_models.begin(base, family, head, 1, 0.1, vocab_size=VOCAB_SIZE, seed=5)
+    task_models.write(family, head, begun.model.state_dict(), begun.config, {}, base, model, "")
+    rows = [
+        {"sent1": "w1 w2", "sent2": first, "ending0": "w5", "ending1": "w6 w7", "ending2": "w9 w9"}
+        for first in ("w3", "w5 w6 w7", "w11")
+    ]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(map(json.dumps, rows)) + "\n"))
+    predict([str(model)])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    loaded = transformers.AutoModelForMultipleChoice.from_pretrained(model).eval()
+    for row, line in zip(rows, lines, strict=True):
+        seconds = [f"{row['sent2']} {row[f'ending{number}']}" for number in range(3)]
+        inputs = tokenizer([row["sent1"]] * 3, seconds, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            shares = loaded(**{name: values[None] for name, values in inputs.items()}).logits[0].softmax(0)
+        assert line["choice"] == int(shares.argmax()) and line["ending"] == row[f"ending{line['choice']}"]
+        assert line["score"] == pytest.approx(float(shares.max()), abs=2e-6)

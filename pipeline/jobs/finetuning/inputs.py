@@ -10,9 +10,10 @@ from pipeline.conversion.importing import family_of
 from pipeline.conversion.task_models import Begun
 from pipeline.families import get_family
 from pipeline.families.base import Family, TaskHead
-from pipeline.jobs.finetuning.recipe import SQUAD, TOKENS, FinetuningRecipe
+from pipeline.jobs.finetuning.recipe import SQUAD, SWAG, TOKENS, FinetuningRecipe
 from pipeline.tasks.answering import read_answering
 from pipeline.tasks.base import Task
+from pipeline.tasks.choices import read_choices
 from pipeline.tasks.classification import read_classification
 from pipeline.tasks.encoding import Sequences, pieces_of, tokens_of
 from pipeline.tasks.tokens import read_tokens
@@ -87,6 +88,8 @@ def read_task(recipe: FinetuningRecipe, data: Path, sequences: Sequences, tokeni
         return read_tokens(data, recipe.tokens, sequences, pieces_of(tokenizer))
     if recipe.task == SQUAD:
         return read_answering(data, recipe.squad, sequences, pieces_of(tokenizer))
+    if recipe.task == SWAG:
+        return read_choices(data, sequences)
     balanced = recipe.training.class_weights == "balanced"
     return read_classification(recipe.task, data, recipe.text, sequences, balanced)
 

@@ -22,8 +22,8 @@ from pipeline.runtime.recipes import RECIPE_HELP, RecipeFile, find
 from pipeline.tasks.config import SquadConfig, TextConfig, TokensConfig
 from pipeline.tasks.glue import GLUE
 
-CLASSIFICATION, TOKENS, SQUAD = "classification", "tokens", "squad"
-TASKS = (*GLUE, CLASSIFICATION, TOKENS, SQUAD)
+CLASSIFICATION, TOKENS, SQUAD, SWAG = "classification", "tokens", "squad", "swag"
+TASKS = (*GLUE, CLASSIFICATION, TOKENS, SQUAD, SWAG)
 """Names of the tasks."""
 MAY_CHANGE = (
     "logging.",
@@ -114,13 +114,13 @@ class FinetuningRecipe:
 
     task: str
     """Task: a name of GLUE, classification for tables of texts with labels or numbers, tokens for sentences whose words
-    have tags, or squad for questions about contexts."""
+    have tags, squad for questions about contexts, or swag for the right ending among several."""
     model: str
     """Directory of the model that is fine-tuned, as transformers loads it, with its tokenizer."""
     data: str
     """Directory of the examples: of a task of GLUE with its original files; with the tables train, dev and test (.tsv,
     .csv, .jsonl or .parquet); of tokens with the files train, dev and test in the form of CoNLL (.conll or .txt); of
-    squad with the files of SQuAD."""
+    squad with the files of SQuAD; of swag with the tables train, val and test in the form of SWAG."""
     out: str = ""
     """Directory of the run, with recipe, metrics, checkpoints and the fine-tuned model; a run that exists there
     continues. Empty: runs/TASK."""

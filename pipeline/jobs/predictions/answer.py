@@ -1,6 +1,6 @@
 """Answers to questions: parts of their contexts, or none."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pipeline.jobs.inference import compute_logits
@@ -25,10 +25,11 @@ def predict(predictor: Predictor, rows: Sequence[Row]) -> Iterator[dict[str, Any
     model without a threshold answers every question.
 
     Raises:
-        ValueError: a row lacks a text, or has an empty context; the message names file and line.
+        ValueError: a row lacks a text, or has an empty context; the message names file and line. Or the threshold is no
+            number.
     """
     loaded, sequences, names = predictor.loaded, predictor.sequences, columns(predictor.reading)
-    threshold, config = loaded.fields.get(THRESHOLD), config_for(sequences.max_length)
+    threshold, config = threshold_of(loaded.fields), config_for(sequences.max_length)
     pairs = [texts_of(row, names) for row in rows]
     questions = sequences.encode([question.strip() for question, _ in pairs])
     contexts = pieces_of(predictor.tokenizer)([context for _, context in pairs])
@@ -46,6 +47,18 @@ def predict(predictor: Predictor, rows: Sequence[Row]) -> Iterator[dict[str, Any
             text = text.strip()
             found = {"answer": text, "start": start, "end": start + len(text), "score": round(shares[0], 6)}
         yield dict(zip(names, pair, strict=True)) | found
+
+
+def threshold_of(fields: Mapping[str, Any]) -> float | None:
+    """Return the threshold of a `config.json`; None if it has none.
+
+    Raises:
+        ValueError: it is no number.
+    """
+    value = fields.get(THRESHOLD)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+        raise ValueError(f"config.json: {THRESHOLD} = {value!r}: must be a number; correct or remove it")
+    return value
 
 
 def config_for(max_length: int) -> SquadConfig:

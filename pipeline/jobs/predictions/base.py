@@ -18,7 +18,7 @@ class Reading:
     second: str
     """Column with the second text of a pair; empty: the kind's own name for it, or none."""
     max_length: int
-    """Tokens to which longer examples are cut; 0: the model's longest sequence."""
+    """Tokens of the longest sequence, to which longer examples are cut or divided; 0: the positions of the model."""
     max_tokens: int
     """Bound on the tokens that are computed at once."""
 

