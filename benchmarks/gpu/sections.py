@@ -36,7 +36,7 @@ def measure_kernels(setting: Setting, tiles: bool) -> dict[str, Any]:
 
 
 SECTIONS: dict[str, Section] = {
-    "steps": Section(steps, 100),
+    "steps": Section(steps, 130),
     "checks": Section(checks, 100),
     "pretraining": Section(pretraining, 150),
     "determinism": Section(determinism, 90),
