@@ -127,8 +127,8 @@ def forward_product(x: Tensor, weight: Tensor, bias: Tensor, fp8: Fp8, backend: 
     if fp8 == "none":
         return functional.linear(x, weight, bias)
     backend = _quantiser(fp8, backend)
-    factors = (quantise(factor.contiguous(), FORWARD, backend) for factor in (x, weight))
-    return multiply(*factors, bias, backends.compute_dtype(x), fp8)
+    rows, columns = (quantise(factor.contiguous(), FORWARD, backend) for factor in (x, weight))
+    return multiply(rows, columns, bias, backends.compute_dtype(x), fp8)
 
 
 def input_gradient(grad: Tensor, weight: Tensor, fp8: Fp8, backend: Backend = "auto") -> Tensor:
@@ -136,8 +136,8 @@ def input_gradient(grad: Tensor, weight: Tensor, fp8: Fp8, backend: Backend = "a
     if fp8 == "none":
         return grad @ weight.to(grad.dtype)
     backend = _quantiser(fp8, backend)
-    factors = quantise(grad.contiguous(), BACKWARD, backend), quantise(weight.t().contiguous(), FORWARD, backend)
-    return multiply(*factors, None, grad.dtype, fp8)
+    rows, columns = quantise(grad.contiguous(), BACKWARD, backend), quantise(weight.t().contiguous(), FORWARD, backend)
+    return multiply(rows, columns, None, grad.dtype, fp8)
 
 
 def _quantiser(fp8: Fp8, backend: Backend) -> Backend:
