@@ -10,6 +10,7 @@ from jsonargparse import auto_cli
 
 from benchmarks import attention, kernels
 from benchmarks.gpu.checks import checks
+from benchmarks.gpu.graphs import graphs
 from benchmarks.gpu.rivals import huggingface_steps
 from benchmarks.gpu.runs import determinism, pretraining
 from benchmarks.gpu.setting import Setting
@@ -44,6 +45,7 @@ SECTIONS: dict[str, Section] = {
     "update": Section(update, 40),
     "profile": Section(profiled, 40),
     "kernels": Section(lambda setting: measure_kernels(setting, tiles=False), 120),
+    "graphs": Section(graphs, 90),
     "huggingface": Section(huggingface_steps, 240),
     "tiles": Section(lambda setting: measure_kernels(setting, tiles=True), 240),
 }

@@ -49,4 +49,6 @@ def verdicts(figures: Mapping[str, Any], failures: Mapping[str, str]) -> list[st
     for name, differing in figures.get("determinism", {}).items():
         is_equal = not any(differing.values())
         said.append(f"{name} run equal bit for bit" if is_equal else f"{name} run DIFFERS: {differing}")
+    if (differing := figures.get("graphs", {}).get("tensors_differ")) is not None:
+        said.append("graphs equal bit for bit" if not differing else f"graphs DIFFER in {differing} tensors")
     return said + [f"{name}: {why}" for name, why in failures.items()]

@@ -72,7 +72,7 @@ def test_measured_steps_stand_beside_their_bounds(tmp_path, monkeypatch):
     measured = [float(row[1].replace(",", "")) for row in rows]
     most = [float(row[2].replace(",", "")) for row in rows]
     assert measured == [1800, 2200, 600] and all(a < b for a, b in zip(measured, most, strict=True))
-    assert most[0] < most[1]
+    assert most[1] < most[0], "at 256 features, quantisation takes longer than FP8 saves"
     (tmp_path / "gpu.json").write_text(json.dumps(content | {"device": "cpu"}))
     with pytest.raises(ValueError, match=r"must have the section steps"):
         roofline.measured(tmp_path / "gpu.json")
