@@ -87,6 +87,7 @@ UNTESTED = {
     "pipeline/kernels/triton/attention_kernels.py": "test_attention.py beside it runs them",
     "pipeline/kernels/triton/cross_entropy.py": "tests of the operation run each Triton kernel beside plain torch",
     "pipeline/kernels/triton/dropout.py": "likewise",
+    "pipeline/kernels/triton/fp8.py": "likewise",
     "pipeline/kernels/triton/gelu.py": "likewise",
     "pipeline/kernels/triton/residual_norm.py": "likewise",
     "pipeline/model/pretraining.py": "the tests of each family compare it with transformers",

@@ -1,5 +1,6 @@
 """Section `checks`: every kernel against float64, and gradients and loss curves of a small model against the CPU's."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,14 +17,16 @@ from benchmarks.plain_engine import PlainEngine
 from pipeline.checkpoints.checkpoint import fragments
 from pipeline.checkpoints.saving import Copies
 from pipeline.families.bert import build
+from pipeline.kernels import fp8
 from pipeline.kernels.attention import attention, backend
+from pipeline.kernels.config import Fp8
 from pipeline.kernels.lamb.backends import make_kernel
 from pipeline.kernels.lamb.interface import Coefficients, LambKernel, State, UnavailableError
 from pipeline.kernels.lamb.plain import PlainKernel
 from pipeline.losses.cross_entropy import cross_entropy_sum
 from pipeline.optim.shards import cut_at_stacks
 
-LIMITS = {"fp32": 2e-5, "tf32": 1e-2, "gradients bf16": 5e-2, "bf16": 3e-2}
+LIMITS = {"training fp8": 0.1, "fp8": 1e-2, "fp32": 2e-5, "tf32": 1e-2, "gradients bf16": 5e-2, "bf16": 3e-2}
 """Largest error by a part of its name; the first that fits applies."""
 
 
@@ -64,6 +67,30 @@ def check_cross_entropy(device: torch.device, dtype: torch.dtype) -> dict[str, f
         "forward": relative_error(loss.detach(), expected.detach()),
         "backward": relative_error(logits.grad, exact.grad),
     }
+
+
+def check_fp8(device: torch.device, way: Fp8) -> dict[str, float]:
+    """Products with factors in FP8, computed in this way, against float64 products of the same rounded factors.
+
+    `quantise` is the number of bytes in which the kernel of the quantisation, if there is one, differs from torch.
+    """
+    generator = torch.Generator().manual_seed(5)
+    x, weight, grad = (torch.randn(size, generator=generator) for size in ((1100, 1024), (512, 1024), (1100, 512)))
+    errors = {"quantise": 0.0}
+    pairs = {
+        "forward": ((x, fp8.FORWARD), (weight, fp8.FORWARD)),
+        "of input": ((grad, fp8.BACKWARD), (weight.t().contiguous(), fp8.FORWARD)),
+    }
+    for name, pair in pairs.items():
+        factors = [factor.bfloat16().to(device) for factor, _ in pair]
+        types = [dtype for _, dtype in pair]
+        a, b = (fp8.quantise(factor, dtype) for factor, dtype in zip(factors, types, strict=True))
+        plain = fp8.quantise(factors[0], types[0], "plain")
+        errors["quantise"] += float((plain.values.view(torch.uint8) != a.values.view(torch.uint8)).sum())
+        exact_a, exact_b = ((factor.values.double() * factor.scales).cpu() for factor in (a, b))
+        out = fp8.multiply(a, b, None, torch.bfloat16, way)
+        errors[name] = relative_error(out, exact_a @ exact_b.T)
+    return errors
 
 
 def check_lamb(kernel: LambKernel, device: torch.device) -> dict[str, float]:
@@ -125,9 +152,9 @@ def lamb_errors(device: torch.device) -> dict[str, float]:
     return errors
 
 
-def curve(device: torch.device, dtype: torch.dtype, steps: int) -> list[float]:
+def curve(device: torch.device, dtype: torch.dtype, steps: int, way: Fp8 = "none") -> list[float]:
     """Losses of a small model that is trained on a few fixed batches."""
-    engine = PlainEngine(MINI, 500, device, dtype)
+    engine = PlainEngine(replace(MINI, fp8=way), 500, device, dtype)
     batches = [make_batch([128, 90, 128, 31], 500, seed).to(device) for seed in range(4)]
     return [engine.step(batches[step % 4]).item() for step in range(steps)]
 
@@ -169,6 +196,10 @@ def checks(setting: Setting) -> dict[str, Any]:
     for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
         errors[f"gradients {name}"] = gradient_error(gradients(device, dtype), exact)
         errors[f"training {name}"] = curve_error(curve(device, dtype, steps), reference)
+    if setting.fp8 != "none":
+        for way in dict.fromkeys((setting.fp8, "emulated")):
+            errors |= {f"fp8 {way} {what}": error for what, error in check_fp8(device, way).items()}
+        errors["training fp8"] = curve_error(curve(device, torch.bfloat16, steps, setting.fp8), reference)
     torch.set_float32_matmul_precision("high")
     errors["training tf32"] = curve_error(curve(device, torch.float32, steps), reference)
     torch.set_float32_matmul_precision("highest")

@@ -15,6 +15,7 @@ from benchmarks.gpu.samples import write_samples
 from benchmarks.gpu.setting import DROPOUT, MINI, Setting
 from pipeline.checkpoints.checkpoint import Reader
 from pipeline.families.bert import BertConfig
+from pipeline.kernels.config import Fp8
 from pipeline.runlog.reader import METRICS, read_lines
 
 SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
@@ -72,8 +73,16 @@ def pretraining(setting: Setting) -> dict[str, Any]:
     return found
 
 
-def determinism(setting: Setting) -> dict[str, Any]:
-    """Whether runs of a small model on 512 tokens have equal bits: repeated, and killed after a step and resumed."""
+def determinism(setting: Setting, fp8: Fp8 = "none") -> dict[str, dict[str, int]]:
+    """Whether runs of a small model on 512 tokens have equal bits: repeated, and killed after a step and resumed.
+
+    Args:
+        setting: device and size.
+        fp8: `model.fp8` of the runs.
+
+    Returns:
+        "repeated" and "killed" -> numbers of tensors and of losses that differ from those of an undisturbed run.
+    """
     length, steps = (64, 6) if setting.tiny else (512, 20)
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
@@ -83,7 +92,7 @@ def determinism(setting: Setting) -> dict[str, Any]:
             name: options(
                 MINI, samples, folder / name,
                 **{"schedule.total_steps": steps, "batch.global_batch_size": 32, "batch.micro_batch_size": 16},
-                **{"checkpoint.every": steps // 2, "logging.every": 1},
+                **{"checkpoint.every": steps // 2, "logging.every": 1, "model.fp8": fp8},
             )
             for name in names
         }  # fmt: skip

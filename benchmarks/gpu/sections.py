@@ -10,6 +10,7 @@ from jsonargparse import auto_cli
 
 from benchmarks import attention, kernels
 from benchmarks.gpu.checks import checks
+from benchmarks.gpu.graphs import graphs
 from benchmarks.gpu.rivals import huggingface_steps
 from benchmarks.gpu.runs import determinism, pretraining
 from benchmarks.gpu.setting import Setting
@@ -36,7 +37,7 @@ def measure_kernels(setting: Setting, tiles: bool) -> dict[str, Any]:
 
 
 SECTIONS: dict[str, Section] = {
-    "steps": Section(steps, 100),
+    "steps": Section(steps, 130),
     "checks": Section(checks, 100),
     "pretraining": Section(pretraining, 150),
     "determinism": Section(determinism, 90),
@@ -44,6 +45,7 @@ SECTIONS: dict[str, Section] = {
     "update": Section(update, 40),
     "profile": Section(profiled, 40),
     "kernels": Section(lambda setting: measure_kernels(setting, tiles=False), 120),
+    "graphs": Section(graphs, 90),
     "huggingface": Section(huggingface_steps, 240),
     "tiles": Section(lambda setting: measure_kernels(setting, tiles=True), 240),
 }

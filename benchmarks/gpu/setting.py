@@ -7,6 +7,8 @@ import numpy as np
 import torch
 
 from pipeline.families.bert import BertConfig
+from pipeline.kernels.config import Fp8
+from pipeline.kernels.fp8 import LEAST_CAPABILITY
 
 LARGE = BertConfig(1024, 24, 16, 4096, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
 MINI = BertConfig(256, 4, 4, 1024, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0)
@@ -39,10 +41,17 @@ class Setting:
         """Number of token ids."""
         return 500 if self.tiny else 30_522
 
-    def config(self, dropout: float) -> BertConfig:
+    @property
+    def fp8(self) -> Fp8:
+        """How products in FP8 are computed here: emulated where there is no GPU, none on a GPU without them."""
+        if not self.on_gpu:
+            return "emulated"
+        return "native" if torch.cuda.get_device_capability(self.device) >= LEAST_CAPABILITY else "none"
+
+    def config(self, dropout: float, fp8: Fp8 = "none") -> BertConfig:
         """BERT-large, or a model of one layer, with this dropout of hidden states and attention."""
         shape = replace(MINI, num_hidden_layers=1) if self.tiny else LARGE
-        return replace(shape, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
+        return replace(shape, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout, fp8=fp8)
 
     @property
     def micro_batches(self) -> tuple[int, ...]:

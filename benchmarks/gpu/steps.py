@@ -2,10 +2,12 @@
 
 import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import lamb
@@ -15,6 +17,7 @@ from benchmarks.measuring import bytes_per_second, seconds
 from benchmarks.plain_engine import PlainEngine
 from pipeline.data.batch import Batch
 from pipeline.families.bert import build
+from pipeline.kernels import fp8
 from pipeline.model.flops import measure
 from pipeline.runlog.metrics import peak_flops
 
@@ -22,13 +25,18 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def steps(setting: Setting) -> dict[str, Any]:
-    """Training steps of BERT-large on one micro-batch each, without and with dropout, by size of the micro-batch."""
-    return steps_with(setting, 0.0) | steps_with(setting, DROPOUT)
+    """Training steps of BERT-large on one micro-batch each, by size of the micro-batch: without and with dropout, and
+    with dropout and products in FP8."""
+    found = steps_with(setting, 0.0) | steps_with(setting, DROPOUT)
+    if setting.fp8 != "none":
+        found |= {f"{case}, fp8 {setting.fp8}": values for case, values in steps_with(setting, DROPOUT, True).items()}
+    return found
 
 
-def steps_with(setting: Setting, dropout: float) -> dict[str, Any]:
-    """The same with this dropout of hidden states and attention."""
-    config, peak = setting.config(dropout), peak_flops(setting.device, setting.dtype)
+def steps_with(setting: Setting, dropout: float, in_fp8: bool = False) -> dict[str, Any]:
+    """The same with this dropout of hidden states and attention. MFU refers to the peak of bf16 in any case."""
+    config = setting.config(dropout, setting.fp8 if in_fp8 else "none")
+    peak = peak_flops(setting.device, setting.dtype)
     engine = PlainEngine(config, setting.vocab_size, setting.device, setting.dtype)
     flops = measure(lambda shape: build(shape, setting.vocab_size), config).flops
     cases = {f"phase1 {size}": [setting.length] * size for size in setting.micro_batches}
@@ -68,7 +76,10 @@ def timed(engine: PlainEngine, batch: Batch, setting: Setting) -> dict[str, floa
 
 
 def products(setting: Setting) -> dict[str, Any]:
-    """TFLOP/s of the matrix products of a layer and of the logits, at the shapes of the largest micro-batch."""
+    """TFLOP/s of the matrix products of a layer and of the logits, at the shapes of the largest micro-batch.
+
+    Those of FP8 are without quantisation, whose milliseconds stand beside them.
+    """
     config, tokens = setting.config(0.0), setting.micro_batches[-1] * setting.length
     hidden, inner, masked = config.hidden_size, config.intermediate_size, tokens // 7
     shapes = {
@@ -92,7 +103,26 @@ def products(setting: Setting) -> dict[str, Any]:
         }
         work = 2 * rows * inside * columns / 1e12
         found[name] = {way: work / seconds(call, setting.device, setting.rounds) for way, call in ways.items()}
+        if setting.fp8 == "native" and "logits" not in name:
+            times = {way: seconds(call, setting.device, setting.rounds) for way, call in in_fp8(x, weight).items()}
+            found[name] |= {f"fp8 {way}": work / time for way, time in times.items() if way != "quantisation"}
+            found[name]["fp8 quantisation, ms"] = times["quantisation"] * 1e3
     return found
+
+
+def in_fp8(x: Tensor, weight: Tensor) -> dict[str, Callable[[], Any]]:
+    """The forward product in FP8 with both ways of accumulation, and the quantisation of its left factor."""
+    a, b = fp8.quantise(x, fp8.FORWARD), fp8.quantise(weight, fp8.FORWARD)
+
+    def product(fast: bool) -> Tensor:
+        scales = a.scales, b.scales.t()
+        return torch._scaled_mm(a.values, b.values.t(), *scales, out_dtype=torch.bfloat16, use_fast_accum=fast)
+
+    return {
+        "forward": lambda: product(False),
+        "forward, fast accumulation": lambda: product(True),
+        "quantisation": lambda: fp8.quantise(x, fp8.FORWARD),
+    }
 
 
 def update(setting: Setting) -> dict[str, Any]:

@@ -20,10 +20,15 @@ def speeds(figures: Mapping[str, Any]) -> list[str]:
     """Sequences per second of our step, of a run under DeepSpeed and of Hugging Face, and the update's bandwidth."""
     said = []
     for phase in ("phase1", "phase2"):
-        ours, theirs = best(figures.get("steps", {}), phase), best(figures.get("huggingface", {}), phase)
-        with_dropout = best({name: f for name, f in figures.get("steps", {}).items() if "dropout 0.1" in name}, phase)
+        steps = figures.get("steps", {})
+        in_fp8 = best({name: values for name, values in steps.items() if "fp8" in name}, phase)
+        steps = {name: values for name, values in steps.items() if "fp8" not in name}
+        ours, theirs = best(steps, phase), best(figures.get("huggingface", {}), phase)
+        with_dropout = best({name: values for name, values in steps.items() if "dropout 0.1" in name}, phase)
         if ours:
             said.append(f"{phase} {ours:,.0f} sequences/s, {with_dropout:,.0f} with dropout")
+        if in_fp8:
+            said.append(f"with dropout in FP8 {in_fp8:,.0f}")
         if theirs:
             said.append(f"Hugging Face {theirs:,.0f}" + (f" (ours is {with_dropout / theirs:.2f}x)" if ours else ""))
     said += [
@@ -44,4 +49,6 @@ def verdicts(figures: Mapping[str, Any], failures: Mapping[str, str]) -> list[st
     for name, differing in figures.get("determinism", {}).items():
         is_equal = not any(differing.values())
         said.append(f"{name} run equal bit for bit" if is_equal else f"{name} run DIFFERS: {differing}")
+    if (differing := figures.get("graphs", {}).get("tensors_differ")) is not None:
+        said.append("graphs equal bit for bit" if not differing else f"graphs DIFFER in {differing} tensors")
     return said + [f"{name}: {why}" for name, why in failures.items()]

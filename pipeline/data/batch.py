@@ -7,6 +7,7 @@ NVIDIA's BERT in mlcommons/training_results_v3.1). Masked rows are listed, so th
 Shapes: B samples, T tokens of all of them with special tokens, M masked tokens.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -40,7 +41,7 @@ class Batch:
     cu_seqlens: Tensor
     """(B + 1,) int32, start of each sample, and end of the last one; further entries divide padding, if any."""
     max_seqlen: int
-    """Number of tokens of the longest sample."""
+    """Number of tokens of the longest sample; with a fixed shape, an upper bound."""
     targets: Mapping[str, Tensor]
     """Targets of the losses. "positions" (M,) int64: indices into T of the masked tokens, ascending but for the
     padding; "labels" (M,) int64: the original tokens there, IGNORED in the padding; "uniform" (M,) float32 without
@@ -117,6 +118,7 @@ def make_batch(
     group: int,
     weight: int = 1,
     token_multiple: int = 1,
+    longest: int = 0,
 ) -> Batch:
     """Reads the samples `draw.indices`, packs them and applies the corruption.
 
@@ -130,6 +132,7 @@ def make_batch(
         group: number of this micro-batch in its global batch.
         weight: 0 if the batch must not be counted.
         token_multiple: multiple to which T is padded, as in `padded`.
+        longest: length of the longest sample of the dataset for a fixed shape, as in `padded`; 0: none.
 
     Raises:
         ValueError: a shard was damaged after it was verified.
@@ -160,7 +163,7 @@ def make_batch(
         group=group,
         weight=weight,
     )
-    return padded(batch, token_multiple, special.ids["pad"])
+    return padded(batch, token_multiple, special.ids["pad"], longest)
 
 
 def count(lengths: Int64Array, masked: Int64Array) -> dict[str, int]:
@@ -197,7 +200,7 @@ def has_empty_segment(
     return empty | (boundaries == lengths) if samples.manifest.segments in LABELLED else empty
 
 
-def padded(batch: Batch, multiple: int, pad_id: int) -> Batch:
+def padded(batch: Batch, multiple: int, pad_id: int, longest: int = 0) -> Batch:
     """Returns the batch with T padded to a multiple, and M to an eighth of that multiple, without effect on the loss.
 
     Compiled kernels and CUDA graphs are specific to a shape; without padding nearly every micro-batch has a shape of
@@ -208,19 +211,28 @@ def padded(batch: Batch, multiple: int, pad_id: int) -> Batch:
         batch: a batch without padding.
         multiple: number of tokens; 1 for no padding.
         pad_id: token id of the padding.
+        longest: if it is not 0, the shape depends on T / multiple, M / (multiple / 8) and B only: `max_seqlen` is this
+            number, and the padding always has the number of sequences that the most padding needs.
     """
     if multiple == 1:
         return batch
-    rows = len(batch.targets["labels"])
-    tokens, masked = -len(batch.input_ids) % multiple, -rows % max(1, multiple // 8)
-    end = len(batch.input_ids) + tokens
-    ends = torch.arange(len(batch.input_ids), end, batch.max_seqlen)[1:].tolist() + [end] * bool(tokens)
+    real, rows = len(batch.input_ids), len(batch.targets["labels"])
+    masked = -rows % max(1, multiple // 8)
+    if longest:
+        sequences = math.ceil((multiple - 1) / max(1, longest - 1))  # as many as one token less than a multiple fills
+        tokens = sequences + -(real + sequences) % multiple  # at least one for each, since kernels need not skip any
+        ends = [real + tokens * number // sequences for number in range(1, sequences + 1)]
+    else:
+        tokens = -real % multiple
+        end = real + tokens
+        ends = torch.arange(real, end, batch.max_seqlen)[1:].tolist() + [end] * bool(tokens)
     return replace(
         batch,
         input_ids=_extended(batch.input_ids, [pad_id] * tokens),
         segment_ids=None if batch.segment_ids is None else _extended(batch.segment_ids, [0] * tokens),
         position_ids=_extended(batch.position_ids, [0] * tokens),
         cu_seqlens=_extended(batch.cu_seqlens, ends),
+        max_seqlen=longest or batch.max_seqlen,
         targets=dict(batch.targets)
         | {
             "positions": _extended(batch.targets["positions"], [0] * masked),

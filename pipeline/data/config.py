@@ -28,6 +28,9 @@ class DataConfig:
     token_multiple: int = 1
     """Number of tokens to whose multiple each micro-batch is padded. Padding contributes no loss and gives kernels that
     are compiled for a shape few shapes. 1: no padding."""
+    fixed_shapes: bool = False
+    """Whether all micro-batches of equally many samples also have equally many sequences and one longest length, for
+    CUDA graphs. Requires token_multiple, to whose multiple the tokens are padded by up to one multiple more."""
     earlier_samples: list[Path] = field(default_factory=list)
     """Directories that the run trains on before `samples`, in this order, usually of shorter samples. Held-out samples
     are those of `samples`."""
@@ -41,6 +44,11 @@ class DataConfig:
             raise ValueError(f"data.prefetch = {self.prefetch}: must be at least 1")
         if self.token_multiple < 1:
             raise ValueError(f"data.token_multiple = {self.token_multiple}: must be at least 1, which adds no padding")
+        if self.fixed_shapes and self.token_multiple == 1:
+            raise ValueError(
+                "data.fixed_shapes = true: requires data.token_multiple above 1, without which every micro-batch has a "
+                "shape of its own; set it to some thousand tokens, or fixed_shapes to false"
+            )
         if len(self.until) != len(self.earlier_samples):
             raise ValueError(
                 f"data.until = {self.until}: must have a share for each of the {len(self.earlier_samples)} directories "

@@ -101,6 +101,7 @@ class MicroBatches(Dataset[Batch]):
         seed: int,
         first_sample: int = 0,
         token_multiple: int = 1,
+        fixed_shapes: bool = False,
         first_step: int = 1,
         total_steps: int = 1,
     ) -> None:
@@ -114,6 +115,7 @@ class MicroBatches(Dataset[Batch]):
             seed: the run's seed, which orders and masks the samples.
             first_sample: number of samples consumed by the steps before item 0.
             token_multiple: multiple to which tokens are padded, as in DataConfig.
+            fixed_shapes: whether to pad to few shapes, as in DataConfig.
             first_step: optimizer step of item 0, from 1.
             total_steps: optimizer steps of the run.
 
@@ -124,6 +126,7 @@ class MicroBatches(Dataset[Batch]):
         self.samples, self.division = samples, division
         self.corruption, self.template = corruption, template
         self.seed, self.first_sample, self.token_multiple = seed, first_sample, token_multiple
+        self.longest = packing.longest_sequence(samples.manifest, template) if fixed_shapes else 0
         self.first_step, self.total_steps = first_step, total_steps
         self.special = special_tokens(samples, template)
         self._latest: _Step | None = None
@@ -149,6 +152,7 @@ class MicroBatches(Dataset[Batch]):
             totals=step.totals,
             group=group,
             token_multiple=self.token_multiple,
+            longest=self.longest,
         )
 
     def _step(self, number: int) -> _Step:

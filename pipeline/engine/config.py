@@ -15,6 +15,9 @@ class EngineConfig:
     tf32: bool = False
     """Whether matrix products in fp32 round their factors to TensorFloat-32 (10 bits of mantissa), on devices that
     support it."""
+    cuda_graphs: bool = False
+    """Whether the forward and backward pass of a micro-batch are launched as one CUDA graph, which spares the host the
+    launches of their kernels. Requires data.fixed_shapes; where it cannot be used, the log says why."""
     timeout_minutes: float = 30
     """Minutes without progress after which a rank writes the stacks of its threads to its log and ends. The timeout of
     collectives is one minute longer."""

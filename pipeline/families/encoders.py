@@ -21,6 +21,7 @@ OUR_OWN_FIELDS = {
     "z_loss",
     "kernels",
     "attention",
+    "fp8",
 }
 """Fields of the recipe's `[model]` that concern training or computation; an exported model does not have them."""
 

@@ -42,6 +42,7 @@ NOT_OF_THE_WEIGHTS = frozenset(
         "z_loss",
         "kernels",
         "attention",
+        "fp8",
     }
 )
 """Fields of a model section that may differ from the checkpoint that a new run starts from."""

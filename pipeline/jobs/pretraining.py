@@ -20,6 +20,7 @@ from pipeline.families import get_family
 from pipeline.jobs.budget import Budget, measure, with_recorded_steps, with_total_steps
 from pipeline.jobs.description import checkpoint_fields, start_event_fields, startup_line, warn_of_space
 from pipeline.jobs.floors import record_floors
+from pipeline.jobs.graphs import use_graphs
 from pipeline.jobs.initial_model import build_model
 from pipeline.jobs.loop import loop_config, schedules
 from pipeline.jobs.recording import recorded_end
@@ -173,6 +174,7 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     supervisor.beat("starting")
     faults.reach("starting")
     engine = build_engine(job)
+    graphs = use_graphs(recipe, engine, job.settings)
     supervisor.leave_if_asked()
     job, budget = with_measured_steps(job, engine, supervisor)
     recipe = job.recipe
@@ -195,6 +197,8 @@ def train(job: Job, supervisor: Supervisor) -> bool:
     if budget is not None:
         events.write("budget", **asdict(budget))
     announce(job, engine, state, restored.source, budget, progress)
+    if graphs:
+        progress.say(graphs)
     writer = open_metrics(job, engine, state, events, progress)
     batches = training_batches(recipe, job.division, job.schedule, job.datasets, state, job.device)
     fields_of_checkpoint = partial(checkpoint_fields, recipe, job.train.manifest.vocab_size, job.samples_id, engine)

@@ -181,6 +181,7 @@ def training_batches(
                     template,
                     recipe.seed,
                     token_multiple=recipe.data.token_multiple,
+                    fixed_shapes=recipe.data.fixed_shapes,
                     total_steps=total_steps,
                 )
             batches = opened[stage.dataset].moved(own, consumed, first)

@@ -12,6 +12,8 @@ The pass also yields the gradient of the first bias. `SecondProduct` returns it 
 "port", an empty output of the first layer. A module must not use the parameters of another one, because ZeRO stage 3
 gathers those of the module that runs. Plain torch without `recompute` needs no port and runs the three operations.
 
+The products may be computed in FP8 (`pipeline.kernels.fp8`).
+
 Shapes: T tokens, H features, I features of the intermediate layer.
 """
 
@@ -23,6 +25,8 @@ from torch.nn import functional
 
 from pipeline.kernels import backends
 from pipeline.kernels.backends import Backend
+from pipeline.kernels.config import Fp8
+from pipeline.kernels.fp8 import forward_product, input_gradient, linear
 
 Approximate = Literal["none", "tanh"]
 APPROXIMATE: dict[str, Approximate] = {"gelu": "none", "gelu_new": "tanh"}
@@ -50,15 +54,17 @@ class _Product(torch.autograd.Function):
     """x W^T + b, and a port whose gradient becomes that of b: an expanded zero of the shape of b, without memory."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, fp8: Fp8, backend: Backend) -> tuple[Tensor, Tensor]:
         ctx.save_for_backward(x, weight)
-        return functional.linear(x, weight, bias), bias.new_zeros(()).expand_as(bias)
+        ctx.fp8, ctx.backend = fp8, backend
+        return forward_product(x, weight, bias, fp8, backend), bias.new_zeros(()).expand_as(bias)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor, port_grad: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, grad: Tensor, port_grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
-        return grad @ weight.to(grad.dtype), grad.t() @ x.to(grad.dtype), port_grad
+        gradient = input_gradient(grad, weight, ctx.fp8, ctx.backend)
+        return gradient, grad.t() @ x.to(grad.dtype), port_grad, None, None
 
 
 class _GeluProduct(torch.autograd.Function):
@@ -74,21 +80,22 @@ class _GeluProduct(torch.autograd.Function):
         approximate: Approximate,
         recompute: bool,
         backend: Backend,
+        fp8: Fp8,
     ) -> Tensor:
         out = functional.gelu(x, approximate=approximate)
-        ctx.approximate, ctx.backend = approximate, backend
+        ctx.approximate, ctx.backend, ctx.fp8 = approximate, backend, fp8
         ctx.save_for_backward(x, weight, *([] if recompute else [out]))
-        return functional.linear(out, weight, bias)
+        return forward_product(out, weight, bias, fp8, backend)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, *kept = ctx.saved_tensors
         fused = backends.triton_kernels("gelu", ctx.backend, x.device.type)
-        gradient = grad @ weight.to(grad.dtype)  # of gelu(x), until the next line
+        gradient = input_gradient(grad, weight, ctx.fp8, ctx.backend)  # of gelu(x), until the next line
         again, port_grad = (fused.backward_ if fused else backward_)(gradient, x, ctx.approximate, not kept)
         weight_grad = grad.t() @ (again if again is not None else kept[0])
-        return gradient, port_grad, weight_grad, grad.sum(0), None, None, None
+        return gradient, port_grad, weight_grad, grad.sum(0), None, None, None, None
 
 
 class FirstProduct(nn.Linear):
@@ -98,19 +105,23 @@ class FirstProduct(nn.Linear):
         width, intermediate: H and I.
         recompute: as in `SecondProduct`.
         backend: as in `SecondProduct`.
+        fp8: type of the factors of the products.
     """
 
-    def __init__(self, width: int, intermediate: int, recompute: bool = False, backend: Backend = "auto") -> None:
+    def __init__(
+        self, width: int, intermediate: int, recompute: bool = False, backend: Backend = "auto", fp8: Fp8 = "none"
+    ) -> None:
         super().__init__(width, intermediate)
         self.recompute = recompute
         self.backend = backend
+        self.fp8 = fp8
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
         """Map x (T, H) to the product (T, I) and the port of the bias, None where `SecondProduct` does not need it."""
         if self.recompute or backends.triton_kernels("gelu", self.backend, x.device.type) is not None:
-            product, port = _Product.apply(x, self.weight, self.bias)
+            product, port = _Product.apply(x, self.weight, self.bias, self.fp8, self.backend)
             return product, port
-        return super().forward(x), None
+        return linear(x, self.weight, self.bias, self.fp8, self.backend), None
 
 
 class SecondProduct(nn.Linear):
@@ -121,6 +132,7 @@ class SecondProduct(nn.Linear):
         approximate: "none" for the exact GELU, "tanh" for its approximation.
         recompute: save only the input of the GELU for the backward pass; `FirstProduct` must have the same value.
         backend: plain torch or Triton; `FirstProduct` must have the same value.
+        fp8: type of the factors of the products.
     """
 
     def __init__(
@@ -130,17 +142,20 @@ class SecondProduct(nn.Linear):
         approximate: Approximate = "none",
         recompute: bool = False,
         backend: Backend = "auto",
+        fp8: Fp8 = "none",
     ) -> None:
         super().__init__(intermediate, width)
         self.approximate = approximate
         self.recompute = recompute
         self.backend = backend
+        self.fp8 = fp8
 
     def forward(self, x: Tensor, port: Tensor | None) -> Tensor:  # type: ignore[override]
         """Map the results of `FirstProduct`, x (T, I) and the port (I,), to (T, H)."""
         if port is None:
-            return super().forward(functional.gelu(x, approximate=self.approximate))
+            activated = functional.gelu(x, approximate=self.approximate)
+            return linear(activated, self.weight, self.bias, self.fp8, self.backend)
         out: Tensor = _GeluProduct.apply(
-            x, port, self.weight, self.bias, self.approximate, self.recompute, self.backend
+            x, port, self.weight, self.bias, self.approximate, self.recompute, self.backend, self.fp8
         )
         return out

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Literal, get_args
 
-from pipeline.kernels.config import AttentionBackend, KernelBackend
+from pipeline.kernels.config import FP8_MULTIPLE, AttentionBackend, Fp8, KernelBackend
 
 Activation = Literal["gelu", "gelu_new"]
 Initialization = Literal["normal", "positions"]
@@ -16,6 +16,7 @@ _CHOICES = tuple(
         ("initialization", Initialization),
         ("output_bias", OutputBias),
         ("attention", AttentionBackend),
+        ("fp8", Fp8),
     )
 )
 
@@ -70,6 +71,10 @@ class EncoderConfig:
     """Attention: triton (this project's kernels, reproducible bit for bit), varlen (PyTorch's FlashAttention, without
     attention dropout), flash_attn (the package), padded (on padded copies), plain (slow, for comparisons), or auto,
     which on CUDA is triton. Masks of dropout differ, but those of triton and plain are equal."""
+    fp8: Fp8 = "none"
+    """Products of the layers with factors in 8-bit floating point, except those of the gradients of weights: none,
+    native (in a bf16 run on GPUs of compute capability 8.9 or higher), or emulated (on any device, slowly, for
+    experiments)."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -97,6 +102,12 @@ class EncoderConfig:
                 "model.attention = varlen: has no dropout on probabilities; set model.attention_probs_dropout_prob = "
                 f"{self.attention_probs_dropout_prob} to 0, or model.attention to auto"
             )
+        for name in ("hidden_size", "intermediate_size"):
+            if self.fp8 != "none" and getattr(self, name) % FP8_MULTIPLE:
+                raise ValueError(
+                    f"model.{name} = {getattr(self, name)}: must be a multiple of {FP8_MULTIPLE} with model.fp8 = "
+                    f"{self.fp8}; change it, or set model.fp8 to none"
+                )
         if not 0 <= self.checkpointed_layers <= self.num_hidden_layers:
             raise ValueError(
                 f"model.activation_checkpointing = {self.activation_checkpointing}: must be true, false or a number of "

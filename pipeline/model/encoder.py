@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from pipeline.kernels import backends
 from pipeline.kernels.attention import attention
 from pipeline.kernels.dropout import Dropout, draw_seeds
+from pipeline.kernels.fp8 import Linear
 from pipeline.kernels.gelu import APPROXIMATE, FirstProduct, SecondProduct
 from pipeline.kernels.residual_norm import ResidualNorm
 from pipeline.kernels.rows import Embedding, LayerNorm
@@ -63,11 +64,11 @@ class Layer(nn.Module):
         self.heads = config.num_attention_heads
         self.attention_dropout = config.attention_probs_dropout_prob
         self.attention = partial(attention, wanted=config.attention, kernels=config.kernels)
-        self.qkv = nn.Linear(hidden, 3 * hidden)
-        self.attention_output = nn.Linear(hidden, hidden)
+        self.qkv = Linear(hidden, 3 * hidden, config.fp8, config.kernels)
+        self.attention_output = Linear(hidden, hidden, config.fp8, config.kernels)
         self.attention_layer_norm = norm()
-        self.intermediate = FirstProduct(hidden, intermediate, recompute, config.kernels)
-        self.output = SecondProduct(intermediate, hidden, approximate, recompute, config.kernels)
+        self.intermediate = FirstProduct(hidden, intermediate, recompute, config.kernels, config.fp8)
+        self.output = SecondProduct(intermediate, hidden, approximate, recompute, config.kernels, config.fp8)
         self.output_layer_norm = norm()
 
     def forward(

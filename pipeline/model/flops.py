@@ -64,7 +64,9 @@ def measure(
         make_batch: makes a batch on the default device from the number of samples, tokens per sample and masked tokens
             per sample.
     """
-    once = replace(config, activation_checkpointing=False, max_logits_mib=2**20, kernels="plain", attention="auto")
+    once = replace(
+        config, activation_checkpointing=False, max_logits_mib=2**20, kernels="plain", attention="auto", fp8="none"
+    )
     batches = [make_batch(*probe) for probe in PROBES]
     one, two = (_count(_built(build, replace(once, num_hidden_layers=layers)), batches) for layers in (1, 2))
     counts = one + (config.num_hidden_layers - 1) * (two - one)

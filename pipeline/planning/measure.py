@@ -118,8 +118,9 @@ def measure(build: Build[C], config: C, vocab_size: int, batch: MicroBatch, dtyp
 
     Under activation checkpointing the backward pass is not run: it consists of passes that are measured without.
     Instead of flash-attn, which the machine that makes a plan need not have, `auto` is measured. With Triton it keeps
-    the same tensors.
+    the same tensors. Products in FP8 keep the tensors of products in bf16, for the gradients of the weights.
     """
+    config = replace(config, fp8="none")
     if config.attention == "flash_attn":
         config = replace(config, attention="auto")
     model = build_without_memory(build, config, vocab_size).to(dtype)

@@ -1,4 +1,4 @@
-"""Memory, peak rate and interconnects of GPUs, from NVIDIA's data sheets.
+"""Memory, peak rates and interconnects of GPUs, from NVIDIA's data sheets.
 
 Each entry follows the data sheet of the GPU (SXM unless the name says otherwise) and of the DGX that contains it.
 """
@@ -21,7 +21,11 @@ class Device:
     """Bandwidth to other nodes per GPU, in GB/s per direction: that of all network adapters of a DGX, divided by the
     number of its GPUs."""
     peak_tflops: Mapping[str, float]
-    """Dense tensor-core peak in TFLOP/s, by the torch name of the type of the factors."""
+    """Dense tensor-core peak in TFLOP/s, by the torch name of the type of the factors, of 16 bits."""
+    memory_gb_s: float
+    """Bandwidth of the memory in GB/s."""
+    fp8_tflops: float = 0.0
+    """Dense tensor-core peak in TFLOP/s with factors of 8 bits; 0: it has no such products."""
 
     @property
     def peak_flops(self) -> float:
@@ -34,13 +38,13 @@ def _both(tflops: float) -> dict[str, float]:
 
 
 DEVICES = {
-    "v100": Device("V100", 32, 150, 6.25, {"float16": 125}),
-    "a100-40gb": Device("A100 40GB", 40, 300, 25, _both(312)),
-    "a100": Device("A100", 80, 300, 25, _both(312)),
-    "h100-pcie": Device("H100 PCIe", 80, 64, 25, _both(756)),
-    "h100": Device("H100", 80, 450, 50, _both(989)),
-    "h200": Device("H200", 141, 450, 50, _both(989)),
-    "b200": Device("B200", 180, 900, 50, _both(2250)),
+    "v100": Device("V100", 32, 150, 6.25, {"float16": 125}, 900),
+    "a100-40gb": Device("A100 40GB", 40, 300, 25, _both(312), 1555),
+    "a100": Device("A100", 80, 300, 25, _both(312), 2039),
+    "h100-pcie": Device("H100 PCIe", 80, 64, 25, _both(756), 2000, 1513),
+    "h100": Device("H100", 80, 450, 50, _both(989), 3350, 1979),
+    "h200": Device("H200", 141, 450, 50, _both(989), 4800, 1979),
+    "b200": Device("B200", 180, 900, 50, _both(2250), 8000, 4500),
 }
 """The known GPUs by the name that options use."""
 

@@ -53,6 +53,20 @@ def test_a_token_multiple_leaves_few_shapes(samples):
         DataConfig(Path("samples"), token_multiple=0)
 
 
+def test_fixed_shapes_depend_on_multiples_only(samples):
+    """Bounds, longest length and numbers of tokens and masked rows take few values; every sequence fits."""
+    batches = micro_batches(samples, token_multiple=64, fixed_shapes=True)
+    shapes = set()
+    for item in range(STEPS * batches.division.accumulation):
+        batch = batches[item]
+        lengths = batch.cu_seqlens.diff()
+        assert lengths.min() >= 1 and lengths.max() <= batch.max_seqlen and lengths.sum() == len(batch.input_ids)
+        shapes.add((batch.max_seqlen, *(value.shape for value in (batch.input_ids, lengths, batch.targets["labels"]))))
+    assert len(shapes) <= 6
+    with pytest.raises(ValueError, match=r"data.fixed_shapes = true: requires data.token_multiple above 1"):
+        DataConfig(Path("samples"), fixed_shapes=True)
+
+
 @pytest.mark.parametrize("world_size", [2, 3, 4])
 def test_the_micro_batches_of_a_step_do_not_depend_on_the_world_size(samples, world_size):
     """Any number of ranks computes the same micro-batches, bit for bit, under the same numbers (law 2)."""

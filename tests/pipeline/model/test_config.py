@@ -21,6 +21,7 @@ SIZES = {"hidden_size": 12, "num_hidden_layers": 3, "num_attention_heads": 3, "i
         ("max_logits_mib", 0),
         ("z_loss", -1e-4),
         ("attention", "bucketed"),
+        ("fp8", "bf16"),
     ],
 )
 def test_values_out_of_range(field, value):
@@ -45,6 +46,16 @@ def test_varlen_has_no_dropout():
     with pytest.raises(ValueError, match=r"^model.attention = varlen: has no dropout"):
         EncoderConfig(**SIZES, attention="varlen")
     EncoderConfig(**SIZES, attention="varlen", attention_probs_dropout_prob=0.0)
+
+
+@pytest.mark.parametrize("field", ["hidden_size", "intermediate_size"])
+def test_products_in_fp8_need_multiples_of_16(field):
+    """Tensor cores divide the features of a layer into blocks of this size."""
+    sizes = SIZES | {"hidden_size": 48, "intermediate_size": 64}
+    EncoderConfig(**sizes, fp8="native")
+    EncoderConfig(**sizes | {field: 24})
+    with pytest.raises(ValueError, match=rf"^model.{field} = 24: must be a multiple of 16 with model.fp8 = native"):
+        EncoderConfig(**sizes | {field: 24}, fp8="native")
 
 
 @pytest.mark.parametrize(("value", "layers"), [(False, 0), (0, 0), (1, 1), (3, 3), (True, 3)])

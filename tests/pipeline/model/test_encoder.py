@@ -5,9 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pipeline.families.bert import BertConfig
+from pipeline.families.bert import build as build_bert
 from pipeline.kernels.dropout import draw_seeds
 from pipeline.model.encoder import Encoder, EncoderConfig
 from pipeline.model.initialization import initialize_weights
+from pipeline.model.probe import uniform_batch
 
 CONFIG = EncoderConfig(hidden_size=24, num_hidden_layers=3, num_attention_heads=3, intermediate_size=40)
 VOCAB_SIZE = 50
@@ -128,6 +131,57 @@ def test_kernels_and_recomputation_change_only_rounding(kernels, recompute, hidd
     actual = gradients(build(replace(config, kernels=kernels, recompute_activation=recompute)), seed=5)
     for ours, theirs in zip(actual, expected, strict=True):
         assert (ours - theirs).abs().max() <= 1e-5 * theirs.abs().max() + 1e-5
+
+
+@pytest.mark.parametrize(("kernels", "recompute"), [("plain", True), ("triton", False)])
+def test_products_in_fp8_are_the_same_in_all_kernels(kernels, recompute):
+    """All four products of a layer are rounded, and every way of the feed-forward network rounds them alike."""
+    config = EncoderConfig(32, 2, 2, 64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, kernels="plain")
+    exact, rounded, other = (
+        torch.cat([gradient.flatten() for gradient in gradients(build(changed), seed=5)])
+        for changed in (
+            config,
+            replace(config, fp8="emulated"),
+            replace(config, fp8="emulated", kernels=kernels, recompute_activation=recompute),
+        )
+    )
+    assert (other - rounded).norm() <= 0.02 * rounded.norm() < (rounded - exact).norm() <= 0.2 * rounded.norm()
+
+
+def trained(fp8, steps, restarted_after=None):
+    """Return the losses of a small model that learns one batch by heart; it goes on from a copy after some steps."""
+    generator = torch.Generator().manual_seed(0)
+    batch = uniform_batch(samples=4, length=16, masked=3)
+    batch.input_ids.random_(VOCAB_SIZE, generator=generator)
+    batch.targets["labels"].random_(VOCAB_SIZE, generator=generator)
+    batch.targets["positions"].copy_(torch.arange(12) * 5)
+    config = BertConfig(32, 2, 2, 64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, fp8=fp8)
+
+    def made(seed):
+        torch.manual_seed(seed)
+        model = build_bert(config, VOCAB_SIZE)
+        return model, torch.optim.SGD(model.parameters(), lr=0.1)
+
+    (model, optimizer), losses = made(0), []
+    for step in range(steps):
+        if step == restarted_after:
+            state = model.state_dict()
+            model, optimizer = made(1)
+            model.load_state_dict(state)
+        loss = model(batch).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_training_in_fp8_stays_near_fp32_and_resumes_bit_for_bit():
+    """The loss falls from ln V + ln 2 as in fp32; weights alone determine how training goes on (law 5)."""
+    exact, rounded = trained("none", 10), trained("emulated", 10)
+    assert exact[-1] < 0.65 * exact[0] and rounded != exact
+    assert max(abs(a - b) for a, b in zip(exact, rounded, strict=True)) < 0.01
+    assert trained("emulated", 10, restarted_after=4) == rounded
 
 
 def test_recomputation_of_activations_repeats_the_dropout_masks():

@@ -29,9 +29,10 @@ def make(kernel, types, constants, multiples, **options):
 COMPILE = (
     MAKE
     + """
-from pipeline.kernels.triton import cross_entropy, gelu, residual_norm
+from pipeline.kernels.triton import cross_entropy, fp8, gelu, residual_norm
 
 TYPES = dict(seed="*i64", labels="*i64", predictions="*i64", eps="fp32", scale="fp32")
+TYPES |= dict(values="*fp8e4nv", scales="*fp32")
 TYPES |= dict.fromkeys(["statistics", "partials", "losses", "log_normalisers", "loss_gradient"], "*fp32")
 TYPES |= dict.fromkeys(["num_rows", "width", "threshold", "stride", "out_stride", "ignored"], "i32")
 layer = dict(ROWS=residual_norm.TILE // 1024, BLOCK=1024)
@@ -48,6 +49,8 @@ jobs += [
         ("forward_kernel", {}), ("backward_kernel", dict(Z_WEIGHT=0.0)), ("backward_kernel", dict(Z_WEIGHT=1e-4))
     )
 ]
+if int(sys.argv[1]) >= 89:  # others have no conversion to e4m3
+    jobs += [(fp8, "quantise_kernel", dict(RECIPROCAL=1 / 448, BLOCK=1024), ["width"])]
 for module, name, constants, multiples in jobs:
     made = make(getattr(module, name), TYPES, constants, multiples, num_warps=module.WARPS)
     print(made.asm["ptx"].count("ld.global.v4"), made.asm["ptx"].count("st.global.v4"))
@@ -66,6 +69,7 @@ def compiled(program, *arguments):
 
 # Loads and stores in vectors that each kernel needs at least: streams of bf16, times vectors per thread and stream.
 NORM, GELU, ENTROPY = [(4, 2), (4, 2), (6, 2), (6, 4)], [(4, 2), (4, 4)], [(2, 0), (2, 2), (2, 2)]
+FP8 = [(1, 0)]  # a thread stores 8 bytes of FP8
 
 
 @pytest.mark.parametrize("capability", [90, pytest.param(80, marks=pytest.mark.slow)])
@@ -74,7 +78,7 @@ def test_compiles_for_gpus_with_16_byte_accesses(capability):
     lays them out.
     """
     found = [tuple(map(int, line.split())) for line in compiled(COMPILE, capability)]
-    wanted = NORM + GELU + ENTROPY
+    wanted = NORM + GELU + ENTROPY + (FP8 if capability >= 89 else [])
     assert len(found) == len(wanted)
     for (loads, stores), (fewest_loads, fewest_stores) in zip(found, wanted, strict=True):
         assert loads >= fewest_loads and stores >= fewest_stores, found
