@@ -60,7 +60,7 @@ def read_pretrained(
     try:
         kept = {name: value for name, value in source.outlines.items() if not name.startswith(FINE_TUNED)}
         form, outlines = _form(family, kept, model_class)
-        config = form.export.config_from(huggingface.default_fields(form) | source.fields)
+        config = form.export.config_from({**huggingface.default_fields(form), **source.fields})
         left_out = [*(source.outlines.keys() - kept), *_of_other_forms(family, form, kept, outlines)]
         _require_complete(form, outlines, new_heads)
         vocab_size = _vocab_size(form, source, outlines.parameters)

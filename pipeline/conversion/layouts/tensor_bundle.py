@@ -191,7 +191,9 @@ def _header(data: bytes) -> int:
 
 
 def _entry(index: Path, data: bytes, shards: int) -> Entry:
-    numbers, shape, is_sliced = {}, (), False
+    numbers: dict[int, int] = {}
+    shape: tuple[int, ...] = ()
+    is_sliced = False
     for number, value in _fields(data):
         if number == 2 and isinstance(value, bytes):
             dims = [dict(_fields(dim)) for field, dim in _fields(value) if field == 2 and isinstance(dim, bytes)]
@@ -203,6 +205,12 @@ def _entry(index: Path, data: bytes, shards: int) -> Entry:
         elif isinstance(value, int):
             numbers[number] = value
     path = index.with_name(f"{index.name.removesuffix('.index')}.data-{numbers.get(3, 0):05d}-of-{shards:05d}")
-    places = (numbers.get(number, 0) for number in (4, 5, 6))
-    offset, size, crc = places
-    return Entry(path, numbers.get(1, 0), shape, offset, size, crc, is_sliced)
+    return Entry(
+        path=path,
+        dtype=numbers.get(1, 0),
+        shape=shape,
+        offset=numbers.get(4, 0),
+        size=numbers.get(5, 0),
+        crc=numbers.get(6, 0),
+        is_sliced=is_sliced,
+    )
