@@ -3,6 +3,7 @@
 export CHECKPOINT OUT: write a checkpoint, or the newest one of a run, as a directory that `transformers` loads.
 import MODEL OUT: write a pre-trained model as a checkpoint for a recipe's `init_from`.
 fill MODEL "A [MASK]." ...: print the most likely words for each [MASK], by an exported model.
+extend CHECKPOINT OUT --words FILE: write a checkpoint with further words in its vocabulary.
 """
 
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from pipeline.runtime import command
 
 
 def convert(arguments: list[str]) -> None:
-    """Parse the command line and run one of the three commands.
+    """Parse the command line and run one of the commands.
 
     Raises:
         jsonargparse.ArgumentError: an unknown command or option, or an invalid value.
@@ -32,9 +33,11 @@ def convert(arguments: list[str]) -> None:
     for name, function in COMMANDS.items():
         summary = (function.__doc__ or "").partition("\n")[0]
         sub = ArgumentParser(description=summary, exit_on_error=False)
-        sub.add_function_arguments(function, as_positional=True, skip={"texts"})
+        sub.add_function_arguments(function, as_positional=True, skip={"texts", "words"})
         if function is fill:
             sub.add_argument("texts", nargs="+", type=str, help="Sentences with one or more [MASK] each.")
+        if function is extend:
+            sub.add_argument("--words", type=Path, required=True, help="File with one word in each line.")
         commands.add_subcommand(name, sub, help=summary)
     chosen = parser.parse_args(arguments)
     COMMANDS[chosen.subcommand](**vars(chosen[chosen.subcommand]))
@@ -89,17 +92,9 @@ def import_model(
         ValueError: the model is damaged or of another family, or `out` or `recipe` exists.
     """
     from pipeline.conversion.importing import ImportOptions, import_pretrained
-    from pipeline.jobs import continuation
 
-    if recipe is not None:
-        continuation.require_new(recipe)
     options = ImportOptions(family, layout, allow_pickle, model_class, new_heads, extra_rows, seed)
-    print("\n".join(import_pretrained(model, out, options)))
-    if recipe is None:
-        print(f"\n{continuation.beginning(out)}", end="")
-    else:
-        continuation.write_recipe(out, recipe)
-        print(f"recipe -> {recipe}")
+    with_recipe(out, recipe, lambda: import_pretrained(model, out, options))
 
 
 def fill(model: Path, texts: list[str], top: int = 5) -> None:
@@ -118,7 +113,43 @@ def fill(model: Path, texts: list[str], top: int = 5) -> None:
             print("    " + "  ".join(f"{word} {probability:.3f}" for word, probability in words))
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"export": export, "import": import_model, "fill": fill}
+def extend(checkpoint: Path, out: Path, words: Path, recipe: Path | None = None) -> None:
+    """Write a checkpoint with further words in its vocabulary, and print the part of a recipe that starts from it.
+
+    Args:
+        checkpoint: directory of a checkpoint or of a run.
+        out: directory of the new checkpoint, which must not exist.
+        words: file with one word in each line.
+        recipe: file to which a whole recipe is written that starts from the new checkpoint; it must not exist.
+
+    Raises:
+        ValueError: the checkpoint is damaged or has another kind of tokenizer than WordPiece, a word cannot be one
+            token, or `out` or `recipe` exists.
+    """
+    from pipeline.conversion.extending import extend_vocabulary
+
+    with_recipe(out, recipe, lambda: extend_vocabulary(checkpoint, out, words))
+
+
+def with_recipe(out: Path, recipe: Path | None, write: Callable[[], list[str]]) -> None:
+    """Write a checkpoint and print what was done, and write or print the recipe that starts from it.
+
+    Raises:
+        ValueError: as `write`, or `recipe` exists.
+    """
+    from pipeline.jobs import continuation
+
+    if recipe is not None:
+        continuation.require_new(recipe)
+    print("\n".join(write()))
+    if recipe is None:
+        print(f"\n{continuation.beginning(out)}", end="")
+    else:
+        continuation.write_recipe(out, recipe)
+        print(f"recipe -> {recipe}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"export": export, "import": import_model, "fill": fill, "extend": extend}
 
 
 def main() -> None:

@@ -35,6 +35,7 @@ HELP = [
     "pipeline.convert export --help",
     "pipeline.convert import --help",
     "pipeline.convert fill --help",
+    "pipeline.convert extend --help",
     "pipeline.report --help",
     "pipeline.plan --help",
     "pipeline.finetune --help",

@@ -205,6 +205,12 @@ def _entry(index: Path, data: bytes, shards: int) -> Entry:
         elif isinstance(value, int):
             numbers[number] = value
     path = index.with_name(f"{index.name.removesuffix('.index')}.data-{numbers.get(3, 0):05d}-of-{shards:05d}")
-    places = (numbers.get(number, 0) for number in (4, 5, 6))
-    offset, size, crc = places
-    return Entry(path, numbers.get(1, 0), shape, offset, size, crc, is_sliced)
+    return Entry(
+        path=path,
+        dtype=numbers.get(1, 0),
+        shape=shape,
+        offset=numbers.get(4, 0),
+        size=numbers.get(5, 0),
+        crc=numbers.get(6, 0),
+        is_sliced=is_sliced,
+    )
