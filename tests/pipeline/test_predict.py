@@ -227,9 +227,8 @@ def test_words_for_masks(pretrained, tmp_path, capsys):
     for line, text in zip(found, texts, strict=True):
         expected = huggingface.fill_masks(pretrained, text, 2)
         assert line["text"] == text
-        assert [
-            [(guess["word"], pytest.approx(guess["score"], abs=2e-6)) for guess in mask] for mask in line["masks"]
-        ] == (expected)
+        words = [[(guess["word"], pytest.approx(guess["score"], abs=2e-6)) for guess in mask] for mask in line["masks"]]
+        assert words == expected
 
 
 @pytest.mark.parametrize(
@@ -252,5 +251,5 @@ def test_wrong_options_of_embeddings_and_masks(pretrained, tmp_path, options, me
 def test_a_model_without_the_head_fills_no_masks(model, tmp_path):
     """A classifier has no head for masked tokens, which is an error."""
     (tmp_path / "texts.txt").write_text("[MASK]")
-    with pytest.raises(ValueError, match="training goes on from a BertForPreTraining"):
+    with pytest.raises(ValueError, match="--kind fill needs the head for masked tokens"):
         predict([str(model), str(tmp_path / "texts.txt"), "--kind", "fill"])

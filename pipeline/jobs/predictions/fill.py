@@ -34,7 +34,10 @@ def load(directory: Path, tokenizer: Any) -> Loaded:
     if tokenizer.mask_token_id is None:
         raise ValueError(f"{directory}: the tokenizer has no mask token; take a model that was trained with one")
     family = get_family(family_of(directory))
-    found = huggingface.read_pretrained(family, directory)
+    try:
+        found = huggingface.read_pretrained(family, directory)
+    except ValueError as error:
+        raise ValueError(f"{error}; --kind fill needs the head for masked tokens") from None
     model = family.of(found.config).build(found.config, found.vocab_size)
     model.load_state_dict(found.state_dict)
     if not hasattr(model, "logits"):
