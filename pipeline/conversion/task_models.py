@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 import transformers
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from pipeline.checkpoints import model_files
@@ -263,13 +263,13 @@ def _logits(output: Output, model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
-    """A fine-tuned model."""
+    """A model for predictions."""
 
-    model: TaskModel
+    model: nn.Module
     """The model on the CPU, in evaluation mode."""
     family: Family[Any]
     head: str
-    """Name of its head in the family."""
+    """Name of its head in the family, or of another kind of prediction."""
     config: EncoderConfig
     labels: tuple[str, ...]
     """Names of the classes; empty if it predicts numbers."""

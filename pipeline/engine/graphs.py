@@ -147,9 +147,7 @@ class CudaCapture:
         """
         device = inputs[0].device
         state = torch.cuda.get_rng_state(device)
-        graph: Any = torch.cuda.make_graphed_callables(
-            module, inputs, allow_unused_input=True, pool=self._pool
-        )
+        graph: Any = torch.cuda.make_graphed_callables(module, inputs, allow_unused_input=True, pool=self._pool)
         torch.cuda.set_rng_state(state, device)
         passes: Callable[..., Outputs] = graph
         return passes

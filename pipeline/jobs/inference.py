@@ -1,10 +1,13 @@
 """Logits of many examples, computed in batches of similar length."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from torch import nn
 
 from pipeline.data.batch import Batch
-from pipeline.model.task_heads import TaskModel
+from pipeline.data.packing import Int64Array
 from pipeline.tasks.base import Logits
 from pipeline.tasks.encoding import Encoded, Sequences, batch_of, divide
 
@@ -16,7 +19,7 @@ def default_device() -> torch.device:
 
 @torch.inference_mode()
 def compute_logits(
-    model: TaskModel, encoded: Encoded, sequences: Sequences, max_tokens: int, bf16: bool = False
+    model: nn.Module, encoded: Encoded, sequences: Sequences, max_tokens: int, bf16: bool = False
 ) -> Logits:
     """Return the logits (R, C) of all examples, in their order: a row per sequence, or per token of each sequence.
 
@@ -31,15 +34,30 @@ def compute_logits(
     """
     device, was_training = next(model.parameters()).device, model.training
     model.eval()
+    computed: dict[int, Logits] = {}
+    for rows, batch in batches_by_length(encoded, sequences, max_tokens, device):
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            found = of_each_example(model(batch).float().cpu().numpy(), batch, encoded.group)
+        computed |= zip(rows.tolist(), found, strict=True)
+    model.train(was_training)
+    return np.concatenate([computed[row] for row in range(len(encoded))])
+
+
+def batches_by_length(
+    encoded: Encoded, sequences: Sequences, max_tokens: int, device: torch.device
+) -> Iterator[tuple[Int64Array, Batch]]:
+    """Yield batches of examples of similar length, the short ones first, with the numbers of their examples.
+
+    Args:
+        encoded: the examples.
+        sequences: how the model reads text.
+        max_tokens: bound on the tokens of a batch.
+        device: where the batches are.
+    """
     sizes = encoded.sizes
     order = np.argsort(sizes, kind="stable")
-    computed: list[Logits] = []
     for rows in divide(order, sizes[order], max_tokens):
-        batch = batch_of(encoded, rows, {}, sequences).to(device)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            computed += of_each_example(model(batch).float().cpu().numpy(), batch, encoded.group)
-    model.train(was_training)
-    return np.concatenate([computed[place] for place in np.argsort(order)])
+        yield rows, batch_of(encoded, rows, {}, sequences).to(device)
 
 
 def of_each_example(logits: Logits, batch: Batch, group: int) -> list[Logits]:

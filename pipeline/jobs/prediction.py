@@ -1,37 +1,47 @@
-"""Predictions of a fine-tuned model for the examples of a file or of standard input."""
+"""Predictions of a model for the examples of a file or of standard input."""
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from pipeline.conversion import huggingface, task_models
+from pipeline.conversion.task_models import Loaded
 from pipeline.jobs.finetuning.inputs import read_sequences
 from pipeline.jobs.inference import default_device
-from pipeline.jobs.predictions import answer, choose, classify, tag
+from pipeline.jobs.predictions import answer, choose, classify, embed, fill, tag
 from pipeline.jobs.predictions.base import Kind, Predictor, Reading
 from pipeline.tasks.tables import Row, json_rows, read_rows
 from preprocessing.files import readable
 
 WINDOW = 4096
 """Examples that are read before they are computed in batches of similar length."""
-KINDS: Mapping[str, Kind] = {"sequence": classify, "tokens": tag, "spans": answer, "choices": choose}
-"""Kinds of prediction by the name of the model's head (`Family.heads`)."""
+KINDS: Mapping[str, Kind] = {
+    "sequence": classify,
+    "tokens": tag,
+    "spans": answer,
+    "choices": choose,
+    embed.KIND: embed,
+    fill.KIND: fill,
+}
+"""Kinds of prediction by the name of the model's head (`Family.heads`), and those that need none of these heads."""
+LOADERS: Mapping[str, Callable[[Path, Any], Loaded]] = {embed.KIND: embed.load, fill.KIND: fill.load}
+"""Functions of (directory, tokenizer) that read the model of the kinds that the user names."""
 
 
 def write_predictions(directory: Path, file: Path | None, reading: Reading, out: TextIO) -> None:
     """Write a JSON object per example, in the order of the examples.
 
     Args:
-        directory: a fine-tuned model; the class in its `config.json` decides what is predicted.
+        directory: a model; the class in its `config.json` decides what is predicted, unless `reading.kind` does.
         file: the examples; None: the lines of standard input.
         reading: how they are read.
         out: receives the lines.
 
     Raises:
-        ValueError: the directory holds no fine-tuned model, or an example cannot be read.
+        ValueError: the directory holds no model for the prediction, or an example cannot be read.
         OSError: the file cannot be read.
     """
     predictor = open_predictor(directory, reading)
@@ -44,13 +54,13 @@ def write_predictions(directory: Path, file: Path | None, reading: Reading, out:
 
 
 def open_predictor(directory: Path, reading: Reading) -> Predictor:
-    """Return a fine-tuned model with its tokenizer.
+    """Return a model with its tokenizer.
 
     Raises:
-        ValueError: the directory holds no fine-tuned model, or one that cannot be used for the length.
+        ValueError: the directory holds no model for the prediction, or one that cannot be used for the length.
     """
-    loaded = task_models.read(directory)
     tokenizer = huggingface.load_tokenizer(directory)
+    loaded = LOADERS[reading.kind](directory, tokenizer) if reading.kind else task_models.read(directory)
     longest = huggingface.longest_sequence(loaded.family, loaded.config)
     if reading.max_length > longest:
         raise ValueError(f"--max_length {reading.max_length}: must be at most {longest}, the positions of {directory}")

@@ -72,6 +72,32 @@ class TokenClassifier(nn.Module):
         return logits
 
 
+class MeanPooling(nn.Module):
+    """Mean of the hidden states of a text's tokens, without parameters.
+
+    Args:
+        before: special tokens before the text.
+        after: special tokens behind it.
+    """
+
+    def __init__(self, before: int, after: int) -> None:
+        super().__init__()
+        self.before, self.after = before, after
+
+    def forward(self, hidden: Tensor, starts: Tensor) -> Tensor:
+        """Takes hidden states (T, H) and the index of each sequence's first token (B,), returns means (B, H) in fp32; 0
+        for a text without tokens.
+        """
+        ends = torch.cat((starts[1:], starts.new_tensor([len(hidden)])))
+        sizes = (ends - starts).long()
+        index = torch.arange(len(hidden), device=hidden.device)
+        first = (starts + self.before).repeat_interleave(sizes)
+        last = (ends - self.after).repeat_interleave(sizes)
+        of_text = ((index >= first) & (index < last)).unsqueeze(1)  # (T, 1)
+        sums = torch.segment_reduce(hidden.float() * of_text, "sum", lengths=sizes)  # (B, H)
+        return sums / (sizes - self.before - self.after).clamp(min=1).unsqueeze(1)
+
+
 class TaskModel(nn.Module):
     """An encoder with a head.
 

@@ -9,7 +9,7 @@ import torch
 import transformers
 from finetuning_data import VOCAB_SIZE, write_model
 
-from pipeline.conversion import task_models
+from pipeline.conversion import huggingface, task_models
 from pipeline.families import get_family
 from pipeline.jobs.predictions.answer import threshold_of
 from pipeline.jobs.predictions.classify import prediction
@@ -206,3 +206,77 @@ def test_the_most_likely_ending(tmp_path, monkeypatch, capsys):
             shares = loaded(**{name: values[None] for name, values in inputs.items()}).logits[0].softmax(0)
         assert line["choice"] == int(shares.argmax()) and line["ending"] == row[f"ending{line['choice']}"]
         assert line["score"] == pytest.approx(float(shares.max()), abs=2e-6)
+
+
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    """A pre-trained model with its heads."""
+    return write_model(tmp_path_factory.mktemp("pretrained") / "model")
+
+
+def lines_of(capsys, *arguments):
+    """Return the objects that a command writes."""
+    predict([*map(str, arguments)])
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("normalize", ["true", "false"])
+def test_embeddings_are_means_over_the_tokens_of_the_text(pretrained, tmp_path, capsys, normalize):
+    """They equal the means of the last hidden states of `transformers` without special tokens, in the texts' order."""
+    (tmp_path / "texts.txt").write_text("\n".join([*TEXTS, "\u200b"]))
+    options = ["--kind", "embed", "--normalize", normalize, "--max_tokens", "12"]
+    found = lines_of(capsys, pretrained, tmp_path / "texts.txt", *options)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(pretrained)
+    encoder = transformers.AutoModel.from_pretrained(pretrained).eval()
+    assert [line["text"] for line in found] == [*TEXTS, "\u200b"]
+    for line in found[:-1]:
+        with torch.inference_mode():
+            states = encoder(**tokenizer(line["text"], return_tensors="pt")).last_hidden_state[0]
+        mean = states[1:-1].mean(0)
+        expected = mean / mean.norm() if normalize == "true" else mean
+        np.testing.assert_allclose(line["embedding"], expected, atol=2e-6)
+    assert set(found[-1]["embedding"]) == {0.0}, "a text without tokens"
+
+
+def test_a_fine_tuned_model_gives_embeddings(model, tmp_path, capsys):
+    """The heads of a model have no influence on the embeddings."""
+    (tmp_path / "texts.txt").write_text("w1 w2")
+    found = lines_of(capsys, model, tmp_path / "texts.txt", "--kind", "embed")
+    base = lines_of(capsys, model.parent / "base", tmp_path / "texts.txt", "--kind", "embed")
+    assert found == base
+
+
+def test_words_for_masks(pretrained, tmp_path, capsys):
+    """They are those of the command that fills one text, in texts of different lengths and numbers of masks."""
+    texts = ["w1 [MASK] w3 w9 [MASK]", "[MASK]", "w5 w6 [MASK]"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts))
+    found = lines_of(capsys, pretrained, tmp_path / "texts.txt", "--kind", "fill", "--top", "2", "--max_tokens", "8")
+    for line, text in zip(found, texts, strict=True):
+        expected = huggingface.fill_masks(pretrained, text, 2)
+        assert line["text"] == text
+        words = [[(guess["word"], pytest.approx(guess["score"], abs=2e-6)) for guess in mask] for mask in line["masks"]]
+        assert words == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--kind", "fill"], r"texts.txt:2: text = 'w1 w2': has no \[MASK\] in its first 32 tokens; put one where"),
+        (["--kind", "embed", "--second", "b"], "--second b: an embedding is that of one text; remove the option"),
+        (["--kind", "fill", "--second", "b"], "--second b: masks are filled in one text; remove the option"),
+        (["--normalize", "true"], "--normalize true: only embeddings are normalised; give --kind embed"),
+        (["--kind", "fill", "--top", "0"], "--top 0: must be at least 1"),
+    ],
+)
+def test_wrong_options_of_embeddings_and_masks(pretrained, tmp_path, options, message):
+    """A text without a mask is one error with its line, and so is an option that has no effect."""
+    (tmp_path / "texts.txt").write_text("w1 [MASK]\nw1 w2\n")
+    with pytest.raises(ValueError, match=message):
+        predict([str(pretrained), str(tmp_path / "texts.txt"), *options])
+
+
+def test_a_model_without_the_head_fills_no_masks(model, tmp_path):
+    """A classifier has no head for masked tokens, which is an error."""
+    (tmp_path / "texts.txt").write_text("[MASK]")
+    with pytest.raises(ValueError, match="--kind fill needs the head for masked tokens"):
+        predict([str(model), str(tmp_path / "texts.txt"), "--kind", "fill"])

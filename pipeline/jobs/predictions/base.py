@@ -11,7 +11,7 @@ from pipeline.tasks.tables import Row
 
 @dataclass(frozen=True)
 class Reading:
-    """How examples are read."""
+    """How examples are read, and what is predicted."""
 
     first: str
     """Column with the text; empty: the kind's own name for it."""
@@ -21,11 +21,17 @@ class Reading:
     """Tokens of the longest sequence, to which longer examples are cut or divided; 0: the positions of the model."""
     max_tokens: int
     """Bound on the tokens that are computed at once."""
+    kind: str = ""
+    """Kind of the prediction; empty: that of the model's head."""
+    normalize: bool = False
+    """Whether embeddings have the length 1."""
+    top: int = 5
+    """Number of words for each mask."""
 
 
 @dataclass(frozen=True, eq=False)
 class Predictor:
-    """A fine-tuned model with its tokenizer."""
+    """A model with its tokenizer."""
 
     loaded: Loaded
     """The model, on its device."""
