@@ -79,6 +79,8 @@ UNTESTED = {
     "pipeline/jobs/predictions/tag.py": "likewise",
     "pipeline/jobs/predictions/answer.py": "likewise",
     "pipeline/jobs/predictions/choose.py": "likewise",
+    "pipeline/jobs/predictions/embed.py": "likewise",
+    "pipeline/jobs/predictions/fill.py": "likewise",
     "pipeline/jobs/pretraining.py": "tests/pipeline/test_pretrain.py runs it through its command",
     "pipeline/jobs/recording.py": "tests of runs that fail or are interrupted read the events that it writes",
     "pipeline/training/state.py": "declarations, which tests/pipeline/training/test_trainer.py uses",

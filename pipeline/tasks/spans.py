@@ -8,7 +8,7 @@ Shapes: Q questions, N windows, n tokens of a window with special tokens, R toke
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -156,7 +156,7 @@ def best_answers(windows: Windows, contexts: Sequence[Pieces], logits: Logits, c
     ]
 
 
-def candidates(logits: npt.NDArray[np.floating[Any]], n_best: int, max_answer: int) -> list[tuple[float, int, int]]:
+def candidates(logits: npt.NDArray[np.float64], n_best: int, max_answer: int) -> list[tuple[float, int, int]]:
     """Return (score, first token, last token) of at most `n_best` spans of a window, the best one first.
 
     They are those of the `n_best` best first and last tokens that are in order and have at most `max_answer` tokens; if
