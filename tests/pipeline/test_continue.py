@@ -31,7 +31,7 @@ def test_a_model_is_imported_extended_trained_and_exported(tmp_path):
     texts = [{"text": f"{'. '.join(sentences[first : first + 9])}. {first}."} for first in range(60)]
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps(text) + "\n" for text in texts))
     options = ["--vocab", str(longer / "tokenizer"), "--segments", "full_sentences", "--max_seq_length", "32"]
-    options += ["--heldout_share", "0.2", "--sources", f"jsonl:{tmp_path / 'texts.jsonl'}"]
+    options += ["--workers", "1", "--heldout_share", "0.2", "--sources", f"jsonl:{tmp_path / 'texts.jsonl'}"]
     assert main(["run", "--out", str(tmp_path / "data"), *options]) == 0
 
     write_recipe(longer, tmp_path / "recipe.toml")

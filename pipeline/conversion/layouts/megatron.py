@@ -69,9 +69,7 @@ def read(path: Path, allow_pickle: bool) -> Source:
         ValueError: the file is missing or damaged, the pickle is not allowed, or the model is divided over several
             processes or has its normalisation before the sub-layers.
     """
-    file = path if path.is_file() else next((f for f in (path / FILE, path / RANK / FILE) if f.is_file()), path / FILE)
-    if not file.is_file():
-        raise ValueError(f"{file}: missing; name the directory that holds it")
+    file = path if path.is_file() else in_directory(path)
     content = pickled.load(file, allow_pickle)
     args = pickled.options(content)
     require_original(file, args)
@@ -95,6 +93,18 @@ def read(path: Path, allow_pickle: bool) -> Source:
         left_out=tuple(str(name) for name in content if name not in ("model", "args", "checkpoint_version")),
         notes=notes(args),
     )
+
+
+def in_directory(path: Path) -> Path:
+    """Return the checkpoint of a directory.
+
+    Raises:
+        ValueError: there is none, or it is a link that leads out of the directory.
+    """
+    directory = model_files.subdirectory(path, RANK) if (path / RANK).is_dir() else path
+    if found := model_files.find(directory, FILE):
+        return found
+    raise ValueError(f"{directory / FILE}: missing; name the directory that holds it")
 
 
 def require_original(file: Path, args: Mapping[str, Any]) -> None:

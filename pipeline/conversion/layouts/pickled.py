@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.checkpoints import model_files
+
 
 def file_of(path: Path, pattern: str) -> Path | None:
     """Return the checkpoint: the path itself, or the only file of a directory that matches a pattern.
 
     Raises:
-        ValueError: several files match.
+        ValueError: several files match, or the file is a link that leads out of the directory.
     """
     if path.is_file():
         return path
@@ -21,7 +23,7 @@ def file_of(path: Path, pattern: str) -> Path | None:
     if len(found) > 1:
         names = ", ".join(file.name for file in found)
         raise ValueError(f"{path}: holds several checkpoints ({names}); name one of them")
-    return found[0] if found else None
+    return model_files.find(path, found[0].name) if found else None
 
 
 def load(path: Path, allow_pickle: bool) -> dict[str, Any]:

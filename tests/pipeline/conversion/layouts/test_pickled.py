@@ -39,3 +39,17 @@ def test_nothing_is_executed(tmp_path):
     torch.save([1], tmp_path / "x.pt")
     with pytest.raises(ValueError, match="holds a list, expected a dictionary"):
         pickled.load(tmp_path / "x.pt", allow_pickle=True)
+
+
+def test_a_checkpoint_is_the_only_one_of_its_directory(tmp_path):
+    """A directory has one checkpoint; several ones, and a link that leads out of it, are errors."""
+    (tmp_path / "in").mkdir()
+    assert pickled.file_of(tmp_path / "in", "*.pt") is None
+    torch.save({}, tmp_path / "x.pt")
+    (tmp_path / "in" / "x.pt").symlink_to(tmp_path / "x.pt")
+    with pytest.raises(ValueError, match="outside of the directory"):
+        pickled.file_of(tmp_path / "in", "*.pt")
+    (tmp_path / "in" / "y.pt").touch()
+    with pytest.raises(ValueError, match=r"several checkpoints \(x\.pt, y\.pt\); name one of them"):
+        pickled.file_of(tmp_path / "in", "*.pt")
+    assert pickled.file_of(tmp_path / "x.pt", "*.pt") == tmp_path / "x.pt"
