@@ -225,18 +225,17 @@ def _reduce_whole_gradients(engine: Any) -> None:
                 parameter.grad = torch.zeros_like(parameter)
         if distributed.world_size() > 1:
             for bucket in _buckets(parameters, elements_per_buffer):
-                flat = torch.cat([_gradient(parameter).float() for parameter in bucket])
+                flat = torch.cat([_gradient(parameter).detach().float().reshape(-1) for parameter in bucket])
                 distributed.all_reduce_sum_(flat)
                 for parameter, part in zip(bucket, flat.split([p.numel() for p in bucket]), strict=True):
-                    assert parameter.grad is not None
-                    parameter.grad.data = part.view_as(parameter)
+                    _gradient(parameter).data = part.view_as(parameter)
 
     _replace_reduction(engine, reduce)
 
 
 def _gradient(parameter: nn.Parameter) -> Tensor:
     assert parameter.grad is not None, "the reduction has set what was missing"
-    return parameter.grad.detach().reshape(-1)
+    return parameter.grad
 
 
 def _buckets(parameters: list[nn.Parameter], most: int) -> list[list[nn.Parameter]]:
