@@ -78,12 +78,13 @@ def initialize_positions(encoder: Encoder, *others: Stack) -> None:
 
     Args:
         encoder: an encoder with normally distributed weights, changed in place.
-        others: stacks on the same embeddings, with heads at least as wide, changed in the same way.
+        others: stacks on the same embeddings, changed in the same way.
     """
     embeddings = encoder.embeddings
     num_positions, width = embeddings.position.weight.shape
-    first = next(layer for layer in encoder.layers if isinstance(layer, Layer))
-    frequencies = position_frequencies(min(first.qkv.in_features // first.heads, width // 2) // 2)
+    layers = [layer for stack in (encoder, *others) for layer in stack.layers if isinstance(layer, Layer)]
+    narrowest = min(layer.qkv.in_features // layer.heads for layer in layers)
+    frequencies = position_frequencies(min(narrowest, width // 2) // 2)
     embeddings.position.weight.copy_(sinusoids(num_positions, width, frequencies))
     embeddings.position.weight.mul_(embeddings.word.weight.square().mean().sqrt())
     if embeddings.num_segments:

@@ -224,9 +224,10 @@ def test_a_number_of_a_masked_position_is_a_function_of_the_sample():
         return uniform(position_keys(packed, positions, counts, draw.keys(Purpose.REPLACEMENT))).reshape(200, 8)
 
     whole = numbers(draw_of(200))
-    alone = Packed(*(values[:63] for values in packed[:3]), cu_seqlens[:2], is_text[:63])
-    keys = draw_of(1).keys(Purpose.REPLACEMENT)
-    assert (uniform(position_keys(alone, positions[:8], counts[:1], keys)) == whole[0]).all()
+    start, stop = cu_seqlens[7], cu_seqlens[8]
+    alone = Packed(*(values[start:stop] for values in packed[:3]), np.array([0, stop - start]), is_text[start:stop])
+    keys = draw_of(1, first=7).keys(Purpose.REPLACEMENT)
+    assert (uniform(position_keys(alone, positions[56:64] - start, counts[:1], keys)) == whole[7]).all()
     for other in (draw_of(200, epoch=1), draw_of(200, seed=1)):
         assert (numbers(other) != whole).mean() > 0.99
     assert whole.min() >= 0 and whole.max() < 1 and abs(whole.mean() - 0.5) < 4 * (1 / 12 / whole.size) ** 0.5

@@ -3,10 +3,13 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
-from electra_cases import built, electra_batch
+from bert_cases import VOCAB_SIZE
+from electra_cases import CONFIG, built, electra_batch
 
 from pipeline.data.batch import padded
+from pipeline.families.electra import build
 
 
 def test_a_token_that_is_sampled_as_it_was_counts_as_original():
@@ -70,3 +73,21 @@ def test_micro_batches_add_up_to_the_global_batch():
         )
         shares.append(model(part).loss)
     torch.testing.assert_close(sum(shares), total)
+
+
+@pytest.mark.parametrize(("fraction", "least"), [(0.25, 0.4), (0.125, 0.2)])
+def test_initialisation_by_position_reaches_both_parts(fraction, least):
+    """In the encoder and in the generator, behind their projections, the first head begins on the token before; a
+    generator that is narrower than a head of the encoder has fewer frequencies.
+    """
+    shape = dict(hidden_size=256, num_attention_heads=4, embedding_size=128, initialization="positions")
+    torch.manual_seed(0)
+    model = build(replace(CONFIG, **shape, generator_fraction=fraction), VOCAB_SIZE).eval()
+    ids = torch.randint(VOCAB_SIZE, (64,), generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        embedded = model.encoder.embeddings(ids, torch.zeros_like(ids), torch.arange(64))
+        for stack in (model.encoder, model.generator):
+            layer = stack.layers[0]
+            qkv = layer.qkv(stack.projection(embedded)).unflatten(1, (3, layer.heads, -1))  # (T, 3, N, D)
+            scores = qkv[:, 0, 0] @ qkv[:, 1, 0].T / qkv.shape[-1] ** 0.5
+            assert torch.diagonal(scores.softmax(-1), -1).mean() > least
