@@ -56,9 +56,9 @@ demo: setup
 	python -m preprocessing classification --out demo/classification
 	python -m pipeline.finetune classification --model demo/model --data demo/classification --out demo/classifier \
 	    --text.max_length 64 --optimizer.lr 1e-3
-	printf '%s\n' "Set the color of the line and the size of the markers in the plot." \
-	    "Computes the gradient of the loss with respect to the parameters of the module." \
-	    "Return True if the path refers to an existing file or directory." | python -m pipeline.predict demo/classifier/model
+	printf '%s\n' "Move the legend outside of the axes and change its font size." \
+	    "The tokenizer splits a text into words and adds the special tokens that the model expects." \
+	    "Open the file for reading and return its lines as a list of strings." | python -m pipeline.predict demo/classifier/model
 	@echo "== 6/6 how it went"
 	python -m pipeline.report demo/run --out demo/report.html --png demo/pictures
 	@echo

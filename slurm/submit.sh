@@ -16,7 +16,9 @@ The jobs, in this order:
   --recipe "FILE ..."  recipe, and options that override its fields; once per phase
                        [pipeline/recipes/bert_large_phase1.toml, then bert_large_phase2.toml]
   --export OUT         directory of the last phase's Hugging Face model [models/NAME_OF_ITS_RUN]
-  --then "SCRIPT ..."  a further job, such as fine-tuning, with its arguments; may be given several times
+  --then "SCRIPT ..."  a further job, such as fine-tuning, with its arguments; may be given several times. Options of
+                       sbatch may stand before SCRIPT, each of them one word, --NAME or --NAME=VALUE:
+                       --then "--gpus=1 slurm/finetune.sbatch sst2 --model models/bert_large_phase2 --data glue"
   --no-train, --no-export   leave these out
 Their size:
   --nodes N            nodes of a training job [1]
@@ -48,6 +50,17 @@ split() {
     eval "words=($quoted)" # every word is quoted, so that nothing is expanded or executed
 }
 
+# split_then TEXT: set `words` to the script and its arguments, and `then_extra` to the options of sbatch before it.
+split_then() {
+    split --then "$1"
+    then_extra=()
+    while [[ ${words[0]:-} == --* ]]; do
+        then_extra+=("${words[0]}")
+        words=("${words[@]:1}")
+    done
+    [[ ${words[0]:-} ]] || fail "--then $1: names no script; write it behind the options of sbatch"
+}
+
 # submit KIND NAME sbatch-argument ...: submit a job that depends on `previous`, and set `previous` to it. KIND is
 # train, data or other.
 submit() {
@@ -55,6 +68,7 @@ submit() {
     shift 2
     if [[ $kind == data ]]; then partition=$SITE_DATA_PARTITION own=("${data_extra[@]}"); fi
     if [[ $kind == train ]]; then own=("${train_extra[@]}"); fi
+    if [[ $kind == other ]]; then own=("${then_extra[@]}"); fi
     if [[ $partition ]]; then line+=(--partition "$partition"); fi
     if [[ $SITE_ACCOUNT ]]; then line+=(--account "$SITE_ACCOUNT"); fi
     if [[ $previous ]]; then line+=(--dependency "afterok:$previous" --kill-on-invalid-dep yes); fi
@@ -129,8 +143,12 @@ split --sbatch "$all_options" && extra=("${words[@]}")
 split --train-sbatch "$train_options" && train_extra=("${words[@]}")
 split --data-sbatch "$data_options" && data_extra=("${words[@]}")
 for entry in "${data[@]}"; do split --data "$entry"; done
-for entry in "${then[@]}" "${recipes[@]}"; do
-    split "--recipe or --then" "$entry"
+for entry in "${then[@]}"; do
+    split_then "$entry"
+    [[ -f ${words[0]} ]] || fail "${words[0]}: no such file in $PWD"
+done
+for entry in "${recipes[@]}"; do
+    split --recipe "$entry"
     [[ -f ${words[0]} ]] || fail "${words[0]}: no such file in $PWD"
 done
 if [[ $export ]]; then
@@ -158,6 +176,6 @@ if [[ $train ]]; then
 fi
 if [[ $export ]]; then submit data export "${cores[@]}" slurm/convert.sbatch "$run" "$out"; fi
 for entry in "${then[@]}"; do
-    split --then "$entry"
+    split_then "$entry"
     submit other "$(basename "${words[0]%.*}")" "${words[@]}"
 done

@@ -28,7 +28,7 @@ def job(line):
     assert words[:2] == ["sbatch", "--parsable"]
     words, options = words[2:], {}
     while words[0].startswith("--"):
-        with_value = len(words) > 1 and not words[1].startswith("--")
+        with_value = len(words) > 1 and not words[1].startswith("--") and "=" not in words[0]
         options[words[0]] = words[1] if with_value else ""
         words = words[1 + with_value :]
     return options, words
@@ -85,6 +85,19 @@ def test_gpus_of_a_type():
     assert phase1["--gpus-per-node"] == "a100:4" and phase1["--ntasks-per-node"] == "4"
 
 
+def test_a_fine_tuning_follows_the_export():
+    """Options of sbatch stand before the script; a job behind an array waits for all of its tasks."""
+    array = "--gpus=1 --array=1-9 slurm/finetune.sbatch rte --sweep.rates '[1e-4, 3e-4]' --sweep.only {task}"
+    *_, (first, command), (second, plain) = submit("--then", array, "--then", "slurm/convert.sbatch a b")[1]
+    assert first["--dependency"] == "afterok:$export" and {"--gpus=1", "--array=1-9"} <= first.keys()
+    arguments = ["rte", "--sweep.rates", "[1e-4, 3e-4]", "--sweep.only", "{task}"]
+    assert command == ["slurm/finetune.sbatch", *arguments]
+    assert second["--dependency"] == "afterok:$finetune" and "--gpus=1" not in second
+    assert plain == ["slurm/convert.sbatch", "a", "b"]
+    *_, (phase2, _), (alone, _) = submit("--no-export", "--then", array)[1]
+    assert alone["--dependency"] == "afterok:$bert_large_phase2" and phase2["--dependency"]
+
+
 def test_values_after_an_equals_sign_and_words_in_quotes():
     """Values after an equals sign, and quoted words, are read as in a shell."""
     data = """--data=run --sources "file:my books" jsonl:it\\'s --out=data"""
@@ -117,6 +130,8 @@ def test_the_exported_run_is_the_recipes(tmp_path, text, options, run):
 WRONG = {
     "error: nowhere.toml: no such file in": ["--recipe", "nowhere.toml"],
     "error: fine-tune.sh: no such file in": ["--then", "fine-tune.sh x"],
+    "error: --then --gpus=1: names no script": ["--then", "--gpus=1"],
+    "error: --then x 'y: No closing quotation": ["--then", "x 'y"],
     "error: --nodes lacks its value": ["--nodes"],
     "error: --nodes many: must be a number": ["--nodes", "many"],
     "error: --gpus-per-node a100: must be a number, or TYPE:NUMBER": ["--gpus-per-node", "a100"],
