@@ -49,7 +49,7 @@ class CpuKernel:
             *_sizes(len(table), partition.num_tensors),
             _floats(numbers),
             *_pointers(partials, sums),
-            torch.get_num_threads(),
+            _threads(table),
         )
         return sums
 
@@ -63,7 +63,7 @@ class CpuKernel:
             *_sizes(len(table)),
             _floats(numbers),
             *_fp32(ratios),
-            torch.get_num_threads(),
+            _threads(table),
         )
 
     def adam(self, state: State, partition: Partition, numbers: Coefficients) -> None:
@@ -75,8 +75,13 @@ class CpuKernel:
             *_pointers(table),
             *_sizes(len(table)),
             _floats(numbers),
-            torch.get_num_threads(),
+            _threads(table),
         )
+
+
+def _threads(table: Tensor) -> int:
+    """Threads for the chunks of a table; threads without a chunk would only wait for the others."""
+    return max(1, min(torch.get_num_threads(), len(table)))
 
 
 def _pointers(*tensors: Tensor) -> list[ctypes.c_void_p]:
