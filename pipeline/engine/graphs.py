@@ -15,7 +15,7 @@ the backward pass of a micro-batch ends before the forward pass of the next one 
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -77,7 +77,7 @@ class Graphs:
 
     def install(self) -> None:
         """Replace the model's forward pass."""
-        self.model.forward = self.forward  # type: ignore[method-assign]
+        self.model.forward = self.forward
 
     def forward(self, batch: Batch) -> Output:
         """Compute a micro-batch; without gradients, or if there are too many shapes, by single launches."""
@@ -147,8 +147,6 @@ class CudaCapture:
         """
         device = inputs[0].device
         state = torch.cuda.get_rng_state(device)
-        graph: Callable[..., Outputs] = torch.cuda.make_graphed_callables(
-            module, inputs, allow_unused_input=True, pool=self._pool
-        )
+        graph = torch.cuda.make_graphed_callables(module, inputs, allow_unused_input=True, pool=self._pool)
         torch.cuda.set_rng_state(state, device)
-        return graph
+        return cast(Callable[..., Outputs], graph)
