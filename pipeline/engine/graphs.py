@@ -15,7 +15,7 @@ the backward pass of a micro-batch ends before the forward pass of the next one 
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -147,7 +147,6 @@ class CudaCapture:
         """
         device = inputs[0].device
         state = torch.cuda.get_rng_state(device)
-        graph: Any = torch.cuda.make_graphed_callables(module, inputs, allow_unused_input=True, pool=self._pool)
+        graph = torch.cuda.make_graphed_callables(module, inputs, allow_unused_input=True, pool=self._pool)
         torch.cuda.set_rng_state(state, device)
-        passes: Callable[..., Outputs] = graph
-        return passes
+        return cast(Callable[..., Outputs], graph)
