@@ -69,6 +69,8 @@ UNTESTED = {
     "pipeline/jobs/prediction.py": "likewise, through its command",
     "pipeline/jobs/predictions/base.py": "declarations, which tests/pipeline/test_predict.py uses",
     "pipeline/jobs/predictions/classify.py": "tests/pipeline/test_predict.py compares it with transformers",
+    "pipeline/jobs/predictions/embed.py": "tests/pipeline/test_predict.py compares its embeddings with transformers",
+    "pipeline/jobs/predictions/fill.py": "likewise its words",
     "pipeline/jobs/predictions/tag.py": "likewise",
     "pipeline/jobs/predictions/answer.py": "likewise",
     "pipeline/jobs/pretraining.py": "tests/pipeline/test_pretrain.py runs it through its command",
