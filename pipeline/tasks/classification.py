@@ -5,7 +5,7 @@ Shapes: N examples, B of a batch, C classes; C = 1 for regression.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +26,7 @@ from pipeline.tasks.glue import GLUE, submission_file
 from pipeline.tasks.metrics import measure
 from pipeline.tasks.splits import DEV, TEST, TRAIN, is_labelled
 from pipeline.tasks.tables import SUFFIXES, Row, read_rows
+from pipeline.tasks.windows import FIELD, WindowRule, divide_texts, pool, rule_of
 from preprocessing.files import write_text
 
 
@@ -48,6 +49,10 @@ class Classification:
     """(N,) int64 classes or fp32 numbers of each split with labels."""
     weights: Tensor | None = None
     """(C,) factors of the losses of the classes; None: 1."""
+    owners: Mapping[str, Int64Array] = field(default_factory=dict)
+    """(W,) the text of each window by split, if texts are divided: then W windows are the examples in `splits`."""
+    rule: WindowRule | None = None
+    """How texts are divided; None: they are not."""
     pipeline_tag: str = "text-classification"
     notes: tuple[str, ...] = ()
 
@@ -78,11 +83,13 @@ class Classification:
 
     def config_fields(self, metrics: Mapping[str, float]) -> dict[str, Any]:
         """Return the names of the classes, or that the model predicts a number."""
-        return class_fields(self.labels) if self.labels else {"num_labels": 1, "problem_type": "regression"}
+        fields = class_fields(self.labels) if self.labels else {"num_labels": 1, "problem_type": "regression"}
+        return fields | ({FIELD: asdict(self.rule)} if self.rule else {})
 
     def targets(self, split: str, examples: Int64Array) -> dict[str, Tensor]:
         """Return "labels" (B,): int64 classes, or fp32 numbers."""
-        return {"labels": torch.from_numpy(self.values[split][examples])}
+        texts = self.owners[split][examples] if self.rule else examples
+        return {"labels": torch.from_numpy(self.values[split][texts])}
 
     def totals(self, split: str, examples: Int64Array) -> dict[str, int]:
         """Return no further counts."""
@@ -102,16 +109,18 @@ class Classification:
 
     def measure(self, split: str, logits: Logits) -> dict[str, float]:
         """Return the metrics of a split with labels."""
-        return measure(self.metrics, self.values[split], self.predictions(logits))
+        return measure(self.metrics, self.values[split], self.predictions(split, logits))
 
-    def predictions(self, logits: Logits) -> npt.NDArray[np.generic]:
-        """Return (N,) classes of the largest logits, or numbers."""
+    def predictions(self, split: str, logits: Logits) -> npt.NDArray[np.generic]:
+        """Return (N,) classes of the largest logits, or numbers, of the texts of a split."""
+        if self.rule:
+            logits = pool(logits, self.owners[split], self.rule.pooling)
         return logits.argmax(1) if self.labels else logits[:, 0]
 
     def write_predictions(self, split: str, logits: Logits, directory: Path) -> Path:
         """Write the predictions as the server of GLUE expects them, and return the file."""
         path = directory / (submission_file(GLUE[self.name], split) if self.name in GLUE else f"{split}.tsv")
-        shown = [self.labels[p] if self.labels else f"{p:.3f}" for p in self.predictions(logits)]
+        shown = [self.labels[p] if self.labels else f"{p:.3f}" for p in self.predictions(split, logits)]
         lines = ["index\tprediction", *(f"{number}\t{text}" for number, text in enumerate(shown))]
         write_text(path, "\n".join(lines) + "\n")
         return path
@@ -145,11 +154,36 @@ def read_classification(
         for split, found in rows.items()
         if is_labelled(split)
     }
-    encoded = {
-        split: encode([texts_of(row, columns.texts) for row in found], sequences) for split, found in rows.items()
-    }
+    texts = {split: [texts_of(row, columns.texts) for row in found] for split, found in rows.items()}
     weights = balanced_weights(values[TRAIN], len(labels)) if balanced and labels else None
+    if text.long == "window":
+        return divided(Classification(name, labels, metrics, {}, values, weights), texts, text, sequences)
+    encoded = {split: encode(found, sequences) for split, found in texts.items()}
     return Classification(name, labels, metrics, encoded, values, weights)
+
+
+def divided(
+    task: Classification, texts: Mapping[str, Sequence[tuple[str, ...]]], text: TextConfig, sequences: Sequences
+) -> Classification:
+    """Return a task whose examples are the windows of its texts.
+
+    Args:
+        task: the task, without examples.
+        texts: the texts of each split.
+        text: how they are divided.
+        sequences: how the model reads text.
+
+    Raises:
+        ValueError: examples have two texts, or tokens would be in no window.
+    """
+    if any(len(example) > 1 for found in texts.values() for example in found):
+        raise ValueError(f"text.long = window: {task.name} has pairs of texts, which are not divided; set cut")
+    rule = rule_of(text)
+    windows = {split: divide_texts([one for (one,) in found], sequences, rule) for split, found in texts.items()}
+    notes = tuple(f"{split}: {len(texts[split]):,} texts, {len(windows[split].owners):,} windows" for split in texts)
+    encoded = {split: found.encoded for split, found in windows.items()}
+    owners = {split: found.owners for split, found in windows.items()}
+    return replace(task, splits=encoded, owners=owners, rule=rule, notes=notes)
 
 
 def read_tables(data: Path) -> dict[str, list[Row]]:

@@ -19,10 +19,24 @@ class TextConfig:
     """Column of the label."""
     regression: bool = False
     """Whether the label is a number to be predicted, and not the name of a class."""
+    long: Literal["cut", "window"] = "cut"
+    """Texts longer than max_length are cut, or divided into windows: each window is an example with the label of its
+    text, and the logits of a text's windows are pooled for metrics and predictions."""
+    stride: int = 0
+    """Tokens from the start of a window to that of the next one; 0: half of max_length."""
+    pooling: Literal["mean", "max"] = "mean"
+    """How the logits of a text's windows become those of the text: their mean, or the largest of each class."""
 
     def __post_init__(self) -> None:
         if self.max_length < 3:
             raise ValueError(f"text.max_length = {self.max_length}: must be at least 3; special tokens are included")
+        if self.stride < 0:
+            raise ValueError(f"text.stride = {self.stride}: must be at least 0; 0 is half of text.max_length")
+        if self.long == "cut" and (self.stride or self.pooling != "mean"):
+            name = "stride" if self.stride else "pooling"
+            raise ValueError(f"text.{name} = {getattr(self, name)}: has no effect; set text.long = window")
+        if self.long == "window" and self.second:
+            raise ValueError("text.long = window: pairs of texts are not divided; remove text.second, or set cut")
 
 
 @dataclass(frozen=True)

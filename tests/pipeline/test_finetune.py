@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from pipeline.finetune import finetune
 from pipeline.jobs.finetuning.loop import Loop
+from pipeline.predict import predict
 from pipeline.runtime.command import USER_ERRORS
 from pipeline.runtime.signals import InterruptedRunError
 
@@ -215,3 +216,24 @@ def test_a_directory_that_is_no_run_is_refused(files, tmp_path):
     (tmp_path / "notes").write_text("x")
     with pytest.raises(ValueError, match="exists and is not a run"):
         finetune(["sst2", *options(*files, tmp_path)])
+
+
+def test_long_texts_are_divided_in_training_and_in_predictions(files, tmp_path, capsys):
+    """A prediction is the pooled one of the windows that the fine-tuning used, by `transformers`."""
+    run = tmp_path / "run"
+    windows = {"text__long": "window", "text__max_length": 6, "text__stride": 3, "training__epochs": 1}
+    finetune(["sst2", *options(*files, run, **windows)])
+    capsys.readouterr()
+    words = [f"w{number}" for number in (1, 2, 3, 9, 5, 6, 7, 9)]
+    (tmp_path / "texts.txt").write_text(" ".join(words))
+    predict([str(run / "model"), str(tmp_path / "texts.txt")])
+    found = json.loads(capsys.readouterr().out)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(run / "model")
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(run / "model").eval()
+    parts = [" ".join(words[start : start + 4]) for start in (0, 3, 6)]
+    with torch.inference_mode():
+        logits = torch.stack([model(**tokenizer(part, return_tensors="pt")).logits[0] for part in parts]).mean(0)
+    assert found["score"] == pytest.approx(float(logits.softmax(0).max()), abs=2e-6)
+    assert found["label"] == model.config.id2label[int(logits.argmax())]
+    with pytest.raises(ValueError, match="--max_length 5: the model divides long texts into windows; remove it"):
+        predict([str(run / "model"), str(tmp_path / "texts.txt"), "--max_length", "5"])

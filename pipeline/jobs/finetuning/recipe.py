@@ -154,6 +154,8 @@ class FinetuningRecipe:
             raise ValueError("training.class_weights = balanced: a regression has no classes; remove one of the two")
         if self.task not in (*GLUE, CLASSIFICATION) and self.training.class_weights != "none":
             raise ValueError(f"training.class_weights = balanced: {self.task} has no class weights; set none")
+        if self.task not in (*GLUE, CLASSIFICATION) and self.text.long != "cut":
+            raise ValueError(f"text.long = {self.text.long}: has no effect on the task {self.task}; set cut")
 
     @property
     def run(self) -> Path:

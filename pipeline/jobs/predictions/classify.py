@@ -8,9 +8,11 @@ import numpy.typing as npt
 
 from pipeline.jobs.inference import compute_logits
 from pipeline.jobs.predictions.base import Predictor, Reading
+from pipeline.tasks.base import Logits
 from pipeline.tasks.classification import texts_of
 from pipeline.tasks.encoding import encode
 from pipeline.tasks.tables import Row
+from pipeline.tasks.windows import divide_texts, pool, read_rule
 
 
 def columns(reading: Reading) -> tuple[str, ...]:
@@ -26,10 +28,26 @@ def predict(predictor: Predictor, rows: Sequence[Row]) -> Iterator[dict[str, Any
     """
     names = columns(predictor.reading)
     texts = [texts_of(row, names) for row in rows]
-    encoded = encode(texts, predictor.sequences)
-    logits = compute_logits(predictor.loaded.model, encoded, predictor.sequences, predictor.reading.max_tokens)
-    for example, values in zip(texts, logits, strict=True):
+    for example, values in zip(texts, logits_of(predictor, texts), strict=True):
         yield dict(zip(names, example, strict=True)) | prediction(values, predictor.loaded.labels)
+
+
+def logits_of(predictor: Predictor, texts: list[tuple[str, ...]]) -> Logits:
+    """Return the logits (N, C) of examples, pooled over windows if the model was fine-tuned on windows.
+
+    Raises:
+        ValueError: examples for such a model have two texts, or its `config.json` is damaged.
+    """
+    model, sequences, reading = predictor.loaded.model, predictor.sequences, predictor.reading
+    rule = read_rule(predictor.loaded.fields)
+    if rule is None:
+        return compute_logits(model, encode(texts, sequences), sequences, reading.max_tokens)
+    if reading.second:
+        raise ValueError(f"--second {reading.second}: the model divides long texts and reads no pairs; remove it")
+    if reading.max_length:
+        raise ValueError(f"--max_length {reading.max_length}: the model divides long texts into windows; remove it")
+    windows = divide_texts([text for (text,) in texts], sequences, rule)
+    return pool(compute_logits(model, windows.encoded, sequences, reading.max_tokens), windows.owners, rule.pooling)
 
 
 def prediction(logits: npt.NDArray[np.float32], labels: tuple[str, ...]) -> dict[str, Any]:

@@ -97,3 +97,27 @@ def test_predictions_are_written_as_glue_expects_them(tmp_path):
     write(data, [("a", "1"), ("b", "2")], [("c", "3")])
     written = read(data, regression=True).write_predictions("test", np.array([[2.5]], np.float32), tmp_path)
     assert written.read_text() == "index\tprediction\n0\t2.500\n"
+
+
+def test_windows_have_the_label_of_their_text(tmp_path):
+    """Windows are the examples of training; metrics are those of texts, by their pooled logits."""
+    sequences = Sequences(lambda texts: [[5] * len(text) for text in texts], {"cls": 0, "sep": 1}, Template(), 6)
+    write(tmp_path, [("abcdefgh", "1"), ("ab", "0")], [("abcdef", "1"), ("abc", "0")])
+    text = TextConfig(max_length=6, long="window", stride=2)
+    task = read_classification("classification", tmp_path, text, sequences, True)
+    assert task.owners["train"].tolist() == [0, 0, 0, 1] and len(task.splits["train"]) == 4
+    assert task.targets("train", np.array([3, 2, 0]))["labels"].tolist() == [0, 1, 1]
+    assert task.owners["dev"].tolist() == [0, 0, 1]
+    logits = np.array([[0, 3], [1, 0], [0, 1]], np.float32)
+    assert task.predictions("dev", logits).tolist() == [1, 1]
+    assert task.measure("dev", logits)["accuracy"] == 0.5
+    assert task.config_fields({})["long_texts"] == {"max_length": 6, "stride": 2, "pooling": "mean"}
+    assert task.notes == ("train: 2 texts, 4 windows", "dev: 2 texts, 3 windows")
+
+
+def test_windows_of_pairs_are_refused(tmp_path):
+    """A task of GLUE with two texts is not divided."""
+    for split in ("train", "dev"):
+        write_tsv(tmp_path / f"{split}.tsv", ("sentence1", "sentence2", "label"), [("a", "b", "entailment")])
+    with pytest.raises(ValueError, match=r"text.long = window: rte has pairs of texts, which are not divided; set cut"):
+        read_classification("rte", tmp_path, TextConfig(long="window"), SEQUENCES, False)
