@@ -11,7 +11,6 @@ from recipes import curve
 
 from pipeline.checkpoints import checkpoint
 from pipeline.convert import convert
-from pipeline.jobs.continuation import write_recipe
 from preprocessing.__main__ import main
 
 WORDS = ["the", "cat", "sat", "dog", "cats", "dogs", "heparin"]
@@ -25,7 +24,8 @@ def test_a_model_is_imported_extended_trained_and_exported(tmp_path):
     saved(bert("BertModel"), tmp_path / "model")
     convert(["import", str(tmp_path / "model"), str(start), "--new_heads", "true"])
     (tmp_path / "words.txt").write_text("heparin\n")
-    convert(["extend", str(start), str(longer), "--words", str(tmp_path / "words.txt")])
+    recipe = str(tmp_path / "recipe.toml")
+    convert(["extend", str(start), str(longer), "--words", str(tmp_path / "words.txt"), "--recipe", recipe])
 
     sentences = [" ".join(WORDS[(number + each) % 7] for each in range(5)) for number in range(70)]
     texts = [{"text": f"{'. '.join(sentences[first : first + 9])}. {first}."} for first in range(60)]
@@ -34,10 +34,9 @@ def test_a_model_is_imported_extended_trained_and_exported(tmp_path):
     options += ["--workers", "1", "--heldout_share", "0.2", "--sources", f"jsonl:{tmp_path / 'texts.jsonl'}"]
     assert main(["run", "--out", str(tmp_path / "data"), *options]) == 0
 
-    write_recipe(longer, tmp_path / "recipe.toml")
     written = tomllib.loads((tmp_path / "recipe.toml").read_text())
     assert written["data"]["samples"] == "data/samples32-full_sentences"
-    arguments = ["--recipe", str(tmp_path / "recipe.toml"), "--run_dir", str(tmp_path / "run")]
+    arguments = ["--recipe", recipe, "--run_dir", str(tmp_path / "run")]
     arguments += ["--data.samples", str(tmp_path / "data" / "samples32-full_sentences"), "--data.num_workers", "0"]
     arguments += ["--batch.global_batch_size", "8", "--batch.micro_batch_size", "8", "--schedule.total_steps", "6"]
     arguments += ["--optimizer.lr", "1e-2", "--logging.every", "1", "--logging.tensorboard", "false"]
