@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
-from pipeline.engine.accumulation import has_flat_sums
+from pipeline.engine.accumulation import updates_all_at_once
 from pipeline.engine.settings import Zero
 from pipeline.model.config import EncoderConfig
 from pipeline.planning.measure import Activations, Build, build_without_memory
@@ -82,6 +82,9 @@ class StepBlocks:
     * stage 2: 4 P / N from the first bucket that is reduced to the update;
     * stage 3: 4 P / N, one permanent buffer, and the bucket is in fp32 too.
 
+    The blocks of reduction and norm are those of DeepSpeed's own steps, on which the estimates were compared with
+    measurements. `pipeline.engine.passes` needs fewer at stages 0 to 2, so that these are upper bounds.
+
     Args:
         parameters: numbers of weights of the model.
         kept: memory of a micro-batch.
@@ -107,7 +110,7 @@ class StepBlocks:
         self.parameters, self.kept, self.zero, self.stage = parameters, kept, zero, zero.stage
         self.low = precision != "fp32"
         self.itemsize = FLOAT // 2 if self.low else FLOAT
-        self.one_buffer = has_flat_sums(zero.stage, precision)
+        self.one_buffer = zero.stage == 1 and updates_all_at_once(zero.stage, precision)
         self.world_size, self.on_cpu, self.averaged = world_size, on_cpu, averaged
         self.partition = -(-parameters.total // world_size)
         self.muon = -(-muon // world_size) if zero.stage else muon
@@ -227,11 +230,10 @@ class StepBlocks:
         """Write the buckets that stages 1 and 2 allocate at the first gradient; with overlap, stage 2 has two."""
         if self.stage not in (1, 2) or self.one_buffer:
             return []
-        if self.stage == 1:  # allocated, and never used
-            return [self.take("buckets", FLOAT * self._touched(0))]
+        itemsize = FLOAT if self.stage == 1 else self.itemsize  # stage 1 has sums in it
         first = self._touched(self.parameters.total)
-        sizes = [first, self._touched(self.parameters.total - first)][: 1 + self.zero.overlap]
-        return [self.take("buckets", self.itemsize * size) for size in sizes]
+        sizes = [first, self._touched(self.parameters.total - first)][: 1 + (self.zero.overlap and self.stage == 2)]
+        return [self.take("buckets", itemsize * size) for size in sizes]
 
     def _touched(self, used: int) -> int:
         """Return the elements of a bucket that take memory; on a CPU only pages that were written do."""
@@ -271,26 +273,28 @@ class StepBlocks:
         """Write the reduction after a backward pass, which stages 0 and 1 make for the last micro-batch only."""
         if self.stage >= 2:
             self._empty_bucket()
-        elif last and self.stage == 0:
-            if self.world_size > 1:
+        elif last and (self.stage == 0 or self.one_buffer):
+            if (
+                not self.one_buffer or self.parameters.total <= ALL_REDUCE_NUMEL
+            ):  # a large buffer is sent without a copy
                 self._brief("buckets", FLOAT * min(self.parameters.total, ALL_REDUCE_NUMEL))
-        elif last and not self.one_buffer:
-            for _ in range(1, self.world_size):  # the partitions of the other ranks, one after the other
-                self._brief("buckets", FLOAT * self.partition)
-            self.sums = [self.take("gradients", FLOAT * self.partition)]
-            self.give(*self.whole)
+        elif last:
+            for block, size in zip(self.whole, reversed(self.parameters.pieces), strict=True):
+                self._into_bucket(size)
+                self.give(block)
             self.whole = []
+            self._empty_bucket()
 
     def _optimizer(self) -> None:
-        """Write norm and update. Stages 2 and 3 flatten gradients; stage 3 squares the largest one in float64.
+        """Write norm and update. Stages 1 to 3 flatten gradients, and square the largest one in float64.
 
         Of Muon's matrices a rank has the updates that it computes, what it sends, and what it receives.
         """
         flat = []
-        if self.stage == 3:
+        if self.stage and not self.one_buffer:
             self._brief("temporaries", DOUBLE * min(self.parameters.word, self.partition))
-        if self.stage == 3 or (self.stage == 2 and not self.low):
-            flat.append(self.take("gradients", FLOAT * self.partition))
+            if self.stage == 3 or not self.low:
+                flat.append(self.take("gradients", FLOAT * self.partition))
         if self.muon:
             copies = 1 if self.world_size == 1 else 3 if self.stage else 2  # stage 0: 1 / N, and twice (N - 1) / N
             self._brief("temporaries", FLOAT * copies * self.muon)
