@@ -10,13 +10,16 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
+from pipeline.conversion.forms import Dtype, FormName
 from pipeline.runtime import command
 
 # The commands import torch and transformers when they run, because help texts need neither.
+FORM_HELP = """Class of the model. pretraining has all heads of the checkpoint; masked_lm and encoder leave out what the
+class does not have; the others have a head for fine-tuning, which is new and untrained."""
 
 
 def convert(arguments: list[str]) -> None:
-    """Parse the command line and run one of the three commands.
+    """Parse the command line and run one of the commands.
 
     Raises:
         jsonargparse.ArgumentError: an unknown command or option, or an invalid value.
@@ -31,7 +34,9 @@ def convert(arguments: list[str]) -> None:
     for name, function in COMMANDS.items():
         summary = (function.__doc__ or "").partition("\n")[0]
         sub = ArgumentParser(description=summary, exit_on_error=False)
-        sub.add_function_arguments(function, as_positional=True, skip={"texts"})
+        sub.add_function_arguments(function, as_positional=True, skip={"texts", "form"})
+        if function is export:
+            sub.add_argument("--as", dest="form", type=FormName, default="pretraining", help=FORM_HELP)
         if function is fill:
             sub.add_argument("texts", nargs="+", type=str, help="Sentences with one or more [MASK] each.")
         commands.add_subcommand(name, sub, help=summary)
@@ -39,20 +44,36 @@ def convert(arguments: list[str]) -> None:
     COMMANDS[chosen.subcommand](**vars(chosen[chosen.subcommand]))
 
 
-def export(source: Path, out: Path, averaged: bool = False) -> None:
-    """Write a checkpoint, or the newest one of a run, as a Hugging Face model.
+def export(
+    source: Path,
+    out: Path,
+    form: FormName = "pretraining",
+    averaged: bool = False,
+    dtype: Dtype = "float32",
+    max_shard_size: str = "5GB",
+    labels: int = 0,
+    seed: int = 0,
+) -> None:
+    """Write a checkpoint, or the newest one of a run, as a Hugging Face model, and compare it with `transformers`.
 
     Args:
-        source: directory of a checkpoint or of a run.
+        source: directory of a checkpoint, or of a run, which may be training.
         out: directory of the Hugging Face model, which must not exist.
+        form: what the class of the model is for, `--as` on the command line.
         averaged: whether to write the averaged weights of a run with schedule.average_last.
+        dtype: type of the weights.
+        max_shard_size: largest file of weights, such as 500MB or 5GB; larger models have several and an index.
+        labels: number of classes of sequence_classification and token_classification; 0: 2.
+        seed: seed of parameters that the checkpoint lacks.
 
     Raises:
-        ValueError: the checkpoint is damaged or has no averaged weights, or `out` exists.
+        ValueError: the checkpoint is damaged or has no averaged weights, `out` exists, or `transformers` computes
+            something else with the model.
     """
-    from pipeline.conversion.exporting import export_checkpoint
+    from pipeline.conversion.exporting import Options, export_checkpoint
 
-    print(f"{export_checkpoint(source, out, averaged)} -> {out}")
+    exported = export_checkpoint(source, out, Options(form, averaged, dtype, max_shard_size, labels, seed))
+    print(f"{exported.source} -> {out}\n{exported.text}")
 
 
 def import_model(model: Path, out: Path, family: str = "", allow_pickle: bool = False) -> None:

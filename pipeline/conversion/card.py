@@ -1,19 +1,21 @@
 """The model card of an exported model."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from pipeline.optim.schedule import steps_averaged
 from pipeline.runlog.terms import terms_of
 
 
-def model_card(name: str, state: dict[str, Any], averaged: bool = False) -> str:
+def model_card(name: str, state: dict[str, Any], averaged: bool = False, new: Sequence[str] = ()) -> str:
     """Return the README.md of an exported model: its configuration, its training, its held-out figures and its use.
 
     Args:
         name: name of the model, for the title and the examples.
         state: content of the checkpoint's state.json.
         averaged: whether the model has the averaged weights.
+        new: names of parameters that were drawn for the export.
     """
     heldout = state["metrics"].get("averaged" if averaged else "heldout", {})
     keys = [f"{term.name}_{figure}" for term in terms_of([state]) for figure in ("loss", "accuracy")]
@@ -26,7 +28,7 @@ tags: [{state["family"]}, fill-mask]
 
 {state["family"]} with {json.dumps(state["model"])} and a vocabulary of {state["vocab_size"]:,} words, trained for
 {state["step"]:,} steps on {state["consumed_samples"]:,} samples{trained_with(state)}.{averaged_over(state, averaged)}
-
+{untrained(new)}
 | held out | |
 |---|---|
 {rows or "| (not evaluated) | |"}
@@ -52,6 +54,13 @@ def trained_with(state: dict[str, Any]) -> str:
     name = {"lamb": "LAMB", "adamw": "AdamW", "muon": "Muon"}.get(str(optimizer.get("name")), optimizer.get("name"))
     said = [str(value) for value in (state.get("precision"), name) if value]
     return f" ({', '.join(said)})" if said else ""
+
+
+def untrained(new: Sequence[str]) -> str:
+    """Return a sentence about parameters that were drawn for the export; empty if there are none."""
+    if not new:
+        return ""
+    return f"The parameters {', '.join(new)} are new and untrained; fine-tune the model before it is used.\n"
 
 
 def averaged_over(state: dict[str, Any], averaged: bool) -> str:

@@ -19,6 +19,7 @@ import transformers
 from torch import Tensor
 
 from pipeline.checkpoints import model_files
+from pipeline.conversion.classes import assemble
 from pipeline.conversion.names import count_layers, form_of_tensors, from_huggingface, to_huggingface
 from pipeline.families.base import Family
 from pipeline.model.encoder import EncoderConfig
@@ -64,23 +65,36 @@ def export(
             those of the family and configuration.
     """
     family = family.of(config)
+    require_absent(out_dir)
+    fields = fields_of(family, config, _vocab_size(family, state_dict), tokenizer_dir)
+    model = assemble(family.export.model_class, fields, to_huggingface(family, state_dict))
+    with atomic_directory(out_dir) as temporary:
+        model.save_pretrained(temporary)
+        copy_tokenizer(tokenizer_dir, temporary, longest_sequence(family, config))
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+
+
+def require_absent(out_dir: Path) -> None:
+    """Raises ValueError if the directory of an export exists."""
     if out_dir.exists():
         raise ValueError(
             f"{out_dir} exists already, and an export never overwrites: remove it or name another directory"
         )
+
+
+def fields_of(family: Family[Any], config: EncoderConfig, vocab_size: int, tokenizer_dir: Path) -> dict[str, Any]:
+    """Returns the arguments of the configuration in `transformers` of a model with its tokenizer.
+
+    Raises:
+        ValueError: the tokenizer is of another size than the vocabulary.
+    """
     tokenizer = load_tokenizer(tokenizer_dir)
-    vocab_size = _vocab_size(family, state_dict)
     if len(tokenizer) != vocab_size:
         raise ValueError(
             f"{tokenizer_dir} has {len(tokenizer)} tokens but the model's vocabulary has {vocab_size}: "
             "export the model with the tokenizer that its data was made with"
         )
-    fields = family.export.config_to(config, vocab_size) | {"pad_token_id": tokenizer.pad_token_id}
-    model = _assemble(family, fields, to_huggingface(family, state_dict))
-    with _atomic_directory(out_dir) as temporary:
-        model.save_pretrained(temporary)
-        copy_tokenizer(tokenizer_dir, temporary, longest_sequence(family, config))
-        (temporary / "README.md").write_text(card, encoding="utf-8")
+    return family.export.config_to(config, vocab_size) | {"pad_token_id": tokenizer.pad_token_id}
 
 
 def longest_sequence(family: Family[Any], config: EncoderConfig) -> int:
@@ -262,23 +276,8 @@ def _longest_sequence(model: transformers.PreTrainedModel) -> int:
     return int(positions) if padding is None else int(positions) - padding - 1
 
 
-def _assemble(
-    family: Family[Any], fields: Mapping[str, Any], parameters: Mapping[str, Tensor]
-) -> transformers.PreTrainedModel:
-    """Returns the family's `transformers` model with these parameters, without copies or random initialisation."""
-    model_class = getattr(transformers, family.export.model_class)
-    with torch.device("meta"):
-        model = model_class(model_class.config_class(**fields))
-    try:
-        model.load_state_dict(parameters, strict=True, assign=True)
-    except RuntimeError as error:  # torch's message lists the names and shapes
-        raise ValueError(f"the parameters do not fit the {family.name} configuration: {error}") from error
-    model.tie_weights()
-    return model
-
-
 @contextmanager
-def _atomic_directory(final: Path) -> Iterator[Path]:
+def atomic_directory(final: Path) -> Iterator[Path]:
     """Yields a temporary directory that is renamed to `final` once its files are on disk, and removed on an error."""
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
     temporary.mkdir()

@@ -138,3 +138,15 @@ def test_damaged_checkpoint_is_not_exported(trained, tmp_path):
     with pytest.raises(ValueError, match="sha256 differs"):
         convert(["export", str(directory), str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()
+
+
+def test_the_options_of_an_export_reach_it(trained, tmp_path, capsys):
+    """`--as`, `--labels` and `--seed` select class and head, and the output names what is new and what is left out."""
+    options = ["--as", "sequence_classification", "--labels", "3", "--seed", "4"]
+    convert(["export", str(trained[1]), str(tmp_path / "out"), *options])
+    assert transformers.BertForSequenceClassification.from_pretrained(tmp_path / "out").num_labels == 3
+    printed = capsys.readouterr().out
+    assert "left out: cls.predictions, cls.seq_relationship\n" in printed
+    assert "new and untrained, seed 4: classifier.weight, classifier.bias\n" in printed
+    with pytest.raises(USER_ERRORS, match="--as"):
+        convert(["export", str(trained[1]), str(tmp_path / "new"), "--as", "decoder"])
