@@ -3,8 +3,12 @@
 export CHECKPOINT OUT: write a checkpoint, or the newest one of a run, as a directory that `transformers` loads.
 import MODEL OUT: write such a directory as a checkpoint for a recipe's `init_from`.
 fill MODEL "A [MASK]." ...: print the most likely words for each [MASK], by an exported model.
+inspect CHECKPOINT: print what a checkpoint holds.
+diff A B: print the differences between two checkpoints or models.
+consolidate CHECKPOINT OUT: write the weights of a checkpoint as one file.
 """
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,6 +57,9 @@ def export(
     max_shard_size: str = "5GB",
     labels: int = 0,
     seed: int = 0,
+    license: str = "",
+    language: list[str] | None = None,
+    datasets: list[str] | None = None,
 ) -> None:
     """Write a checkpoint, or the newest one of a run, as a Hugging Face model, and compare it with `transformers`.
 
@@ -63,16 +70,23 @@ def export(
         averaged: whether to write the averaged weights of a run with schedule.average_last.
         dtype: type of the weights.
         max_shard_size: largest file of weights, such as 500MB or 5GB; larger models have several and an index.
-        labels: number of classes of sequence_classification and token_classification; 0: 2.
+        labels: number of classes of sequence_classification and token_classification; 0: two classes.
         seed: seed of parameters that the checkpoint lacks.
+        license: identifier of the licence in the model card, such as apache-2.0; none by default.
+        language: codes of the languages of the text in the model card, such as '[en, de]'; by default that which the
+            samples record.
+        datasets: identifiers of data sets on the hub for the model card, such as '[wikimedia/wikipedia]'.
 
     Raises:
         ValueError: the checkpoint is damaged or has no averaged weights, `out` exists, or `transformers` computes
             something else with the model.
     """
-    from pipeline.conversion.exporting import Options, export_checkpoint
+    from pipeline.conversion.exported import Options, Publication
+    from pipeline.conversion.exporting import export_checkpoint
 
-    exported = export_checkpoint(source, out, Options(form, averaged, dtype, max_shard_size, labels, seed))
+    publication = Publication(license, language or (), datasets or ())
+    options = Options(form, averaged, dtype, max_shard_size, labels, seed, publication)
+    exported = export_checkpoint(source, out, options)
     print(f"{exported.source} -> {out}\n{exported.text}")
 
 
@@ -110,7 +124,67 @@ def fill(model: Path, texts: list[str], top: int = 5) -> None:
             print("    " + "  ".join(f"{word} {probability:.3f}" for word, probability in words))
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"export": export, "import": import_model, "fill": fill}
+def inspect(source: Path) -> None:
+    """Print what a checkpoint holds, after its checksums have been verified.
+
+    Args:
+        source: directory of a checkpoint or of a run.
+
+    Raises:
+        ValueError: the checkpoint is damaged.
+    """
+    from pipeline.conversion.inspection import inspect_checkpoint
+
+    for line in inspect_checkpoint(source):
+        print(line)
+
+
+def diff(first: Path, second: Path) -> None:
+    """Print the differences between two checkpoints or models; the exit status is 0 if there are none, else 1.
+
+    Args:
+        first: directory of a checkpoint, of a run or of a model, or a consolidated file.
+        second: the same, to be compared with it.
+
+    Raises:
+        SystemExit: they differ (status 1), or cannot be compared (status 2, as of the command diff).
+    """
+    from pipeline.conversion.difference import difference_between, lines
+
+    try:
+        found = difference_between(first, second)
+    except command.USER_ERRORS as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    for line in lines(found):
+        print(line)
+    if not found.is_empty:
+        raise SystemExit(1)
+
+
+def consolidate(source: Path, out: Path) -> None:
+    """Write the weights of a checkpoint as one safetensors file, in fp32 and without optimizer state.
+
+    Args:
+        source: directory of a checkpoint or of a run.
+        out: file, which must not exist and must end in .safetensors.
+
+    Raises:
+        ValueError: the checkpoint is damaged, or `out` exists.
+    """
+    from pipeline.conversion import weights
+
+    print(f"{weights.consolidate(source, out)} -> {out}")
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "export": export,
+    "import": import_model,
+    "fill": fill,
+    "inspect": inspect,
+    "diff": diff,
+    "consolidate": consolidate,
+}
 
 
 def main() -> None:

@@ -1,8 +1,7 @@
 """Export of a checkpoint as a Hugging Face model, which is compared with the checkpoint before it appears."""
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ from torch import Tensor
 from pipeline.conversion import huggingface, task_models, verification
 from pipeline.conversion.card import model_card
 from pipeline.conversion.classes import assemble, class_of, load_whole, parameters_for
-from pipeline.conversion.forms import FORMS
+from pipeline.conversion.exported import Exported, Options
 from pipeline.conversion.names import to_huggingface
+from pipeline.conversion.provenance import provenance_of
 from pipeline.conversion.source import Source, open_source
 from pipeline.conversion.verification import ROUNDING, Outputs
 from pipeline.data.batch import Batch
@@ -35,72 +35,7 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
 compared if the family has the head for fine-tuning."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """What an export writes."""
-
-    form: str = "pretraining"
-    """Key of `FORMS`: the class of the model."""
-    averaged: bool = False
-    """Whether the averaged weights are written."""
-    dtype: str = "float32"
-    """Type of the weights."""
-    max_shard_size: str = "5GB"
-    """Bound on the size of a file of weights."""
-    labels: int = 0
-    """Number of classes of a new head; 0: two, as in `transformers`."""
-    seed: int = 0
-    """Seed of parameters that are drawn."""
-
-    def __post_init__(self) -> None:
-        if not re.fullmatch(r"[1-9]\d*(KB|MB|GB|TB)", self.max_shard_size):
-            raise ValueError(
-                f"--max_shard_size = {self.max_shard_size}: must be a whole number with its unit KB, MB, GB or TB, "
-                "such as 5GB"
-            )
-        if self.labels < 0:
-            raise ValueError(f"--labels = {self.labels}: must be at least 1, or 0 for two classes")
-        if self.labels and not FORMS[self.form].labelled:
-            forms = " or ".join(name for name, form in FORMS.items() if form.labelled)
-            raise ValueError(f"--labels = {self.labels}: has no effect with --as {self.form}; use it with --as {forms}")
-
-
-@dataclass(frozen=True)
-class Exported:
-    """What an export has written."""
-
-    source: Path
-    """Directory of the checkpoint."""
-    model_class: str
-    """Class in `transformers`."""
-    options: Options
-    new: tuple[str, ...]
-    """Parameters that were drawn, under their names in `transformers`."""
-    left_out: tuple[str, ...]
-    """Parameters of the checkpoint that the class does not have."""
-    differences: Mapping[str, float]
-    """Name of a compared output -> largest difference from `transformers`."""
-    rounding: Mapping[str, float] = field(default_factory=dict)
-    """Name of an output -> largest change by the rounding of the weights; empty in fp32."""
-
-    @property
-    def text(self) -> str:
-        """What has been written and how it was compared, one line each."""
-        lines = [f"{self.model_class}, {self.options.dtype}"]
-        lines += [f"left out: {', '.join(modules_of(self.left_out))}"] if self.left_out else []
-        lines += [f"new and untrained, seed {self.options.seed}: {', '.join(self.new)}"] if self.new else []
-        lines += [f"rounding changes the {name} by {value:.1e}" for name, value in self.rounding.items()]
-        same = ", ".join(f"{name} {value:.1e}" for name, value in self.differences.items())
-        return "\n".join([*lines, f"largest difference from transformers: {same}"])
-
-
-def modules_of(names: Sequence[str]) -> list[str]:
-    """Return the outermost modules that have the named parameters, in alphabetical order."""
-    modules = sorted({name.rpartition(".")[0] for name in names})
-    return [module for module in modules if not any(module.startswith(f"{other}.") for other in modules)]
-
-
-def export_checkpoint(source: Path, out: Path, options: Options = Options()) -> Exported:
+def export_checkpoint(source: Path, out: Path, options: Options) -> Exported:
     """Write a checkpoint, or the newest complete one of a run, as a Hugging Face model.
 
     The weights are in memory once: their values are compared and written, and the model that `transformers` loads
@@ -120,7 +55,7 @@ def export_checkpoint(source: Path, out: Path, options: Options = Options()) -> 
     out.parent.mkdir(parents=True, exist_ok=True)
     with huggingface.atomic_directory(out) as temporary:
         exported = write(opened, temporary, options)
-        card = model_card(out.name, dict(opened.state), options.averaged, exported.new)
+        card = model_card(out.name, exported, provenance_of(opened.directory, opened.state))
         (temporary / "README.md").write_text(card, encoding="utf-8")
     return exported
 

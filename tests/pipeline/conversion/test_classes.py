@@ -24,7 +24,8 @@ def test_new_parameters_follow_from_the_seed():
     """New parameters depend on the seed alone, biases are 0, and torch's random numbers are not used."""
     pretrained = transformers.BertForMaskedLM(transformers.BertConfig(**FIELDS)).state_dict()
     before = torch.get_rng_state()
-    one, same, other = (classes.parameters_for("BertModel", FIELDS, pretrained, 0.5, seed).tensors for seed in (1, 1, 2))
+    found = [classes.parameters_for("BertModel", FIELDS, pretrained, 0.5, seed) for seed in (1, 1, 2)]
+    one, same, other = (parameters.tensors for parameters in found)
     assert torch.equal(torch.get_rng_state(), before)
     name = "pooler.dense.weight"
     assert torch.equal(one[name], same[name]) and not torch.equal(one[name], other[name])

@@ -6,18 +6,19 @@ import shutil
 import pytest
 import torch
 import transformers
-from finetuning_data import VOCAB_SIZE, write_model, write_roberta
+from finetuning_data import VOCAB_SIZE
+from made_checkpoints import WRITERS, write_checkpoint
 from safetensors.torch import load_file
 
 from pipeline.checkpoints import checkpoint
 from pipeline.conversion import exporting, huggingface, task_models
-from pipeline.conversion.exporting import Options, export_checkpoint, modules_of
+from pipeline.conversion.exported import Options
+from pipeline.conversion.exporting import export_checkpoint
 from pipeline.conversion.forms import FORMS
 from pipeline.conversion.importing import import_pretrained
 from pipeline.conversion.names import to_huggingface
 from pipeline.families import get_family
 
-WRITERS = {"bert": write_model, "roberta": write_roberta}
 POOLER = ("pooler.dense.weight", "pooler.dense.bias")
 CLASSIFIER = ("classifier.weight", "classifier.bias")
 EXPECTED = {
@@ -41,8 +42,8 @@ EXPECTED = {
 def checkpoints(tmp_path_factory):
     """Family -> checkpoint of a model with random weights."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    for family, write in WRITERS.items():
-        import_pretrained(write(folder / f"{family}-model"), folder / family, family, False)
+    for family in WRITERS:
+        write_checkpoint(folder, family)
     return folder
 
 
@@ -162,30 +163,11 @@ def test_files_of_several_ranks_are_exported_as_one(checkpoints, tmp_path):
     manifest = json.loads((parted / "manifest.json").read_text())
     manifest["files"] |= entries
     (parted / "manifest.json").write_text(json.dumps(manifest))
-    export_checkpoint(parted, tmp_path / "two")
+    export_checkpoint(parted, tmp_path / "two", Options())
     export(checkpoints, "bert", tmp_path / "one")
     assert (tmp_path / "two" / "model.safetensors").read_bytes() == (
         tmp_path / "one" / "model.safetensors"
     ).read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"labels": 3}, r"--labels = 3: has no effect with --as pretraining; use it with --as sequence_classification"),
-        ({"labels": -1}, r"--labels = -1: must be at least 1"),
-        ({"max_shard_size": "5"}, r"--max_shard_size = 5: must be a whole number with its unit"),
-    ],
-)
-def test_options_without_effect_or_meaning_are_errors(options, message):
-    """An option that has no effect or is out of range is an error that names it."""
-    with pytest.raises(ValueError, match=message):
-        Options(**options)
-
-
-def test_modules_that_are_left_out_are_named_once():
-    """Of nested modules, the outermost one is named."""
-    assert modules_of(["cls.a.dense.weight", "cls.bias", "x.y.weight"]) == ["cls", "x.y"]
 
 
 def test_the_tokenizer_of_the_checkpoint_must_fit(checkpoints, tmp_path, monkeypatch):

@@ -5,36 +5,17 @@ import shutil
 
 import pytest
 import torch
-from finetuning_data import write_model
+from made_checkpoints import add_step, rewrite_state, write_checkpoint
 
 from pipeline.checkpoints import checkpoint
 from pipeline.conversion import source
-from pipeline.conversion.importing import import_pretrained
 from pipeline.conversion.source import open_source, require_listed
-from preprocessing.files import write_json
 
 
 @pytest.fixture(scope="module")
 def imported(tmp_path_factory):
     """A checkpoint."""
-    folder = tmp_path_factory.mktemp("source")
-    import_pretrained(write_model(folder / "model"), folder / "checkpoint", "bert", False)
-    return folder / "checkpoint"
-
-
-def add(imported, run, step, change=lambda tensors: None):
-    """Add a checkpoint of a step to a run, with its tensors changed."""
-    directory = run / "checkpoints" / f"step-{step:08d}"
-    shutil.copytree(imported, directory)
-    file = checkpoint.safe_open(directory / "rank-00000.safetensors", framework="pt")
-    tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    change(tensors)
-    entry = checkpoint.write_tensors(directory / "rank-00000.safetensors", tensors)
-    write_json(directory / "state.json", json.loads((directory / "state.json").read_text()) | {"step": step})
-    files = json.loads((directory / "manifest.json").read_text())["files"]
-    files |= {"rank-00000.safetensors": entry, "state.json": checkpoint.manifest_entry(directory / "state.json")}
-    write_json(directory / "manifest.json", {"format_version": 1, "files": files})
-    return directory
+    return write_checkpoint(tmp_path_factory.mktemp("source"), "bert")
 
 
 def test_a_file_that_no_manifest_lists_is_refused(tmp_path):
@@ -51,19 +32,19 @@ def test_a_file_that_no_manifest_lists_is_refused(tmp_path):
 def test_the_newest_complete_checkpoint_of_a_run_is_read(imported, tmp_path):
     """Of a run, the newest checkpoint that has a manifest is read."""
     for step in (1, 2, 3):
-        add(imported, tmp_path, step)
+        add_step(imported, tmp_path, step)
     (tmp_path / "checkpoints" / "step-00000003" / "manifest.json").unlink()
     assert open_source(tmp_path, averaged=False).state["step"] == 2
 
 
 def test_a_checkpoint_that_the_run_deletes_meanwhile_is_replaced_by_the_newest(imported, tmp_path, monkeypatch):
     """If a running job deletes the checkpoint that is being read, the newest one is read instead."""
-    first, verify = add(imported, tmp_path, 1), checkpoint.verify
+    first, verify = add_step(imported, tmp_path, 1), checkpoint.verify
 
     def deleted_meanwhile(directory):
         if directory == first:
             shutil.rmtree(first)
-            add(imported, tmp_path, 2)
+            add_step(imported, tmp_path, 2)
         verify(directory)
 
     monkeypatch.setattr(source.checkpoint, "verify", deleted_meanwhile)
@@ -73,20 +54,15 @@ def test_a_checkpoint_that_the_run_deletes_meanwhile_is_replaced_by_the_newest(i
 def test_weights_that_are_not_finite_are_an_error(imported, tmp_path):
     """NaN in a tensor is an error that names the checkpoint and the tensor."""
     name = "weight|encoder.layers.1.output.weight|0"
-    add(imported, tmp_path, 1, lambda tensors: tensors[name].fill_(float("nan")))
+    add_step(imported, tmp_path, 1, lambda tensors: tensors[name].fill_(float("nan")))
     with pytest.raises(ValueError, match=r"step-00000001: encoder.layers.1.output.weight holds NaN"):
         open_source(tmp_path, averaged=False)
 
 
 def test_a_checkpoint_of_a_fine_tuning_names_its_model(imported, tmp_path):
     """A fine-tuning writes its model itself."""
-    directory = add(imported, tmp_path, 1, lambda tensors: tensors.update({"weight|head.bias|0": torch.zeros(2)}))
-    state = json.loads((directory / "state.json").read_text())
-    state["tensors"]["head.bias"] = [2]
-    write_json(directory / "state.json", state)
-    files = json.loads((directory / "manifest.json").read_text())["files"]
-    files["state.json"] = checkpoint.manifest_entry(directory / "state.json")
-    write_json(directory / "manifest.json", {"format_version": 1, "files": files})
+    directory = add_step(imported, tmp_path, 1, lambda tensors: tensors.update({"weight|head.bias|0": torch.zeros(2)}))
+    rewrite_state(directory, lambda state: state["tensors"].update({"head.bias": [2]}))
     with pytest.raises(ValueError, match="the checkpoint of a fine-tuning, which writes its model itself"):
         open_source(tmp_path, averaged=False)
 
