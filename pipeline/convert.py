@@ -6,6 +6,7 @@ fill MODEL "A [MASK]." ...: print the most likely words for each [MASK], by an e
 inspect CHECKPOINT: print what a checkpoint holds.
 diff A B: print the differences between two checkpoints or models.
 consolidate CHECKPOINT OUT: write the weights of a checkpoint as one file.
+onnx MODEL OUT: write an exported or fine-tuned model as an ONNX graph.
 """
 
 import sys
@@ -60,6 +61,8 @@ def export(
     license: str = "",
     language: list[str] | None = None,
     datasets: list[str] | None = None,
+    push: str = "",
+    private: bool = False,
 ) -> None:
     """Write a checkpoint, or the newest one of a run, as a Hugging Face model, and compare it with `transformers`.
 
@@ -76,18 +79,29 @@ def export(
         language: codes of the languages of the text in the model card, such as '[en, de]'; by default that which the
             samples record.
         datasets: identifiers of data sets on the hub for the model card, such as '[wikimedia/wikipedia]'.
+        push: repository on the Hugging Face hub, OWNER/NAME, to which the complete export is uploaded; it is created if
+            it does not exist.
+        private: whether a repository that is created is private.
 
     Raises:
         ValueError: the checkpoint is damaged or has no averaged weights, `out` exists, or `transformers` computes
-            something else with the model.
+            something else with the model; or the upload failed, and the export is complete.
     """
+    from pipeline.conversion import publishing
     from pipeline.conversion.exported import Options, Publication
     from pipeline.conversion.exporting import export_checkpoint
+
+    if push:
+        publishing.require_name(push)
+    elif private:
+        raise ValueError("--private = true: has no effect without --push; give a repository, or leave it out")
 
     publication = Publication(license, language or (), datasets or ())
     options = Options(form, averaged, dtype, max_shard_size, labels, seed, publication)
     exported = export_checkpoint(source, out, options)
     print(f"{exported.source} -> {out}\n{exported.text}")
+    if push:
+        print(f"{out} -> {publishing.push(out, push, private)}")
 
 
 def import_model(model: Path, out: Path, family: str = "", allow_pickle: bool = False) -> None:
@@ -177,6 +191,23 @@ def consolidate(source: Path, out: Path) -> None:
     print(f"{weights.consolidate(source, out)} -> {out}")
 
 
+def onnx(model: Path, out: Path) -> None:
+    """Write an exported or fine-tuned model as an ONNX graph with dynamic batch and length, compared by ONNX Runtime.
+
+    Args:
+        model: directory of the model.
+        out: directory of the graph with its configuration and tokenizer, which must not exist.
+
+    Raises:
+        ValueError: a package is not installed, `out` exists, or ONNX Runtime computes something else.
+    """
+    from pipeline.conversion.onnx_export import GRAPH, export_onnx
+
+    differences = export_onnx(model, out)
+    same = ", ".join(f"{name} {value:.1e}" for name, value in differences.items())
+    print(f"{model} -> {out / GRAPH}\nlargest difference in ONNX Runtime: {same}")
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "export": export,
     "import": import_model,
@@ -184,6 +215,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "inspect": inspect,
     "diff": diff,
     "consolidate": consolidate,
+    "onnx": onnx,
 }
 
 

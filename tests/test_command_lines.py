@@ -38,6 +38,7 @@ HELP = [
     "pipeline.convert inspect --help",
     "pipeline.convert diff --help",
     "pipeline.convert consolidate --help",
+    "pipeline.convert onnx --help",
     "pipeline.report --help",
     "pipeline.plan --help",
     "pipeline.finetune --help",

@@ -13,7 +13,7 @@ import transformers
 from torch import Tensor
 
 from pipeline.conversion.forms import FORMS
-from pipeline.families.base import Export
+from pipeline.families.base import Export, Family
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +46,15 @@ def class_of(export: Export[Any], form: str) -> str:
             f"--as = {form}: transformers has no such class for {config_class.model_type}; choose another form"
         )
     return str(mapping[config_class].__name__)
+
+
+def classes_of(family: Family[Any]) -> set[str]:
+    """Return the names of the classes of a family that an export or a fine-tuning can write."""
+    config_class = getattr(transformers, family.export.model_class).config_class
+    mappings = [getattr(transformers, form.mapping) for form in FORMS.values() if form.mapping]
+    found = {str(mapping[config_class].__name__) for mapping in mappings if config_class in mapping}
+    found |= {form.export.model_class for form in (family, *family.variants)}
+    return found | {head.model_class for head in family.heads.values()}
 
 
 def assemble(

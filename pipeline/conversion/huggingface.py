@@ -19,7 +19,7 @@ import transformers
 from torch import Tensor
 
 from pipeline.checkpoints import model_files
-from pipeline.conversion.classes import assemble
+from pipeline.conversion.classes import assemble, classes_of
 from pipeline.conversion.names import count_layers, form_of_tensors, from_huggingface, to_huggingface
 from pipeline.families.base import Family
 from pipeline.model.encoder import EncoderConfig
@@ -239,6 +239,29 @@ def load_tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
 
 def _load_masked_lm(directory: Path) -> transformers.PreTrainedModel:
     """Loads the masked language model of a directory from safetensors and a matching configuration."""
+    return _load_checked(transformers.AutoModelForMaskedLM, directory, "a masked language model")
+
+
+def load_model(directory: Path, family: Family[Any]) -> transformers.PreTrainedModel:
+    """Loads a model in fp32 and evaluation mode, as the class that its configuration names.
+
+    Args:
+        directory: a model directory with safetensors.
+        family: its family.
+
+    Raises:
+        ValueError: the directory names no class of the family, or lacks a parameter of the class.
+    """
+    named = (model_files.read_config(directory).get("architectures") or [""])[0]
+    if named not in (known := classes_of(family)):
+        raise ValueError(
+            f"{directory / model_files.CONFIG}: architectures = {named!r}: must be one of {', '.join(sorted(known))}"
+        )
+    return _load_checked(getattr(transformers, named), directory, f"a {named}", dtype=torch.float32)
+
+
+def _load_checked(chosen: Any, directory: Path, what: str, **options: Any) -> transformers.PreTrainedModel:
+    """Loads a model with all parameters of its class from checked files, in evaluation mode."""
     fields, weights = model_files.read_config(directory), model_files.weight_files(directory)
     layers, tensors = fields.get("num_hidden_layers", 0), model_files.outlines(weights)
     if not isinstance(layers, int) or layers > len(tensors):
@@ -248,14 +271,14 @@ def _load_masked_lm(directory: Path) -> transformers.PreTrainedModel:
         )
     extra = [path for name in (model_files.CONFIG, model_files.INDEX) if (path := model_files.find(directory, name))]
     with model_files.only([*weights, *extra]) as files:
-        options = {"use_safetensors": True, "attn_implementation": "eager", "output_loading_info": True}
-        model, report = _loaded(transformers.AutoModelForMaskedLM, files, directory, **options)
+        options |= {"use_safetensors": True, "attn_implementation": "eager", "output_loading_info": True}
+        model, report = _loaded(chosen, files, directory, **options)
     if report["missing_keys"]:
         raise ValueError(
-            f"{directory} lacks {sorted(report['missing_keys'])[0]}: it is no masked language model; "
-            "give the directory of one"
+            f"{directory} lacks {sorted(report['missing_keys'])[0]}: it is not {what}; give the directory of one"
         )
-    return model.eval()
+    loaded: transformers.PreTrainedModel = model.eval()
+    return loaded
 
 
 def _loaded(auto_class: Any, files: Path, directory: Path, **options: Any) -> Any:

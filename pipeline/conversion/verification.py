@@ -191,8 +191,12 @@ def largest_difference(theirs: Sequence[Outputs], ours: Sequence[Outputs]) -> di
     return found
 
 
-def require_same(differences: Mapping[str, float]) -> None:
+def require_same(differences: Mapping[str, float], other: str = "transformers") -> None:
     """Check the differences of a model that was written.
+
+    Args:
+        differences: name of an output -> difference.
+        other: name of the program that computes the model that was written.
 
     Raises:
         ValueError: one is above TOLERANCE.
@@ -200,7 +204,7 @@ def require_same(differences: Mapping[str, float]) -> None:
     for name, difference in differences.items():
         if not difference <= TOLERANCE:
             raise ValueError(
-                f"transformers computes other {name} (difference {difference:.1e} of the largest one, at most "
+                f"{other} computes other {name} (difference {difference:.1e} of the largest one, at most "
                 f"{TOLERANCE:.0e} is allowed), so that the model was removed; this is a defect of the export, please "
                 "report it"
             )
