@@ -107,7 +107,7 @@ def description(exported: Exported, provenance: Provenance) -> str:
     titles = " and ".join(f"{term.title} prediction" for term in provenance.terms)
     trained = (
         f"It was pre-trained by {titles} for {state['step']:,} steps on {state['consumed_samples']:,} samples."
-        if provenance.recipe
+        if state["step"]
         else "Its checkpoint was imported and does not record how it was trained."
     )
     return (

@@ -51,9 +51,9 @@ def export_checkpoint(source: Path, out: Path, options: Options) -> Exported:
             something else than this project. Nothing is written then.
     """
     huggingface.require_absent(out)
-    opened = open_source(source, options.averaged)
     out.parent.mkdir(parents=True, exist_ok=True)
     with huggingface.atomic_directory(out) as temporary:
+        opened = open_source(source, options.averaged, temporary)
         exported = write(opened, temporary, options)
         card = model_card(out.name, exported, provenance_of(opened.directory, opened.state))
         (temporary / "README.md").write_text(card, encoding="utf-8")
@@ -61,7 +61,12 @@ def export_checkpoint(source: Path, out: Path, options: Options) -> Exported:
 
 
 def write(source: Source, directory: Path, options: Options) -> Exported:
-    """Write configuration, weights and tokenizer of a model and compare it; empties `source.weights`.
+    """Write configuration and weights of a model and compare it; empties `source.weights`.
+
+    Args:
+        source: the checkpoint.
+        directory: directory of the model, which has the tokenizer already.
+        options: what is written.
 
     Raises:
         ValueError: as `export_checkpoint`.
@@ -101,15 +106,13 @@ class Target:
 
 
 def prepare(source: Source, directory: Path, options: Options) -> Target:
-    """Write the tokenizer, and return the model that is to be written."""
+    """Return the model that is to be written into a directory with its tokenizer."""
     family, config, vocab_size = source.family, source.config, source.state["vocab_size"]
     longest = huggingface.longest_sequence(family, config)
-    fields = huggingface.fields_of(family, config, vocab_size, source.directory / "tokenizer")
-    huggingface.copy_tokenizer(source.directory / "tokenizer", directory, longest)
     tokenizer = huggingface.load_tokenizer(directory)
     batches = verification.sample_batches(tokenizer, family.template, longest, vocab_size)
     chosen = {"num_labels": options.labels} if options.labels else {}
-    return Target(class_of(family.export, options.form), fields | chosen, batches)
+    return Target(class_of(family.export, options.form), {**source.fields, **chosen}, batches)
 
 
 def expected(source: Source, target: Target, options: Options, tensors: Mapping[str, Tensor]) -> list[Outputs]:

@@ -62,10 +62,11 @@ def test_the_hub_reads_the_metadata(tmp_path):
 
 def test_what_is_not_known_is_absent(tmp_path):
     """Without a publisher's statements, a recipe and an evaluation, the metadata have no such fields."""
-    data = read(tmp_path, state=STATE | {"metrics": {}})
+    imported = STATE | {"step": 0, "metrics": {}}
+    data = read(tmp_path, state=imported)
     for name in ("license", "language", "datasets", "base_model", "eval_results"):
         assert getattr(data, name) is None, name
-    card = card_of(STATE | {"metrics": {}})
+    card = card_of(imported)
     assert "No licence is stated." in card and "does not record how it was trained" in card
     assert "has no held-out evaluation" in card and "manifest of the training samples was not available" in card
 
