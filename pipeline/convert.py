@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 
 from pipeline.conversion.forms import Dtype, FormName
 from pipeline.runtime import command
@@ -21,6 +21,8 @@ from pipeline.runtime import command
 # The commands import torch and transformers when they run, because help texts need neither.
 FORM_HELP = """Class of the model. pretraining has all heads of the checkpoint; masked_lm and encoder leave out what the
 class does not have; the others have a head for fine-tuning, which is new and untrained."""
+RENAMED = {"as": "form"}
+"""Option whose name is a keyword of Python -> parameter of the function."""
 
 
 def convert(arguments: list[str]) -> None:
@@ -41,12 +43,16 @@ def convert(arguments: list[str]) -> None:
         sub = ArgumentParser(description=summary, exit_on_error=False)
         sub.add_function_arguments(function, as_positional=True, skip={"texts", "form"})
         if function is export:
-            sub.add_argument("--as", dest="form", type=FormName, default="pretraining", help=FORM_HELP)
+            sub.add_argument("--as", type=FormName, default="pretraining", help=FORM_HELP)
         if function is fill:
             sub.add_argument("texts", nargs="+", type=str, help="Sentences with one or more [MASK] each.")
         commands.add_subcommand(name, sub, help=summary)
-    chosen = parser.parse_args(arguments)
-    COMMANDS[chosen.subcommand](**vars(chosen[chosen.subcommand]))
+    try:
+        chosen = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise ArgumentError(None, " ".join(str(error).split())) from None
+    values = {RENAMED.get(name, name): value for name, value in vars(chosen[chosen.subcommand]).items()}
+    COMMANDS[chosen.subcommand](**values)
 
 
 def export(

@@ -76,7 +76,8 @@ def write(source: Source, directory: Path, options: Options) -> Exported:
     chosen = parameters_for(
         target.model_class, target.fields, pretrained, source.config.initializer_range, options.seed
     )
-    ours, rounding = expected(source, target, options, chosen.tensors), {}
+    ours = expected(source, target, options, chosen.tensors)
+    rounding: dict[str, float] = {}
     dtype = DTYPES[options.dtype]
     if dtype in ROUNDING:
         for value in (*source.weights.values(), *chosen.tensors.values()):
