@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 
 from pipeline.conversion.forms import Dtype, FormName
 from pipeline.runtime import command
@@ -23,6 +23,8 @@ from pipeline.runtime import command
 # The commands import torch and transformers when they run, because help texts need neither.
 FORM_HELP = """Class of the model. pretraining has all heads of the checkpoint; masked_lm and encoder leave out what the
 class does not have; the others have a head for fine-tuning, which is new and untrained."""
+RENAMED = {"as": "form"}
+"""Option whose name is a keyword of Python -> parameter of the function."""
 
 
 def convert(arguments: list[str]) -> None:
@@ -43,14 +45,18 @@ def convert(arguments: list[str]) -> None:
         sub = ArgumentParser(description=summary, exit_on_error=False)
         sub.add_function_arguments(function, as_positional=True, skip={"texts", "words", "form"})
         if function is export:
-            sub.add_argument("--as", dest="form", type=FormName, default="pretraining", help=FORM_HELP)
+            sub.add_argument("--as", type=FormName, default="pretraining", help=FORM_HELP)
         if function is fill:
             sub.add_argument("texts", nargs="+", type=str, help="Sentences with one or more [MASK] each.")
         if function is extend:
             sub.add_argument("--words", type=Path, required=True, help="File with one word in each line.")
         commands.add_subcommand(name, sub, help=summary)
-    chosen = parser.parse_args(arguments)
-    COMMANDS[chosen.subcommand](**vars(chosen[chosen.subcommand]))
+    try:
+        chosen = parser.parse_args(arguments)
+    except ArgumentError as error:
+        raise ArgumentError(None, " ".join(str(error).split())) from None
+    values = {RENAMED.get(name, name): value for name, value in vars(chosen[chosen.subcommand]).items()}
+    COMMANDS[chosen.subcommand](**values)
 
 
 def export(

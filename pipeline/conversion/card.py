@@ -15,6 +15,7 @@ from pipeline.conversion.exported import Exported
 from pipeline.conversion.forms import FORMS
 from pipeline.conversion.provenance import Provenance
 from pipeline.families import get_family
+from pipeline.families.base import Part
 from pipeline.runlog.terms import Term
 
 
@@ -106,10 +107,11 @@ def model_index(name: str, exported: Exported, provenance: Provenance) -> list[d
 def description(exported: Exported, provenance: Provenance) -> str:
     """Return a paragraph about the model."""
     state, model = provenance.state, exported.fields
+    alone = part_alone(exported, provenance)
+    titles = objectives(alone.family.terms if alone else provenance.terms)
     trained = (
-        f"It was pre-trained by {objectives(provenance.terms)} for {state['step']:,} steps on "
-        f"{state['consumed_samples']:,} samples."
-        if provenance.recipe
+        f"It was pre-trained by {titles} for {state['step']:,} steps on {state['consumed_samples']:,} samples."
+        if state["step"]
         else "Its checkpoint was imported and does not record how it was trained."
     )
     whole = "parts and heads" if get_family(state["family"]).parts else "heads"
@@ -120,6 +122,12 @@ def description(exported: Exported, provenance: Provenance) -> str:
         f"{provenance.parameters / 1e6:,.1f} million parameters. The class of the model is `{exported.model_class}`, "
         f"and the type of its weights {exported.options.dtype}."
     )
+
+
+def part_alone(exported: Exported, provenance: Provenance) -> Part[Any] | None:
+    """Return the part of the family that was written alone and lacks the encoder; None if there is none."""
+    parts = get_family(provenance.state["family"]).parts[1:]
+    return next((part for part in parts if part.family.export.model_class == exported.model_class), None)
 
 
 def objectives(terms: Sequence[Term]) -> str:
@@ -143,9 +151,11 @@ value where it is above 1.{rounded(exported)}"""
 def purposes(exported: Exported, provenance: Provenance) -> Iterator[str]:
     """Yield the sentences about what the model is for."""
     parts = get_family(provenance.state["family"]).parts
-    if any(part.directory and part.family.export.model_class == exported.model_class for part in parts):
-        others = " and ".join(f"`{omitted}`" for omitted in exported.omitted)
-        yield f"The model was trained beside an {others}, with which a fine-tuning begins, and is not such a beginning."
+    if part_alone(exported, provenance):
+        yield (
+            f"The model was trained beside one of the class `{parts[0].family.export.model_class}`, which is the one "
+            "for fine-tuning."
+        )
     else:
         yield (
             "The model is a starting point for fine-tuning on tasks that read whole texts, such as classification of "

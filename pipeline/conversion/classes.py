@@ -1,11 +1,10 @@
-"""Models of classes of `transformers`, with the parameters of a pre-trained model: assembled, and loaded strictly.
+"""Models of classes of `transformers`, with the parameters of a pre-trained model.
 
 A class takes what it has of the pre-trained parameters, leaves out the others, and its further parameters are drawn.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -124,27 +123,3 @@ def _drawn(name: str, shape: torch.Size, std: float, generator: torch.Generator)
 
 def _dtype(tensors: Mapping[str, Tensor]) -> torch.dtype:
     return next(iter(tensors.values())).dtype
-
-
-def load_whole(directory: Path, model_class: str) -> transformers.PreTrainedModel:
-    """Load a directory that this program has written, in fp32 and in evaluation mode.
-
-    Raises:
-        ValueError: a parameter of the class is missing, unexpected or of another shape.
-    """
-    model, report = getattr(transformers, model_class).from_pretrained(
-        directory,
-        local_files_only=True,
-        use_safetensors=True,
-        attn_implementation="eager",
-        dtype=torch.float32,
-        output_loading_info=True,
-    )
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if found := sorted(map(str, report[kind])):
-            raise ValueError(
-                f"transformers reports {kind.replace('_', ' ')} when it loads {model_class} "
-                f"({', '.join(found[:5])}); this is a defect of the export, please report it"
-            )
-    loaded: transformers.PreTrainedModel = model.eval()
-    return loaded

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.conversion import huggingface, task_models, verification
 from pipeline.conversion.card import model_card
-from pipeline.conversion.classes import Parameters, assemble, class_of, load_whole, parameters_for
+from pipeline.conversion.classes import Parameters, assemble, class_of, parameters_for
 from pipeline.conversion.exported import Exported, Options
 from pipeline.conversion.names import to_huggingface
 from pipeline.conversion.parts import ModelPart, divide
@@ -54,9 +54,9 @@ def export_checkpoint(source: Path, out: Path, options: Options) -> Exported:
             something else than this project. Nothing is written then.
     """
     huggingface.require_absent(out)
-    opened = open_source(source, options.averaged)
     out.parent.mkdir(parents=True, exist_ok=True)
     with huggingface.atomic_directory(out) as temporary:
+        opened = open_source(source, options.averaged, temporary)
         exported = write(opened, temporary, options)
         card = model_card(out.name, exported, provenance_of(opened.directory, opened.state))
         (temporary / "README.md").write_text(card, encoding="utf-8")
@@ -64,65 +64,42 @@ def export_checkpoint(source: Path, out: Path, options: Options) -> Exported:
 
 
 def write(source: Source, directory: Path, options: Options) -> Exported:
-    """Write configuration, weights and tokenizer of a model and compare it; empties `source.weights`.
+    """Write configuration and weights of a model and compare it; empties `source.weights`.
 
     A model whose parts have classes of their own is written in several directories, or the part alone that has the
     class of the form.
 
+    Args:
+        source: the checkpoint.
+        directory: directory of the model, which has the tokenizer already.
+        options: what is written.
+
     Raises:
         ValueError: as `export_checkpoint`.
     """
-    vocab_size, vocabulary = source.state["vocab_size"], source.directory / "tokenizer"
-    padding = huggingface.tokenizer_of(vocabulary, vocab_size).pad_token_id
-    parts = divide(source.family, source.config, source.weights)
-    written = parts_for(source.family, parts, options.form)
-    omitted = tuple(part.family.export.model_class for part in parts if part not in written)
-    places = [part.directory if len(written) > 1 else "" for part in written]
-    targets = [prepare(part, huggingface.fields_of(part, vocab_size, padding), options) for part in written]
-    # Each target has the weights of its part, and releases them before it is written.
-    source.weights.clear()
-    parts.clear()
-    written.clear()
+    targets, omitted = targets_of(source, options)
     longest = huggingface.longest_sequence(source.family, source.config)
-    for place in places:
-        (directory / place).mkdir(exist_ok=True)
-        huggingface.copy_tokenizer(vocabulary, directory / place, longest)
+    for target in targets[1:]:
+        (directory / target.place).mkdir()
+        huggingface.copy_tokenizer(directory, directory / target.place, longest)
     tokenizer = huggingface.load_tokenizer(directory)
-    batches = verification.sample_batches(tokenizer, source.family.template, longest, vocab_size)
-    outputs, rounding = computed(targets, batches, options)
+    batches = verification.sample_batches(tokenizer, source.family.template, longest, source.state["vocab_size"])
     made = {}
-    for place, target, ours, changes in zip(places, targets, outputs, rounding, strict=True):
-        differences = write_target(target, directory / place, batches, ours, options)
-        chosen = target.parameters
-        made[place] = Exported(
-            source.directory,
-            target.model_class,
-            options,
-            chosen.new,
-            chosen.left_out,
-            differences,
-            target.fields,
-            changes,
+    for target, ours, rounding in zip(targets, *computed(targets, batches, options), strict=True):
+        differences = write_target(target, directory / target.place, batches, ours, options)
+        new, left_out = target.parameters.new, target.parameters.left_out
+        made[target.place] = Exported(
+            source.directory, target.model_class, options, new, left_out, differences, target.fields, rounding
         )
     return replace(made.pop(""), further=made, omitted=omitted)
-
-
-def parts_for(family: Family[Any], parts: Sequence[ModelPart], form: str) -> list[ModelPart]:
-    """Return the parts of a model that are written: for pre-training all, else the one with the class or the encoder.
-
-    Raises:
-        ValueError: `transformers` has no class of this form for the family.
-    """
-    if form == "pretraining":
-        return list(parts)
-    wanted = class_of(family.export, form)
-    return [part for part in parts if part.family.export.model_class == wanted] or list(parts[:1])
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
     """A model of `transformers` before it is written."""
 
+    place: str
+    """Directory below that of the export; empty: that directory itself."""
     model_class: str
     fields: Mapping[str, Any]
     """Arguments of its configuration."""
@@ -142,21 +119,50 @@ class Target:
         return self.head.output if self.head else "tokens"
 
 
-def prepare(part: ModelPart, fields: Mapping[str, Any], options: Options) -> Target:
+def targets_of(source: Source, options: Options) -> tuple[list[Target], tuple[str, ...]]:
+    """Return the models that are to be written, the one in the directory itself first, and the classes of other parts.
+
+    `source.weights` is emptied: each of the models has the weights of its part, and releases them when it is written.
+
+    Raises:
+        ValueError: `transformers` has no class of this form for the family.
+    """
+    parts = divide(source.family, source.config, source.weights)
+    written = parts_for(source.family, parts, options.form)
+    targets = [prepare(source, part, part.directory if len(written) > 1 else "", options) for part in written]
+    source.weights.clear()
+    return targets, tuple(part.family.export.model_class for part in parts if part not in written)
+
+
+def parts_for(family: Family[Any], parts: Sequence[ModelPart], form: str) -> list[ModelPart]:
+    """Return the parts of a model that are written: for pre-training all, else the one with the class or the encoder.
+
+    Raises:
+        ValueError: `transformers` has no class of this form for the family.
+    """
+    if form == "pretraining":
+        return list(parts)
+    wanted = class_of(family.export, form)
+    return [part for part in parts if part.family.export.model_class == wanted] or list(parts[:1])
+
+
+def prepare(source: Source, part: ModelPart, place: str, options: Options) -> Target:
     """Return the model that is to be written of a part of a model, or of a whole one.
 
     Args:
+        source: the checkpoint.
         part: the part.
-        fields: arguments of its configuration in `transformers`.
+        place: directory of the part below that of the export.
         options: what is written.
     """
     family = part.family
     model_class = class_of(family.export, options.form)
-    fields = {**fields, **({"num_labels": options.labels} if options.labels else {})}
+    fields = huggingface.fields_of(part, source.state["vocab_size"], source.pad_token_id)
+    fields |= {"num_labels": options.labels} if options.labels else {}
     pretrained = to_huggingface(family, part.state_dict)
     chosen = parameters_for(model_class, fields, pretrained, part.config.initializer_range, options.seed)
     config, head = verification.computable(part.config), task_models.head_with(family, model_class)
-    return Target(model_class, fields, family, config, dict(part.state_dict), chosen, head)
+    return Target(place, model_class, fields, family, config, dict(part.state_dict), chosen, head)
 
 
 def computed(
@@ -208,7 +214,7 @@ def write_target(
     typed = {name: tensors.pop(name).to(dtype) for name in list(tensors)}
     assemble(target.model_class, target.fields, typed).save_pretrained(directory, max_shard_size=options.max_shard_size)
     typed.clear()
-    loaded = load_whole(directory, target.model_class)
+    loaded = huggingface.load_whole(directory, target.model_class)
     theirs = [verification.outputs_there(loaded, batch, ours[0].keys(), target.kind) for batch in batches]
     differences = verification.largest_difference(theirs, ours)
     verification.require_same(differences)

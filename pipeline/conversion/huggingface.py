@@ -183,7 +183,9 @@ def load_tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
 
 def _load_masked_lm(directory: Path) -> transformers.PreTrainedModel:
     """Loads the masked language model of a directory from safetensors and a matching configuration."""
-    return _load_checked(transformers.AutoModelForMaskedLM, directory, "a masked language model")
+    model, report = _load_checked(transformers.AutoModelForMaskedLM, directory)
+    _require_parameters(report, directory, "a masked language model")
+    return model
 
 
 def load_model(directory: Path, family: Family[Any]) -> transformers.PreTrainedModel:
@@ -201,11 +203,31 @@ def load_model(directory: Path, family: Family[Any]) -> transformers.PreTrainedM
         raise ValueError(
             f"{directory / model_files.CONFIG}: architectures = {named!r}: must be one of {', '.join(sorted(known))}"
         )
-    return _load_checked(getattr(transformers, named), directory, f"a {named}", dtype=torch.float32)
+    model, report = _load_checked(getattr(transformers, named), directory, dtype=torch.float32)
+    _require_parameters(report, directory, f"a {named}")
+    return model
 
 
-def _load_checked(chosen: Any, directory: Path, what: str, **options: Any) -> transformers.PreTrainedModel:
-    """Loads a model with all parameters of its class from checked files, in evaluation mode."""
+def load_whole(directory: Path, model_class: str) -> transformers.PreTrainedModel:
+    """Loads a directory that this program has written, in fp32 and in evaluation mode.
+
+    Raises:
+        ValueError: a parameter of the class is missing, unexpected or of another shape.
+    """
+    model, report = _load_checked(getattr(transformers, model_class), directory, dtype=torch.float32)
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if found := sorted(map(str, report[kind])):
+            raise ValueError(
+                f"transformers reports {kind.replace('_', ' ')} when it loads {model_class} "
+                f"({', '.join(found[:5])}); this is a defect of the export, please report it"
+            )
+    return model
+
+
+def _load_checked(
+    chosen: Any, directory: Path, **options: Any
+) -> tuple[transformers.PreTrainedModel, Mapping[str, Any]]:
+    """Loads a model from checked files, in evaluation mode, with what `transformers` reports of its parameters."""
     fields, weights = model_files.read_config(directory), model_files.weight_files(directory)
     layers, tensors = fields.get("num_hidden_layers", 0), model_files.outlines(weights)
     if not isinstance(layers, int) or layers > len(tensors):
@@ -217,12 +239,15 @@ def _load_checked(chosen: Any, directory: Path, what: str, **options: Any) -> tr
     with model_files.only([*weights, *extra]) as files:
         options |= {"use_safetensors": True, "attn_implementation": "eager", "output_loading_info": True}
         model, report = _loaded(chosen, files, directory, **options)
+    return model.eval(), report
+
+
+def _require_parameters(report: Mapping[str, Any], directory: Path, what: str) -> None:
+    """Raises ValueError if a parameter of the class is missing."""
     if report["missing_keys"]:
         raise ValueError(
             f"{directory} lacks {sorted(report['missing_keys'])[0]}: it is not {what}; give the directory of one"
         )
-    loaded: transformers.PreTrainedModel = model.eval()
-    return loaded
 
 
 def _loaded(auto_class: Any, files: Path, directory: Path, **options: Any) -> Any:

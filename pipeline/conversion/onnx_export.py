@@ -107,6 +107,7 @@ def write_graph(model: Any, sample: Mapping[str, Tensor], longest: int, path: Pa
             output_names=list(model(**sample)),
             dynamic_shapes=(tuple({0: batch, 1: length} for _ in sample),),
         )
+    assert program is not None, "None is returned where a file was named"
     size = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     program.save(path, external_data=size > LARGEST_FILE)
 

@@ -69,7 +69,7 @@ def provenance_of(checkpoint: Path, state: Mapping[str, Any]) -> Provenance:
 
 
 def manifest_of(state: Mapping[str, Any]) -> Manifest | None:
-    """Return the manifest of the samples of a checkpoint; None if it is not there or another one."""
+    """Return the manifest of the samples of a checkpoint; None if it is absent, another one or of another version."""
     data = state.get("recipe", {}).get("data", {})
     directories = [*data.get("earlier_samples", []), data["samples"]] if data.get("samples") else []
     paths = [Path(directory) / MANIFEST_NAME for directory in directories]
@@ -79,4 +79,7 @@ def manifest_of(state: Mapping[str, Any]) -> Manifest | None:
     whole = checksums[0] if len(paths) == 1 else sha256("".join(checksums).encode()).hexdigest()
     if whole != state.get("samples"):
         return None
-    return Manifest.from_json(paths[-1].read_text(encoding="utf-8"), paths[-1])
+    try:
+        return Manifest.from_json(paths[-1].read_text(encoding="utf-8"), paths[-1])
+    except ValueError:
+        return None

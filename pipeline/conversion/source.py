@@ -10,6 +10,7 @@ from torch import Tensor
 
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.record import DamagedError, complete
+from pipeline.conversion import huggingface
 from pipeline.families import get_family
 from pipeline.families.base import Family
 from pipeline.model.config import EncoderConfig
@@ -24,27 +25,34 @@ class Source:
     state: Mapping[str, Any]
     family: Family[Any]
     config: EncoderConfig
+    pad_token_id: int
+    """Id of the tokenizer's padding token."""
     weights: dict[str, Tensor]
     """Parameters in fp32 under the names of this project."""
 
 
-def open_source(source: Path, averaged: bool) -> Source:
+def open_source(source: Path, averaged: bool, out: Path) -> Source:
     """Verify and read a checkpoint; of a run, the newest complete one that it has not deleted meanwhile.
+
+    Args:
+        source: directory of a checkpoint or of a run.
+        averaged: whether the averaged weights are read.
+        out: directory into which the tokenizer is copied, so that nothing of the checkpoint is needed afterwards.
 
     Raises:
         ValueError: it is damaged, has no such weights, or is that of a fine-tuning.
     """
     directory = next(iter(complete(source)), None) or checkpoint.resolve(source)
     try:
-        return read_source(directory, "average" if averaged else "weight")
+        return read_source(directory, "average" if averaged else "weight", out)
     except (OSError, DamagedError):
         if directory.exists() or directory == source:
             raise
-    return open_source(source, averaged)
+    return open_source(source, averaged, out)
 
 
-def read_source(directory: Path, part: str) -> Source:
-    """Verify and read one part of the tensors of a checkpoint: "weight" or "average"."""
+def read_source(directory: Path, part: str, out: Path) -> Source:
+    """Verify a checkpoint, copy its tokenizer and read one part of its tensors: "weight" or "average"."""
     checkpoint.verify(directory)
     require_listed(directory)
     state = checkpoint.read_state(directory)
@@ -53,6 +61,11 @@ def read_source(directory: Path, part: str) -> Source:
             f"{directory}: the checkpoint of a fine-tuning, which writes its model itself; use the directory model of "
             "the run"
         )
+    whole = get_family(state["family"])
+    config = checkpoint.model_config(directory, whole.config, state)
+    family = whole.of(config)
+    tokenizer = huggingface.tokenizer_of(directory / "tokenizer", state["vocab_size"])
+    huggingface.copy_tokenizer(directory / "tokenizer", out, huggingface.longest_sequence(family, config))
     reader = checkpoint.Reader(directory)
     if not reader.has(part):
         raise ValueError(
@@ -64,9 +77,7 @@ def read_source(directory: Path, part: str) -> Source:
             raise ValueError(
                 f"{directory}: {name} holds NaN or infinite values, because training diverged; export an earlier one"
             )
-    family = get_family(state["family"])
-    config = checkpoint.model_config(directory, family.config, state)
-    return Source(directory, state, family.of(config), config, weights)
+    return Source(directory, state, family, config, tokenizer.pad_token_id, weights)
 
 
 def require_listed(directory: Path) -> None:

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from pipeline.checkpoints import model_files
 from pipeline.conversion import huggingface
-from pipeline.conversion.classes import load_whole
 from pipeline.conversion.importing import family_of
 from pipeline.conversion.names import from_huggingface
 from pipeline.conversion.verification import largest_difference, outputs_there, require_same
@@ -214,7 +213,7 @@ def verify(directory: Path, head: TaskHead, batch: Batch, logits: Tensor) -> flo
         ValueError: it is above `verification.TOLERANCE`, or a parameter is missing or superfluous.
     """
     try:
-        theirs = outputs_there(load_whole(directory, head.model_class), batch, ["logits"], head.output)
+        theirs = outputs_there(huggingface.load_whole(directory, head.model_class), batch, ["logits"], head.output)
         differences = largest_difference([theirs], [{"logits": logits}])
         require_same(differences)
     except ValueError as error:

@@ -139,5 +139,3 @@ def test_the_options_of_an_export_reach_it(trained, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "left out: cls.predictions, cls.seq_relationship\n" in printed
     assert "new and untrained, seed 4: classifier.weight, classifier.bias\n" in printed
-    with pytest.raises(USER_ERRORS, match="--as"):
-        convert(["export", str(trained[1]), str(tmp_path / "new"), "--as", "decoder"])

@@ -1,7 +1,7 @@
 """The model card states what is recorded of a checkpoint, in the form that hubs read, and nothing else."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from pipeline.config import parse, plain
 from pipeline.conversion.card import base_model, model_card, recipe_toml
 from pipeline.conversion.exported import Exported, Options, Publication
 from pipeline.conversion.provenance import Provenance
+from pipeline.families import get_family
 from pipeline.runlog.floors import Floors
 
 STATE = {
@@ -62,10 +63,11 @@ def test_the_hub_reads_the_metadata(tmp_path):
 
 def test_what_is_not_known_is_absent(tmp_path):
     """Without a publisher's statements, a recipe and an evaluation, the metadata have no such fields."""
-    data = read(tmp_path, state=STATE | {"metrics": {}})
+    imported = STATE | {"step": 0, "metrics": {}}
+    data = read(tmp_path, state=imported)
     for name in ("license", "language", "datasets", "base_model", "eval_results"):
         assert getattr(data, name) is None, name
-    card = card_of(STATE | {"metrics": {}})
+    card = card_of(imported)
     assert "No licence is stated." in card and "does not record how it was trained" in card
     assert "has no held-out evaluation" in card and "manifest of the training samples was not available" in card
 
@@ -142,3 +144,18 @@ def test_the_recipe_trains_again(tmp_path):
     assert plain(again) == plain(recipe)
     assert "/a/" not in path.read_text(encoding="utf-8")
     assert json.dumps(RECIPE["run_dir"]) not in model_card("mine", EXPORTED, Provenance(TRAINED))
+
+
+def test_a_model_in_parts_has_the_code_that_loads_them(tmp_path):
+    """The card of an ELECTRA loads discriminator and generator, and names the objective of each."""
+    generator = replace(EXPORTED, model_class="ElectraForMaskedLM")
+    whole = replace(EXPORTED, model_class="ElectraForPreTraining", options=Options(), further={"generator": generator})
+    terms = [asdict(term) for term in get_family("electra").terms]
+    state = TRAINED | {"family": "electra", "terms": terms}
+    data, card = read(tmp_path, whole, state), card_of(state, whole)
+    assert (data.pipeline_tag, data.tags, data.eval_results) == (None, ["electra", "pretraining"], None)
+    assert "pre-trained by masked-token prediction and replaced-token prediction for" in card
+    assert 'model = AutoModelForPreTraining.from_pretrained("mine")' in card
+    assert 'generator = AutoModelForMaskedLM.from_pretrained("mine", subfolder="generator")' in card
+    assert "It was trained by replaced-token prediction. The directory `generator` has the model of the class" in card
+    assert "trained beside it, by masked-token prediction." in card and "logits of the generator to 3e-07" in card

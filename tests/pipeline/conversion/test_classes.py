@@ -1,4 +1,4 @@
-"""Classes of transformers take the parameters that they have; a directory is loaded with all of them."""
+"""Classes of transformers take the parameters that they have."""
 
 import pytest
 import torch
@@ -36,15 +36,6 @@ def test_parameters_of_another_shape_do_not_fit():
     """A parameter of another shape is an error that names the class and the parameter."""
     with pytest.raises(ValueError, match=r"(?s)do not fit the bert configuration of BertModel.*pooler.dense.bias"):
         classes.assemble("BertModel", FIELDS, {"pooler.dense.bias": torch.zeros(3)})
-
-
-def test_a_directory_without_a_parameter_is_an_error(tmp_path):
-    """A class that would draw a parameter anew is an error."""
-    transformers.BertForMaskedLM(transformers.BertConfig(**FIELDS)).save_pretrained(tmp_path)
-    assert classes.load_whole(tmp_path, "BertForMaskedLM").dtype == torch.float32
-    for model_class, kind in (("BertForPreTraining", "missing"), ("BertModel", "missing")):
-        with pytest.raises(ValueError, match=f"transformers reports {kind} keys when it loads {model_class}"):
-            classes.load_whole(tmp_path, model_class)
 
 
 def test_a_form_that_no_class_of_the_family_has_is_an_error(monkeypatch):

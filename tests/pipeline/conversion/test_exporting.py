@@ -145,21 +145,59 @@ def test_a_large_effect_of_rounding_is_an_error(checkpoints, tmp_path, monkeypat
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_that_computes_something_else_is_not_written(checkpoints, tmp_path, monkeypatch):
-    """If `transformers` computes other logits, neither the model nor a temporary file is left."""
-    load_whole = exporting.load_whole
+def disturb(monkeypatch, model_class):
+    """Let `transformers` compute other hidden states with the models of a class."""
+    load_whole = huggingface.load_whole
 
-    def disturbed(directory, model_class):
-        model = load_whole(directory, model_class)
+    def disturbed(directory, wanted):
+        model = load_whole(directory, wanted)
         with torch.no_grad():
-            model.base_model.encoder.layer[1].output.dense.bias[3] += 0.01
+            model.base_model.encoder.layer[1].output.dense.bias[3] += 0.01 * (wanted == model_class)
         return model
 
-    monkeypatch.setattr(exporting, "load_whole", disturbed)
-    for form, output in (("pretraining", "logits"), ("encoder", "hidden states")):
-        with pytest.raises(ValueError, match=f"transformers computes other {output}"):
-            export(checkpoints, "bert", tmp_path / "out", form)
+    monkeypatch.setattr(huggingface, "load_whole", disturbed)
+
+
+@pytest.mark.parametrize(
+    ("family", "form", "model_class", "output"),
+    [
+        ("bert", "pretraining", "BertForPreTraining", "logits"),
+        ("bert", "encoder", "BertModel", "hidden states"),
+        ("electra", "pretraining", "ElectraForPreTraining", "logits"),
+        ("electra", "pretraining", "ElectraForMaskedLM", "logits"),
+    ],
+)
+def test_a_model_that_computes_something_else_is_not_written(
+    checkpoints, tmp_path, monkeypatch, family, form, model_class, output
+):
+    """If `transformers` computes other values with a part of a model, neither the model nor a temporary file is
+    left.
+    """
+    disturb(monkeypatch, model_class)
+    with pytest.raises(ValueError, match=f"transformers computes other {output}"):
+        export(checkpoints, family, tmp_path / "out", form)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_generator_is_in_a_directory_below(checkpoints, tmp_path):
+    """ELECTRA's generator is a model of its own below the discriminator, and the import of both has all weights."""
+    exported = export(checkpoints, "electra", tmp_path / "out")
+    generator = exported.further["generator"]
+    assert (generator.model_class, generator.fields["hidden_size"]) == ("ElectraForMaskedLM", 8)
+    assert exported.differences.keys() == generator.differences.keys() == {"logits", "hidden states"}
+    assert "\ngenerator: ElectraForMaskedLM\n" in exported.text and "logits of the generator" in exported.text
+    import_pretrained(tmp_path / "out", tmp_path / "back", ImportOptions())
+    before, after = (dict(checkpoint.Reader(path).tensors()) for path in (checkpoints / "electra", tmp_path / "back"))
+    assert before.keys() == after.keys() and all(torch.equal(before[name], value) for name, value in after.items())
+
+
+def test_a_generator_alone_names_what_is_left_out(checkpoints, tmp_path):
+    """The form masked_lm of ELECTRA is the generator, rounded like any other model, without the discriminator."""
+    exported = export(checkpoints, "electra", tmp_path / "out", "masked_lm", dtype="bfloat16")
+    assert not (tmp_path / "out" / "generator").exists() and "\nleft out: ElectraForPreTraining\n" in exported.text
+    assert transformers.AutoConfig.from_pretrained(tmp_path / "out").hidden_size == 8
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "trained beside one of the class `ElectraForPreTraining`" in card
 
 
 def test_files_of_several_ranks_are_exported_as_one(checkpoints, tmp_path):
