@@ -136,7 +136,7 @@ def expected(source: Source, target: Target, options: Options, tensors: Mapping[
         return chosen
     task = task_models.of_tensors(family, head, config, tensors)
     with torch.inference_mode():
-        return [one | {"logits": task(batch)} for one, batch in zip(chosen, target.batches, strict=True)]
+        return [{**one, "logits": task(batch)} for one, batch in zip(chosen, target.batches, strict=True)]
 
 
 def compare(directory: Path, target: Target, ours: Sequence[Outputs]) -> dict[str, float]:
