@@ -192,12 +192,12 @@ def expected(target: Target, batches: Sequence[Batch], form: str) -> list[Output
     model = verification.pretrained_model(target.family, target.config, target.fields["vocab_size"], target.weights)
     found = [verification.outputs_here(model, batch) for batch in batches]
     names = COMPARED[form]
-    chosen = [{name: one[name] for name in names if name in one} for one in found]
+    chosen: list[Outputs] = [{name: one[name] for name in names if name in one} for one in found]
     if target.head is None:
         return chosen
     task = task_models.of_tensors(target.family, target.head, target.config, target.parameters.tensors)
     with torch.inference_mode():
-        return [one | {"logits": task(batch)} for one, batch in zip(chosen, batches, strict=True)]
+        return [{**one, "logits": task(batch)} for one, batch in zip(chosen, batches, strict=True)]
 
 
 def write_target(
