@@ -90,7 +90,7 @@ def test_the_metadata_names_licence_groups_and_pins(wheel):
         metadata = Parser().parsestr(archive.read(place).decode())
     assert (metadata["Version"], metadata["License-Expression"]) == (PROJECT["version"], "Apache-2.0")
     assert metadata.get_all("License-File") == ["LICENSE", "NOTICE"]
-    assert metadata.get_all("Provides-Extra") == ["mpi", "test", "lint"]
+    assert metadata.get_all("Provides-Extra") == ["mpi", "onnx", "test", "lint"]
     lines = (ROOT / "requirements.txt").read_text().splitlines()
     pins = [line for line in lines if line and not line.startswith("#")]
     assert [needed for needed in metadata.get_all("Requires-Dist") if "extra ==" not in needed] == pins

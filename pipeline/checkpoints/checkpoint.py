@@ -111,8 +111,8 @@ def fragments(shards: list[Shard]) -> Iterator[tuple[str, Tensor]]:
                 yield f"{part}|{shard.names[tensor]}|{offset}", values[start:stop]
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
-    """Write `tensors` to `path`, flushed to disk; returns its size and checksum.
+def write_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> dict[str, Any]:
+    """Write `tensors`, and texts beside them, to `path`, flushed to disk; returns its size and checksum.
 
     Raises:
         OSError: the disk is full, read-only or broken.
@@ -120,7 +120,7 @@ def write_tensors(path: Path, tensors: dict[str, Tensor]) -> dict[str, Any]:
     path.touch()
     mode = stat.S_IMODE(path.stat().st_mode)  # what the user's umask makes of a new file; safetensors makes it 0600
     try:
-        save_file(tensors, path)
+        save_file(tensors, path, metadata)
         path.chmod(mode)
     except SafetensorError as error:
         remedy = "correct this and restart the run: it resumes from its last checkpoint"

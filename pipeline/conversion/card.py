@@ -1,76 +1,248 @@
-"""The model card of an exported model."""
+"""The model card of an exported model: the metadata that hubs read, and text about training, data and use.
+
+A card states what the checkpoint, its run and the manifest of its samples record, and what the publisher has given; it
+says where something is not recorded. Source of the metadata: https://huggingface.co/docs/hub/model-cards.
+"""
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from pipeline.checkpoints.record import step_in
+from pipeline.conversion.card_sections import data_section, evaluation_section, heldout_of, training_section
+from pipeline.conversion.exported import Exported
+from pipeline.conversion.forms import FORMS
+from pipeline.conversion.provenance import Provenance
 from pipeline.families import get_family
-from pipeline.optim.schedule import steps_averaged
-from pipeline.runlog.terms import terms_of
+from pipeline.families.base import Part
+from pipeline.runlog.terms import Term
 
 
-def model_card(name: str, state: dict[str, Any], averaged: bool = False) -> str:
-    """Return the README.md of an exported model: its configuration, its training, its held-out figures and its use.
+def model_card(name: str, exported: Exported, provenance: Provenance) -> str:
+    """Return the README.md of an exported model.
 
     Args:
         name: name of the model, for the title and the examples.
-        state: content of the checkpoint's state.json.
-        averaged: whether the model has the averaged weights.
+        exported: the model.
+        provenance: its training.
     """
-    heldout = state["metrics"].get("averaged" if averaged else "heldout", {})
-    keys = [f"{term.name}_{figure}" for term in terms_of([state]) for figure in ("loss", "accuracy")]
-    rows = "\n".join(f"| {key.replace('_', ' ')} | {heldout[key]:.4f} |" for key in keys if key in heldout)
+    averaged, licence = exported.options.averaged, exported.options.publication.license
+    fields = metadata(name, exported, provenance)
+    # Values in JSON are YAML as well.
+    header = "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
     return f"""---
-library_name: transformers
-tags: [{state["family"]}, {"pretraining" if get_family(state["family"]).parts else "fill-mask"}]
+{header}
 ---
 # {name}
 
-{state["family"]} with {json.dumps(state["model"])} and a vocabulary of {state["vocab_size"]:,} words, trained for
-{state["step"]:,} steps on {state["consumed_samples"]:,} samples{trained_with(state)}.{averaged_over(state, averaged)}
+{description(exported, provenance)}
 
-| held out | |
-|---|---|
-{rows or "| (not evaluated) | |"}
+## Use
+{use(name, exported, provenance)}
 
-```python
-{loading(name, state["family"])}
-```
+## Training
+{training_section(provenance, averaged)}
 
-The recipe that trained it:
+## Training data
+{data_section(provenance)}
 
-```json
-{json.dumps(state.get("recipe", {}), indent=2)}
-```
+## Evaluation
+{evaluation_section(provenance, averaged)}
+
+## Limits
+{limits(provenance, languages(exported, provenance))}
+
+## Licence
+{f"The publisher states the licence {licence}." if licence else "No licence is stated."}
+
+## Reproduction
+{reproduction(provenance)}
 """
 
 
-def loading(name: str, family: str) -> str:
-    """Return Python code that loads an exported model with its tokenizer, and its further parts."""
-    further = [part.directory for part in get_family(family).parts[1:]]
-    auto_class = "AutoModelForPreTraining" if further else "AutoModelForMaskedLM"
-    classes = [auto_class, *(["AutoModelForMaskedLM"] if further else []), "AutoTokenizer"]
+def metadata(name: str, exported: Exported, provenance: Provenance) -> dict[str, Any]:
+    """Return the metadata of the card; what is not known is absent."""
+    tag, publication = exported.form.pipeline_tag, exported.options.publication
+    fields = {
+        "language": languages(exported, provenance),
+        "license": publication.license,
+        "library_name": "transformers",
+        "pipeline_tag": tag,
+        "tags": [provenance.state["family"], tag or "pretraining"],
+        "datasets": list(publication.datasets),
+        "base_model": base_model(provenance.recipe.get("init_from")),
+        "model-index": model_index(name, exported, provenance),
+    }
+    return {name: value for name, value in fields.items() if value}
+
+
+def languages(exported: Exported, provenance: Provenance) -> list[str]:
+    """Return the languages that the publisher states, or else that of the samples; empty if neither is known."""
+    recorded = provenance.options("extract").get("language")
+    return list(exported.options.publication.language) or ([recorded] if recorded else [])
+
+
+def base_model(init_from: str | None) -> str:
+    """Return the name of the model that a training began with; empty if it began with random weights."""
+    path = Path(init_from or "")
+    return path.parent.parent.name if step_in(path.name) is not None else path.name
+
+
+def model_index(name: str, exported: Exported, provenance: Provenance) -> list[dict[str, Any]]:
+    """Return the held-out metrics in the form of the hub; empty for a model without the heads that have them."""
+    terms = [term for term in provenance.terms if exported.options.form == "pretraining" or term.per == "masked"]
+    figures = heldout_of(provenance, terms, exported.options.averaged)
+    if exported.form.pipeline_tag != "fill-mask" or not figures:
+        return []
+    metrics = [
+        {"type": figure.kind, "name": f"{figure.title} {figure.kind}", "value": round(figure.value, 4)}
+        for figure in figures
+    ]
+    task = {"type": "fill-mask", "name": "masked language modelling"}
+    dataset = {"type": "heldout", "name": "held-out samples of the training corpus"}
+    return [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}]
+
+
+def description(exported: Exported, provenance: Provenance) -> str:
+    """Return a paragraph about the model."""
+    state, model = provenance.state, exported.fields
+    alone = part_alone(exported, provenance)
+    titles = objectives(alone.family.terms if alone else provenance.terms)
+    trained = (
+        f"It was pre-trained by {titles} for {state['step']:,} steps on {state['consumed_samples']:,} samples."
+        if state["step"]
+        else "Its checkpoint was imported and does not record how it was trained."
+    )
+    whole = "parts and heads" if get_family(state["family"]).parts else "heads"
+    return (
+        f"This is a model of the family {state['family']} with {model['num_hidden_layers']} layers, "
+        f"{model['hidden_size']} hidden units, {model['num_attention_heads']} attention heads and a vocabulary of "
+        f"{state['vocab_size']:,} tokens. {trained} With all {whole} of pre-training it has "
+        f"{provenance.parameters / 1e6:,.1f} million parameters. The class of the model is `{exported.model_class}`, "
+        f"and the type of its weights {exported.options.dtype}."
+    )
+
+
+def part_alone(exported: Exported, provenance: Provenance) -> Part[Any] | None:
+    """Return the part of the family that was written alone and lacks the encoder; None if there is none."""
+    parts = get_family(provenance.state["family"]).parts[1:]
+    return next((part for part in parts if part.family.export.model_class == exported.model_class), None)
+
+
+def objectives(terms: Sequence[Term]) -> str:
+    """Return the objectives of some terms of the loss."""
+    return " and ".join(f"{term.title} prediction" for term in terms)
+
+
+def use(name: str, exported: Exported, provenance: Provenance) -> str:
+    """Return what the model is for, with an example."""
+    same = ", ".join(f"{output} to {value:.0e}" for output, value in exported.all_differences.items())
+    return f"""{" ".join(purposes(exported, provenance))}
+
+```python
+{loading(name, exported)}
+```
+
+On random tokens and on text, `transformers` computes the same as the training code: {same}, relative to the largest
+value where it is above 1.{rounded(exported)}"""
+
+
+def purposes(exported: Exported, provenance: Provenance) -> Iterator[str]:
+    """Yield the sentences about what the model is for."""
+    parts = get_family(provenance.state["family"]).parts
+    if part_alone(exported, provenance):
+        yield (
+            f"The model was trained beside one of the class `{parts[0].family.export.model_class}`, which is the one "
+            "for fine-tuning."
+        )
+    else:
+        yield (
+            "The model is a starting point for fine-tuning on tasks that read whole texts, such as classification of "
+            "texts or tokens, and extraction of answers."
+        )
+    if exported.form.pipeline_tag == "fill-mask":
+        yield "Without fine-tuning it predicts masked tokens; it does not generate text."
+    if exported.further:
+        yield f"It was trained by {objectives(parts[0].family.terms)}."
+        for part in parts[1:]:
+            yield (
+                f"The directory `{part.directory}` has the model of the class `{part.family.export.model_class}` that "
+                f"was trained beside it, by {objectives(part.family.terms)}."
+            )
+    if exported.new:
+        yield (
+            f"The parameters {', '.join(exported.new)} are new and untrained (seed {exported.options.seed}), so that "
+            "the model must be fine-tuned before they are used."
+        )
+
+
+def loading(name: str, exported: Exported) -> str:
+    """Return Python code that loads a model with its tokenizer, and its further parts as masked language models."""
+    auto, of_parts = exported.form.auto_class, FORMS["masked_lm"].auto_class
+    classes = {auto, "AutoTokenizer", *(of_parts for _ in exported.further)}
     lines = [
         f"from transformers import {', '.join(sorted(classes))}",
         "",
         f'tokenizer = AutoTokenizer.from_pretrained("{name}")',
-        f'model = {auto_class}.from_pretrained("{name}")',
+        f'model = {auto}.from_pretrained("{name}")',
     ]
-    lines += [f'{part} = AutoModelForMaskedLM.from_pretrained("{name}", subfolder="{part}")' for part in further]
+    lines += [f'{part} = {of_parts}.from_pretrained("{name}", subfolder="{part}")' for part in exported.further]
     return "\n".join(lines)
 
 
-def trained_with(state: dict[str, Any]) -> str:
-    """Return precision and optimizer in brackets; empty for an imported checkpoint, which does not state them."""
-    optimizer = state.get("recipe", {}).get("optimizer", {})
-    name = {"lamb": "LAMB", "adamw": "AdamW", "muon": "Muon"}.get(str(optimizer.get("name")), optimizer.get("name"))
-    said = [str(value) for value in (state.get("precision"), name) if value]
-    return f" ({', '.join(said)})" if said else ""
+def rounded(exported: Exported) -> str:
+    """Return a sentence about the rounding of the weights; empty in fp32."""
+    changes = ", ".join(f"the {output} by {value:.0e}" for output, value in exported.all_rounding.items())
+    return f" Rounding the weights to {exported.options.dtype} changed {changes}." if changes else ""
 
 
-def averaged_over(state: dict[str, Any], averaged: bool) -> str:
-    """Return a sentence about averaged weights, on a line of its own; empty for a model with the last weights."""
-    if not averaged:
-        return ""
-    schedule = state["recipe"]["schedule"]
-    steps = steps_averaged(state["step"], schedule["total_steps"], schedule["average_last"])
-    return f"\nThe weights are the average over the last {steps:,} steps."
+def limits(provenance: Provenance, languages: Sequence[str]) -> str:
+    """Return what the model cannot do, and what is not known of it."""
+    first = get_family(provenance.state["family"]).template.first_position
+    longest = provenance.state["model"]["max_position_embeddings"] - first
+    spoken = f" in the language {' or '.join(languages)}" if languages else ""
+    return (
+        f"- The model reads at most {longest:,} tokens, special tokens included.\n"
+        f"- It was trained on text{spoken}; nothing is known of its use for other text.\n"
+        "- It may repeat errors and prejudices of its training text. They were not measured.\n"
+        "- The figures above are those of pre-training; this card has no results on other tasks."
+    )
+
+
+def reproduction(provenance: Provenance) -> str:
+    """Return how to train the model again."""
+    state = provenance.state
+    if not provenance.recipe:
+        return "The checkpoint has no recipe."
+    return f"""Save this recipe as `recipe.toml`, with the paths of your samples in `data` and, if it is set, your
+`init_from`, and run `python -m pipeline.pretrain --recipe recipe.toml --run_dir RUN`. The training samples are
+identified by the SHA-256 `{state.get("samples", "not recorded")}` of their manifest. The run had
+{state.get("world_size", "an unrecorded number of")} processes; another number changes the result by rounding only.
+
+```toml
+{recipe_toml(state["recipe"])}
+```"""
+
+
+def recipe_toml(recipe: Mapping[str, Any]) -> str:
+    """Return a recipe as TOML without its run_dir, and with the last part of each path alone."""
+    chosen = {name: value for name, value in recipe.items() if name != "run_dir"}
+    data = chosen.get("data", {})
+    chosen["data"] = data | {
+        name: [Path(one).name for one in data[name]] if isinstance(data[name], list) else Path(data[name]).name
+        for name in ("samples", "earlier_samples")
+        if name in data
+    }
+    if chosen.get("init_from"):
+        chosen["init_from"] = base_model(chosen["init_from"])
+    lines = [_assignment(name, value) for name, value in chosen.items() if not isinstance(value, Mapping)]
+    for section, values in chosen.items():
+        if isinstance(values, Mapping):
+            lines += ["", f"[{section}]", *(_assignment(name, value) for name, value in values.items())]
+    return "\n".join(line for line in lines if line is not None)
+
+
+def _assignment(name: str, value: Any) -> str | None:
+    """Return a line of TOML, in which strings, numbers and lists are written as in JSON; TOML has no null."""
+    return None if value is None else f"{name} = {json.dumps(value, ensure_ascii=False)}"

@@ -2,7 +2,7 @@
 
 An export is a directory that `transformers` loads without code of this project: `config.json`, `model.safetensors`, the
 tokenizer's files and `README.md`, the model card. Parameter names and configuration fields are each family's
-(`families/<name>.py`); this file writes directories, and beside `task_models.py` no other file of `pipeline/` imports
+(`families/<name>.py`); this file writes directories, and beside `classes.py` no other file of `pipeline/` imports
 `transformers`.
 It reads through `model_files`, so that no file of a model directory is executed.
 """
@@ -20,8 +20,9 @@ import transformers
 from torch import Tensor
 
 from pipeline.checkpoints import model_files
+from pipeline.conversion.classes import assemble, classes_of
 from pipeline.conversion.names import to_huggingface
-from pipeline.conversion.parts import divide
+from pipeline.conversion.parts import ModelPart, divide
 from pipeline.families.base import Family
 from pipeline.model.encoder import EncoderConfig
 from preprocessing.files import flush
@@ -58,32 +59,48 @@ def export(
             those of the family and configuration.
     """
     family = family.of(config)
+    require_absent(out_dir)
+    vocab_size = _vocab_size(family, state_dict)
+    padding = tokenizer_of(tokenizer_dir, vocab_size).pad_token_id
+    with atomic_directory(out_dir) as temporary:
+        for part in divide(family, config, state_dict):
+            directory, fields = temporary / part.directory, fields_of(part, vocab_size, padding)
+            named = to_huggingface(part.family, part.state_dict)
+            assemble(part.family.export.model_class, fields, named).save_pretrained(directory)
+            copy_tokenizer(tokenizer_dir, directory, longest_sequence(family, config))
+        (temporary / "README.md").write_text(card, encoding="utf-8")
+
+
+def require_absent(out_dir: Path) -> None:
+    """Raises ValueError if the directory of an export exists."""
     if out_dir.exists():
         raise ValueError(
             f"{out_dir} exists already, and an export never overwrites: remove it or name another directory"
         )
-    tokenizer = load_tokenizer(tokenizer_dir)
-    vocab_size = _vocab_size(family, state_dict)
+
+
+def tokenizer_of(directory: Path, vocab_size: int) -> transformers.PreTrainedTokenizerBase:
+    """Loads the tokenizer of a model.
+
+    Args:
+        directory: directory of the tokenizer.
+        vocab_size: number of tokens of the model.
+
+    Raises:
+        ValueError: the tokenizer has another number of tokens.
+    """
+    tokenizer = load_tokenizer(directory)
     if len(tokenizer) != vocab_size:
         raise ValueError(
-            f"{tokenizer_dir} has {len(tokenizer)} tokens but the model's vocabulary has {vocab_size}: "
+            f"{directory} has {len(tokenizer)} tokens but the model's vocabulary has {vocab_size}: "
             "export the model with the tokenizer that its data was made with"
         )
-    parts = divide(family, config, state_dict)
-    fields = [
-        part.family.export.config_to(part.config, vocab_size) | {"pad_token_id": tokenizer.pad_token_id}
-        for part in parts
-    ]
-    models = [
-        _assemble(part.family, values, to_huggingface(part.family, part.state_dict))
-        for part, values in zip(parts, fields, strict=True)
-    ]
-    with _atomic_directory(out_dir) as temporary:
-        for part, model in zip(parts, models, strict=True):
-            directory = temporary / part.directory
-            model.save_pretrained(directory)
-            copy_tokenizer(tokenizer_dir, directory, longest_sequence(family, config))
-            (directory / "README.md").write_text(card, encoding="utf-8")
+    return tokenizer
+
+
+def fields_of(part: ModelPart, vocab_size: int, pad_token_id: int) -> dict[str, Any]:
+    """Returns the arguments of the configuration in `transformers` of a model or of a part of one."""
+    return part.family.export.config_to(part.config, vocab_size) | {"pad_token_id": pad_token_id}
 
 
 def longest_sequence(family: Family[Any], config: EncoderConfig) -> int:
@@ -166,6 +183,51 @@ def load_tokenizer(directory: Path) -> transformers.PreTrainedTokenizerBase:
 
 def _load_masked_lm(directory: Path) -> transformers.PreTrainedModel:
     """Loads the masked language model of a directory from safetensors and a matching configuration."""
+    model, report = _load_checked(transformers.AutoModelForMaskedLM, directory)
+    _require_parameters(report, directory, "a masked language model")
+    return model
+
+
+def load_model(directory: Path, family: Family[Any]) -> transformers.PreTrainedModel:
+    """Loads a model in fp32 and evaluation mode, as the class that its configuration names.
+
+    Args:
+        directory: a model directory with safetensors.
+        family: its family.
+
+    Raises:
+        ValueError: the directory names no class of the family, or lacks a parameter of the class.
+    """
+    named = (model_files.read_config(directory).get("architectures") or [""])[0]
+    if named not in (known := classes_of(family)):
+        raise ValueError(
+            f"{directory / model_files.CONFIG}: architectures = {named!r}: must be one of {', '.join(sorted(known))}"
+        )
+    model, report = _load_checked(getattr(transformers, named), directory, dtype=torch.float32)
+    _require_parameters(report, directory, f"a {named}")
+    return model
+
+
+def load_whole(directory: Path, model_class: str) -> transformers.PreTrainedModel:
+    """Loads a directory that this program has written, in fp32 and in evaluation mode.
+
+    Raises:
+        ValueError: a parameter of the class is missing, unexpected or of another shape.
+    """
+    model, report = _load_checked(getattr(transformers, model_class), directory, dtype=torch.float32)
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        if found := sorted(map(str, report[kind])):
+            raise ValueError(
+                f"transformers reports {kind.replace('_', ' ')} when it loads {model_class} "
+                f"({', '.join(found[:5])}); this is a defect of the export, please report it"
+            )
+    return model
+
+
+def _load_checked(
+    chosen: Any, directory: Path, **options: Any
+) -> tuple[transformers.PreTrainedModel, Mapping[str, Any]]:
+    """Loads a model from checked files, in evaluation mode, with what `transformers` reports of its parameters."""
     fields, weights = model_files.read_config(directory), model_files.weight_files(directory)
     layers, tensors = fields.get("num_hidden_layers", 0), model_files.outlines(weights)
     if not isinstance(layers, int) or layers > len(tensors):
@@ -175,14 +237,17 @@ def _load_masked_lm(directory: Path) -> transformers.PreTrainedModel:
         )
     extra = [path for name in (model_files.CONFIG, model_files.INDEX) if (path := model_files.find(directory, name))]
     with model_files.only([*weights, *extra]) as files:
-        options = {"use_safetensors": True, "attn_implementation": "eager", "output_loading_info": True}
-        model, report = _loaded(transformers.AutoModelForMaskedLM, files, directory, **options)
+        options |= {"use_safetensors": True, "attn_implementation": "eager", "output_loading_info": True}
+        model, report = _loaded(chosen, files, directory, **options)
+    return model.eval(), report
+
+
+def _require_parameters(report: Mapping[str, Any], directory: Path, what: str) -> None:
+    """Raises ValueError if a parameter of the class is missing."""
     if report["missing_keys"]:
         raise ValueError(
-            f"{directory} lacks {sorted(report['missing_keys'])[0]}: it is no masked language model; "
-            "give the directory of one"
+            f"{directory} lacks {sorted(report['missing_keys'])[0]}: it is not {what}; give the directory of one"
         )
-    return model.eval()
 
 
 def _loaded(auto_class: Any, files: Path, directory: Path, **options: Any) -> Any:
@@ -203,23 +268,8 @@ def _longest_sequence(model: transformers.PreTrainedModel) -> int:
     return int(positions) if padding is None else int(positions) - padding - 1
 
 
-def _assemble(
-    family: Family[Any], fields: Mapping[str, Any], parameters: Mapping[str, Tensor]
-) -> transformers.PreTrainedModel:
-    """Returns the family's `transformers` model with these parameters, without copies or random initialisation."""
-    model_class = getattr(transformers, family.export.model_class)
-    with torch.device("meta"):
-        model = model_class(model_class.config_class(**fields))
-    try:
-        model.load_state_dict(parameters, strict=True, assign=True)
-    except RuntimeError as error:  # torch's message lists the names and shapes
-        raise ValueError(f"the parameters do not fit the {family.name} configuration: {error}") from error
-    model.tie_weights()
-    return model
-
-
 @contextmanager
-def _atomic_directory(final: Path) -> Iterator[Path]:
+def atomic_directory(final: Path) -> Iterator[Path]:
     """Yields a temporary directory that is renamed to `final` once its files are on disk, and removed on an error."""
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
     temporary.mkdir()

@@ -12,22 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 
 from pipeline.checkpoints import model_files
 from pipeline.conversion import huggingface
 from pipeline.conversion.importing import family_of
 from pipeline.conversion.names import from_huggingface
+from pipeline.conversion.verification import largest_difference, outputs_there, require_same
 from pipeline.data.batch import Batch
 from pipeline.families import get_family
-from pipeline.families.base import Family, Names, Output, TaskHead
+from pipeline.families.base import Family, Names, TaskHead
 from pipeline.model.config import EncoderConfig
 from pipeline.model.task_heads import TaskModel, initialize_head
-
-TOLERANCE = 1e-5
-"""Largest difference of the logits in `transformers` (law 7), relative to the largest logit if that is above 1."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,8 +96,7 @@ def build(family: Family[Any], head: TaskHead, config: EncoderConfig, vocab_size
 
 def _config(family: Family[Any], fields: Mapping[str, Any]) -> EncoderConfig:
     """Return the configuration of a directory's encoder."""
-    default = getattr(transformers, family.export.model_class).config_class().to_dict()
-    config: EncoderConfig = family.export.config_from(default | fields)
+    config: EncoderConfig = family.export.config_from(huggingface.default_fields(family) | fields)
     return config
 
 
@@ -212,53 +207,44 @@ def verify(directory: Path, head: TaskHead, batch: Batch, logits: Tensor) -> flo
         logits: (B, C) or (T, C), computed here in fp32.
 
     Returns:
-        The largest difference.
+        The largest difference, relative to the largest logit if that is above 1.
 
     Raises:
-        ValueError: it is above TOLERANCE.
+        ValueError: it is above `verification.TOLERANCE`, or a parameter is missing or superfluous.
     """
-    loaded = getattr(transformers, head.model_class).from_pretrained(
-        directory, local_files_only=True, use_safetensors=True, attn_implementation="eager", dtype=torch.float32
-    )
-    sizes = batch.lengths.tolist()
-    columns = {"input_ids": batch.input_ids} | (
-        {} if batch.segment_ids is None else {"token_type_ids": batch.segment_ids}
-    )
-    padded = {
-        name: pad_sequence(list(values.split(sizes)), batch_first=True, padding_value=loaded.config.pad_token_id)
-        for name, values in columns.items()
-    }
-    real = pad_sequence([torch.ones(size, dtype=torch.int64) for size in sizes], batch_first=True)  # (B, longest)
-    if "token_type_ids" in padded:
-        padded["token_type_ids"] = padded["token_type_ids"] * real
-    with torch.inference_mode():
-        theirs = _logits(head.output, loaded.eval(), padded | {"attention_mask": real})
-    difference = float((theirs - logits).abs().max())
-    if not difference <= TOLERANCE * max(1.0, float(logits.abs().max())):
+    try:
+        theirs = outputs_there(huggingface.load_whole(directory, head.model_class), batch, ["logits"], head.output)
+        differences = largest_difference([theirs], [{"logits": logits}])
+        require_same(differences)
+    except ValueError as error:
         shutil.rmtree(directory)
-        raise ValueError(
-            f"{directory}: transformers computes other logits (largest difference {difference:.1e}), so that it was "
-            "removed; this is a defect of the export, please report it"
-        )
-    return difference
+        raise ValueError(f"{directory}: {error}") from None
+    return differences["logits"]
 
 
-def _logits(output: Output, model: Any, inputs: Mapping[str, Tensor]) -> Tensor:
-    """Return the logits of a model of `transformers`, a row for each sequence (B, C) or real token (T, C).
+def head_with(family: Family[Any], model_class: str) -> TaskHead | None:
+    """Return the head of a family that belongs to a class of `transformers`; None if it has none."""
+    return next((head for head in family.heads.values() if head.model_class == model_class), None)
+
+
+def of_tensors(family: Family[Any], head: TaskHead, config: EncoderConfig, tensors: Mapping[str, Tensor]) -> TaskModel:
+    """Return a task model in evaluation mode.
 
     Args:
-        output: what the class gives.
-        model: the model.
-        inputs: its arguments, (B, longest) each; the sequences of a model with choices are those of one question.
+        family: its family.
+        head: its head, whose class in `transformers` has the parameters.
+        config: configuration of its encoder.
+        tensors: its parameters under their names in `transformers`.
+
+    Raises:
+        ValueError: they are not those of the head and the configuration.
     """
-    if output == "choices":
-        logits: Tensor = model(**{name: values[None] for name, values in inputs.items()}).logits[0, :, None]
-        return logits
-    found, real = model(**inputs), inputs["attention_mask"].bool()
-    if output == "spans":
-        return torch.stack((found.start_logits, found.end_logits), -1)[real]
-    logits = found.logits
-    return logits[real] if output == "tokens" else logits
+    found = from_huggingface(_form(family, head.model_class, {**head.pretrained, **head.new}), tensors)
+    outputs = len(found[list(head.new)[-1]])
+    model = build(family, head, config, len(found[family.word_embeddings]), outputs)
+    _check_shapes(found, model)
+    model.load_state_dict(found, assign=True)
+    return model.eval()
 
 
 @dataclass(frozen=True, eq=False)
@@ -295,14 +281,11 @@ def read(directory: Path) -> Loaded:
     head = family.heads[heads[named]]
     try:
         config = _config(family, fields)
-        found = from_huggingface(_form(family, named, {**head.pretrained, **head.new}), model_files.values(files))
-        outputs = len(found[list(head.new)[-1]])
-        model = build(family, head, config, len(found[family.word_embeddings]), outputs)
-        _check_shapes(found, model)
+        model = of_tensors(family, head, config, model_files.values(files))
     except ValueError as error:
         raise ValueError(f"{directory}: {error}") from None
-    model.load_state_dict(found, assign=True)
+    outputs = len(model.state_dict()[list(head.new)[-1]])
     names = {int(number): str(name) for number, name in (fields.get("id2label") or {}).items()}
     labels = tuple(names.get(number, f"LABEL_{number}") for number in range(outputs))
     is_number = fields.get("problem_type") == "regression" or outputs == 1
-    return Loaded(model.eval(), family, heads[named], config, () if is_number else labels, fields)
+    return Loaded(model, family, heads[named], config, () if is_number else labels, fields)

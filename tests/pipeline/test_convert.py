@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 from samples import write_tokenizer
 
 from pipeline.checkpoints import checkpoint
-from pipeline.conversion.card import model_card
 from pipeline.conversion.importing import imported_state, unique
 from pipeline.conversion.names import to_huggingface
 from pipeline.convert import convert
@@ -58,14 +57,6 @@ def test_exported_run_has_the_trained_weights(trained, tmp_path):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     assert tokenizer("w1 w2")["input_ids"] == [2, *tokenizer.convert_tokens_to_ids(["w1", "w2"]), 3]
     assert "5 steps" in (tmp_path / "out" / "README.md").read_text().replace("\n", " ")
-
-
-def test_the_card_names_what_the_model_was_trained_with(trained):
-    """The card names the recipe's optimizer if the checkpoint states it."""
-    state = checkpoint.read_state(trained[1])
-    assert "LAMB" not in model_card("m", state)
-    for name, shown in (("adamw", "(bf16, AdamW)"), ("lamb", "(bf16, LAMB)"), ("muon", "(bf16, Muon)")):
-        assert shown in model_card("m", state | {"precision": "bf16", "recipe": {"optimizer": {"name": name}}})
 
 
 def test_a_model_of_another_shape_in_state_json_is_one_error(trained):
@@ -138,3 +129,13 @@ def test_damaged_checkpoint_is_not_exported(trained, tmp_path):
     with pytest.raises(ValueError, match="sha256 differs"):
         convert(["export", str(directory), str(tmp_path / "new")])
     assert not (tmp_path / "new").exists()
+
+
+def test_the_options_of_an_export_reach_it(trained, tmp_path, capsys):
+    """`--as`, `--labels` and `--seed` select class and head, and the output names what is new and what is left out."""
+    options = ["--as", "sequence_classification", "--labels", "3", "--seed", "4"]
+    convert(["export", str(trained[1]), str(tmp_path / "out"), *options])
+    assert transformers.BertForSequenceClassification.from_pretrained(tmp_path / "out").num_labels == 3
+    printed = capsys.readouterr().out
+    assert "left out: cls.predictions, cls.seq_relationship\n" in printed
+    assert "new and untrained, seed 4: classifier.weight, classifier.bias\n" in printed

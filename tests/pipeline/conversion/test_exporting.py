@@ -1,18 +1,231 @@
-"""A checkpoint is exported with the files that its manifest lists, and no others."""
+"""An export of every form equals its checkpoint, or nothing is written."""
 
 import json
+import shutil
 
 import pytest
+import torch
+import transformers
+from finetuning_data import VOCAB_SIZE
+from made_checkpoints import WRITERS, write_checkpoint
+from safetensors.torch import load_file
 
-from pipeline.conversion.exporting import require_listed
+from pipeline.checkpoints import checkpoint
+from pipeline.conversion import exporting, huggingface, task_models
+from pipeline.conversion.exported import Options
+from pipeline.conversion.exporting import export_checkpoint
+from pipeline.conversion.importing import ImportOptions, import_pretrained
+from pipeline.conversion.names import to_huggingface
+from pipeline.conversion.parts import divide
+from pipeline.families import get_family
+
+POOLER = ("pooler.dense.weight", "pooler.dense.bias")
+CLASSIFIER = ("classifier.weight", "classifier.bias")
+DENSE_CLASSIFIER = tuple(
+    f"classifier.{name}" for name in ("dense.weight", "dense.bias", "out_proj.weight", "out_proj.bias")
+)
+EXPECTED = {
+    ("bert", "pretraining"): ("BertForPreTraining", ()),
+    ("bert", "masked_lm"): ("BertForMaskedLM", ()),
+    ("bert", "encoder"): ("BertModel", ()),
+    ("bert", "sequence_classification"): ("BertForSequenceClassification", CLASSIFIER),
+    ("bert", "token_classification"): ("BertForTokenClassification", CLASSIFIER),
+    ("bert", "question_answering"): ("BertForQuestionAnswering", ("qa_outputs.weight", "qa_outputs.bias")),
+    ("roberta", "masked_lm"): ("RobertaForMaskedLM", ()),
+    ("roberta", "encoder"): ("RobertaModel", POOLER),
+    ("roberta", "sequence_classification"): ("RobertaForSequenceClassification", DENSE_CLASSIFIER),
+    ("albert", "pretraining"): ("AlbertForPreTraining", ()),
+    ("albert", "masked_lm"): ("AlbertForMaskedLM", ()),
+    ("albert", "encoder"): ("AlbertModel", ()),
+    ("albert", "sequence_classification"): ("AlbertForSequenceClassification", CLASSIFIER),
+    ("electra", "pretraining"): ("ElectraForPreTraining", ()),
+    ("electra", "masked_lm"): ("ElectraForMaskedLM", ()),
+    ("electra", "encoder"): ("ElectraModel", ()),
+    ("electra", "sequence_classification"): ("ElectraForSequenceClassification", DENSE_CLASSIFIER),
+}
+"""(family, form) -> class in transformers, and its parameters that the checkpoint lacks."""
 
 
-def test_a_file_that_no_manifest_lists_is_refused(tmp_path):
-    """A file that was added after the checkpoint had been written is an error."""
-    (tmp_path / "tokenizer").mkdir()
-    (tmp_path / "tokenizer" / "tokenizer.json").touch()
-    (tmp_path / "manifest.json").write_text(json.dumps({"files": {"tokenizer/tokenizer.json": {}}}))
-    require_listed(tmp_path)
-    (tmp_path / "tokenizer" / "tokenization_mine.py").touch()
-    with pytest.raises(ValueError, match=r"tokenization_mine.py: not in the checkpoint's manifest.json"):
-        require_listed(tmp_path)
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """Family -> checkpoint of a model with random weights."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    for family in WRITERS:
+        write_checkpoint(folder, family)
+    return folder
+
+
+def export(checkpoints, family, out, form="pretraining", **options):
+    return export_checkpoint(checkpoints / family, out, Options(form, **options))
+
+
+def weights(directory):
+    """Return the parameters of a checkpoint under their names in transformers: class of each part -> parameters."""
+    state = checkpoint.read_state(directory)
+    family = get_family(state["family"])
+    config = checkpoint.model_config(directory, family.config, state)
+    parts = divide(family, config, dict(checkpoint.Reader(directory).tensors()))
+    return {part.family.export.model_class: to_huggingface(part.family, part.state_dict) for part in parts}
+
+
+@pytest.mark.parametrize(("family", "form"), EXPECTED)
+def test_every_form_has_the_weights_of_the_checkpoint(checkpoints, tmp_path, family, form):
+    """Every class loads all its parameters, those of the checkpoint bit for bit, and computes the same as this project.
+
+    The parameters that the checkpoint lacks are named.
+    """
+    exported = export(checkpoints, family, tmp_path / "out", form)
+    model_class, new = EXPECTED[family, form]
+    assert (exported.model_class, set(exported.new)) == (model_class, set(new))
+    assert max(exported.differences.values()) <= 1e-5
+    loaded, report = getattr(transformers, model_class).from_pretrained(tmp_path / "out", output_loading_info=True)
+    assert not any(report.values())
+    parts = weights(checkpoints / family)
+    trained = parts.get(model_class, next(iter(parts.values())))
+    for name, value in loaded.state_dict().items():
+        source = trained.get(name, trained.get(f"{family}.{name}"))
+        assert name in new if source is None else torch.equal(value, source), name
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert all(name in card for name in new)
+    assert getattr(transformers, exported.form.auto_class).from_pretrained(tmp_path / "out")
+
+
+def test_logits_of_heads_are_compared_where_the_family_has_the_head(checkpoints, tmp_path):
+    """For heads of fine-tuning, hidden states are compared, and the logits if this project has the head."""
+    known = export(checkpoints, "bert", tmp_path / "known", "sequence_classification", labels=3)
+    assert {"hidden states", "pooled states", "logits"} == known.differences.keys()
+    assert json.loads((tmp_path / "known" / "config.json").read_text())["id2label"].keys() == {"0", "1", "2"}
+
+
+def test_a_masked_language_model_comes_back_bit_for_bit(checkpoints, tmp_path):
+    """The import of an export of form masked_lm, in several files, has its weights, and neither pooler nor pairs."""
+    export(checkpoints, "bert", tmp_path / "out", "masked_lm", max_shard_size="10KB")
+    assert (tmp_path / "out" / "model.safetensors.index.json").is_file()
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+    import_pretrained(tmp_path / "out", tmp_path / "back", ImportOptions())
+    before, after = (dict(checkpoint.Reader(path).tensors()) for path in (checkpoints / "bert", tmp_path / "back"))
+    assert before.keys() - after.keys() == {
+        "pooler.dense.weight",
+        "pooler.dense.bias",
+        "pair_head.weight",
+        "pair_head.bias",
+    }
+    assert all(torch.equal(before[name], value) for name, value in after.items())
+
+
+@pytest.mark.parametrize("family", WRITERS)
+def test_a_fine_tuning_begins_with_an_exported_encoder(checkpoints, tmp_path, family):
+    """A fine-tuning that begins with an encoder has the encoder of the checkpoint bit for bit."""
+    export(checkpoints, family, tmp_path / "out", "encoder")
+    chosen = get_family(family)
+    begun = task_models.begin(tmp_path / "out", chosen, chosen.heads["sequence"], 2, 0.1, VOCAB_SIZE, seed=5)
+    before = dict(checkpoint.Reader(checkpoints / family).tensors())
+    for name, value in begun.model.encoder.state_dict().items():
+        assert torch.equal(value, before[f"encoder.{name}"]), name
+
+
+def test_weights_of_16_bits_are_the_rounded_ones(checkpoints, tmp_path):
+    """Weights are rounded once, the model computes the same as this project with them, and the effect is stated."""
+    exported = export(checkpoints, "bert", tmp_path / "out", dtype="bfloat16")
+    written, trained = (
+        load_file(tmp_path / "out" / "model.safetensors"),
+        weights(checkpoints / "bert")["BertForPreTraining"],
+    )
+    assert all(torch.equal(value, trained[name].to(torch.bfloat16)) for name, value in written.items())
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "bfloat16"
+    assert max(exported.differences.values()) <= 1e-5 < max(exported.rounding.values())
+    assert "rounding changes the logits by" in exported.text
+
+
+def test_a_large_effect_of_rounding_is_an_error(checkpoints, tmp_path, monkeypatch):
+    """Rounding that changes an output too much is an error that names the option."""
+    monkeypatch.setitem(exporting.ROUNDING, torch.float16, 1e-9)
+    with pytest.raises(ValueError, match=r"--dtype = float16: rounding the weights changes the logits by"):
+        export(checkpoints, "bert", tmp_path / "out", dtype="float16")
+    assert not list(tmp_path.iterdir())
+
+
+def disturb(monkeypatch, model_class):
+    """Let `transformers` compute other hidden states with the models of a class."""
+    load_whole = huggingface.load_whole
+
+    def disturbed(directory, wanted):
+        model = load_whole(directory, wanted)
+        with torch.no_grad():
+            model.base_model.encoder.layer[1].output.dense.bias[3] += 0.01 * (wanted == model_class)
+        return model
+
+    monkeypatch.setattr(huggingface, "load_whole", disturbed)
+
+
+@pytest.mark.parametrize(
+    ("family", "form", "model_class", "output"),
+    [
+        ("bert", "pretraining", "BertForPreTraining", "logits"),
+        ("bert", "encoder", "BertModel", "hidden states"),
+        ("electra", "pretraining", "ElectraForPreTraining", "logits"),
+        ("electra", "pretraining", "ElectraForMaskedLM", "logits"),
+    ],
+)
+def test_a_model_that_computes_something_else_is_not_written(
+    checkpoints, tmp_path, monkeypatch, family, form, model_class, output
+):
+    """If `transformers` computes other values with a part of a model, neither the model nor a temporary file is
+    left.
+    """
+    disturb(monkeypatch, model_class)
+    with pytest.raises(ValueError, match=f"transformers computes other {output}"):
+        export(checkpoints, family, tmp_path / "out", form)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_generator_is_in_a_directory_below(checkpoints, tmp_path):
+    """ELECTRA's generator is a model of its own below the discriminator, and the import of both has all weights."""
+    exported = export(checkpoints, "electra", tmp_path / "out")
+    generator = exported.further["generator"]
+    assert (generator.model_class, generator.fields["hidden_size"]) == ("ElectraForMaskedLM", 8)
+    assert exported.differences.keys() == generator.differences.keys() == {"logits", "hidden states"}
+    assert "\ngenerator: ElectraForMaskedLM\n" in exported.text and "logits of the generator" in exported.text
+    import_pretrained(tmp_path / "out", tmp_path / "back", ImportOptions())
+    before, after = (dict(checkpoint.Reader(path).tensors()) for path in (checkpoints / "electra", tmp_path / "back"))
+    assert before.keys() == after.keys() and all(torch.equal(before[name], value) for name, value in after.items())
+
+
+def test_a_generator_alone_names_what_is_left_out(checkpoints, tmp_path):
+    """The form masked_lm of ELECTRA is the generator, rounded like any other model, without the discriminator."""
+    exported = export(checkpoints, "electra", tmp_path / "out", "masked_lm", dtype="bfloat16")
+    assert not (tmp_path / "out" / "generator").exists() and "\nleft out: ElectraForPreTraining\n" in exported.text
+    assert transformers.AutoConfig.from_pretrained(tmp_path / "out").hidden_size == 8
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "trained beside one of the class `ElectraForPreTraining`" in card
+
+
+def test_files_of_several_ranks_are_exported_as_one(checkpoints, tmp_path):
+    """The export of a checkpoint that two ranks wrote has the same bytes as that of one rank."""
+    parted = shutil.copytree(checkpoints / "bert", tmp_path / "parted")
+    fragments = load_file(parted / "rank-00000.safetensors")
+    parts: list[dict] = [{}, {}]
+    for key, value in fragments.items():
+        half = len(value) // 2
+        stem = key.rpartition("|")[0]
+        parts[0][f"{stem}|0"], parts[1][f"{stem}|{half}"] = value[:half].clone(), value[half:].clone()
+    entries = {}
+    for rank, tensors in enumerate(parts):
+        path = parted / checkpoint.rank_file(rank)
+        entries[path.name] = checkpoint.write_tensors(path, tensors)
+    manifest = json.loads((parted / "manifest.json").read_text())
+    manifest["files"] |= entries
+    (parted / "manifest.json").write_text(json.dumps(manifest))
+    export_checkpoint(parted, tmp_path / "two", Options())
+    export(checkpoints, "bert", tmp_path / "one")
+    assert (tmp_path / "two" / "model.safetensors").read_bytes() == (
+        tmp_path / "one" / "model.safetensors"
+    ).read_bytes()
+
+
+def test_the_tokenizer_of_the_checkpoint_must_fit(checkpoints, tmp_path, monkeypatch):
+    """A tokenizer of another size is an error before anything is compared."""
+    monkeypatch.setattr(huggingface, "load_tokenizer", lambda directory: ["a"] * 3)
+    with pytest.raises(ValueError, match="has 3 tokens but the model's vocabulary has 60"):
+        export(checkpoints, "bert", tmp_path / "out")
+    assert not list(tmp_path.iterdir())

@@ -199,3 +199,11 @@ def test_parameters_of_another_shape_are_refused(tokenizer_dir, model, tmp_path)
     wider = BertConfig(**{**asdict(CONFIG), "intermediate_size": 32})
     with pytest.raises(ValueError, match=r"do not fit the bert configuration(.|\n)*intermediate\.dense\.weight"):
         export(FAMILY, model.state_dict(), wider, tokenizer_dir, tmp_path / "out", "")
+
+
+def test_a_directory_without_a_parameter_is_an_error(exported):
+    """A class that would draw a parameter anew, or that leaves one out, is an error."""
+    assert huggingface.load_whole(exported, "BertForPreTraining").dtype == torch.float32
+    for model_class, kind in (("BertForTokenClassification", "missing"), ("BertForMaskedLM", "unexpected")):
+        with pytest.raises(ValueError, match=f"transformers reports {kind} keys when it loads {model_class}"):
+            huggingface.load_whole(exported, model_class)

@@ -9,7 +9,8 @@ import transformers
 from bert_cases import CONFIG, VOCAB_SIZE, build, build_huggingface, make_batch, with_large_weights
 from torch.nn import functional
 
-from pipeline.conversion.names import form_of_tensors, from_huggingface, to_huggingface
+from pipeline.conversion.names import from_huggingface, to_huggingface
+from pipeline.conversion.pretrained import form_of
 from pipeline.data.batch import padded
 from pipeline.families.bert import FAMILY, BertConfig, config_from, config_to
 from pipeline.families.bert import build as build_model
@@ -105,8 +106,8 @@ def test_the_tensors_of_a_directory_select_the_form():
     """
     pairs = build_huggingface().state_dict()
     single = {name: value for name, value in pairs.items() if "seq_relationship" not in name}
-    classes = [form_of_tensors(FAMILY, state).export.model_class for state in (pairs, single, {})]
-    assert classes == ["BertForPreTraining", "BertForMaskedLM", "BertForPreTraining"]
+    classes = [form_of(FAMILY, state, "")[0].export.model_class for state in (pairs, single)]
+    assert classes == ["BertForPreTraining", "BertForMaskedLM"]
 
 
 def test_the_two_activations_differ():

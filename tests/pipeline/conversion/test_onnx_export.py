@@ -1,0 +1,60 @@
+"""ONNX Runtime computes the same as the model, for any batch and length; without its packages, the command says so."""
+
+import pytest
+import torch
+from finetuning_data import write_model, write_roberta
+
+from pipeline.conversion import huggingface, onnx_export, verification
+from pipeline.conversion.onnx_export import export_onnx
+from pipeline.families import get_family
+
+
+def test_absent_packages_are_one_error(tmp_path, monkeypatch):
+    """An absent package is an error with the command that installs it, before anything is read."""
+    monkeypatch.setattr(onnx_export, "find_spec", lambda name: None if name == "onnxscript" else object())
+    with pytest.raises(ValueError, match=r"convert onnx needs onnxscript, .* run pip install -r .*onnx.txt") as error:
+        export_onnx(tmp_path / "model", tmp_path / "out")
+    assert "\n" not in str(error.value)
+
+
+def test_only_classes_of_the_family_are_read(tmp_path):
+    """A model whose configuration names another class is an error that names those of the family."""
+    model = write_model(tmp_path / "model")
+    text = (model / "config.json").read_text().replace("BertForPreTraining", "BertGenerationDecoder")
+    (model / "config.json").write_text(text)
+    with pytest.raises(ValueError, match="architectures = 'BertGenerationDecoder': must be one of BertForMaskedLM"):
+        huggingface.load_model(model, get_family("bert"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_onnx_runtime_computes_the_same(tmp_path, family):
+    """Every output of the graph equals that of the model, also in a batch and length of its own."""
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxscript")
+    runtime = pytest.importorskip("onnxruntime")
+    model = {"bert": write_model, "roberta": write_roberta}[family](tmp_path / "model")
+    differences = export_onnx(model, tmp_path / "new" / "out")
+    outputs = {"bert": {"prediction_logits", "seq_relationship_logits"}, "roberta": {"logits"}}[family]
+    assert differences.keys() == outputs and max(differences.values()) <= verification.TOLERANCE
+    assert {"model.onnx", "config.json", "tokenizer.json"} <= {path.name for path in (tmp_path / "new/out").iterdir()}
+    session = runtime.InferenceSession(tmp_path / "new" / "out" / "model.onnx")
+    tokenizer, loaded = huggingface.load_tokenizer(model), huggingface.load_model(model, get_family(family))
+    inputs = tokenizer(["w1"], return_tensors="pt", return_token_type_ids=family == "bert")
+    assert {each.name for each in session.get_inputs()} == inputs.keys()
+    with torch.inference_mode():
+        expected = loaded(**inputs)[0]
+    found = session.run(None, {name: value.numpy() for name, value in inputs.items()})[0]
+    assert (torch.from_numpy(found) - expected).abs().max() <= 1e-5 and expected.abs().max() > 0.1
+
+
+def test_a_graph_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
+    """If a difference is too large, neither the directory nor a temporary one is left."""
+    model = write_model(tmp_path / "model")
+    monkeypatch.setattr(onnx_export, "require_packages", lambda: None)
+    monkeypatch.setattr(onnx_export, "write_graph", lambda *_: None)
+    monkeypatch.setattr(onnx_export, "compare", lambda *_: {"logits": 1e-3})
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(ValueError, match="ONNX Runtime computes other logits"):
+        export_onnx(model, tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
