@@ -103,5 +103,5 @@ def pool(logits: Logits, owners: Int64Array, pooling: Pooling) -> Logits:
     starts = np.flatnonzero(np.diff(owners, prepend=-1))
     if pooling == "max":
         return np.maximum.reduceat(logits, starts)
-    counts = np.diff(starts, append=len(owners)).astype(logits.dtype)
-    return (np.add.reduceat(logits, starts) / counts[:, None]).astype(logits.dtype)
+    counts = np.diff(starts, append=len(owners)).astype(np.float32)
+    return (np.add.reduceat(logits, starts) / counts[:, None]).astype(np.float32)
