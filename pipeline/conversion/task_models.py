@@ -96,7 +96,7 @@ def build(family: Family[Any], head: TaskHead, config: EncoderConfig, vocab_size
 
 def _config(family: Family[Any], fields: Mapping[str, Any]) -> EncoderConfig:
     """Return the configuration of a directory's encoder."""
-    config: EncoderConfig = family.export.config_from(huggingface.default_fields(family) | fields)
+    config: EncoderConfig = family.export.config_from({**huggingface.default_fields(family), **fields})
     return config
 
 
