@@ -9,4 +9,5 @@ def test_sizes_are_those_asked_for():
     assert batch.counts == batch.totals == {"samples": 3, "tokens": 24, "masked": 6}
     assert batch.input_ids.shape == batch.segment_ids.shape == batch.position_ids.shape == (24,)
     assert batch.cu_seqlens.tolist() == [0, 8, 16, 24] and batch.max_seqlen == 8
-    assert {name: len(values) for name, values in batch.targets.items()} == {"positions": 6, "labels": 6, "pair": 3}
+    sizes = {name: len(values) for name, values in batch.targets.items()}
+    assert sizes == {"positions": 6, "labels": 6, "uniform": 6, "pair": 3}

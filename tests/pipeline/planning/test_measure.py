@@ -100,10 +100,12 @@ def test_triton_kernels_keep_less():
 
 
 def test_checkpointing_keeps_each_layers_input():
-    """With activation checkpointing, a layer keeps its input (T, H) in the type of the weights."""
+    """With activation checkpointing, a layer keeps its input (T, H) in the type of the weights, and with Triton kernels
+    up to three seeds of 8 bytes.
+    """
     tokens = SIZES[0] * SIZES[1]
     assert of().layer_input == tokens * 64 * 4
-    assert of(dtype=torch.bfloat16, kind="cuda").layer_input == tokens * 64 * 2
+    assert 0 <= of(dtype=torch.bfloat16, kind="cuda").layer_input - tokens * 64 * 2 <= 3 * 8
 
 
 @pytest.mark.parametrize("kind", ["cpu", "cuda"])

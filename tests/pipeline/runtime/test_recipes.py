@@ -24,5 +24,5 @@ def test_a_file_comes_before_a_name(tmp_path, monkeypatch):
 
 def test_an_unknown_recipe_is_told_the_known_ones():
     """The error for an unknown recipe lists the names of the known ones, whose files a user does not see."""
-    with pytest.raises(ValueError, match=r"^recipe bert_mni: no such file, .* one of bert_base_fast, .*, demo, "):
+    with pytest.raises(ValueError, match=r"^recipe bert_mni: no such file, .* one of albert_base, .*, demo, "):
         parse(["--recipe", "bert_mni"])
