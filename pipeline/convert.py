@@ -39,7 +39,7 @@ def convert(arguments: list[str]) -> None:
         description="Convert between checkpoints and Hugging Face models.",
         exit_on_error=False,
     )
-    commands = parser.add_subcommands()
+    commands = parser.add_subcommands(metavar="COMMAND")
     for name, function in COMMANDS.items():
         summary = (function.__doc__ or "").partition("\n")[0]
         sub = ArgumentParser(description=summary, exit_on_error=False)

@@ -93,7 +93,7 @@ def main(arguments: list[str] | None = None) -> int:
 def make_parser() -> Parser:
     """The parser, with an option for each field of the configurations."""
     parser = Parser(prog=program("preprocessing"), description="Turn raw text into samples for BERT pre-training.")
-    commands = parser.add_subcommands(dest="command")
+    commands = parser.add_subcommands(dest="command", metavar="COMMAND")
     add_download(commands)
     for name, (text, configs) in STAGES.items():
         stage = Parser(description=text)
@@ -125,7 +125,7 @@ def add_download(commands: Any) -> None:
     """Adds the command `download` and its own subcommands."""
     parser = Parser(description="Download raw text. An interrupted download resumes when restarted.")
     commands.add_subcommand("download", parser, help="Download raw text.")
-    kinds = parser.add_subcommands(dest="what")
+    kinds = parser.add_subcommands(dest="what", metavar="SOURCE")
     for name, (text, config) in DOWNLOADS.items():
         kind = Parser(description=text)
         kind.add_argument("--out", type=Path, required=True, help="Directory for the files.")
