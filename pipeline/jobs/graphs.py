@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.config import Recipe
 from pipeline.engine.engine import Engine
 from pipeline.engine.graphs import Graphs, obstacle
+from pipeline.families import get_family
 
 
 def use_graphs(recipe: Recipe, engine: Engine, settings: Mapping[str, Any]) -> str:
@@ -22,7 +23,10 @@ def use_graphs(recipe: Recipe, engine: Engine, settings: Mapping[str, Any]) -> s
     if not recipe.engine.cuda_graphs:
         return ""
     layers = recipe.model.checkpointed_layers
-    if reason := obstacle(engine.device, settings, engine.precision, recipe.data.fixed_shapes, layers):
+    reason = obstacle(engine.device, settings, engine.precision, recipe.data.fixed_shapes, layers)
+    if not reason and any(term.per == "tokens" for term in get_family(recipe.family).of(recipe.model).terms):
+        reason = "a loss over all tokens takes their number from the host, and a graph would keep that of its capture"
+    if reason:
         return f"engine.cuda_graphs: not used, because {reason}"
     Graphs(engine.module).install()
     return "engine.cuda_graphs: the passes of a micro-batch are launched as CUDA graphs, one for each shape"
