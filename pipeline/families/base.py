@@ -31,6 +31,8 @@ Output = Literal["sequences", "tokens", "spans", "choices"]
 """What a class of `transformers` for a task gives: logits of sequences or of tokens, the start and end logits of spans,
 or a logit for each choice of a question."""
 
+FAMILY_FIELD = "family"
+"""Field of a `config.json` that names the family of a model whose class in `transformers` is that of another family."""
 C = TypeVar("C", bound=EncoderConfig)
 Settings = Mapping[str, Any]
 """Values of a recipe's fields by dotted name."""
@@ -59,6 +61,9 @@ class Export(Generic[C]):
     """Parameters of the class that share their storage; a directory may hold them under either name or both."""
     optional: tuple[str, ...] = ()
     """Parameters of the model here that a model of another shape lacks, such as a projection between equal widths."""
+    unexported: tuple[str, ...] = ()
+    """Prefixes of the names of parameters that the class lacks, and whose names in `names` are those of this project.
+    An export leaves them out, and an import draws them anew."""
     ignored: tuple[str, ...] = ()
     """Suffixes of the names of buffers that older versions of `transformers` saved among the parameters."""
     modern: Callable[[str], str] = lambda name: name
@@ -128,6 +133,8 @@ class Family(Generic[C]):
     """Name of the word embeddings (V, E)."""
     output_bias: str
     """Name of the bias (V,) of the logits over the vocabulary."""
+    further_biases: tuple[str, ...] = field(default=(), kw_only=True)
+    """Names of the biases (V,) of further logits over the vocabulary."""
     layer: str
     """Suffix of the name of a parameter that each distinct layer of the encoder has exactly once."""
     export: Export[C]
@@ -148,6 +155,11 @@ class Family(Generic[C]):
     """Whether a configuration is of this form."""
     setting: str = ""
     """Setting of a recipe that selects this form, for messages."""
+
+    @property
+    def with_row_per_token(self) -> tuple[str, ...]:
+        """Names of the parameters that have a row for each token of the vocabulary; tied ones have one name."""
+        return (self.word_embeddings, self.output_bias, *self.further_biases)
 
     def of(self, config: C) -> "Family[C]":
         """Return the form of the family that a configuration selects: itself, or one of its variants."""

@@ -28,5 +28,6 @@ def build_model(recipe: Recipe, train: SampleDataset) -> nn.Module:
     if recipe.model.output_bias == "frequencies":
         with distributed.together("count the words of the samples"):
             frequencies = unigram(np.concatenate(training_words(train)), train.manifest.vocab_size)
-        initialize_output_bias(model.get_parameter(family.output_bias), torch.from_numpy(frequencies))
+        for name in (family.output_bias, *family.further_biases):
+            initialize_output_bias(model.get_parameter(name), torch.from_numpy(frequencies))
     return model
