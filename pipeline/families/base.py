@@ -18,6 +18,8 @@ from pipeline.runlog.terms import Term
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from preprocessing.shards import SampleDataset
+
 Names = Mapping[str, tuple[str, ...]]
 """Parameter name here -> names in `transformers` of the tensors that are equal to it when stacked along dimension 0."""
 Ties = Mapping[str, str]
@@ -149,6 +151,11 @@ class Family(Generic[C]):
     and `export`. Together they have all parameters, some of which they may share."""
     joined: Callable[[tuple[C, ...]], C] = lambda configs: configs[0]
     """Configurations of the parts -> that of the whole model; raises ValueError if they do not fit together."""
+    completed: "Callable[[C, SampleDataset], C]" = lambda config, train: config
+    """(config, training samples) -> the configuration that a run records, which may identify files that it names, such
+    as a teacher; raises ValueError if they do not fit the model or the samples."""
+    prepare: "Callable[[nn.Module, C], None]" = lambda model, config: None
+    """Gives a new model, which `build` has made of a completed configuration, what is not among its parameters."""
     variants: "tuple[Family[C], ...]" = ()
     """Other forms of the family, each with its own terms, samples and class in `transformers`."""
     applies: Callable[[C], bool] = lambda config: True
