@@ -52,7 +52,8 @@ def test_a_model_of_no_family_is_refused(tmp_path):
     """A model of an unknown family is an error that names the file and the known families."""
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(
-        ValueError, match=r"config.json: model_type = 'gpt2': must be one of albert, bert, electra, roberta, spanbert"
+        ValueError,
+        match=r"config.json: model_type = 'gpt2': must be one of albert, bert, distilbert, electra, roberta, spanbert",
     ):
         family_of(tmp_path)
 
