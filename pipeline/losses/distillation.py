@@ -106,16 +106,17 @@ def _log_softmax(rows: Tensor, weight: Tensor, bias: Tensor, temperature: float)
     return (wide / temperature).log_softmax(1)
 
 
-def cosine_distance_sum(student: Tensor, teacher: Tensor) -> RowSum:
-    """Sum over rows of 1 - cos(student, teacher).
+def cosine_distance_sum(student: Tensor, teacher: Tensor, real: Tensor) -> RowSum:
+    """Sum over real rows of 1 - cos(student, teacher).
 
     Args:
         student: (R, H) hidden states of the student, in float32 or converted to it.
         teacher: (R, H) those of the teacher, without gradients.
+        real: (R,) bool, False for padding.
 
     Returns:
         The sum, with gradients, and no number of correct rows.
     """
     wide = torch.promote_types(student.dtype, torch.float32)
-    loss = (1 - functional.cosine_similarity(student.to(wide), teacher.to(wide), dim=1)).sum()
+    loss = ((1 - functional.cosine_similarity(student.to(wide), teacher.to(wide), dim=1)) * real).sum()
     return RowSum(loss, loss.new_zeros(()))

@@ -82,11 +82,12 @@ class DistilledModel(MaskedLanguageModel):
         hidden, labels = self.hidden(batch), batch.targets["labels"]
         rows = hidden.index_select(0, batch.targets["positions"])  # (M, H)
         theirs, soft = self.teacher.outputs(batch, like=hidden)
-        real = batch.counts["tokens"]  # padding, if there is any, is behind the real tokens
+        # Padding is behind the real tokens, whose number is read on the device: a CUDA graph serves many batches.
+        real = torch.arange(len(hidden), device=hidden.device) < batch.cu_seqlens[batch.num_samples]  # (T,)
         masked, targets, states = (term.name for term in self.terms)
         found: dict[str, RowSum] = {
             masked: self.mlm_head(rows, labels),
             targets: self.mlm_head(rows, soft=soft),
-            states: cosine_distance_sum(hidden[:real], theirs[:real]),
+            states: cosine_distance_sum(hidden, theirs, real),
         }
         return combined(self.terms, found, batch.totals)

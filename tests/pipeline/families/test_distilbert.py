@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 import transformers
-from bert_cases import VOCAB_SIZE, make_batch, with_large_weights
+from bert_cases import VOCAB_SIZE, divided, make_batch, with_large_weights
 from samples import write_tokenizer
 from torch.nn import functional
 
@@ -87,6 +87,22 @@ def test_the_loss_has_three_terms():
     out.loss.backward()
     assert all(parameter.grad is not None for parameter in student.parameters())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_micro_batches_add_up_to_the_global_batch():
+    """Losses and gradients of two micro-batches add up to those of both as one batch (law 2)."""
+    batch, student = single_batch(), with_large_weights(build(CONFIG, VOCAB_SIZE)).double()
+    student.teacher = Teacher(with_large_weights(build(CONFIG, VOCAB_SIZE)), first_position=0, temperature=2.0)
+    with torch.no_grad():
+        student.encoder.layers[0].qkv.weight.mul_(0.5)  # another model than its teacher
+    grads = []
+    for parts in ([batch], divided(batch, 2)):
+        student.zero_grad()
+        for part in parts:
+            student(part).loss.backward()
+        grads.append([parameter.grad.clone() for parameter in student.parameters()])
+    torch.testing.assert_close(*grads, rtol=1e-9, atol=1e-12)
+    assert grads[0][0].abs().max() > 1e-3
 
 
 def test_a_teacher_selects_the_terms():

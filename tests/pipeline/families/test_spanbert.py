@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 import transformers
-from bert_cases import VOCAB_SIZE, make_batch, with_large_weights
+from bert_cases import VOCAB_SIZE, divided, make_batch, with_large_weights
 from samples import write_tokenizer
 from torch.nn import functional
 
@@ -111,6 +111,13 @@ def test_the_loss_is_the_sum_of_both_means():
         torch.testing.assert_close(out.loss, masked + boundary, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(out.sums["sbo_loss"] / 11, boundary, rtol=1e-5, atol=1e-5)
     assert set(out.sums) == {"mlm_loss", "mlm_correct", "sbo_loss", "sbo_correct"}
+
+
+def test_micro_batches_add_up_to_the_global_batch():
+    """Losses of two micro-batches add up to that of both as one batch (law 2)."""
+    batch, model = span_batch(), with_large_weights(build(CONFIG, VOCAB_SIZE)).double()
+    shares = [model(part).loss for part in divided(batch, 1)]
+    torch.testing.assert_close(sum(shares), model(batch).loss, rtol=1e-10, atol=1e-10)
 
 
 def test_an_export_is_a_bert_that_names_its_family(tmp_path):
