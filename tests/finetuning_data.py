@@ -82,6 +82,16 @@ def write_electra(directory):
     return write_factorised(directory, "Electra")
 
 
+def write_distilbert(directory):
+    """Write a pre-trained DistilBERT."""
+    write_tokenizer(directory, VOCAB_SIZE)
+    torch.manual_seed(0)
+    sizes = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": 32}
+    config = transformers.DistilBertConfig(vocab_size=VOCAB_SIZE, initializer_range=0.2, **sizes)
+    transformers.DistilBertForMaskedLM(config).save_pretrained(directory)
+    return directory
+
+
 def write_tsv(path, columns, rows):
     """A tab-separated file with a header."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,7 @@ from pipeline.conversion.layouts import registry
 from pipeline.conversion.layouts.base import Source
 from pipeline.conversion.pretrained import Pretrained, read_parts, read_pretrained, with_rows
 from pipeline.families import family_names, get_family
-from pipeline.families.base import Family
+from pipeline.families.base import FAMILY_FIELD, Family
 from pipeline.model.config import EncoderConfig
 
 ExtraRows = Literal["refuse", "trim", "keep"]
@@ -141,7 +141,8 @@ def fit_rows(
 
 
 def family_of(model: Path) -> str:
-    """Return the family that `model_type` of a directory's `config.json` names; older directories of BERT have none.
+    """Return the family that a directory's `config.json` names: in `family`, which exports of a family have whose class
+    in `transformers` is that of another one, or else in `model_type`, which older directories of BERT lack.
 
     Raises:
         ValueError: there is no such configuration, or its model is of no family here.
@@ -150,9 +151,10 @@ def family_of(model: Path) -> str:
 
 
 def _family(path: Path, fields: Mapping[str, Any]) -> str:
-    name = fields.get("model_type", "bert")
+    field = FAMILY_FIELD if FAMILY_FIELD in fields else "model_type"
+    name = fields.get(field, "bert")
     if name not in family_names():
-        raise ValueError(f"{path}: model_type = {name!r}: must be one of {', '.join(family_names())}")
+        raise ValueError(f"{path}: {field} = {name!r}: must be one of {', '.join(family_names())}")
     return str(name)
 
 

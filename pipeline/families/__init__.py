@@ -8,9 +8,13 @@ if TYPE_CHECKING:
     from pipeline.families.base import Family
 
 
+NO_FAMILIES = ("base", "encoders", "teachers")
+"""Modules of this package that are no families."""
+
+
 def family_names() -> list[str]:
     """Return the names of all families in alphabetical order."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in ("base", "encoders"))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in NO_FAMILIES)
 
 
 def get_family(name: str) -> "Family[Any]":

@@ -36,14 +36,21 @@ class PooledClassifier(nn.Module):
 
 
 class DenseClassifier(nn.Module):
-    """Classifier with a hidden layer on the first token, as in `RobertaForSequenceClassification` with tanh and in
-    `ElectraForSequenceClassification` with gelu.
+    """Classifier with a hidden layer on the first token, as in `RobertaForSequenceClassification` with tanh, in
+    `ElectraForSequenceClassification` with gelu, and in `DistilBertForSequenceClassification` with relu and without
+    dropout of its input.
     """
 
     def __init__(
-        self, hidden_size: int, outputs: int, dropout: float, activation: Callable[[Tensor], Tensor] = torch.tanh
+        self,
+        hidden_size: int,
+        outputs: int,
+        dropout: float,
+        activation: Callable[[Tensor], Tensor] = torch.tanh,
+        drops_input: bool = True,
     ) -> None:
         super().__init__()
+        self.drops_input = drops_input
         self.activation = activation
         self.dropout = Dropout(dropout)
         self.dense = nn.Linear(hidden_size, hidden_size)
@@ -51,7 +58,9 @@ class DenseClassifier(nn.Module):
 
     def forward(self, hidden: Tensor, starts: Tensor) -> Tensor:
         """Takes hidden states (T, H) and the index of each sequence's first token (B,), returns logits (B, C)."""
-        first = self.dropout(hidden.index_select(0, starts))  # (B, H)
+        first = hidden.index_select(0, starts)  # (B, H)
+        if self.drops_input:
+            first = self.dropout(first)
         logits: Tensor = self.out_proj(self.dropout(self.activation(self.dense(first))))
         return logits
 
