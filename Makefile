@@ -4,6 +4,8 @@ VENV := .venv
 READY := $(VENV)/.ready
 TOOLS := $(VENV)/.tools
 RANKS ?= 2
+# Options of pipeline.pretrain that change the demo, such as "--schedule.total_steps 200".
+DEMO ?=
 CORES ?= 2
 REPEATS ?= 5
 
@@ -45,7 +47,7 @@ demo: setup
 	@echo "== 1/6 text: English documentation of Python and the installed packages -> sentence pairs"
 	python -m preprocessing run --sources embedded --out demo/data --vocab_size 4096 --max_seq_length 128 --duplicates 4 --heldout_share 0.05 --workers 2
 	@echo "== 2/6 pre-training on $(RANKS) ranks (ZeRO-2, Muon)"
-	deepspeed --quiet --num_gpus $(RANKS) --module pipeline.pretrain --recipe pipeline/recipes/demo.toml
+	deepspeed --quiet --num_gpus $(RANKS) --module pipeline.pretrain --recipe pipeline/recipes/demo.toml $(DEMO)
 	@echo "== 3/6 export to Hugging Face"
 	test -d demo/model || python -m pipeline.convert export demo/run demo/model
 	@echo "== 4/6 what it fills in (the usual words of such texts are tensor, list, number, removed, used and axis or dimension)"
