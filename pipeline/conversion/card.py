@@ -4,24 +4,27 @@ import json
 from typing import Any
 
 from pipeline.families import get_family
+from pipeline.families.base import Family
 from pipeline.optim.schedule import steps_averaged
 from pipeline.runlog.terms import terms_of
 
 
-def model_card(name: str, state: dict[str, Any], averaged: bool = False) -> str:
+def model_card(name: str, state: dict[str, Any], averaged: bool = False, form: Family[Any] | None = None) -> str:
     """Return the README.md of an exported model: its configuration, its training, its held-out figures and its use.
 
     Args:
         name: name of the model, for the title and the examples.
         state: content of the checkpoint's state.json.
         averaged: whether the model has the averaged weights.
+        form: the variant of its family that was trained; None: the family has none, or none that differs in its parts.
     """
+    form = get_family(state["family"]) if form is None else form
     heldout = state["metrics"].get("averaged" if averaged else "heldout", {})
     keys = [f"{term.name}_{figure}" for term in terms_of([state]) for figure in ("loss", "accuracy")]
     rows = "\n".join(f"| {key.replace('_', ' ')} | {heldout[key]:.4f} |" for key in keys if key in heldout)
     return f"""---
 library_name: transformers
-tags: [{state["family"]}, {"pretraining" if get_family(state["family"]).parts else "fill-mask"}]
+tags: [{state["family"]}, {"pretraining" if form.parts else "fill-mask"}]
 ---
 # {name}
 
@@ -33,7 +36,7 @@ tags: [{state["family"]}, {"pretraining" if get_family(state["family"]).parts el
 {rows or "| (not evaluated) | |"}
 
 ```python
-{loading(name, state["family"])}
+{loading(name, form)}
 ```
 
 The recipe that trained it:
@@ -44,10 +47,11 @@ The recipe that trained it:
 """
 
 
-def loading(name: str, family: str) -> str:
+def loading(name: str, form: Family[Any]) -> str:
     """Return Python code that loads an exported model with its tokenizer, and its further parts."""
-    further = [part.directory for part in get_family(family).parts[1:]]
-    auto_class = "AutoModelForPreTraining" if further else "AutoModelForMaskedLM"
+    further = [part.directory for part in form.parts[1:]]
+    is_encoder = form.export.model_class.endswith("Model")  # a class without a head
+    auto_class = "AutoModel" if is_encoder else "AutoModelForPreTraining" if further else "AutoModelForMaskedLM"
     classes = [auto_class, *(["AutoModelForMaskedLM"] if further else []), "AutoTokenizer"]
     lines = [
         f"from transformers import {', '.join(sorted(classes))}",

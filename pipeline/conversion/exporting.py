@@ -33,7 +33,8 @@ def export_checkpoint(source: Path, out: Path, averaged: bool = False) -> Path:
     weights = dict(reader.tensors(part))
     out.parent.mkdir(parents=True, exist_ok=True)
     config = checkpoint.model_config(directory, family.config, state)
-    huggingface.export(family, weights, config, directory / "tokenizer", out, model_card(out.name, state, averaged))
+    card = model_card(out.name, state, averaged, family.of(config))
+    huggingface.export(family, weights, config, directory / "tokenizer", out, card)
     return directory
 
 

@@ -79,9 +79,9 @@ def export(
         for part, values in zip(parts, fields, strict=True)
     ]
     with _atomic_directory(out_dir) as temporary:
-        for part, model in zip(parts, models, strict=True):
+        for part, (model, tensors) in zip(parts, models, strict=True):
             directory = temporary / part.directory
-            model.save_pretrained(directory)
+            model.save_pretrained(directory, state_dict=tensors)
             copy_tokenizer(tokenizer_dir, directory, longest_sequence(family, config))
             (directory / "README.md").write_text(card, encoding="utf-8")
 
@@ -205,17 +205,24 @@ def _longest_sequence(model: transformers.PreTrainedModel) -> int:
 
 def _assemble(
     family: Family[Any], fields: Mapping[str, Any], parameters: Mapping[str, Tensor]
-) -> transformers.PreTrainedModel:
-    """Returns the family's `transformers` model with these parameters, without copies or random initialisation."""
-    model_class = getattr(transformers, family.export.model_class)
+) -> tuple[transformers.PreTrainedModel, dict[str, Tensor] | None]:
+    """Returns the family's `transformers` model with these parameters, without copies or random initialisation.
+
+    The tensors to save follow: None if they are the parameters of the model; else also those that its class lacks.
+    """
+    model_class, unread = getattr(transformers, family.export.model_class), family.export.unread
     with torch.device("meta"):
         model = model_class(model_class.config_class(**fields))
+    further = {unread[name]: value for name, value in parameters.items() if name in unread}
+    # The names of an encoder without a head have no prefix.
+    prefix = f"{model.base_model_prefix}." if model.base_model is model else ""
+    parameters = {name.removeprefix(prefix): value for name, value in parameters.items() if name not in unread}
     try:
         model.load_state_dict(parameters, strict=True, assign=True)
     except RuntimeError as error:  # torch's message lists the names and shapes
         raise ValueError(f"the parameters do not fit the {family.name} configuration: {error}") from error
     model.tie_weights()
-    return model
+    return model, {**model.state_dict(), **further} if further else None
 
 
 @contextmanager

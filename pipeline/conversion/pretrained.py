@@ -106,7 +106,7 @@ def read_parts(
 def with_rows(model: Pretrained, rows: int) -> Pretrained:
     """Return a model with the first `rows` rows of its word embeddings, and of the bias of the logits."""
     state, form = dict(model.state_dict), model.form
-    for name in (form.word_embeddings, form.output_bias):
+    for name in (form.word_embeddings, form.output_bias, *form.further_rows):
         state[name] = state[name][:rows].clone()
     state |= {alias: state[name] for alias, name in ties(form, state).items()}
     return replace(model, state_dict=state, vocab_size=rows)

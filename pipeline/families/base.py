@@ -63,6 +63,8 @@ class Export(Generic[C]):
     """Suffixes of the names of buffers that older versions of `transformers` saved among the parameters."""
     modern: Callable[[str], str] = lambda name: name
     """Parameter name in an older checkpoint -> its present name."""
+    unread: Ties = field(default_factory=dict)
+    """Parameters that the class lacks, and ignores in a file, -> their names in the file of an export."""
     leaving: Callable[[Tensors], Tensors] = unchanged
     """Last change of an export: of the parameters under their names in `transformers`, before they are saved."""
     arriving: Callable[[Tensors], Tensors] = unchanged
@@ -142,6 +144,14 @@ class Family(Generic[C]):
     and `export`. Together they have all parameters, some of which they may share."""
     joined: Callable[[tuple[C, ...]], C] = lambda configs: configs[0]
     """Configurations of the parts -> that of the whole model; raises ValueError if they do not fit together."""
+    divided: Callable[[Tensors], Tensors] = unchanged
+    """Change of the whole model's parameters before they are divided into parts."""
+    united: Callable[[Tensors], Tensors] = unchanged
+    """The inverse of `divided`: change of the parameters of parts that were joined."""
+    further_rows: tuple[str, ...] = ()
+    """Names of parameters with a row for each token beside `word_embeddings` and `output_bias`."""
+    model_type: str = ""
+    """`model_type` in a `config.json`, if it is not the name of the family."""
     variants: "tuple[Family[C], ...]" = ()
     """Other forms of the family, each with its own terms, samples and class in `transformers`."""
     applies: Callable[[C], bool] = lambda config: True
