@@ -85,9 +85,9 @@ class DisentangledLayer(Layer):
             own = self.qkv(queries).unflatten(1, (3, self.heads, -1))[:, 0]  # (M, N, D)
             qkv = torch.cat((qkv[:, :1].index_copy(0, places, own[:, None]), qkv[:, 1:]), 1)
         dropout_p = self.attention_dropout if self.training else 0.0
-        context = self.attention(
-            qkv, table, positions.rows, cu_seqlens, max_seqlen, dropout_p, seed=seeds[0]
-        ).flatten(1)  # (T, H)
+        context = self.attention(qkv, table, positions.rows, cu_seqlens, max_seqlen, dropout_p, seed=seeds[0]).flatten(
+            1
+        )  # (T, H)
         if queries is None or places is None:
             return self.after_attention(context, hidden, seeds)
         return self.after_attention(context.index_select(0, places), queries, seeds)

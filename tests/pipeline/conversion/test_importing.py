@@ -43,7 +43,7 @@ def test_a_model_of_no_family_is_refused(tmp_path):
     """A model of an unknown family is an error that names the file and the known families."""
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(
-        ValueError, match=r"config.json: model_type = 'gpt2': must be one of albert, bert, electra, roberta"
+        ValueError, match=r"config.json: model_type = 'gpt2': must be one of albert, bert, deberta-v2, electra, roberta"
     ):
         family_of(tmp_path)
 

@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from finetuning_data import VOCAB_SIZE, write_albert, write_electra, write_model, write_roberta
+from finetuning_data import VOCAB_SIZE, write_albert, write_deberta, write_electra, write_model, write_roberta
 from safetensors.torch import load_file, save_file
 
 from pipeline.conversion import huggingface, task_models
 from pipeline.families import get_family
 from pipeline.tasks.encoding import Sequences, batch_of, encode, tokens_of
 
-WRITERS = {"bert": write_model, "roberta": write_roberta, "albert": write_albert, "electra": write_electra}
+WRITERS = {
+    "bert": write_model,
+    "roberta": write_roberta,
+    "albert": write_albert,
+    "electra": write_electra,
+    "deberta": write_deberta,
+}
 HEADS = {"sequence": ("a", "b", "c"), "tokens": ("a", "b", "c"), "spans": ("LABEL_0", "LABEL_1"), "choices": ()}
 """Heads -> names of the classes."""
 OUTPUTS = {"spans": 2, "choices": 1}
@@ -130,5 +136,5 @@ def test_only_task_models_are_read(tmp_path):
         task_models.read(directory)
     config = json.loads((directory / "config.json").read_text())
     (directory / "config.json").write_text(json.dumps(config | {"model_type": "gpt2"}))
-    with pytest.raises(ValueError, match="model_type = 'gpt2': must be one of albert, bert, electra, roberta"):
+    with pytest.raises(ValueError, match="model_type = 'gpt2': must be one of albert, bert, deberta-v2, electra"):
         task_models.read(directory)

@@ -13,7 +13,7 @@ from pipeline.model.flops import measure
 
 def test_an_unknown_family_is_refused():
     """The error for an unknown family names it and the known families."""
-    with pytest.raises(ValueError, match=r"family = bort: must be one of albert, bert, electra, roberta$"):
+    with pytest.raises(ValueError, match=r"family = bort: must be one of albert, bert, deberta, electra, roberta$"):
         get_family("bort")
 
 
