@@ -242,7 +242,7 @@ def in_discriminator(name: str) -> str:
 
 def in_generator(name: str) -> str:
     """Return a parameter's name in the generator alone; empty for a parameter that it lacks."""
-    for ours, theirs in (("generator.", "encoder."), ("generator_head.", "mlm_head."), ("mask_decoder.",) * 2):
+    for ours, theirs in (("generator.", "encoder."), ("generator_head.", "mlm_head."), ("mask_decoder.", "mask_decoder.")):
         if name.startswith(ours):
             return theirs + name.removeprefix(ours)
     return ""

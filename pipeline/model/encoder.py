@@ -176,6 +176,8 @@ class Encoder(Stack):
         num_segments: number of segment embeddings; 0: the model ignores segment ids.
     """
 
+    embeddings: Embeddings
+
     def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int) -> None:
         super().__init__(config, Embeddings(config, vocab_size, num_segments))
 

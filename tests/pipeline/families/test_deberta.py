@@ -32,6 +32,7 @@ from pipeline.families.deberta import (
     config_to,
     joined,
 )
+from pipeline.model.flops import measure
 
 TOLERANCE = 1e-5  # law 7, fp32
 
@@ -242,6 +243,15 @@ def test_sizes_are_those_of_the_released_models(size, encoder, generator):
     further = sum(p.numel() for module in (whole.detection_head, whole.mask_decoder) for p in module.parameters())
     assert sum(parameter.numel() for parameter in whole.parameters()) == sum(numbers) + further
     assert [round(number / 1e6, 1) for number in numbers] == [encoder, generator]
+
+
+def test_operations_of_a_generator_with_half_as_many_layers_are_counted():
+    """Attention is computed once in each layer, and twice in the last layer of the generator."""
+    costs = [
+        measure(lambda config: build(config, VOCAB_SIZE), replace(REPLACED, num_hidden_layers=layers)).per_pair
+        for layers in (2, 6)
+    ]
+    assert costs[1] / costs[0] == (6 + 3 + 1) / (2 + 1 + 1)
 
 
 def test_single_tokens_are_masked_without_whole_words():
