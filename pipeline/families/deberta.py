@@ -240,9 +240,13 @@ def in_discriminator(name: str) -> str:
     return name if name.startswith(("encoder.", "detection_head.")) else ""
 
 
+IN_GENERATOR = {"generator.": "encoder.", "generator_head.": "mlm_head.", "mask_decoder.": "mask_decoder."}
+"""Prefixes of names in the whole model -> prefixes in the generator alone."""
+
+
 def in_generator(name: str) -> str:
     """Return a parameter's name in the generator alone; empty for a parameter that it lacks."""
-    for ours, theirs in (("generator.", "encoder."), ("generator_head.", "mlm_head."), ("mask_decoder.", "mask_decoder.")):
+    for ours, theirs in IN_GENERATOR.items():
         if name.startswith(ours):
             return theirs + name.removeprefix(ours)
     return ""
