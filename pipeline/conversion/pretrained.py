@@ -114,9 +114,10 @@ def with_rows(model: Pretrained, rows: int) -> Pretrained:
 
 def form_of(family: Family[Any], state: Mapping[str, Tensor], model_class: str) -> tuple[Family[Any], Taken]:
     """Return the form of a family that fits the parameters best, or has the given class, and what it takes of them."""
-    forms = [form for form in (family, *family.variants) if model_class in ("", form.export.model_class)]
+    whole = [form for form in (family, *family.variants) if not form.parts]  # a model of parts has several directories
+    forms = [form for form in whole if model_class in ("", form.export.model_class)]
     if not forms:
-        known = ", ".join(form.export.model_class for form in (family, *family.variants))
+        known = ", ".join(dict.fromkeys(form.export.model_class for form in whole))
         raise ValueError(f"--model_class {model_class}: the {family.name} family has {known}; name one of them")
     found = [(form, take(form, state)) for form in forms]
     return min(found, key=lambda pair: len(pair[1].missing) + len(pair[1].unknown))

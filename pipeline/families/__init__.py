@@ -17,6 +17,11 @@ def family_names() -> list[str]:
     return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.name not in NO_FAMILIES)
 
 
+def family_of_type(model_type: str) -> str:
+    """Return the name of the family whose models have this `model_type` in their `config.json`; empty if none has."""
+    return next((name for name in family_names() if model_type == (get_family(name).model_type or name)), "")
+
+
 def get_family(name: str) -> "Family[Any]":
     """Return the family of a name.
 

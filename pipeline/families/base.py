@@ -70,6 +70,8 @@ class Export(Generic[C]):
     """Suffixes of the names of buffers that older versions of `transformers` saved among the parameters."""
     modern: Callable[[str], str] = lambda name: name
     """Parameter name in an older checkpoint -> its present name."""
+    unread: Ties = field(default_factory=dict)
+    """Parameters that the class lacks, and ignores in a file, -> their names in the file of an export."""
     leaving: Callable[[Tensors], Tensors] = unchanged
     """Last change of an export: of the parameters under their names in `transformers`, before they are saved."""
     arriving: Callable[[Tensors], Tensors] = unchanged
@@ -156,6 +158,14 @@ class Family(Generic[C]):
     as a teacher; raises ValueError if they do not fit the model or the samples."""
     prepare: "Callable[[nn.Module, C], None]" = lambda model, config: None
     """Gives a new model, which `build` has made of a completed configuration, what is not among its parameters."""
+    divided: Callable[[Tensors], Tensors] = unchanged
+    """Change of the whole model's parameters before they are divided into parts."""
+    united: Callable[[Tensors], Tensors] = unchanged
+    """The inverse of `divided`: change of the parameters of parts that were joined."""
+    further_embeddings: tuple[str, ...] = ()
+    """Names of further word embeddings (V, E), which are no alias of `word_embeddings`."""
+    model_type: str = ""
+    """`model_type` in a `config.json`, if it is not the name of the family."""
     variants: "tuple[Family[C], ...]" = ()
     """Other forms of the family, each with its own terms, samples and class in `transformers`."""
     applies: Callable[[C], bool] = lambda config: True
@@ -166,7 +176,7 @@ class Family(Generic[C]):
     @property
     def with_row_per_token(self) -> tuple[str, ...]:
         """Names of the parameters that have a row for each token of the vocabulary; tied ones have one name."""
-        return (self.word_embeddings, self.output_bias, *self.further_biases)
+        return (self.word_embeddings, *self.further_embeddings, self.output_bias, *self.further_biases)
 
     def of(self, config: C) -> "Family[C]":
         """Return the form of the family that a configuration selects: itself, or one of its variants."""

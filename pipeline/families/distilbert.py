@@ -148,7 +148,7 @@ def build_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Modu
 
     from pipeline.model.task_heads import DenseClassifier
 
-    return DenseClassifier(hidden_size, outputs, dropout, relu, drops_input=False)
+    return DenseClassifier(hidden_size, outputs, dropout, relu, first_dropout=0.0)
 
 
 LAYER_NAMES: Names = {

@@ -24,7 +24,7 @@ def build_model(recipe: Recipe, train: SampleDataset) -> nn.Module:
         ValueError: a shard was damaged after it was verified, or a file that the recipe names was changed.
         PeerError: it was on another rank.
     """
-    family = get_family(recipe.family)
+    family = get_family(recipe.family).of(recipe.model)
     torch.manual_seed(recipe.seed)
     model = family.build(recipe.model, train.manifest.vocab_size)
     if recipe.model.output_bias == "frequencies":

@@ -53,7 +53,7 @@ def test_a_model_of_no_family_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(
         ValueError,
-        match=r"config.json: model_type = 'gpt2': must be one of albert, bert, distilbert, electra, roberta, spanbert",
+        match=r"config.json: model_type = 'gpt2': must be one of albert, bert, deberta-v2, distilbert, electra, ",
     ):
         family_of(tmp_path)
 
