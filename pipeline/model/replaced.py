@@ -13,8 +13,10 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.data.batch import Batch
+from pipeline.data.labels import IGNORED
 from pipeline.losses.binary import binary_cross_entropy_sum
 from pipeline.model.config import EncoderConfig
 from pipeline.model.encoder import Encoder, Stack
@@ -86,8 +88,7 @@ class ReplacedTokenModel(Discriminator):
         rows = self.generated(batch).index_select(0, batch.targets["positions"])  # (M, H of the generator)
 
         def detect(tokens: Tensor) -> Tensor:
-            # Padding, if there is any, is behind the real tokens.
-            return self.detection_head(self.hidden(batch, tokens)[: batch.counts["tokens"]])
+            return self.detection_head(self.hidden(batch, tokens))
 
         return replaced_token_output(batch, self.masked, self.replaced, rows, self.generator_head, detect)
 
@@ -109,16 +110,18 @@ def replaced_token_output(
         replaced: term of the replaced tokens.
         rows: (M, H) states of the generator from which masked tokens are predicted.
         head: the generator's head.
-        detect: tokens (T,) -> logits (T,) of having been replaced; those of padding may be missing.
+        detect: tokens (T,) -> logits (T,) of having been replaced.
     """
     positions, labels = batch.targets["positions"], batch.targets["labels"]
     found = {masked.name: head(rows, labels)}
-    # Padding, if there is any, is behind the real tokens and masked rows.
-    count, tokens = batch.counts["masked"], batch.counts["tokens"]
-    real, originals = positions[:count], labels[:count]
     with torch.no_grad():
-        sampled = head(rows.detach()[:count], uniform=batch.targets["uniform"])  # (M,)
-    inputs = batch.input_ids.index_copy(0, real, sampled)
-    differs = torch.zeros_like(inputs, dtype=torch.bool).index_copy(0, real, sampled != originals)
-    found[replaced.name] = binary_cross_entropy_sum(detect(inputs)[:tokens], differs[:tokens])
+        sampled = head(rows.detach(), uniform=batch.targets["uniform"])  # (M,)
+    # Numbers of real tokens are read on the device: a CUDA graph serves many batches. What is sampled for padding is
+    # written behind the last token, and cut off.
+    size = len(batch.input_ids)
+    places = torch.where(labels == IGNORED, size, positions)  # (M,)
+    inputs = functional.pad(batch.input_ids, (0, 1)).index_copy(0, places, sampled)[:size]
+    differs = labels.new_zeros(size + 1, dtype=torch.bool).index_copy(0, places, sampled != labels)[:size]
+    real = torch.arange(size, device=labels.device) < batch.cu_seqlens[batch.num_samples]  # (T,)
+    found[replaced.name] = binary_cross_entropy_sum(detect(inputs), differs, real)
     return combined([masked, replaced], found, batch.totals)

@@ -181,8 +181,8 @@ def disturb(monkeypatch, model_class):
     """Let `transformers` compute other hidden states with the models of a class."""
     load_whole = huggingface.load_whole
 
-    def disturbed(directory, wanted):
-        model = load_whole(directory, wanted)
+    def disturbed(directory, wanted, unread):
+        model = load_whole(directory, wanted, unread)
         with torch.no_grad():
             model.base_model.encoder.layer[1].output.dense.bias[3] += 0.01 * (wanted == model_class)
         return model
