@@ -1,5 +1,7 @@
 """Small models of BERT with large weights, and batches for them."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 import transformers
@@ -38,6 +40,34 @@ def make_batch(lengths=LENGTHS, seed=0):
         epochs=np.zeros(len(lengths), np.int64),
         group=0,
     )
+
+
+def divided(batch, first):
+    """Return the first samples of a batch without segments, and the others, as two micro-batches of it."""
+    at, positions = int(batch.cu_seqlens[first]), batch.targets["positions"]
+    masked = int((positions < at).sum())
+    parts = []
+    for tokens, rows, samples in (
+        (slice(0, at), slice(0, masked), slice(0, first)),
+        (slice(at, None), slice(masked, None), slice(first, None)),
+    ):
+        lengths = batch.lengths[samples]
+        parts.append(
+            replace(
+                batch,
+                input_ids=batch.input_ids[tokens],
+                segment_ids=None if batch.segment_ids is None else batch.segment_ids[tokens],
+                position_ids=batch.position_ids[tokens],
+                cu_seqlens=torch.cat([lengths.new_zeros(1), lengths.cumsum(0)]).int(),
+                targets={
+                    "positions": positions[rows] - tokens.start,
+                    "labels": batch.targets["labels"][rows],
+                },
+                sample_ids=batch.sample_ids[samples],
+                epochs=batch.epochs[samples],
+            )
+        )
+    return parts
 
 
 def with_large_weights(model):

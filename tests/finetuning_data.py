@@ -21,6 +21,7 @@ CONFIG = BertConfig(
     max_position_embeddings=32,
     initializer_range=0.2,  # logits that differ, and that learn in a few steps
 )
+_SHAPE = ("hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size", "max_position_embeddings")
 GOOD, BAD = "w1 w2 w3", "w5 w6 w7"
 
 
@@ -80,6 +81,27 @@ def write_albert(directory):
 def write_electra(directory):
     """Write the pre-trained encoder of an ELECTRA, without its generator."""
     return write_factorised(directory, "Electra")
+
+
+def write_distilbert(directory):
+    """Write a pre-trained DistilBERT."""
+    write_tokenizer(directory, VOCAB_SIZE)
+    torch.manual_seed(0)
+    sizes = {"dim": 16, "n_layers": 2, "n_heads": 2, "hidden_dim": 32, "max_position_embeddings": 32}
+    config = transformers.DistilBertConfig(vocab_size=VOCAB_SIZE, initializer_range=0.2, **sizes)
+    transformers.DistilBertForMaskedLM(config).save_pretrained(directory)
+    return directory
+
+
+def write_deberta(directory, objective="masked"):
+    """Write a pre-trained DeBERTa."""
+    torch.manual_seed(0)
+    family, shape = get_family("deberta"), {name: getattr(CONFIG, name) for name in _SHAPE}
+    config = family.config(**shape, position_buckets=8, initializer_range=0.2, objective=objective)
+    tokenizer = directory.with_name(f"{directory.name}-tokenizer")
+    write_tokenizer(tokenizer, VOCAB_SIZE)
+    export(family, family.build(config, VOCAB_SIZE).state_dict(), config, tokenizer, directory, "")
+    return directory
 
 
 def write_tsv(path, columns, rows):

@@ -9,13 +9,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.record import step_in
 from pipeline.conversion.card_sections import data_section, evaluation_section, heldout_of, training_section
-from pipeline.conversion.exported import Exported
+from pipeline.conversion.exported import Exported, modules_of
 from pipeline.conversion.forms import FORMS
 from pipeline.conversion.provenance import Provenance
 from pipeline.families import get_family
-from pipeline.families.base import Part
+from pipeline.families.base import Family, Part
 from pipeline.runlog.terms import Term
 
 
@@ -114,7 +115,7 @@ def description(exported: Exported, provenance: Provenance) -> str:
         if state["step"]
         else "Its checkpoint was imported and does not record how it was trained."
     )
-    whole = "parts and heads" if get_family(state["family"]).parts else "heads"
+    whole = "parts and heads" if form_of(provenance).parts else "heads"
     return (
         f"This is a model of the family {state['family']} with {model['num_hidden_layers']} layers, "
         f"{model['hidden_size']} hidden units, {model['num_attention_heads']} attention heads and a vocabulary of "
@@ -124,9 +125,15 @@ def description(exported: Exported, provenance: Provenance) -> str:
     )
 
 
+def form_of(provenance: Provenance) -> Family[Any]:
+    """Return the form of the family that was trained."""
+    family = get_family(provenance.state["family"])
+    return family.of(checkpoint.model_config(Path(), family.config, dict(provenance.state)))
+
+
 def part_alone(exported: Exported, provenance: Provenance) -> Part[Any] | None:
     """Return the part of the family that was written alone and lacks the encoder; None if there is none."""
-    parts = get_family(provenance.state["family"]).parts[1:]
+    parts = form_of(provenance).parts[1:]
     return next((part for part in parts if part.family.export.model_class == exported.model_class), None)
 
 
@@ -150,7 +157,7 @@ value where it is above 1.{rounded(exported)}"""
 
 def purposes(exported: Exported, provenance: Provenance) -> Iterator[str]:
     """Yield the sentences about what the model is for."""
-    parts = get_family(provenance.state["family"]).parts
+    parts = form_of(provenance).parts
     if part_alone(exported, provenance):
         yield (
             f"The model was trained beside one of the class `{parts[0].family.export.model_class}`, which is the one "
@@ -170,6 +177,11 @@ def purposes(exported: Exported, provenance: Provenance) -> Iterator[str]:
                 f"The directory `{part.directory}` has the model of the class `{part.family.export.model_class}` that "
                 f"was trained beside it, by {objectives(part.family.terms)}."
             )
+    if exported.all_unread:
+        yield (
+            f"The files also hold {', '.join(modules_of(exported.all_unread))}, which `transformers` ignores and an "
+            "import into the training code reads."
+        )
     if exported.new:
         yield (
             f"The parameters {', '.join(exported.new)} are new and untrained (seed {exported.options.seed}), so that "

@@ -5,6 +5,7 @@ A class takes what it has of the pre-trained parameters, leaves out the others, 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -64,12 +65,15 @@ def assemble(
     Args:
         model_class: name of the class in `transformers`.
         fields: arguments of its configuration.
-        tensors: all of its parameters.
+        tensors: all of its parameters; those of an encoder alone may have the prefix that it has inside other classes.
 
     Raises:
         ValueError: the parameters are not those of the class and configuration.
     """
     model = _outline(model_class, fields)
+    # An encoder alone has its names without the prefix that it has inside other classes.
+    prefix = f"{model.base_model_prefix}." if model.base_model is model else ""
+    tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
     try:
         model.load_state_dict(tensors, strict=True, assign=True)
     except RuntimeError as error:  # torch's message lists the names and shapes
@@ -77,6 +81,31 @@ def assemble(
         raise ValueError(f"the parameters do not fit the {kind} configuration of {model_class}: {error}") from error
     model.tie_weights()
     return model
+
+
+def unread_of(export: Export[Any], named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the parameters that a class ignores in a file, under their names in the file.
+
+    Args:
+        export: the family's class of pre-training.
+        named: parameters under their names in `transformers`.
+    """
+    return {export.unread[name]: value for name, value in named.items() if name in export.unread}
+
+
+def save(
+    model: transformers.PreTrainedModel, unread: Mapping[str, Tensor], directory: Path, max_shard_size: str
+) -> None:
+    """Write configuration and weights of a model.
+
+    Args:
+        model: the model.
+        unread: further tensors of the file, which the class of the model ignores.
+        directory: directory of the files.
+        max_shard_size: bound on the size of a file of weights.
+    """
+    tensors = {**model.state_dict(), **unread} if unread else None
+    model.save_pretrained(directory, state_dict=tensors, max_shard_size=max_shard_size)
 
 
 def parameters_for(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.conversion.forms import FORMS, IN_PARTS, Form
+from pipeline.conversion.forms import ENCODER_IN_PARTS, FORMS, IN_PARTS, Form
 
 
 @dataclass(frozen=True)
@@ -74,13 +74,17 @@ class Exported:
     """Name of an output -> largest change by the rounding of the weights; empty in fp32."""
     further: Mapping[str, "Exported"] = field(default_factory=dict)
     """Directory below -> the part of the model in it, such as ELECTRA's generator."""
+    unread: tuple[str, ...] = ()
+    """Names of the parameters in its files that `transformers` ignores, but an import reads."""
     omitted: tuple[str, ...] = ()
     """Classes of the parts of the model that are not written."""
 
     @property
     def form(self) -> Form:
         """What the model is for."""
-        return IN_PARTS if self.further else FORMS[self.options.form]
+        if not self.further:
+            return FORMS[self.options.form]
+        return ENCODER_IN_PARTS if self.model_class.endswith("Model") else IN_PARTS  # a class without a head, or with
 
     @property
     def all_differences(self) -> dict[str, float]:
@@ -91,6 +95,11 @@ class Exported:
     def all_rounding(self) -> dict[str, float]:
         """The changes by rounding of all parts."""
         return self._of_all(lambda part: part.rounding)
+
+    @property
+    def all_unread(self) -> tuple[str, ...]:
+        """The parameters of all parts that `transformers` ignores."""
+        return (*self.unread, *(name for part in self.further.values() for name in part.unread))
 
     def _of_all(self, figures: Callable[["Exported"], Mapping[str, float]]) -> dict[str, float]:
         parts = self.further.items()
@@ -104,6 +113,8 @@ class Exported:
         lines += [f"{place}: {part.model_class}" for place, part in self.further.items()]
         left_out = [*self.omitted, *modules_of(self.left_out)]
         lines += [f"left out: {', '.join(left_out)}"] if left_out else []
+        unread = modules_of(self.all_unread)
+        lines += [f"in the files, but ignored by transformers: {', '.join(unread)}"] if unread else []
         lines += [f"new and untrained, seed {self.options.seed}: {', '.join(self.new)}"] if self.new else []
         lines += [f"rounding changes the {name} by {value:.1e}" for name, value in self.all_rounding.items()]
         same = ", ".join(f"{name} {value:.1e}" for name, value in self.all_differences.items())

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pipeline.conversion import huggingface, task_models, verification
 from pipeline.conversion.card import model_card
-from pipeline.conversion.classes import Parameters, assemble, class_of, parameters_for
+from pipeline.conversion.classes import Parameters, assemble, class_of, parameters_for, save, unread_of
 from pipeline.conversion.exported import Exported, Options
 from pipeline.conversion.names import to_huggingface
 from pipeline.conversion.parts import ModelPart, divide
@@ -89,7 +89,15 @@ def write(source: Source, directory: Path, options: Options) -> Exported:
         differences = write_target(target, directory / target.place, batches, ours, options)
         new, left_out = target.parameters.new, target.parameters.left_out
         made[target.place] = Exported(
-            source.directory, target.model_class, options, new, left_out, differences, target.fields, rounding
+            source.directory,
+            target.model_class,
+            options,
+            new,
+            left_out,
+            differences,
+            target.fields,
+            rounding,
+            unread=tuple(target.unread),
         )
     return replace(made.pop(""), further=made, omitted=omitted)
 
@@ -110,6 +118,8 @@ class Target:
     """Parameters under the names of this project."""
     parameters: Parameters
     """Parameters of the class."""
+    unread: dict[str, Tensor]
+    """Further parameters, which the class ignores in its files, under their names there."""
     head: TaskHead | None
     """The head of the family with this class, if there is one."""
 
@@ -162,7 +172,11 @@ def prepare(source: Source, part: ModelPart, place: str, options: Options) -> Ta
     pretrained = to_huggingface(family, part.state_dict)
     chosen = parameters_for(model_class, fields, pretrained, part.config.initializer_range, options.seed)
     config, head = verification.computable(part.config), task_models.head_with(family, model_class)
-    return Target(place, model_class, fields, family, config, dict(part.state_dict), chosen, head)
+    unread = unread_of(family.export, pretrained) if options.form == "pretraining" else {}
+    if unread:
+        kept = tuple(name for name in chosen.left_out if name not in family.export.unread)
+        chosen = replace(chosen, left_out=kept)
+    return Target(place, model_class, fields, family, config, dict(part.state_dict), chosen, unread, head)
 
 
 def computed(
@@ -178,7 +192,7 @@ def computed(
     if dtype not in ROUNDING:
         return exact, [{} for _ in targets]
     for target in targets:
-        for value in (*target.weights.values(), *target.parameters.tensors.values()):
+        for value in (*target.weights.values(), *target.parameters.tensors.values(), *target.unread.values()):
             value.copy_(value.to(dtype))
     ours = [expected(target, batches, options.form) for target in targets]
     changes = [verification.largest_difference(*pair) for pair in zip(ours, exact, strict=True)]
@@ -212,9 +226,10 @@ def write_target(
     # One tensor at a time, so that two types of all weights are never in memory together.
     tensors, dtype = target.parameters.tensors, DTYPES[options.dtype]
     typed = {name: tensors.pop(name).to(dtype) for name in list(tensors)}
-    assemble(target.model_class, target.fields, typed).save_pretrained(directory, max_shard_size=options.max_shard_size)
+    unread = {name: target.unread[name].to(dtype) for name in target.unread}
+    save(assemble(target.model_class, target.fields, typed), unread, directory, options.max_shard_size)
     typed.clear()
-    loaded = huggingface.load_whole(directory, target.model_class)
+    loaded = huggingface.load_whole(directory, target.model_class, unread)
     theirs = [verification.outputs_there(loaded, batch, ours[0].keys(), target.kind) for batch in batches]
     differences = verification.largest_difference(theirs, ours)
     verification.require_same(differences)

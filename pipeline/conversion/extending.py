@@ -65,7 +65,7 @@ def extend_vocabulary(source: Path, out: Path, words: Path) -> list[str]:
             raise ValueError(f"{words}: holds no word that {found} lacks; there is nothing to extend")
         vocabulary.append(tokenizer, list(listed.new))
         weights, form = dict(checkpoint.Reader(found).tensors()), family.of(config)
-        for name in (form.word_embeddings, form.output_bias):
+        for name in form.with_row_per_token:
             weights[name] = with_means(weights[name], list(listed.new.values()))
         size = state["vocab_size"] + len(listed.new)
         write_imported(Pretrained(weights, config, size, form), tokenizer, temporary, out)

@@ -54,3 +54,5 @@ FORMS: Mapping[str, Form] = {
 }
 IN_PARTS = Form("AutoModelForPreTraining", "")
 """What the model in the directory itself is for, if the heads of pre-training are in several models."""
+ENCODER_IN_PARTS = Form("AutoModel", "")
+"""The same if `transformers` has no class with the heads of the model in the directory itself."""

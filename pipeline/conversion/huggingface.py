@@ -10,7 +10,7 @@ It reads through `model_files`, so that no file of a model directory is executed
 import json
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ import transformers
 from torch import Tensor
 
 from pipeline.checkpoints import model_files
-from pipeline.conversion.classes import assemble, classes_of
+from pipeline.conversion.classes import assemble, classes_of, save, unread_of
+from pipeline.conversion.exported import Options
 from pipeline.conversion.names import to_huggingface
 from pipeline.conversion.parts import ModelPart, divide
 from pipeline.families.base import Family
@@ -66,7 +67,10 @@ def export(
         for part in divide(family, config, state_dict):
             directory, fields = temporary / part.directory, fields_of(part, vocab_size, padding)
             named = to_huggingface(part.family, part.state_dict)
-            assemble(part.family.export.model_class, fields, named).save_pretrained(directory)
+            exported = part.family.export
+            unread = unread_of(exported, named)
+            of_class = {name: value for name, value in named.items() if name not in exported.unread}
+            save(assemble(exported.model_class, fields, of_class), unread, directory, Options.max_shard_size)
             copy_tokenizer(tokenizer_dir, directory, longest_sequence(family, config))
         (temporary / "README.md").write_text(card, encoding="utf-8")
 
@@ -208,15 +212,20 @@ def load_model(directory: Path, family: Family[Any]) -> transformers.PreTrainedM
     return model
 
 
-def load_whole(directory: Path, model_class: str) -> transformers.PreTrainedModel:
+def load_whole(directory: Path, model_class: str, unread: Collection[str] = ()) -> transformers.PreTrainedModel:
     """Loads a directory that this program has written, in fp32 and in evaluation mode.
+
+    Args:
+        directory: the directory.
+        model_class: its class.
+        unread: names of tensors in the files that the class ignores.
 
     Raises:
         ValueError: a parameter of the class is missing, unexpected or of another shape.
     """
     model, report = _load_checked(getattr(transformers, model_class), directory, dtype=torch.float32)
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        if found := sorted(map(str, report[kind])):
+        if found := sorted({str(name) for name in report[kind]} - set(unread)):
             raise ValueError(
                 f"transformers reports {kind.replace('_', ' ')} when it loads {model_class} "
                 f"({', '.join(found[:5])}); this is a defect of the export, please report it"

@@ -17,7 +17,7 @@ from pipeline.conversion.layouts import registry
 from pipeline.conversion.layouts.base import Source
 from pipeline.conversion.pretrained import Pretrained, read_parts, read_pretrained, with_rows
 from pipeline.families import family_names, get_family
-from pipeline.families.base import Family
+from pipeline.families.base import FAMILY_FIELD, Family
 from pipeline.model.config import EncoderConfig
 
 ExtraRows = Literal["refuse", "trim", "keep"]
@@ -63,7 +63,7 @@ def import_pretrained(model: Path, out: Path, options: ImportOptions) -> list[st
         family = get_family(options.family or _family(source.path / source.config, source.fields))
         pretrained = read_model(family, source, options)
         longest = huggingface.longest_sequence(family, pretrained.config)
-        notes = vocabulary.adopt(source, tokenizer, family.name, longest)
+        notes = vocabulary.adopt(source, tokenizer, family.model_type or family.name, longest)
         pretrained, rows = fit_rows(source.path, pretrained, tokenizer, options.extra_rows)
         write_imported(pretrained, tokenizer, temporary, out)
     return [f"{model} ({pretrained.form.export.model_class}) -> {out}", *said(source, pretrained), *notes, *rows]
@@ -80,6 +80,7 @@ def read_model(family: Family[Any], source: Source, options: ImportOptions = Imp
     Raises:
         ValueError: as `read_pretrained` and `read_parts`, or the directory of a part is missing.
     """
+    family = _form_of_directory(family, source.path)
     if not family.parts:
         return read_pretrained(family, source, options.model_class, options.new_heads, options.seed)
     if options.model_class:
@@ -94,6 +95,13 @@ def read_model(family: Family[Any], source: Source, options: ImportOptions = Imp
             )
     others = [registry.read(place, options.layout, options.allow_pickle) for place in places[1:]]
     return read_parts(family, [source, *others], options.new_heads, options.seed)
+
+
+def _form_of_directory(family: Family[Any], directory: Path) -> Family[Any]:
+    """Return the variant of a family that is divided into parts, if the directory has all of them; else the family."""
+    divided = [form for form in family.variants if form.parts]
+    found = (form for form in divided if all((directory / part.directory).is_dir() for part in form.parts))
+    return next(found, family)
 
 
 def said(source: Source, model: Pretrained) -> list[str]:
@@ -141,7 +149,8 @@ def fit_rows(
 
 
 def family_of(model: Path) -> str:
-    """Return the family that `model_type` of a directory's `config.json` names; older directories of BERT have none.
+    """Return the family that a directory's `config.json` names: in `family`, which exports of a family have whose class
+    in `transformers` is that of another one, or else in `model_type`, which older directories of BERT lack.
 
     Raises:
         ValueError: there is no such configuration, or its model is of no family here.
@@ -150,10 +159,12 @@ def family_of(model: Path) -> str:
 
 
 def _family(path: Path, fields: Mapping[str, Any]) -> str:
-    name = fields.get("model_type", "bert")
-    if name not in family_names():
-        raise ValueError(f"{path}: model_type = {name!r}: must be one of {', '.join(family_names())}")
-    return str(name)
+    field = FAMILY_FIELD if FAMILY_FIELD in fields else "model_type"
+    types = {name: get_family(name).model_type or name for name in family_names()}
+    known = {name if field == FAMILY_FIELD else kind: name for name, kind in types.items()}
+    if (value := str(fields.get(field, "bert"))) not in known:
+        raise ValueError(f"{path}: {field} = {value!r}: must be one of {', '.join(known)}")
+    return known[value]
 
 
 @contextmanager

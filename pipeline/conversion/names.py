@@ -32,7 +32,8 @@ def to_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str
     renamed: dict[str, Tensor] = {}
     for ours, theirs in names.items():
         renamed.update(zip(theirs, filled[ours].chunk(len(theirs)), strict=True))
-    return _fill_ties(export.leaving(renamed), export.class_ties)
+    leaving = _fill_ties(export.leaving(renamed), export.class_ties)
+    return {name: value for name, value in leaving.items() if not name.startswith(export.unexported)}
 
 
 class Taken(NamedTuple):

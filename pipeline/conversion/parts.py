@@ -31,6 +31,7 @@ def divide(family: Family[Any], config: EncoderConfig, state_dict: Mapping[str, 
     """
     if not family.parts:
         return [ModelPart("", family, config, state_dict)]
+    state_dict = family.divided(state_dict)
     if unknown := [name for name in state_dict if not any(part.renamed(name) for part in family.parts)]:
         raise ValueError(
             f"this model's state dict does not fit: unknown {unknown[0]}. It comes from another family than "
@@ -73,6 +74,7 @@ def join(family: Family[Any], parts: Sequence[ModelPart]) -> ModelPart:
                     "tensor for both; take both directories from the same model"
                 )
         state[name] = held[0][1]
+    state = dict(family.united(state))
     state |= {alias: state[source] for alias, source in ties(family, expected).items()}
     return ModelPart("", family, config, state)
 

@@ -18,7 +18,7 @@ from pipeline.conversion.parts import ModelPart, join, ties
 from pipeline.families.base import Family
 from pipeline.model.config import EncoderConfig
 
-FINE_TUNED = ("classifier.", "qa_outputs.")
+FINE_TUNED = ("classifier.", "pre_classifier.", "qa_outputs.")
 """Prefixes of the heads that classes of `transformers` for fine-tuning put on an encoder."""
 BUFFERS = ("position_ids", "token_type_ids")
 """Suffixes of buffers that older versions of `transformers` saved, which hold nothing that was learnt."""
@@ -104,9 +104,9 @@ def read_parts(
 
 
 def with_rows(model: Pretrained, rows: int) -> Pretrained:
-    """Return a model with the first `rows` rows of its word embeddings, and of the bias of the logits."""
+    """Return a model with the first `rows` rows of its word embeddings, and of the biases of its logits."""
     state, form = dict(model.state_dict), model.form
-    for name in (form.word_embeddings, form.output_bias):
+    for name in form.with_row_per_token:
         state[name] = state[name][:rows].clone()
     state |= {alias: state[name] for alias, name in ties(form, state).items()}
     return replace(model, state_dict=state, vocab_size=rows)
@@ -114,9 +114,10 @@ def with_rows(model: Pretrained, rows: int) -> Pretrained:
 
 def form_of(family: Family[Any], state: Mapping[str, Tensor], model_class: str) -> tuple[Family[Any], Taken]:
     """Return the form of a family that fits the parameters best, or has the given class, and what it takes of them."""
-    forms = [form for form in (family, *family.variants) if model_class in ("", form.export.model_class)]
+    whole = [form for form in (family, *family.variants) if not form.parts]  # a model of parts has several directories
+    forms = [form for form in whole if model_class in ("", form.export.model_class)]
     if not forms:
-        known = ", ".join(form.export.model_class for form in (family, *family.variants))
+        known = ", ".join(dict.fromkeys(form.export.model_class for form in whole))
         raise ValueError(f"--model_class {model_class}: the {family.name} family has {known}; name one of them")
     found = [(form, take(form, state)) for form in forms]
     return min(found, key=lambda pair: len(pair[1].missing) + len(pair[1].unknown))

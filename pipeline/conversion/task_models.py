@@ -109,8 +109,8 @@ def _of_encoder(
         ValueError: a tensor of the encoder is missing or unknown.
     """
     theirs = {family.export.modern(name): value for name, value in tensors.items()}
-    prefix = family.export.names(0)[family.word_embeddings][0].partition(".")[0]
-    of_encoder = (f"{prefix}.embeddings", f"{prefix}.encoder.")
+    encoder = [parts[0] for ours, parts in family.export.names(1).items() if ours.startswith("encoder.")]
+    of_encoder = tuple({".".join(name.split(".")[:2]) for name in encoder})
     pretrained: Names = {
         ours: parts for ours, parts in head.pretrained.items() if all(part in theirs for part in parts)
     }

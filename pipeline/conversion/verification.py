@@ -19,6 +19,7 @@ from pipeline.data.batch import Batch
 from pipeline.data.template import Template
 from pipeline.families.base import Family, Output
 from pipeline.model.config import EncoderConfig
+from pipeline.model.disentangled_pretraining import MaskedDisentangledModel
 from pipeline.model.pretraining import MaskedLanguageModel
 from pipeline.model.replaced import Discriminator
 
@@ -113,17 +114,18 @@ def outputs_here(model: Any, batch: Batch) -> Outputs:
     """Return what a model of this project computes.
 
     These are hidden states (T, H), logits (T,) of a discriminator, and of a masked language model logits (T, V), pooled
-    states (B, H) and logits of pairs (B, 2).
+    states (B, H) and logits of pairs (B, 2). The logits are those of the head on the encoder's last layer also if the
+    model has a mask decoder, which no class of `transformers` has.
     """
     hidden = model.encoder(batch.input_ids, batch.segment_ids, batch.position_ids, batch.cu_seqlens, batch.max_seqlen)
     found = {"hidden states": hidden}
     if isinstance(model, Discriminator):
         found["logits"] = model.detection_head(hidden)
-    if isinstance(model, MaskedLanguageModel):
+    if isinstance(model, MaskedLanguageModel | MaskedDisentangledModel):
         found["logits"] = model.mlm_head(hidden)
-        if model.pair is not None:
-            found["pooled states"] = model.pooler(hidden, batch.cu_seqlens[: batch.num_samples])
-            found["logits of pairs"] = model.pair_logits(hidden, batch)
+    if isinstance(model, MaskedLanguageModel) and model.pair is not None:
+        found["pooled states"] = model.pooler(hidden, batch.cu_seqlens[: batch.num_samples])
+        found["logits of pairs"] = model.pair_logits(hidden, batch)
     return found
 
 

@@ -27,6 +27,9 @@ from pipeline.data.template import Template
 from preprocessing.schema import LABELLED
 from preprocessing.shards import SampleDataset
 
+MASKED_PADDING = {"positions": 0, "labels": IGNORED, "uniform": 0}
+"""Targets with a value for each masked token -> the value in the padding."""
+
 
 @dataclass(frozen=True, eq=False)
 class Batch:
@@ -44,9 +47,9 @@ class Batch:
     """Number of tokens of the longest sample; with a fixed shape, an upper bound."""
     targets: Mapping[str, Tensor]
     """Targets of the losses. "positions" (M,) int64: indices into T of the masked tokens, ascending but for the
-    padding; "labels" (M,) int64: the original tokens there, IGNORED in the padding; "uniform" (M,) float32 without
-    padding: a random number in [0, 1) for each, with which a generator samples a token; "pair" (B,) int64: the label
-    of each pair of segments, if the samples have labels."""
+    padding; "labels" (M,) int64: the original tokens there, IGNORED in the padding; "uniform" (M,) float32: a
+    random number in [0, 1) for each, with which a generator samples a token; "pair" (B,) int64: the label of each pair
+    of segments, if the samples have labels."""
     counts: Mapping[str, int]
     """Counts of this micro-batch: "samples", "tokens" with special tokens, "masked"."""
     totals: Mapping[str, int]
@@ -233,10 +236,9 @@ def padded(batch: Batch, multiple: int, pad_id: int, longest: int = 0) -> Batch:
         position_ids=_extended(batch.position_ids, [0] * tokens),
         cu_seqlens=_extended(batch.cu_seqlens, ends),
         max_seqlen=longest or batch.max_seqlen,
-        targets=dict(batch.targets)
-        | {
-            "positions": _extended(batch.targets["positions"], [0] * masked),
-            "labels": _extended(batch.targets["labels"], [IGNORED] * masked),
+        targets={
+            name: _extended(values, [MASKED_PADDING[name]] * masked) if name in MASKED_PADDING else values
+            for name, values in batch.targets.items()
         },
     )
 

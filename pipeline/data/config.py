@@ -243,3 +243,31 @@ class NgramMasking(BoundedMasking):
         from pipeline.data import ngrams
 
         return ngrams.mask_ngrams(packed, counts, draw, self, special)
+
+
+@dataclass(frozen=True)
+class SpanMasking(BoundedMasking):
+    """Number of masked tokens, the length of the masked spans of words, what replaces the tokens, and how often the
+    masks change. All tokens of a span are replaced alike.
+    """
+
+    max_predictions: int = 0
+    """Upper bound on the masked tokens of a sample; 0: no upper bound (SpanBERT)."""
+    geometric_p: float = 0.2
+    """Parameter p of the geometric distribution of the number of words n of a span, which is proportional to
+    (1 - p)^(n - 1) (SpanBERT: 0.2, a mean of 3.8 words)."""
+    max_words: int = 10
+    """Largest number of words of a drawn span (SpanBERT: 10); 1: whole words. Spans that touch become one."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 < self.geometric_p < 1:
+            raise ValueError(f"masking.geometric_p = {self.geometric_p}: must be above 0 and below 1 (SpanBERT: 0.2)")
+        if self.max_words < 1:
+            raise ValueError(f"masking.max_words = {self.max_words}: must be at least 1, which masks whole words")
+
+    def apply(self, packed: "Packed", counts: "Int64Array", draw: "Draw", special: "SpecialTokens") -> "Corrupted":
+        """Returns `pipeline.data.ngrams.mask_spans`."""
+        from pipeline.data import ngrams
+
+        return ngrams.mask_spans(packed, counts, draw, self, special)

@@ -156,6 +156,7 @@ def replace_tokens(
     special: SpecialTokens,
     random_tokens: Int64Array,
     mask_only: bool = False,
+    decided: Int64Array | None = None,
 ) -> Corrupted:
     """Replaces tokens as BERT does: 80 % by the mask token and 10 % by a random token; 10 % stay.
 
@@ -168,6 +169,8 @@ def replace_tokens(
         special: the id of the mask token.
         random_tokens: ids that a random token is drawn from, all equally likely.
         mask_only: replace all of them by the mask token instead.
+        decided: (M,) the index into T, in the same sample, whose random number decides which of the three happens to
+            each token; None: its own. Tokens with the same index are replaced alike.
     """
     replaced, labels = packed.input_ids.copy(), packed.input_ids[positions]
     if mask_only:
@@ -175,7 +178,8 @@ def replace_tokens(
         return Corrupted(replaced, {"positions": positions, "labels": labels})
     rows = np.repeat(np.arange(len(counts)), counts)  # (M,) sample of each masked position
     within = positions - packed.cu_seqlens[rows]
-    tenths = below(fold(draw.keys(Purpose.MASK_ACTION, duplicates)[rows], within), 10)
+    deciding = within if decided is None else decided - packed.cu_seqlens[rows]
+    tenths = below(fold(draw.keys(Purpose.MASK_ACTION, duplicates)[rows], deciding), 10)
     tokens = below(fold(draw.keys(Purpose.RANDOM_TOKEN, duplicates)[rows], within), len(random_tokens))
     replaced[positions] = np.select(
         [tenths < 8, tenths == 8], [special.ids["mask"], random_tokens[tokens.astype(np.int64)]], labels

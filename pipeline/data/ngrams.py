@@ -1,24 +1,31 @@
-"""Masking of runs of consecutive words, as in ALBERT.
+"""Masking of runs of consecutive words, as in ALBERT and SpanBERT.
 
 The rule is that of google-research/albert, create_pretraining_data.py, create_masked_lm_predictions: the words of a
-sample are visited in random order; at each a number n is drawn with a probability proportional to 1/n, and n words from
-there on are masked. Where they exceed the number of tokens that are still to be masked, n is lowered until they fit;
-where one of them is masked already, the word is passed over. Two things differ:
+sample are visited in random order; at each a number n is drawn, in ALBERT with a probability proportional to 1/n, and n
+words from there on are masked. Where they exceed the number of tokens that are still to be masked, n is lowered until
+they fit; where one of them is masked already, the word is passed over. Two things differ:
 
 * A run ends at a special token. There, a run could take the last words of A and the first ones of B.
 * Counts are exact, because the loss of a global batch is divided by a number that every rank computes from the lengths
   alone. What remains after the visit is taken from the words that are left, in the same order, as whole-word masking
   does (`pipeline.data.masking`).
 
-Source: Lan et al. 2019, ALBERT (https://arxiv.org/abs/1909.11942), section 4.1.
+SpanBERT draws n from a geometric distribution up to a largest number, and replaces all tokens of a span alike. A span
+is a maximal sequence of masked tokens, so that runs that touch are one span. Its reference implementation begins a run
+at a random token, and may let it reach into a masked one; here the rule is the same for both families.
+
+Sources: Lan et al. 2019, ALBERT (https://arxiv.org/abs/1909.11942), section 4.1; Joshi et al. 2019, SpanBERT
+(https://arxiv.org/abs/1907.10529), section 3.1.
 
 Shapes: B samples, T tokens of all of them with special tokens, L tokens of the longest, M masked tokens.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.config import NgramMasking
+from pipeline.data.config import NgramMasking, SpanMasking
 from pipeline.data.hashing import Purpose, UInt64Array, fold
 from pipeline.data.masking import Corrupted, Draw, ranges, replace_tokens, shuffle_units, take_words, word_sizes
 from pipeline.data.packing import Int64Array, Packed
@@ -37,26 +44,71 @@ def mask_ngrams(
         config: the masking rule.
         special: the id of the mask token, the vocabulary's size and its word continuations.
     """
-    sizes = word_sizes(packed.input_ids, packed.is_text, special.is_continuation)
-    keys = draw.keys(Purpose.MASKED_POSITION, config.duplicates)
-    lengths = drawn_lengths(packed, draw.keys(Purpose.NGRAM_LENGTH, config.duplicates), config.max_ngram)
-    positions = choose_ngrams(sizes, lengths, packed.cu_seqlens, counts, keys)
+    weights = 1 / np.arange(1, config.max_ngram + 1)
+    positions = drawn_runs(packed, counts, draw, config.duplicates, weights, special)
     words = np.arange(special.vocab_size)
     return replace_tokens(packed, positions, counts, draw, config.duplicates, special, words, config.mask_only)
 
 
-def drawn_lengths(packed: Packed, keys: UInt64Array, max_ngram: int) -> Int64Array:
-    """Returns (T,) the number of words n of the run that begins at each position, P(n) proportional to 1/n.
+def mask_spans(
+    packed: Packed, counts: Int64Array, draw: Draw, config: SpanMasking, special: SpecialTokens
+) -> Corrupted:
+    """Masks exactly `counts` text tokens of each sample, in spans whose tokens are replaced alike.
+
+    Args:
+        packed, counts, draw, special: as in `mask_ngrams`.
+        config: the masking rule.
+    """
+    weights = (1 - config.geometric_p) ** np.arange(config.max_words)
+    positions = drawn_runs(packed, counts, draw, config.duplicates, weights, special)
+    words = np.arange(special.vocab_size)
+    decided = span_starts(positions)
+    return replace_tokens(packed, positions, counts, draw, config.duplicates, special, words, config.mask_only, decided)
+
+
+def span_starts(positions: Int64Array) -> Int64Array:
+    """Returns (M,) the first position of the span of each masked position.
+
+    Args:
+        positions: (M,) ascending indices into T. Special tokens, which are never masked, separate the samples.
+    """
+    begins = np.diff(positions, prepend=-2) > 1
+    return np.maximum.accumulate(np.where(begins, positions, 0))
+
+
+def drawn_runs(
+    packed: Packed,
+    counts: Int64Array,
+    draw: Draw,
+    duplicates: int,
+    weights: npt.NDArray[np.floating[Any]],
+    special: SpecialTokens,
+) -> Int64Array:
+    """Returns (M,) ascending indices into T of the tokens of drawn runs, exactly `counts` (B,) in each sample.
+
+    Args:
+        packed, counts, draw, special: as in `mask_ngrams`.
+        duplicates: number of fixed masks; 0 for new ones in every epoch.
+        weights: (N,) numbers to which the probabilities of runs of 1 .. N words are proportional.
+    """
+    sizes = word_sizes(packed.input_ids, packed.is_text, special.is_continuation)
+    keys = draw.keys(Purpose.MASKED_POSITION, duplicates)
+    lengths = drawn_lengths(packed, draw.keys(Purpose.NGRAM_LENGTH, duplicates), weights)
+    return choose_ngrams(sizes, lengths, packed.cu_seqlens, counts, keys)
+
+
+def drawn_lengths(packed: Packed, keys: UInt64Array, weights: npt.NDArray[np.floating[Any]]) -> Int64Array:
+    """Returns (T,) the number of words of the run that begins at each position.
 
     Args:
         packed: the samples.
         keys: (B,) key of each sample's draws.
-        max_ngram: largest number.
+        weights: (N,) numbers to which the probabilities of 1 .. N words are proportional.
     """
     lengths = np.diff(packed.cu_seqlens)
     within = np.arange(len(packed.input_ids)) - np.repeat(packed.cu_seqlens[:-1], lengths)  # (T,)
     uniform = (fold(np.repeat(keys, lengths), within) >> np.uint64(11)) * 2.0**-53  # (T,) in [0, 1)
-    shares = np.cumsum(1 / np.arange(1, max_ngram + 1))
+    shares = np.cumsum(weights)
     return np.searchsorted(shares[:-1] / shares[-1], uniform, side="right") + 1
 
 

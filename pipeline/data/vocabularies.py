@@ -110,7 +110,9 @@ def first_difference(theirs: Vocabulary, ours: Vocabulary) -> str:
     return ""
 
 
-def check_same_vocabulary(checkpoint: Path, rows: int, samples: Path, tokenizer: Path, vocab_size: int) -> None:
+def check_same_vocabulary(
+    checkpoint: Path, rows: int, samples: Path, tokenizer: Path, vocab_size: int, field: str = "init_from"
+) -> None:
     """Check that the embeddings of a checkpoint belong to the tokens of the samples.
 
     Args:
@@ -119,6 +121,7 @@ def check_same_vocabulary(checkpoint: Path, rows: int, samples: Path, tokenizer:
         samples: directory of the samples, for the message.
         tokenizer: the samples' tokenizer directory.
         vocab_size: number of the samples' token ids.
+        field: field of the recipe that names the checkpoint, for the message.
 
     Raises:
         ValueError: the vocabularies differ; the message names the first difference.
@@ -127,11 +130,11 @@ def check_same_vocabulary(checkpoint: Path, rows: int, samples: Path, tokenizer:
     difference = first_difference(read_vocabulary(theirs), read_vocabulary(tokenizer))
     if difference:
         raise ValueError(
-            f"init_from = {checkpoint}: its vocabulary is not that of data.samples = {samples} ({difference}); build "
+            f"{field} = {checkpoint}: its vocabulary is not that of data.samples = {samples} ({difference}); build "
             f"the samples with --vocab {theirs}"
         )
     if rows != vocab_size:
         raise ValueError(
-            f"init_from = {checkpoint}: has {rows} embeddings, but the vocabulary of data.samples = {samples} has "
+            f"{field} = {checkpoint}: has {rows} embeddings, but the vocabulary of data.samples = {samples} has "
             f"{vocab_size} tokens; take a checkpoint with one embedding for each token"
         )

@@ -18,6 +18,8 @@ from pipeline.runlog.terms import Term
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from preprocessing.shards import SampleDataset
+
 Names = Mapping[str, tuple[str, ...]]
 """Parameter name here -> names in `transformers` of the tensors that are equal to it when stacked along dimension 0."""
 Ties = Mapping[str, str]
@@ -31,6 +33,8 @@ Output = Literal["sequences", "tokens", "spans", "choices"]
 """What a class of `transformers` for a task gives: logits of sequences or of tokens, the start and end logits of spans,
 or a logit for each choice of a question."""
 
+FAMILY_FIELD = "family"
+"""Field of a `config.json` that names the family of a model whose class in `transformers` is that of another family."""
 C = TypeVar("C", bound=EncoderConfig)
 Settings = Mapping[str, Any]
 """Values of a recipe's fields by dotted name."""
@@ -59,10 +63,15 @@ class Export(Generic[C]):
     """Parameters of the class that share their storage; a directory may hold them under either name or both."""
     optional: tuple[str, ...] = ()
     """Parameters of the model here that a model of another shape lacks, such as a projection between equal widths."""
+    unexported: tuple[str, ...] = ()
+    """Prefixes of the names of parameters that the class lacks, and whose names in `names` are those of this project.
+    An export leaves them out, and an import draws them anew."""
     ignored: tuple[str, ...] = ()
     """Suffixes of the names of buffers that older versions of `transformers` saved among the parameters."""
     modern: Callable[[str], str] = lambda name: name
     """Parameter name in an older checkpoint -> its present name."""
+    unread: Ties = field(default_factory=dict)
+    """Parameters that the class lacks, and ignores in a file, -> their names in the file of an export."""
     leaving: Callable[[Tensors], Tensors] = unchanged
     """Last change of an export: of the parameters under their names in `transformers`, before they are saved."""
     arriving: Callable[[Tensors], Tensors] = unchanged
@@ -128,6 +137,8 @@ class Family(Generic[C]):
     """Name of the word embeddings (V, E)."""
     output_bias: str
     """Name of the bias (V,) of the logits over the vocabulary."""
+    further_biases: tuple[str, ...] = field(default=(), kw_only=True)
+    """Names of the biases (V,) of further logits over the vocabulary."""
     layer: str
     """Suffix of the name of a parameter that each distinct layer of the encoder has exactly once."""
     export: Export[C]
@@ -142,12 +153,30 @@ class Family(Generic[C]):
     and `export`. Together they have all parameters, some of which they may share."""
     joined: Callable[[tuple[C, ...]], C] = lambda configs: configs[0]
     """Configurations of the parts -> that of the whole model; raises ValueError if they do not fit together."""
+    completed: "Callable[[C, SampleDataset], C]" = lambda config, train: config
+    """(config, training samples) -> the configuration that a run records, which may identify files that it names, such
+    as a teacher; raises ValueError if they do not fit the model or the samples."""
+    prepare: "Callable[[nn.Module, C], None]" = lambda model, config: None
+    """Gives a new model, which `build` has made of a completed configuration, what is not among its parameters."""
+    divided: Callable[[Tensors], Tensors] = unchanged
+    """Change of the whole model's parameters before they are divided into parts."""
+    united: Callable[[Tensors], Tensors] = unchanged
+    """The inverse of `divided`: change of the parameters of parts that were joined."""
+    further_embeddings: tuple[str, ...] = ()
+    """Names of further word embeddings (V, E), which are no alias of `word_embeddings`."""
+    model_type: str = ""
+    """`model_type` in a `config.json`, if it is not the name of the family."""
     variants: "tuple[Family[C], ...]" = ()
     """Other forms of the family, each with its own terms, samples and class in `transformers`."""
     applies: Callable[[C], bool] = lambda config: True
     """Whether a configuration is of this form."""
     setting: str = ""
     """Setting of a recipe that selects this form, for messages."""
+
+    @property
+    def with_row_per_token(self) -> tuple[str, ...]:
+        """Names of the parameters that have a row for each token of the vocabulary; tied ones have one name."""
+        return (self.word_embeddings, *self.further_embeddings, self.output_bias, *self.further_biases)
 
     def of(self, config: C) -> "Family[C]":
         """Return the form of the family that a configuration selects: itself, or one of its variants."""

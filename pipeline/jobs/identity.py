@@ -43,6 +43,10 @@ NOT_OF_THE_WEIGHTS = frozenset(
         "kernels",
         "attention",
         "fp8",
+        "teacher",
+        "teacher_sha256",
+        "temperature",
+        "initialize_from_teacher",
     }
 )
 """Fields of a model section that may differ from the checkpoint that a new run starts from."""

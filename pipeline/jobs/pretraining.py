@@ -21,7 +21,7 @@ from pipeline.jobs.budget import Budget, measure, with_recorded_steps, with_tota
 from pipeline.jobs.description import checkpoint_fields, start_event_fields, startup_line, warn_of_space
 from pipeline.jobs.floors import record_floors
 from pipeline.jobs.graphs import use_graphs
-from pipeline.jobs.initial_model import build_model
+from pipeline.jobs.initial_model import build_model, completed
 from pipeline.jobs.loop import loop_config, schedules
 from pipeline.jobs.recording import recorded_end
 from pipeline.jobs.restoring import Request, restore
@@ -98,6 +98,7 @@ def pretrain(recipe: Recipe, device: torch.device, signals: StopSignals) -> None
         settings = read_settings(recipe.engine)
         train, heldout = open_samples(recipe, signals)
         datasets = (*open_earlier(recipe, train, signals), train)
+        recipe = completed(recipe, train)
         init_from = checkpoint.resolve(Path(recipe.init_from)) if recipe.init_from else None
     leave_if_asked(signals)
     with ExitStack() as stack:

@@ -33,6 +33,7 @@ Shapes: T tokens, B sequences, N heads, D head_dim, W width of a bucket (its lon
 """
 
 import importlib.util
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -47,6 +48,8 @@ from pipeline.kernels.dropout import draw_seed, keep_mask
 HALVES = (torch.float16, torch.bfloat16)
 LARGEST_HEAD = 128
 """Largest head size of the Triton kernels: of a larger one, tiles do not fit into registers."""
+Term = Callable[[Tensor, Tensor], Tensor]
+"""Queries and keys (C, N, W, D) of a bucket -> a term (C, N, W, W) that is added to their scaled products."""
 # Lengths that round up to the same multiple of this share a CPU bucket: at most 4 products at 128 tokens, 16 at 512.
 BUCKET_WIDTH = 32
 
@@ -162,8 +165,8 @@ def attention(
         seed = draw_seed(dropout_p, qkv.device) if seed is None else seed
         return plain_attention.attend(qkv, cu_seqlens, dropout_p, seed)
     if chosen == "padded":
-        return _attend_padded(qkv, padded_layout(cu_seqlens, max_seqlen, len(qkv)), dropout_p)
-    return _attend_padded(qkv, bucketed_layout(tuple(cu_seqlens.tolist())), dropout_p)
+        return attend_padded(qkv, padded_layout(cu_seqlens, max_seqlen, len(qkv)), dropout_p)
+    return attend_padded(qkv, bucketed_layout(tuple(cu_seqlens.tolist())), dropout_p)
 
 
 def _varlen(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
@@ -233,8 +236,18 @@ def _pad(starts: Tensor, lengths: Tensor, width: int) -> tuple[Tensor, Tensor]:
     return starts[:, None] + position % lengths[:, None], position < lengths[:, None]
 
 
-def _attend_padded(qkv: Tensor, layout: Layout, dropout_p: float) -> Tensor:
-    """Attention (T, N, D), one bucket at a time; padded keys get probability 0, and padded queries are discarded."""
+def attend_padded(
+    qkv: Tensor, layout: Layout, dropout_p: float, term: Term | None = None, scale: float | None = None
+) -> Tensor:
+    """Attention (T, N, D), one bucket at a time; padded keys get probability 0, and padded queries are discarded.
+
+    Args:
+        qkv: (T, 3, N, D) queries, keys and values.
+        layout: the buckets.
+        dropout_p: probability of dropping an attention probability.
+        term: computes a term of the scores (C, N, W, W) from queries and keys (C, N, W, D); None: there is none.
+        scale: of the products of queries and keys; by default 1 / sqrt(D).
+    """
     num_tokens, _, heads, head_dim = qkv.shape
     slots = qkv.flatten(1)  # (T, 3 * N * D)
     if layout.gather is not None:
@@ -242,7 +255,8 @@ def _attend_padded(qkv: Tensor, layout: Layout, dropout_p: float) -> Tensor:
     contexts = []
     for bucket, rows in zip(layout.buckets, slots.split([b.real.numel() for b in layout.buckets]), strict=True):
         query, key, value = rows.view(*bucket.real.shape, 3, heads, head_dim).permute(2, 0, 3, 1, 4)  # (C, N, W, D)
-        context = _attend(query, key, value, bucket.real if bucket.padded else None, dropout_p)
+        added = None if term is None else term(query, key)
+        context = _attend(query, key, value, bucket.real if bucket.padded else None, dropout_p, added, scale)
         contexts.append(context.transpose(1, 2).reshape(-1, heads * head_dim))  # (C * W, N * D)
     context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
     if layout.scatter is not None:
@@ -250,23 +264,36 @@ def _attend_padded(qkv: Tensor, layout: Layout, dropout_p: float) -> Tensor:
     return context.view(num_tokens, heads, head_dim)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, real: Tensor | None, dropout_p: float) -> Tensor:
-    """Attention (C, N, W, D) with keys masked where `real` (C, W) is False.
+def _attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    real: Tensor | None,
+    dropout_p: float,
+    term: Tensor | None,
+    scale: float | None,
+) -> Tensor:
+    """Attention (C, N, W, D) with keys masked where `real` (C, W) is False, and a term (C, N, W, W) of the scores.
 
     The module docstring explains why a CPU computes it differently.
     """
     mask = None if real is None else real[:, None, None, :]  # (C, 1, 1, W)
     if query.device.type != "cpu":
-        return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout_p)
+        if term is not None:
+            mask = term if mask is None else term.masked_fill(~mask, float("-inf"))
+        return functional.scaled_dot_product_attention(query, key, value, mask, dropout_p, scale=scale)
+    scale = scale or query.shape[-1] ** -0.5
     if dropout_p > 0.0:
-        out: Tensor = _DroppedAttention.apply(query, key, value, mask, dropout_p)
+        out: Tensor = _DroppedAttention.apply(query, key, value, mask, dropout_p, term, scale)
         return out
-    return _probabilities(query * query.shape[-1] ** -0.5, key, mask) @ value
+    return _probabilities(query * scale, key, mask, term) @ value
 
 
-def _probabilities(scaled_query: Tensor, key: Tensor, mask: Tensor | None) -> Tensor:
+def _probabilities(scaled_query: Tensor, key: Tensor, mask: Tensor | None, term: Tensor | None) -> Tensor:
     """Attention probabilities (C, N, W, W): a softmax over the keys."""
     scores = scaled_query @ key.transpose(-1, -2)
+    if term is not None:
+        scores = scores + term
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
     return scores.softmax(-1)
@@ -281,11 +308,21 @@ class _DroppedAttention(torch.autograd.Function):
 
     @staticmethod
     @torch.amp.custom_fwd(device_type="cpu")
-    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout_p: float) -> Tensor:
+    def forward(
+        ctx: Any,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        mask: Tensor | None,
+        dropout_p: float,
+        term: Tensor | None,
+        scale: float,
+    ) -> Tensor:
         # Contiguous tensors save a copy in each product of both passes.
-        query, key, value = (query * query.shape[-1] ** -0.5).contiguous(), key.contiguous(), value.contiguous()
-        probabilities = _probabilities(query, key, mask)
+        query, key, value = (query * scale).contiguous(), key.contiguous(), value.contiguous()
+        probabilities = _probabilities(query, key, mask, term)
         keep, ctx.scale = keep_mask(probabilities, dropout_p)
+        ctx.query_scale, ctx.has_term = scale, term is not None
         ctx.save_for_backward(query, key, value, probabilities, keep)
         return (keep.to(probabilities.dtype).mul_(probabilities) @ value).mul_(ctx.scale)
 
@@ -298,5 +335,6 @@ class _DroppedAttention(torch.autograd.Function):
         value_grad = (kept * probabilities).transpose(-1, -2) @ grad
         error = (grad @ value.transpose(-1, -2)).to(kept.dtype).mul_(kept)  # (C, N, W, W)
         error = torch.ops.aten._softmax_backward_data(error, probabilities, -1, probabilities.dtype)
-        query_grad = (error @ key).mul_(query.shape[-1] ** -0.5)
-        return query_grad, error.transpose(-1, -2) @ query, value_grad, None, None
+        query_grad = (error @ key).mul_(ctx.query_scale)
+        term_grad = error if ctx.has_term else None
+        return query_grad, error.transpose(-1, -2) @ query, value_grad, None, None, term_grad, None

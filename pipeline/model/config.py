@@ -138,3 +138,37 @@ class EncoderConfig:
     def distinct_layers(self) -> int:
         """Number of layers with parameters of their own; the encoder repeats them in turn."""
         return self.num_hidden_layers
+
+    @property
+    def layer_step(self) -> int:
+        """Number of layers that must be added for every part of the model to grow; 2 if a part has half as many."""
+        return 1
+
+
+@dataclass(frozen=True)
+class DisentangledConfig(EncoderConfig):
+    """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
+
+    layer_norm_eps: float = 1e-7
+    """Number that layer normalisation adds to the variance."""
+    position_buckets: int = 256
+    """Number of buckets of one sign into which the distances between tokens fall: up to half of it every distance has
+    its own bucket, beyond it the buckets grow geometrically. The model has twice as many relative embeddings."""
+    convolution: bool = False
+    """Whether a convolution over three neighbouring tokens is added to the output of the first layer (DeBERTa-v2
+    xlarge)."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.position_buckets < 4:
+            raise ValueError(f"model.position_buckets = {self.position_buckets}: must be at least 4; DeBERTa has 256")
+        if self.attention in ("varlen", "flash_attn"):
+            raise ValueError(
+                f"model.attention = {self.attention}: has no scores of relative positions; use auto, triton, padded or "
+                "plain"
+            )
+        if self.initialization == "positions":
+            raise ValueError(
+                "model.initialization = positions: requires embeddings of absolute positions, which this encoder does "
+                "not have; set it to normal"
+            )

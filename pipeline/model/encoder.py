@@ -13,6 +13,7 @@ intermediate_size, V vocab_size.
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -27,6 +28,8 @@ from pipeline.kernels.residual_norm import ResidualNorm
 from pipeline.kernels.rows import Embedding, LayerNorm
 from pipeline.model.config import EncoderConfig
 
+Seeds = Sequence[Tensor | None]
+UNSEEDED: Seeds = (None, None, None)
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     name: partial(functional.gelu, approximate=approximate) for name, approximate in APPROXIMATE.items()
 }
@@ -63,7 +66,7 @@ class Layer(nn.Module):
         recompute, approximate = config.recompute_activation, APPROXIMATE[config.hidden_act]
         self.heads = config.num_attention_heads
         self.attention_dropout = config.attention_probs_dropout_prob
-        self.attention = partial(attention, wanted=config.attention, kernels=config.kernels)
+        self.attention: Callable[..., Tensor] = partial(attention, wanted=config.attention, kernels=config.kernels)
         self.qkv = Linear(hidden, 3 * hidden, config.fp8, config.kernels)
         self.attention_output = Linear(hidden, hidden, config.fp8, config.kernels)
         self.attention_layer_norm = norm()
@@ -71,9 +74,7 @@ class Layer(nn.Module):
         self.output = SecondProduct(intermediate, hidden, approximate, recompute, config.kernels, config.fp8)
         self.output_layer_norm = norm()
 
-    def forward(
-        self, hidden: Tensor, cu_seqlens: Tensor, max_seqlen: int, seeds: Sequence[Tensor | None] = (None, None, None)
-    ) -> Tensor:
+    def forward(self, hidden: Tensor, cu_seqlens: Tensor, max_seqlen: int, seeds: Seeds = UNSEEDED) -> Tensor:
         """Map hidden states (T, H) to hidden states (T, H).
 
         Args:
@@ -86,6 +87,16 @@ class Layer(nn.Module):
         qkv = self.qkv(hidden).unflatten(1, (3, self.heads, -1))  # (T, 3, N, D)
         dropout_p = self.attention_dropout if self.training else 0.0
         context = self.attention(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seeds[0]).flatten(1)  # (T, H)
+        return self.after_attention(context, hidden, seeds)
+
+    def after_attention(self, context: Tensor, hidden: Tensor, seeds: Seeds) -> Tensor:
+        """Compute all that follows the attention, on any number of tokens.
+
+        Args:
+            context: (T, H) output of the attention.
+            hidden: (T, H) input of the layer.
+            seeds: as in `forward`.
+        """
         hidden = self.attention_layer_norm(self.attention_output(context), hidden, seeds[1])  # (T, H)
         inner, port = self.intermediate(hidden)  # (T, I)
         return self.output_layer_norm(self.output(inner, port), hidden, seeds[2])  # (T, H)
@@ -100,9 +111,15 @@ class Stack(nn.Module):
     Args:
         config: shape and regularisation.
         embeddings: module that a subclass registers before the layers; None: the stack has none.
+        layer: makes a layer.
     """
 
-    def __init__(self, config: EncoderConfig, embeddings: Embeddings | None = None) -> None:
+    def __init__(
+        self,
+        config: EncoderConfig,
+        embeddings: nn.Module | None = None,
+        layer: Callable[[EncoderConfig], nn.Module] = Layer,
+    ) -> None:
         super().__init__()
         self.num_layers, self.checkpointed_layers = config.num_hidden_layers, config.checkpointed_layers
         self.kernels = config.kernels
@@ -112,7 +129,7 @@ class Stack(nn.Module):
         self.projection: nn.Linear | None = None
         if config.projects_embeddings:
             self.projection = nn.Linear(config.embedding_width, config.hidden_size)
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.distinct_layers))
+        self.layers = nn.ModuleList(layer(config) for _ in range(config.distinct_layers))
 
     def forward(self, embedded: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
         """Takes embedded tokens (T, E), and returns the hidden states (T, H) of the last layer."""
@@ -121,21 +138,32 @@ class Stack(nn.Module):
     def encoded(self, embedded: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
         """Computes the projection and the layers; arguments as in `forward`."""
         hidden = embedded if self.projection is None else self.projection(embedded)  # (T, H)
-        for number, seeds in enumerate(self._seeds(hidden)):
-            layer = self.layers[number % len(self.layers)]
-            if number < self.checkpointed_layers:
-                # The reentrant variant breaks under ZeRO 2 and 3 where a module runs twice in a step.
-                hidden = checkpoint(layer, hidden, cu_seqlens, max_seqlen, seeds, use_reentrant=False)
-            else:
-                hidden = layer(hidden, cu_seqlens, max_seqlen, seeds)
+        for number, seeds in enumerate(self.seeds(hidden)):
+            hidden = self.run(number, hidden, cu_seqlens, max_seqlen, seeds)
         return hidden
 
-    def _seeds(self, hidden: Tensor) -> Iterable[Sequence[Tensor | None]]:
+    def run(self, number: int, hidden: Tensor, *arguments: Any) -> Tensor:
+        """Runs a layer, which recomputes its activations if the configuration says so.
+
+        Args:
+            number: number of the layer, from 0.
+            hidden: (T, H).
+            arguments: further ones of the layer.
+        """
+        layer = self.layers[number % len(self.layers)]
+        if number < self.checkpointed_layers:
+            # The reentrant variant breaks under ZeRO 2 and 3 where a module runs twice in a step.
+            out: Tensor = checkpoint(layer, hidden, *arguments, use_reentrant=False)
+        else:
+            out = layer(hidden, *arguments)
+        return out
+
+    def seeds(self, hidden: Tensor) -> Iterable[Seeds]:
         """Return the seeds of the dropout of each layer, which one launch draws where kernels take seeds."""
         count, device = self.num_layers, hidden.device
         takes = backends.triton_kernels("residual_norm", self.kernels, device.type) is not None
         if not (takes and self.training and self.drops):
-            return [(None, None, None)] * count
+            return [UNSEEDED] * count
         return zip(*[iter(draw_seeds(3 * count, device).unbind())] * 3, strict=True)
 
 
@@ -147,6 +175,8 @@ class Encoder(Stack):
         vocab_size: V.
         num_segments: number of segment embeddings; 0: the model ignores segment ids.
     """
+
+    embeddings: Embeddings
 
     def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int) -> None:
         super().__init__(config, Embeddings(config, vocab_size, num_segments))

@@ -56,7 +56,7 @@ def measure(
     `torch.utils.flop_counter` counts 2abc for a product of (a, b) and (b, c), and nothing for other operations. The
     model has no initial weights. Operations that training repeats under activation checkpointing, or for logits that
     are not kept, count once. Layers are equal, so that the FLOPs of any number of layers follow from models of one and
-    of two layers.
+    of two layers, or of two and of four if a part of the model has half as many.
 
     Args:
         build: makes the model, which takes a batch and returns an output with the field `loss`.
@@ -68,8 +68,9 @@ def measure(
         config, activation_checkpointing=False, max_logits_mib=2**20, kernels="plain", attention="auto", fp8="none"
     )
     batches = [make_batch(*probe) for probe in PROBES]
-    one, two = (_count(_built(build, replace(once, num_hidden_layers=layers)), batches) for layers in (1, 2))
-    counts = one + (config.num_hidden_layers - 1) * (two - one)
+    step = config.layer_step
+    one, two = (_count(_built(build, replace(once, num_hidden_layers=step * n)), batches) for n in (1, 2))
+    counts = one + (config.num_hidden_layers / step - 1) * (two - one)
     sizes = [[n * length, n * length**2, n * masked, n, 1] for n, length, masked in PROBES]
     return Flops(*(float(round(cost)) for cost in np.linalg.solve(np.array(sizes, float), counts)[:4]))
 

@@ -6,10 +6,12 @@ a training step's time and most of its memory.
 Shapes: T tokens, B sequences, M masked tokens, E width of the embeddings, H hidden_size, V vocab_size.
 """
 
+import torch
 from torch import Tensor, nn
 
-from pipeline.kernels.rows import LayerNorm
+from pipeline.kernels.rows import Embedding, LayerNorm
 from pipeline.losses.cross_entropy import RowSum
+from pipeline.losses.distillation import SoftTargets, soft_target_sum
 from pipeline.losses.projection import projected_cross_entropy_sum
 from pipeline.losses.sampling import projected_samples
 from pipeline.model.encoder import ACTIVATIONS, EncoderConfig
@@ -36,11 +38,18 @@ class Decoder(nn.Linear):
         self.backend, self.z_weight = config.kernels, config.z_loss
 
     def forward(  # type: ignore[override]
-        self, rows: Tensor, labels: Tensor | None = None, uniform: Tensor | None = None
+        self,
+        rows: Tensor,
+        labels: Tensor | None = None,
+        uniform: Tensor | None = None,
+        soft: SoftTargets | None = None,
     ) -> Tensor | RowSum:
-        """Takes rows (M, E); returns their logits (M, V), given labels (M,) the sum of their cross entropies, or given
-        numbers in [0, 1) (M,) a token of each row, drawn from the softmax of its logits.
+        """Takes rows (M, E); returns their logits (M, V), given labels (M,) the sum of their cross entropies, given
+        numbers in [0, 1) (M,) a token of each row, drawn from the softmax of its logits, or given a teacher's soft
+        targets the sum of the divergences from them.
         """
+        if soft is not None:
+            return soft_target_sum(rows, self.weight, self.bias, soft, self.max_bytes)
         if uniform is not None:
             return projected_samples(rows, self.weight, self.bias, uniform, self.max_bytes)
         if labels is None:
@@ -68,11 +77,58 @@ class MaskedLMHead(nn.Module):
         self.decoder = Decoder(config, word_embeddings.num_embeddings)
         self.decoder.weight = word_embeddings.weight
 
-    def forward(self, rows: Tensor, labels: Tensor | None = None, uniform: Tensor | None = None) -> Tensor | RowSum:
-        """Takes the hidden states of masked tokens (M, H); returns logits (M, V), a loss given labels (M,), or tokens
-        (M,) given numbers in [0, 1) (M,), as `Decoder` does.
+    def forward(
+        self,
+        rows: Tensor,
+        labels: Tensor | None = None,
+        uniform: Tensor | None = None,
+        soft: SoftTargets | None = None,
+    ) -> Tensor | RowSum:
+        """Takes the hidden states of masked tokens (M, H); returns logits (M, V), a loss given labels (M,) or soft
+        targets, or tokens (M,) given numbers in [0, 1) (M,), as `Decoder` does.
         """
-        out: Tensor | RowSum = self.decoder(self.layer_norm(self.activation(self.dense(rows))), labels, uniform)
+        out: Tensor | RowSum = self.decoder(self.features(rows), labels, uniform, soft)
+        return out
+
+    def features(self, rows: Tensor) -> Tensor:
+        """Takes the hidden states of masked tokens (M, H), returns the rows (M, E) that `Decoder` takes."""
+        out: Tensor = self.layer_norm(self.activation(self.dense(rows)))
+        return out
+
+
+class SpanBoundaryHead(nn.Module):
+    """Logits over the vocabulary of the tokens of spans, or their loss, from the hidden states of the two tokens beside
+    each span and from the position in the span; the output matrix is tied to the word embeddings.
+
+    Source: Joshi et al. 2019, SpanBERT (https://arxiv.org/abs/1907.10529), section 3.2.
+
+    Args:
+        config: supplies widths, activation and epsilon.
+        word_embeddings: (V, E), shared and not copied.
+        positions: number of positions in a span that have embeddings of their own.
+        width: width of these embeddings.
+    """
+
+    def __init__(self, config: EncoderConfig, word_embeddings: nn.Embedding, positions: int, width: int) -> None:
+        super().__init__()
+        hidden, out = config.hidden_size, config.embedding_width
+        self.position = Embedding(positions, width)
+        self.first = nn.Linear(2 * hidden + width, hidden)
+        self.first_layer_norm = LayerNorm(hidden, config.layer_norm_eps)
+        self.second = nn.Linear(hidden, out)
+        self.second_layer_norm = LayerNorm(out, config.layer_norm_eps)
+        self.activation = ACTIVATIONS[config.hidden_act]
+        self.decoder = Decoder(config, word_embeddings.num_embeddings)
+        self.decoder.weight = word_embeddings.weight
+
+    def forward(self, before: Tensor, after: Tensor, places: Tensor, labels: Tensor | None = None) -> Tensor | RowSum:
+        """Takes the hidden states of the tokens before and after the span of each masked token (M, H), and its place in
+        the span (M,), from 0; returns logits (M, V), or a loss given labels (M,), as `Decoder` does.
+        """
+        rows = torch.cat([before, after, self.position(places)], dim=1)  # (M, 2 H + width)
+        rows = self.first_layer_norm(self.activation(self.first(rows)))
+        rows = self.second_layer_norm(self.activation(self.second(rows)))  # (M, E)
+        out: Tensor | RowSum = self.decoder(rows, labels)
         return out
 
 

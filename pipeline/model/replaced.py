@@ -8,12 +8,15 @@ Shapes: T tokens, M masked tokens, H hidden_size.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pipeline.data.batch import Batch
+from pipeline.data.labels import IGNORED
 from pipeline.losses.binary import binary_cross_entropy_sum
 from pipeline.model.config import EncoderConfig
 from pipeline.model.encoder import Encoder, Stack
@@ -82,22 +85,43 @@ class ReplacedTokenModel(Discriminator):
 
     def forward(self, batch: Batch) -> Output:  # type: ignore[override]
         """Returns the losses of one micro-batch."""
-        positions, labels = batch.targets["positions"], batch.targets["labels"]
-        rows = self.generated(batch).index_select(0, positions)  # (M, H of the generator)
-        found = {self.masked.name: self.generator_head(rows, labels)}
-        # Padding, if there is any, is behind the real tokens and masked rows.
-        masked, tokens = batch.counts["masked"], batch.counts["tokens"]
-        real, originals = positions[:masked], labels[:masked]
-        with torch.no_grad():
-            sampled = self.generator_head(rows.detach()[:masked], uniform=batch.targets["uniform"])  # (M,)
-        replaced = batch.input_ids.index_copy(0, real, sampled)
-        differs = torch.zeros_like(replaced, dtype=torch.bool).index_copy(0, real, sampled != originals)
-        logits = self.detection_head(self.hidden(batch, replaced)[:tokens])  # (T,)
-        found[self.replaced.name] = binary_cross_entropy_sum(logits, differs[:tokens])
-        return combined([self.masked, self.replaced], found, batch.totals)
+        rows = self.generated(batch).index_select(0, batch.targets["positions"])  # (M, H of the generator)
+
+        def detect(tokens: Tensor) -> Tensor:
+            return self.detection_head(self.hidden(batch, tokens))
+
+        return replaced_token_output(batch, self.masked, self.replaced, rows, self.generator_head, detect)
 
     def generated(self, batch: Batch) -> Tensor:
         """Returns the hidden states (T, H) of the generator's last layer."""
         embedded = self.encoder.embeddings(batch.input_ids, batch.segment_ids, batch.position_ids)
         out: Tensor = self.generator(embedded, batch.cu_seqlens, batch.max_seqlen)
         return out
+
+
+def replaced_token_output(
+    batch: Batch, masked: Term, replaced: Term, rows: Tensor, head: MaskedLMHead, detect: Callable[[Tensor], Tensor]
+) -> Output:
+    """Return the losses of a generator and of a discriminator that reads the tokens that it samples.
+
+    Args:
+        batch: the micro-batch, with a random number for each masked token.
+        masked: term of the masked tokens.
+        replaced: term of the replaced tokens.
+        rows: (M, H) states of the generator from which masked tokens are predicted.
+        head: the generator's head.
+        detect: tokens (T,) -> logits (T,) of having been replaced.
+    """
+    positions, labels = batch.targets["positions"], batch.targets["labels"]
+    found = {masked.name: head(rows, labels)}
+    with torch.no_grad():
+        sampled = head(rows.detach(), uniform=batch.targets["uniform"])  # (M,)
+    # Numbers of real tokens are read on the device: a CUDA graph serves many batches. What is sampled for padding is
+    # written behind the last token, and cut off.
+    size = len(batch.input_ids)
+    places = torch.where(labels == IGNORED, size, positions)  # (M,)
+    inputs = functional.pad(batch.input_ids, (0, 1)).index_copy(0, places, sampled)[:size]
+    differs = labels.new_zeros(size + 1, dtype=torch.bool).index_copy(0, places, sampled != labels)[:size]
+    real = torch.arange(size, device=labels.device) < batch.cu_seqlens[batch.num_samples]  # (T,)
+    found[replaced.name] = binary_cross_entropy_sum(detect(inputs), differs, real)
+    return combined([masked, replaced], found, batch.totals)

@@ -37,21 +37,29 @@ class PooledClassifier(nn.Module):
 
 class DenseClassifier(nn.Module):
     """Classifier with a hidden layer on the first token, as in `RobertaForSequenceClassification` with tanh and in
-    `ElectraForSequenceClassification` with gelu.
+    `ElectraForSequenceClassification` with gelu. The dropout before the hidden layer has a probability of its own, 0,
+    in `DistilBertForSequenceClassification` with relu, and in `DebertaV2ForSequenceClassification` and
+    `DebertaV2ForMultipleChoice` with gelu.
     """
 
     def __init__(
-        self, hidden_size: int, outputs: int, dropout: float, activation: Callable[[Tensor], Tensor] = torch.tanh
+        self,
+        hidden_size: int,
+        outputs: int,
+        dropout: float,
+        activation: Callable[[Tensor], Tensor] = torch.tanh,
+        first_dropout: float | None = None,
     ) -> None:
         super().__init__()
         self.activation = activation
+        self.first_dropout = Dropout(dropout if first_dropout is None else first_dropout)
         self.dropout = Dropout(dropout)
         self.dense = nn.Linear(hidden_size, hidden_size)
         self.out_proj = nn.Linear(hidden_size, outputs)
 
     def forward(self, hidden: Tensor, starts: Tensor) -> Tensor:
         """Takes hidden states (T, H) and the index of each sequence's first token (B,), returns logits (B, C)."""
-        first = self.dropout(hidden.index_select(0, starts))  # (B, H)
+        first = self.first_dropout(hidden.index_select(0, starts))  # (B, H)
         logits: Tensor = self.out_proj(self.dropout(self.activation(self.dense(first))))
         return logits
 

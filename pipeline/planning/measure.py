@@ -80,6 +80,8 @@ def activations(
 ) -> Activations:
     """Measure a micro-batch on models of one and of two layers, because all layers are equal.
 
+    If a part of the model has half as many layers, the models have two and four, and a layer counts half of that part.
+
     Args:
         build: makes the model from a configuration and the size of the vocabulary.
         config: configuration of the model; `num_hidden_layers` and `activation_checkpointing` are ignored.
@@ -90,7 +92,7 @@ def activations(
     """
 
     def run(layers: int, checkpointing: bool, vocab_size: int, batch: MicroBatch) -> Passes:
-        shape = replace(config, num_hidden_layers=layers, activation_checkpointing=checkpointing)
+        shape = replace(config, num_hidden_layers=config.layer_step * layers, activation_checkpointing=checkpointing)
         return measure(build, shape, vocab_size, batch, dtype, kind)
 
     def small(layers: int, checkpointing: bool = False) -> Passes:
@@ -104,8 +106,8 @@ def activations(
     head = (size for name, size in whole.backward.items() if name not in one.backward)
     return Activations(
         ends=scaled(2 * one.kept - two.kept),
-        layer=scaled(two.kept - one.kept),
-        layer_input=scaled(small(2, checkpointing=True).kept - small(1, checkpointing=True).kept),
+        layer=scaled(two.kept - one.kept) // config.layer_step,
+        layer_input=scaled(small(2, checkpointing=True).kept - small(1, checkpointing=True).kept) // config.layer_step,
         logits=max(0, whole.kept - scaled(two.kept)),
         head=min(head, default=max(whole.backward.values())),
         working=scaled(max(one.backward.values())),
@@ -218,7 +220,9 @@ def _dropout(x: Tensor, p: float, **_: bool) -> Tensor:
     return torch.native_dropout(x, p, True)[0]
 
 
-def _efficient_attention(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor, dropout_p: float) -> Tensor:
+def _efficient_attention(
+    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor, dropout_p: float, scale: float | None
+) -> Tensor:
     bias = torch.zeros_like(attn_mask, dtype=query.dtype).expand(*query.shape[:3], key.shape[2])
     out: Tensor = torch.ops.aten._scaled_dot_product_efficient_attention(query, key, value, bias, True, dropout_p)[0]
     return out

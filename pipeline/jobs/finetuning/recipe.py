@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from pipeline.families import family_names, get_family
+from pipeline.families import family_of_type, get_family
+from pipeline.families.base import FAMILY_FIELD
 from pipeline.optim.config import OptimizerConfig
 from pipeline.runlog.config import LoggingConfig
 from pipeline.runtime.command import program
@@ -220,8 +221,8 @@ def published_settings(arguments: list[str]) -> dict[str, Any]:
     named |= given
     with suppress(ValueError, OSError, AttributeError):
         config = json.loads((Path(str(named.get("model"))) / "config.json").read_text(encoding="utf-8"))
-        family = config.get("model_type", "bert")
-        settings = get_family(family).finetuning if family in family_names() else {}
+        family = config.get(FAMILY_FIELD) or family_of_type(config.get("model_type", "bert"))
+        settings = get_family(family).finetuning if family else {}
         return dict(settings.get("", {})) | dict(settings.get(str(named.get("task")), {}))
     return {}
 

@@ -18,6 +18,7 @@ STATE = {
     "family": "bert",
     "model": {
         "hidden_size": 32,
+        "intermediate_size": 64,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
         "max_position_embeddings": 128,

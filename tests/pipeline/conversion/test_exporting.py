@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 import transformers
-from finetuning_data import VOCAB_SIZE
+from finetuning_data import VOCAB_SIZE, write_deberta
 from made_checkpoints import WRITERS, write_checkpoint
 from safetensors.torch import load_file
 
@@ -42,6 +42,8 @@ EXPECTED = {
     ("electra", "masked_lm"): ("ElectraForMaskedLM", ()),
     ("electra", "encoder"): ("ElectraModel", ()),
     ("electra", "sequence_classification"): ("ElectraForSequenceClassification", DENSE_CLASSIFIER),
+    ("deberta", "pretraining"): ("DebertaV2ForMaskedLM", ()),
+    ("deberta", "encoder"): ("DebertaV2Model", ()),
 }
 """(family, form) -> class in transformers, and its parameters that the checkpoint lacks."""
 
@@ -97,6 +99,36 @@ def test_logits_of_heads_are_compared_where_the_family_has_the_head(checkpoints,
     assert json.loads((tmp_path / "known" / "config.json").read_text())["id2label"].keys() == {"0", "1", "2"}
 
 
+def test_what_transformers_ignores_is_in_the_files(tmp_path):
+    """Of DeBERTa-v3, the encoder and the generator are written and compared; the detection head and the positions of
+    the mask decoder, which `transformers` ignores, are named and come back.
+    """
+    write_deberta(tmp_path / "deberta-model", "replaced")
+    import_pretrained(tmp_path / "deberta-model", tmp_path / "deberta", ImportOptions())
+    exported = export(tmp_path, "deberta", tmp_path / "out")
+    assert exported.model_class == "DebertaV2Model" and exported.form.auto_class == "AutoModel"
+    assert exported.all_differences.keys() == {
+        "hidden states",
+        "hidden states of the generator",
+        "logits of the generator",
+    }
+    assert not exported.left_out and not exported.further["generator"].left_out
+    named = "mask_predictions.LayerNorm, mask_predictions.classifier, mask_predictions.dense"
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"deberta.embeddings.position_embeddings, {named}" in exported.text and named in card
+    assert "AutoModelForMaskedLM.from_pretrained" in card
+    import_pretrained(tmp_path / "out", tmp_path / "back", ImportOptions())
+    before, after = (dict(checkpoint.Reader(tmp_path / name).tensors()) for name in ("deberta", "back"))
+    assert before.keys() == after.keys()
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, rtol=0, atol=1e-6)
+    # A form without what serves pre-training alone is a model without a decoder.
+    one = export(tmp_path, "deberta", tmp_path / "masked", "masked_lm")
+    assert (one.model_class, one.omitted) == ("DebertaV2ForMaskedLM", ("DebertaV2Model",)) and one.left_out
+    import_pretrained(tmp_path / "masked", tmp_path / "plain", ImportOptions())
+    assert checkpoint.read_state(tmp_path / "plain")["model"]["objective"] == "masked_plain"
+
+
 def test_a_masked_language_model_comes_back_bit_for_bit(checkpoints, tmp_path):
     """The import of an export of form masked_lm, in several files, has its weights, and neither pooler nor pairs."""
     export(checkpoints, "bert", tmp_path / "out", "masked_lm", max_shard_size="10KB")
@@ -149,8 +181,8 @@ def disturb(monkeypatch, model_class):
     """Let `transformers` compute other hidden states with the models of a class."""
     load_whole = huggingface.load_whole
 
-    def disturbed(directory, wanted):
-        model = load_whole(directory, wanted)
+    def disturbed(directory, wanted, unread):
+        model = load_whole(directory, wanted, unread)
         with torch.no_grad():
             model.base_model.encoder.layer[1].output.dense.bias[3] += 0.01 * (wanted == model_class)
         return model

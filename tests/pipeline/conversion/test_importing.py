@@ -32,9 +32,18 @@ def test_nothing_is_overwritten(tmp_path):
         import_pretrained(tmp_path / "nowhere", tmp_path, ImportOptions())
 
 
-@pytest.mark.parametrize(("fields", "family"), [({"model_type": "roberta"}, "roberta"), ({}, "bert")])
+@pytest.mark.parametrize(
+    ("fields", "family"),
+    [
+        ({"model_type": "roberta"}, "roberta"),
+        ({"model_type": "bert", "family": "spanbert"}, "spanbert"),
+        ({}, "bert"),
+    ],
+)
 def test_the_configuration_names_the_family(tmp_path, fields, family):
-    """The family follows from the configuration; an older BERT directory without model_type is BERT."""
+    """The family follows from the configuration, whose field `family` precedes the class; an older BERT directory
+    without model_type is BERT.
+    """
     (tmp_path / "config.json").write_text(json.dumps(fields))
     assert family_of(tmp_path) == family
 
@@ -43,7 +52,8 @@ def test_a_model_of_no_family_is_refused(tmp_path):
     """A model of an unknown family is an error that names the file and the known families."""
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2"}))
     with pytest.raises(
-        ValueError, match=r"config.json: model_type = 'gpt2': must be one of albert, bert, electra, roberta"
+        ValueError,
+        match=r"config.json: model_type = 'gpt2': must be one of albert, bert, deberta-v2, distilbert, electra, ",
     ):
         family_of(tmp_path)
 

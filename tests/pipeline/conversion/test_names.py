@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from pipeline.conversion.names import from_huggingface, to_huggingface
+from pipeline.conversion.names import from_huggingface, take, to_huggingface
 from pipeline.families.base import Export
 
 
@@ -49,6 +49,22 @@ def test_shared_tensors_that_differ_are_refused():
     renamed = to_huggingface(family(), state()) | {"decoder": torch.zeros(3)}
     with pytest.raises(ValueError, match="decoder differs from embedding, but the toy family has one tensor for both"):
         from_huggingface(family(), renamed)
+
+
+def test_what_a_class_lacks_is_left_out_and_missing_afterwards():
+    """A parameter without a counterpart in the class is not exported, and an import reports it as missing; a parameter
+    that is tied to an exported one is found.
+    """
+    form = family(
+        names=lambda layers: {**family().export.names(layers), "own": ("extra.own",), "tied": ("extra.tied",)},
+        ties={"head": "word", "tied": "word"},
+        class_ties={"decoder": "embedding", "extra.tied": "embedding"},
+        unexported=("extra.",),
+    )
+    renamed = to_huggingface(form, state() | {"own": torch.ones(2)})
+    assert renamed.keys() == to_huggingface(family(), state()).keys()
+    taken = take(form, renamed)
+    assert taken.missing == {"own": ["extra.own"]} and torch.equal(taken.parameters["tied"], state()["word"])
 
 
 def test_renaming_names_the_first_strangers():

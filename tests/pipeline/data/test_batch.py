@@ -83,6 +83,7 @@ def test_padding_rounds_the_shapes_up(batch, multiple):
     for name, before in tensors_of(made).items():
         after = tensors_of(more)[name]
         assert torch.equal(after[: len(before)], before) and after.dtype == before.dtype
+    assert more.targets["uniform"].shape == more.targets["labels"].shape
     assert torch.equal(more.lengths, made.lengths)
     assert (more.input_ids[tokens:] == 7).all() and not more.position_ids[tokens:].any()
     assert (more.targets["labels"][masked:] == IGNORED).all()

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.config import MaskingConfig, NgramMasking
+from pipeline.data.config import MaskingConfig, NgramMasking, SpanMasking
 from pipeline.data.hashing import Purpose, fold
 from pipeline.data.masking import Draw
-from pipeline.data.ngrams import drawn_lengths, run_stops
+from pipeline.data.ngrams import drawn_lengths, run_stops, span_starts
 from pipeline.data.packing import pack
 from pipeline.data.special_tokens import SpecialTokens
 from pipeline.data.template import Template
@@ -25,13 +25,24 @@ SAMPLES = st.lists(
     min_size=1,
     max_size=5,
 )
-CONFIGS = st.builds(
-    NgramMasking,
-    probability=st.sampled_from([0.05, 0.15, 0.5]),
-    max_predictions=st.integers(1, 20),
-    max_ngram=st.integers(1, 4),
-    duplicates=st.integers(0, 2),
+COMMON = {
+    "probability": st.sampled_from([0.05, 0.15, 0.5]),
+    "max_predictions": st.integers(1, 20),
+    "duplicates": st.integers(0, 2),
+}
+CONFIGS = st.one_of(
+    st.builds(NgramMasking, max_ngram=st.integers(1, 4), **COMMON),
+    st.builds(SpanMasking, max_words=st.integers(1, 10), geometric_p=st.sampled_from([0.2, 0.6]), **COMMON),
 )
+GEOMETRIC = 0.8 ** np.arange(10) / (0.8 ** np.arange(10)).sum()
+"""Shares of the spans of 1 to 10 words in SpanBERT."""
+
+
+def weights_of(config):
+    """Return numbers to which the probabilities of the lengths of runs are proportional."""
+    if isinstance(config, NgramMasking):
+        return 1 / np.arange(1, config.max_ngram + 1)
+    return (1 - config.geometric_p) ** np.arange(config.max_words)
 
 
 def packed_pairs(samples):
@@ -94,7 +105,7 @@ def test_the_positions_equal_a_slow_reference(samples, config, seed, epoch):
     """The computation on a batch finds the positions that a loop over one sample finds, whose number is exact."""
     packed, draw = packed_pairs(samples), draw_of(len(samples), seed, epoch)
     counts = config.counts(np.diff(packed.cu_seqlens), draw)
-    lengths = drawn_lengths(packed, draw.keys(Purpose.NGRAM_LENGTH, config.duplicates), config.max_ngram)
+    lengths = drawn_lengths(packed, draw.keys(Purpose.NGRAM_LENGTH, config.duplicates), weights_of(config))
     keys = draw.keys(Purpose.MASKED_POSITION, config.duplicates)
     expected = []
     for number, (start, stop) in enumerate(zip(packed.cu_seqlens[:-1], packed.cu_seqlens[1:], strict=True)):
@@ -125,9 +136,39 @@ def test_runs_of_one_word_are_whole_word_masking(samples, seed):
 def test_lengths_are_drawn_in_inverse_proportion():
     """Runs of 1, 2 and 3 words are drawn with probabilities 6/11, 3/11 and 2/11."""
     packed = packed_pairs([(np.full(100, 7), 50)] * 300)
-    lengths = drawn_lengths(packed, draw_of(300).keys(Purpose.NGRAM_LENGTH), 3)
+    lengths = drawn_lengths(packed, draw_of(300).keys(Purpose.NGRAM_LENGTH), 1 / np.arange(1, 4))
     shares = np.bincount(lengths, minlength=4)[1:] / len(lengths)
     assert abs(shares - np.array([6, 3, 2]) / 11).max() < 4 * (0.25 / len(lengths)) ** 0.5
+
+
+def test_lengths_of_spans_are_geometric():
+    """Spans of 1 to 10 words are drawn with the shares of a geometric distribution, whose mean is 3.8 words."""
+    packed = packed_pairs([(np.full(100, 7), 50)] * 300)
+    lengths = drawn_lengths(packed, draw_of(300).keys(Purpose.NGRAM_LENGTH), weights_of(SpanMasking()))
+    shares = np.bincount(lengths, minlength=11)[1:] / len(lengths)
+    assert abs(shares - GEOMETRIC).max() < 4 * (0.25 / len(lengths)) ** 0.5
+    assert lengths.max() == 10 and abs(lengths.mean() - 3.80) < 4 * (lengths.std() / len(lengths) ** 0.5)
+
+
+def test_positions_of_neighbours_are_one_span():
+    """Consecutive positions are a span, and begin at its first one."""
+    assert span_starts(np.array([1, 2, 3, 7, 9, 10])).tolist() == [1, 1, 1, 7, 9, 9]
+
+
+def test_tokens_of_a_span_are_replaced_alike():
+    """A span becomes mask tokens, becomes random tokens or stays as a whole: 80, 10 and 10 % of the spans; 15 % of the
+    tokens are masked.
+    """
+    packed = packed_pairs([(np.full(398, 7), 397)] * 200)
+    many = SpecialTokens(SPECIAL.ids, np.arange(1_000_000) < 5, np.zeros(1_000_000, bool))
+    corrupted = SpanMasking().apply(packed, np.full(200, 60), draw_of(200), many)
+    positions = corrupted.targets["positions"]
+    kinds = np.select([corrupted.input_ids == MASK, corrupted.input_ids == 7], [0, 1], 2)[positions]
+    spans = np.split(kinds, np.flatnonzero(np.diff(positions) > 1) + 1)
+    assert len(positions) == 200 * 60 and 3.0 < len(positions) / len(spans) < 1.25 * 3.8
+    assert all(len(set(span)) == 1 for span in spans)
+    shares = np.bincount([span[0] for span in spans]) / len(spans)
+    assert abs(shares - [0.8, 0.1, 0.1]).max() < 4 * (0.16 / len(spans)) ** 0.5
 
 
 def test_masked_runs_are_longer_than_those_of_single_words():
@@ -158,6 +199,10 @@ def test_masks_change_with_the_epoch_and_duplicates_repeat():
 
 
 def test_a_wrong_length_is_named():
-    """A length below one word is an error that names the field."""
+    """A length below one word, and a share outside (0, 1), are errors that name the field."""
     with pytest.raises(ValueError, match=r"masking.max_ngram = 0: must be at least 1"):
         NgramMasking(max_ngram=0)
+    with pytest.raises(ValueError, match=r"masking.max_words = 0: must be at least 1"):
+        SpanMasking(max_words=0)
+    with pytest.raises(ValueError, match=r"masking.geometric_p = 1.0: must be above 0 and below 1"):
+        SpanMasking(geometric_p=1.0)

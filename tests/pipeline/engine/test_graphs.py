@@ -8,7 +8,9 @@ import torch
 from pipeline.data.batch import padded
 from pipeline.engine import graphs
 from pipeline.engine.graphs import Graphs, obstacle
+from pipeline.families import electra
 from pipeline.families.bert import BertConfig, build
+from pipeline.families.electra import ElectraConfig
 from pipeline.model.probe import uniform_batch
 
 CONFIG = BertConfig(16, 2, 2, 32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attention="plain")
@@ -24,6 +26,7 @@ def batch_of(samples, length, masked, seed=0, longest=LONGEST):
     batch.targets["labels"].random_(1, VOCABULARY, generator=generator)
     batch.targets["positions"].copy_(torch.randperm(samples * length, generator=generator)[: samples * masked])
     batch.targets["pair"].random_(2, generator=generator)
+    batch.targets["uniform"].uniform_(generator=generator)
     batch = replace(batch, totals={name: 3 * value for name, value in batch.counts.items()})
     return padded(batch, MULTIPLE, PAD, longest) if longest else batch
 
@@ -87,6 +90,30 @@ def test_graphs_compute_what_single_launches_do():
     outputs, gradients = passes(model, batches)
     assert outputs == expected[0] and capture.captures == 3
     assert all(torch.equal(gradient, expected[1][name]) for name, gradient in gradients.items())
+
+
+def test_one_graph_of_electra_serves_batches_of_different_counts():
+    """A graph of replaced tokens computes losses, hits and gradients of the batches without padding, although their
+    numbers of tokens and of masked tokens differ from those of its capture (law 3).
+    """
+    config = ElectraConfig(16, 2, 2, 32, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0, attention="plain")
+    config = replace(config, embedding_size=8, generator_fraction=0.5, initializer_range=0.3)
+    models, capture = [], Recorded()
+    for _ in range(2):
+        torch.manual_seed(0)
+        models.append(electra.build(config, VOCABULARY))
+    Graphs(models[1], capture).install()
+    sizes = ((2, 10, 1), (2, 12, 2), (2, 11, 1))
+    results = [
+        passes(model, [batch_of(*size, seed, longest) for seed, size in enumerate(sizes)])
+        for model, longest in zip(models, (0, LONGEST), strict=True)
+    ]
+    (plain, gradients), (captured, padded_gradients) = results
+    assert capture.captures == 1
+    for (loss, sums), (padded_loss, padded_sums) in zip(plain, captured, strict=True):
+        assert padded_loss == pytest.approx(loss, rel=1e-6) and padded_sums == pytest.approx(sums, rel=1e-5)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(padded_gradients[name], gradient, rtol=1e-4, atol=1e-5)
 
 
 def test_counts_of_the_global_batch_are_inputs():

@@ -8,6 +8,7 @@ import torch
 from ranks import on_ranks
 from recipes import curve, tensors, write_recipe
 from samples import make_samples
+from teacher_cases import write_teacher
 
 import pipeline.families
 from pipeline.model.flops import measure
@@ -84,7 +85,10 @@ def test_an_unknown_family_trains_and_resumes(tmp_path, samples, stage):
 
 OPTIONS = {
     "albert": ("sop", ["--model.embedding_size", "16", "--model.activation_checkpointing", "1"]),
+    "deberta": ("blocks", ["--model.position_buckets", "8", "--model.objective", "replaced"]),
     "electra": ("electra", ["--model.embedding_size", "16", "--model.generator_fraction", "0.5"]),
+    "distilbert": ("blocks", ["--model.teacher", "{teacher}", "--model.num_hidden_layers", "1"]),
+    "spanbert": ("blocks", ["--model.span_position_size", "8"]),
 }
 
 
@@ -94,6 +98,9 @@ def test_a_family_resumes_bit_for_bit(tmp_path, family, stage):
     """A killed and resumed run of a family has the weights and metrics of the undisturbed one (law 5)."""
     segments, options = OPTIONS[family]
     samples = make_samples(tmp_path / "samples", segments=segments)
+    if "{teacher}" in options:
+        teacher = write_teacher(tmp_path, samples)
+        options = [option.format(teacher=teacher) for option in options]
 
     def of(name):
         return [*arguments(tmp_path, samples, name, stage), "--family", family, *options]

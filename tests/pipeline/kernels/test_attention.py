@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from pipeline.kernels.attention import (
-    _attend_padded,
     _DroppedAttention,
+    attend_padded,
     attention,
     backend,
     bucketed_layout,
@@ -54,7 +54,7 @@ def bucketed(qkv, lengths):
 
 
 def padded(qkv, lengths):
-    return _attend_padded(qkv, padded_layout(cumulated(lengths), max(lengths), len(qkv)), 0.0)
+    return attend_padded(qkv, padded_layout(cumulated(lengths), max(lengths), len(qkv)), 0.0)
 
 
 @pytest.mark.parametrize("function", [bucketed, padded])
@@ -122,7 +122,7 @@ def test_with_dropout_output_and_gradient_equal_separate_operations(monkeypatch,
         assert (one - other).abs().max() <= tolerance * other.abs().max()
 
 
-def separate(query, key, value, mask, _, scaled_keep):
+def separate(query, key, value, mask, _, term, scale, scaled_keep):
     scores = query @ key.transpose(-1, -2) / HEAD_DIM**0.5
     scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
     return (scores.softmax(-1) * scaled_keep) @ value

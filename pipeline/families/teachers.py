@@ -1,0 +1,189 @@
+"""Teachers: checkpoints of any family with a head of masked tokens, whose outputs a student learns.
+
+Like a family's file, this one imports torch only in functions that compute.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.families import get_family
+from pipeline.families.base import Family
+from pipeline.model.config import EncoderConfig
+
+if TYPE_CHECKING:
+    from pipeline.model.pretraining import MaskedLanguageModel
+    from preprocessing.shards import SampleDataset
+
+FIELD = "model.teacher"
+"""Field of the recipe that names the teacher."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A teacher's checkpoint."""
+
+    directory: Path
+    """Directory of the checkpoint."""
+    family: Family[Any]
+    """Form of its family."""
+    config: EncoderConfig
+    """Its configuration, for a model without dropout."""
+    vocab_size: int
+    """Rows of its word embeddings."""
+    sha256: str
+    """Checksum of its manifest, which holds the checksums of all its files."""
+
+    @property
+    def first_position(self) -> int:
+        """Position id of a sample's first token."""
+        return self.family.template.first_position
+
+
+def find(teacher: str, student: EncoderConfig) -> Found:
+    """Read the description of a teacher, which computes with the kernels of its student.
+
+    Args:
+        teacher: directory of a checkpoint, or of a run, whose newest checkpoint is taken.
+        student: configuration of the student.
+
+    Raises:
+        ValueError: there is no checkpoint, or its description is damaged.
+    """
+    from pipeline.checkpoints import checkpoint
+    from preprocessing.files import sha256_file
+
+    try:
+        directory = checkpoint.resolve(Path(teacher))
+        state = checkpoint.read_state(directory)
+        family = get_family(state["family"])
+        config = checkpoint.model_config(directory, family.config, state)
+    except ValueError as error:
+        raise ValueError(f"{FIELD} = {teacher}: {error}") from None
+    computing = replace(
+        config,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        initialization="normal",
+        activation_checkpointing=False,
+        recompute_activation=False,
+        kernels=student.kernels,
+        attention=student.attention,
+        fp8="none",
+    )
+    checksum = sha256_file(directory / "manifest.json")
+    return Found(directory, family.of(config), computing, state["vocab_size"], checksum)
+
+
+def check(found: Found, student: EncoderConfig, student_family: Family[Any], train: "SampleDataset") -> None:
+    """Check that a teacher is sound and fits its student and the samples.
+
+    Raises:
+        ValueError: it does not; the message names the field and the first difference.
+    """
+    from pipeline.checkpoints import checkpoint
+    from pipeline.data.vocabularies import check_same_vocabulary
+
+    checkpoint.verify(found.directory)
+    place = f"{FIELD} = {found.directory}"
+    samples = train.directory, train.tokenizer_dir, train.manifest.vocab_size
+    check_same_vocabulary(found.directory, found.vocab_size, *samples, field=FIELD)
+    if found.family.template.single != student_family.template.single or not _predicts_masked_tokens(found):
+        raise ValueError(
+            f"{place}: is of family {found.family.name}, whose encoder does not predict masked tokens of "
+            f"{' '.join(student_family.template.single)}; name a checkpoint of another family, such as bert"
+        )
+    positions = found.config.max_position_embeddings - found.first_position
+    if positions < student.max_position_embeddings:
+        raise ValueError(
+            f"model.max_position_embeddings = {student.max_position_embeddings}: {place} reads at most {positions} "
+            "tokens; lower it to that"
+        )
+    if found.config.hidden_size != student.hidden_size:
+        raise ValueError(
+            f"model.hidden_size = {student.hidden_size}: {place} has {found.config.hidden_size}; set it to that, "
+            "because hidden states are compared"
+        )
+
+
+def check_copies(found: Found, student: EncoderConfig) -> None:
+    """Check that a student can begin with layers of its teacher.
+
+    Raises:
+        ValueError: a size differs, or the student has more layers.
+    """
+    theirs, remedy = found.config, "set it to that, or model.initialize_from_teacher to false"
+    for name in ("intermediate_size", "num_attention_heads", "embedding_width"):
+        if getattr(theirs, name) != getattr(student, name):
+            raise ValueError(
+                f"model.{name} = {getattr(student, name)}: {FIELD} = {found.directory} has {getattr(theirs, name)}; "
+                f"{remedy}"
+            )
+    if theirs.num_hidden_layers < student.num_hidden_layers:
+        raise ValueError(
+            f"model.num_hidden_layers = {student.num_hidden_layers}: {FIELD} = {found.directory} has "
+            f"{theirs.num_hidden_layers}; lower it to that, or set model.initialize_from_teacher to false"
+        )
+
+
+def load(found: Found) -> "MaskedLanguageModel":
+    """Return the model of a teacher in fp32 on the CPU.
+
+    Raises:
+        ValueError: a file is damaged.
+    """
+    import torch
+
+    from pipeline.checkpoints.checkpoint import Reader
+    from pipeline.model.pretraining import MaskedLanguageModel
+
+    weights = dict(Reader(found.directory).tensors())
+    weights |= {alias: weights[source] for alias, source in found.family.export.ties.items()}
+    with torch.device("meta"):
+        model = found.family.build(found.config, found.vocab_size)
+    assert isinstance(model, MaskedLanguageModel), "`check` comes first"
+    model.load_state_dict(weights, assign=True)
+    return model
+
+
+def begin_with(student: "MaskedLanguageModel", teacher: "MaskedLanguageModel", first_position: int) -> None:
+    """Give a student embeddings and evenly spaced layers of its teacher, and the bias of its logits.
+
+    The transformation before the logits keeps its initial weights, as in the reference implementation
+    (scripts/extract_distilbert.py of huggingface/transformers-research-projects).
+
+    Args:
+        student: a new model, changed in place.
+        teacher: a model of the same sizes with at least as many layers.
+        first_position: position id of a sample's first token in the teacher.
+    """
+    import torch
+
+    ours, theirs = student.encoder, teacher.encoder
+    with torch.no_grad():
+        positions = ours.embeddings.position.weight
+        positions.copy_(theirs.embeddings.position.weight[first_position : first_position + len(positions)])
+        ours.embeddings.word.weight.copy_(theirs.embeddings.word.weight)
+        ours.embeddings.layer_norm.load_state_dict(theirs.embeddings.layer_norm.state_dict())
+        for layer, number in zip(ours.layers, evenly_spaced(theirs.num_layers, ours.num_layers), strict=True):
+            layer.load_state_dict(theirs.layers[number % len(theirs.layers)].state_dict())
+        student.mlm_head.decoder.bias.copy_(teacher.mlm_head.decoder.bias)
+
+
+def evenly_spaced(available: int, wanted: int) -> list[int]:
+    """Return numbers of layers from the first to the last one: 0, 2, 4, 7, 9 and 11 for 6 of 12, as in DistilBERT.
+
+    Args:
+        available: number of layers of the teacher.
+        wanted: number of layers of the student, at most as many.
+    """
+    return [round(number * (available - 1) / max(1, wanted - 1)) for number in range(wanted)]
+
+
+def _predicts_masked_tokens(found: Found) -> bool:
+    import torch
+
+    from pipeline.model.pretraining import MaskedLanguageModel
+
+    with torch.device("meta"):
+        return isinstance(found.family.build(found.config, found.vocab_size), MaskedLanguageModel)

@@ -1,0 +1,93 @@
+"""A masked language model that also learns the outputs of a teacher.
+
+The teacher is no module of the student: the engine neither divides nor casts it, no optimizer sees it, and checkpoints
+do not hold it. It has the type of the student's hidden states, hence 16 bits in a 16-bit run, computes without
+gradients and without dropout, and its logits on masked rows alone. Its outputs follow from the batch (law 2).
+
+Shapes: T tokens, M masked tokens, H hidden_size.
+"""
+
+import math
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from pipeline.data.batch import Batch
+from pipeline.losses.cross_entropy import RowSum
+from pipeline.losses.distillation import SoftTargets, cosine_distance_sum
+from pipeline.model.config import EncoderConfig
+from pipeline.model.output import Output, combined
+from pipeline.model.pretraining import MaskedLanguageModel
+from pipeline.runlog.terms import Term
+
+
+class Teacher:
+    """A trained model that reads the student's batches of single segments.
+
+    Args:
+        model: the model.
+        first_position: position id of a sample's first token in that model.
+        temperature: divisor of the logits in soft targets.
+    """
+
+    def __init__(self, model: MaskedLanguageModel, first_position: int, temperature: float) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.first_position, self.temperature = first_position, temperature
+
+    @torch.no_grad()
+    def outputs(self, batch: Batch, like: Tensor) -> tuple[Tensor, SoftTargets]:
+        """Return the hidden states (T, H) of the last layer, and the soft targets of the masked tokens.
+
+        Args:
+            batch: a batch of the student, whose positions begin at 0.
+            like: tensor whose device and type the teacher takes.
+        """
+        model = self.model.to(like.device, like.dtype)
+        segments = torch.zeros_like(batch.input_ids) if model.encoder.embeddings.num_segments else None
+        seen = replace(batch, segment_ids=segments, position_ids=batch.position_ids + self.first_position)
+        hidden, head = model.hidden(seen), model.mlm_head
+        rows = head.features(hidden.index_select(0, batch.targets["positions"]))
+        decoder = head.decoder
+        return hidden, SoftTargets(rows, decoder.weight, decoder.bias, batch.targets["labels"], self.temperature)
+
+
+class DistilledModel(MaskedLanguageModel):
+    """Encoder and masked-token head, trained on masked tokens and, with a teacher, on its outputs.
+
+    Args:
+        config: shape and regularisation.
+        vocab_size: number of tokens in the tokenizer.
+        alone: term of the masked tokens without a teacher.
+        terms: terms with one: masked tokens, soft targets and hidden states.
+        cut: initial weights are drawn from a normal distribution cut at this many standard deviations.
+    """
+
+    def __init__(
+        self,
+        config: EncoderConfig,
+        vocab_size: int,
+        alone: Term,
+        terms: tuple[Term, Term, Term],
+        cut: float = math.inf,
+    ) -> None:
+        super().__init__(config, vocab_size, alone, cut=cut)
+        self.terms = terms
+        self.teacher: Teacher | None = None
+
+    def forward(self, batch: Batch) -> Output:
+        """Returns the losses of one micro-batch."""
+        if self.teacher is None:
+            return super().forward(batch)
+        hidden, labels = self.hidden(batch), batch.targets["labels"]
+        rows = hidden.index_select(0, batch.targets["positions"])  # (M, H)
+        theirs, soft = self.teacher.outputs(batch, like=hidden)
+        # Padding is behind the real tokens, whose number is read on the device: a CUDA graph serves many batches.
+        real = torch.arange(len(hidden), device=hidden.device) < batch.cu_seqlens[batch.num_samples]  # (T,)
+        masked, targets, states = (term.name for term in self.terms)
+        found: dict[str, RowSum] = {
+            masked: self.mlm_head(rows, labels),
+            targets: self.mlm_head(rows, soft=soft),
+            states: cosine_distance_sum(hidden, theirs, real),
+        }
+        return combined(self.terms, found, batch.totals)

@@ -1,0 +1,31 @@
+"""Small models of DeBERTa with large weights, and batches for them."""
+
+from dataclasses import replace
+
+import torch
+import transformers
+from bert_cases import VOCAB_SIZE, make_batch, with_large_weights
+
+from pipeline.families.deberta import DebertaConfig, build, config_to
+
+CONFIG = DebertaConfig(
+    hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80, position_buckets=16
+)
+PLAIN = replace(CONFIG, objective="masked_plain")
+REPLACED = replace(CONFIG, objective="replaced")
+
+
+def deberta_batch(**options):
+    """Return a batch with a random number for each masked token, and no segments."""
+    batch = make_batch(**options)
+    numbers = torch.rand(batch.counts["masked"], generator=torch.Generator().manual_seed(5))
+    return replace(batch, segment_ids=None, targets=batch.targets | {"uniform": numbers})
+
+
+def built(config=CONFIG):
+    return with_large_weights(build(config, VOCAB_SIZE))
+
+
+def huggingface_of(config, model_class="DebertaV2ForMaskedLM"):
+    settings = transformers.DebertaV2Config(**config_to(config, VOCAB_SIZE))
+    return with_large_weights(getattr(transformers, model_class)(settings))
