@@ -6,7 +6,6 @@ from typing import Any
 from pipeline.config import Recipe
 from pipeline.engine.engine import Engine
 from pipeline.engine.graphs import Graphs, obstacle
-from pipeline.families import get_family
 
 
 def use_graphs(recipe: Recipe, engine: Engine, settings: Mapping[str, Any]) -> str:
@@ -24,8 +23,6 @@ def use_graphs(recipe: Recipe, engine: Engine, settings: Mapping[str, Any]) -> s
         return ""
     layers = recipe.model.checkpointed_layers
     reason = obstacle(engine.device, settings, engine.precision, recipe.data.fixed_shapes, layers)
-    if not reason and any(term.per == "tokens" for term in get_family(recipe.family).of(recipe.model).terms):
-        reason = "a loss over all tokens takes their number from the host, and a graph would keep that of its capture"
     if reason:
         return f"engine.cuda_graphs: not used, because {reason}"
     Graphs(engine.module).install()
