@@ -130,7 +130,6 @@ def attention(
     wanted: AttentionBackend = "auto",
     kernels: KernelBackend = "auto",
     seed: Tensor | None = None,
-    port: Tensor | None = None,
 ) -> Tensor:
     """softmax(Q K^T / sqrt(D)) V within each sequence: every token attends to all tokens of its own sequence.
 
@@ -143,8 +142,6 @@ def attention(
         kernels: `model.kernels` of the recipe, which `auto` respects.
         seed: () int64 on the device, of the masks of the backends `triton` and `plain`; None: drawn from the default
             generator of the device. The other backends draw their masks from the generator.
-        port: (3 N D,) port of the linear layer that computed `qkv` (`pipeline.kernels.linear`). The backend `triton`
-            returns the sum of the rows of the gradient of `qkv` through it; the others do not use it.
 
     Returns:
         (T, N, D).
@@ -158,7 +155,7 @@ def attention(
     if chosen == "triton":
         own = backends.triton_kernels("attention", "triton", qkv.device.type, "model.attention")
         assert own is not None, "the backend triton is an error where there is no Triton"
-        fused: Tensor = own.attend(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seed, port=port)
+        fused: Tensor = own.attend(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seed)
         return fused
     if chosen == "varlen":
         return _varlen(qkv, cu_seqlens, max_seqlen)

@@ -37,7 +37,7 @@ def new_port(bias: Tensor) -> Tensor:
 
 
 class _Linear(torch.autograd.Function):
-    """x W^T + b, the port of b, and x. The gradient of the last must not share memory with any that is still read."""
+    """x W^T + b, the port of b, and x. The gradient of the last is overwritten; nobody may read it any more."""
 
     @staticmethod
     def forward(
@@ -54,6 +54,8 @@ class _Linear(torch.autograd.Function):
         ctx: Any, grad: Tensor, bias_grad: Tensor | None, residual_grad: Tensor | None
     ) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
+        if residual_grad is grad:  # from a normalisation without dropout that reads both outputs
+            residual_grad = grad.clone()
         gradient = input_gradient(grad, weight, ctx.fp8, ctx.backend, residual_grad)
         return gradient, grad.t() @ x.to(grad.dtype), grad.sum(0) if bias_grad is None else bias_grad, None, None
 

@@ -84,11 +84,11 @@ class Layer(nn.Module):
             seeds: () int64 each, of the dropout after the attention's softmax, before its residual sum, and before that
                 of the feed-forward network, for kernels that take one; None: drawn there.
         """
-        qkv, port, hidden = self.qkv(hidden)
+        qkv, _, hidden = self.qkv(hidden)
         qkv = qkv.unflatten(1, (3, self.heads, -1))  # (T, 3, N, D)
         dropout_p = self.attention_dropout if self.training else 0.0
-        context = self.attention(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seeds[0], port=port)  # (T, N, D)
-        return self.after_attention(context.flatten(1), hidden, seeds)
+        context = self.attention(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seeds[0]).flatten(1)  # (T, H)
+        return self.after_attention(context, hidden, seeds)
 
     def after_attention(self, context: Tensor, hidden: Tensor, seeds: Seeds) -> Tensor:
         """Compute all that follows the attention, on any number of tokens.

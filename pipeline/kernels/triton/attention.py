@@ -99,7 +99,6 @@ class _Attention(torch.autograd.Function):
         cu_seqlens: Tensor,
         term: Tensor | None,
         seed: Tensor | None,
-        port: Tensor | None,
         call: _Call,
         shapes: Tilings,
     ) -> Tensor:
@@ -118,25 +117,15 @@ class _Attention(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         *inputs, out, log_sums = ctx.saved_tensors
-        call, (_, first, second) = ctx.call, ctx.tilings
         qkv_grad, deltas = torch.empty_like(inputs[0]), torch.empty_like(log_sums)
-        term_grad = qkv_grad if call.pairs is None else torch.empty_like(inputs[3])
-        adds, whole = ctx.needs_input_grad[4], call.longest <= second.keys
-        sums = _sums(call, min(second.keys, first.queries), grad.device) if adds else deltas
-        read, written = (grad.contiguous(), *inputs), (deltas, qkv_grad, term_grad, sums)
+        term_grad = qkv_grad if ctx.call.pairs is None else torch.empty_like(inputs[3])
+        read, written = (grad.contiguous(), *inputs), (deltas, qkv_grad, term_grad)
+        first, second = ctx.tilings.query_gradient, ctx.tilings.key_value_gradient
+        whole = ctx.call.longest <= second.keys
         if not whole:
-            tensors = (*read, out, log_sums, *written)
-            call.launch(query_gradient_kernel, first, first.queries, tensors, SUM=adds)
-        tensors = (*read, log_sums, *written)
-        call.launch(key_value_gradient_kernel, second, second.keys, tensors, WHOLE=whole, SUM=adds)
-        port_grad = sums.sum(0).flatten() if adds else None
-        return qkv_grad, None, None if call.pairs is None else term_grad, None, port_grad, None, None
-
-
-def _sums(call: _Call, rows: int, device: torch.device) -> Tensor:
-    """Zeros (R, 3, N, D) fp32 to which the programs of a head with at least `rows` rows each write their sums."""
-    blocks = triton.cdiv(call.longest, rows)
-    return torch.zeros(call.sequences * blocks, 3, call.heads, call.head_dim, device=device)
+            ctx.call.launch(query_gradient_kernel, first, first.queries, (*read, out, log_sums, *written))
+        ctx.call.launch(key_value_gradient_kernel, second, second.keys, (*read, log_sums, *written), WHOLE=whole)
+        return qkv_grad, None, None if ctx.call.pairs is None else term_grad, None, None, None
 
 
 def attend(
@@ -148,7 +137,6 @@ def attend(
     scale: float | None = None,
     shapes: Tilings | None = None,
     seed: Tensor | None = None,
-    port: Tensor | None = None,
 ) -> Tensor:
     """See `pipeline.kernels.plain_attention.attend`.
 
@@ -161,7 +149,6 @@ def attend(
         scale: of the products of queries and keys; by default 1 / sqrt(D).
         shapes: tiles for a comparison of times; by default those of `tilings`.
         seed: () int64 on the device; None: drawn from the default generator of the device.
-        port: (3 N D,), whose gradient is the sum of the rows of that of `qkv`; None: the sum is not computed.
 
     Raises:
         ValueError: the tensors are in bf16 on a CPU.
@@ -173,5 +160,5 @@ def attend(
         len(cu_seqlens) - 1, max_seqlen, num_tokens, heads, head_dim, scale or head_dim**-0.5, dropout_p,
         None if term is None else term.shape[1],
     )  # fmt: skip
-    out: Tensor = _Attention.apply(qkv, cu_seqlens, term, seed, port, call, shapes or tilings(head_dim, qkv.dtype))
+    out: Tensor = _Attention.apply(qkv, cu_seqlens, term, seed, call, shapes or tilings(head_dim, qkv.dtype))
     return out

@@ -70,15 +70,6 @@ def store_rows(base, values, rows, length, stride, D: tl.constexpr, WIDTH: tl.co
 
 
 @triton.jit
-def store_sum(sums, values, rows, length, part, heads, D: tl.constexpr, WIDTH: tl.constexpr):  # noqa: N803
-    """Write the sum over the rows that exist of (rows, WIDTH), the program's part of the gradient, to its own place."""
-    program, columns = tl.program_id(0), tl.arange(0, WIDTH)
-    total = tl.sum(tl.where(rows[:, None] < length, values, 0.0), 0)
-    place = ((program // heads).to(tl.int64) * 3 + part) * heads + program % heads
-    tl.store(sums + place * D + columns, total, mask=columns < D)
-
-
-@triton.jit
 def first_pair(cu_pairs, sequence, head, num_pairs, TERM: tl.constexpr):  # noqa: N803
     """Number of the first pair of a sequence and head, if there is a term."""
     pair = head.to(tl.int64) * num_pairs
@@ -191,9 +182,8 @@ def query_gradient_kernel(
     deltas,  # (N, T) fp32, written: sum over D of a query's output times its gradient
     qkv_grad,  # (T, 3, N, D), whose queries are written
     term_grad,  # (N, P), written if TERM
-    sums,  # (R, 3, N, D) fp32, R at least B * blocks, written if SUM: sums over a program's queries of their gradients
     heads, num_tokens, num_pairs, blocks, scale, threshold, kept_scale,
-    SUM: tl.constexpr, DROP: tl.constexpr, TERM: tl.constexpr,  # noqa: N803
+    DROP: tl.constexpr, TERM: tl.constexpr,  # noqa: N803
     D: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,  # noqa: N803
     QUERIES: tl.constexpr, KEYS: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -230,8 +220,6 @@ def query_gradient_kernel(
             store_pairs(term_grad + pair, slope, queries[:, None], keys[None, :], length)
         query_grad = tl.dot(slope.to(key.dtype), key, query_grad, input_precision=PRECISION)
     store_rows(qkv_grad + begin * stride + head * D, query_grad * scale, queries, length, stride, D, WIDTH)
-    if SUM:
-        store_sum(sums, query_grad * scale, queries, length, 0, heads, D, WIDTH)
 
 
 @triton.jit(do_not_specialize=VARYING)
@@ -242,10 +230,9 @@ def key_value_gradient_kernel(
     deltas,  # (N, T) fp32, read unless WHOLE
     qkv_grad,  # (T, 3, N, D), whose keys and values are written, and its queries if WHOLE
     term_grad,  # (N, P), written if TERM and WHOLE
-    sums,  # (R, 3, N, D) fp32, written if SUM: sums over a program's rows of the gradients that it writes
     heads, num_tokens, num_pairs, blocks, scale, threshold, kept_scale,
     WHOLE: tl.constexpr,  # noqa: N803 - a program has all keys of its sequence
-    SUM: tl.constexpr, DROP: tl.constexpr, TERM: tl.constexpr,  # noqa: N803
+    DROP: tl.constexpr, TERM: tl.constexpr,  # noqa: N803
     D: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,  # noqa: N803
     QUERIES: tl.constexpr, KEYS: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -265,7 +252,6 @@ def key_value_gradient_kernel(
     value = load_rows(qkv + 2 * heads * D, keys, length, stride, D, WIDTH)
     key_grad = tl.zeros((KEYS, WIDTH), tl.float32)
     value_grad = tl.zeros((KEYS, WIDTH), tl.float32)
-    query_total = tl.zeros((QUERIES, WIDTH), tl.float32)
     for start in range(0, length, QUERIES):
         queries = start + tl.arange(0, QUERIES)
         query = load_rows(qkv, queries, length, stride, D, WIDTH)
@@ -290,11 +276,5 @@ def key_value_gradient_kernel(
         if WHOLE:
             query_grad = tl.dot(tl.trans(slope.to(query.dtype)), key, input_precision=PRECISION) * scale
             store_rows(qkv_grad, query_grad, queries, length, stride, D, WIDTH)
-            query_total += query_grad  # a tile beyond the end has gradients of 0
     store_rows(qkv_grad + heads * D, key_grad * scale, keys, length, stride, D, WIDTH)
     store_rows(qkv_grad + 2 * heads * D, value_grad * kept_scale, keys, length, stride, D, WIDTH)
-    if SUM:
-        store_sum(sums, key_grad * scale, keys, length, 1, heads, D, WIDTH)
-        store_sum(sums, value_grad * kept_scale, keys, length, 2, heads, D, WIDTH)
-        if WHOLE:
-            store_sum(sums, query_total, tl.arange(0, QUERIES), QUERIES, 0, heads, D, WIDTH)

@@ -100,7 +100,7 @@ from pipeline.kernels.triton import attention, attention_kernels
 
 head_dim, drop, names = int(sys.argv[2]), sys.argv[3] == "drop", sys.argv[4].split()
 kind, dtype = dict(bf16=("*bf16", torch.bfloat16), fp32=("*fp32", torch.float32))[sys.argv[5]]
-TYPES = dict(cu_seqlens="*i32", seed="*i64", cu_pairs="*i64", log_sums="*fp32", deltas="*fp32", sums="*fp32", scale="fp32")
+TYPES = dict(cu_seqlens="*i32", seed="*i64", cu_pairs="*i64", log_sums="*fp32", deltas="*fp32", scale="fp32")
 TYPES |= dict.fromkeys(["heads", "num_tokens", "num_pairs", "blocks", "threshold"], "i32") | dict(kept_scale="fp32")
 TYPES |= dict.fromkeys(["qkv", "out", "grad", "qkv_grad", "term", "term_grad"], kind)
 tools = os.path.join(os.path.dirname(triton.__file__), "backends", "nvidia", "bin")
@@ -109,7 +109,7 @@ for name in names:
     kernel, tiling = getattr(attention_kernels, name + "_kernel"), getattr(attention.tilings(head_dim, dtype), name)
     constants = dict(DROP=drop, TERM="term" in way, D=head_dim, WIDTH=head_dim, PRECISION="ieee")
     constants |= dict(QUERIES=tiling.queries, KEYS=tiling.keys)
-    constants |= {key: value for key, value in dict(WHOLE="whole" in way, SUM=True).items() if key in kernel.arg_names}
+    constants |= dict(WHOLE="whole" in way) if "WHOLE" in kernel.arg_names else dict()
     made = make(kernel, TYPES, constants, ["threshold"], num_warps=tiling.warps, num_stages=tiling.stages)
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(made.asm["cubin"])
