@@ -1,4 +1,4 @@
-"""A linear layer that takes over, or hands to its neighbours, sums over its rows in the backward pass.
+"""A linear layer whose backward pass leaves sums over rows, and of gradients, to kernels that run anyway.
 
 A linear layer y = x W^T + b needs one pass over the gradient of y that is not a product: the sum over the rows, which
 is the gradient of b. Where x is also the residual of a sub-layer, autograd adds the two gradients of x, which reads
@@ -67,7 +67,7 @@ class Linear(nn.Linear):
         inputs, outputs: I and O.
         fp8: type of the factors of the products.
         backend: plain torch or Triton. The operations that read the outputs must have the same value.
-        ported: give out the port with plain torch too; its gradient is then optional as elsewhere.
+        ported: give out the port with plain torch as well, for a layer behind it that recomputes the GELU.
     """
 
     def __init__(
