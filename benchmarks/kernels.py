@@ -20,6 +20,7 @@ from benchmarks.measuring import bytes_per_second, relative_error, seconds
 from pipeline.data.labels import IGNORED
 from pipeline.kernels import gelu
 from pipeline.kernels.backends import Backend, triton_kernels
+from pipeline.kernels.linear import Linear
 from pipeline.kernels.residual_norm import residual_norm
 from pipeline.losses.cross_entropy import cross_entropy_sum
 from pipeline.losses.projection import projected_cross_entropy_sum
@@ -76,15 +77,15 @@ def norm(x: Tensor, residual: Tensor, weight: Tensor, bias: Tensor, *, backend: 
 def network(width: int, inner: int, backend: Backend, approximate: gelu.Approximate, recompute: bool) -> nn.ModuleList:
     """A feed-forward network without weights of its own; see `applied`."""
     with torch.device("meta"):
-        first = gelu.FirstProduct(width, inner, recompute, backend)
-        return nn.ModuleList([first, gelu.SecondProduct(inner, width, approximate, recompute, backend)])
+        first = Linear(width, inner, backend=backend, ported=recompute)
+        return nn.ModuleList([first, gelu.GeluLinear(inner, width, approximate, recompute, backend=backend)])
 
 
 def applied(modules: nn.ModuleList, x: Tensor, *parameters: Tensor) -> Tensor:
     """The network's output (T, H) with both products' weights and biases given."""
     first, second = ({"weight": w, "bias": b} for w, b in (parameters[:2], parameters[2:]))
-    inner = torch.func.functional_call(modules[0], first, (x,))
-    out: Tensor = torch.func.functional_call(modules[1], second, inner)
+    inner, port, _ = torch.func.functional_call(modules[0], first, (x,))
+    out: Tensor = torch.func.functional_call(modules[1], second, (inner, port))[0]
     return out
 
 

@@ -91,9 +91,9 @@ def parts(phase: Phase, batch: MicroBatch, fp8: bool, dropout: bool) -> dict[str
     hidden, inner, layers = model.hidden_size, model.intermediate_size, model.num_hidden_layers
     states = 2 * batch.tokens * hidden  # bytes of the hidden states
     pairs = phase.cost.per_pair * batch.squares / layers
-    # Two norms (benchmarks/kernels.py); GELU; sums of gradients over the rows for the biases of three products, of 5 H
-    # columns; two sums of the gradients that meet at a residual connection.
-    passes = 2 * (8 if dropout else 7) + 5 * inner / hidden + 5 + 2 * 3
+    # Two norms (benchmarks/kernels.py); GELU; the sum of gradients over the rows for the bias of queries, keys and
+    # values; two sums of the gradients that meet at a residual connection, which products in bf16 add as they read one.
+    passes = 2 * (8 if dropout else 7) + 5 * inner / hidden + 3 + 2 * (3 if fp8 else 1)
     shapes = ((hidden, 3 * hidden), (hidden, hidden), (hidden, inner), (inner, hidden))
     head = [*product(batch.masked, hidden, hidden), *product(batch.masked, hidden, vocabulary)]
     return {

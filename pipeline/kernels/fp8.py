@@ -1,4 +1,4 @@
-"""Linear layers whose products are computed in 8-bit floating point (FP8).
+"""Products of linear layers in 8-bit floating point (FP8).
 
 With `model.fp8` the four products of a layer, forward, and those of the gradients of their inputs have factors in FP8:
 activations and weights in e4m3 (3 bits of mantissa), gradients in e5m2 (2 bits, wider range), the formats that
@@ -25,10 +25,10 @@ Shapes: R rows (tokens T, or features), K summed features, C columns; x (T, I), 
 """
 
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from pipeline.kernels import backends
@@ -131,49 +131,34 @@ def forward_product(x: Tensor, weight: Tensor, bias: Tensor, fp8: Fp8, backend: 
     return multiply(rows, columns, bias, backends.compute_dtype(x), fp8)
 
 
-def input_gradient(grad: Tensor, weight: Tensor, fp8: Fp8, backend: Backend = "auto") -> Tensor:
-    """The gradient (T, I) of x in x W^T, from that of the product, (T, O); arguments and errors as above."""
+def input_gradient(
+    grad: Tensor, weight: Tensor, fp8: Fp8, backend: Backend = "auto", other: Tensor | None = None
+) -> Tensor:
+    """The gradient (T, I) of x in x W^T, from that of the product, (T, O).
+
+    Args:
+        grad: (T, O).
+        weight: (O, I).
+        fp8, backend: as in `forward_product`.
+        other: (T, I), another gradient of x, overwritten by the sum; None: there is none.
+
+    Raises:
+        ValueError: see `multiply`.
+    """
+    if fp8 == "none" and other is not None and other.dtype == grad.dtype:  # they differ under autocast
+        return other.addmm_(grad, weight.to(grad.dtype))
     if fp8 == "none":
-        return grad @ weight.to(grad.dtype)
-    backend = _quantiser(fp8, backend)
-    rows, columns = quantise(grad.contiguous(), BACKWARD, backend), quantise(weight.t().contiguous(), FORWARD, backend)
-    return multiply(rows, columns, None, grad.dtype, fp8)
+        gradient = grad @ weight.to(grad.dtype)
+    else:
+        backend = _quantiser(fp8, backend)
+        rows, columns = (
+            quantise(grad.contiguous(), BACKWARD, backend),
+            quantise(weight.t().contiguous(), FORWARD, backend),
+        )
+        gradient = multiply(rows, columns, None, grad.dtype, fp8)
+    return gradient if other is None else other.add_(gradient)
 
 
 def _quantiser(fp8: Fp8, backend: Backend) -> Backend:
     """The emulation also runs on GPUs for which Triton cannot compile conversions to e4m3."""
     return "plain" if fp8 == "emulated" else backend
-
-
-class _Linear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, fp8: Fp8, backend: Backend) -> Tensor:
-        ctx.save_for_backward(x, weight)
-        ctx.fp8, ctx.backend = fp8, backend
-        return forward_product(x, weight, bias, fp8, backend)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        gradient = input_gradient(grad, weight, ctx.fp8, ctx.backend)
-        return gradient, grad.t() @ x.to(grad.dtype), grad.sum(0), None, None
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor, fp8: Fp8, backend: Backend = "auto") -> Tensor:
-    """`torch.nn.functional.linear`, differentiable; arguments and errors as in `forward_product`."""
-    if fp8 == "none":
-        return functional.linear(x, weight, bias)
-    out: Tensor = _Linear.apply(x, weight, bias, fp8, backend)
-    return out
-
-
-class Linear(nn.Linear):
-    """`linear` as a module."""
-
-    def __init__(self, inputs: int, outputs: int, fp8: Fp8 = "none", backend: Backend = "auto") -> None:
-        super().__init__(inputs, outputs)
-        self.fp8, self.backend = fp8, backend
-
-    def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias, self.fp8, self.backend)

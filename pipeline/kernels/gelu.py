@@ -3,14 +3,13 @@
 The forward pass needs no fusion: cuBLAS adds the bias to the product, and torch's GELU is a single pass. In the
 backward pass separate operations access (T, I) tensors four times: the input of the GELU, the gradient of its output,
 the gradient of its input, and the latter again for the sum that is the gradient of the first bias. Here this is one
-pass, which overwrites the gradient of the output. `SecondProduct` runs it between its two backward products: it knows
+pass, which overwrites the gradient of the output. `GeluLinear` runs it between its two backward products: it knows
 when the gradient of its input is complete, and needs the output of the GELU only after this pass has computed it again.
 With `recompute` the output, a quarter of a layer's activations, is therefore not saved between forward and backward
 pass, at the cost of one more write.
 
-The pass also yields the gradient of the first bias. `SecondProduct` returns it to `FirstProduct` as the gradient of a
-"port", an empty output of the first layer. A module must not use the parameters of another one, because ZeRO stage 3
-gathers those of the module that runs. Plain torch without `recompute` needs no port and runs the three operations.
+The pass also yields the gradient of the first bias, which `GeluLinear` returns through the port of the linear layer
+before it (`pipeline.kernels.linear`). Plain torch without `recompute` needs no port and runs the three operations.
 
 The products may be computed in FP8 (`pipeline.kernels.fp8`).
 
@@ -20,13 +19,14 @@ Shapes: T tokens, H features, I features of the intermediate layer.
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from pipeline.kernels import backends
 from pipeline.kernels.backends import Backend
 from pipeline.kernels.config import Fp8
-from pipeline.kernels.fp8 import forward_product, input_gradient, linear
+from pipeline.kernels.fp8 import forward_product, input_gradient
+from pipeline.kernels.linear import Linear, new_port
 
 Approximate = Literal["none", "tanh"]
 APPROXIMATE: dict[str, Approximate] = {"gelu": "none", "gelu_new": "tanh"}
@@ -50,25 +50,8 @@ def backward_(grad: Tensor, x: Tensor, approximate: Approximate, recompute: bool
     return functional.gelu(x, approximate=approximate) if recompute else None, grad.sum(0)
 
 
-class _Product(torch.autograd.Function):
-    """x W^T + b, and a port whose gradient becomes that of b: an expanded zero of the shape of b, without memory."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, fp8: Fp8, backend: Backend) -> tuple[Tensor, Tensor]:
-        ctx.save_for_backward(x, weight)
-        ctx.fp8, ctx.backend = fp8, backend
-        return forward_product(x, weight, bias, fp8, backend), bias.new_zeros(()).expand_as(bias)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor, port_grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        gradient = input_gradient(grad, weight, ctx.fp8, ctx.backend)
-        return gradient, grad.t() @ x.to(grad.dtype), port_grad, None, None
-
-
-class _GeluProduct(torch.autograd.Function):
-    """gelu(x) W^T + b; the gradient of `port` is that of the bias that was added to every row of x."""
+class _GeluLinear(torch.autograd.Function):
+    """gelu(x) W^T + b and the port of b. The gradient of `port` is that of the bias that is in every row of x."""
 
     @staticmethod
     def forward(
@@ -81,58 +64,33 @@ class _GeluProduct(torch.autograd.Function):
         recompute: bool,
         backend: Backend,
         fp8: Fp8,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)
         out = functional.gelu(x, approximate=approximate)
         ctx.approximate, ctx.backend, ctx.fp8 = approximate, backend, fp8
         ctx.save_for_backward(x, weight, *([] if recompute else [out]))
-        return forward_product(out, weight, bias, fp8, backend)
+        return forward_product(out, weight, bias, fp8, backend), new_port(bias)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad: Tensor, bias_grad: Tensor | None) -> tuple[Tensor | None, ...]:
         x, weight, *kept = ctx.saved_tensors
         fused = backends.triton_kernels("gelu", ctx.backend, x.device.type)
         gradient = input_gradient(grad, weight, ctx.fp8, ctx.backend)  # of gelu(x), until the next line
         again, port_grad = (fused.backward_ if fused else backward_)(gradient, x, ctx.approximate, not kept)
         weight_grad = grad.t() @ (again if again is not None else kept[0])
-        return gradient, port_grad, weight_grad, grad.sum(0), None, None, None, None
+        bias_grad = grad.sum(0) if bias_grad is None else bias_grad
+        return gradient, port_grad, weight_grad, bias_grad, None, None, None, None
 
 
-class FirstProduct(nn.Linear):
-    """The linear layer before the GELU.
-
-    Args:
-        width, intermediate: H and I.
-        recompute: as in `SecondProduct`.
-        backend: as in `SecondProduct`.
-        fp8: type of the factors of the products.
-    """
-
-    def __init__(
-        self, width: int, intermediate: int, recompute: bool = False, backend: Backend = "auto", fp8: Fp8 = "none"
-    ) -> None:
-        super().__init__(width, intermediate)
-        self.recompute = recompute
-        self.backend = backend
-        self.fp8 = fp8
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
-        """Map x (T, H) to the product (T, I) and the port of the bias, None where `SecondProduct` does not need it."""
-        if self.recompute or backends.triton_kernels("gelu", self.backend, x.device.type) is not None:
-            product, port = _Product.apply(x, self.weight, self.bias, self.fp8, self.backend)
-            return product, port
-        return linear(x, self.weight, self.bias, self.fp8, self.backend), None
-
-
-class SecondProduct(nn.Linear):
+class GeluLinear(Linear):
     """The GELU and the linear layer after it.
 
     Args:
         intermediate, width: I and H.
         approximate: "none" for the exact GELU, "tanh" for its approximation.
-        recompute: save only the input of the GELU for the backward pass; `FirstProduct` must have the same value.
-        backend: plain torch or Triton; `FirstProduct` must have the same value.
-        fp8: type of the factors of the products.
+        recompute: save only the input of the GELU for the backward pass; the layer before it must be `ported` then.
+        fp8, backend: as in `Linear`; the layer before it must have the same values.
     """
 
     def __init__(
@@ -141,21 +99,19 @@ class SecondProduct(nn.Linear):
         width: int,
         approximate: Approximate = "none",
         recompute: bool = False,
-        backend: Backend = "auto",
         fp8: Fp8 = "none",
+        backend: Backend = "auto",
     ) -> None:
-        super().__init__(intermediate, width)
+        super().__init__(intermediate, width, fp8, backend)
         self.approximate = approximate
         self.recompute = recompute
-        self.backend = backend
-        self.fp8 = fp8
 
-    def forward(self, x: Tensor, port: Tensor | None) -> Tensor:  # type: ignore[override]
-        """Map the results of `FirstProduct`, x (T, I) and the port (I,), to (T, H)."""
+    def forward(self, x: Tensor, port: Tensor | None) -> tuple[Tensor, Tensor | None]:  # type: ignore[override]
+        """Map x (T, I) and the port (I,) of the layer before it to (T, H) and the layer's own port (H,) or None."""
         if port is None:
-            activated = functional.gelu(x, approximate=self.approximate)
-            return linear(activated, self.weight, self.bias, self.fp8, self.backend)
-        out: Tensor = _GeluProduct.apply(
+            product, own, _ = super().forward(functional.gelu(x, approximate=self.approximate))
+            return product, own
+        product, own = _GeluLinear.apply(
             x, port, self.weight, self.bias, self.approximate, self.recompute, self.backend, self.fp8
         )
-        return out
+        return product, own if self.fused(x) else None

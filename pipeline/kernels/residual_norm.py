@@ -8,7 +8,8 @@ to 16 bits, and the mask, a function of a seed, is never stored. Saving the outp
 would free x as well, but it divides by a weight that may be 0, and amplifies rounding errors where the bias is large.
 
 The bias of the product before it is not added here: cuBLAS adds it to the product at no cost, and under ZeRO stage 3 a
-module cannot use the bias of another one.
+module cannot use the bias of another one. Its gradient, the sum over the rows of the gradient of x, is computed here,
+and goes to the product through a port.
 
 Shapes: T tokens, H features.
 """
@@ -30,6 +31,7 @@ def residual_norm(
     dropout_p: float = 0.0,
     backend: Backend = "auto",
     seed: Tensor | None = None,
+    port: Tensor | None = None,
 ) -> Tensor:
     """The sum of `residual` and of `x` after dropout, normalised over the features.
 
@@ -43,6 +45,8 @@ def residual_norm(
         backend: plain torch or Triton.
         seed: () int64 on the device, of the kernel's mask; None: drawn from the default generator of the device. Plain
             torch draws its mask from the generator.
+        port: (H,) port of the linear layer that computed x (`pipeline.kernels.linear`), whose gradient is the sum of
+            the rows of x's gradient; None: there is none. Plain torch does not use it.
 
     Returns:
         (T, H), in the type of the output of layer normalisation.
@@ -52,7 +56,7 @@ def residual_norm(
     """
     fused = backends.triton_kernels("residual_norm", backend, x.device.type)
     if fused is not None:
-        out: Tensor = fused.ResidualNorm.apply(x, residual, weight, bias, eps, dropout_p, seed)
+        out: Tensor = fused.ResidualNorm.apply(x, residual, weight, bias, eps, dropout_p, seed, port)
         return out
     return layer_norm(residual + dropout(x, dropout_p), weight, bias, eps)
 
@@ -65,6 +69,8 @@ class ResidualNorm(nn.LayerNorm):
         self.dropout_p = dropout_p
         self.backend = backend
 
-    def forward(self, x: Tensor, residual: Tensor, seed: Tensor | None = None) -> Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        self, x: Tensor, residual: Tensor, seed: Tensor | None = None, port: Tensor | None = None
+    ) -> Tensor:
         dropout_p = self.dropout_p if self.training else 0.0
-        return residual_norm(x, residual, self.weight, self.bias, self.eps, dropout_p, self.backend, seed)
+        return residual_norm(x, residual, self.weight, self.bias, self.eps, dropout_p, self.backend, seed, port)

@@ -79,18 +79,21 @@ class DisentangledLayer(Layer):
                 hidden states do.
             places: (M,) indices of the queries' tokens.
         """
-        qkv = self.qkv(hidden).unflatten(1, (3, self.heads, -1))  # (T, 3, N, D)
-        table = self.qkv(self.relative_dropout(positions.embeddings)).unflatten(1, (3, self.heads, -1))  # (R, 3, N, D)
+        parts = (3, self.heads, -1)
+        qkv, _, residual = self.qkv(hidden)
+        qkv = qkv.unflatten(1, parts)  # (T, 3, N, D)
+        table = self.qkv(self.relative_dropout(positions.embeddings))[0].unflatten(1, parts)  # (R, 3, N, D)
         if queries is not None and places is not None:
-            own = self.qkv(queries).unflatten(1, (3, self.heads, -1))[:, 0]  # (M, N, D)
+            own, _, residual = self.qkv(queries)
+            own = own.unflatten(1, parts)[:, 0]  # (M, N, D)
             qkv = torch.cat((qkv[:, :1].index_copy(0, places, own[:, None]), qkv[:, 1:]), 1)
         dropout_p = self.attention_dropout if self.training else 0.0
         context = self.attention(qkv, table, positions.rows, cu_seqlens, max_seqlen, dropout_p, seed=seeds[0]).flatten(
             1
         )  # (T, H)
-        if queries is None or places is None:
-            return self.after_attention(context, hidden, seeds)
-        return self.after_attention(context.index_select(0, places), queries, seeds)
+        if places is not None:
+            context = context.index_select(0, places)  # (M, H)
+        return self.after_attention(context, residual, seeds)
 
 
 class Convolution(nn.Conv1d):

@@ -22,8 +22,8 @@ from torch.utils.checkpoint import checkpoint
 from pipeline.kernels import backends
 from pipeline.kernels.attention import attention
 from pipeline.kernels.dropout import Dropout, draw_seeds
-from pipeline.kernels.fp8 import Linear
-from pipeline.kernels.gelu import APPROXIMATE, FirstProduct, SecondProduct
+from pipeline.kernels.gelu import APPROXIMATE, GeluLinear
+from pipeline.kernels.linear import Linear
 from pipeline.kernels.residual_norm import ResidualNorm
 from pipeline.kernels.rows import Embedding, LayerNorm
 from pipeline.model.config import EncoderConfig
@@ -70,8 +70,8 @@ class Layer(nn.Module):
         self.qkv = Linear(hidden, 3 * hidden, config.fp8, config.kernels)
         self.attention_output = Linear(hidden, hidden, config.fp8, config.kernels)
         self.attention_layer_norm = norm()
-        self.intermediate = FirstProduct(hidden, intermediate, recompute, config.kernels, config.fp8)
-        self.output = SecondProduct(intermediate, hidden, approximate, recompute, config.kernels, config.fp8)
+        self.intermediate = Linear(hidden, intermediate, config.fp8, config.kernels, ported=recompute)
+        self.output = GeluLinear(intermediate, hidden, approximate, recompute, config.fp8, config.kernels)
         self.output_layer_norm = norm()
 
     def forward(self, hidden: Tensor, cu_seqlens: Tensor, max_seqlen: int, seeds: Seeds = UNSEEDED) -> Tensor:
@@ -84,7 +84,8 @@ class Layer(nn.Module):
             seeds: () int64 each, of the dropout after the attention's softmax, before its residual sum, and before that
                 of the feed-forward network, for kernels that take one; None: drawn there.
         """
-        qkv = self.qkv(hidden).unflatten(1, (3, self.heads, -1))  # (T, 3, N, D)
+        qkv, _, hidden = self.qkv(hidden)
+        qkv = qkv.unflatten(1, (3, self.heads, -1))  # (T, 3, N, D)
         dropout_p = self.attention_dropout if self.training else 0.0
         context = self.attention(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seeds[0]).flatten(1)  # (T, H)
         return self.after_attention(context, hidden, seeds)
@@ -94,12 +95,14 @@ class Layer(nn.Module):
 
         Args:
             context: (T, H) output of the attention.
-            hidden: (T, H) input of the layer.
+            hidden: (T, H) input of the layer, as the product that reads it has returned it.
             seeds: as in `forward`.
         """
-        hidden = self.attention_layer_norm(self.attention_output(context), hidden, seeds[1])  # (T, H)
-        inner, port = self.intermediate(hidden)  # (T, I)
-        return self.output_layer_norm(self.output(inner, port), hidden, seeds[2])  # (T, H)
+        product, port, _ = self.attention_output(context)  # (T, H)
+        hidden = self.attention_layer_norm(product, hidden, seeds[1], port)  # (T, H)
+        inner, port, hidden = self.intermediate(hidden)  # (T, I), and the residual
+        product, port = self.output(inner, port)  # (T, H)
+        return self.output_layer_norm(product, hidden, seeds[2], port)  # (T, H)
 
 
 class Stack(nn.Module):

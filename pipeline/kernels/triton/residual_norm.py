@@ -14,8 +14,9 @@ TILE = 2048
 """Elements that a program processes at a time: two rows of BERT-large."""
 WARPS = 4
 PROGRAMS = 1024
-"""Most programs of the backward pass. Each holds the gradients of weight and bias, summed over its rows, in registers
-and writes them once: 8 MB in total for 1024 columns, where the gradients of 32768 tokens are 64 MB each."""
+"""Most programs of the backward pass. Each holds the gradients of weight and bias and of the bias of the product
+before, summed over its rows, in registers and writes them once: 12 MB in total for 1024 columns, where the gradients of
+32768 tokens are 64 MB each."""
 
 
 @triton.jit
@@ -72,7 +73,7 @@ def backward_kernel(
     statistics,  # (2, T) fp32
     x_grad,  # (T, H), written if DROP
     residual_grad,  # (T, H), written
-    partials,  # (2, P, H) fp32, written: sums over a program's rows for weight and bias
+    partials,  # (3, P, H) fp32, written: sums over a program's rows for weight and bias, and of the gradient of x
     num_rows,
     width,
     threshold,
@@ -87,6 +88,7 @@ def backward_kernel(
     gain = tl.load(weight + columns, mask=columns < width, other=0.0).to(tl.float32)
     weight_sum = tl.zeros((BLOCK,), tl.float32)
     bias_sum = tl.zeros((BLOCK,), tl.float32)
+    x_sum = tl.zeros((BLOCK,), tl.float32)
     start = program * ROWS
     while start < num_rows:
         rows, columns, at, mask = _places(start, num_rows, width, ROWS, BLOCK)
@@ -107,11 +109,14 @@ def backward_kernel(
         dsum = (scaled - normed * along[:, None] - average[:, None]) * rstd[:, None]
         tl.store(residual_grad + at, dsum.to(residual_grad.dtype.element_ty), mask=mask)
         if DROP:
-            tl.store(x_grad + at, (dsum * kept).to(x_grad.dtype.element_ty), mask=mask)
+            dsum *= kept
+            tl.store(x_grad + at, dsum.to(x_grad.dtype.element_ty), mask=mask)
+        x_sum += tl.sum(dsum, 0)
         start += programs * ROWS
     slot = partials + program * width + columns
     tl.store(slot, weight_sum, mask=columns < width)
     tl.store(slot + programs * width, bias_sum, mask=columns < width)
+    tl.store(slot + 2 * programs * width, x_sum, mask=columns < width)
 
 
 class ResidualNorm(torch.autograd.Function):
@@ -127,6 +132,7 @@ class ResidualNorm(torch.autograd.Function):
         eps: float,
         dropout_p: float,
         seed: Tensor | None,
+        port: Tensor | None,
     ) -> Tensor:
         x, residual = x.contiguous(), residual.contiguous()
         seed = draw_seed(dropout_p, x.device) if seed is None else seed
@@ -148,13 +154,14 @@ class ResidualNorm(torch.autograd.Function):
         # Without dropout both terms of the sum have the same gradient; autograd casts it where their types differ.
         x_grad = torch.empty_like(x) if shape["DROP"] else residual_grad
         programs = min(PROGRAMS, triton.cdiv(len(x), shape["ROWS"]))
-        partials = torch.empty(2, programs, x.shape[1], dtype=torch.float32, device=x.device)
+        partials = torch.empty(3, programs, x.shape[1], dtype=torch.float32, device=x.device)
         backward_kernel[(programs,)](
             grad.contiguous(), x, residual, weight, seed, statistics, x_grad, residual_grad, partials, *x.shape,
             *ctx.numbers, **shape,
         )  # fmt: skip
-        weight_grad, bias_grad = partials.sum(1)
-        return x_grad, residual_grad, weight_grad, bias_grad, None, None, None
+        weight_grad, bias_grad, port_grad = partials.sum(1)
+        port_grad = port_grad if ctx.needs_input_grad[-1] else None
+        return x_grad, residual_grad, weight_grad, bias_grad, None, None, None, port_grad
 
 
 def _shape(x: Tensor, numbers: tuple[int, float]) -> dict[str, Any]:

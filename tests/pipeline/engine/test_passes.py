@@ -6,7 +6,7 @@ import pytest
 import torch
 import zero_cases
 from ranks import on_ranks
-from torch.utils._python_dispatch import TorchDispatchMode
+from traffic import Traffic
 
 BF16, FP16 = {"bf16": {"enabled": True}}, {"fp16": {"enabled": True, "initial_scale_power": 8}}
 PRECISIONS = {"fp32": {}, "bf16": BF16, "fp16": FP16}
@@ -90,33 +90,6 @@ def test_no_bit_changes():
         for case, (theirs, ours) in results.items():
             for expected, found in zip(theirs, ours, strict=True):
                 assert all(torch.equal(a, b) for a, b in zip(expected, found, strict=True)), case
-
-
-class Traffic(TorchDispatchMode):
-    """Counts the bytes that torch's operations read and write; views and uninitialised tensors count nothing."""
-
-    def __init__(self):
-        super().__init__()
-        self.bytes = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        schema, name = function._schema, function._schema.name
-        views = any(value.alias_info is not None and not value.alias_info.is_write for value in schema.returns)
-        onto_itself = name == "aten::copy_" and args[0].data_ptr() == args[1].data_ptr()  # torch returns at once
-        if name.startswith("aten::") and not views and "empty" not in name and not onto_itself:
-            only_written = {"aten::copy_", "aten::zero_", "aten::fill_"}
-            read = args[1:] if name in only_written else args
-            self.bytes += sum(tensor.nbytes for tensor in tensors_in([*read, *(kwargs or {}).values(), out]))
-        return out
-
-
-def tensors_in(values):
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, list | tuple):
-            yield from tensors_in(value)
 
 
 ELEMENTS = 1 << 16

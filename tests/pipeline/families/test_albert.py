@@ -155,7 +155,7 @@ def test_initialisation_by_position_reaches_the_layer():
     ids = torch.randint(VOCAB_SIZE, (64,), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         hidden = encoder.projection(encoder.embeddings(ids, torch.zeros_like(ids), torch.arange(64)))
-        query, key, _ = encoder.layers[0].qkv(hidden).unflatten(1, (3, 4, -1)).unbind(1)
+        query, key, _ = encoder.layers[0].qkv(hidden)[0].unflatten(1, (3, 4, -1)).unbind(1)
         attention = (query[:, 0] @ key[:, 0].T / 8).softmax(-1)
     assert torch.diagonal(attention, -1).mean() > 0.5
 

@@ -6,7 +6,8 @@ from torch import nn
 from torch.nn import functional
 
 from pipeline.kernels import gelu
-from pipeline.kernels.gelu import FirstProduct, SecondProduct
+from pipeline.kernels.gelu import GeluLinear
+from pipeline.kernels.linear import Linear
 from pipeline.kernels.triton import gelu as kernel
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -62,13 +63,24 @@ def test_more_rows_than_programs(monkeypatch):
     assert torch.equal(*sums)
 
 
+def network(backend, recompute, approximate="none"):
+    """Return the two layers of a feed-forward network."""
+    first = Linear(WIDTH, INTERMEDIATE, backend=backend, ported=recompute)
+    return first.to(DEVICE), GeluLinear(INTERMEDIATE, WIDTH, approximate, recompute, backend=backend).to(DEVICE)
+
+
+def applied(first, second, x):
+    """Return the output of the network."""
+    inner, port, _ = first(x)
+    return second(inner, port)[0]
+
+
 def results(backend, recompute, approximate="none", dtype=torch.float64):
     """Return the output and all gradients of a feed-forward network."""
     torch.manual_seed(0)
-    first = FirstProduct(WIDTH, INTERMEDIATE, recompute, backend).to(DEVICE, dtype)
-    second = SecondProduct(INTERMEDIATE, WIDTH, approximate, recompute, backend).to(DEVICE, dtype)
+    first, second = (layer.to(dtype) for layer in network(backend, recompute, approximate))
     x = torch.randn(37, WIDTH).to(DEVICE, dtype).requires_grad_()
-    out = second(*first(x))
+    out = applied(first, second, x)
     (out * torch.linspace(0.5, 1.5, out.numel(), dtype=torch.float64, device=DEVICE).view_as(out)).sum().backward()
     return [out.detach(), *(tensor.grad for tensor in (x, *first.parameters(), *second.parameters()))]
 
@@ -84,12 +96,11 @@ def test_the_network_equals_separate_operations(backend, recompute, approximate,
 def test_plain_torch_is_three_operations():
     """Without fusion and recomputation, the result has the bits of linear, GELU, linear."""
     torch.manual_seed(0)
-    first, second = FirstProduct(WIDTH, INTERMEDIATE, backend="plain"), SecondProduct(INTERMEDIATE, WIDTH)
-    x = torch.randn(37, WIDTH)
-    inner, port = first(x)
-    assert port is None
+    first, second = network("plain", False)
+    x = torch.randn(37, WIDTH, device=DEVICE)
+    assert first(x)[1] is None
     expected = functional.linear(functional.gelu(nn.Linear.forward(first, x)), second.weight, second.bias)
-    assert torch.equal(second(inner, port), expected)
+    assert torch.equal(applied(first, second, x), expected)
 
 
 def test_recomputation_keeps_the_input_only():
@@ -97,27 +108,15 @@ def test_recomputation_keeps_the_input_only():
     I).
     """
     for recompute, copies in ((True, 1), (False, 2)):
-        first = FirstProduct(WIDTH, INTERMEDIATE, recompute, "triton").to(DEVICE)
-        second = SecondProduct(INTERMEDIATE, WIDTH, "none", recompute, "triton").to(DEVICE)
+        first, second = network("triton", recompute)
         kept = []
         with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):  # noqa: B023
-            second(*first(torch.randn(37, WIDTH, device=DEVICE)))
+            applied(first, second, torch.randn(37, WIDTH, device=DEVICE))
         assert sum(tensor.shape == (37, INTERMEDIATE) for tensor in kept) == copies
         # Nothing may hold a parameter's memory but the parameter itself: ZeRO 3 takes it away in between.
         parameters = {id(p) for p in (*first.parameters(), *second.parameters())}
         owned = {p.untyped_storage().data_ptr() for p in (*first.parameters(), *second.parameters())}
         assert all(id(t) in parameters for t in kept if t.untyped_storage().data_ptr() in owned)
-
-
-def test_the_port_holds_no_memory_of_the_bias():
-    """`port`, which lives until the backward pass, shares no memory with the bias, so ZeRO-3 can release what it
-    gathered.
-    """
-    first = FirstProduct(WIDTH, INTERMEDIATE, backend="triton").to(DEVICE)
-    _, port = first(torch.randn(3, WIDTH, device=DEVICE))
-    assert port.shape == first.bias.shape
-    assert port.untyped_storage().data_ptr() != first.bias.untyped_storage().data_ptr()
-    assert port.untyped_storage().nbytes() == port.itemsize
 
 
 @pytest.mark.parametrize(("backend", "recompute"), WAYS)
@@ -127,10 +126,9 @@ def test_under_autocast_products_are_16_bit(backend, recompute):
     for way in (("plain", False), (backend, recompute)):
         with torch.autocast(DEVICE, torch.bfloat16):
             torch.manual_seed(0)
-            first = FirstProduct(WIDTH, INTERMEDIATE, way[1], way[0]).to(DEVICE)
-            second = SecondProduct(INTERMEDIATE, WIDTH, "none", way[1], way[0]).to(DEVICE)
+            first, second = network(*way)
             x = torch.randn(37, WIDTH).to(DEVICE).requires_grad_()
-            out = second(*first(x))
+            out = applied(first, second, x)
         out.float().square().sum().backward()
         found.append([out.detach(), x.grad, *(p.grad for p in (*first.parameters(), *second.parameters()))])
     for plain, ours in zip(*found, strict=True):

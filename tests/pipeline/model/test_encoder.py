@@ -4,11 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from traffic import Launches, Traffic
 
 from pipeline.families.bert import BertConfig
 from pipeline.families.bert import build as build_bert
 from pipeline.kernels.dropout import draw_seeds
-from pipeline.model.encoder import Encoder, EncoderConfig
+from pipeline.kernels.triton import gelu, residual_norm
+from pipeline.model.encoder import Encoder, EncoderConfig, Layer
 from pipeline.model.initialization import initialize_weights
 from pipeline.model.probe import uniform_batch
 
@@ -146,6 +148,51 @@ def test_products_in_fp8_are_the_same_in_all_kernels(kernels, recompute):
         )
     )
     assert (other - rounded).norm() <= 0.02 * rounded.norm() < (rounded - exact).norm() <= 0.2 * rounded.norm()
+
+
+class Unseen(torch.autograd.Function):
+    """Stands for attention, and moves no bytes."""
+
+    @staticmethod
+    def forward(ctx, qkv):
+        return torch.empty_like(qkv[:, 0])
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad[:, None].new_empty(len(grad), 3, *grad.shape[1:])
+
+
+def accesses(config, tokens, monkeypatch):
+    """Return the bytes that a layer moves in the forward and in the backward pass, without attention."""
+    layer, traffic = Layer(config).bfloat16(), Traffic()
+    layer.attention = lambda qkv, *_, **__: Unseen.apply(qkv)
+    kernels = ((residual_norm, "forward_kernel", ()), (residual_norm, "backward_kernel", ()))
+    for module, name, overwritten in (*kernels, (gelu, "backward_kernel", (0,))):
+        monkeypatch.setattr(module, name, Launches(traffic, overwritten))
+        monkeypatch.setattr(module, "PROGRAMS", 1)  # sums of programs do not grow with the tokens
+    hidden = torch.zeros(tokens, config.hidden_size, dtype=torch.bfloat16, requires_grad=True)
+    with traffic:
+        out = layer(hidden, None, 0, [torch.zeros((), dtype=torch.int64)] * 3)
+    forward, grad = traffic.bytes, torch.zeros_like(out)
+    with traffic:
+        out.backward(grad)
+    return forward, traffic.bytes - forward
+
+
+@pytest.mark.parametrize(
+    ("change", "forward", "backward"),
+    [({}, 30, 59), ({"hidden_dropout_prob": 0.0}, 30, 57), ({"recompute_activation": True}, 30, 63)],
+)
+def test_a_layer_moves_as_many_bytes_as_documented(monkeypatch, change, forward, backward):
+    """With Triton kernels a layer accesses as many (T, H) tensors as docs/benchmarks.md states, without attention.
+
+    There is no other sum of gradients than that for the bias of queries, keys and values. Two numbers per row, which a
+    normalisation keeps in fp32, are the tolerance.
+    """
+    config = EncoderConfig(128, 1, 2, 512, kernels="triton", **change)
+    few, many = (accesses(config, tokens, monkeypatch) for tokens in (8, 16))
+    found = [(more - less) / 8 / (2 * config.hidden_size) for less, more in zip(few, many, strict=True)]
+    assert found == pytest.approx([forward, backward], abs=0.1)
 
 
 def trained(fp8, steps, restarted_after=None):

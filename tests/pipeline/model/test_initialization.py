@@ -39,7 +39,7 @@ def attention_maps(encoder, layers):
     hidden = encoder.embeddings(ids, torch.zeros_like(ids), torch.arange(LENGTH))
     maps = []
     for layer in encoder.layers[:layers]:
-        query, key, _ = layer.qkv(hidden).unflatten(1, (3, layer.heads, -1)).unbind(1)  # (T, N, D) each
+        query, key, _ = layer.qkv(hidden)[0].unflatten(1, (3, layer.heads, -1)).unbind(1)  # (T, N, D) each
         scores = torch.einsum("inw,jnw->nij", query, key) / math.sqrt(query.shape[-1])
         maps.append(scores.softmax(-1))
         hidden = layer(hidden, bounds, LENGTH)

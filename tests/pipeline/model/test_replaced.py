@@ -88,6 +88,6 @@ def test_initialisation_by_position_reaches_both_parts(fraction, least):
         embedded = model.encoder.embeddings(ids, torch.zeros_like(ids), torch.arange(64))
         for stack in (model.encoder, model.generator):
             layer = stack.layers[0]
-            qkv = layer.qkv(stack.projection(embedded)).unflatten(1, (3, layer.heads, -1))  # (T, 3, N, D)
+            qkv = layer.qkv(stack.projection(embedded))[0].unflatten(1, (3, layer.heads, -1))  # (T, 3, N, D)
             scores = qkv[:, 0, 0] @ qkv[:, 1, 0].T / qkv.shape[-1] ** 0.5
             assert torch.diagonal(scores.softmax(-1), -1).mean() > least
