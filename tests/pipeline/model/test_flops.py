@@ -36,7 +36,11 @@ def formula(config, vocab_size):
 LARGE = BertConfig(1024, 24, 16, 4096)
 
 
-@pytest.mark.parametrize("config", [pytest.param(LARGE, marks=pytest.mark.slow), BertConfig(256, 24, 4, 1024)], ids=str)
+@pytest.mark.parametrize(
+    "config",
+    [pytest.param(LARGE, marks=pytest.mark.slow), BertConfig(256, 24, 4, 1024)],
+    ids=lambda config: config.hidden_size,
+)
 def test_costs_equal_the_formulas(config):
     """Costs equal the formulas exactly; attention costs 4 H per layer and pair of tokens in the forward pass."""
     assert measured(config) == formula(config, VOCAB)
