@@ -70,12 +70,14 @@ def _parser() -> ArgumentParser:
 def _page(runs: list[Run], out: Path, pictures: Path | None) -> None:
     from pipeline.reporting import page as report_page
 
-    made = report_page.make(runs, time.time())
     if out.suffix == ".html":
         _directory(out.parent, "--out")
-        write_text(out, report_page.page(made))
     if pictures is not None:
         _directory(pictures, "--png")
+    made = report_page.make(runs, time.time())
+    if out.suffix == ".html":
+        write_text(out, report_page.page(made))
+    if pictures is not None:
         for picture in made.pictures:
             (pictures / f"{picture.slug}.png").write_bytes(picture.png)
         print(f"{pictures}: {len(made.pictures)} pictures")

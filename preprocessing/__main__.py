@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,6 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_status(lambda: check_vocabulary(configs)) or exit_status(lambda: run_job(configs[WorkersConfig], job))
 
 
+@cache
 def make_parser() -> Parser:
     """The parser, with an option for each field of the configurations."""
     parser = Parser(prog=program("preprocessing"), description="Turn raw text into samples for BERT pre-training.")

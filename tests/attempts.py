@@ -51,7 +51,8 @@ class Attempt:
     ) -> None:  # fmt: skip
         """Start `ranks` processes; `environment` has variables such as PIPELINE_FAULT."""
         often = ["--checkpoint.every", "2", "--logging.every", "3"]
-        recipe = write_recipe(run.parent, samples, run.name, total_steps=total_steps, num_workers=num_workers)
+        numbers = {"global_batch_size": 16, "total_steps": total_steps, "num_workers": num_workers}
+        recipe = write_recipe(run.parent, samples, run.name, **numbers)
         self.run = run
         self._folder = run.with_name(f"{run.name}.output")
         self._folder.mkdir(exist_ok=True)

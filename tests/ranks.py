@@ -28,6 +28,14 @@ PRELOAD = [
     "pipeline.families.bert",
     "torch._dynamo",  # torch's optimizers import it when they are made
     "deepspeed.runtime.zero.muon.muon_optimizer",  # ZeRO imports it, and with it torch's whole compiler
+    "deepspeed.module_inject.auto_ep_layer",  # its engine imports it
+    "torch.utils.cpp_extension",  # loads the CPU's kernel, and imports setuptools
+    "numpy.ma",
+    "toml",
+    "pipeline.kernels.lamb.cpu",
+    "pipeline.model.pretraining",
+    "pipeline.pretrain",
+    "tests.recipe_parser",
 ]
 AT_IMPORT = {"OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu"}
 """Environment that libraries read when they are imported."""

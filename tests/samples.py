@@ -33,14 +33,14 @@ def make_samples(
     directory: Path,
     *,
     train: int = 256,
-    heldout: int = 40,
+    heldout: int = 14,
     vocab_size: int = 120,
     max_seq_length: int = 32,
     seed: int = 0,
     segments: str = "nsp",
 ) -> Path:
     """Write samples with something to learn: each token follows from the one before, and in pairs B
-    continues A or not.
+    continues A or not. The ranks of a test have unequally many of the held-out samples.
     """
     directory.mkdir(parents=True)
     write_tokenizer(directory / TOKENIZER_DIRECTORY, vocab_size)

@@ -20,7 +20,7 @@ def test_the_demo_installs_what_it_runs_with_and_no_tools():
     assert not any(line.startswith(TOOLS) for line in (ROOT / "requirements.txt").read_text().splitlines())
 
 
-@pytest.mark.parametrize("target", ["test", "test-long", "check"])
+@pytest.mark.parametrize("target", ["test", "test-long", "test-all", "check"])
 def test_tests_and_lint_install_their_tools(target):
     """The targets of tests and lint install their tools, and the requirements of the pipeline."""
     for file in ("requirements.txt", "tests/requirements.txt", "tests/lint.txt", "tests/oracles.txt"):

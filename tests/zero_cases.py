@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 from pipeline.optim.parameters import Parameters
 
-STEPS, GLOBAL_BATCH, WORDS, LENGTH, LR, CLIP = 10, 12, 37, 7, 2e-2, 1.0
+STEPS, GLOBAL_BATCH, WORDS, LENGTH, LR, CLIP = 5, 12, 37, 7, 2e-2, 1.0
 
 
 class Toy(nn.Module):

@@ -194,9 +194,11 @@ def _prepare_cpu() -> None:
     is as fast (`docs/benchmarks.md`).
 
     By default glibc returns large blocks to the system, which must then clear new pages for each step's activations.
-    DeepSpeed's shared-memory operation serves inference only, and would be compiled at the first start.
+    DeepSpeed's shared-memory operation serves inference only, and would be compiled at the first start. It is the only
+    entry of the table of compatible operations that a training reads, and DeepSpeed would call compilers for 0.3 s to
+    make the whole table.
     """
-    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    vars(deepspeed.ops).setdefault("__compatible_ops__", {})["deepspeed_shm_comm"] = False
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // distributed.local_world_size()))
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")  # read at the first matrix product

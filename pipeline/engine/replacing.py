@@ -7,6 +7,7 @@ that is replaced, and each one whose calls the replacement relies on, is therefo
 import hashlib
 import inspect
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import deepspeed
@@ -68,6 +69,7 @@ def require_known(kind: type, name: str) -> None:
         )
 
 
+@cache
 def digest(method: Callable[..., Any]) -> str:
     """Return the first digits of the SHA-256 of a function's source."""
     return hashlib.sha256(inspect.getsource(method).encode()).hexdigest()[:12]

@@ -17,8 +17,9 @@ from pipeline.engine.engine import DTYPES
 from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json
 from pipeline.families import get_family
 from pipeline.model import flops
+from pipeline.model.config import EncoderConfig
 from pipeline.planning.cluster import Cluster, Traffic, traffic
-from pipeline.planning.measure import MicroBatch
+from pipeline.planning.measure import Build, MicroBatch, layer_bytes
 from pipeline.planning.memory import Estimate, estimate
 from pipeline.planning.options import STAGES, Options
 from pipeline.planning.samples import Samples
@@ -71,11 +72,10 @@ class Phase:
         steps = MANY_STEPS if self.recipe.schedule.minutes else self.recipe.schedule.total_steps
         return DataSchedule.of(self.recipe.data, self.recipe.batch, steps, lengths)
 
-    @cached_property
+    @property
     def cost(self) -> flops.Flops:
         """FLOPs of the model by the sizes of samples."""
-        family = get_family(self.recipe.family)
-        return flops.measure(lambda config: family.build(config, self.samples.vocab_size), self.recipe.model)
+        return cost_of(get_family(self.recipe.family).build, self.recipe.model, self.samples.vocab_size)
 
     def sample_flops(self, mean_tokens: float, progress: float) -> float:
         """Return the FLOPs of the forward and backward pass of a sample of the mean length.
@@ -120,6 +120,13 @@ class Phase:
         """Return the largest number of masked tokens, over the run, of a sample with this number of tokens."""
         return max(typical_count(self.recipe.masking, tokens, progress, self.recipe.seed) for progress in (0.0, 1.0))
 
+    def least_bytes(self, micro_batch: int, checkpointing: bool) -> int:
+        """Return what the layers keep of a micro-batch, which is part of its memory and needs no new measurement."""
+        longest, config = self.samples.seq_length, replace(self.recipe.model, activation_checkpointing=checkpointing)
+        batch = MicroBatch(micro_batch, longest, self.most_masked(longest))
+        build, dtype = get_family(self.recipe.family).build, DTYPES[self.precision]
+        return config.num_hidden_layers * layer_bytes(build, config, batch, dtype, "cuda")
+
     def memory(self, gpus: int, stage: int, micro_batch: int, checkpointing: bool) -> Estimate:
         """Estimate the memory of one GPU for a micro-batch in which every sample is as long as the longest."""
         longest = self.samples.seq_length
@@ -136,6 +143,12 @@ class Phase:
             muon=self.muon,
             averaged=self.recipe.schedule.average_last > 0,
         )
+
+
+@cache
+def cost_of(build: Build, config: EncoderConfig, vocab_size: int) -> flops.Flops:
+    """FLOPs of a model by the sizes of samples, which the phases of one training share."""
+    return flops.measure(lambda shape: build(shape, vocab_size), config)
 
 
 @dataclass(frozen=True)
@@ -197,8 +210,9 @@ def choose(phase: Phase, gpus: int, usable_bytes: float, stages: Sequence[int] =
     busy = min(smallest, math.ceil(BUSY_TOKENS / phase.samples.mean_tokens))
     for checkpointing in (False, True):
         fitting: list[Choice] = []
+        sizes = [size for size in reversed(divisors(smallest)) if phase.least_bytes(size, checkpointing) < usable_bytes]
         for stage in stages:
-            for size in reversed(divisors(smallest)):
+            for size in sizes:
                 need = phase.memory(gpus, stage, size, checkpointing)
                 if need.total <= usable_bytes:
                     fitting.append(Choice(stage, size, checkpointing, per_gpu // size, need))

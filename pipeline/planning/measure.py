@@ -91,27 +91,47 @@ def activations(
         kind: device whose kernels are assumed, "cpu" or "cuda".
     """
 
-    def run(layers: int, checkpointing: bool, vocab_size: int, batch: MicroBatch) -> Passes:
-        shape = replace(config, num_hidden_layers=config.layer_step * layers, activation_checkpointing=checkpointing)
-        return measure(build, shape, vocab_size, batch, dtype, kind)
+    plain, checkpointed = (replace(config, activation_checkpointing=switch) for switch in (False, True))
 
-    def small(layers: int, checkpointing: bool = False) -> Passes:
-        return run(layers, checkpointing, SMALL_VOCABULARY, batch._replace(samples=PROBE))
+    def run(layers: int, vocab_size: int, batch: MicroBatch) -> Passes:
+        shape = replace(plain, num_hidden_layers=config.layer_step * layers)
+        return measure(build, shape, vocab_size, batch, dtype, kind)
 
     def scaled(size: int) -> int:
         return size * batch.samples // PROBE
 
-    one, two, whole = small(1), small(2), run(2, False, vocab_size, batch)
+    one, two = (run(layers, SMALL_VOCABULARY, batch._replace(samples=PROBE)) for layers in (1, 2))
+    whole = run(2, vocab_size, batch)
     # The backward pass of the whole model begins with the second layer, whose names the small model does not have.
     head = (size for name, size in whole.backward.items() if name not in one.backward)
     return Activations(
         ends=scaled(2 * one.kept - two.kept),
-        layer=scaled(two.kept - one.kept) // config.layer_step,
-        layer_input=scaled(small(2, checkpointing=True).kept - small(1, checkpointing=True).kept) // config.layer_step,
+        layer=layer_bytes(build, plain, batch, dtype, kind),
+        layer_input=layer_bytes(build, checkpointed, batch, dtype, kind),
         logits=max(0, whole.kept - scaled(two.kept)),
         head=min(head, default=max(whole.backward.values())),
         working=scaled(max(one.backward.values())),
     )
+
+
+def layer_bytes(build: Build[C], config: C, batch: MicroBatch, dtype: torch.dtype, kind: str) -> int:
+    """Return the bytes that one layer keeps of a micro-batch, under activation checkpointing those of its input.
+
+    The arguments are those of `activations`, but `activation_checkpointing` is not ignored. One measurement serves
+    micro-batches of any number of samples.
+    """
+    one, two = (
+        measure(
+            build,
+            replace(config, num_hidden_layers=config.layer_step * layers),
+            SMALL_VOCABULARY,
+            batch._replace(samples=PROBE),
+            dtype,
+            kind,
+        ).kept
+        for layers in (1, 2)
+    )
+    return (two - one) * batch.samples // PROBE // config.layer_step
 
 
 @cache

@@ -9,16 +9,23 @@ import transformers
 from samples import make_samples
 
 from benchmarks.huggingface import masked_figures
-from benchmarks.trainer_baseline import Clock, Features
 from pipeline.conversion.names import to_huggingface
 from pipeline.data.heldout import evaluation_batches
 from pipeline.families.bert import FAMILY, BertConfig
 from preprocessing.shards import SampleDataset
 
 
+@pytest.fixture(scope="module")
+def baseline():
+    """The module under test, whose import takes seconds that only the process which runs these tests should spend."""
+    from benchmarks import trainer_baseline
+
+    return trainer_baseline
+
+
 @pytest.fixture
 def directory(tmp_path):
-    return make_samples(tmp_path / "samples")
+    return make_samples(tmp_path / "samples", heldout=40)
 
 
 def test_held_out_figures_equal_those_of_the_pipeline(directory):
@@ -40,22 +47,22 @@ def test_held_out_figures_equal_those_of_the_pipeline(directory):
     assert accuracy == sum(int(each["mlm_correct"]) for each in sums) / masked > 0
 
 
-def test_features_are_the_samples_with_special_tokens(directory):
+def test_features_are_the_samples_with_special_tokens(baseline, directory):
     """A sample is read as [CLS] A [SEP] B [SEP] with segments 0 and 1, and with the label of its pair on request."""
     samples = SampleDataset.open(directory, "train")
-    features = Features(samples, pairs=True)[3]
+    features = baseline.Features(samples, pairs=True)[3]
     tokens, boundary = samples.tokens(np.array([3]))[0], int(samples.boundaries[3])
     assert features["input_ids"].tolist() == [2, *tokens[:boundary], 3, *tokens[boundary:], 3]
     assert features["token_type_ids"].sum() == len(tokens) - boundary + 1
     assert features["special_tokens_mask"].nonzero()[0].tolist() == [0, boundary + 1, len(tokens) + 2]
     assert features["next_sentence_label"] == samples.labels[3]
-    assert "next_sentence_label" not in Features(samples, pairs=False)[3]
+    assert "next_sentence_label" not in baseline.Features(samples, pairs=False)[3]
 
 
-def test_the_clock_ends_training_after_its_time():
+def test_the_clock_ends_training_after_its_time(baseline):
     """The clock times the steps after the skipped ones, and ends the training when its time is over."""
     times = iter([0.0, 100.0, 100.0, 103.0, 106.0])
-    clock, stops = Clock(limit=5.0, skipped=1, now=lambda: next(times)), []
+    clock, stops = baseline.Clock(limit=5.0, skipped=1, now=lambda: next(times)), []
     clock.on_train_begin(None, None, None)
     for step in (1, 2, 3):
         control = SimpleNamespace(should_training_stop=False)

@@ -23,17 +23,17 @@ def samples(tmp_path_factory):
     return make_samples(tmp_path_factory.mktemp("samples") / "samples")
 
 
-TINY = SMALL | {"global_batch_size": 12, "total_steps": 8}
-"""A small model for 8 steps whose batches up to three ranks can share."""
-FOUR_STEPS = ("--schedule.total_steps", "4")
+TINY = SMALL | {"global_batch_size": 12, "total_steps": 4}
+"""A small model for 4 steps whose batches up to three ranks can share."""
+EVERY_SECOND = ("--checkpoint.every", "2", "--evaluation.every", "2")
 
 
 def recipe_file(*args, **replacements):
     return str(write_recipe(*args, **replacements))
 
 
-def assert_identical(one, other):
-    first, second = tensors(one, 8), tensors(other, 8)
+def assert_identical(one, other, step=4):
+    first, second = tensors(one, step), tensors(other, step)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
 
@@ -44,13 +44,13 @@ def test_killed_and_resumed_run_is_the_run_that_was_not(tmp_path, samples, preci
     (law 5).
     """
     whole, killed = (recipe_file(tmp_path, samples, name, **TINY) for name in ("whole", "killed"))
-    options = ["--engine.precision", precision]
+    options = ["--engine.precision", precision, *EVERY_SECOND]
     on_ranks(
         runs,
         2,
         [
             (["--recipe", whole, *options], None),
-            (["--recipe", killed, *options], 6),
+            (["--recipe", killed, *options], 3),
             (["--recipe", killed, *options], None),
         ],
     )
@@ -72,15 +72,15 @@ def test_world_size_and_zero_stage_change_only_rounding(tmp_path, samples):
         jobs = []
         for stage in stages:
             name = f"{world_size}x{stage}"
-            path = recipe_file(tmp_path, samples, name, micro_batch_size=4)
-            arguments = ["--recipe", path, "--engine.precision", "fp32", *FOUR_STEPS]
+            path = recipe_file(tmp_path, samples, name, global_batch_size=12, micro_batch_size=2, total_steps=3)
+            arguments = ["--recipe", path, "--engine.precision", "fp32"]
             if name == "3x1":  # recomputes the layers with the same dropout
                 arguments += ["--model.activation_checkpointing", "true"]
             jobs.append(([*arguments, "--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"], None))
             curves[name] = tmp_path / name
         on_ranks(runs, world_size, jobs)
     expected = curve(curves["2x2"])
-    assert len(expected) == 4
+    assert len(expected) == 3
     for run in curves.values():
         assert curve(run) == pytest.approx(expected, rel=1e-6)
         assert curve(run, "heldout") == pytest.approx(curve(curves["2x2"], "heldout"), rel=1e-6)
@@ -103,7 +103,7 @@ def test_schedules_of_the_data_keep_the_laws(tmp_path, samples):
     jobs = [(whole, None), (killed, 5), (killed, None)]
     on_ranks(runs, 1, [(["--recipe", recipe, *options], last) for recipe, last in jobs])
     on_ranks(runs, 2, [(["--recipe", two, *options], None)])
-    assert_identical(tmp_path / "whole", tmp_path / "killed")
+    assert_identical(tmp_path / "whole", tmp_path / "killed", step=8)
     assert curve(tmp_path / "whole") == curve(tmp_path / "killed")
     assert curve(tmp_path / "two") == pytest.approx(curve(tmp_path / "whole"), rel=1e-6)
     lines = [line for line in read_lines(tmp_path / "whole" / METRICS)[0] if line["kind"] == "train"]
@@ -161,21 +161,21 @@ def test_resume_at_another_world_size_and_stage_goes_on_to_rounding(tmp_path, sa
         "--engine.precision",
         "fp32",
         "--checkpoint.every",
-        "2",
+        "1",
     ]
-    on_ranks(runs, 2, [(whole, None), (moved, 3)])
-    on_ranks(runs, 3, [([*moved, "--engine.deepspeed", "ds_configs/zero3_{precision}.json"], 5)])
-    on_ranks(runs, 1, [([*moved, "--engine.deepspeed", "ds_configs/zero0_{precision}.json"], 7)])
+    on_ranks(runs, 2, [(whole, None), (moved, 1)])
+    on_ranks(runs, 3, [([*moved, "--engine.deepspeed", "ds_configs/zero3_{precision}.json"], 2)])
+    on_ranks(runs, 1, [([*moved, "--engine.deepspeed", "ds_configs/zero0_{precision}.json"], 3)])
     on_ranks(runs, 2, [(moved, None)])
     assert curve(tmp_path / "moved") == pytest.approx(curve(tmp_path / "whole"), rel=1e-6)
 
 
 def test_adamw_trains_through_the_same_machinery(tmp_path, samples):
     """With optimizer.name = adamw, 2 ranks at stage 2 give the curve of 1 rank at stage 0, which is not LAMB's."""
-    options = ["--engine.precision", "fp32", *FOUR_STEPS]
+    options = ["--engine.precision", "fp32", "--evaluation.every", "0"]
     options += ["--optimizer.bias_correction", "false", "--optimizer.lr", "1e-3"]
     adamw, lamb = ["--optimizer.name", "adamw"], ["--optimizer.name", "lamb"]
-    one, two, other = (recipe_file(tmp_path, samples, name) for name in ("one", "two", "other"))
+    one, two, other = (recipe_file(tmp_path, samples, name, **TINY) for name in ("one", "two", "other"))
     stage0 = ["--engine.deepspeed", "ds_configs/zero0_{precision}.json"]
     on_ranks(
         runs, 1, [(["--recipe", one, *options, *adamw, *stage0], None), (["--recipe", other, *options, *lamb], None)]
@@ -192,15 +192,16 @@ def test_muon_resumes_bit_for_bit_and_elsewhere_to_rounding(tmp_path, samples):
     (tests/pipeline/optim/test_muon.py), so that the curves agree to 1e-5 and not to 1e-6 as LAMB's do.
     """
     muon = ["--engine.precision", "fp32", "--optimizer.name", "muon", "--optimizer.lr", "1e-3"]
+    muon += ["--evaluation.every", "0", "--checkpoint.every", "2"]
+    sizes = TINY | {"num_hidden_layers": 2}
     whole, killed, moved = (
-        ["--recipe", recipe_file(tmp_path, samples, name), *muon, *options]
-        for name, options in (("whole", ()), ("killed", ()), ("moved", ("--checkpoint.every", "3")))
+        ["--recipe", recipe_file(tmp_path, samples, name, **sizes), *muon] for name in ("whole", "killed", "moved")
     )
-    on_ranks(runs, 2, [(whole, None), (killed, 6), (killed, None), (moved, 3)])
+    on_ranks(runs, 2, [(whole, None), (killed, 3), (killed, None), (moved, 2)])
     on_ranks(runs, 1, [([*moved, "--engine.deepspeed", "ds_configs/zero0_{precision}.json"], None)])
     assert_identical(tmp_path / "whole", tmp_path / "killed")
     assert curve(tmp_path / "moved") == pytest.approx(curve(tmp_path / "whole"), rel=1e-5)
-    moments = tensors(tmp_path / "whole", 8).keys()
+    moments = tensors(tmp_path / "whole", 4).keys()
     assert {name for part, name in moments if part == "exp_avg"} - {
         name for part, name in moments if part == "exp_avg_sq"
     } == {
@@ -227,17 +228,16 @@ def test_a_monitor_that_the_deepspeed_json_turns_on_gets_the_metrics(tmp_path, s
     settings = json.loads((ROOT / "ds_configs" / "zero2_fp32.json").read_text())
     settings["csv_monitor"] = {"enabled": True, "output_path": str(tmp_path / "csv"), "job_name": "job"}
     (tmp_path / "monitored.json").write_text(json.dumps(settings))
-    path = recipe_file(tmp_path, samples)
+    path = recipe_file(tmp_path, samples, **SMALL)
     on_ranks(runs, 1, [(["--recipe", path, "--engine.deepspeed", str(tmp_path / "monitored.json")], None)])
-    rows = (tmp_path / "csv" / "job" / "train_loss.csv").read_text().split()[-8:]
+    rows = (tmp_path / "csv" / "job" / "train_loss.csv").read_text().split()[-2:]
     assert [float(row.partition(",")[2]) for row in rows] == pytest.approx(curve(tmp_path / "run"))
     assert (tmp_path / "csv" / "job" / "heldout_mlm_loss.csv").exists()
 
 
 def test_init_from_takes_weights_and_starts_anew(tmp_path, samples):
     """With init_from, phase 2 starts at step 0 with phase 1's weights: its first held-out loss is phase 1's last."""
-    first = recipe_file(tmp_path, samples, "first")
-    second = recipe_file(tmp_path, samples, "second")
+    first, second = (recipe_file(tmp_path, samples, name, **SMALL) for name in ("first", "second"))
     on_ranks(
         runs,
         1,

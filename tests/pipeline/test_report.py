@@ -4,6 +4,8 @@ import pytest
 from PIL import Image
 
 from pipeline.report import report
+from pipeline.reporting import attempts, figures
+from pipeline.reporting import ratios as trust_ratios
 from pipeline.reporting.reference import read
 from tests.made_runs import event, make_run, ratios, start
 
@@ -11,6 +13,8 @@ from tests.made_runs import event, make_run, ratios, start
 def test_page_is_the_default(tmp_path, capsys, monkeypatch):
     """By default, a report.html is written beside the run, and a summary is printed."""
     monkeypatch.chdir(tmp_path)
+    for module in (attempts, figures, trust_ratios):  # drawing takes seconds, and other tests draw
+        monkeypatch.setattr(module, "paint", lambda *_: b"PNG")
     report([str(make_run(tmp_path / "run", 5))])
     text = capsys.readouterr().out
     assert "mlm_loss          9.0000       9.0000" in text

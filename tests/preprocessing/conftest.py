@@ -31,14 +31,14 @@ def write_jsonl(path: Path, texts: list[str]) -> Path:
     return path
 
 
-def make_corpus_in(folder: Path) -> Path:
-    """Write a JSON Lines file of 200 documents."""
-    return write_jsonl(folder / "corpus.jsonl", make_documents(200))
+def make_corpus_in(folder: Path, documents: int = 200) -> Path:
+    """Write a JSON Lines file of documents."""
+    return write_jsonl(folder / "corpus.jsonl", make_documents(documents))
 
 
 @pytest.fixture(scope="session")
-def make_corpus() -> Callable[[Path], Path]:
-    """The function that writes the corpus into a directory."""
+def make_corpus() -> Callable[..., Path]:
+    """The function that writes the corpus, or one of another number of documents, into a directory."""
     return make_corpus_in
 
 

@@ -67,6 +67,12 @@ def reference(tmp_path_factory, make_corpus):
     return corpus, files
 
 
+@pytest.fixture
+def finished(reference, tmp_path):
+    """A copy of the files of the finished run on the corpus of `reference`."""
+    return Path(shutil.copytree(reference[0].parent / "out", tmp_path / "out"))
+
+
 @pytest.mark.parametrize("workers", [2, *(pytest.param(number, marks=pytest.mark.slow) for number in (1, 4))])
 def test_output_is_byte_identical_for_any_number_of_workers(reference, tmp_path, workers):
     """Neither the number of processes nor hash seeds change a byte of any file (law 6)."""
@@ -137,60 +143,53 @@ def test_a_damaged_part_of_a_killed_run_is_made_again(reference, tmp_path):
     assert content(tmp_path / "out") == files
 
 
-def test_a_second_run_does_nothing_and_another_length_only_builds(reference, tmp_path):
+def test_a_second_run_does_nothing_and_another_length_only_builds(reference, finished):
     """A finished run is not changed by a second one, and phase 2 only adds its samples directory."""
     corpus, files = reference
-    arguments = command(corpus, tmp_path / "out", "--executor", "serial")
-    assert main(arguments) == main(arguments) == 0
+    arguments = command(corpus, finished, "--executor", "serial")
+    assert main(arguments) == 0
     assert main([*arguments, "--max_seq_length", "64"]) == 0
-    after = content(tmp_path / "out")
+    after = content(finished)
     assert {name: data for name, data in after.items() if not name.startswith("samples64/")} == files
     assert any(name.startswith("samples64/train") for name in after)
     assert main([*arguments, "--segments", "full_sentences"]) == 0
-    assert (tmp_path / "out" / "samples32-full_sentences" / "manifest.json").is_file()
-    assert main(["build", "--out", str(tmp_path / "out"), "--max_seq_length", "16", "--executor", "serial"]) == 0
+    assert (finished / "samples32-full_sentences" / "manifest.json").is_file()
+    assert main(["build", "--out", str(finished), "--max_seq_length", "16", "--executor", "serial"]) == 0
 
 
-def test_inspect_and_verify_read_what_was_built(reference, tmp_path, capsys):
+def test_inspect_and_verify_read_what_was_built(finished, tmp_path, capsys):
     """`inspect` shows samples, and `verify` accepts whole files and names a shard with a changed byte."""
-    corpus, _ = reference
-    out = tmp_path / "out"
-    main(command(corpus, out, "--executor", "serial"))
-    inspect = ["inspect", str(out), "--samples", "1", "--executor", "serial"]
+    inspect = ["inspect", str(finished), "--samples", "1", "--executor", "serial"]
     assert main([*inspect, "--html", str(tmp_path / "page.html")]) == 0
     assert "B is random" in capsys.readouterr().out and (tmp_path / "page.html").is_file()
     assert main([*inspect, "--html", str(tmp_path)]) == 1
     assert capsys.readouterr().err.startswith(f"error: --html: {tmp_path}: is a directory")
     assert main([*inspect, "--samples", "-1"]) == 2
     assert "error: samples = -1" in capsys.readouterr().err
-    assert main(["verify", str(out)]) == 0
+    assert main(["verify", str(finished)]) == 0
     assert "shards are whole" in capsys.readouterr().out
-    shard = out / "samples32" / "train-00001.arrow"
+    shard = finished / "samples32" / "train-00001.arrow"
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)
-    assert main(["verify", str(out / "samples32")]) == 1
+    assert main(["verify", str(finished / "samples32")]) == 1
     assert "train-00001.arrow: sha256" in capsys.readouterr().err
     assert main(["verify", str(tmp_path)]) == 1
     assert "holds no documents or samples directory" in capsys.readouterr().err
 
 
-def test_another_configuration_is_refused(reference, tmp_path, capsys):
+def test_another_configuration_is_refused(reference, finished, capsys):
     """Another configuration for a finished directory is an error with the option and both values."""
-    corpus, _ = reference
-    main(command(corpus, tmp_path / "out", "--executor", "serial"))
-    assert main(command(corpus, tmp_path / "out", "--executor", "serial", "--seed", "7")) == 1
+    assert main(command(reference[0], finished, "--executor", "serial", "--seed", "7")) == 1
     assert "samples32: was made with another configuration or input: seed was 12345, is 7" in capsys.readouterr().err
 
 
-def test_documents_of_another_version_are_refused(reference, tmp_path, capsys):
+def test_documents_of_another_version_are_refused(finished, capsys):
     """Documents of another version are an error that names the manifest."""
-    corpus, _ = reference
-    main(command(corpus, tmp_path / "out", "--executor", "serial"))
-    path = tmp_path / "out" / "documents" / "manifest.json"
+    path = finished / "documents" / "manifest.json"
     write_json(path, read_json(path) | {"format_version": 99})
-    shutil.rmtree(tmp_path / "out" / "samples32")
-    assert main(["build", "--out", str(tmp_path / "out"), "--executor", "serial"]) == 1
+    shutil.rmtree(finished / "samples32")
+    assert main(["build", "--out", str(finished), "--executor", "serial"]) == 1
     assert "manifest.json: format_version is 99" in capsys.readouterr().err
 
 

@@ -60,7 +60,9 @@ def summed_in_float64(dtype, count):
 
 
 def global_gradients(cases, count):
-    """Return this rank's pieces of the gradient that reaches the optimizer after one step, and the exact gradient."""
+    """Return this rank's pieces of the gradient that reaches the optimizer after one step, and on rank 0 the exact
+    gradient.
+    """
     from pipeline.engine.engine import EngineConfig, start
     from pipeline.runtime import distributed
 
@@ -73,9 +75,9 @@ def global_gradients(cases, count):
             engine.backward(loss_of(engine.forward, number, count))
             engine.step(LR)
         key = dtype, "stage 3" in name
-        if key not in exact:
+        if key not in exact and distributed.rank() == 0:
             exact[key] = summed_in_float64(dtype, count)
-        results[name] = gradients[0], exact[key]
+        results[name] = gradients[0], exact.get(key)
     distributed.shutdown()
     return results
 
@@ -83,7 +85,7 @@ def global_gradients(cases, count):
 MANY_SUMMED = [pytest.param(ranks, count, marks=pytest.mark.slow) for ranks, count in ((1, 128), (2, 128), (3, 126))]
 
 
-@pytest.mark.parametrize(("world_size", "count"), [(1, 24), (2, 24), (3, 24), *MANY_SUMMED])
+@pytest.mark.parametrize(("world_size", "count"), [(3, 18), *MANY_SUMMED])
 def test_global_gradient_is_the_exact_sum(world_size, count):
     """At any world size, the sum of many 16-bit gradients has an error of at most 1e-6; summed in bf16 it would have 1
     %.
@@ -98,6 +100,9 @@ def test_global_gradient_is_the_exact_sum(world_size, count):
     assert max(errors.values()) < 1e-6, errors
 
 
+MICRO_BATCHES_OF_STEPS = (4, 2, 12)
+
+
 def trained(cases, accumulation):
     """Return the weights after some steps, and the gradient norm of each step."""
     from pipeline.engine.engine import EngineConfig, start
@@ -106,7 +111,7 @@ def trained(cases, accumulation):
     device, results = start(EngineConfig()), {}
     for name, settings in cases.items():
         engine, norms = build_engine(device, settings, accumulation=accumulation), []
-        for step in range(1, 6):
+        for step in range(1, len(MICRO_BATCHES_OF_STEPS) + 1):
             train_steps(engine, [step], accumulation)
             norms.append(engine.grad_norm())
         results[name] = pieces(engine.shards, lambda shard: shard.flat), norms
@@ -129,7 +134,7 @@ def runs(world_size):
 
 @pytest.mark.parametrize("world_size", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_a_run_is_the_same_on_any_number_of_ranks(world_size):
-    """Five steps with clipping end at the weights of one rank to the rounding of fp32, in every precision and stage."""
+    """Steps with clipping end at the weights of one rank to the rounding of fp32, in every precision and stage."""
     differences = {}
     for name in RUNS:
         one, many = (assemble([result[name][0] for result in runs(size)]) for size in (1, world_size))
@@ -137,18 +142,19 @@ def test_a_run_is_the_same_on_any_number_of_ranks(world_size):
     assert max(differences.values()) < 1e-6, differences
 
 
-MICRO_BATCHES_OF_STEPS = (4, 2, 12, 6, 4)
-VARIED = {name: settings for name, settings in RUNS.items() if "autocast" not in name}
+VARIED = [name for name in RUNS if "autocast" not in name]
+SHORT_VARIED = [name for name in VARIED if "fp32" in name]
+SHORT_VARIED += ["bf16, stage 1", "bf16, stage 3", "fp16, stage 0", "fp16, stage 2"]
 
 
-def trained_with_varied_accumulation(cases):
-    """Return the weights after steps of different numbers of micro-batches."""
+def trained_with_varied_accumulation(names):
+    """Return the weights of RUNS after steps of different numbers of micro-batches."""
     from pipeline.engine.engine import EngineConfig, start
     from pipeline.runtime import distributed
 
     device, results, world_size = start(EngineConfig()), {}, distributed.world_size()
-    for name, settings in cases.items():
-        engine = build_engine(device, settings, accumulation=4 // world_size)
+    for name in names:
+        engine = build_engine(device, RUNS[name], accumulation=4 // world_size)
         for step, count in enumerate(MICRO_BATCHES_OF_STEPS, start=1):
             engine.set_accumulation(count // world_size)
             train_steps(engine, [step], count // world_size)
@@ -157,11 +163,12 @@ def trained_with_varied_accumulation(cases):
     return results
 
 
-def test_the_number_of_micro_batches_may_change_from_step_to_step():
+@pytest.mark.parametrize("names", [SHORT_VARIED, pytest.param(VARIED, marks=pytest.mark.slow)], ids=["short", "all"])
+def test_the_number_of_micro_batches_may_change_from_step_to_step(names):
     """In fp32, the weights are those of a constant number of micro-batches; in all precisions 2 ranks equal 1."""
-    one, two = (on_ranks(trained_with_varied_accumulation, size, VARIED) for size in (1, 2))
+    one, two = (on_ranks(trained_with_varied_accumulation, size, names) for size in (1, 2))
     differences = {}
-    for name in VARIED:
+    for name in names:
         alone, together = (assemble([result[name] for result in results]) for results in (one, two))
         differences[name] = zero_cases.largest_difference(together, alone)
         if name.startswith("fp32"):
@@ -173,7 +180,7 @@ def test_the_number_of_micro_batches_may_change_from_step_to_step():
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16", "autocast"])
 @pytest.mark.parametrize("world_size", [1, 2])
 def test_the_norm_is_the_same_at_every_stage(world_size, precision):
-    """Five steps have the same norm at every stage. Stage 3 rounds 16-bit sums of its forward pass differently, so it
+    """Three steps have the same norm at every stage. Stage 3 rounds 16-bit sums of its forward pass differently, so it
     is compared in fp32 only.
     """
     results = runs(world_size)

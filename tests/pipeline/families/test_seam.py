@@ -54,7 +54,7 @@ def trained(jobs):
 
 
 def arguments(folder, samples, name, stage):
-    recipe = write_recipe(folder, samples, name)
+    recipe = write_recipe(folder, samples, name, global_batch_size=16)
     options = ["--family", "shuffle", "--engine.precision", "fp32", "--model.max_position_embeddings", "36"]
     return ["--recipe", str(recipe), *options, "--engine.deepspeed", f"ds_configs/zero{stage}_{{precision}}.json"]
 

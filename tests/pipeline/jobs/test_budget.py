@@ -52,7 +52,7 @@ def test_a_measured_run_is_the_run_with_that_many_steps(tmp_path):
     """With 0.5 s per step and four evaluations of 40 samples and their order gap, 7.7 s allow 8 steps. The run, killed
     and resumed, equals a run with total_steps = 8 bit for bit: weights, moments and curves.
     """
-    samples = make_samples(tmp_path / "samples")
+    samples = make_samples(tmp_path / "samples", heldout=40)
     plain = write_recipe(tmp_path, samples, "plain", total_steps=8)
     budget = write_recipe(tmp_path, samples, "budget", total_steps=500)
     minutes = ["--schedule.minutes", str(7.7 / 60)]

@@ -17,7 +17,7 @@ from preprocessing.shards import SampleDataset
 
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory):
-    return make_samples(tmp_path_factory.mktemp("samples") / "samples")
+    return make_samples(tmp_path_factory.mktemp("samples") / "samples", heldout=40)
 
 
 class Started:

@@ -36,7 +36,7 @@ def recipe_of(folder, samples, **replacements):
 def test_both_splits_are_opened_and_identified(tmp_path, samples):
     """Both splits are opened, and the checksum of the manifest identifies them."""
     train, heldout = open_samples(recipe_of(tmp_path, samples), StopSignals())
-    assert (len(train), len(heldout)) == (256, 40)
+    assert (len(train), len(heldout)) == (256, 14)
     assert samples_id(train) == samples_id(heldout) and len(samples_id(train)) == 64
 
 

@@ -81,14 +81,17 @@ def test_a_budget_in_minutes_allows_as_many_steps_as_the_time_of_one():
 @pytest.mark.parametrize("gpus", [1, 8, 64, 4096])
 @pytest.mark.parametrize("gib", [14, 40, 80])
 def test_choice_fits_divides_and_is_the_largest(gpus, gib):
-    """The chosen micro-batch fits and divides the batch, and the next larger divisor does not fit."""
+    """The chosen micro-batch fits and divides the batch, and the next larger divisor does not fit; what layers keep is
+    less than the whole memory, so that no size that would fit is left out.
+    """
     choice = choose(LARGE[1], gpus, gib * GIB)
     per_gpu = LARGE[1].recipe.batch.global_batch_size // gpus
-    assert choice.memory.total <= gib * GIB
+    assert LARGE[1].least_bytes(choice.micro_batch, choice.checkpointing) < choice.memory.total <= gib * GIB
     assert choice.micro_batch * choice.accumulation == per_gpu
-    for larger in (d for d in divisors(per_gpu) if d > choice.micro_batch):
+    for larger in [d for d in divisors(per_gpu) if d > choice.micro_batch][:1]:
         need = LARGE[1].memory(gpus, choice.stage, larger, choice.checkpointing)
         assert need.total > gib * GIB
+        assert LARGE[1].least_bytes(larger, choice.checkpointing) < need.total
 
 
 def test_stage_rises_and_layers_are_recomputed_only_as_memory_falls():

@@ -183,7 +183,7 @@ def test_damage_is_an_error_or_goes_unnoticed_but_never_a_crash(tmp_path, form):
     The test reads in a separate process, which following them would end.
     """
     write, name, plan = FORMS[form]
-    write(tmp_path / name, make_table(["document", "another document"] * 4), 4)
+    write(tmp_path / name, pa.table({"text": ["document", "another document"] * 2}), 2)
     program = (
         "import sys; from pathlib import Path; from preprocessing.errors import DataError\n"
         f"from preprocessing.sources.columns import {plan.__name__} as plan\n"

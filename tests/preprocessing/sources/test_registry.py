@@ -129,7 +129,7 @@ def samples(out, source, split_mb, tokenizer=None):
     """Return every file of the samples directory except the records of configuration and input."""
     extract(
         out / "documents",
-        ExtractConfig([source], split_mb=split_mb, heldout_share=0.1),
+        ExtractConfig([source], split_mb=split_mb, heldout_share=0.2),
         FilterConfig(),
         SerialExecutor(),
     )
@@ -141,15 +141,16 @@ def samples(out, source, split_mb, tokenizer=None):
     return {name: data for name, data in files.items() if name not in {STAGE_NAME, MANIFEST_NAME}}
 
 
-def test_the_form_of_a_corpus_changes_no_sample(tmp_path, monkeypatch, corpus):
+def test_the_form_of_a_corpus_changes_no_sample(tmp_path, monkeypatch, make_corpus):
     """Samples are byte-identical for a corpus that is compressed or in columns, in row groups or batches of any size,
     and in one split or many.
 
     The number of partitions is fixed here, since it follows from the size of the input, which is estimated for
     compressed files.
     """
-    monkeypatch.setattr(Partitioning, "of", lambda *sizes: Partitioning(train=3, heldout=1, heldout_share=0.1))
+    monkeypatch.setattr(Partitioning, "of", lambda *sizes: Partitioning(train=2, heldout=1, heldout_share=0.2))
+    corpus = make_corpus(tmp_path, documents=40)
     expected = samples(tmp_path / "plain", f"jsonl:{corpus}", 32)
-    assert sum(name.startswith("train-") for name in expected) == 3
+    assert sum(name.startswith("train-") for name in expected) == 2
     for number, source in enumerate(write_forms(tmp_path, corpus)):
         assert samples(tmp_path / str(number), source, 0.003, tmp_path / "plain" / "tokenizer") == expected, source
