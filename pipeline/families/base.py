@@ -182,6 +182,8 @@ class Family(Generic[C]):
     auxiliary: "Callable[[C], Auxiliary[C] | None]" = lambda config: None
     """Configuration -> the shape of the auxiliary model that `prepare` gives a model, or None; raises ValueError if its
     description cannot be read or does not fit the model."""
+    files: tuple[str, ...] = ()
+    """Fields of `config` that name models on this machine, such as `teacher`; a model card has their names alone."""
     divided: Callable[[Tensors], Tensors] = unchanged
     """Change of the whole model's parameters before they are divided into parts."""
     united: Callable[[Tensors], Tensors] = unchanged

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 ALONE = Term("mlm", "masked-token", "masked")
 MASKED = replace(ALONE, weight=2.0)
 SOFT = Term("soft", "soft-target", "masked", weight=5.0, counted=False)
-STATES = Term("cos", "hidden-state", "tokens", counted=False)
+STATES = Term("cos", "hidden-state", "tokens", counted=False, unit="cosine distance")
 """Weights: README of the reference implementation."""
 EPSILON = 1e-12
 """Added to the variance in layer normalisation by the classes of `transformers`."""
@@ -311,6 +311,7 @@ TAUGHT = replace(
     STUDENT_ALONE,
     terms=(MASKED, SOFT, STATES),
     auxiliary=auxiliary,
+    files=("teacher",),
     applies=lambda config: bool(config.teacher),
     setting="model.teacher",
 )

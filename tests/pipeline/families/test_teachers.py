@@ -11,9 +11,9 @@ from teacher_cases import VOCAB_SIZE, write_teacher
 
 from pipeline.families import get_family, teachers
 from pipeline.families.distilbert import FAMILY, DistilBertConfig, build
-from pipeline.model.flops import measure
+from pipeline.model import flops
 from pipeline.model.probe import uniform_batch
-from pipeline.planning.measure import MicroBatch, activations
+from pipeline.planning.measure import MicroBatch, measure
 from preprocessing.shards import SampleDataset
 
 
@@ -108,15 +108,16 @@ def test_measurements_have_the_teacher(tmp_path, samples):
     """
     config = student(write_teacher(tmp_path, samples))
     form = FAMILY.of(config)
+    measured = form.measured(config)
     both, alone, theirs = (
-        measure(partial(make, vocab_size=VOCAB_SIZE), shape)
-        for make, shape in ((form.measured(config), config), (build, config), (get_family("bert").build, BERT))
+        flops.measure(partial(make, vocab_size=VOCAB_SIZE), shape)
+        for make, shape in ((measured, config), (build, config), (get_family("bert").build, BERT))
     )
     assert both.per_token == alone.per_token + theirs.per_token / 3 and both.per_pair > alone.per_pair
     assert both.per_masked > alone.per_masked + theirs.per_masked / 3
     sizes = MicroBatch(4, 32, 5), torch.bfloat16, "cuda"
-    kept = [activations(make, config, VOCAB_SIZE, *sizes) for make in (form.measured(config), build)]
-    assert kept[0].layer == kept[1].layer and kept[0].ends > kept[1].ends
+    kept = [measure(make, config, VOCAB_SIZE, *sizes).kept for make in (measured, build)]
+    assert kept[0] - kept[1] > 2 * 4 * 32 * config.hidden_size, "the teacher's hidden states"
     assert not any(name.startswith("auxiliary") for name, _ in build(config, VOCAB_SIZE).named_parameters())
     with pytest.raises(ValueError, match=r"model.hidden_size = 48: model.teacher = .* has 32"):
         form.measured(replace(config, hidden_size=48))
