@@ -111,7 +111,7 @@ def _order_gap(term: Term) -> Curve:
         "Loss with the visible words in random order, minus the loss in the original order. A gap near 0 shows that "
         "the model does not use word order."
     )
-    return Curve(term.order_gap, "Order gap", caption, unit="nats")
+    return Curve(term.order_gap, f"Order gap of the {term.title} loss", caption, unit=term.unit)
 
 
 def _curve_of_schedule(planned: Planned) -> Curve:

@@ -31,7 +31,9 @@ class Term:
 
     @property
     def order_gap(self) -> str:
-        """Name of the order gap of the term in the metrics of an evaluation; only terms per masked token have one."""
+        """Name of the order gap of the term in the metrics of an evaluation, which terms per masked token with an
+        accuracy have.
+        """
         return f"{self.name}_order_gap"
 
 
