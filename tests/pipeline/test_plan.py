@@ -70,10 +70,8 @@ FAMILIES = {
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_planned(tmp_path, capsys, family):
     """A plan has all parameters of the model, and the memory and operations of a teacher beside them."""
-    figures, recipe = (
-        tmp_path / "plan.json",
-        write_recipe(tmp_path, "samples32", global_batch_size=1, micro_batch_size=1),
-    )
+    recipe = write_recipe(tmp_path, "samples32", global_batch_size=1, micro_batch_size=1)
+    figures = tmp_path / "plan.json"
     text = recipe.read_text().replace("[model]", f"[model]\n{FAMILIES[family]}")
     recipe.write_text(f'family = "{family}"\n{text}')
     plan([str(recipe), "--gpus", "1", "--vocab_size", "500", "--json", str(figures)])
