@@ -89,7 +89,8 @@ OPTIONS = {
         "blocks",
         [
             *("--model.position_buckets", "8", "--model.objective", "replaced"),
-            *("--model.hidden_size", "16", "--batch.global_batch_size", "8"),  # a step has many small operations
+            # A forward pass has many small operations.
+            *("--model.hidden_size", "16", "--batch.global_batch_size", "8", "--evaluation.samples", "8"),
         ],
     ),
     "electra": ("electra", ["--model.embedding_size", "16", "--model.generator_fraction", "0.5"]),
