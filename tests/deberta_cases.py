@@ -6,7 +6,8 @@ import torch
 import transformers
 from bert_cases import VOCAB_SIZE, make_batch, with_large_weights
 
-from pipeline.families.deberta import DebertaConfig, build, config_to
+from pipeline.families.deberta import DebertaConfig, build
+from pipeline.families.deberta.export import config_to
 
 CONFIG = DebertaConfig(
     hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80, position_buckets=16

@@ -95,9 +95,19 @@ def write_distilbert(directory):
 
 def write_deberta(directory, objective="masked"):
     """Write a pre-trained DeBERTa."""
+    return write_exported(directory, "deberta", position_buckets=8, objective=objective)
+
+
+def write_spanbert(directory):
+    """Write a pre-trained SpanBERT."""
+    return write_exported(directory, "spanbert", span_position_size=8)
+
+
+def write_exported(directory, name, **changes):
+    """Write the export of a pre-trained model of a family; `changes` are further fields of its configuration."""
     torch.manual_seed(0)
-    family, shape = get_family("deberta"), {name: getattr(CONFIG, name) for name in _SHAPE}
-    config = family.config(**shape, position_buckets=8, initializer_range=0.2, objective=objective)
+    family, shape = get_family(name), {name: getattr(CONFIG, name) for name in _SHAPE}
+    config = family.config(**shape, initializer_range=0.2, **changes)
     tokenizer = directory.with_name(f"{directory.name}-tokenizer")
     write_tokenizer(tokenizer, VOCAB_SIZE)
     export(family, family.build(config, VOCAB_SIZE).state_dict(), config, tokenizer, directory, "")

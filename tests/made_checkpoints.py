@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from finetuning_data import VOCAB_SIZE, write_albert, write_deberta, write_model, write_roberta
+from finetuning_data import (
+    VOCAB_SIZE,
+    write_albert,
+    write_deberta,
+    write_distilbert,
+    write_model,
+    write_roberta,
+    write_spanbert,
+)
 from safetensors.torch import load_file
 from samples import write_tokenizer
 
@@ -44,12 +52,15 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "albert": write_albert,
     "electra": write_electra,
     "deberta": write_deberta,
+    "distilbert": write_distilbert,
+    "spanbert": write_spanbert,
 }
 
 
 def write_checkpoint(folder: Path, family: str) -> Path:
     """Write a checkpoint of a family into a directory of its name."""
-    import_pretrained(WRITERS[family](folder / f"{family}-model"), folder / family, ImportOptions(family))
+    options = ImportOptions(family, new_heads=family == "spanbert")  # an export lacks the head of span boundaries
+    import_pretrained(WRITERS[family](folder / f"{family}-model"), folder / family, options)
     return folder / family
 
 

@@ -115,6 +115,7 @@ def description(exported: Exported, provenance: Provenance) -> str:
         if state["step"]
         else "Its checkpoint was imported and does not record how it was trained."
     )
+    trained += "".join(f" Its {name} was {model}." for name, model in models_named(provenance).items())
     whole = "parts and heads" if form_of(provenance).parts else "heads"
     return (
         f"This is a model of the family {state['family']} with {model['num_hidden_layers']} layers, "
@@ -123,6 +124,12 @@ def description(exported: Exported, provenance: Provenance) -> str:
         f"{provenance.parameters / 1e6:,.1f} million parameters. The class of the model is `{exported.model_class}`, "
         f"and the type of its weights {exported.options.dtype}."
     )
+
+
+def models_named(provenance: Provenance) -> dict[str, str]:
+    """Return the names of the models that the family's configuration names, such as a teacher, by field."""
+    named = {name: provenance.recipe.get(f"model.{name}") for name in form_of(provenance).files}
+    return {name: base_model(str(path)) for name, path in named.items() if path}
 
 
 def form_of(provenance: Provenance) -> Family[Any]:
@@ -139,7 +146,12 @@ def part_alone(exported: Exported, provenance: Provenance) -> Part[Any] | None:
 
 def objectives(terms: Sequence[Term]) -> str:
     """Return the objectives of some terms of the loss."""
-    return " and ".join(f"{term.title} prediction" for term in terms)
+    return listed([f"{term.title} prediction" for term in terms])
+
+
+def listed(texts: Sequence[str]) -> str:
+    """Return an enumeration: "a", "a and b", "a, b and c"."""
+    return " and ".join(part for part in (", ".join(texts[:-1]), *texts[-1:]) if part)
 
 
 def use(name: str, exported: Exported, provenance: Provenance) -> str:
@@ -227,18 +239,25 @@ def reproduction(provenance: Provenance) -> str:
     state = provenance.state
     if not provenance.recipe:
         return "The checkpoint has no recipe."
-    return f"""Save this recipe as `recipe.toml`, with the paths of your samples in `data` and, if it is set, your
-`init_from`, and run `python -m pipeline.pretrain --recipe recipe.toml --run_dir RUN`. The training samples are
+    models = models_named(provenance)
+    paths = listed([f"`{name}`" for name in ("data", "init_from", *(f"model.{name}" for name in models))])
+    return f"""Save this recipe as `recipe.toml`, with your own paths in {paths}
+where they are set, and run `python -m pipeline.pretrain --recipe recipe.toml --run_dir RUN`. The training samples are
 identified by the SHA-256 `{state.get("samples", "not recorded")}` of their manifest. The run had
 {state.get("world_size", "an unrecorded number of")} processes; another number changes the result by rounding only.
 
 ```toml
-{recipe_toml(state["recipe"])}
+{recipe_toml(state["recipe"], models)}
 ```"""
 
 
-def recipe_toml(recipe: Mapping[str, Any]) -> str:
-    """Return a recipe as TOML without its run_dir, and with the last part of each path alone."""
+def recipe_toml(recipe: Mapping[str, Any], models: Mapping[str, str]) -> str:
+    """Return a recipe as TOML without its run_dir, and with the last part of each path alone.
+
+    Args:
+        recipe: sections and fields.
+        models: names of the models that fields of the section `model` name.
+    """
     chosen = {name: value for name, value in recipe.items() if name != "run_dir"}
     data = chosen.get("data", {})
     chosen["data"] = data | {
@@ -246,6 +265,8 @@ def recipe_toml(recipe: Mapping[str, Any]) -> str:
         for name in ("samples", "earlier_samples")
         if name in data
     }
+    if models:
+        chosen["model"] = chosen["model"] | models
     if chosen.get("init_from"):
         chosen["init_from"] = base_model(chosen["init_from"])
     lines = [_assignment(name, value) for name, value in chosen.items() if not isinstance(value, Mapping)]

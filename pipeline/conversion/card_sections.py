@@ -12,13 +12,7 @@ from preprocessing.schema import TRAIN
 OPTIMIZERS = {"lamb": "LAMB", "adamw": "AdamW", "muon": "Muon"}
 """Value of optimizer.name -> name of the optimizer in texts."""
 KEYS: Mapping[str, tuple[str, ...]] = {
-    "Masking": (
-        "masking.probability",
-        "masking.probability_start",
-        "masking.max_predictions",
-        "masking.whole_word",
-        "masking.mask_only_above",
-    ),
+    "Masking": ("masking.",),
     "Batch": (
         "batch.global_batch_size",
         "batch.global_batch_size_start",
@@ -49,7 +43,7 @@ KEYS: Mapping[str, tuple[str, ...]] = {
     "Regularisation": ("model.hidden_dropout_prob", "model.attention_probs_dropout_prob", "model.z_loss"),
     "Initial weights": ("model.initialization", "model.initializer_range", "model.output_bias", "seed"),
 }
-"""Row of the table of the training -> fields of the recipe."""
+"""Row of the table of the training -> fields of the recipe, or a section with a dot, for all of its fields."""
 ONLY_WITH: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "masking.mask_only_above": ("masking.probability_start", ()),
     "batch.growth_proportion": ("batch.global_batch_size_start", ()),
@@ -101,7 +95,8 @@ def training_section(provenance: Provenance, averaged: bool) -> str:
 
 def named(recipe: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
     """Return `field = value`, without its section, for the fields that are set and have an effect."""
-    chosen = [name for name in names if is_set(recipe, name) and has_effect(recipe, name)]
+    fields = [each for name in names for each in (recipe if name.endswith(".") else (name,)) if each.startswith(name)]
+    chosen = [name for name in fields if is_set(recipe, name) and has_effect(recipe, name)]
     return [f"{name.rpartition('.')[2]} = {shown(recipe[name])}" for name in chosen]
 
 
@@ -182,8 +177,14 @@ def evaluation_section(provenance: Provenance, averaged: bool) -> str:
         return "The checkpoint has no held-out evaluation."
     rows = {f"{figure.title} {figure.kind}": f"{figure.value:.4f}" for figure in figures}
     on = f"{provenance.evaluated:,} samples" if provenance.evaluated else "samples"
-    text = f"The figures were measured on {on} that the model was not trained on. Losses are in nats."
+    text = f"The figures were measured on {on} that the model was not trained on. {units(provenance.terms)}"
     return f"{text}\n\n{table(('Held out', ''), rows)}{floors_text(provenance, averaged)}"
+
+
+def units(terms: Sequence[Term]) -> str:
+    """Return a sentence on the units of the losses."""
+    others = [f"the {term.title} loss is a {term.unit}" for term in terms if term.unit != "nats"]
+    return "; ".join(["Losses are in nats", *others]) + "."
 
 
 def floors_text(provenance: Provenance, averaged: bool) -> str:

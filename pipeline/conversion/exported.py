@@ -69,7 +69,7 @@ class Exported:
     differences: Mapping[str, float]
     """Name of a compared output -> largest difference from `transformers`."""
     fields: Mapping[str, Any]
-    """Arguments of its configuration in `transformers`."""
+    """Its configuration, under the names of this project."""
     rounding: Mapping[str, float] = field(default_factory=dict)
     """Name of an output -> largest change by the rounding of the weights; empty in fp32."""
     further: Mapping[str, "Exported"] = field(default_factory=dict)

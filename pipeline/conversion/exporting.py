@@ -1,7 +1,7 @@
 """Export of a checkpoint as a Hugging Face model, which is compared with the checkpoint before it appears."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def write(source: Source, directory: Path, options: Options) -> Exported:
             new,
             left_out,
             differences,
-            target.fields,
+            asdict(target.config),
             rounding,
             unread=tuple(target.unread),
         )

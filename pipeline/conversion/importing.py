@@ -63,7 +63,8 @@ def import_pretrained(model: Path, out: Path, options: ImportOptions) -> list[st
         family = get_family(options.family or _family(source.path / source.config, source.fields))
         pretrained = read_model(family, source, options)
         longest = huggingface.longest_sequence(family, pretrained.config)
-        notes = vocabulary.adopt(source, tokenizer, family.model_type or family.name, longest)
+        model_type = huggingface.default_fields(family)["model_type"]  # of its class, which may be another family's
+        notes = vocabulary.adopt(source, tokenizer, model_type, longest)
         pretrained, rows = fit_rows(source.path, pretrained, tokenizer, options.extra_rows)
         write_imported(pretrained, tokenizer, temporary, out)
     return [f"{model} ({pretrained.form.export.model_class}) -> {out}", *said(source, pretrained), *notes, *rows]

@@ -20,7 +20,8 @@ def adopt(source: Source, target: Path, model_type: str, longest: int) -> tuple[
     Args:
         source: the model.
         target: an existing empty directory.
-        model_type: family of the model, which determines the tokenizer's class if no file names it.
+        model_type: `model_type` of the model in `transformers`, which determines the tokenizer's class if no file
+            names it.
         longest: longest sequence of the model in tokens.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Model families by name: the module of a family's name defines it as `FAMILY`."""
+"""Model families by name: the module or package of a family's name defines it as `FAMILY`."""
 
 import importlib
 import pkgutil
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pipeline.families.base import Family
 
 
-NO_FAMILIES = ("base", "encoders", "teachers")
+NO_FAMILIES = ("base", "encoders", "replaced", "teachers")
 """Modules of this package that are no families."""
 
 

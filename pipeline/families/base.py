@@ -1,8 +1,9 @@
 """The interface of a family: everything that the rest of the pipeline needs to know about a model and its objective.
 
-A family is one file in this directory, found by its name, that defines `FAMILY`, a `Family`. It only declares and
-composes: the building blocks are in `pipeline.model`, `pipeline.data` and `pipeline.losses`. Reading a recipe or
-showing a help text imports the family, which therefore imports torch and numpy only inside functions that compute.
+A family is a module or a package in this directory, found by its name, that defines `FAMILY`, a `Family`. It only
+declares and composes: the building blocks are in `pipeline.model`, `pipeline.data` and `pipeline.losses`. Reading a
+recipe or showing a help text imports the family, which therefore imports torch and numpy only inside functions that
+compute.
 """
 
 from collections.abc import Callable, Container, Mapping
@@ -35,6 +36,8 @@ or a logit for each choice of a question."""
 
 FAMILY_FIELD = "family"
 """Field of a `config.json` that names the family of a model whose class in `transformers` is that of another family."""
+AUXILIARY = "auxiliary"
+"""Name of the auxiliary model among the modules of a model that is built for measurements."""
 C = TypeVar("C", bound=EncoderConfig)
 Settings = Mapping[str, Any]
 """Values of a recipe's fields by dotted name."""
@@ -113,6 +116,24 @@ class Part(Generic[C]):
 
 
 @dataclass(frozen=True)
+class Auxiliary(Generic[C]):
+    """A model without gradients that a model computes with and that is none of its modules, such as a teacher.
+
+    Every rank holds it whole, in the type of the model's weights.
+    """
+
+    build: "Callable[[C, int], nn.Module]"
+    """(config, vocab_size) -> model of its shape with arbitrary weights, which computes with the kernels that the
+    configuration, that of the model, names."""
+    attach: "Callable[[nn.Module, nn.Module], None]"
+    """Gives a model, which `Family.build` has made, its auxiliary model."""
+    title: str
+    """What it is, such as teacher, for texts."""
+    assumed: str = ""
+    """What is assumed of its shape, if the file that describes it does not exist yet; for the text of plans."""
+
+
+@dataclass(frozen=True)
 class Family(Generic[C]):
     """One architecture with its objective, such as BERT or RoBERTa."""
 
@@ -158,6 +179,11 @@ class Family(Generic[C]):
     as a teacher; raises ValueError if they do not fit the model or the samples."""
     prepare: "Callable[[nn.Module, C], None]" = lambda model, config: None
     """Gives a new model, which `build` has made of a completed configuration, what is not among its parameters."""
+    auxiliary: "Callable[[C], Auxiliary[C] | None]" = lambda config: None
+    """Configuration -> the shape of the auxiliary model that `prepare` gives a model, or None; raises ValueError if its
+    description cannot be read or does not fit the model."""
+    files: tuple[str, ...] = ()
+    """Fields of `config` that name models on this machine, such as `teacher`; a model card has their names alone."""
     divided: Callable[[Tensors], Tensors] = unchanged
     """Change of the whole model's parameters before they are divided into parts."""
     united: Callable[[Tensors], Tensors] = unchanged
@@ -181,6 +207,24 @@ class Family(Generic[C]):
     def of(self, config: C) -> "Family[C]":
         """Return the form of the family that a configuration selects: itself, or one of its variants."""
         return next(form for form in (self, *self.variants) if form.applies(config))
+
+    def measured(self, config: C) -> "Callable[[C, int], nn.Module]":
+        """Return the function that builds models for measurements of memory and operations.
+
+        Without an auxiliary model it is `build`. Otherwise its models have the one of the given configuration, whatever
+        their own configuration is, as the module AUXILIARY, so that it follows them to their device and type.
+        """
+        auxiliary = self.auxiliary(config)
+        if auxiliary is None:
+            return self.build
+
+        def build(config: C, vocab_size: int) -> "nn.Module":
+            model, other = self.build(config, vocab_size), auxiliary.build(config, vocab_size)
+            auxiliary.attach(model, other)
+            model.add_module(AUXILIARY, other)
+            return model
+
+        return build
 
 
 def under(prefix: str, names: tuple[str, ...]) -> tuple[str, ...]:

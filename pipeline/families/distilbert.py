@@ -11,12 +11,14 @@ tokens are not masked more often. Position embeddings are learnt, as in the rele
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.data.config import MaskingConfig
 from pipeline.data.template import Template
 from pipeline.families import teachers
 from pipeline.families.base import (
+    Auxiliary,
     Export,
     Family,
     Names,
@@ -42,12 +44,13 @@ from pipeline.runlog.terms import Term
 if TYPE_CHECKING:
     from torch import nn
 
+    from pipeline.model.distilled import DistilledModel
     from preprocessing.shards import SampleDataset
 
 ALONE = Term("mlm", "masked-token", "masked")
 MASKED = replace(ALONE, weight=2.0)
 SOFT = Term("soft", "soft-target", "masked", weight=5.0, counted=False)
-STATES = Term("cos", "hidden-state", "tokens", counted=False)
+STATES = Term("cos", "hidden-state", "tokens", counted=False, unit="cosine distance")
 """Weights: README of the reference implementation."""
 EPSILON = 1e-12
 """Added to the variance in layer normalisation by the classes of `transformers`."""
@@ -120,16 +123,53 @@ def prepare(model: "nn.Module", config: DistilBertConfig) -> None:
     Raises:
         ValueError: the teacher is another one than `completed` has found.
     """
-    from pipeline.model.distilled import DistilledModel, Teacher
-
     if not config.teacher:
         return
-    assert isinstance(model, DistilledModel), "a model of this family"
     found = _teacher(config)
     teacher = teachers.load(found)
     if config.initialize_from_teacher:
-        teachers.begin_with(model, teacher, found.first_position)
-    model.teacher = Teacher(teacher, found.first_position, config.temperature)
+        teachers.begin_with(_student(model), teacher, found.first_position)
+    _attach(model, teacher, found.first_position, config.temperature)
+
+
+def auxiliary(config: DistilBertConfig) -> Auxiliary[DistilBertConfig]:
+    """Return the shape of the teacher. One that does not exist yet is assumed to have the student's sizes and twice as
+    many layers, as in the paper.
+
+    Raises:
+        ValueError: the teacher cannot be read, or does not fit the student.
+    """
+    if Path(config.teacher).exists():
+        found, assumed = _teacher(config), ""
+        teachers.check_fit(found, config, FAMILY)
+    else:
+        shape = replace(config, num_hidden_layers=2 * config.num_hidden_layers, teacher="", teacher_sha256="")
+        found = teachers.Found(Path(config.teacher), FAMILY, shape, 0, "")
+        assumed = (
+            f"{teachers.FIELD} = {config.teacher} does not exist yet; assumed: {shape.num_hidden_layers} layers of the "
+            "student's sizes"
+        )
+    return Auxiliary(
+        lambda student, vocab_size: found.family.build(teachers.computing(found.config, student), vocab_size),
+        lambda model, teacher: _attach(model, teacher, found.first_position, config.temperature),
+        "teacher",
+        assumed,
+    )
+
+
+def _attach(model: "nn.Module", teacher: "nn.Module", first_position: int, temperature: float) -> None:
+    from pipeline.model.distilled import Teacher
+    from pipeline.model.pretraining import MaskedLanguageModel
+
+    assert isinstance(teacher, MaskedLanguageModel), "`teachers.check_fit` comes first"
+    _student(model).teacher = Teacher(teacher, first_position, temperature)
+
+
+def _student(model: "nn.Module") -> "DistilledModel":
+    from pipeline.model.distilled import DistilledModel
+
+    assert isinstance(model, DistilledModel), "a model of this family"
+    return model
 
 
 def _teacher(config: DistilBertConfig) -> teachers.Found:
@@ -270,6 +310,8 @@ STUDENT_ALONE = Family(
 TAUGHT = replace(
     STUDENT_ALONE,
     terms=(MASKED, SOFT, STATES),
+    auxiliary=auxiliary,
+    files=("teacher",),
     applies=lambda config: bool(config.teacher),
     setting="model.teacher",
 )

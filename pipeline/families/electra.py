@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.data.config import BoundedMasking
 from pipeline.data.template import Template
+from pipeline.families import replaced
 from pipeline.families.base import (
     Export,
     Family,
@@ -27,13 +28,10 @@ from pipeline.families.encoders import (
     OUR_OWN_FIELDS,
     OUTPUT_BIAS,
     WORD_EMBEDDINGS,
-    decays,
     encoder_names,
     shared_heads,
-    stacks,
 )
 from pipeline.model.config import EncoderConfig
-from pipeline.optim.parameters import Parameters
 from pipeline.runlog.terms import Term
 
 if TYPE_CHECKING:  # recipes and help texts do not need them, so that functions that compute import them
@@ -161,11 +159,6 @@ def build_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Modu
     return DenseClassifier(hidden_size, outputs, dropout, gelu)
 
 
-def is_matrix(name: str) -> bool:
-    """Return whether a parameter is a matrix of a layer of the encoder or the generator."""
-    return name.startswith(("encoder.layers.", "generator.layers.")) and decays(name)
-
-
 SEGMENT_NAMES: Names = {"encoder.embeddings.token_type.weight": ("electra.embeddings.token_type_embeddings.weight",)}
 PROJECTION_NAMES: Names = with_bias("encoder.projection", "electra.embeddings_project")
 DETECTION_NAMES: Names = {
@@ -197,19 +190,8 @@ def generator_names(num_layers: int) -> Names:
     return {**encoder_names("electra", num_layers), **SEGMENT_NAMES, **PROJECTION_NAMES, **MASKED_NAMES}
 
 
-def in_discriminator(name: str) -> str:
-    """Return a parameter's name in the encoder with its head; empty for a parameter of the generator."""
-    return name if name.startswith(("encoder.", "detection_head.")) else ""
-
-
-def in_generator(name: str) -> str:
-    """Return a parameter's name in the generator alone; empty for a parameter that it lacks."""
-    if name.startswith("encoder.embeddings."):
-        return name
-    for ours, theirs in (("generator.", "encoder."), ("generator_head.", "mlm_head.")):
-        if name.startswith(ours):
-            return theirs + name.removeprefix(ours)
-    return ""
+IN_GENERATOR = {"encoder.embeddings.": "encoder.embeddings.", "generator.": "encoder.", "generator_head.": "mlm_head."}
+"""Prefixes of names in the whole model -> prefixes in the generator alone."""
 
 
 def modern(name: str) -> str:
@@ -241,13 +223,7 @@ def joined(configs: tuple[ElectraConfig, ...]) -> ElectraConfig:
     """
     encoder, generator = configs
     config = replace(encoder, generator_fraction=generator.hidden_size / encoder.hidden_size)
-    wanted, found = asdict(config.generator), asdict(generator)
-    for name in wanted.keys() - FIELDS_OF_OURS:
-        if wanted[name] != found[name]:
-            raise ValueError(
-                f"config.json of the generator: {name} = {found[name]!r}: must be {wanted[name]!r} beside an encoder "
-                f"with hidden_size = {encoder.hidden_size}; take both from the same model"
-            )
+    replaced.require_generator(config.generator, generator, FIELDS_OF_OURS, f"hidden_size = {encoder.hidden_size}")
     return config
 
 
@@ -304,7 +280,7 @@ WHOLE = Family(
     samples=("electra", "full_sentences", "doc_sentences", "blocks", "chunks"),
     terms=(MASKED, REPLACED),
     build=build,
-    parameters=Parameters(decays, stacks, is_matrix),
+    parameters=replaced.PARAMETERS,
     word_embeddings=WORD_EMBEDDINGS,
     output_bias="generator_head.decoder.bias",
     layer=LAYER,
@@ -315,11 +291,11 @@ WHOLE = Family(
 FAMILY = replace(
     WHOLE,
     parts=(
-        Part("", replace(WHOLE, build=build_discriminator, terms=(REPLACED,)), in_discriminator),
+        Part("", replace(WHOLE, build=build_discriminator, terms=(REPLACED,)), replaced.in_discriminator),
         Part(
             "generator",
             replace(WHOLE, build=build_generator, terms=(MASKED,), export=GENERATOR, output_bias=OUTPUT_BIAS),
-            in_generator,
+            lambda name: replaced.in_generator(name, IN_GENERATOR),
             lambda config: config.generator,
         ),
     ),

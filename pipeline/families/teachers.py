@@ -5,7 +5,7 @@ Like a family's file, this one imports torch only in functions that compute.
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.families import get_family
 from pipeline.families.base import Family
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pipeline.model.pretraining import MaskedLanguageModel
     from preprocessing.shards import SampleDataset
 
+C = TypeVar("C", bound=EncoderConfig)
 FIELD = "model.teacher"
 """Field of the recipe that names the teacher."""
 
@@ -60,8 +61,14 @@ def find(teacher: str, student: EncoderConfig) -> Found:
         config = checkpoint.model_config(directory, family.config, state)
     except ValueError as error:
         raise ValueError(f"{FIELD} = {teacher}: {error}") from None
-    computing = replace(
-        config,
+    checksum = sha256_file(directory / "manifest.json")
+    return Found(directory, family.of(config), computing(config, student), state["vocab_size"], checksum)
+
+
+def computing(teacher: C, student: EncoderConfig) -> C:
+    """Return the configuration of a teacher that computes outputs alone, with the kernels of its student."""
+    return replace(
+        teacher,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
         initialization="normal",
@@ -71,8 +78,6 @@ def find(teacher: str, student: EncoderConfig) -> Found:
         attention=student.attention,
         fp8="none",
     )
-    checksum = sha256_file(directory / "manifest.json")
-    return Found(directory, family.of(config), computing, state["vocab_size"], checksum)
 
 
 def check(found: Found, student: EncoderConfig, student_family: Family[Any], train: "SampleDataset") -> None:
@@ -85,9 +90,18 @@ def check(found: Found, student: EncoderConfig, student_family: Family[Any], tra
     from pipeline.data.vocabularies import check_same_vocabulary
 
     checkpoint.verify(found.directory)
-    place = f"{FIELD} = {found.directory}"
     samples = train.directory, train.tokenizer_dir, train.manifest.vocab_size
     check_same_vocabulary(found.directory, found.vocab_size, *samples, field=FIELD)
+    check_fit(found, student, student_family)
+
+
+def check_fit(found: Found, student: EncoderConfig, student_family: Family[Any]) -> None:
+    """Check that the description of a teacher fits its student.
+
+    Raises:
+        ValueError: it does not; the message names the field and the first difference.
+    """
+    place = f"{FIELD} = {found.directory}"
     if found.family.template.single != student_family.template.single or not _predicts_masked_tokens(found):
         raise ValueError(
             f"{place}: is of family {found.family.name}, whose encoder does not predict masked tokens of "

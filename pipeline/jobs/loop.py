@@ -47,7 +47,8 @@ def loop_config(
     FLOPs are measured on the model; the peak FLOP/s of the device may be measured too, which takes up to some seconds.
     """
     family = get_family(recipe.family).of(recipe.model)
-    flops = measure(lambda config: family.build(config, vocab_size), recipe.model).flops
+    build = family.measured(recipe.model)
+    flops = measure(lambda config: build(config, vocab_size), recipe.model).flops
 
     @lru_cache(maxsize=1)
     def nominal(step: int) -> float:

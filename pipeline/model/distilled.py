@@ -1,8 +1,9 @@
 """A masked language model that also learns the outputs of a teacher.
 
 The teacher is no module of the student: the engine neither divides nor casts it, no optimizer sees it, and checkpoints
-do not hold it. It has the type of the student's hidden states, hence 16 bits in a 16-bit run, computes without
-gradients and without dropout, and its logits on masked rows alone. Its outputs follow from the batch (law 2).
+do not hold it. It has the device and type of the student's hidden states, hence 16 bits in a 16-bit run and fp32 in an
+fp32 run, computes without gradients and without dropout, and its logits on masked rows alone. Its outputs follow from
+the batch (law 2).
 
 Shapes: T tokens, M masked tokens, H hidden_size.
 """
@@ -43,7 +44,9 @@ class Teacher:
             batch: a batch of the student, whose positions begin at 0.
             like: tensor whose device and type the teacher takes.
         """
-        model = self.model.to(like.device, like.dtype)
+        model, word = self.model, self.model.encoder.embeddings.word.weight
+        if (word.device, word.dtype) != (like.device, like.dtype):  # at the first batch
+            model.to(like.device, like.dtype)
         segments = torch.zeros_like(batch.input_ids) if model.encoder.embeddings.num_segments else None
         seen = replace(batch, segment_ids=segments, position_ids=batch.position_ids + self.first_position)
         hidden, head = model.hidden(seen), model.mlm_head

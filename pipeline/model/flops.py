@@ -23,7 +23,7 @@ constant per batch follow."""
 
 @dataclass(frozen=True)
 class Flops:
-    """FLOPs of the forward and the backward pass together."""
+    """FLOPs of the forward and the backward pass together, and of the forward pass alone of an auxiliary model."""
 
     per_token: float
     per_pair: float

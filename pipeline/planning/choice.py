@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
+from typing import Any
 
 from pipeline.config import Recipe
 from pipeline.data.masking import typical_count
@@ -16,14 +17,15 @@ from pipeline.engine.accumulation import has_flat_sums
 from pipeline.engine.engine import DTYPES
 from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json
 from pipeline.families import get_family
+from pipeline.families.base import Auxiliary, Family
 from pipeline.model import flops
 from pipeline.model.config import EncoderConfig
 from pipeline.planning.cluster import Cluster, Traffic, traffic
 from pipeline.planning.measure import Build, MicroBatch, layer_bytes
 from pipeline.planning.memory import Estimate, estimate
 from pipeline.planning.options import STAGES, Options
+from pipeline.planning.parameters import Parameters, count_matrices, count_parameters
 from pipeline.planning.samples import Samples
-from pipeline.planning.step_blocks import Parameters, count_matrices, count_parameters
 from pipeline.runtime.devices import DEVICES
 from pipeline.runtime.formatting import GIB
 
@@ -42,18 +44,33 @@ class Phase:
     samples: Samples
     precision: str
 
+    @cached_property
+    def family(self) -> Family[Any]:
+        """Form of the recipe's family."""
+        return get_family(self.recipe.family).of(self.recipe.model)
+
+    @cached_property
+    def auxiliary(self) -> Auxiliary[Any] | None:
+        """Auxiliary model, such as a teacher."""
+        return self.family.auxiliary(self.recipe.model)
+
+    @cached_property
+    def build(self) -> Build:
+        """Makes the model with its auxiliary model; one function for all measurements, which are cached."""
+        return self.family.measured(self.recipe.model)
+
     @property
     def parameters(self) -> Parameters:
         """Number of parameters of the model."""
-        return count_parameters(get_family(self.recipe.family).build, self.recipe.model, self.samples.vocab_size)
+        return count_parameters(self.build, self.recipe.model, self.samples.vocab_size)
 
     @property
     def muon(self) -> int:
         """Number of weights that Muon updates; 0 with another optimizer."""
         if self.recipe.optimizer.name != "muon":
             return 0
-        family = get_family(self.recipe.family)
-        return count_matrices(family.build, self.recipe.model, self.samples.vocab_size, family.parameters.is_matrix)
+        is_matrix = self.family.parameters.is_matrix
+        return count_matrices(self.build, self.recipe.model, self.samples.vocab_size, is_matrix)
 
     @property
     def global_batch(self) -> int:
@@ -75,7 +92,7 @@ class Phase:
     @property
     def cost(self) -> flops.Flops:
         """FLOPs of the model by the sizes of samples."""
-        return cost_of(get_family(self.recipe.family).build, self.recipe.model, self.samples.vocab_size)
+        return cost_of(self.build, self.recipe.model, self.samples.vocab_size)
 
     def sample_flops(self, mean_tokens: float, progress: float) -> float:
         """Return the FLOPs of the forward and backward pass of a sample of the mean length.
@@ -131,7 +148,7 @@ class Phase:
         """Estimate the memory of one GPU for a micro-batch in which every sample is as long as the longest."""
         longest = self.samples.seq_length
         return estimate(
-            get_family(self.recipe.family).build,
+            self.build,
             replace(self.recipe.model, activation_checkpointing=checkpointing),
             self.samples.vocab_size,
             MicroBatch(micro_batch, longest, self.most_masked(longest)),

@@ -154,6 +154,8 @@ def measure(build: Build[C], config: C, vocab_size: int, batch: MicroBatch, dtyp
             backward[name] = live.peak
 
         for name, parameter in model.named_parameters():
+            if not parameter.requires_grad:
+                continue
             hooks.callback(parameter.register_post_accumulate_grad_hook(partial(arrived, name)).remove)
         with torch.device("meta"):
             made = uniform_batch(*batch)

@@ -11,7 +11,8 @@ from pipeline.engine.engine import DTYPES
 from pipeline.engine.settings import Zero
 from pipeline.model.config import EncoderConfig
 from pipeline.planning.measure import Build, MicroBatch, activations
-from pipeline.planning.step_blocks import StepBlocks, count_parameters
+from pipeline.planning.parameters import count_parameters
+from pipeline.planning.step_blocks import StepBlocks
 
 PROCESS_BYTES = {"cpu": round(0.44 * 2**30), "cuda": 2**30}
 """Bytes of a process without tensors. On a CPU they are measured: 0.41 GiB resident with torch and DeepSpeed loaded,
@@ -22,6 +23,7 @@ PARTS = {
     "weights": "weights of the forward pass; a partition at stage 3; fp32 while the model is built",
     "masters": "fp32 weights that the optimizer updates; stage 0 in fp32 updates the weights themselves",
     "moments": "two fp32 numbers per weight of the partition, or one where Muon updates it; another for an average",
+    "auxiliary": "weights of an auxiliary model such as a teacher, which no ZeRO stage divides",
     "gradients": "gradients of a micro-batch in the model's type, and their sums in fp32",
     "buckets": "DeepSpeed's communication buffers, and its copies of gradients for them",
     "gathered": "stage 3: gathered weights that have not been released yet",
@@ -69,7 +71,7 @@ def estimate(
     """Estimate the peak memory of one rank.
 
     Args:
-        build: makes the model from a configuration and the size of the vocabulary.
+        build: makes the model, with its auxiliary model, from a configuration and the size of the vocabulary.
         config: configuration of the model.
         vocab_size: number of token ids.
         batch: sizes of the micro-batch.

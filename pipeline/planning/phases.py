@@ -109,6 +109,7 @@ def figures(phases: list[Phase], table: list[list[Row]], options: Options) -> di
             {
                 "name": phase.name,
                 "parameters": phase.parameters.total,
+                "auxiliary_parameters": phase.parameters.auxiliary,
                 "flops": phase.flops,
                 "samples": asdict(phase.samples),
                 "gpus": {

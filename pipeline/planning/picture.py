@@ -16,7 +16,7 @@ from pipeline.planning.options import STAGES, Options
 from pipeline.planning.text import Row, chosen_at
 from pipeline.runtime.formatting import GIB
 
-COLORS = ["#8c8c8c", "#1f5a94", "#4a8fcb", "#a3cbec", "#2f8f5b", "#8fd0a5"]
+COLORS = ["#8c8c8c", "#1f5a94", "#4a8fcb", "#a3cbec", "#7a5230", "#2f8f5b", "#8fd0a5"]
 COLORS += ["#6b4fa0", "#f2a63b", "#d9682b", "#f7dca8", "#dddddd"]
 """Colors in the order of PARTS."""
 

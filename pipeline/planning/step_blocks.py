@@ -5,14 +5,10 @@ deepspeed 0.19.8 (runtime/zero/stage_1_and_2.py, stage3.py) and of `pipeline.opt
 processes on a CPU. Tensors that are allocated and freed together are one block.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
-
 from pipeline.engine.accumulation import updates_all_at_once
 from pipeline.engine.settings import Zero
-from pipeline.model.config import EncoderConfig
-from pipeline.planning.measure import Activations, Build, build_without_memory
+from pipeline.planning.measure import Activations
+from pipeline.planning.parameters import Parameters
 from pipeline.planning.timeline import Timeline
 
 FLOAT, DOUBLE = 4, 8
@@ -22,54 +18,6 @@ THREAD_HEAP_BYTES = 64 * 2**20
 """Largest heap of a thread in glibc; larger blocks come from the heap of the process."""
 ALL_REDUCE_NUMEL = 500_000_000
 """Number of gradients that DeepSpeed's engine copies for an all-reduce at stage 0, and at stage 1 in bf16."""
-
-
-@dataclass(frozen=True)
-class Parameters:
-    """Numbers of weights of a model."""
-
-    total: int
-    word: int
-    """Weights of the largest tensor with a row for each token id: the word embeddings, tied to the output layer."""
-    layer: int
-    num_layers: int
-
-    @property
-    def pieces(self) -> list[int]:
-        """Numbers of weights in the order of computation: word embeddings, layers, the rest."""
-        return [self.word, *[self.layer] * self.num_layers, self.total - self.word - self.num_layers * self.layer]
-
-
-@cache
-def count_parameters(build: Build, config: EncoderConfig, vocab_size: int) -> Parameters:
-    """Count the weights of a model, by means of models of one and of two layers."""
-    one, two = (
-        list(
-            build_without_memory(
-                build, replace(config, num_hidden_layers=n, activation_checkpointing=False), vocab_size
-            ).parameters()
-        )
-        for n in (1, 2)
-    )
-    total = sum(p.numel() for p in one)
-    layer = sum(p.numel() for p in two) - total
-    word = max((p.numel() for p in one if len(p) == vocab_size), default=0)
-    return Parameters(total + (config.num_hidden_layers - 1) * layer, word, layer, config.num_hidden_layers)
-
-
-@cache
-def count_matrices(build: Build, config: EncoderConfig, vocab_size: int, is_matrix: Callable[[str], bool]) -> int:
-    """Count the weights of the matrices of layers.
-
-    Args:
-        build: makes the model from a configuration and the size of the vocabulary.
-        config: configuration of the model.
-        vocab_size: number of token ids.
-        is_matrix: parameter name -> whether it is such a matrix.
-    """
-    shape = replace(config, num_hidden_layers=1, activation_checkpointing=False)
-    named = build_without_memory(build, shape, vocab_size).named_parameters()
-    return config.distinct_layers * sum(p.numel() for name, p in named if is_matrix(name))
 
 
 class StepBlocks:
@@ -166,6 +114,7 @@ class StepBlocks:
         if stage == 3:
             self.take("buckets", FLOAT * self._touched(total))
         self.take("moments", FLOAT * ((2 + self.averaged) * own - self.muon))
+        self.take("auxiliary", self.itemsize * self.parameters.auxiliary)
         self._gloo_copies()
 
     def _replace(self, blocks: list[int], sizes: list[int]) -> list[int]:

@@ -28,13 +28,18 @@ def phase_summary(phase: Phase) -> str:
     else:
         steps = f"as many steps as {schedule.minutes:g} minutes allow,"
         work = f"{phase.flops_per_sample:.3g} FLOP a sample"
+    size = f"{phase.parameters.total / 1e6:,.1f} M parameters"
+    if phase.auxiliary:
+        size += f" and a {phase.auxiliary.title} of {phase.parameters.auxiliary / 1e6:,.1f} M"
     text = (
-        f"{phase.name}: {phase.parameters.total / 1e6:,.1f} M parameters, {steps} of {growing}{batch:,} samples\n"
+        f"{phase.name}: {size}, {steps} of {growing}{batch:,} samples\n"
         f"{work}; up to {samples.seq_length} tokens a sample, {samples.mean_tokens:.0f} on average, "
         f"vocabulary {samples.vocab_size:,}"
     )
     if samples.assumed:
         text += f"\n{phase.recipe.data.samples} does not exist yet; assumed: {' and '.join(samples.assumed)}"
+    if phase.auxiliary and phase.auxiliary.assumed:
+        text += f"\n{phase.auxiliary.assumed}"
     return text
 
 

@@ -101,7 +101,7 @@ def _curve_of(term: Term, group: str) -> Curve:
     title, classes = f"{term.title.capitalize()} {group}", term.classes
     if group == "loss":
         guess = f"A random guess among {classes} classes has a loss of {math.log(classes):.3f}." if classes else ""
-        return Curve(f"{term.name}_loss", title, guess or OVERFITTING, unit="nats")
+        return Curve(f"{term.name}_loss", title, guess or OVERFITTING, unit=term.unit)
     caption = f"A random guess among {classes} classes is correct in {100 / classes:.0f} % of cases." if classes else ""
     return Curve(f"{term.name}_accuracy", title, caption or "Share of correct predictions.", 100, "%")
 
@@ -111,7 +111,7 @@ def _order_gap(term: Term) -> Curve:
         "Loss with the visible words in random order, minus the loss in the original order. A gap near 0 shows that "
         "the model does not use word order."
     )
-    return Curve(term.order_gap, "Order gap", caption, unit="nats")
+    return Curve(term.order_gap, f"Order gap of the {term.title} loss", caption, unit=term.unit)
 
 
 def _curve_of_schedule(planned: Planned) -> Curve:
@@ -237,16 +237,17 @@ def save_curves(runs: Sequence[Run], out: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    panels = [("learning_rate", "learning rate"), ("tokens_per_second", "tokens/s, all ranks")]
-    for term in reversed(terms(runs)):
-        panels[:0] = [
-            (f"{term.name}_loss", f"{term.title} loss (nats)"),
-            (f"{term.name}_accuracy", f"{term.title} accuracy"),
-        ]
+    panels = []
+    for term in terms(runs):
+        panels += [(f"{term.name}_loss", f"{term.title} loss ({term.unit})")]
+        panels += [(f"{term.name}_accuracy", f"{term.title} accuracy")] if term.counted else []
+    panels += [("learning_rate", "learning rate"), ("tokens_per_second", "tokens/s, all ranks")]
     with plt.rc_context({"text.parse_math": False}):
-        rows = len(panels) // 2
+        rows = math.ceil(len(panels) / 2)
         figure, axes = plt.subplots(rows, 2, figsize=(11, 1 + 3 * rows), sharex=True, layout="constrained")
-        for axis, (key, title) in zip(axes.flat, panels, strict=True):
+        for axis in axes.flat[len(panels) :]:
+            axis.set_axis_off()
+        for axis, (key, title) in zip(axes.flat, panels, strict=False):
             for number, run in enumerate(runs):
                 for kind, style in (("train", {"linewidth": 1.0}), ("heldout", {"marker": "o", "linestyle": "--"})):
                     points = run.series(kind, key)

@@ -19,6 +19,8 @@ class Term:
     """Factor of the term in the loss."""
     counted: bool = True
     """Whether correct predictions are counted, which gives an accuracy."""
+    unit: str = "nats"
+    """Unit of the loss, for axes and texts."""
     classes: int = 0
     """Number of classes if they are few and equally frequent, so that the loss of a random guess is known; else 0."""
 
@@ -29,7 +31,9 @@ class Term:
 
     @property
     def order_gap(self) -> str:
-        """Name of the order gap of the term in the metrics of an evaluation; only terms per masked token have one."""
+        """Name of the order gap of the term in the metrics of an evaluation, which terms per masked token with an
+        accuracy have.
+        """
         return f"{self.name}_order_gap"
 
 

@@ -87,7 +87,10 @@ def averages(terms: Sequence[Term], sums: Mapping[str, float]) -> dict[str, floa
 
 
 def order_gaps(terms: Sequence[Term], intact: Mapping[str, float], shuffled: Mapping[str, float]) -> dict[str, float]:
-    """Return the order gap of each masked-token term, in nats, as `NAME_order_gap`; NaN if nothing was counted.
+    """Return the order gap of each term that predicts masked tokens, in nats, as `NAME_order_gap`; NaN if nothing was
+    counted.
+
+    A term without an accuracy, such as the distance from a teacher, has none: shuffled words change the teacher too.
 
     Args:
         terms: terms of the loss.
@@ -98,7 +101,7 @@ def order_gaps(terms: Sequence[Term], intact: Mapping[str, float], shuffled: Map
     return {
         term.order_gap: after[f"{term.name}_loss"] - before[f"{term.name}_loss"]
         for term in terms
-        if term.per == "masked"
+        if term.per == "masked" and term.counted
     }
 
 

@@ -3,11 +3,26 @@
 import json
 import shutil
 import signal
+import tomllib
 
 import pytest
 import torch
 import transformers
-from finetuning_data import options, read_json, write_conll, write_csv, write_model, write_squad, write_sst2, write_tsv
+from finetuning_data import (
+    options,
+    read_json,
+    write_albert,
+    write_conll,
+    write_csv,
+    write_deberta,
+    write_distilbert,
+    write_electra,
+    write_model,
+    write_spanbert,
+    write_squad,
+    write_sst2,
+    write_tsv,
+)
 from jsonargparse import ArgumentError
 from safetensors.torch import load_file
 
@@ -158,6 +173,36 @@ def test_swag(files, tmp_path):
     assert (tmp_path / "run" / "predictions" / "test.tsv").read_text() == "index\tprediction\n0\t1\n1\t0\n2\t2\n"
     card = (tmp_path / "run" / "model" / "README.md").read_text()
     assert 'BertForMultipleChoice.from_pretrained("run")' in card and "pipeline_tag: multiple-choice" in card
+
+
+OF_FAMILY = {
+    "albert": (write_albert, {"training.warmup_proportion": 0.06}),
+    "electra": (write_electra, {"training.layer_decay": 0.8, "optimizer.bias_correction": False}),
+    "distilbert": (write_distilbert, {"training.warmup_proportion": 0.1}),
+    "spanbert": (write_spanbert, {"training.warmup_proportion": 0.1}),
+    "deberta": (write_deberta, {"training.warmup_proportion": 0.05, "optimizer.bias_correction": False}),
+}
+"""Family -> a function that writes a model of it, and some of its published settings."""
+
+
+@pytest.mark.parametrize("family", OF_FAMILY)
+def test_every_family_is_fine_tuned_with_its_settings(files, tmp_path, capsys, family):
+    """A step with the settings of the family that `config.json` names changes the encoder, and the model predicts."""
+    write, settings = OF_FAMILY[family]
+    model, run = write(tmp_path / "model"), tmp_path / "run"
+    once = {"training__epochs": 1, "training__batch_size": 40, "logging__every": 1}
+    finetune(["sst2", *options(model, files[1], run, **once)])
+    recipe = tomllib.loads((run / "recipe.toml").read_text())
+    assert all(recipe[name.split(".")[0]][name.split(".")[1]] == value for name, value in settings.items())
+    fields = read_json(run / "model" / "config.json")
+    assert fields.get("family", fields["model_type"]).startswith(family)
+    before, after = (load_file(each / "model.safetensors") for each in (model, run / "model"))
+    changed = [name for name in before if name in after and not torch.equal(before[name], after[name])]
+    assert changed and any(".layer" in name or "layers" in name for name in changed)
+    capsys.readouterr()
+    (tmp_path / "texts.txt").write_text("w1 w2 w3\n")
+    predict([str(run / "model"), str(tmp_path / "texts.txt")])
+    assert json.loads(capsys.readouterr().out)["label"] in {"0", "1"}
 
 
 def test_a_finished_run_is_left_as_it_is(files, finished, capsys):

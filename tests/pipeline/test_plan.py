@@ -4,9 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
+from pipeline.config import parse
+from pipeline.families import get_family
 from pipeline.plan import plan
+from tests.recipes import write_recipe
 from tests.samples import make_samples
 
 RECIPES = Path(__file__).parents[2] / "pipeline" / "recipes"
@@ -54,6 +58,32 @@ def test_a_plan_is_made_before_there_is_data(tmp_path, monkeypatch, capsys):
     ]
     plan([str(RECIPES / "demo.toml"), "--seq_length", "100", "--vocab_size", "4096"])
     assert "does not exist yet" not in capsys.readouterr().out
+
+
+FAMILIES = {
+    "albert": "embedding_size = 16",
+    "deberta": 'objective = "replaced"',
+    "distilbert": 'teacher = "nowhere"',
+    "electra": "embedding_size = 16",
+    "spanbert": "",
+}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_is_planned(tmp_path, capsys, family):
+    """A plan has all parameters of the model, and the memory and operations of a teacher beside them."""
+    recipe = write_recipe(tmp_path, "samples32", global_batch_size=1, micro_batch_size=1)
+    figures = tmp_path / "plan.json"
+    text = recipe.read_text().replace("[model]", f"[model]\n{FAMILIES[family]}")
+    recipe.write_text(f'family = "{family}"\n{text}')
+    plan([str(recipe), "--gpus", "1", "--vocab_size", "500", "--json", str(figures)])
+    found, config = json.loads(figures.read_text())["phases"][0], parse(["--recipe", str(recipe)]).model
+    with torch.device("meta"):
+        parameters = list(get_family(family).of(config).build(config, 500).parameters())
+    assert found["parameters"] == sum(parameter.numel() for parameter in parameters) and found["flops"] > 0
+    weights = 2 * found["auxiliary_parameters"]
+    assert found["gpus"]["1"]["choice"]["memory"]["auxiliary"] == weights and (weights > 0) == (family == "distilbert")
+    assert ("model.teacher = nowhere does not exist yet" in capsys.readouterr().out) == (family == "distilbert")
 
 
 @pytest.mark.parametrize(

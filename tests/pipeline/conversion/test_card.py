@@ -140,7 +140,7 @@ def test_the_recipe_trains_again(tmp_path):
     changes = ["--optimizer.lr", "1e-4", "--name", 'é"\\']
     recipe = parse(["--recipe", "bert_mini", "--run_dir", "/a/run", *arguments, *changes])
     path = tmp_path / "recipe.toml"
-    path.write_text(recipe_toml(plain(recipe)), encoding="utf-8")
+    path.write_text(recipe_toml(plain(recipe), {}), encoding="utf-8")
     again = parse(["--recipe", str(path), "--run_dir", "/a/run", *arguments])
     assert plain(again) == plain(recipe)
     assert "/a/" not in path.read_text(encoding="utf-8")
@@ -160,3 +160,19 @@ def test_a_model_in_parts_has_the_code_that_loads_them(tmp_path):
     assert 'generator = AutoModelForMaskedLM.from_pretrained("mine", subfolder="generator")' in card
     assert "It was trained by replaced-token prediction. The directory `generator` has the model of the class" in card
     assert "trained beside it, by masked-token prediction." in card and "logits of the generator to 3e-07" in card
+
+
+def test_the_card_of_a_student_names_its_teacher():
+    """Each term has its words and its unit, the masking all of its fields, and the teacher its name without a path."""
+    model = STATE["model"] | {"teacher": "/home/me/runs/bert_mini/checkpoints/step-00000900"}
+    family = get_family("distilbert")
+    terms = [asdict(term) for term in family.of(family.config(**model)).terms]
+    recipe = RECIPE | {"model": model, "masking": {"probability": 0.15, "max_predictions": 0, "whole_word": True}}
+    metrics = {"heldout": {"mlm_loss": 1.25, "soft_loss": 2.5, "cos_loss": 0.5}}
+    state = {"family": "distilbert", "terms": terms, "model": model, "recipe": recipe, "metrics": metrics}
+    card = card_of(TRAINED | state, replace(EXPORTED, model_class="DistilBertForMaskedLM"))
+    assert "by masked-token prediction, soft-target prediction and hidden-state prediction for 1,000 steps" in card
+    assert "Its teacher was bert_mini." in card and 'teacher = "bert_mini"' in card and "/home/me" not in card
+    assert "your own paths in `data`, `init_from` and `model.teacher` where they are set" in card
+    assert "Losses are in nats; the hidden-state loss is a cosine distance." in card
+    assert "| Masking | probability = 0.15, whole_word = yes |" in card

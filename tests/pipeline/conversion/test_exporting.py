@@ -44,6 +44,8 @@ EXPECTED = {
     ("electra", "sequence_classification"): ("ElectraForSequenceClassification", DENSE_CLASSIFIER),
     ("deberta", "pretraining"): ("DebertaV2ForMaskedLM", ()),
     ("deberta", "encoder"): ("DebertaV2Model", ()),
+    ("distilbert", "pretraining"): ("DistilBertForMaskedLM", ()),
+    ("spanbert", "pretraining"): ("BertForMaskedLM", ()),
 }
 """(family, form) -> class in transformers, and its parameters that the checkpoint lacks."""
 
@@ -88,7 +90,7 @@ def test_every_form_has_the_weights_of_the_checkpoint(checkpoints, tmp_path, fam
         source = trained.get(name, trained.get(f"{family}.{name}"))
         assert name in new if source is None else torch.equal(value, source), name
     card = (tmp_path / "out" / "README.md").read_text()
-    assert all(name in card for name in new)
+    assert all(name in card for name in new) and f"of the family {family} with 2 layers" in card
     assert getattr(transformers, exported.form.auto_class).from_pretrained(tmp_path / "out")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from finetuning_data import write_model, write_roberta
+from finetuning_data import write_albert, write_deberta, write_electra, write_model, write_roberta
 
 from pipeline.conversion import huggingface, onnx_export, verification
 from pipeline.conversion.onnx_export import export_onnx
@@ -26,21 +26,31 @@ def test_only_classes_of_the_family_are_read(tmp_path):
         huggingface.load_model(model, get_family("bert"))
 
 
+OUTPUTS = {
+    "bert": (write_model, {"prediction_logits", "seq_relationship_logits"}),
+    "roberta": (write_roberta, {"logits"}),
+    "albert": (write_albert, {"prediction_logits", "sop_logits"}),
+    "electra": (write_electra, {"logits"}),
+    "deberta": (write_deberta, {"logits"}),
+}
+"""Family -> a function that writes a model of it, and the outputs of its class in `transformers`."""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("family", OUTPUTS)
 def test_onnx_runtime_computes_the_same(tmp_path, family):
     """Every output of the graph equals that of the model, also in a batch and length of its own."""
     pytest.importorskip("onnx")
     pytest.importorskip("onnxscript")
     runtime = pytest.importorskip("onnxruntime")
-    model = {"bert": write_model, "roberta": write_roberta}[family](tmp_path / "model")
+    write, outputs = OUTPUTS[family]
+    model = write(tmp_path / "model")
     differences = export_onnx(model, tmp_path / "new" / "out")
-    outputs = {"bert": {"prediction_logits", "seq_relationship_logits"}, "roberta": {"logits"}}[family]
     assert differences.keys() == outputs and max(differences.values()) <= verification.TOLERANCE
     assert {"model.onnx", "config.json", "tokenizer.json"} <= {path.name for path in (tmp_path / "new/out").iterdir()}
     session = runtime.InferenceSession(tmp_path / "new" / "out" / "model.onnx")
     tokenizer, loaded = huggingface.load_tokenizer(model), huggingface.load_model(model, get_family(family))
-    inputs = tokenizer(["w1"], return_tensors="pt", return_token_type_ids=family == "bert")
+    inputs = tokenizer(["w1"], return_tensors="pt", return_token_type_ids=get_family(family).template.segments)
     assert {each.name for each in session.get_inputs()} == inputs.keys()
     with torch.inference_mode():
         expected = loaded(**inputs)[0]

@@ -19,7 +19,7 @@ from pipeline.conversion.pretrained import form_of
 from pipeline.families.albert import FAMILY, FIELDS_OF_OURS, AlbertConfig, build, config_from, config_to
 from pipeline.families.bert import build as build_bert
 from pipeline.model.flops import measure
-from pipeline.planning.step_blocks import count_matrices, count_parameters
+from pipeline.planning.parameters import count_matrices, count_parameters
 from preprocessing.tokenizer import unigram
 from preprocessing.tokenizer.saving import save_tokenizer
 

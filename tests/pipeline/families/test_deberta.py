@@ -1,4 +1,4 @@
-"""Laws of pipeline/families/deberta.py; foremost law 7: what it computes is what Hugging Face computes."""
+"""Laws of pipeline/families/deberta/; foremost law 7: what it computes is what Hugging Face computes."""
 
 from dataclasses import fields, replace
 
@@ -22,16 +22,8 @@ from pipeline.conversion.pretrained import form_of
 from pipeline.data.masking import Draw
 from pipeline.data.packing import pack
 from pipeline.data.special_tokens import SpecialTokens
-from pipeline.families.deberta import (
-    FAMILY,
-    FIELDS_OF_OURS,
-    DebertaConfig,
-    DebertaMasking,
-    build,
-    config_from,
-    config_to,
-    joined,
-)
+from pipeline.families.deberta import FAMILY, DebertaConfig, DebertaMasking, build, joined
+from pipeline.families.deberta.export import FIELDS_OF_OURS, config_from, config_to
 from pipeline.model.flops import measure
 
 TOLERANCE = 1e-5  # law 7, fp32

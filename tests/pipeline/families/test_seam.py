@@ -85,7 +85,14 @@ def test_an_unknown_family_trains_and_resumes(tmp_path, samples, stage):
 
 OPTIONS = {
     "albert": ("sop", ["--model.embedding_size", "16", "--model.activation_checkpointing", "1"]),
-    "deberta": ("blocks", ["--model.position_buckets", "8", "--model.objective", "replaced"]),
+    "deberta": (
+        "blocks",
+        [
+            *("--model.position_buckets", "8", "--model.objective", "replaced"),
+            # A forward pass has many small operations.
+            *("--model.hidden_size", "16", "--batch.global_batch_size", "8", "--evaluation.samples", "8"),
+        ],
+    ),
     "electra": ("electra", ["--model.embedding_size", "16", "--model.generator_fraction", "0.5"]),
     "distilbert": ("blocks", ["--model.teacher", "{teacher}", "--model.num_hidden_layers", "1"]),
     "spanbert": ("blocks", ["--model.span_position_size", "8"]),

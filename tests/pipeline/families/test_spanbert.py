@@ -1,5 +1,6 @@
 """Laws of pipeline/families/spanbert.py and of the span boundary objective; foremost law 7."""
 
+import json
 from dataclasses import fields, replace
 
 import pytest
@@ -11,7 +12,7 @@ from torch.nn import functional
 
 from pipeline.config import parse
 from pipeline.conversion.huggingface import export
-from pipeline.conversion.importing import ImportOptions, family_of, read_model
+from pipeline.conversion.importing import ImportOptions, family_of, import_pretrained, read_model
 from pipeline.conversion.layouts import registry
 from pipeline.conversion.names import take, to_huggingface
 from pipeline.conversion.pretrained import with_rows
@@ -140,6 +141,18 @@ def test_an_export_is_a_bert_that_names_its_family(tmp_path):
     fewer = with_rows(back, 90).state_dict
     assert fewer["span_head.decoder.weight"] is fewer["encoder.embeddings.word.weight"]
     assert len(fewer["span_head.decoder.bias"]) == len(fewer["mlm_head.decoder.bias"]) == 90
+
+
+def test_a_vocabulary_alone_is_that_of_bert(tmp_path):
+    """The tokenizer of a directory with a vocab.txt and no settings, such as the released ones, is BERT's."""
+    write_tokenizer(tmp_path / "tokenizer", VOCAB_SIZE)
+    export(FAMILY, build(CONFIG, VOCAB_SIZE).state_dict(), CONFIG, tmp_path / "tokenizer", tmp_path / "out", "")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / "out" / name).unlink()
+    import_pretrained(tmp_path / "out", tmp_path / "start", ImportOptions(new_heads=True))
+    state, settings = tmp_path / "start" / "state.json", tmp_path / "start" / "tokenizer" / "tokenizer_config.json"
+    assert json.loads(state.read_text())["family"] == "spanbert"
+    assert json.loads(settings.read_text())["tokenizer_class"] == "BertTokenizer"
 
 
 @pytest.mark.parametrize(("size", "millions"), [("base", 108.3), ("large", 333.6)])

@@ -1,6 +1,7 @@
 """Laws of pipeline/families/teachers.py."""
 
 from dataclasses import asdict, replace
+from functools import partial
 
 import pytest
 import torch
@@ -10,6 +11,9 @@ from teacher_cases import VOCAB_SIZE, write_teacher
 
 from pipeline.families import get_family, teachers
 from pipeline.families.distilbert import FAMILY, DistilBertConfig, build
+from pipeline.model import flops
+from pipeline.model.probe import uniform_batch
+from pipeline.planning.measure import MicroBatch, measure
 from preprocessing.shards import SampleDataset
 
 
@@ -96,3 +100,35 @@ def test_another_checkpoint_in_its_place_is_an_error(tmp_path, samples):
     write_teacher(tmp_path, samples, "other", config=replace(BERT, num_hidden_layers=4))
     with pytest.raises(ValueError, match="is another teacher"):
         FAMILY.prepare(build(config, VOCAB_SIZE), replace(config, teacher=str(tmp_path / "other")))
+
+
+def test_measurements_have_the_teacher(tmp_path, samples):
+    """The operations of a student are its own and those of one forward pass of its teacher; its memory has what both
+    keep; the model that is trained lacks the teacher.
+    """
+    config = student(write_teacher(tmp_path, samples))
+    form = FAMILY.of(config)
+    measured = form.measured(config)
+    both, alone, theirs = (
+        flops.measure(partial(make, vocab_size=VOCAB_SIZE), shape)
+        for make, shape in ((measured, config), (build, config), (get_family("bert").build, BERT))
+    )
+    assert both.per_token == alone.per_token + theirs.per_token / 3 and both.per_pair > alone.per_pair
+    assert both.per_masked > alone.per_masked + theirs.per_masked / 3
+    sizes = MicroBatch(4, 32, 5), torch.bfloat16, "cuda"
+    kept = [measure(make, config, VOCAB_SIZE, *sizes).kept for make in (measured, build)]
+    assert kept[0] - kept[1] > 2 * 4 * 32 * config.hidden_size, "the teacher's hidden states"
+    assert not any(name.startswith("auxiliary") for name, _ in build(config, VOCAB_SIZE).named_parameters())
+    with pytest.raises(ValueError, match=r"model.hidden_size = 48: model.teacher = .* has 32"):
+        form.measured(replace(config, hidden_size=48))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_the_teacher_computes_in_the_type_of_the_student(tmp_path, samples, dtype):
+    """In 16 bits the teacher's weights are cast with the first batch; in fp32 they are those of the checkpoint."""
+    config = student(write_teacher(tmp_path, samples))
+    model = build(config, VOCAB_SIZE)
+    FAMILY.prepare(model, config)
+    batch = replace(uniform_batch(2, 8, 2), segment_ids=None)
+    model.to(dtype)(batch).loss.backward()
+    assert {parameter.dtype for parameter in model.teacher.model.parameters()} == {dtype}

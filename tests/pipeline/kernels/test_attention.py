@@ -6,47 +6,10 @@ import types
 
 import pytest
 import torch
+from attention_cases import EQUAL, RAGGED, cumulated, random_qkv, reference, with_gradient
 
-from pipeline.kernels.attention import (
-    _DroppedAttention,
-    attend_padded,
-    attention,
-    backend,
-    bucketed_layout,
-    padded_layout,
-)
-from pipeline.kernels.dropout import keep_mask
-
-HEADS, HEAD_DIM = 3, 8
-RAGGED = [5, 33, 1, 64, 33, 7, 40]
-EQUAL = [16, 16, 16]
-
-
-def cumulated(lengths):
-    return torch.tensor([0, *lengths]).cumsum(0).to(torch.int32)
-
-
-def random_qkv(lengths, dtype=torch.float64, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(sum(lengths), 3, HEADS, HEAD_DIM, generator=generator, dtype=torch.float64).to(dtype)
-
-
-def reference(qkv, lengths):
-    """Compute the equation for one sequence and one head at a time."""
-    outputs = []
-    for query, key, value in (chunk.unbind(1) for chunk in qkv.split(lengths)):
-        heads = [torch.softmax(query[:, h] @ key[:, h].T / HEAD_DIM**0.5, -1) @ value[:, h] for h in range(HEADS)]
-        outputs.append(torch.stack(heads, 1))
-    return torch.cat(outputs)
-
-
-def with_gradient(function, qkv):
-    """Return the output and the gradient of a fixed weighted sum of it."""
-    qkv = qkv.clone().requires_grad_()
-    out = function(qkv)
-    weights = torch.linspace(-1, 1, out.numel(), dtype=out.dtype).view_as(out)
-    (out * weights).sum().backward()
-    return out.detach().double(), qkv.grad.double()
+from pipeline.kernels.attention import attention, backend
+from pipeline.kernels.padded_attention import attend_padded, padded_layout
 
 
 def bucketed(qkv, lengths):
@@ -98,36 +61,6 @@ def test_dropout_keeps_the_expectation_and_follows_the_seed(lengths):
     assert (error <= 6 * standard_error + 1e-6).all()
 
 
-@pytest.mark.parametrize("lengths", [RAGGED, EQUAL])
-@pytest.mark.parametrize(
-    ("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-5), (torch.bfloat16, 0.06)]
-)
-def test_with_dropout_output_and_gradient_equal_separate_operations(monkeypatch, lengths, dtype, tolerance):
-    """With the masks that were drawn, output and gradient are those of softmax, dropout and product as separate
-    operations.
-    """
-    masks = []
-
-    def recorded(x, probability):
-        masks.append(keep_mask(x, probability))
-        return masks[-1]
-
-    monkeypatch.setattr("pipeline.kernels.attention.keep_mask", recorded)
-    ours = with_gradient(lambda x: attention(x, cumulated(lengths), max(lengths), 0.3), random_qkv(lengths, dtype))
-    monkeypatch.setattr(_DroppedAttention, "apply", lambda *args: separate(*args, drawn.pop(0)))
-    drawn = [keep.double() * scale for keep, scale in masks]
-    exact = random_qkv(lengths, dtype).double()
-    theirs = with_gradient(lambda x: attention(x, cumulated(lengths), max(lengths), 0.3), exact)
-    for one, other in zip(ours, theirs, strict=True):
-        assert (one - other).abs().max() <= tolerance * other.abs().max()
-
-
-def separate(query, key, value, mask, _, term, scale, scaled_keep):
-    scores = query @ key.transpose(-1, -2) / HEAD_DIM**0.5
-    scores = scores if mask is None else scores.masked_fill(~mask, float("-inf"))
-    return (scores.softmax(-1) * scaled_keep) @ value
-
-
 def test_dropout_under_autocast():
     """Under autocast the output is bf16 and the gradient of an fp32 input is fp32, and both are finite."""
     qkv = random_qkv(RAGGED, torch.float32).requires_grad_()
@@ -135,33 +68,6 @@ def test_dropout_under_autocast():
         out = attention(qkv, cumulated(RAGGED), max(RAGGED), 0.1)
     out.float().sum().backward()
     assert out.dtype == torch.bfloat16 and qkv.grad.dtype == torch.float32 and qkv.grad.isfinite().all()
-
-
-def test_a_layout_brings_every_token_back():
-    """`scatter` is the inverse of `gather`, and its slots are the real ones, each once."""
-    bounds = cumulated(RAGGED)
-    for layout in (bucketed_layout(tuple(bounds.tolist())), padded_layout(bounds, 64, sum(RAGGED))):
-        assert torch.equal(layout.gather[layout.scatter], torch.arange(sum(RAGGED)))
-        real = torch.cat([bucket.real.flatten() for bucket in layout.buckets])
-        assert torch.equal(layout.scatter.sort().values, torch.nonzero(real).flatten())
-
-
-def test_buckets_pad_little():
-    """Sequences share a bucket only if their lengths differ by less than 32 tokens, and sequences of one length are not
-    copied.
-    """
-    layout = bucketed_layout(tuple(cumulated(RAGGED).tolist()))
-    assert [tuple(bucket.real.shape) for bucket in layout.buckets] == [(3, 7), (4, 64)]
-    equal = bucketed_layout(tuple(cumulated(EQUAL).tolist()))
-    assert equal.gather is None and equal.scatter is None and not equal.buckets[0].padded
-
-
-def test_a_layout_cached_in_an_evaluation_serves_training():
-    """The cached indices are ordinary tensors even if they were first computed in inference mode."""
-    lengths = [3, 50, 4]
-    with torch.inference_mode():
-        bucketed(random_qkv(lengths), lengths)
-    with_gradient(lambda x: bucketed(x, lengths), random_qkv(lengths))
 
 
 CUDA = torch.device("cuda")

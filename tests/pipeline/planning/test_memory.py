@@ -8,7 +8,7 @@ from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_j
 from pipeline.families.bert import FAMILY, BertConfig
 from pipeline.planning.measure import MicroBatch
 from pipeline.planning.memory import PARTS, PROCESS_BYTES, estimate
-from pipeline.planning.step_blocks import count_matrices, count_parameters
+from pipeline.planning.parameters import count_matrices, count_parameters
 
 CONFIG, VOCAB = BertConfig(1024, 24, 16, 4096), 30_528
 PARAMETERS = count_parameters(FAMILY.build, CONFIG, VOCAB)

@@ -2,17 +2,19 @@
 
 import io
 import math
+from dataclasses import asdict
 
 import matplotlib.pyplot as plt
 import pytest
 from PIL import Image
 
-from pipeline.reporting.figures import CURVES, checkpoints, curves
+from pipeline.reporting.figures import CURVES, checkpoints, curves, save_curves
 from pipeline.reporting.figures import _smoothed as smoothed
 from pipeline.reporting.figures import _span as span
 from pipeline.runlog.attempts import history
 from pipeline.runlog.reader import read_runs
 from pipeline.runlog.schedules import Schedule, write_schedules
+from pipeline.runlog.terms import Term
 from tests.made_runs import event, make_run, saved, start, training
 
 
@@ -40,6 +42,20 @@ def test_what_is_not_there_is_not_drawn(tmp_path):
     assert [p.slug for p in curves(runs, "steps")] == ["learning-rate"]
     assert [p.slug for p in curves(runs, "speed")] == ["tokens-per-second", "loader-wait-share", "peak-memory-gib"]
     assert "loss" not in [p.slug for p in curves(runs, "loss")]
+
+
+def test_terms_have_the_panels_and_units_that_they_need(tmp_path, monkeypatch):
+    """A term without an accuracy has no panel for one, and a loss has the unit of its term."""
+    terms = (Term("mlm", "masked-token", "masked"), Term("nsp", "state", "tokens", counted=False, unit="distance"))
+    run = make_run(tmp_path / "run", 3, events=[start(0, terms=[asdict(term) for term in terms])])
+    closed = []
+    monkeypatch.setattr(plt, "close", closed.append)
+    save_curves(read_runs([run]), tmp_path / "curves.png")
+    monkeypatch.undo()
+    plt.close(closed[0])
+    losses = ["masked-token loss (nats)", "masked-token accuracy", "state loss (distance)"]
+    drawn = [axis.get_title() for axis in closed[0].axes if axis.axison]
+    assert drawn == [*losses, "learning rate", "tokens/s, all ranks"]
 
 
 def test_schedules_are_drawn_over_the_whole_run(tmp_path):

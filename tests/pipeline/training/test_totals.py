@@ -60,3 +60,6 @@ def test_the_order_gap_is_a_difference_of_means():
     shuffled = dict(zip(measured(BEFORE_TERMS), (42.0, 1.0, 9.0, 1.0), strict=True)) | counts(12, 4, 100, 7e9, 9e9)
     assert order_gaps(BEFORE_TERMS, intact, shuffled) == pytest.approx({"mlm_order_gap": 0.5})
     assert math.isnan(order_gaps(BEFORE_TERMS, intact, shuffled | {"masked": 0.0})["mlm_order_gap"])
+    terms = (BEFORE_TERMS[0], Term("soft", "soft-target", "masked", counted=False))
+    sums = [each | {"soft_loss": 1.0} for each in (intact, shuffled)]
+    assert order_gaps(terms, *sums) == pytest.approx({"mlm_order_gap": 0.5}), "a distance from a teacher has none"
