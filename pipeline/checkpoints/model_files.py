@@ -286,11 +286,18 @@ def _pickled(path: Path) -> Iterator[tuple[str, Tensor]]:
     try:
         read = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever the unpickler meets: UnpicklingError, RuntimeError, EOFError, KeyError, ...
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(f"{path}: not readable as tensors alone ({lines[0]}); get the model as safetensors") from None
+        raise ValueError(
+            f"{path}: not readable as tensors alone ({unpickling_error(error)}); get the model as safetensors"
+        ) from None
     if not isinstance(read, Mapping) or not all(isinstance(value, Tensor) for value in read.values()):
         raise ValueError(f"{path}: holds something else than a dictionary of tensors; get the model as safetensors")
     yield from read.items()
+
+
+def unpickling_error(error: Exception) -> str:
+    """What a pickle holds that is not read, without torch's advice to read it nevertheless; else the kind of error."""
+    reason = str(error).partition("WeightsUnpickler error: ")[2].partition("\n")[0]
+    return reason.partition(". Please ")[0].partition(" was not an allowed ")[0].strip() or type(error).__name__
 
 
 @contextmanager

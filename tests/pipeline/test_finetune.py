@@ -223,6 +223,7 @@ def test_a_frozen_encoder_keeps_its_weights(files, tmp_path, monkeypatch):
     [
         ({"data": "nowhere"}, "data = nowhere: must be a directory"),
         ({"model": "nowhere"}, "nowhere has no config.json"),
+        ({"out": __file__}, "out = .*: is a file; name a directory"),
         ({"text__max_length": 33}, "text.max_length = 33: must be at most 32"),
         ({"seed": -1}, "seed = -1: must be at least 0"),
     ],

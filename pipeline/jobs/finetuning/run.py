@@ -58,6 +58,8 @@ def finetune(recipe: FinetuningRecipe, signals: StopSignals) -> dict[str, Any]:
         InterruptedRunError: a stop signal was received; the run resumes when restarted.
     """
     run = recipe.run
+    if run.exists() and not run.is_dir():
+        raise ValueError(f"out = {run}: is a file; name a directory")
     with sole_run(run):
         open_run(recipe)
         if (run / RESULTS).is_file():
