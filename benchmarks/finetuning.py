@@ -168,11 +168,15 @@ def main(
         "this project": lambda: ours(recipe, inputs, steps),
         "transformers.Trainer": lambda: theirs(recipe, [train[row] for row in chosen], steps),
     }
-    print("| | samples/s | samples per second of processor time |\n|---|---|---|")
     taken: dict[str, list[Taken]] = {name: [] for name in measured}
     for number in range(rounds):
         for name in list(measured)[:: -1 if number % 2 else 1]:
             taken[name].append(measured[name]())
+            print(
+                f"round {number + 1}, {name}: {taken[name][-1].processor / steps:.2f} s of processor time a step",
+                flush=True,
+            )
+    print("\n| | samples/s | samples per second of processor time |\n|---|---|---|")
     for name, found in taken.items():
         print(row(name, found, samples), flush=True)
     print(ratios(*taken.values()))
