@@ -1,136 +1,217 @@
-"""Accuracy of models on GLUE tasks after fine-tuning, beside random weights of the same shape.
+"""Results of models after fine-tuning, by `pipeline.finetune` and by `transformers.Trainer` with equal settings.
 
-    python -m benchmarks.downstream --models '[demo/model,"random:demo/model"]' --glue DIR --seeds 5
+    python -m benchmarks.downstream --out DIR --glue GLUE --squad squad-v1.1-dev.json.gz --tokens wnut17 \\
+        --models '[models/base]' --sides '[pipeline,trainer]'
+    python -m benchmarks.downstream --out DIR --glue GLUE --squad squad-v1.1-dev.json.gz --tokens wnut17 \\
+        --models '[models/base,"random:models/base","frozen:models/base"]'
 
-A model is a directory that `python -m pipeline.convert export` wrote, or any that `transformers` loads; random:DIR
-names random weights of its shape, with its tokenizer. DIR of `--glue` holds SST-2/train.tsv, SST-2/dev.tsv,
-RTE/train.tsv and RTE/dev.tsv as GLUE distributes them. A plain loop fine-tunes
-`transformers.AutoModelForSequenceClassification` with AdamW, a warm-up over a tenth of the steps and linear decay, and
-the dev split gives the accuracy. Each cell of the table has the median over the seeds, and the range.
+The first command shows whether fine-tuning is right, the second one whether pre-training pays. A model is a directory
+that `transformers` loads. random:DIR has random weights of its shape, drawn from the seed of a run; frozen:DIR keeps
+its encoder as it is and trains the head alone. Both sides read the same subsets of the examples (`downstream_data.py`)
+and have the settings of the same recipe: `--rate`, `--options`, and the published ones for the rest. The result of a
+run is the metric of the task that chooses the epoch, for the best epoch on dev.
+
+Each run leaves a file with its result in DIR; a repeated command does only the runs that are missing, and prints the
+table of all. `Trainer` needs the package accelerate: `pip install --no-deps accelerate`.
 """
 
+import shutil
 import statistics
-from collections.abc import Iterator
+import time
+from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import torch
 import transformers
 from jsonargparse import auto_cli
-from torch import Tensor, nn
 
-from benchmarks.glue import TASKS, Example, read_examples
+from benchmarks.downstream_data import Subset, write_subset
+from benchmarks.downstream_trainer import finetuned_score
 from benchmarks.measuring import processor
+from pipeline.conversion.huggingface import copy_tokenizer
+from pipeline.jobs.finetuning.recipe import FinetuningRecipe, parse, plain
+from pipeline.jobs.finetuning.run import finetune
+from pipeline.runtime.signals import StopSignals
+from pipeline.tasks.glue import GLUE
+from preprocessing.files import read_json, write_json
 
-RANDOM = "random:"
+Side = Literal["pipeline", "trainer"]
+RANDOM, FROZEN = "random:", "frozen:"
+TASKS = ("sst2", "cola", "mrpc", "rte", "squad", "tokens")
+
+
+class Result(NamedTuple):
+    """What a run leaves."""
+
+    score: float
+    """The metric of the task."""
+    seconds: float
+    """Processor time, with reading the model and the examples, and evaluations."""
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Settings of the fine-tuning."""
+class Variant:
+    """A column of the table."""
 
-    epochs: int = 3
-    """Passes over the training samples."""
-    batch: int = 32
-    """Samples of a step."""
-    length: int = 128
-    """Longest sequence in tokens; longer ones are truncated."""
-    dropout: float = 0.1
-    """Dropout of hidden states and attention, whatever the model was pre-trained with."""
-    max_samples: int = 0
-    """Training samples that are read, from the first; 0: all."""
+    model: str
+    """Directory, random:DIR or frozen:DIR."""
+    side: Side
 
+    @property
+    def title(self) -> str:
+        """Heading of the column."""
+        return f"{self.model}, {self.side}"
 
-def load(name: str, settings: Settings) -> tuple[Any, Any]:
-    """Returns tokenizer and model, whose new weights come from torch's default generator."""
-    directory = name.removeprefix(RANDOM)
-    changed = {"hidden_dropout_prob": settings.dropout, "attention_probs_dropout_prob": settings.dropout}
-    config = transformers.AutoConfig.from_pretrained(directory, num_labels=2, **changed)
-    auto = transformers.AutoModelForSequenceClassification
-    random = name.startswith(RANDOM)
-    model = auto.from_config(config) if random else auto.from_pretrained(directory, config=config)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return transformers.AutoTokenizer.from_pretrained(directory), model.to(device)
+    @property
+    def directory(self) -> str:
+        """Directory of its results below that of the benchmark."""
+        return f"{self.model.strip('/').replace('/', '_').replace(':', '-')}-{self.side}"
 
 
-def encoded(
-    tokenizer: Any, examples: list[Example], order: Tensor, settings: Settings, device: torch.device
-) -> Iterator[tuple[Any, Tensor]]:
-    """Yields arguments of the model and labels (B,) of batches in a given order (N,), padded to the longest."""
-    length = min(settings.length, tokenizer.model_max_length)
-    for rows in order.split(settings.batch):
-        chosen = [examples[row] for row in rows.tolist()]
-        columns = [list(column) for column in zip(*(example.texts for example in chosen), strict=True)]
-        inputs = tokenizer(*columns, padding=True, truncation=True, max_length=length, return_tensors="pt")
-        yield inputs.to(device), torch.tensor([example.label for example in chosen], device=device)
+@dataclass(frozen=True)
+class Benchmark:
+    """Where the runs are, and their settings."""
+
+    out: Path
+    data: dict[str, Path]
+    """Subset of each task."""
+    rate: float
+    options: list[str]
+
+    def result(self, variant: Variant, task: str, seed: int) -> Result:
+        """Returns the result of a run, which is done unless it has been done before.
+
+        Raises:
+            ValueError: it was done with other settings.
+        """
+        place = self.out / "results" / variant.directory / f"{task}-{seed}"
+        recipe, done = self.recipe(variant, task, seed, place), place.with_suffix(".json")
+        settings = plain(recipe)
+        if not done.is_file():
+            done.parent.mkdir(parents=True, exist_ok=True)
+            begin = time.process_time()
+            score = self.score(recipe, variant.side, place.with_suffix(".log"))
+            write_json(done, {"score": score, "seconds": time.process_time() - begin, "settings": settings})
+            shutil.rmtree(place, ignore_errors=True)  # models and checkpoints take more room than the results are worth
+        found = read_json(done)
+        if found["settings"] != settings:
+            raise ValueError(f"{done}: is the result of another recipe; choose another --out, or remove the file")
+        return Result(found["score"], found["seconds"])
+
+    def recipe(self, variant: Variant, task: str, seed: int, run: Path) -> FinetuningRecipe:
+        """Returns the recipe of a run; of Trainer it has the settings alone."""
+        model = variant.model.removeprefix(RANDOM).removeprefix(FROZEN)
+        if variant.model.startswith(RANDOM):
+            model = str(random_model(Path(model), self.out / "models" / f"{variant.directory}-{seed}", seed))
+        places = ["--model", model, "--data", str(self.data[task]), "--out", str(run)]
+        settings = ["--seed", str(seed), "--optimizer.lr", str(self.rate), "--logging.tensorboard", "false"]
+        frozen = ["--training.frozen_encoder", "true"] if variant.model.startswith(FROZEN) else []
+        return parse([task, *places, *settings, *frozen, *self.options])
+
+    def score(self, recipe: FinetuningRecipe, side: Side, log: Path) -> float:
+        """Fine-tunes a model and returns the result; what it prints is appended to a log."""
+        with log.open("a", encoding="utf-8") as file, redirect_stdout(file), redirect_stderr(file):
+            if side == "trainer":
+                return finetuned_score(recipe)
+            results = finetune(recipe, StopSignals())
+        score: float = results["results"]["dev"][results["metric"]]
+        return score
 
 
-def finetuned_accuracy(
-    name: str, train: list[Example], dev: list[Example], rate: float, seed: int, settings: Settings
-) -> float:
-    """Fine-tunes a model and returns its accuracy on the examples of the dev split."""
-    torch.manual_seed(seed)
-    tokenizer, model = load(name, settings)
-    steps = settings.epochs * -(-len(train) // settings.batch)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.01)
-    schedule = transformers.get_linear_schedule_with_warmup(optimizer, steps // 10, steps)
-    model.train()
-    for _ in range(settings.epochs):
-        for inputs, labels in encoded(tokenizer, train, torch.randperm(len(train)), settings, model.device):
-            model(**inputs, labels=labels).loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
-    model.eval()
-    with torch.inference_mode():
-        batches = encoded(tokenizer, dev, torch.arange(len(dev)), settings, model.device)
-        right = sum(int((model(**inputs).logits.argmax(1) == labels).sum()) for inputs, labels in batches)
-    return right / len(dev)
+def random_model(directory: Path, out: Path, seed: int) -> Path:
+    """Writes an encoder with random weights of the shape of a model, and its tokenizer, unless it is there."""
+    if not out.is_dir():
+        torch.manual_seed(seed)
+        temporary = out.with_suffix(".tmp")
+        config = transformers.AutoConfig.from_pretrained(directory)
+        transformers.AutoModel.from_config(config, dtype=torch.float32).save_pretrained(temporary)
+        copy_tokenizer(directory, temporary)
+        temporary.rename(out)
+    return out
 
 
-def cell(accuracies: list[float]) -> str:
+def cell(scores: Sequence[float]) -> str:
     """Returns the median and the range."""
-    return f"{statistics.median(accuracies):.3f} ({min(accuracies):.3f} to {max(accuracies):.3f})"
+    return f"{statistics.median(scores):.3f} ({min(scores):.3f} to {max(scores):.3f})"
+
+
+def comparison(one: Sequence[float], other: Sequence[float]) -> list[str]:
+    """Returns the difference of the medians, and the larger one of the two ranges."""
+    spread = max(max(scores) - min(scores) for scores in (one, other))
+    return [f"{statistics.median(one) - statistics.median(other):+.3f}", f"{spread:.3f}"]
+
+
+def table(variants: Sequence[Variant], results: dict[str, list[list[Result]]]) -> str:
+    """Returns the Markdown table of all results, with the processor time of each column.
+
+    Args:
+        variants: the columns.
+        results: task -> the results of each variant over the seeds.
+    """
+    compared = ["difference", "larger range"] if len(variants) == 2 else []
+    heads = ["task", *(variant.title for variant in variants), *compared]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    for task, columns in results.items():
+        scores = [[result.score for result in column] for column in columns]
+        last = comparison(*scores) if compared else []
+        lines.append(f"| {' | '.join([task, *map(cell, scores), *last])} |")
+    spent = [sum(result.seconds for columns in results.values() for result in columns[i]) for i in range(len(variants))]
+    minutes = [f"{seconds / 60:.1f}" for seconds in spent]
+    lines.append(f"| {' | '.join(['minutes of processor time', *minutes, *[''] * len(compared)])} |")
+    return "\n".join(lines)
 
 
 def main(
+    out: Path,
     models: list[str],
     glue: Path,
+    squad: Path | None = None,
+    tokens: Path | None = None,
     tasks: list[str] = list(TASKS),  # noqa: B006  jsonargparse reads it
-    rates: list[float] = [1e-4],  # noqa: B006
+    sides: list[Side] = ["pipeline"],  # noqa: B006
+    rate: float = 1e-4,
     seeds: int = 3,
-    settings: Settings = Settings(),
+    subset: Subset = Subset(),  # noqa: B008
+    options: list[str] = [],  # noqa: B006
 ) -> None:
-    """Fine-tune and print a Markdown table.
+    """Do the missing runs and print a Markdown table with the median over the seeds and the range.
 
     Args:
-        models: directories, or random:DIR.
-        glue: directory with the tasks' files.
-        tasks: names of the tasks.
-        rates: peak learning rates, a row for each.
+        out: directory of the subsets, results and logs.
+        models: directories, random:DIR or frozen:DIR.
+        glue: directory with the directories of the tasks of GLUE.
+        squad: file in the form of SQuAD, which is divided into train and dev by article.
+        tokens: directory with files in the form of CoNLL.
+        tasks: tasks of pipeline.finetune, a row for each.
+        sides: programs that fine-tune each model: pipeline, trainer.
+        rate: peak learning rate.
         seeds: runs of each, with the seeds 1, 2, ...: new weights, order of the samples and dropout.
-        settings: fine-tuning.
+        subset: the examples.
+        options: further options of pipeline.finetune, for both sides.
+
+    Raises:
+        ValueError: a task has no data, or results in `out` have other settings.
     """
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    data = {
-        name: (
-            read_examples(glue / name / "train.tsv", TASKS[name], settings.max_samples),
-            read_examples(glue / name / "dev.tsv", TASKS[name]),
-        )
-        for name in tasks
-    }
-    print(f"| model | rate | {' | '.join(tasks)} |\n|{'---|' * (2 + len(tasks))}")
-    for model in models:
-        for rate in rates:
-            runs = [
-                [finetuned_accuracy(model, *data[task], rate, seed, settings) for seed in range(1, seeds + 1)]
-                for task in tasks
-            ]
-            print(f"| {model} | {rate:g} | {' | '.join(map(cell, runs))} |", flush=True)
-    print(f"\n{seeds} seeds, {settings}, {processor()}")
+    given: dict[str, Any] = {"squad": squad, "tokens": tokens} | dict.fromkeys(GLUE, glue)
+    if missing := [task for task in tasks if given.get(task) is None]:
+        raise ValueError(f"--tasks {missing[0]}: has no data; give --{missing[0]}, or another task")
+    data = {task: write_subset(task, given[task], out / "data" / task, subset) for task in tasks}
+    benchmark = Benchmark(out, data, rate, options)
+    variants = [Variant(model, side) for model in models for side in sides]
+    results: dict[str, list[list[Result]]] = {task: [[] for _ in variants] for task in tasks}
+    for seed in range(1, seeds + 1):
+        for task in tasks:
+            for column, variant in zip(results[task], variants, strict=True):
+                column.append(benchmark.result(variant, task, seed))
+                print(f"{task}, {variant.title}, seed {seed}: {column[-1].score:.3f}", flush=True)
+    print(f"\n{table(variants, results)}")
+    told = (f"rate {rate:g}", " ".join(options), f"{torch.get_num_threads()} threads", processor())
+    print(f"\n{seeds} seeds, {subset}, " + ", ".join(filter(None, told)))
 
 
 if __name__ == "__main__":

@@ -1,13 +1,15 @@
 """Speed of fine-tuning on SST-2, beside `transformers.Trainer` on the same model, examples and batch size.
 
-    python -m benchmarks.finetuning --model models/base --glue DIR --steps 20
+    python -m benchmarks.finetuning --model models/base --glue DIR --steps 20 --rounds 3
 
-Both train the model without a checkpoint or an evaluation, on the same device and threads, one after the other in the
-same process. The Trainer has its default settings but for batch size and rate; its collator pads to the longest
-example of a batch. Rates of processor time are shown beside those of the clock: on a machine with other work they are
-the ones that can be compared. `Trainer` needs the package accelerate: `pip install --no-deps accelerate`.
+Both train the model without a checkpoint or an evaluation, on the same device and threads, in turn in the same process,
+and the table has the medians over the rounds. The Trainer has its default settings but for batch size and rate; its
+collator pads to the longest example of a batch. Rates of processor time are shown beside those of the clock: on a
+machine with other work they are the ones that can be compared. `Trainer` needs the package accelerate:
+`pip install --no-deps accelerate`.
 """
 
+import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -121,18 +123,35 @@ def theirs(recipe: FinetuningRecipe, rows: list[Any], steps: int) -> Taken:
     return watch.taken
 
 
-def row(name: str, taken: Taken, samples: int) -> str:
-    """Return a row of the table."""
-    return f"| {name} | {samples / taken.clock:,.1f} | {samples / taken.processor:,.1f} |"
+def row(name: str, rounds: list[Taken], samples: int) -> str:
+    """Return a row of the table, with the medians over the rounds."""
+    rates = [statistics.median(samples / seconds for seconds in column) for column in zip(*rounds, strict=True)]
+    return f"| {name} | {' | '.join(f'{rate:,.2f}' for rate in rates)} |"
 
 
-def main(model: Path, glue: Path, steps: int = 20, options: list[str] = []) -> None:  # noqa: B006  jsonargparse reads it
+def ratios(one: list[Taken], other: list[Taken]) -> str:
+    """Return the row with the ratios of the rates: their median over the rounds, and their range."""
+    cells = []
+    for field in Taken._fields:
+        found = [getattr(b, field) / getattr(a, field) for a, b in zip(one, other, strict=True)]
+        cells.append(f"{statistics.median(found):.2f} ({min(found):.2f} to {max(found):.2f})")
+    return f"| ratio | {' | '.join(cells)} |"
+
+
+def main(
+    model: Path,
+    glue: Path,
+    steps: int = 20,
+    rounds: int = 3,
+    options: list[str] = [],  # noqa: B006  jsonargparse reads it
+) -> None:
     """Measure both and print a Markdown table.
 
     Args:
         model: directory of a model, as transformers loads it.
         glue: directory that holds SST-2.
-        steps: optimizer steps that are measured, after two others.
+        steps: optimizer steps of a round that are measured, after two others.
+        rounds: how often each side is measured; the side that begins alternates.
         options: options of pipeline.finetune that change the recipe.
     """
     transformers.utils.logging.set_verbosity_error()
@@ -144,17 +163,25 @@ def main(model: Path, glue: Path, steps: int = 20, options: list[str] = []) -> N
         for step in range(1, WARMUP_STEPS + steps + 1)
         for row in rows_of(step, recipe.seed, len(train), recipe.training.batch_size)
     ]
+    inputs = open_inputs(recipe)
     measured: dict[str, Callable[[], Taken]] = {
-        "this project": lambda: ours(recipe, open_inputs(recipe), steps),
+        "this project": lambda: ours(recipe, inputs, steps),
         "transformers.Trainer": lambda: theirs(recipe, [train[row] for row in chosen], steps),
     }
-    print("| | samples/s | samples per second of processor time |\n|---|---|---|")
-    taken = {name: run() for name, run in measured.items()}
+    taken: dict[str, list[Taken]] = {name: [] for name in measured}
+    for number in range(rounds):
+        for name in list(measured)[:: -1 if number % 2 else 1]:
+            taken[name].append(measured[name]())
+            print(
+                f"round {number + 1}, {name}: {taken[name][-1].processor / steps:.2f} s of processor time a step",
+                flush=True,
+            )
+    print("\n| | samples/s | samples per second of processor time |\n|---|---|---|")
     for name, found in taken.items():
         print(row(name, found, samples), flush=True)
-    one, other = taken.values()
-    print(f"| ratio | {other.clock / one.clock:.2f} | {other.processor / one.processor:.2f} |")
-    print(f"\nbatch {recipe.training.batch_size}, {steps} steps, {torch.get_num_threads()} threads, {processor()}")
+    print(ratios(*taken.values()))
+    told = f"batch {recipe.training.batch_size}, {rounds} rounds of {steps} steps, {torch.get_num_threads()} threads"
+    print(f"\n{told}, {processor()}")
 
 
 if __name__ == "__main__":

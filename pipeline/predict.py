@@ -26,12 +26,14 @@ def predict(arguments: list[str]) -> None:
     chosen = _parser().parse_args(arguments)
     if chosen.max_tokens < 1:
         raise ValueError(f"--max_tokens {chosen.max_tokens}: must be at least 1")
+    if chosen.max_length and chosen.max_length < 3:
+        raise ValueError(f"--max_length {chosen.max_length}: must be at least 3; special tokens are included")
     if chosen.top < 1:
         raise ValueError(f"--top {chosen.top}: must be at least 1")
     if chosen.normalize and chosen.kind != "embed":
         raise ValueError("--normalize true: only embeddings are normalised; give --kind embed")
     # Imported here, because help texts and errors of options do not need torch.
-    from pipeline.jobs.prediction import write_predictions
+    from pipeline.jobs.prediction import opened, write_predictions
     from pipeline.jobs.predictions.base import Reading
 
     reading = Reading(
@@ -47,7 +49,7 @@ def predict(arguments: list[str]) -> None:
         if chosen.out is None:
             write_predictions(chosen.model, chosen.file, reading, sys.stdout)
         else:
-            with chosen.out.open("w", encoding="utf-8") as out:
+            with opened(chosen.out) as out:
                 write_predictions(chosen.model, chosen.file, reading, out)
 
 
@@ -66,7 +68,11 @@ def _parser() -> ArgumentParser:
         help="Examples: a text in each line (.txt), or a table (.tsv, .csv, .jsonl, .parquet). Without it, standard "
         "input is read: a text in each line, or a JSON object where examples have two texts.",
     )
-    parser.add_argument("--out", type=Path, help="File to write; standard output by default.")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="File to write, which appears when all predictions are made; standard output by default.",
+    )
     parser.add_argument(
         "--kind",
         type=Literal["", "embed", "fill"],

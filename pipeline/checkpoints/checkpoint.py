@@ -159,7 +159,9 @@ def resolve(path: Path) -> Path:
         return path
     found = present(path)
     if not found:
-        raise ValueError(f"{path}: neither a checkpoint nor a run with one (no manifest.json, no checkpoints/step-*)")
+        raise ValueError(
+            f"{path}: neither a checkpoint nor a run with one (no manifest.json, no checkpoints/step-*); name another"
+        )
     return found[0]
 
 

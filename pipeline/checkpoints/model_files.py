@@ -104,7 +104,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     values = _parsed(path)
     if not isinstance(values, dict):
-        raise ValueError(f"{path}: holds a JSON {type(values).__name__}, expected an object")
+        raise ValueError(f"{path}: holds a JSON {type(values).__name__}, expected an object; get the file again")
     for key in _CODE_KEYS:
         if values.get(key):
             raise ValueError(
@@ -129,6 +129,41 @@ def read_config(directory: Path) -> dict[str, Any]:
     return read_json(path)
 
 
+def architecture(path: Path, fields: Mapping[str, Any]) -> str:
+    """The class of `transformers` that a configuration names; empty if it names none.
+
+    Args:
+        path: the file, for messages.
+        fields: its content.
+
+    Raises:
+        ValueError: `architectures` is no list of names.
+    """
+    named = fields.get("architectures") or [""]
+    if not isinstance(named, list) or not all(isinstance(name, str) for name in named):
+        raise ValueError(f"{path}: architectures = {named!r}: must be a list of names of classes; restore config.json")
+    return str(named[0])
+
+
+def class_names(path: Path, fields: Mapping[str, Any], outputs: int) -> tuple[str, ...]:
+    """The names of the classes in a `config.json`; a class without a name has the one of `transformers`.
+
+    Args:
+        path: the file, for messages.
+        fields: its content.
+        outputs: number of classes.
+
+    Raises:
+        ValueError: `id2label` does not map numbers to names.
+    """
+    named = fields.get("id2label") or {}
+    try:
+        names = {int(number): str(name) for number, name in named.items()}
+    except (AttributeError, ValueError):
+        raise ValueError(f"{path}: id2label = {named!r}: must map numbers to names; restore config.json") from None
+    return tuple(names.get(number, f"LABEL_{number}") for number in range(outputs))
+
+
 def tokenizer_files(directory: Path) -> list[Path]:
     """The files of the tokenizer in a directory, checked.
 
@@ -140,7 +175,7 @@ def tokenizer_files(directory: Path) -> list[Path]:
         raise ValueError(f"{directory} is no directory: name one that holds a tokenizer (tokenizer.json)")
     files = [path for name in TOKENIZER_FILES if (path := find(directory, name))]
     if not {path.name for path in files} - {TOKENIZER_CONFIG, "special_tokens_map.json", "added_tokens.json"}:
-        raise ValueError(f"{directory} holds no tokenizer: it needs tokenizer.json, or vocab.txt, or a .model")
+        raise ValueError(f"{directory} holds no tokenizer: copy tokenizer.json, vocab.txt or the .model there")
     for path in files:
         if path.suffix == ".json" and path.name not in ("tokenizer.json", "vocab.json"):
             read_json(path)
@@ -169,10 +204,10 @@ def weight_files(directory: Path, allow_pickle: bool = False) -> list[Path]:
         return [pickled]
     if pickled:
         raise ValueError(
-            f"{pickled}: a pickle, and there is no {WEIGHTS}; pass --allow_pickle if you trust its source (tensors "
-            "only are read), or convert it to safetensors"
+            f"{pickled}: a pickle, and there is no {WEIGHTS}; save the model as safetensors, or, if you trust its "
+            "source, pass --allow_pickle true to pipeline.convert import, which reads tensors only, and export it"
         )
-    raise ValueError(f"{directory}: holds no {WEIGHTS} and no {INDEX}")
+    raise ValueError(f"{directory}: holds no {WEIGHTS} and no {INDEX}; get the model with its weights")
 
 
 def outlines(files: Iterable[Path]) -> dict[str, Tensor]:
@@ -203,7 +238,9 @@ def finite(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
     for name, value in tensors:
         read[name] = value.to(torch.float32)
         if not torch.isfinite(read[name]).all():
-            raise ValueError(f"{name}: holds NaN or infinite values; the model is damaged, or its training diverged")
+            raise ValueError(
+                f"{name}: holds NaN or infinite values: it is damaged, or its training diverged; take another model"
+            )
     return read
 
 
@@ -215,7 +252,9 @@ def _tensors(files: Iterable[Path], with_values: bool) -> Iterator[tuple[str, Te
                 raise ValueError(f"{path}: {name} is in {known[name].name} as well")
             known[name] = path
             if not value.is_floating_point() and not name.endswith(("position_ids", "token_type_ids")):
-                raise ValueError(f"{path}: {name} holds {value.dtype}, expected floating-point numbers")
+                raise ValueError(
+                    f"{path}: {name} holds {value.dtype}, expected floating-point numbers; take another model"
+                )
             yield name, value
 
 
@@ -247,11 +286,18 @@ def _pickled(path: Path) -> Iterator[tuple[str, Tensor]]:
     try:
         read = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever the unpickler meets: UnpicklingError, RuntimeError, EOFError, KeyError, ...
-        lines = str(error).splitlines() or [type(error).__name__]
-        raise ValueError(f"{path}: not readable as tensors alone ({lines[0]}); get the model as safetensors") from None
+        raise ValueError(
+            f"{path}: not readable as tensors alone ({unpickling_error(error)}); get the model as safetensors"
+        ) from None
     if not isinstance(read, Mapping) or not all(isinstance(value, Tensor) for value in read.values()):
         raise ValueError(f"{path}: holds something else than a dictionary of tensors; get the model as safetensors")
     yield from read.items()
+
+
+def unpickling_error(error: Exception) -> str:
+    """What a pickle holds that is not read, without torch's advice to read it nevertheless; else the kind of error."""
+    reason = str(error).partition("WeightsUnpickler error: ")[2].partition("\n")[0]
+    return reason.partition(". Please ")[0].partition(" was not an allowed ")[0].strip() or type(error).__name__
 
 
 @contextmanager

@@ -28,6 +28,8 @@ from pipeline.families.base import Family
 from pipeline.model.encoder import EncoderConfig
 from preprocessing.files import flush
 
+MOST_SHOWN = 300
+"""Characters of an error of `transformers` that messages show."""
 # No progress bars and load reports for single files; missing and unexpected tensors are checked here.
 transformers.utils.logging.disable_progress_bar()
 transformers.utils.logging.set_verbosity_error()
@@ -202,7 +204,7 @@ def load_model(directory: Path, family: Family[Any]) -> transformers.PreTrainedM
     Raises:
         ValueError: the directory names no class of the family, or lacks a parameter of the class.
     """
-    named = (model_files.read_config(directory).get("architectures") or [""])[0]
+    named = model_files.architecture(directory / model_files.CONFIG, model_files.read_config(directory))
     if named not in (known := classes_of(family)):
         raise ValueError(
             f"{directory / model_files.CONFIG}: architectures = {named!r}: must be one of {', '.join(sorted(known))}"
@@ -264,8 +266,12 @@ def _loaded(auto_class: Any, files: Path, directory: Path, **options: Any) -> An
     try:
         return auto_class.from_pretrained(files, local_files_only=True, trust_remote_code=False, **options)
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0].replace(str(files), str(directory))
-        raise ValueError(f"{directory}: transformers cannot load it ({type(error).__name__}: {reason})") from None
+        reason = " ".join(str(error).split())[:MOST_SHOWN].replace(str(files), str(directory))
+        what = "tokenizer" if auto_class is transformers.AutoTokenizer else "model"
+        raise ValueError(
+            f"{directory}: transformers cannot load the {what} ({type(error).__name__}: {reason}); get its files from "
+            "their source again"
+        ) from None
 
 
 def _longest_sequence(model: transformers.PreTrainedModel) -> int:

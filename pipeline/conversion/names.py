@@ -140,7 +140,8 @@ def require_none(missing: list[str], unknown: list[str], what: str = "the Huggin
     if missing or unknown:
         raise ValueError(
             f"{what} does not fit: missing {first(missing)}; unknown {first(unknown)}. "
-            "It comes from another family, another class or another number of layers"
+            "It comes from another family, another class or another number of layers; take weights and config.json "
+            "from the same model"
         )
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pipeline.conversion import huggingface
+from pipeline.conversion.fitting import require_layers, require_vocab_size
 from pipeline.conversion.layouts.base import Source
 from pipeline.conversion.names import Taken, count_layers, first, require_none, take
 from pipeline.conversion.parts import ModelPart, join, ties
@@ -64,7 +65,8 @@ def read_pretrained(
         config = form.export.config_from({**huggingface.default_fields(form), **source.fields})
         left_out = [*(source.outlines.keys() - kept), *_of_other_forms(family, form, kept, outlines)]
         _require_complete(form, outlines, new_heads)
-        vocab_size = _vocab_size(form, source, outlines.parameters)
+        vocab_size = len(outlines.parameters[form.word_embeddings])
+        require_vocab_size(source.fields, vocab_size)
         _require_shapes(form, config, vocab_size, outlines)
         values = {name: value for name, value in source.values().items() if name in kept}
         state = take(form, values).parameters | _fresh(form, config, vocab_size, outlines, seed)
@@ -153,25 +155,10 @@ def _require_complete(form: Family[Any], taken: Taken, new_heads: bool) -> None:
         )
 
 
-def _vocab_size(form: Family[Any], source: Source, found: Mapping[str, Tensor]) -> int:
-    rows = len(found[form.word_embeddings])
-    if source.fields.get("vocab_size", rows) != rows:
-        raise ValueError(
-            f"config.json: vocab_size = {source.fields['vocab_size']!r}, but the weights hold {rows} tokens; "
-            "take both files from the same model"
-        )
-    return rows
-
-
 def _require_shapes(form: Family[Any], config: EncoderConfig, vocab_size: int, taken: Taken) -> None:
     """Raise ValueError unless the parameters, which may be meta tensors, have the shapes of the configuration."""
     found = taken.parameters
-    layers = count_layers(form, found)
-    if layers != config.distinct_layers:
-        raise ValueError(
-            f"config.json: num_hidden_layers = {config.num_hidden_layers}, but the weights hold {layers} layers; "
-            "take both files from the same model"
-        )
+    require_layers(form, config, found)
     try:
         with torch.device("meta"):
             expected = form.build(config, vocab_size).state_dict()

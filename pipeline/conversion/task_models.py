@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from pipeline.checkpoints import model_files
 from pipeline.conversion import huggingface
+from pipeline.conversion.fitting import padding_of, require_layers, require_shapes, require_vocab_size
 from pipeline.conversion.importing import family_of
 from pipeline.conversion.names import from_huggingface
 from pipeline.conversion.verification import largest_difference, outputs_there, require_same
@@ -36,6 +37,8 @@ class Begun:
     vocab_size: int
     new: tuple[str, ...]
     """Names in `transformers` of the parameters that were drawn anew."""
+    left_out: int
+    """Number of rows of the word embeddings behind the tokenizer's last token, which the model does not have."""
 
 
 def begin(
@@ -50,6 +53,7 @@ def begin(
     """Build a task model whose encoder is that of a directory.
 
     Rows of the embeddings behind the tokenizer's last token, as of a vocabulary padded to a round size, are left out.
+    More than `fitting.MOST_PADDING` of them are an error, because the tokenizer is probably that of another model.
 
     Args:
         directory: a model directory with safetensors.
@@ -70,13 +74,10 @@ def begin(
         config = replace(config, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout)
         found = _of_encoder(family, head, config, model_files.values(files))
         rows = len(found.get(family.word_embeddings, ()))
-        if rows < vocab_size:
-            raise ValueError(
-                f"the weights hold {rows} tokens, the tokenizer {vocab_size}; take both from the same model"
-            )
+        require_vocab_size(fields, rows)
+        left_out = padding_of(rows, vocab_size)
         found[family.word_embeddings] = found[family.word_embeddings][:vocab_size].clone()
-        model = build(family, head, config, vocab_size, outputs)
-        _check_shapes(found, model)
+        model = build(family, head, config, vocab_size, outputs, found)
     except ValueError as error:
         raise ValueError(f"{directory}: {error}") from None
     initialize_head(model.head, config.initializer_range, seed)
@@ -84,13 +85,39 @@ def begin(
     for parameter in model.parameters():
         parameter.requires_grad_(True)
     new = [name for ours, parts in {**head.pretrained, **head.new}.items() if ours not in found for name in parts]
-    return Begun(model, config, vocab_size, tuple(new))
+    return Begun(model, config, vocab_size, tuple(new), left_out)
 
 
-def build(family: Family[Any], head: TaskHead, config: EncoderConfig, vocab_size: int, outputs: int) -> TaskModel:
-    """Return a task model whose encoder is on the meta device, and whose head has arbitrary weights."""
-    with torch.device("meta"):
-        encoder: Any = family.build(config, vocab_size).encoder
+def build(
+    family: Family[Any],
+    head: TaskHead,
+    config: EncoderConfig,
+    vocab_size: int,
+    outputs: int,
+    found: Mapping[str, Tensor],
+) -> TaskModel:
+    """Return a task model whose encoder is on the meta device, and whose head has arbitrary weights.
+
+    Args:
+        family: its family.
+        head: its head.
+        config: configuration of its encoder.
+        vocab_size: number of tokens.
+        outputs: number of logits.
+        found: the parameters that it will be given, with which the configuration is compared before memory is
+            allocated for it.
+
+    Raises:
+        ValueError: they have other shapes, or a parameter of the encoder is missing.
+    """
+    require_layers(family, config, found)
+    try:
+        with torch.device("meta"):
+            encoder: Any = family.build(config, vocab_size).encoder
+            outline = head.build(config.hidden_size, outputs, config.hidden_dropout_prob)
+    except RuntimeError as error:  # a size beyond 64 bits
+        raise ValueError(f"config.json: no model has these sizes ({str(error).splitlines()[0]})") from None
+    require_shapes(found, TaskModel(encoder, outline))
     return TaskModel(encoder, head.build(config.hidden_size, outputs, config.hidden_dropout_prob))
 
 
@@ -142,19 +169,6 @@ def _form(family: Family[Any], model_class: str, head_names: Names, **fields: An
         ignored=tuple(unwanted),
     )
     return replace(family, export=export, variants=(), parts=(), applies=lambda config: True)
-
-
-def _check_shapes(found: Mapping[str, Tensor], model: TaskModel) -> None:
-    expected = model.state_dict()
-    for name, value in found.items():
-        if name not in expected or expected[name].shape != value.shape:
-            shape = tuple(expected[name].shape) if name in expected else "absent"
-            raise ValueError(
-                f"{name} is {tuple(value.shape)} in the weights, {shape} according to config.json; take both files "
-                "from the same model"
-            )
-    if missing := [name for name in expected if name.startswith("encoder.") and name not in found]:
-        raise ValueError(f"the weights lack {missing[0]}, which config.json requires; take both files from one model")
 
 
 def head_of(family: Family[Any], name: str) -> TaskHead:
@@ -241,8 +255,7 @@ def of_tensors(family: Family[Any], head: TaskHead, config: EncoderConfig, tenso
     """
     found = from_huggingface(_form(family, head.model_class, {**head.pretrained, **head.new}), tensors)
     outputs = len(found[list(head.new)[-1]])
-    model = build(family, head, config, len(found[family.word_embeddings]), outputs)
-    _check_shapes(found, model)
+    model = build(family, head, config, len(found[family.word_embeddings]), outputs, found)
     model.load_state_dict(found, assign=True)
     return model.eval()
 
@@ -257,6 +270,8 @@ class Loaded:
     head: str
     """Name of its head in the family, or of another kind of prediction."""
     config: EncoderConfig
+    vocab_size: int
+    """Number of rows of its word embeddings."""
     labels: tuple[str, ...]
     """Names of the classes; empty if it predicts numbers."""
     fields: Mapping[str, Any]
@@ -270,7 +285,7 @@ def read(directory: Path) -> Loaded:
         ValueError: it is no task model of a family, or its files do not fit together; the message names the directory.
     """
     fields, files = model_files.read_config(directory), model_files.weight_files(directory)
-    named = (fields.get("architectures") or [""])[0]
+    named = model_files.architecture(directory / model_files.CONFIG, fields)
     family = get_family(family_of(directory))
     heads = {head.model_class: name for name, head in family.heads.items()}
     if named not in heads:
@@ -282,10 +297,11 @@ def read(directory: Path) -> Loaded:
     try:
         config = _config(family, fields)
         model = of_tensors(family, head, config, model_files.values(files))
+        rows = len(model.state_dict()[family.word_embeddings])
+        require_vocab_size(fields, rows)
     except ValueError as error:
         raise ValueError(f"{directory}: {error}") from None
     outputs = len(model.state_dict()[list(head.new)[-1]])
-    names = {int(number): str(name) for number, name in (fields.get("id2label") or {}).items()}
-    labels = tuple(names.get(number, f"LABEL_{number}") for number in range(outputs))
     is_number = fields.get("problem_type") == "regression" or outputs == 1
-    return Loaded(model, family, heads[named], config, () if is_number else labels, fields)
+    labels = () if is_number else model_files.class_names(directory / model_files.CONFIG, fields, outputs)
+    return Loaded(model, family, heads[named], config, rows, labels, fields)

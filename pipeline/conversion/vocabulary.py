@@ -65,7 +65,26 @@ def is_cased(tokens: Sequence[str]) -> bool:
 
 def size(directory: Path) -> int:
     """Return the number of ids of a tokenizer: its largest id and one more."""
-    return max(huggingface.load_tokenizer(directory).get_vocab().values(), default=-1) + 1
+    return size_of(huggingface.load_tokenizer(directory))
+
+
+def size_of(tokenizer: Any) -> int:
+    """Return the number of ids of a tokenizer of `transformers`: its largest id and one more."""
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
+
+
+def require_consecutive(directory: Path, tokenizer: Any) -> None:
+    """Raise ValueError unless the ids of a tokenizer have no gap, as an export requires it.
+
+    Args:
+        directory: directory of the tokenizer, for the message.
+        tokenizer: the tokenizer of `transformers`.
+    """
+    if len(tokenizer) != size_of(tokenizer):
+        raise ValueError(
+            f"{directory}: the tokenizer has {len(tokenizer):,} tokens, whose ids go up to {size_of(tokenizer) - 1:,}; "
+            "number its tokens from 0 without a gap, or take the tokenizer that the model was trained with"
+        )
 
 
 def append(directory: Path, tokens: Sequence[str]) -> None:

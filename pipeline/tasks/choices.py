@@ -133,7 +133,12 @@ def choices_of(row: Row, endings: Sequence[str]) -> list[tuple[str, ...]]:
     """Return the pairs of texts of a question, one for each ending.
 
     Raises:
-        ValueError: the row lacks a text; the message names file and line.
+        ValueError: the row lacks a text, or has another number of endings; the message names file and line.
     """
+    if (found := endings_of(row)) != tuple(endings):
+        raise ValueError(
+            f"{row.place}: has {len(found)} endings, the first question has {len(endings)}; give all questions equally "
+            "many"
+        )
     first, second, *ends = texts_of(row, (FIRST_TEXT, SECOND_TEXT, *endings))
     return [(first, f"{second} {end}".strip()) for end in ends]

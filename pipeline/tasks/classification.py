@@ -6,6 +6,7 @@ Shapes: N examples, B of a batch, C classes; C = 1 for regression.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from numbers import Number
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from pipeline.tasks.base import Logits, class_fields
 from pipeline.tasks.config import TextConfig
 from pipeline.tasks.encoding import Encoded, Sequences, encode
 from pipeline.tasks.glue import GLUE, submission_file
+from pipeline.tasks.lines import is_text
 from pipeline.tasks.metrics import measure
 from pipeline.tasks.splits import DEV, TEST, TRAIN, is_labelled
 from pipeline.tasks.tables import SUFFIXES, Row, read_rows
@@ -213,8 +215,10 @@ def texts_of(row: Row, columns: Sequence[str]) -> tuple[str, ...]:
     """
     texts = tuple(row[column] for column in columns)
     for column, value in zip(columns, texts, strict=True):
-        if not isinstance(value, str):
-            raise ValueError(f"{row.place}: {column} = {value!r}: must be text; name the column of the texts")
+        if not is_text(value):
+            raise ValueError(
+                f"{row.place}: {column} = {value!r}: must be Unicode text; correct it, or name another column"
+            )
     return texts
 
 
@@ -222,9 +226,9 @@ def classes_of(rows: Sequence[Row], column: str) -> tuple[str, ...]:
     """Return the values of a column in ascending order: of their numbers if all are whole numbers.
 
     Raises:
-        ValueError: there is only one.
+        ValueError: there is only one, or a row has no label.
     """
-    names = {str(row[column]) for row in rows}
+    names = {label_of(row, column) for row in rows}
     if len(names) < 2:
         raise ValueError(
             f"{rows[0].place}: all {len(rows)} training examples have the {column} {names.pop()!r}; give examples of "
@@ -233,13 +237,25 @@ def classes_of(rows: Sequence[Row], column: str) -> tuple[str, ...]:
     return tuple(sorted(names, key=int if all(name.isdecimal() for name in names) else None))
 
 
+def label_of(row: Row, column: str) -> str:
+    """Return the label of a row as text.
+
+    Raises:
+        ValueError: the row has no label, or one that is neither text nor a number; the message names file and line.
+    """
+    value = row[column]
+    if not (is_text(value) or isinstance(value, Number)) or value == "" or value != value:  # NaN is a missing value
+        raise ValueError(f"{row.place}: {column} = {value!r}: must be text or a number; label or remove the row")
+    return str(value)
+
+
 def value_of(row: Row, column: str, labels: Sequence[str]) -> float:
     """Return the class or number in the label column of a row.
 
     Raises:
-        ValueError: it is no class of the training examples, or no finite number.
+        ValueError: it is no class of the training examples, or no finite number of 32 bits.
     """
-    value = str(row[column])
+    value = label_of(row, column)
     if labels:
         if value not in labels:
             shown = ", ".join(labels[:10]) + (", ..." if len(labels) > 10 else "")
@@ -249,7 +265,7 @@ def value_of(row: Row, column: str, labels: Sequence[str]) -> float:
         number = float(value)
     except ValueError:
         number = math.nan
-    if not math.isfinite(number):
+    if not math.isfinite(number) or abs(number) > float(np.finfo(np.float32).max):
         raise ValueError(f"{row.place}: {column} = {value!r}: must be a finite number; correct or remove the row")
     return number
 

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 from pipeline.tasks.config import TokensConfig
 from pipeline.tasks.entities import to_iob2
+from pipeline.tasks.lines import numbered_lines
 from pipeline.tasks.splits import DEV, TEST, TRAIN
-from preprocessing.files import readable
 
 _SUFFIXES = (".conll", ".txt", ".tsv", ".iob", ".iob2", ".bio")
 FILES = {
@@ -95,17 +95,13 @@ def _blocks(path: Path) -> Iterator[tuple[list[int], list[list[str]]]]:
     """Yield the line numbers and the cells of the lines that follow each other without an empty line."""
     numbers: list[int] = []
     rows: list[list[str]] = []
-    with readable(path), path.open(encoding="utf-8-sig", newline="\n") as file:
-        try:
-            for number, line in enumerate(file, 1):
-                if line.strip():
-                    numbers.append(number)
-                    rows.append(_cells(line.rstrip("\r\n")))
-                elif rows:
-                    yield numbers, rows
-                    numbers, rows = [], []
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: is no UTF-8 text ({error}); convert it to UTF-8") from None
+    for number, line in numbered_lines(path):
+        if line.strip():
+            numbers.append(number)
+            rows.append(_cells(line.rstrip("\r\n")))
+        elif rows:
+            yield numbers, rows
+            numbers, rows = [], []
     if rows:
         yield numbers, rows
 

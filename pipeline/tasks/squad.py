@@ -6,11 +6,13 @@ Source: Rajpurkar et al. 2016 (https://arxiv.org/abs/1606.05250) and 2018 (https
 import gzip
 import hashlib
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.tasks.config import SquadConfig
+from pipeline.tasks.lines import is_text
 from pipeline.tasks.splits import DEV, TRAIN
 from preprocessing.files import readable
 
@@ -64,7 +66,9 @@ def read_squad(data: Path, config: SquadConfig) -> Squad:
     is_later = any(each.may_lack_answers for chosen in splits.values() for each in chosen)
     may_lack = config.version == "2.0" or (config.version == "auto" and is_later)
     for split, questions in found.items():
-        check(split, questions, may_lack)
+        if not questions:
+            raise ValueError(f"{data}: the split {split} has no questions; give a file with questions")
+        check(questions, may_lack)
     return Squad(found, may_lack)
 
 
@@ -102,7 +106,10 @@ def divide_articles(articles: list[_Article], share: float) -> dict[str, list[_A
     """
     if len(articles) < 2:
         raise ValueError(f"squad.dev_share = {share}: the file has one article; a split by article requires two")
-    order = sorted(range(len(articles)), key=lambda number: hashlib.sha256(articles[number].title.encode()).digest())
+    order = sorted(
+        range(len(articles)),
+        key=lambda number: hashlib.sha256(articles[number].title.encode(errors="surrogatepass")).digest(),
+    )
     chosen = set(order[: min(len(articles) - 1, max(1, round(share * len(articles))))])
     return {
         TRAIN: [article for number, article in enumerate(articles) if number not in chosen],
@@ -110,15 +117,13 @@ def divide_articles(articles: list[_Article], share: float) -> dict[str, list[_A
     }
 
 
-def check(split: str, questions: list[Question], may_lack_answers: bool) -> None:
+def check(questions: list[Question], may_lack_answers: bool) -> None:
     """Check the questions of a split.
 
     Raises:
-        ValueError: there is none, two have the same id, an answer is not in its context, or a question has no answer
+        ValueError: two have the same id, an answer is not in its context, or a question has no answer
             where all must have one.
     """
-    if not questions:
-        raise ValueError(f"the split {split} has no questions; give a file with questions")
     ids: set[str] = set()
     for question in questions:
         if question.id in ids:
@@ -156,7 +161,7 @@ def _content(path: Path) -> Any:
         try:
             with gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as file:
                 return json.loads(file.read())
-        except (ValueError, RecursionError, EOFError, gzip.BadGzipFile) as error:
+        except (ValueError, RecursionError, EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(f"{path}: is no JSON ({error}); give a file in the form of SQuAD") from None
 
 
@@ -176,6 +181,10 @@ def _get(value: Any, name: str, kind: type, place: str) -> Any:
     Raises:
         ValueError: the value is no object, or has no such member of this type.
     """
-    if not isinstance(value, Mapping) or not isinstance(value.get(name), kind):
+    if (
+        not isinstance(value, Mapping)
+        or not isinstance(value.get(name), kind)
+        or (kind is str and not is_text(value[name]))
+    ):
         raise ValueError(f"{place}: has no {name} of type {kind.__name__}; give a file in the form of SQuAD")
     return value[name]

@@ -1,14 +1,19 @@
 """Tables of examples: TSV, CSV, JSON Lines and Parquet, read row by row with the place of each row for messages."""
 
 import csv
+import io
 import json
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.tasks.lines import numbered_lines
 from preprocessing.files import readable
 
+MOST_SHOWN = 60
+"""Characters of a column's name that messages show."""
 SUFFIXES = (".tsv", ".csv", ".jsonl", ".parquet")
 """Endings of the names of tables. Files that end in .txt are read as .tsv."""
 
@@ -29,7 +34,8 @@ class Row:
             ValueError: the row has no such column; the message names those that it has.
         """
         if column not in self.values:
-            raise ValueError(f"{self.place}: has no column {column!r}; name one of {', '.join(map(repr, self.values))}")
+            found = ", ".join(repr(name)[:MOST_SHOWN] for name in self.values)
+            raise ValueError(f"{self.place}: has no column {column!r}, only {found}; rename one, or name another")
         return self.values[column]
 
 
@@ -50,28 +56,23 @@ def read_rows(path: Path, columns: tuple[str, ...] = (), skip_malformed: bool = 
         OSError: it cannot be read.
     """
     readers = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}
-    with readable(path):
-        try:
-            if path.suffix in readers:
-                rows = list(readers[path.suffix](path))
-            else:
-                rows = list(_tsv(path, columns, skip_malformed))
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path}: is no UTF-8 text ({error}); convert it to UTF-8") from None
+    reader = readers.get(path.suffix)
+    rows = list(reader(path) if reader else _tsv(path, columns, skip_malformed))
     if not rows:
         raise ValueError(f"{path}: has no examples; give a file with at least one row below its header")
     return rows
 
 
 def _tsv(path: Path, columns: tuple[str, ...], skip_malformed: bool) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        header = columns or tuple(_cells(next(file, "")))
-        for number, line in enumerate(file, 1 if columns else 2):
-            cells = _cells(line)
-            if len(cells) == len(header):
-                yield Row(f"{path}:{number}", dict(zip(header, cells, strict=True)))
-            elif not skip_malformed and line.strip():
-                raise _wrong_width(f"{path}:{number}", len(cells), header)
+    lines = numbered_lines(path)
+    header = columns or tuple(_cells(next(lines, (1, ""))[1]))
+    _require_different(f"{path}:1", header)
+    for number, line in lines:
+        cells = _cells(line)
+        if len(cells) == len(header):
+            yield Row(f"{path}:{number}", dict(zip(header, cells, strict=True)))
+        elif not skip_malformed and line.strip():
+            raise _wrong_width(f"{path}:{number}", len(cells), header)
 
 
 def _cells(line: str) -> list[str]:
@@ -79,17 +80,33 @@ def _cells(line: str) -> list[str]:
 
 
 def _csv(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            header = tuple(next(reader, ()))
-            for cells in reader:
-                if len(cells) == len(header):
-                    yield Row(f"{path}:{reader.line_num}", dict(zip(header, cells, strict=True)))
-                elif cells:
-                    raise _wrong_width(f"{path}:{reader.line_num}", len(cells), header)
-        except csv.Error as error:
-            raise ValueError(f"{path}:{reader.line_num}: is no CSV ({error}); correct the line") from None
+    csv.field_size_limit(sys.maxsize)  # texts may be long; the default is 128 KiB
+    reader = csv.reader(_csv_lines(path), strict=True)
+    begin = 1  # first line of a record, which may have several
+    try:
+        header = tuple(next(reader, ()))
+        _require_different(f"{path}:1", header)
+        begin = reader.line_num + 1
+        for cells in reader:
+            if len(cells) == len(header):
+                yield Row(f"{path}:{begin}", dict(zip(header, cells, strict=True)))
+            elif cells:
+                raise _wrong_width(f"{path}:{begin}", len(cells), header)
+            begin = reader.line_num + 1
+    except csv.Error as error:
+        raise ValueError(f"{path}:{begin}: is no CSV ({error}); correct the record that begins there") from None
+
+
+def _csv_lines(path: Path) -> Iterator[str]:
+    """Yield the lines of a CSV file, which a carriage return ends as well."""
+    for _, line in numbered_lines(path):
+        yield from io.StringIO(line, newline="")
+
+
+def _require_different(place: str, columns: tuple[str, ...]) -> None:
+    """Raise ValueError if two columns of a table have the same name; columns without a name are not read."""
+    if doubled := [name for name in columns if name and columns.count(name) > 1]:
+        raise ValueError(f"{place}: has two columns {doubled[0]!r}; rename one of them")
 
 
 def _wrong_width(place: str, found: int, header: tuple[str, ...]) -> ValueError:
@@ -97,26 +114,25 @@ def _wrong_width(place: str, found: int, header: tuple[str, ...]) -> ValueError:
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
-    with path.open(encoding="utf-8-sig", newline="\n") as file:
-        yield from json_rows(file, str(path))
+    yield from json_rows(numbered_lines(path), str(path))
 
 
-def json_rows(lines: Iterable[str], source: str) -> Iterator[Row]:
+def json_rows(lines: Iterable[tuple[int, str]], source: str) -> Iterator[Row]:
     """Yield a row for each line with a JSON object; empty lines are left out.
 
     Args:
-        lines: the lines.
+        lines: the lines with their numbers.
         source: where they are from, for messages.
 
     Raises:
         ValueError: a line is no JSON object; the message names it.
     """
-    for number, line in enumerate(lines, 1):
+    for number, line in lines:
         if not line.strip():
             continue
         try:
             values = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # ValueError: no JSON, or a number of too many digits
             raise ValueError(f"{source}:{number}: is no JSON ({error}); write one object in each line") from None
         if not isinstance(values, dict):
             raise ValueError(f"{source}:{number}: is a JSON {type(values).__name__}; write one object in each line")
@@ -128,7 +144,9 @@ def _parquet(path: Path) -> Iterator[Row]:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(path, memory_map=True)
+        with readable(path), parquet.ParquetFile(path, memory_map=True) as file:
+            _require_different(str(path), tuple(file.schema_arrow.names))
+            table = file.read()
     except pyarrow.ArrowException as error:
         raise ValueError(f"{path}: is no Parquet file ({error}); write it again") from None
     for number, values in enumerate(table.to_pylist(), 1):

@@ -32,6 +32,7 @@ from pipeline.predict import predict
 from pipeline.runtime.command import USER_ERRORS
 from pipeline.runtime.signals import InterruptedRunError
 
+HEAD = ("classifier.weight", "classifier.bias")
 TIMES = ("time", "samples_per_second", "tokens_per_second")
 
 
@@ -133,8 +134,10 @@ def test_tokens(files, tmp_path, monkeypatch):
     assert 'pipeline("token-classification", model="whole")' in (whole / "model" / "README.md").read_text()
 
 
-def test_squad(files, tmp_path):
-    """Answers are learned on some articles and found in others; the model has the threshold for unanswerable ones."""
+def test_squad(files, tmp_path, monkeypatch):
+    """Answers are learned on some articles and found in others; the model has the threshold for unanswerable ones. A
+    resumed run equals the undisturbed one, answers included.
+    """
     context, articles = "w9 w10 w1 w2 w3 w11 w5 w6 w7 w13", []
     for number in range(10):
         questions = [
@@ -144,21 +147,26 @@ def test_squad(files, tmp_path):
         articles.append((context, questions))
     write_squad(tmp_path / "data" / "all.json.gz", articles)
     changes = {"squad__train": "all.json.gz", "squad__dev_share": 0.2, "squad__max_question": 4}
-    arguments = options(files[0], tmp_path / "data", tmp_path / "run", training__epochs=8, **changes)
-    finetune(["squad", *arguments])
-    results = read_json(tmp_path / "run" / "results.json")["results"]["dev"]
+    arguments = options(files[0], tmp_path / "data", "", training__epochs=8, **changes)
+    run, resumed = run_twice(["squad", *arguments], tmp_path, monkeypatch, 7)
+    assert_equal_runs(run, resumed)
+    for name in ("dev.json", "dev_nbest.json", "dev_null_odds.json"):
+        assert (run / "predictions" / name).read_bytes() == (resumed / "predictions" / name).read_bytes()
+    results = read_json(run / "results.json")["results"]["dev"]
     assert results["f1"] == results["no_answer_f1"] == 1
-    found = read_json(tmp_path / "run" / "predictions" / "dev.json")
+    found = read_json(run / "predictions" / "dev.json")
     assert len(found) == 4 and set(found.values()) == {"w1 w2 w3", ""}
-    config = read_json(tmp_path / "run" / "model" / "config.json")
+    config = read_json(run / "model" / "config.json")
     assert config["architectures"] == ["BertForQuestionAnswering"]
     assert config["null_threshold"] == results["null_threshold"]
-    card = (tmp_path / "run" / "model" / "README.md").read_text()
+    card = (run / "model" / "README.md").read_text()
     assert "pipeline_tag: question-answering" in card and "import BertForQuestionAnswering" in card
 
 
-def test_swag(files, tmp_path):
-    """The right ending is learned, the choices of a question are compared with each other, and cards name the class."""
+def test_swag(files, tmp_path, monkeypatch):
+    """The right ending is learned, the choices of a question are compared with each other, and cards name the class. A
+    run that is resumed within an epoch, with batches in parts, equals the undisturbed one.
+    """
     endings = ["w5 w6", "w1 w2", "w7 w9"]
     rows = []
     for number in range(24):
@@ -168,11 +176,14 @@ def test_swag(files, tmp_path):
     write_csv(tmp_path / "data" / "train.csv", columns, rows)
     write_csv(tmp_path / "data" / "val.csv", columns, rows[:6])
     write_csv(tmp_path / "data" / "test.csv", columns[:-1], [row[:-1] for row in rows[:3]])
-    finetune(["swag", *options(files[0], tmp_path / "data", tmp_path / "run", training__max_tokens=60)])
-    assert read_json(tmp_path / "run" / "results.json")["results"]["dev"]["accuracy"] == 1
-    assert (tmp_path / "run" / "predictions" / "test.tsv").read_text() == "index\tprediction\n0\t1\n1\t0\n2\t2\n"
-    card = (tmp_path / "run" / "model" / "README.md").read_text()
-    assert 'BertForMultipleChoice.from_pretrained("run")' in card and "pipeline_tag: multiple-choice" in card
+    arguments = ["swag", *options(files[0], tmp_path / "data", "", training__max_tokens=60)]
+    run, resumed = run_twice(arguments, tmp_path, monkeypatch, 4)
+    assert_equal_runs(run, resumed)
+    assert read_json(run / "results.json")["results"]["dev"]["accuracy"] == 1
+    for each in (run, resumed):
+        assert (each / "predictions" / "test.tsv").read_text() == "index\tprediction\n0\t1\n1\t0\n2\t2\n"
+    card = (run / "model" / "README.md").read_text()
+    assert 'BertForMultipleChoice.from_pretrained("whole")' in card and "pipeline_tag: multiple-choice" in card
 
 
 OF_FAMILY = {
@@ -239,11 +250,25 @@ def test_regression_of_pairs_from_tables(files, tmp_path):
     assert set(read_json(tmp_path / "run" / "results.json")["results"]["dev"]) >= {"pearson", "mean_squared_error"}
 
 
+def test_a_frozen_encoder_keeps_its_weights(files, tmp_path, monkeypatch):
+    """The head alone is trained, a resumed run equals the undisturbed one, and it may not change its model."""
+    arguments = ["sst2", *options(*files, "", training__frozen_encoder="true", training__epochs=1)]
+    run, resumed = run_twice(arguments, tmp_path, monkeypatch, 3)
+    assert_equal_runs(run, resumed)
+    before, after = (load_file(directory / "model.safetensors") for directory in (files[0], run / "model"))
+    same = {name for name in after if name in before and torch.equal(before[name], after[name])}
+    assert after.keys() - same == {"bert.pooler.dense.weight", "bert.pooler.dense.bias", *HEAD}
+    (resumed / "results.json").unlink()
+    with pytest.raises(ValueError, match=r"is a run with another recipe \(model: .*choose another out"):
+        finetune([*arguments, "--out", str(resumed), "--model", str(write_model(tmp_path / "other"))])
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"data": "nowhere"}, "data = nowhere: must be a directory"),
         ({"model": "nowhere"}, "nowhere has no config.json"),
+        ({"out": __file__}, "out = .*: is a file; name a directory"),
         ({"text__max_length": 33}, "text.max_length = 33: must be at most 32"),
         ({"seed": -1}, "seed = -1: must be at least 0"),
     ],

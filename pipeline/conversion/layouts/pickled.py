@@ -43,10 +43,10 @@ def load(path: Path, allow_pickle: bool) -> dict[str, Any]:
         with torch.serialization.safe_globals([Namespace]):
             read = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever the unpickler meets: UnpicklingError, RuntimeError, EOFError, KeyError, ...
-        lines = str(error).splitlines() or [type(error).__name__]
+        reason = model_files.unpickling_error(error)
         raise ValueError(
-            f"{path}: not readable as tensors, numbers and texts alone ({lines[0]}); save its state dict alone with "
-            "the program that wrote it"
+            f"{path}: not readable as tensors, numbers and texts alone ({reason}); save its state dict alone with the "
+            "program that wrote it"
         ) from None
     if not isinstance(read, dict):
         raise ValueError(f"{path}: holds a {type(read).__name__}, expected a dictionary; name another file")

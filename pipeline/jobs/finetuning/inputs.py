@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.conversion import huggingface, task_models
+from pipeline.conversion import huggingface, task_models, vocabulary
 from pipeline.conversion.importing import family_of
 from pipeline.conversion.task_models import Begun
 from pipeline.families import get_family
@@ -42,6 +42,7 @@ def open_inputs(recipe: FinetuningRecipe) -> Inputs:
         raise ValueError(f"data = {data}: must be a directory; give the one that holds the files of {recipe.task}")
     family = get_family(family_of(directory))
     tokenizer = huggingface.load_tokenizer(directory)
+    vocabulary.require_consecutive(directory, tokenizer)
     sequences = read_sequences(directory, tokenizer, family, recipe.text.max_length)
     task = read_task(recipe, data, sequences, tokenizer)
     head, tuning = task_models.head_of(family, task.head), recipe.training

@@ -65,8 +65,10 @@ def depth_of(name: str, layers: int) -> int:
 
 
 def build_optimizer(model: TaskModel, parameters: Parameters, recipe: FinetuningRecipe) -> ShardedOptimizer:
-    """Return the optimizer, with a group for each factor of the learning rate, `factor` in the group."""
-    named = dict(model.named_parameters())
+    """Return the optimizer of the parameters that are trained, with a group for each factor of the learning rate,
+    `factor` in the group.
+    """
+    named = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
     layers = len(model.encoder.layers)
     groups: dict[float, list[torch.nn.Parameter]] = {}
     for name, parameter in named.items():

@@ -35,7 +35,8 @@ MAY_CHANGE = (
     "training.checkpoint_every",
     "optimizer.backend",
 )
-"""Prefixes of fields that a resumed run may set differently; a checksum compares its examples."""
+"""Prefixes of fields that a resumed run may set differently; a checksum compares its examples. With a frozen encoder,
+whose weights are in no checkpoint, `model` is not one of them."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,9 @@ class TuningConfig:
     2020, ELECTRA: 0.8)."""
     dropout: float = 0.1
     """Dropout of hidden states, attention and head, whatever the model was pre-trained with."""
+    frozen_encoder: bool = False
+    """Whether the encoder keeps its weights and the head alone is trained, which measures what the encoder has
+    learned."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced: the loss of each class is weighted by the inverse of its frequency among the training examples."""
     patience: int = 0
@@ -157,6 +161,11 @@ class FinetuningRecipe:
             raise ValueError(f"training.class_weights = balanced: {self.task} has no class weights; set none")
         if self.task not in (*GLUE, CLASSIFICATION) and self.text.long != "cut":
             raise ValueError(f"text.long = {self.text.long}: has no effect on the task {self.task}; set cut")
+
+    @property
+    def may_change(self) -> tuple[str, ...]:
+        """Prefixes of fields that this run may set differently when it is resumed."""
+        return tuple(name for name in MAY_CHANGE if name != "model" or not self.training.frozen_encoder)
 
     @property
     def run(self) -> Path:

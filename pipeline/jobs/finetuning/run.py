@@ -24,7 +24,7 @@ from pipeline.conversion import task_models
 from pipeline.jobs.finetuning.card import finetuned_card
 from pipeline.jobs.finetuning.inputs import Inputs, checksum, open_inputs
 from pipeline.jobs.finetuning.loop import Loop, build_optimizer, steps_per_epoch
-from pipeline.jobs.finetuning.recipe import MAY_CHANGE, FinetuningRecipe, defaults, plain, to_toml
+from pipeline.jobs.finetuning.recipe import FinetuningRecipe, defaults, plain, to_toml
 from pipeline.jobs.finetuning.state import Identity, restore, save
 from pipeline.jobs.identity import differences
 from pipeline.jobs.inference import default_device
@@ -58,6 +58,8 @@ def finetune(recipe: FinetuningRecipe, signals: StopSignals) -> dict[str, Any]:
         InterruptedRunError: a stop signal was received; the run resumes when restarted.
     """
     run = recipe.run
+    if run.exists() and not run.is_dir():
+        raise ValueError(f"out = {run}: is a file; name a directory")
     with sole_run(run):
         open_run(recipe)
         if (run / RESULTS).is_file():
@@ -77,7 +79,7 @@ def open_run(recipe: FinetuningRecipe) -> None:
     """
     run = recipe.run
     if (run / RECIPE).is_file():
-        changed = differences(read_toml(run / RECIPE), plain(recipe), defaults(), MAY_CHANGE)
+        changed = differences(read_toml(run / RECIPE), plain(recipe), defaults(), recipe.may_change)
         if changed:
             raise ValueError(f"{run} is a run with another recipe ({'; '.join(changed)}); choose another out")
     elif not all(map(is_temporary, run.iterdir())):
@@ -102,6 +104,7 @@ def train(recipe: FinetuningRecipe, inputs: Inputs, events: Events, signals: Sto
     """Train, then write model, predictions and results; returns the results."""
     run, begun = recipe.run, inputs.begun
     model = begun.model.to(default_device())
+    model.encoder.requires_grad_(not recipe.training.frozen_encoder)
     optimizer = build_optimizer(model, inputs.family.parameters, recipe)
     samples = checksum(inputs.task)
     state = restore(run, optimizer.shards, samples)
@@ -138,9 +141,11 @@ def train(recipe: FinetuningRecipe, inputs: Inputs, events: Events, signals: Sto
 def announcement(recipe: FinetuningRecipe, inputs: Inputs, step: int) -> str:
     """Return what begins: model, examples, and the parameters that are drawn anew."""
     sizes = ", ".join(f"{len(encoded):,} {split}" for split, encoded in inputs.task.splits.items())
+    left = inputs.begun.left_out
     begins = f"resumes at step {step}" if step else f"new parameters: {', '.join(inputs.begun.new)}"
     first = f"{recipe.task}: {recipe.model} ({inputs.head.model_class}), examples: {sizes}; {begins}"
-    return "\n".join((first, *inputs.task.notes))
+    rows = f"{left:,} rows of the embeddings behind the tokenizer's last token are left out"
+    return "\n".join((first, *([rows] if left else []), *inputs.task.notes))
 
 
 def finish(loop: Loop, inputs: Inputs, optimizer: ShardedOptimizer) -> dict[str, Any]:

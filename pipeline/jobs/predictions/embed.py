@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.conversion import task_models
+from pipeline.conversion import task_models, vocabulary
 from pipeline.conversion.importing import family_of
 from pipeline.conversion.task_models import Loaded
 from pipeline.families import get_family
@@ -32,11 +32,11 @@ def load(directory: Path, tokenizer: Any) -> Loaded:
     """
     family = get_family(family_of(directory))
     head = task_models.head_of(family, "sequence")  # replaced by the mean
-    begun = task_models.begin(directory, family, head, 1, 0.0, vocab_size=len(tokenizer), seed=0)
+    begun = task_models.begin(directory, family, head, 1, 0.0, vocab_size=vocabulary.size_of(tokenizer), seed=0)
     single = family.template.single
     place = single.index("A")
     model = TaskModel(begun.model.encoder, MeanPooling(before=place, after=len(single) - place - 1))
-    return Loaded(model.eval(), family, KIND, begun.config, (), {})
+    return Loaded(model.eval(), family, KIND, begun.config, begun.vocab_size, (), {})
 
 
 def columns(reading: Reading) -> tuple[str, ...]:

@@ -39,19 +39,23 @@ def load(directory: Path, tokenizer: Any) -> Loaded:
     try:
         found = read_model(family, registry.read(directory))
     except ValueError as error:
-        raise ValueError(f"{error}; --kind fill needs the head for masked tokens") from None
+        if "--new_heads" not in str(error):  # an option of the import, where heads are missing
+            raise
+        raise ValueError(
+            f"{directory}: --kind fill needs the head for masked tokens, which is missing; name a pre-trained model"
+        ) from None
     model = found.form.build(found.config, found.vocab_size)
     model.load_state_dict(found.state_dict)
     if not hasattr(model, "logits"):
         raise ValueError(f"{directory}: a model of the family {family.name} gives no probabilities of words")
-    return Loaded(model.eval(), family, KIND, found.config, (), {})
+    return Loaded(model.eval(), family, KIND, found.config, found.vocab_size, (), {})
 
 
 def part_in(directory: Path, family: Family[Any]) -> Family[Any]:
     """Return the part of a family whose class a directory names, such as ELECTRA's generator; else the family."""
-    named = model_files.read_config(directory).get("architectures") or []
+    named = model_files.architecture(directory / model_files.CONFIG, model_files.read_config(directory))
     further = [part.family for part in family.parts if part.directory]
-    return next((part for part in further if part.export.model_class in named), family)
+    return next((part for part in further if part.export.model_class == named), family)
 
 
 def columns(reading: Reading) -> tuple[str, ...]:

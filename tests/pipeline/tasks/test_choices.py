@@ -80,6 +80,14 @@ def test_metrics_and_predictions(model, tmp_path):
     assert written.read_text() == "index\tprediction\n0\t2\n1\t0\n2\t2\n"
 
 
+def test_questions_have_equally_many_endings(model, tmp_path):
+    """An ending that the first question lacks is not left out silently."""
+    write(tmp_path)
+    write_csv(tmp_path / "val.csv", (*COLUMNS[:-1], "ending3", "label"), [(*ROWS[0][:-1], "w1", "2")])
+    with pytest.raises(ValueError, match=r"val.csv:2: has 4 endings, the first question has 3; give all questions"):
+        read(model, tmp_path)
+
+
 @pytest.mark.parametrize(
     ("rows", "columns", "message"),
     [

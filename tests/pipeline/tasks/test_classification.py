@@ -1,5 +1,7 @@
 """Examples, losses and errors of classification and regression."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -41,11 +43,13 @@ def test_classes_are_those_of_the_training_examples(tmp_path, labels, classes):
         (["0", "0"], ["0"], {}, r"train.tsv:2: all 2 training examples have the label '0'"),
         (["0.5", "x"], ["1"], {"regression": True}, r"train.tsv:3: label = 'x': must be a finite number"),
         (["0.5", "nan"], ["1"], {"regression": True}, r"train.tsv:3: label = 'nan': must be a finite number"),
+        (["0.5", "1e300"], ["1"], {"regression": True}, r"train.tsv:3: label = '1e300': must be a finite number"),
+        (["0", "1", ""], ["0"], {}, r"train.tsv:4: label = '': must be text or a number; label or remove the row"),
         (
             ["0", "1"],
             ["0"],
             {"first": "sentence"},
-            r"train.tsv:2: has no column 'sentence'; name one of 'text', 'label'",
+            r"train.tsv:2: has no column 'sentence', only 'text', 'label'; rename one",
         ),
     ],
 )
@@ -54,6 +58,30 @@ def test_wrong_rows_are_named(tmp_path, train, dev, text, message):
     write(tmp_path, [("a", label) for label in train], [("b", label) for label in dev])
     with pytest.raises(ValueError, match=message):
         read(tmp_path, **text)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"text": "c", "label": None},
+            r"train.jsonl:2: label = None: must be text or a number; label or remove the row",
+        ),
+        ({"text": "c", "label": float("nan")}, r"train.jsonl:2: label = nan: must be text or a number"),
+        ({"text": "c", "label": [1]}, r"train.jsonl:2: label = \[1\]: must be text or a number"),
+        ({"text": "c", "label": "\ud800"}, r"train.jsonl:2: label = .*: must be text or a number"),
+        ({"text": None, "label": 1}, r"train.jsonl:2: text = None: must be Unicode text; correct it, or name another"),
+        ({"text": "\ud800", "label": 1}, r"train.jsonl:2: text = .*: must be Unicode text"),
+        ({"label": 1}, r"train.jsonl:2: has no column 'text', only 'label'"),
+    ],
+)
+def test_values_that_are_no_text_are_named(tmp_path, row, message):
+    """A missing value is no class of its own, and half of a surrogate pair is no text."""
+    good = json.dumps({"text": "a", "label": 0}) + "\n"
+    (tmp_path / "train.jsonl").write_text(good + json.dumps(row) + "\n")
+    (tmp_path / "dev.jsonl").write_text(good)
+    with pytest.raises(ValueError, match=message):
+        read(tmp_path)
 
 
 def test_missing_and_doubled_tables_are_named(tmp_path):

@@ -52,7 +52,7 @@ def test_a_test_file_may_lack_tags(read):
         ("a\tO\n\tO\n", {}, r"a.conll:2: has no word; correct or remove the line"),
         ("\n\t\n", {}, r"a.conll: has no sentences; write a word and its tag in each line"),
         ("", {}, r"a.conll: has no sentences"),
-        (b"a\tO\n\xff\tO\n", {}, r"a.conll: is no UTF-8 text"),
+        (b"a\tO\n\xff\tO\n", {}, r"a.conll:2: is no UTF-8 text .*byte 1 of the line.*; convert it to UTF-8"),
     ],
 )
 def test_errors_name_file_and_line(read, content, columns, message):

@@ -54,6 +54,7 @@ def test_one_file_is_divided_by_article(tmp_path):
         (asked(1) | {"answers": None}, r"question q1: has no answers of type list"),
         (asked(1) | {"question": " "}, r"question q1: question or context is empty"),
         (asked(0), r"question q0: another question has this id"),
+        (asked(1) | {"question": "\ud800"}, r"question q1: has no question of type str"),
     ],
 )
 def test_wrong_questions_are_named(tmp_path, question, message):
@@ -70,7 +71,7 @@ def test_wrong_questions_are_named(tmp_path, question, message):
         (b"{", r"train.json: is no JSON"),
         (b"[]", r"train.json: has no data of type list; give a file in the form of SQuAD"),
         (b'{"data": [{"paragraphs": [{"qas": []}]}]}', r"train.json, data\[0\]: has no context of type str"),
-        (b'{"data": []}', r"the split train has no questions"),
+        (b'{"data": []}', r": the split train has no questions; give a file with questions"),
     ],
 )
 def test_wrong_files_are_named(tmp_path, content, message):
@@ -92,5 +93,10 @@ def test_the_files_of_a_split_are_one(tmp_path):
     with pytest.raises(ValueError, match=r"has no dev\*.json or .json.gz; name the file with squad.dev or, with one"):
         read_squad(tmp_path, SquadConfig(train="train-v2.0.json"))
     (tmp_path / "dev.json.gz").write_bytes(gzip.compress(json.dumps({"data": []}).encode())[:-9])
+    with pytest.raises(ValueError, match=r"dev.json.gz: is no JSON"):
+        read_squad(tmp_path, SquadConfig(train="train-v2.0.json"))
+    damaged = bytearray(gzip.compress(b"abc" * 500))
+    damaged[12:14] = b"\xff\xff"  # not a checksum: the compressed data itself
+    (tmp_path / "dev.json.gz").write_bytes(damaged)
     with pytest.raises(ValueError, match=r"dev.json.gz: is no JSON"):
         read_squad(tmp_path, SquadConfig(train="train-v2.0.json"))

@@ -57,8 +57,14 @@ def test_only_a_line_feed_ends_a_line(tmp_path):
         ("a.jsonl", b"[1]\n", r"a.jsonl:1: is a JSON list; write one object"),
         ("a.tsv", b"text\tlabel\n", r"a.tsv: has no examples"),
         ("a.tsv", b"", r"a.tsv: has no examples"),
-        ("a.tsv", b"text\n\xff\n", r"a.tsv: is no UTF-8 text"),
+        ("a.tsv", b"text\n\xff\n", r"a.tsv:2: is no UTF-8 text"),
         ("a.parquet", b"nothing", r"a.parquet: is no Parquet file"),
+        ("a.csv", b'text,label\n"a\nb",1\n"c\nd",1,2\n', r"a.csv:4: has 3 columns"),
+        ("a.csv", b'text,label\na,1\n"b,1\nc,0\n', r"a.csv:3: is no CSV .*; correct the record that begins there"),
+        ("a.csv", b"text,label,text\nx,1,2\n", r"a.csv:1: has two columns 'text'; rename one of them"),
+        ("a.tsv", b"text\tlabel\ttext\nx\t1\t2\n", r"a.tsv:1: has two columns 'text'"),
+        ("a.jsonl", b'{"a": 1}\n{"a": "\xe9"}\n', r"a.jsonl:2: is no UTF-8 text"),
+        ("a.jsonl", b'{"a": ' + b"9" * 5000 + b"}\n", r"a.jsonl:1: is no JSON"),
     ],
 )
 def test_errors_name_file_and_line(tmp_path, name, content, message):
@@ -66,6 +72,13 @@ def test_errors_name_file_and_line(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=message):
         read_rows(tmp_path / name)
+
+
+def test_long_texts_and_lines_that_a_carriage_return_ends(tmp_path):
+    """A cell of a CSV file may be longer than Python's default allows; unnamed columns may have the same name."""
+    text = "a b " * 50_000
+    (tmp_path / "a.csv").write_bytes(f'text,,\r"{text}",1,2\rb,3,4\r'.encode())
+    assert [row["text"] for row in read_rows(tmp_path / "a.csv")] == [text, "b"]
 
 
 def test_malformed_lines_can_be_left_out(tmp_path):
@@ -76,5 +89,5 @@ def test_malformed_lines_can_be_left_out(tmp_path):
 
 def test_a_missing_column_is_named(tmp_path):
     """A missing column is an error that names the columns that exist."""
-    with pytest.raises(ValueError, match=r"train.csv:2: has no column 'sentence'; name one of 'text', 'label'"):
+    with pytest.raises(ValueError, match=r"train.csv:2: has no column 'sentence', only 'text', 'label'; rename one"):
         read_rows(write(tmp_path, ".csv"))[0]["sentence"]
