@@ -91,7 +91,7 @@ def build(family: Family[Any], head: TaskHead, config: EncoderConfig, vocab_size
     """Return a task model whose encoder is on the meta device, and whose head has arbitrary weights."""
     with torch.device("meta"):
         encoder: Any = family.build(config, vocab_size).encoder
-    return TaskModel(encoder, head.build(config.hidden_size, outputs, config.hidden_dropout_prob))
+    return TaskModel(encoder, head.build(config, outputs))
 
 
 def _config(family: Family[Any], fields: Mapping[str, Any]) -> EncoderConfig:

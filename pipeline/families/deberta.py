@@ -42,7 +42,7 @@ from pipeline.families.encoders import (
     shared_heads,
     stacks,
 )
-from pipeline.model.config import DisentangledConfig
+from pipeline.model.config import DisentangledConfig, EncoderConfig
 from pipeline.optim.parameters import Parameters
 from pipeline.runlog.terms import Term
 
@@ -134,13 +134,13 @@ def build_discriminator(config: DebertaConfig, vocab_size: int) -> "nn.Module":
     return DisentangledDiscriminator(config, vocab_size)
 
 
-def build_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+def build_classifier(config: EncoderConfig, outputs: int) -> "nn.Module":
     """Build the classifier of texts."""
     from torch.nn.functional import gelu
 
     from pipeline.model.task_heads import DenseClassifier
 
-    return DenseClassifier(hidden_size, outputs, dropout, gelu, first_dropout=0.0)
+    return DenseClassifier(config.hidden_size, outputs, config.hidden_dropout_prob, gelu, first_dropout=0.0)
 
 
 def is_matrix(name: str) -> bool:

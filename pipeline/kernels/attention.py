@@ -9,10 +9,9 @@ compute the same function:
 - `varlen`: `torch.nn.attention.varlen.varlen_attn`, FlashAttention over `cu_seqlens`. CUDA and 16-bit types only, and
   it has no dropout on the attention probabilities (torch 2.13 fixes it to 0).
 - `flash_attn`: Dao's own package, which has it, for the same devices and types.
-- `padded`: `scaled_dot_product_attention` on a padded copy with a key mask. It copies without reading anything back
-  from the device.
-- `bucketed`: for the CPU, where reading `cu_seqlens` costs nothing. Sequences of similar length share one batched
-  product, so that there is little padding; where all sequences are equally long, nothing is copied.
+- `padded`: `scaled_dot_product_attention` on a padded copy with a key mask (`pipeline.kernels.padded_attention`). It
+  copies without reading anything back from the device.
+- `bucketed`: the same for the CPU, where sequences of similar length share one batched product.
 - `plain`: one sequence at a time with the masks of `triton` (`pipeline.kernels.plain_attention`), for comparisons.
 
 `model.attention` names one, or is `auto`. On a CPU that is `bucketed`. On CUDA it is `triton`. Where Triton is missing,
@@ -21,52 +20,25 @@ dropout, and else `padded`. With a dropout probability of 0 all backends agree u
 `varlen` and `flash_attn` add in an arbitrary order in sequences of more than 128 tokens, unless torch is set to use
 deterministic algorithms, so that a resumed run would differ from the undisturbed one in its last bits.
 
-On the CPU separate operations (product, softmax, dropout, product) are faster than `scaled_dot_product_attention`.
-Milliseconds on 2 cores for 4 heads of 64, forward and backward; separate operations, in brackets the fused one:
+All backends also compute local attention: with a window w, token i attends to the tokens j of its sequence with
+|i - j| <= w. All but `plain` skip the products of most other pairs, and hold no scores of them in memory.
 
-          64 sequences of 128             8 sequences of 512
-          dropout 0    dropout 0.1        dropout 0    dropout 0.1
-    bf16   13 (55)      19 (56)            17 (45)      31 (118)
-    fp32   30 (38)      36 (54)            56 (53)      76 (122)
-
-Shapes: T tokens, B sequences, N heads, D head_dim, W width of a bucket (its longest sequence), C sequences in a bucket.
+Shapes: T tokens, B sequences, N heads, D head_dim.
 """
 
 import importlib.util
-from collections.abc import Callable
-from functools import lru_cache
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from pipeline.kernels import backends, plain_attention
 from pipeline.kernels.config import AttentionBackend, KernelBackend
-from pipeline.kernels.dropout import draw_seed, keep_mask
+from pipeline.kernels.dropout import draw_seed
+from pipeline.kernels.padded_attention import attend_padded, bucketed_layout, padded_layout
 
 HALVES = (torch.float16, torch.bfloat16)
 LARGEST_HEAD = 128
 """Largest head size of the Triton kernels: of a larger one, tiles do not fit into registers."""
-Term = Callable[[Tensor, Tensor], Tensor]
-"""Queries and keys (C, N, W, D) of a bucket -> a term (C, N, W, W) that is added to their scaled products."""
-# Lengths that round up to the same multiple of this share a CPU bucket: at most 4 products at 128 tokens, 16 at 512.
-BUCKET_WIDTH = 32
-
-
-class Bucket(NamedTuple):
-    """Sequences that are padded to one width and attended to in one call."""
-
-    real: Tensor  # (C, W) bool, True for tokens, False for padding
-    padded: bool  # whether there is any padding
-
-
-class Layout(NamedTuple):
-    """Indices that map tokens to slots of the padded copy and back; None where both maps are the identity."""
-
-    buckets: list[Bucket]
-    gather: Tensor | None  # (sum of C * W,) the token in each padded slot; padding repeats its sequence's tokens
-    scatter: Tensor | None  # (T,) the padded slot of each token
 
 
 def backend(
@@ -130,8 +102,10 @@ def attention(
     wanted: AttentionBackend = "auto",
     kernels: KernelBackend = "auto",
     seed: Tensor | None = None,
+    window: int | None = None,
 ) -> Tensor:
-    """softmax(Q K^T / sqrt(D)) V within each sequence: every token attends to all tokens of its own sequence.
+    """softmax(Q K^T / sqrt(D)) V within each sequence: every token attends to all tokens of its own sequence, or to
+    those of them that are near.
 
     Args:
         qkv: (T, 3, N, D) queries, keys and values.
@@ -142,6 +116,7 @@ def attention(
         kernels: `model.kernels` of the recipe, which `auto` respects.
         seed: () int64 on the device, of the masks of the backends `triton` and `plain`; None: drawn from the default
             generator of the device. The other backends draw their masks from the generator.
+        window: number of tokens before it, and of tokens behind it, that a token attends to; None: all.
 
     Returns:
         (T, N, D).
@@ -155,186 +130,42 @@ def attention(
     if chosen == "triton":
         own = backends.triton_kernels("attention", "triton", qkv.device.type, "model.attention")
         assert own is not None, "the backend triton is an error where there is no Triton"
-        fused: Tensor = own.attend(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seed)
+        fused: Tensor = own.attend(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seed, window=window)
         return fused
     if chosen == "varlen":
-        return _varlen(qkv, cu_seqlens, max_seqlen)
+        return _varlen(qkv, cu_seqlens, max_seqlen, window)
     if chosen == "flash_attn":
-        return _flash_attention(qkv, cu_seqlens, max_seqlen, dropout_p)
+        return _flash_attention(qkv, cu_seqlens, max_seqlen, dropout_p, window)
     if chosen == "plain":
         seed = draw_seed(dropout_p, qkv.device) if seed is None else seed
-        return plain_attention.attend(qkv, cu_seqlens, dropout_p, seed)
+        return plain_attention.attend(qkv, cu_seqlens, dropout_p, seed, window=window)
     if chosen == "padded":
-        return attend_padded(qkv, padded_layout(cu_seqlens, max_seqlen, len(qkv)), dropout_p)
-    return attend_padded(qkv, bucketed_layout(tuple(cu_seqlens.tolist())), dropout_p)
+        return attend_padded(qkv, padded_layout(cu_seqlens, max_seqlen, len(qkv)), dropout_p, window=window)
+    return attend_padded(qkv, bucketed_layout(tuple(cu_seqlens.tolist())), dropout_p, window=window)
 
 
-def _varlen(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
+def _varlen(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, window: int | None) -> Tensor:
     """Attention (T, N, D) by torch's FlashAttention."""
     # Imported here because it loads torch's compiler, which takes four seconds and is never used on a CPU.
     from torch.nn.attention.varlen import varlen_attn
 
     query, key, value = qkv.unbind(1)
-    context = varlen_attn(query, key, value, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
+    context = varlen_attn(query, key, value, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen, window_size=_sides(window))
     assert isinstance(context, Tensor), "varlen_attn returns a tuple only where auxiliary outputs are asked for"
     return context
 
 
-def _flash_attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float) -> Tensor:
+def _flash_attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float, window: int | None) -> Tensor:
     """Attention (T, N, D) by flash-attn."""
     from flash_attn import flash_attn_varlen_qkvpacked_func
 
     deterministic = torch.are_deterministic_algorithms_enabled()
     out: Tensor = flash_attn_varlen_qkvpacked_func(
-        qkv, cu_seqlens, max_seqlen, dropout_p=dropout_p, deterministic=deterministic
+        qkv, cu_seqlens, max_seqlen, dropout_p=dropout_p, window_size=_sides(window), deterministic=deterministic
     )
     return out
 
 
-def padded_layout(cu_seqlens: Tensor, width: int, num_tokens: int) -> Layout:
-    """Layout with all sequences in one bucket, computed on the device of `cu_seqlens` without reading a value back.
-
-    Args:
-        cu_seqlens: (B + 1,) integers.
-        width: length to pad to, in tokens; at least that of the longest sequence.
-        num_tokens: T, the last of `cu_seqlens`.
-    """
-    gather, real = _pad(cu_seqlens[:-1], cu_seqlens.diff(), width)
-    tokens = torch.arange(num_tokens, dtype=cu_seqlens.dtype, device=cu_seqlens.device)
-    sequence = torch.searchsorted(cu_seqlens, tokens, right=True) - 1  # (T,)
-    scatter = tokens + sequence * width - cu_seqlens[sequence]
-    return Layout([Bucket(real, padded=True)], gather.flatten(), scatter)
-
-
-@lru_cache(maxsize=16)
-@torch.inference_mode(False)  # autograd must be able to use cached indices that an evaluation has made
-def bucketed_layout(cu_seqlens: tuple[int, ...]) -> Layout:
-    """Layout with one bucket for sequences of similar length; cached, because all layers of a micro-batch use it.
-
-    Args:
-        cu_seqlens: B + 1 integers.
-    """
-    ends = torch.tensor(cu_seqlens)
-    starts, lengths = ends[:-1], ends.diff()
-    if (lengths == lengths[0]).all():
-        return Layout([Bucket(torch.ones(len(lengths), int(lengths[0]), dtype=torch.bool), padded=False)], None, None)
-    size_class = (lengths + BUCKET_WIDTH - 1) // BUCKET_WIDTH  # (B,)
-    buckets, gathers, scatter, filled = [], [], torch.empty(cu_seqlens[-1], dtype=torch.long), 0
-    for members in (torch.nonzero(size_class == wanted).flatten() for wanted in size_class.unique()):
-        gather, real = _pad(starts[members], lengths[members], int(lengths[members].max()))
-        scatter[gather[real]] = filled + torch.nonzero(real.flatten()).flatten()
-        filled += gather.numel()
-        gathers.append(gather.flatten())
-        buckets.append(Bucket(real, padded=not bool(real.all())))
-    return Layout(buckets, torch.cat(gathers), scatter)
-
-
-def _pad(starts: Tensor, lengths: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """The token of each slot (C, W), and whether it is real (C, W), for sequences of given starts and lengths (C,)."""
-    position = torch.arange(width, dtype=starts.dtype, device=starts.device)  # (W,)
-    # Padding repeats all tokens of its sequence: one alone would receive all of its zero gradients, one after another.
-    return starts[:, None] + position % lengths[:, None], position < lengths[:, None]
-
-
-def attend_padded(
-    qkv: Tensor, layout: Layout, dropout_p: float, term: Term | None = None, scale: float | None = None
-) -> Tensor:
-    """Attention (T, N, D), one bucket at a time; padded keys get probability 0, and padded queries are discarded.
-
-    Args:
-        qkv: (T, 3, N, D) queries, keys and values.
-        layout: the buckets.
-        dropout_p: probability of dropping an attention probability.
-        term: computes a term of the scores (C, N, W, W) from queries and keys (C, N, W, D); None: there is none.
-        scale: of the products of queries and keys; by default 1 / sqrt(D).
-    """
-    num_tokens, _, heads, head_dim = qkv.shape
-    slots = qkv.flatten(1)  # (T, 3 * N * D)
-    if layout.gather is not None:
-        slots = slots.index_select(0, layout.gather)  # (sum of C * W, 3 * N * D)
-    contexts = []
-    for bucket, rows in zip(layout.buckets, slots.split([b.real.numel() for b in layout.buckets]), strict=True):
-        query, key, value = rows.view(*bucket.real.shape, 3, heads, head_dim).permute(2, 0, 3, 1, 4)  # (C, N, W, D)
-        added = None if term is None else term(query, key)
-        context = _attend(query, key, value, bucket.real if bucket.padded else None, dropout_p, added, scale)
-        contexts.append(context.transpose(1, 2).reshape(-1, heads * head_dim))  # (C * W, N * D)
-    context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
-    if layout.scatter is not None:
-        context = context.index_select(0, layout.scatter)
-    return context.view(num_tokens, heads, head_dim)
-
-
-def _attend(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    real: Tensor | None,
-    dropout_p: float,
-    term: Tensor | None,
-    scale: float | None,
-) -> Tensor:
-    """Attention (C, N, W, D) with keys masked where `real` (C, W) is False, and a term (C, N, W, W) of the scores.
-
-    The module docstring explains why a CPU computes it differently.
-    """
-    mask = None if real is None else real[:, None, None, :]  # (C, 1, 1, W)
-    if query.device.type != "cpu":
-        if term is not None:
-            mask = term if mask is None else term.masked_fill(~mask, float("-inf"))
-        return functional.scaled_dot_product_attention(query, key, value, mask, dropout_p, scale=scale)
-    scale = scale or query.shape[-1] ** -0.5
-    if dropout_p > 0.0:
-        out: Tensor = _DroppedAttention.apply(query, key, value, mask, dropout_p, term, scale)
-        return out
-    return _probabilities(query * scale, key, mask, term) @ value
-
-
-def _probabilities(scaled_query: Tensor, key: Tensor, mask: Tensor | None, term: Tensor | None) -> Tensor:
-    """Attention probabilities (C, N, W, W): a softmax over the keys."""
-    scores = scaled_query @ key.transpose(-1, -2)
-    if term is not None:
-        scores = scores + term
-    if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
-    return scores.softmax(-1)
-
-
-class _DroppedAttention(torch.autograd.Function):
-    """Attention with dropout on a CPU; saves the probabilities and a one-byte mask for the backward pass.
-
-    Separate operations save the probabilities, a mask of the same type, and their product: 12 bytes for each pair of
-    slots in fp32, 5 here. The scale of the kept elements is applied to tensors of (C, N, W, D), which are smaller.
-    """
-
-    @staticmethod
-    @torch.amp.custom_fwd(device_type="cpu")
-    def forward(
-        ctx: Any,
-        query: Tensor,
-        key: Tensor,
-        value: Tensor,
-        mask: Tensor | None,
-        dropout_p: float,
-        term: Tensor | None,
-        scale: float,
-    ) -> Tensor:
-        # Contiguous tensors save a copy in each product of both passes.
-        query, key, value = (query * scale).contiguous(), key.contiguous(), value.contiguous()
-        probabilities = _probabilities(query, key, mask, term)
-        keep, ctx.scale = keep_mask(probabilities, dropout_p)
-        ctx.query_scale, ctx.has_term = scale, term is not None
-        ctx.save_for_backward(query, key, value, probabilities, keep)
-        return (keep.to(probabilities.dtype).mul_(probabilities) @ value).mul_(ctx.scale)
-
-    @staticmethod
-    @torch.amp.custom_bwd(device_type="cpu")
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        query, key, value, probabilities, keep = ctx.saved_tensors
-        grad, kept = grad * ctx.scale, keep.to(probabilities.dtype)
-        value_grad = (kept * probabilities).transpose(-1, -2) @ grad
-        error = (grad @ value.transpose(-1, -2)).to(kept.dtype).mul_(kept)  # (C, N, W, W)
-        error = torch.ops.aten._softmax_backward_data(error, probabilities, -1, probabilities.dtype)
-        query_grad = (error @ key).mul_(ctx.query_scale)
-        term_grad = error if ctx.has_term else None
-        return query_grad, error.transpose(-1, -2) @ query, value_grad, None, None, term_grad, None
+def _sides(window: int | None) -> tuple[int, int]:
+    """The tokens before and behind a token to which it attends, as FlashAttention takes them: -1 for all."""
+    return (-1, -1) if window is None else (window, window)

@@ -30,9 +30,10 @@ import torch
 from torch import Tensor
 
 from pipeline.kernels import backends, plain_attention
-from pipeline.kernels.attention import attend_padded, backend, bucketed_layout, padded_layout
+from pipeline.kernels.attention import backend
 from pipeline.kernels.config import AttentionBackend, KernelBackend
 from pipeline.kernels.dropout import draw_seed
+from pipeline.kernels.padded_attention import attend_padded, bucketed_layout, padded_layout
 from pipeline.kernels.rows import embedding
 
 PRODUCTS = 3

@@ -112,12 +112,13 @@ def check_native(device: torch.device, dtype: torch.dtype) -> None:
         raise ValueError(f"model.fp8 = native: results must be bf16, not {dtype}; set engine.precision to bf16")
 
 
-def forward_product(x: Tensor, weight: Tensor, bias: Tensor, fp8: Fp8, backend: Backend = "auto") -> Tensor:
+def forward_product(x: Tensor, weight: Tensor, bias: Tensor | None, fp8: Fp8, backend: Backend = "auto") -> Tensor:
     """x W^T + b (T, O), without a graph for FP8's backward pass.
 
     Args:
         x: (T, I).
-        weight, bias: (O, I) and (O,).
+        weight: (O, I).
+        bias: (O,); None: there is none.
         fp8: "none", "native" or "emulated".
         backend: plain torch or Triton, for the quantisation.
 
@@ -147,9 +148,9 @@ def _quantiser(fp8: Fp8, backend: Backend) -> Backend:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, fp8: Fp8, backend: Backend) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, fp8: Fp8, backend: Backend) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.fp8, ctx.backend = fp8, backend
+        ctx.fp8, ctx.backend, ctx.has_bias = fp8, backend, bias is not None
         return forward_product(x, weight, bias, fp8, backend)
 
     @staticmethod
@@ -157,10 +158,10 @@ class _Linear(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight = ctx.saved_tensors
         gradient = input_gradient(grad, weight, ctx.fp8, ctx.backend)
-        return gradient, grad.t() @ x.to(grad.dtype), grad.sum(0), None, None
+        return gradient, grad.t() @ x.to(grad.dtype), grad.sum(0) if ctx.has_bias else None, None, None
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor, fp8: Fp8, backend: Backend = "auto") -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, fp8: Fp8, backend: Backend = "auto") -> Tensor:
     """`torch.nn.functional.linear`, differentiable; arguments and errors as in `forward_product`."""
     if fp8 == "none":
         return functional.linear(x, weight, bias)
@@ -171,8 +172,10 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor, fp8: Fp8, backend: Backend =
 class Linear(nn.Linear):
     """`linear` as a module."""
 
-    def __init__(self, inputs: int, outputs: int, fp8: Fp8 = "none", backend: Backend = "auto") -> None:
-        super().__init__(inputs, outputs)
+    def __init__(
+        self, inputs: int, outputs: int, fp8: Fp8 = "none", backend: Backend = "auto", bias: bool = True
+    ) -> None:
+        super().__init__(inputs, outputs, bias)
         self.fp8, self.backend = fp8, backend
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,15 +7,9 @@ import types
 import pytest
 import torch
 
-from pipeline.kernels.attention import (
-    _DroppedAttention,
-    attend_padded,
-    attention,
-    backend,
-    bucketed_layout,
-    padded_layout,
-)
+from pipeline.kernels.attention import attention, backend
 from pipeline.kernels.dropout import keep_mask
+from pipeline.kernels.padded_attention import _DroppedAttention, attend_padded, bucketed_layout, padded_layout
 
 HEADS, HEAD_DIM = 3, 8
 RAGGED = [5, 33, 1, 64, 33, 7, 40]
@@ -112,7 +106,7 @@ def test_with_dropout_output_and_gradient_equal_separate_operations(monkeypatch,
         masks.append(keep_mask(x, probability))
         return masks[-1]
 
-    monkeypatch.setattr("pipeline.kernels.attention.keep_mask", recorded)
+    monkeypatch.setattr("pipeline.kernels.padded_attention.keep_mask", recorded)
     ours = with_gradient(lambda x: attention(x, cumulated(lengths), max(lengths), 0.3), random_qkv(lengths, dtype))
     monkeypatch.setattr(_DroppedAttention, "apply", lambda *args: separate(*args, drawn.pop(0)))
     drawn = [keep.double() * scale for keep, scale in masks]
@@ -171,7 +165,7 @@ def test_flash_attn_gets_what_it_needs(monkeypatch):
     """flash-attn is called with the packed tensor, the bounds and the probability."""
     calls = []
 
-    def stand_in(qkv, cu_seqlens, max_seqlen, dropout_p=0.0, *, deterministic=False):
+    def stand_in(qkv, cu_seqlens, max_seqlen, dropout_p=0.0, *, window_size=(-1, -1), deterministic=False):
         calls.append((max_seqlen, dropout_p, deterministic))
         return reference(qkv, cu_seqlens.diff().tolist())
 
