@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from finetuning_data import VOCAB_SIZE, write_albert, write_deberta, write_model, write_roberta
+from finetuning_data import VOCAB_SIZE, write_albert, write_deberta, write_model, write_modernbert, write_roberta
 from safetensors.torch import load_file
 from samples import write_tokenizer
 
@@ -44,6 +44,7 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "albert": write_albert,
     "electra": write_electra,
     "deberta": write_deberta,
+    "modernbert": write_modernbert,
 }
 
 

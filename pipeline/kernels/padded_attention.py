@@ -169,8 +169,9 @@ def _attend_near(sequences: Tensor, real: Tensor, dropout_p: float, scale: float
     # Padding attends to itself: a softmax over no key is not a number, as would be the gradients of all keys.
     own = queries[:, None] == places
     mask = (near(queries, places, window) & real[:, None, :] | own)[:, None]  # (P, 1, Q, K)
-    context = _attend(*(x.transpose(1, 2) for x in (query, key, value)), mask, dropout_p, None, scale)
-    return context.transpose(1, 2).reshape(count, -1, *query.shape[2:])[:, :width]
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (P, N, Q, D) and (P, N, K, D)
+    context = _attend(query, key, value, mask, dropout_p, None, scale).transpose(1, 2)
+    return context.reshape(count, -1, *context.shape[2:])[:, :width]
 
 
 def _with_neighbours(blocks: Tensor) -> Tensor:
