@@ -125,7 +125,7 @@ def attend_padded(
     for bucket, rows in zip(layout.buckets, slots.split([b.real.numel() for b in layout.buckets]), strict=True):
         sequences = rows.view(*bucket.real.shape, 3, heads, head_dim)  # (C, W, 3, N, D)
         if window is not None:
-            context = _attend_near(sequences, bucket.real, dropout_p, scale, window)
+            context = _attend_near(sequences, bucket.real if bucket.padded else None, dropout_p, scale, window)
         else:
             query, key, value = sequences.permute(2, 0, 3, 1, 4)  # (C, N, W, D)
             added = None if term is None else term(query, key)
@@ -143,15 +143,16 @@ def near(queries: Tensor, keys: Tensor, window: int) -> Tensor:
     return (queries[:, None] - keys).abs() <= window
 
 
-def _attend_near(sequences: Tensor, real: Tensor, dropout_p: float, scale: float | None, window: int) -> Tensor:
+def _attend_near(sequences: Tensor, real: Tensor | None, dropout_p: float, scale: float | None, window: int) -> Tensor:
     """Attention (C, W, N, D) of tokens to those near them.
 
     Args:
         sequences: (C, W, 3, N, D).
-        real: (C, W) bool, as in `Bucket`.
+        real: (C, W) bool, as in `Bucket`; None: there is no padding.
         dropout_p, scale, window: as in `attend_padded`.
     """
-    count, width = real.shape
+    count, width = sequences.shape[:2]
+    real = sequences.new_ones(1, width, dtype=torch.bool) if real is None else real
     size = max(window, LEAST_BLOCK)
     if width > 3 * size:
         blocks = -(-width // size)
@@ -159,12 +160,13 @@ def _attend_near(sequences: Tensor, real: Tensor, dropout_p: float, scale: float
         sequences = functional.pad(sequences, (0, 0, 0, 0, 0, 0, 0, missing)).unflatten(1, (blocks, size))
         query = sequences[:, :, :, 0].flatten(0, 1)  # (C * G, S, N, D)
         key, value = _with_neighbours(sequences[:, :, :, 1:]).flatten(0, 1).unbind(2)  # (C * G, 3 S, N, D)
-        real = _with_neighbours(functional.pad(real, (0, missing)).unflatten(1, (blocks, size))).flatten(0, 1)
+        real = _with_neighbours(functional.pad(real, (0, missing)).unflatten(1, (blocks, size)))
+        real = real.expand(count, -1, -1).flatten(0, 1)  # (C * G, 3 S)
         first = size
     else:
         query, key, value = sequences.unbind(2)  # (C, W, N, D)
         first = 0
-    places = torch.arange(key.shape[1], device=real.device)
+    places = torch.arange(key.shape[1], device=sequences.device)
     queries = places[first : first + query.shape[1]]
     # Padding attends to itself: a softmax over no key is not a number, as would be the gradients of all keys.
     own = queries[:, None] == places
