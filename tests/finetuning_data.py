@@ -114,6 +114,17 @@ def write_exported(directory, name, **changes):
     return directory
 
 
+def write_modernbert(directory):
+    """Write a pre-trained ModernBERT."""
+    torch.manual_seed(0)
+    family, shape = get_family("modernbert"), {name: getattr(CONFIG, name) for name in _SHAPE}
+    config = family.config(**shape, local_attention=8, initializer_range=0.2)
+    tokenizer = directory.with_name(f"{directory.name}-tokenizer")
+    write_tokenizer(tokenizer, VOCAB_SIZE)
+    export(family, family.build(config, VOCAB_SIZE).state_dict(), config, tokenizer, directory, "")
+    return directory
+
+
 def write_tsv(path, columns, rows):
     """A tab-separated file with a header."""
     path.parent.mkdir(parents=True, exist_ok=True)

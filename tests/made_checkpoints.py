@@ -13,6 +13,7 @@ from finetuning_data import (
     write_deberta,
     write_distilbert,
     write_model,
+    write_modernbert,
     write_roberta,
     write_spanbert,
 )
@@ -54,6 +55,7 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "deberta": write_deberta,
     "distilbert": write_distilbert,
     "spanbert": write_spanbert,
+    "modernbert": write_modernbert,
 }
 
 

@@ -100,6 +100,8 @@ UNTESTED = {
     "pipeline/model/distilled.py": "tests/pipeline/families/test_distilbert.py computes its terms with torch",
     "pipeline/model/disentangled.py": "tests/pipeline/families/test_deberta.py compares it with transformers",
     "pipeline/model/disentangled_pretraining.py": "likewise",
+    "pipeline/model/rotary.py": "tests/pipeline/families/test_modernbert.py compares it with transformers",
+    "pipeline/model/rotary_pretraining.py": "likewise",
     "pipeline/model/pretraining.py": "the tests of each family compare it with transformers",
     "pipeline/model/task_heads.py": "test_task_models.py compares the heads of each family with transformers",
     "pipeline/optim/parameters.py": "a declaration, which the tests of each family read",

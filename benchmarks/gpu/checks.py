@@ -30,19 +30,27 @@ LIMITS = {"training fp8": 0.1, "fp8": 1e-2, "fp32": 2e-5, "tf32": 1e-2, "gradien
 """Largest error by a part of its name; the first that fits applies."""
 
 
-def check_attention(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """Forward and backward against float64, sequence by sequence, over ragged lengths."""
+def check_attention(device: torch.device, dtype: torch.dtype, window: int | None = None) -> dict[str, float]:
+    """Forward and backward against float64, sequence by sequence, over ragged lengths.
+
+    Args:
+        device, dtype: of the tensors.
+        window: number of tokens on either side that a token attends to; None: all.
+    """
     lengths = [128, 7, 512, 1, 63, 256]
     cu_seqlens = torch.tensor(np.cumsum([0, *lengths]), dtype=torch.int32, device=device)
     torch.manual_seed(1)
     qkv = torch.randn(sum(lengths), 3, 4, 64, device=device).to(dtype).requires_grad_()
-    out = attention(qkv, cu_seqlens, max(lengths))
+    out = attention(qkv, cu_seqlens, max(lengths), window=window)
     out.float().square().sum().backward()
     exact = qkv.detach().double().cpu().requires_grad_()
     parts = []
     for piece in exact.split(lengths):
         q, k, v = (piece[:, i].transpose(0, 1) for i in range(3))  # (N, L, D)
-        parts.append(((q @ k.transpose(1, 2) / 8).softmax(-1) @ v).transpose(0, 1))
+        places = torch.arange(len(piece))
+        far = (places[:, None] - places).abs() > (len(piece) if window is None else window)
+        scores = (q @ k.transpose(1, 2) / 8).masked_fill(far, float("-inf"))
+        parts.append((scores.softmax(-1) @ v).transpose(0, 1))
     expected = torch.cat(parts)
     expected.square().sum().backward()
     assert qkv.grad is not None and exact.grad is not None, "backward fills both"
@@ -50,6 +58,11 @@ def check_attention(device: torch.device, dtype: torch.dtype) -> dict[str, float
         "forward": relative_error(out.detach(), expected.detach()),
         "backward": relative_error(qkv.grad, exact.grad),
     }
+
+
+def check_local_attention(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """The same for the window of ModernBERT."""
+    return check_attention(device, dtype, window=64)
 
 
 def check_cross_entropy(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
@@ -186,7 +199,11 @@ def checks(setting: Setting) -> dict[str, Any]:
     device, steps, cpu = setting.device, 3 if setting.tiny else 20, torch.device("cpu")
     errors: dict[str, float] = {}
     for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
-        for kernel, function in (("attention", check_attention), ("cross_entropy", check_cross_entropy)):
+        for kernel, function in (
+            ("attention", check_attention),
+            ("local attention", check_local_attention),
+            ("cross_entropy", check_cross_entropy),
+        ):
             errors |= {f"{kernel} {name} {way}": error for way, error in function(device, dtype).items()}
         errors |= {f"{name} {kernel}": error for kernel, error in kernels.check(device, dtype).items()}
         own = attention_benchmark.check(device, dtype)

@@ -40,7 +40,12 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "schedule.decay_shape",
         "schedule.floor",
     ),
-    "Regularisation": ("model.hidden_dropout_prob", "model.attention_probs_dropout_prob", "model.z_loss"),
+    "Regularisation": (
+        "model.hidden_dropout_prob",
+        "model.attention_probs_dropout_prob",
+        "model.attention_output_dropout_prob",
+        "model.z_loss",
+    ),
     "Initial weights": ("model.initialization", "model.initializer_range", "model.output_bias", "seed"),
 }
 """Row of the table of the training -> fields of the recipe, or a section with a dot, for all of its fields."""

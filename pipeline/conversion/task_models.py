@@ -114,11 +114,11 @@ def build(
     try:
         with torch.device("meta"):
             encoder: Any = family.build(config, vocab_size).encoder
-            outline = head.build(config.hidden_size, outputs, config.hidden_dropout_prob)
+            outline = head.build(config, outputs)
     except RuntimeError as error:  # a size beyond 64 bits
         raise ValueError(f"config.json: no model has these sizes ({str(error).splitlines()[0]})") from None
     require_shapes(found, TaskModel(encoder, outline))
-    return TaskModel(encoder, head.build(config.hidden_size, outputs, config.hidden_dropout_prob))
+    return TaskModel(encoder, head.build(config, outputs))
 
 
 def _config(family: Family[Any], fields: Mapping[str, Any]) -> EncoderConfig:

@@ -19,8 +19,7 @@ from pipeline.data.batch import Batch
 from pipeline.data.template import Template
 from pipeline.families.base import Family, Output
 from pipeline.model.config import EncoderConfig
-from pipeline.model.disentangled_pretraining import MaskedDisentangledModel
-from pipeline.model.pretraining import MaskedLanguageModel
+from pipeline.model.pretraining import MaskedLanguageModel, MaskedTokenModel
 from pipeline.model.replaced import Discriminator
 
 TOLERANCE = 1e-5
@@ -121,7 +120,7 @@ def outputs_here(model: Any, batch: Batch) -> Outputs:
     found = {"hidden states": hidden}
     if isinstance(model, Discriminator):
         found["logits"] = model.detection_head(hidden)
-    if isinstance(model, MaskedLanguageModel | MaskedDisentangledModel):
+    if isinstance(model, MaskedTokenModel):
         found["logits"] = model.mlm_head(hidden)
     if isinstance(model, MaskedLanguageModel) and model.pair is not None:
         found["pooled states"] = model.pooler(hidden, batch.cu_seqlens[: batch.num_samples])

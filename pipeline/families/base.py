@@ -90,9 +90,9 @@ class TaskHead:
 
     model_class: str
     """Name of the class in `transformers`."""
-    build: Callable[[int, int, float], "nn.Module"]
-    """(hidden_size, number of outputs, dropout) -> module, whose forward pass takes hidden states (T, H) and the index
-    of each sequence's first token (B,)."""
+    build: Callable[[EncoderConfig, int], "nn.Module"]
+    """(configuration of the encoder, number of outputs) -> module, whose forward pass takes hidden states (T, H) and
+    the index of each sequence's first token (B,)."""
     new: Names
     """Names of the parameters that every fine-tuning draws anew; the last one is the bias (C,) of the logits."""
     pretrained: Names = field(default_factory=dict)

@@ -182,13 +182,13 @@ def _teacher(config: DistilBertConfig) -> teachers.Found:
     return found
 
 
-def build_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+def build_classifier(config: EncoderConfig, outputs: int) -> "nn.Module":
     """Build the classifier of texts."""
     from torch.nn.functional import relu
 
     from pipeline.model.task_heads import DenseClassifier
 
-    return DenseClassifier(hidden_size, outputs, dropout, relu, first_dropout=0.0)
+    return DenseClassifier(config.hidden_size, outputs, config.hidden_dropout_prob, relu, first_dropout=0.0)
 
 
 LAYER_NAMES: Names = {

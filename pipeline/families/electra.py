@@ -150,13 +150,13 @@ def build_generator(config: ElectraConfig, vocab_size: int) -> "nn.Module":
     return MaskedLanguageModel(config, vocab_size, MASKED, num_segments=config.type_vocab_size, cut=2.0)
 
 
-def build_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+def build_classifier(config: EncoderConfig, outputs: int) -> "nn.Module":
     """Build the classifier of texts."""
     from torch.nn.functional import gelu
 
     from pipeline.model.task_heads import DenseClassifier
 
-    return DenseClassifier(hidden_size, outputs, dropout, gelu)
+    return DenseClassifier(config.hidden_size, outputs, config.hidden_dropout_prob, gelu)
 
 
 SEGMENT_NAMES: Names = {"encoder.embeddings.token_type.weight": ("electra.embeddings.token_type_embeddings.weight",)}

@@ -4,6 +4,7 @@ roles."""
 from typing import TYPE_CHECKING
 
 from pipeline.families.base import Names, TaskHead, under, with_bias
+from pipeline.model.config import EncoderConfig
 from pipeline.optim.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -49,25 +50,25 @@ def encoder_names(prefix: str, num_layers: int) -> dict[str, tuple[str, ...]]:
     return names
 
 
-def build_token_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+def build_token_classifier(config: EncoderConfig, outputs: int) -> "nn.Module":
     """Build the classifier of tokens."""
     from pipeline.model.task_heads import TokenClassifier
 
-    return TokenClassifier(hidden_size, outputs, dropout)
+    return TokenClassifier(config.hidden_size, outputs, config.hidden_dropout_prob)
 
 
-def build_span_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+def build_span_classifier(config: EncoderConfig, outputs: int) -> "nn.Module":
     """Build the classifier of the first and the last token of an answer, which has no dropout."""
     from pipeline.model.task_heads import TokenClassifier
 
-    return TokenClassifier(hidden_size, outputs, 0.0)
+    return TokenClassifier(config.hidden_size, outputs, 0.0)
 
 
-def build_pooled_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+def build_pooled_classifier(config: EncoderConfig, outputs: int) -> "nn.Module":
     """Build the classifier on the pooled first token."""
     from pipeline.model.task_heads import PooledClassifier
 
-    return PooledClassifier(hidden_size, outputs, dropout)
+    return PooledClassifier(config.hidden_size, outputs, config.hidden_dropout_prob)
 
 
 def shared_heads(classes: str, pooler: str = "") -> dict[str, TaskHead]:

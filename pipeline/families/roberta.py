@@ -95,11 +95,11 @@ def build(config: RobertaConfig, vocab_size: int) -> "nn.Module":
     return MaskedLanguageModel(config, vocab_size, MASKED)
 
 
-def build_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+def build_classifier(config: EncoderConfig, outputs: int) -> "nn.Module":
     """Build the classifier of texts."""
     from pipeline.model.task_heads import DenseClassifier
 
-    return DenseClassifier(hidden_size, outputs, dropout)
+    return DenseClassifier(config.hidden_size, outputs, config.hidden_dropout_prob)
 
 
 HEAD_NAMES: Names = {

@@ -33,6 +33,8 @@ NOT_OF_THE_WEIGHTS = frozenset(
     {
         "hidden_dropout_prob",
         "attention_probs_dropout_prob",
+        "attention_output_dropout_prob",
+        "global_rope_theta",
         "initializer_range",
         "initialization",
         "output_bias",

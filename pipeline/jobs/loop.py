@@ -48,21 +48,16 @@ def loop_config(
     """
     family = get_family(recipe.family).of(recipe.model)
     build = family.measured(recipe.model)
-    flops = measure(lambda config: build(config, vocab_size), recipe.model).flops
+    flops = measure(lambda config: build(config, vocab_size), recipe.model).of_samples
 
     @lru_cache(maxsize=1)
     def nominal(step: int) -> float:
         longest = schedule.sequence_length(step)
         masked = typical_count(recipe.masking, longest, progress(step, recipe.schedule.total_steps), recipe.seed)
-        return flops(num_tokens=longest, sum_squared_lengths=longest**2, num_masked=masked, num_samples=1)
+        return flops([longest], masked)
 
     def count(batch: Batch, step: int) -> dict[str, float]:
-        real = flops(
-            num_tokens=batch.counts["tokens"],
-            sum_squared_lengths=int(batch.lengths.square().sum()),
-            num_masked=batch.counts["masked"],
-            num_samples=batch.counts["samples"],
-        )
+        real = flops(batch.lengths, batch.counts["masked"])
         return {**batch.counts, "flops": real, "nominal_flops": batch.num_samples * nominal(step)}
 
     return LoopConfig(

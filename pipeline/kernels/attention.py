@@ -9,11 +9,9 @@ compute the same function:
 - `varlen`: `torch.nn.attention.varlen.varlen_attn`, FlashAttention over `cu_seqlens`. CUDA and 16-bit types only, and
   it has no dropout on the attention probabilities (torch 2.13 fixes it to 0).
 - `flash_attn`: Dao's own package, which has it, for the same devices and types.
-- `padded`: `scaled_dot_product_attention` on a padded copy with a key mask. It copies without reading anything back
-  from the device.
-- `bucketed`: for the CPU, where reading `cu_seqlens` costs nothing. Sequences of similar length share one batched
-  product, so that there is little padding; where all sequences are equally long, nothing is copied. Both of these are
-  in `pipeline.kernels.padded_attention`.
+- `padded`: `scaled_dot_product_attention` on a padded copy with a key mask (`pipeline.kernels.padded_attention`). It
+  copies without reading anything back from the device.
+- `bucketed`: the same for the CPU, where sequences of similar length share one batched product.
 - `plain`: one sequence at a time with the masks of `triton` (`pipeline.kernels.plain_attention`), for comparisons.
 
 `model.attention` names one, or is `auto`. On a CPU that is `bucketed`. On CUDA it is `triton`. Where Triton is missing,
@@ -21,6 +19,9 @@ is turned off (`model.kernels = plain`), or has no kernels for the head size, it
 dropout, and else `padded`. With a dropout probability of 0 all backends agree up to rounding. The backward passes of
 `varlen` and `flash_attn` add in an arbitrary order in sequences of more than 128 tokens, unless torch is set to use
 deterministic algorithms, so that a resumed run would differ from the undisturbed one in its last bits.
+
+All backends also compute local attention: with a window w, token i attends to the tokens j of its sequence with
+|i - j| <= w. All but `plain` skip the products of most other pairs, and hold no scores of them in memory.
 
 Shapes: T tokens, B sequences, N heads, D head_dim.
 """
@@ -101,8 +102,10 @@ def attention(
     wanted: AttentionBackend = "auto",
     kernels: KernelBackend = "auto",
     seed: Tensor | None = None,
+    window: int | None = None,
 ) -> Tensor:
-    """softmax(Q K^T / sqrt(D)) V within each sequence: every token attends to all tokens of its own sequence.
+    """softmax(Q K^T / sqrt(D)) V within each sequence: every token attends to all tokens of its own sequence, or to
+    those of them that are near.
 
     Args:
         qkv: (T, 3, N, D) queries, keys and values.
@@ -113,6 +116,7 @@ def attention(
         kernels: `model.kernels` of the recipe, which `auto` respects.
         seed: () int64 on the device, of the masks of the backends `triton` and `plain`; None: drawn from the default
             generator of the device. The other backends draw their masks from the generator.
+        window: number of tokens before it, and of tokens behind it, that a token attends to; None: all.
 
     Returns:
         (T, N, D).
@@ -126,37 +130,42 @@ def attention(
     if chosen == "triton":
         own = backends.triton_kernels("attention", "triton", qkv.device.type, "model.attention")
         assert own is not None, "the backend triton is an error where there is no Triton"
-        fused: Tensor = own.attend(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seed)
+        fused: Tensor = own.attend(qkv, cu_seqlens, max_seqlen, dropout_p, seed=seed, window=window)
         return fused
     if chosen == "varlen":
-        return _varlen(qkv, cu_seqlens, max_seqlen)
+        return _varlen(qkv, cu_seqlens, max_seqlen, window)
     if chosen == "flash_attn":
-        return _flash_attention(qkv, cu_seqlens, max_seqlen, dropout_p)
+        return _flash_attention(qkv, cu_seqlens, max_seqlen, dropout_p, window)
     if chosen == "plain":
         seed = draw_seed(dropout_p, qkv.device) if seed is None else seed
-        return plain_attention.attend(qkv, cu_seqlens, dropout_p, seed)
+        return plain_attention.attend(qkv, cu_seqlens, dropout_p, seed, window=window)
     if chosen == "padded":
-        return attend_padded(qkv, padded_layout(cu_seqlens, max_seqlen, len(qkv)), dropout_p)
-    return attend_padded(qkv, bucketed_layout(tuple(cu_seqlens.tolist())), dropout_p)
+        return attend_padded(qkv, padded_layout(cu_seqlens, max_seqlen, len(qkv)), dropout_p, window=window)
+    return attend_padded(qkv, bucketed_layout(tuple(cu_seqlens.tolist())), dropout_p, window=window)
 
 
-def _varlen(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
+def _varlen(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, window: int | None) -> Tensor:
     """Attention (T, N, D) by torch's FlashAttention."""
     # Imported here because it loads torch's compiler, which takes four seconds and is never used on a CPU.
     from torch.nn.attention.varlen import varlen_attn
 
     query, key, value = qkv.unbind(1)
-    context = varlen_attn(query, key, value, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen)
+    context = varlen_attn(query, key, value, cu_seqlens, cu_seqlens, max_seqlen, max_seqlen, window_size=_sides(window))
     assert isinstance(context, Tensor), "varlen_attn returns a tuple only where auxiliary outputs are asked for"
     return context
 
 
-def _flash_attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float) -> Tensor:
+def _flash_attention(qkv: Tensor, cu_seqlens: Tensor, max_seqlen: int, dropout_p: float, window: int | None) -> Tensor:
     """Attention (T, N, D) by flash-attn."""
     from flash_attn import flash_attn_varlen_qkvpacked_func
 
     deterministic = torch.are_deterministic_algorithms_enabled()
     out: Tensor = flash_attn_varlen_qkvpacked_func(
-        qkv, cu_seqlens, max_seqlen, dropout_p=dropout_p, deterministic=deterministic
+        qkv, cu_seqlens, max_seqlen, dropout_p=dropout_p, window_size=_sides(window), deterministic=deterministic
     )
     return out
+
+
+def _sides(window: int | None) -> tuple[int, int]:
+    """The tokens before and behind a token to which it attends, as FlashAttention takes them: -1 for all."""
+    return (-1, -1) if window is None else (window, window)

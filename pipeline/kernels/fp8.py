@@ -112,12 +112,13 @@ def check_native(device: torch.device, dtype: torch.dtype) -> None:
         raise ValueError(f"model.fp8 = native: results must be bf16, not {dtype}; set engine.precision to bf16")
 
 
-def forward_product(x: Tensor, weight: Tensor, bias: Tensor, fp8: Fp8, backend: Backend = "auto") -> Tensor:
+def forward_product(x: Tensor, weight: Tensor, bias: Tensor | None, fp8: Fp8, backend: Backend = "auto") -> Tensor:
     """x W^T + b (T, O), without a graph for FP8's backward pass.
 
     Args:
         x: (T, I).
-        weight, bias: (O, I) and (O,).
+        weight: (O, I).
+        bias: (O,); None: there is none.
         fp8: "none", "native" or "emulated".
         backend: plain torch or Triton, for the quantisation.
 

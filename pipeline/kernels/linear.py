@@ -41,12 +41,12 @@ class _Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, fp8: Fp8, backend: Backend
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, fp8: Fp8, backend: Backend
+    ) -> tuple[Tensor, Tensor | None, Tensor]:
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(x, weight)
-        ctx.fp8, ctx.backend = fp8, backend
-        return forward_product(x, weight, bias, fp8, backend), new_port(bias), x
+        ctx.fp8, ctx.backend, ctx.has_bias = fp8, backend, bias is not None
+        return forward_product(x, weight, bias, fp8, backend), None if bias is None else new_port(bias), x
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -57,7 +57,8 @@ class _Linear(torch.autograd.Function):
         if residual_grad is grad:  # from a normalisation without dropout that reads both outputs
             residual_grad = grad.clone()
         gradient = input_gradient(grad, weight, ctx.fp8, ctx.backend, residual_grad)
-        return gradient, grad.t() @ x.to(grad.dtype), grad.sum(0) if bias_grad is None else bias_grad, None, None
+        bias_grad = grad.sum(0) if bias_grad is None and ctx.has_bias else bias_grad
+        return gradient, grad.t() @ x.to(grad.dtype), bias_grad, None, None
 
 
 class Linear(nn.Linear):
@@ -68,12 +69,19 @@ class Linear(nn.Linear):
         fp8: type of the factors of the products.
         backend: plain torch or Triton. The operations that read the outputs must have the same value.
         ported: give out the port with plain torch as well, for a layer behind it that recomputes the GELU.
+        bias: whether there is one. Without one there is no port.
     """
 
     def __init__(
-        self, inputs: int, outputs: int, fp8: Fp8 = "none", backend: Backend = "auto", ported: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        fp8: Fp8 = "none",
+        backend: Backend = "auto",
+        ported: bool = False,
+        bias: bool = True,
     ) -> None:
-        super().__init__(inputs, outputs)
+        super().__init__(inputs, outputs, bias)
         self.fp8, self.backend, self.ported = fp8, backend, ported
 
     def fused(self, x: Tensor) -> bool:

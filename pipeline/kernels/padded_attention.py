@@ -1,7 +1,12 @@
-"""Self-attention on padded copies of sequences, in buckets of similar length.
+"""Self-attention over sequences that are padded to one width, by batched products on any device.
 
-Sequences are copied into buckets, in which they are padded to one width, and each bucket is attended to in one call.
-The backends `padded` and `bucketed` of `pipeline.kernels.attention` and disentangled attention compute with it.
+Sequences lie in buckets of one width each. On a GPU all of them are one bucket (`padded_layout`), which is made without
+reading anything back from the device. On a CPU, where reading `cu_seqlens` costs nothing, sequences of similar length
+share a bucket (`bucketed_layout`), so that there is little padding; where all sequences are equally long, nothing is
+copied.
+
+With a window, tokens attend to those near them (`near`): a bucket is divided into blocks, and the queries of a block
+meet the keys of three blocks, so that memory and operations grow with the number of tokens and not with its square.
 
 On the CPU separate operations (product, softmax, dropout, product) are faster than `scaled_dot_product_attention`.
 Milliseconds on 2 cores for 4 heads of 64, forward and backward; separate operations, in brackets the fused one:
@@ -11,7 +16,8 @@ Milliseconds on 2 cores for 4 heads of 64, forward and backward; separate operat
     bf16   13 (55)      19 (56)            17 (45)      31 (118)
     fp32   30 (38)      36 (54)            56 (53)      76 (122)
 
-Shapes: T tokens, N heads, D head_dim, W width of a bucket (its longest sequence), C sequences in a bucket.
+Shapes: T tokens, N heads, D head_dim, W width of a bucket (its longest sequence), C sequences in a bucket, G blocks in
+a sequence, S tokens of a block, and of batches of products: P products, Q queries, K keys.
 """
 
 from collections.abc import Callable
@@ -28,6 +34,9 @@ Term = Callable[[Tensor, Tensor], Tensor]
 """Queries and keys (C, N, W, D) of a bucket -> a term (C, N, W, W) that is added to their scaled products."""
 # Lengths that round up to the same multiple of this share a CPU bucket: at most 4 products at 128 tokens, 16 at 512.
 BUCKET_WIDTH = 32
+LEAST_BLOCK = 32
+"""Fewest tokens of a block of local attention, since small products are slow. Sequences of at most three blocks are
+computed whole."""
 
 
 class Bucket(NamedTuple):
@@ -91,7 +100,12 @@ def _pad(starts: Tensor, lengths: Tensor, width: int) -> tuple[Tensor, Tensor]:
 
 
 def attend_padded(
-    qkv: Tensor, layout: Layout, dropout_p: float, term: Term | None = None, scale: float | None = None
+    qkv: Tensor,
+    layout: Layout,
+    dropout_p: float,
+    term: Term | None = None,
+    scale: float | None = None,
+    window: int | None = None,
 ) -> Tensor:
     """Attention (T, N, D), one bucket at a time; padded keys get probability 0, and padded queries are discarded.
 
@@ -101,6 +115,7 @@ def attend_padded(
         dropout_p: probability of dropping an attention probability.
         term: computes a term of the scores (C, N, W, W) from queries and keys (C, N, W, D); None: there is none.
         scale: of the products of queries and keys; by default 1 / sqrt(D).
+        window: number of tokens on either side that a token attends to, without a term; None: all.
     """
     num_tokens, _, heads, head_dim = qkv.shape
     slots = qkv.flatten(1)  # (T, 3 * N * D)
@@ -108,30 +123,79 @@ def attend_padded(
         slots = slots.index_select(0, layout.gather)  # (sum of C * W, 3 * N * D)
     contexts = []
     for bucket, rows in zip(layout.buckets, slots.split([b.real.numel() for b in layout.buckets]), strict=True):
-        query, key, value = rows.view(*bucket.real.shape, 3, heads, head_dim).permute(2, 0, 3, 1, 4)  # (C, N, W, D)
-        added = None if term is None else term(query, key)
-        context = _attend(query, key, value, bucket.real if bucket.padded else None, dropout_p, added, scale)
-        contexts.append(context.transpose(1, 2).reshape(-1, heads * head_dim))  # (C * W, N * D)
+        sequences = rows.view(*bucket.real.shape, 3, heads, head_dim)  # (C, W, 3, N, D)
+        if window is not None:
+            context = _attend_near(sequences, bucket.real if bucket.padded else None, dropout_p, scale, window)
+        else:
+            query, key, value = sequences.permute(2, 0, 3, 1, 4)  # (C, N, W, D)
+            added = None if term is None else term(query, key)
+            mask = bucket.real[:, None, None, :] if bucket.padded else None  # (C, 1, 1, W)
+            context = _attend(query, key, value, mask, dropout_p, added, scale).transpose(1, 2)
+        contexts.append(context.reshape(-1, heads * head_dim))  # (C * W, N * D)
     context = torch.cat(contexts) if len(contexts) > 1 else contexts[0]
     if layout.scatter is not None:
         context = context.index_select(0, layout.scatter)
     return context.view(num_tokens, heads, head_dim)
 
 
+def near(queries: Tensor, keys: Tensor, window: int) -> Tensor:
+    """Whether each query (Q,) attends to each key (K,), given their positions in a sequence: (Q, K) bool."""
+    return (queries[:, None] - keys).abs() <= window
+
+
+def _attend_near(sequences: Tensor, real: Tensor | None, dropout_p: float, scale: float | None, window: int) -> Tensor:
+    """Attention (C, W, N, D) of tokens to those near them.
+
+    Args:
+        sequences: (C, W, 3, N, D).
+        real: (C, W) bool, as in `Bucket`; None: there is no padding.
+        dropout_p, scale, window: as in `attend_padded`.
+    """
+    count, width = sequences.shape[:2]
+    real = sequences.new_ones(1, width, dtype=torch.bool) if real is None else real
+    size = max(window, LEAST_BLOCK)
+    if width > 3 * size:
+        blocks = -(-width // size)
+        missing = blocks * size - width
+        sequences = functional.pad(sequences, (0, 0, 0, 0, 0, 0, 0, missing)).unflatten(1, (blocks, size))
+        query = sequences[:, :, :, 0].flatten(0, 1)  # (C * G, S, N, D)
+        key, value = _with_neighbours(sequences[:, :, :, 1:]).flatten(0, 1).unbind(2)  # (C * G, 3 S, N, D)
+        real = _with_neighbours(functional.pad(real, (0, missing)).unflatten(1, (blocks, size)))
+        real = real.expand(count, -1, -1).flatten(0, 1)  # (C * G, 3 S)
+        first = size
+    else:
+        query, key, value = sequences.unbind(2)  # (C, W, N, D)
+        first = 0
+    places = torch.arange(key.shape[1], device=sequences.device)
+    queries = places[first : first + query.shape[1]]
+    # Padding attends to itself: a softmax over no key is not a number, as would be the gradients of all keys.
+    own = queries[:, None] == places
+    mask = (near(queries, places, window) & real[:, None, :] | own)[:, None]  # (P, 1, Q, K)
+    query, key, value = (x.transpose(1, 2) for x in (query, key, value))  # (P, N, Q, D) and (P, N, K, D)
+    context = _attend(query, key, value, mask, dropout_p, None, scale).transpose(1, 2)
+    return context.reshape(count, -1, *context.shape[2:])[:, :width]
+
+
+def _with_neighbours(blocks: Tensor) -> Tensor:
+    """Join each block (C, G, S, ...) with the one before and the one behind it, zeros at the ends: (C, G, 3 S, ...)."""
+    ends = functional.pad(blocks, (0, 0) * (blocks.dim() - 2) + (1, 1))
+    return torch.cat((ends[:, :-2], blocks, ends[:, 2:]), 2)
+
+
 def _attend(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    real: Tensor | None,
+    mask: Tensor | None,
     dropout_p: float,
     term: Tensor | None,
     scale: float | None,
 ) -> Tensor:
-    """Attention (C, N, W, D) with keys masked where `real` (C, W) is False, and a term (C, N, W, W) of the scores.
+    """Attention (P, N, Q, D) of queries (P, N, Q, D) to keys (P, N, K, D), masked where the mask, which broadcasts to
+    (P, N, Q, K), is False, and with a term (P, N, Q, K) of the scores.
 
     The module docstring explains why a CPU computes it differently.
     """
-    mask = None if real is None else real[:, None, None, :]  # (C, 1, 1, W)
     if query.device.type != "cpu":
         if term is not None:
             mask = term if mask is None else term.masked_fill(~mask, float("-inf"))
@@ -144,7 +208,7 @@ def _attend(
 
 
 def _probabilities(scaled_query: Tensor, key: Tensor, mask: Tensor | None, term: Tensor | None) -> Tensor:
-    """Attention probabilities (C, N, W, W): a softmax over the keys."""
+    """Attention probabilities (P, N, Q, K): a softmax over the keys."""
     scores = scaled_query @ key.transpose(-1, -2)
     if term is not None:
         scores = scores + term
@@ -187,7 +251,7 @@ class _DroppedAttention(torch.autograd.Function):
         query, key, value, probabilities, keep = ctx.saved_tensors
         grad, kept = grad * ctx.scale, keep.to(probabilities.dtype)
         value_grad = (kept * probabilities).transpose(-1, -2) @ grad
-        error = (grad @ value.transpose(-1, -2)).to(kept.dtype).mul_(kept)  # (C, N, W, W)
+        error = (grad @ value.transpose(-1, -2)).to(kept.dtype).mul_(kept)  # (P, N, Q, K)
         error = torch.ops.aten._softmax_backward_data(error, probabilities, -1, probabilities.dtype)
         query_grad = (error @ key).mul_(ctx.query_scale)
         term_grad = error if ctx.has_term else None

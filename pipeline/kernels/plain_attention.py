@@ -8,6 +8,8 @@ p the probability of being dropped, B (L, L) an optional term, and a * b the pro
 
     S = Q K^T / sqrt(D) + B    P = softmax(S)        O = (Z * P) V / (1 - p)
 
+where with a window w S is minus infinity for pairs i, j of tokens with |i - j| > w,
+
 and with the gradient dO of the output the gradients are
 
     dV = (Z * P)^T dO / (1 - p)            dP = Z * (dO V^T) / (1 - p)
@@ -26,6 +28,7 @@ import torch
 from torch import Tensor
 
 from pipeline.kernels.dropout import sixteen_bits
+from pipeline.kernels.padded_attention import near
 
 ROUNDS = 7
 """Rounds of Philox-4x32: the fewest with which it passes all tests of BigCrush (Salmon et al. 2011, table 2)."""
@@ -39,6 +42,7 @@ def attend(
     seed: Tensor,
     term: Tensor | None = None,
     scale: float | None = None,
+    window: int | None = None,
 ) -> Tensor:
     """Attention (T, N, D) within each sequence, differentiable.
 
@@ -56,6 +60,7 @@ def attend(
         seed: () int64, which decides the masks.
         term: (N, P), added to the scores: the (L, L) matrices of queries and keys of each sequence, one after another.
         scale: of the products of queries and keys; by default 1 / sqrt(D).
+        window: number of tokens on either side that a token attends to; None: all.
     """
     threshold, kept_scale = lowest_kept(dropout_p)
     bounds, pairs, outputs = cu_seqlens.tolist(), 0, []
@@ -65,6 +70,9 @@ def attend(
         if term is not None:
             scores = scores + term[:, pairs : pairs + scores[0].numel()].view_as(scores)
             pairs += scores[0].numel()
+        if window is not None:
+            places = torch.arange(end - start, device=qkv.device)
+            scores = scores.masked_fill(~near(places, places, window), float("-inf"))
         weights = scores.softmax(-1)
         if dropout_p:
             weights = weights * kept(seed, number, len(weights), end - start, threshold)

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def layer_norm(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+def layer_norm(x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
     """`torch.nn.functional.layer_norm` over the last dimension.
 
     Args:
         x: (T, H).
-        weight, bias: (H,).
+        weight: (H,).
+        bias: (H,); None: there is none.
         eps: added to the variance.
 
     Returns:
@@ -70,9 +71,10 @@ class _LayerNorm(torch.autograd.Function):
     """Saves the same tensors for the backward pass as torch's own operation."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
         out, mean, rstd = torch.native_layer_norm(x, weight.shape, weight, bias, eps)
         ctx.save_for_backward(x, weight, mean, rstd)
+        ctx.has_bias = bias is not None
         return out
 
     @staticmethod
@@ -82,7 +84,8 @@ class _LayerNorm(torch.autograd.Function):
         mask = [True, False, False]
         dx, _, _ = torch.ops.aten.native_layer_norm_backward(grad, x, weight.shape, mean, rstd, weight, None, mask)
         normal = (x.float() - mean).mul_(rstd).mul_(grad)  # (T, H) fp32
-        return dx, normal.sum(0).to(weight.dtype), grad.sum(0, dtype=torch.float32).to(weight.dtype), None
+        bias_grad = grad.sum(0, dtype=torch.float32).to(weight.dtype) if ctx.has_bias else None
+        return dx, normal.sum(0).to(weight.dtype), bias_grad, None
 
 
 class _Embedding(torch.autograd.Function):

@@ -141,8 +141,88 @@ class EncoderConfig:
 
     @property
     def layer_step(self) -> int:
-        """Number of layers that must be added for every part of the model to grow; 2 if a part has half as many."""
+        """Number of layers that must be added for every part of the model to grow alike: 2 if a part has half as many,
+        and the period of layers that differ in turn.
+        """
         return 1
+
+    @property
+    def window(self) -> int | None:
+        """Number of tokens on either side that a token attends to in layers with local attention; None: no layer has
+        local attention.
+        """
+        return None
+
+    @property
+    def local_layers(self) -> int:
+        """Number of layers with local attention."""
+        return 0
+
+
+@dataclass(frozen=True)
+class RotaryConfig(EncoderConfig):
+    """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
+
+    max_position_embeddings: int = 8192
+    """Longest sequence in tokens, special tokens included. Rotary positions have no parameters, so that it only bounds
+    the sequences."""
+    hidden_dropout_prob: float = 0.0
+    """Probability of dropping an output of the embeddings or of a feed-forward network, in [0, 1)."""
+    attention_probs_dropout_prob: float = 0.0
+    """Probability of dropping an attention probability, in [0, 1)."""
+    attention_output_dropout_prob: float = 0.0
+    """Probability of dropping an output of an attention, before its residual sum, in [0, 1)."""
+    layer_norm_eps: float = 1e-5
+    """Number that layer normalisation adds to the variance."""
+    local_attention: int = 128
+    """Width of the window of local attention, in tokens: a token attends to half as many tokens on either side."""
+    global_attn_every_n_layers: int = 3
+    """Period of the layers with global attention, which are the first one and every n-th one behind it; the others have
+    local attention. 1: all layers have global attention."""
+    global_rope_theta: float = 160_000.0
+    """Base of the frequencies of the rotary positions in layers with global attention."""
+    local_rope_theta: float = 10_000.0
+    """Base of the frequencies of the rotary positions in layers with local attention."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.hidden_size // self.num_attention_heads % 2:
+            raise ValueError(
+                f"model.num_attention_heads = {self.num_attention_heads}: heads must have an even number of features "
+                f"for rotary positions, and model.hidden_size = {self.hidden_size} makes them "
+                f"{self.hidden_size // self.num_attention_heads} wide; change one of the two"
+            )
+        if self.local_attention < 2:
+            raise ValueError(f"model.local_attention = {self.local_attention}: must be at least 2 (ModernBERT: 128)")
+        for name in ("global_rope_theta", "local_rope_theta"):
+            if not getattr(self, name) > 1.0:
+                raise ValueError(f"model.{name} = {getattr(self, name)}: must be above 1")
+        if not 0.0 <= self.attention_output_dropout_prob < 1.0:
+            raise ValueError(
+                f"model.attention_output_dropout_prob = {self.attention_output_dropout_prob}: must be in [0, 1); 0 "
+                "turns dropout off"
+            )
+        if self.initialization == "positions":
+            raise ValueError(
+                "model.initialization = positions: requires embeddings of absolute positions, which this encoder does "
+                "not have; set it to normal"
+            )
+
+    @property
+    def layer_step(self) -> int:
+        return self.global_attn_every_n_layers
+
+    @property
+    def window(self) -> int | None:
+        return self.local_attention // 2 if self.local_layers else None
+
+    @property
+    def local_layers(self) -> int:
+        return sum(map(self.is_local, range(self.num_hidden_layers)))
+
+    def is_local(self, number: int) -> bool:
+        """Whether the layer of a number, from 0, has local attention."""
+        return number % self.global_attn_every_n_layers > 0
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from pipeline.kernels.dropout import Dropout
 from pipeline.kernels.residual_norm import ResidualNorm
 from pipeline.kernels.rows import Embedding, LayerNorm
 from pipeline.model.config import DisentangledConfig, EncoderConfig
-from pipeline.model.encoder import UNSEEDED, Layer, Seeds, Stack
+from pipeline.model.encoder import UNSEEDED, Layer, Seeds, Stack, WordEmbeddings
 
 
 class Positions(NamedTuple):
@@ -29,26 +29,6 @@ class Positions(NamedTuple):
     """(R, H), normalised."""
     rows: Tensor
     """(2 L + 1,) their rows for the distances -L to L."""
-
-
-class WordEmbeddings(nn.Module):
-    """Word embeddings, normalised.
-
-    Args:
-        config: shape and regularisation.
-        vocab_size: number of tokens in the tokenizer.
-    """
-
-    def __init__(self, config: EncoderConfig, vocab_size: int) -> None:
-        super().__init__()
-        self.word = Embedding(vocab_size, config.hidden_size)
-        self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
-        self.dropout = Dropout(config.hidden_dropout_prob)
-
-    def forward(self, input_ids: Tensor, shared: Tensor | None = None) -> Tensor:
-        """Takes tokens (T,), and embeddings (T, H) to which their own are added; returns (T, H)."""
-        embedded = self.word(input_ids)
-        return self.dropout(self.layer_norm(embedded if shared is None else embedded + shared))
 
 
 class DisentangledLayer(Layer):
@@ -138,11 +118,15 @@ class DisentangledEncoder(Stack):
     embeddings: WordEmbeddings
 
     def __init__(self, config: DisentangledConfig, vocab_size: int) -> None:
-        super().__init__(config, WordEmbeddings(config, vocab_size), DisentangledLayer)
+        super().__init__(config, WordEmbeddings(config, vocab_size))
         self.buckets = disentangled.Buckets(config.position_buckets, config.max_position_embeddings)
         self.relative = Embedding(2 * config.position_buckets, config.hidden_size)
         self.relative_layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps)
         self.convolved = ConvolvedLayer(config) if config.convolution else None
+
+    def make_layer(self, config: EncoderConfig, number: int) -> nn.Module:
+        """Makes a layer with disentangled attention."""
+        return DisentangledLayer(config)
 
     def forward(  # type: ignore[override]
         self,

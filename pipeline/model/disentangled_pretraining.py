@@ -22,12 +22,13 @@ from pipeline.model.disentangled import DisentangledEncoder, MaskDecoder
 from pipeline.model.encoder import ACTIVATIONS
 from pipeline.model.heads import MaskedLMHead
 from pipeline.model.initialization import initialize_weights
-from pipeline.model.output import Output, combined
+from pipeline.model.output import Output
+from pipeline.model.pretraining import MaskedTokenModel
 from pipeline.model.replaced import replaced_token_output
 from pipeline.runlog.terms import Term
 
 
-class MaskedDisentangledModel(nn.Module):
+class MaskedDisentangledModel(MaskedTokenModel):
     """Encoder and masked-token head, with the enhanced mask decoder between them if it is wanted.
 
     Args:
@@ -38,34 +39,16 @@ class MaskedDisentangledModel(nn.Module):
     """
 
     def __init__(self, config: DisentangledConfig, vocab_size: int, masked: Term, decodes: bool) -> None:
-        super().__init__()
-        self.masked = masked
+        super().__init__(masked)
         self.encoder = DisentangledEncoder(config, vocab_size)
         self.mask_decoder = MaskDecoder(config) if decodes else None
         self.mlm_head = MaskedLMHead(config, self.encoder.embeddings.word)
         self.apply(partial(initialize_weights, std=config.initializer_range))
 
-    def forward(self, batch: Batch) -> Output:
-        """Returns the loss of one micro-batch."""
-        rows = self.decoded(batch, batch.targets["positions"])
-        return combined([self.masked], {self.masked.name: self.mlm_head(rows, batch.targets["labels"])}, batch.totals)
-
-    def logits(self, batch: Batch, rows: Tensor) -> Tensor:
-        """Returns the logits (R, V) over the vocabulary of the tokens with indices `rows` (R,)."""
-        out: Tensor = self.mlm_head(self.decoded(batch, rows))
-        return out
-
-    def hidden(self, batch: Batch) -> Tensor:
-        """Returns the hidden states (T, H) of the encoder's last layer."""
-        out: Tensor = self.encoder(
-            batch.input_ids, batch.segment_ids, batch.position_ids, batch.cu_seqlens, batch.max_seqlen
-        )
-        return out
-
     def decoded(self, batch: Batch, rows: Tensor) -> Tensor:
         """Returns the states (R, H) of the tokens with indices `rows` (R,) from which the head predicts them."""
         if self.mask_decoder is None:
-            return self.hidden(batch).index_select(0, rows)
+            return super().decoded(batch, rows)
         return decode(self.mask_decoder, self.encoder, batch, rows)
 
 

@@ -56,6 +56,27 @@ class Embeddings(nn.Module):
         return self.dropout(self.layer_norm(embedded))
 
 
+class WordEmbeddings(nn.Module):
+    """Word embeddings, normalised, for encoders whose attention knows the positions.
+
+    Args:
+        config: shape and regularisation.
+        vocab_size: number of tokens in the tokenizer.
+        bias: whether the normalisation has a bias.
+    """
+
+    def __init__(self, config: EncoderConfig, vocab_size: int, bias: bool = True) -> None:
+        super().__init__()
+        self.word = Embedding(vocab_size, config.hidden_size)
+        self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, bias=bias)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+
+    def forward(self, input_ids: Tensor, shared: Tensor | None = None) -> Tensor:
+        """Takes tokens (T,), and embeddings (T, H) to which their own are added; returns (T, H)."""
+        embedded = self.word(input_ids)
+        return self.dropout(self.layer_norm(embedded if shared is None else embedded + shared))
+
+
 class Layer(nn.Module):
     """Self-attention and a feed-forward network, each with dropout, a residual sum and a normalisation after it."""
 
@@ -114,15 +135,9 @@ class Stack(nn.Module):
     Args:
         config: shape and regularisation.
         embeddings: module that a subclass registers before the layers; None: the stack has none.
-        layer: makes a layer.
     """
 
-    def __init__(
-        self,
-        config: EncoderConfig,
-        embeddings: nn.Module | None = None,
-        layer: Callable[[EncoderConfig], nn.Module] = Layer,
-    ) -> None:
+    def __init__(self, config: EncoderConfig, embeddings: nn.Module | None = None) -> None:
         super().__init__()
         self.num_layers, self.checkpointed_layers = config.num_hidden_layers, config.checkpointed_layers
         self.kernels = config.kernels
@@ -132,7 +147,11 @@ class Stack(nn.Module):
         self.projection: nn.Linear | None = None
         if config.projects_embeddings:
             self.projection = nn.Linear(config.embedding_width, config.hidden_size)
-        self.layers = nn.ModuleList(layer(config) for _ in range(config.distinct_layers))
+        self.layers = nn.ModuleList(self.make_layer(config, number) for number in range(config.distinct_layers))
+
+    def make_layer(self, config: EncoderConfig, number: int) -> nn.Module:
+        """Makes the layer of a number, from 0; subclasses have other layers."""
+        return Layer(config)
 
     def forward(self, embedded: Tensor, cu_seqlens: Tensor, max_seqlen: int) -> Tensor:
         """Takes embedded tokens (T, E), and returns the hidden states (T, H) of the last layer."""

@@ -27,25 +27,65 @@ class Flops:
 
     per_token: float
     per_pair: float
-    """FLOPs per pair of tokens of one sample, including pairs of a token with itself."""
+    """FLOPs per pair of tokens of one sample, including pairs of a token with itself, in layers with global
+    attention."""
     per_masked: float
     per_sample: float
+    per_near_pair: float = 0.0
+    """The same in layers with local attention, for a pair of tokens that attend to each other there."""
+    window: int | None = None
+    """Number of tokens on either side that a token attends to in these layers; None: there are none."""
 
-    def flops(self, *, num_tokens: float, sum_squared_lengths: float, num_masked: float, num_samples: float) -> float:
-        """Return the FLOPs of samples of given sizes, which do not depend on the division into micro-batches.
+    def of_samples(self, lengths: npt.ArrayLike, num_masked: float) -> float:
+        """Return the FLOPs of samples of given lengths, which do not depend on the division into micro-batches.
+
+        Args:
+            lengths: (B,) tokens of each sample, special tokens included.
+            num_masked: masked tokens of all of them.
+        """
+        exact = np.asarray(lengths, np.float64)
+        return self.flops(
+            num_tokens=float(exact.sum()),
+            sum_squared_lengths=float(np.square(exact).sum()),
+            num_masked=num_masked,
+            num_samples=len(exact),
+            near_pairs=0.0 if self.window is None else float(near_pairs(exact, self.window).sum()),
+        )
+
+    def flops(
+        self,
+        *,
+        num_tokens: float,
+        sum_squared_lengths: float,
+        num_masked: float,
+        num_samples: float,
+        near_pairs: float = 0.0,
+    ) -> float:
+        """Return the FLOPs of samples of given sizes.
 
         Args:
             num_tokens: sum of the lengths of the samples, special tokens included.
             sum_squared_lengths: sum of their squares.
             num_masked: masked tokens.
             num_samples: samples.
+            near_pairs: pairs of tokens of one sample that attend to each other in local attention.
         """
         return (
             num_tokens * self.per_token
             + sum_squared_lengths * self.per_pair
             + num_masked * self.per_masked
             + num_samples * self.per_sample
+            + near_pairs * self.per_near_pair
         )
+
+
+def near_pairs(lengths: npt.NDArray[np.float64], window: int) -> npt.NDArray[np.float64]:
+    """Return (B,) the pairs of tokens of samples of given lengths (B,) that are at most `window` tokens apart.
+
+    There are L - d pairs at a distance of d tokens, in either order.
+    """
+    reach = np.minimum(window, lengths - 1)
+    return lengths + 2 * reach * lengths - reach * (reach + 1)
 
 
 def measure(
@@ -55,8 +95,10 @@ def measure(
 
     `torch.utils.flop_counter` counts 2abc for a product of (a, b) and (b, c), and nothing for other operations. The
     model has no initial weights. Operations that training repeats under activation checkpointing, or for logits that
-    are not kept, count once. Layers are equal, so that the FLOPs of any number of layers follow from models of one and
-    of two layers, or of two and of four if a part of the model has half as many.
+    are not kept, count once. Layers are equal, or repeat after `layer_step`, so that the FLOPs of any number of layers
+    follow from models of a few layers. Local attention computes all pairs of sequences as short as those of the probes
+    (`LEAST_BLOCK` of `pipeline.kernels.padded_attention`). A pair costs the same in every layer, so that the share of
+    the layers with local attention is known.
 
     Args:
         build: makes the model, which takes a batch and returns an output with the field `loss`.
@@ -68,11 +110,17 @@ def measure(
         config, activation_checkpointing=False, max_logits_mib=2**20, kernels="plain", attention="auto", fp8="none"
     )
     batches = [make_batch(*probe) for probe in PROBES]
-    step = config.layer_step
-    one, two = (_count(_built(build, replace(once, num_hidden_layers=step * n)), batches) for n in (1, 2))
-    counts = one + (config.num_hidden_layers / step - 1) * (two - one)
+    layers, step = config.num_hidden_layers, min(config.layer_step, config.num_hidden_layers)
+    few = step + layers % step
+    one, two = (_count(_built(build, replace(once, num_hidden_layers=n)), batches) for n in (few, few + step))
+    counts = one + (layers // step - 1) * (two - one)
     sizes = [[n * length, n * length**2, n * masked, n, 1] for n, length, masked in PROBES]
-    return Flops(*(float(round(cost)) for cost in np.linalg.solve(np.array(sizes, float), counts)[:4]))
+    costs = (float(round(cost)) for cost in np.linalg.solve(np.array(sizes, float), counts)[:4])
+    per_token, per_pair, per_masked, per_sample = costs
+    if config.window is None:
+        return Flops(per_token, per_pair, per_masked, per_sample)
+    local = per_pair * config.local_layers / layers
+    return Flops(per_token, per_pair - local, per_masked, per_sample, local, config.window)
 
 
 class _WithoutInitialization(TorchFunctionMode):

@@ -65,13 +65,14 @@ class MaskedLMHead(nn.Module):
     Args:
         config: supplies widths, activation and epsilon.
         word_embeddings: (V, E), shared and not copied.
+        bias: whether the parts before the output matrix have biases.
     """
 
-    def __init__(self, config: EncoderConfig, word_embeddings: nn.Embedding) -> None:
+    def __init__(self, config: EncoderConfig, word_embeddings: nn.Embedding, bias: bool = True) -> None:
         super().__init__()
-        self.dense = nn.Linear(config.hidden_size, config.embedding_width)
+        self.dense = nn.Linear(config.hidden_size, config.embedding_width, bias)
         self.activation = ACTIVATIONS[config.hidden_act]
-        self.layer_norm = LayerNorm(config.embedding_width, config.layer_norm_eps)
+        self.layer_norm = LayerNorm(config.embedding_width, config.layer_norm_eps, bias=bias)
         # The decoder is a module that owns the shared parameter, because ZeRO-3 gathers the parameters of the module
         # that runs; a product with another module's weight would use a partition.
         self.decoder = Decoder(config, word_embeddings.num_embeddings)

@@ -54,7 +54,7 @@ def initialize_weights(module: nn.Module, std: float, cut: float = math.inf) -> 
         _cut_normal_(module.weight, std, cut)
     if isinstance(module, nn.LayerNorm):
         nn.init.ones_(module.weight)
-    if isinstance(module, nn.Linear | nn.LayerNorm):
+    if isinstance(module, nn.Linear | nn.LayerNorm) and module.bias is not None:
         nn.init.zeros_(module.bias)
 
 

@@ -1,10 +1,12 @@
-"""The pre-training model of BERT and RoBERTa: an encoder, a masked-token head and, for BERT, a classifier of pairs.
+"""The pre-training models with a masked-token head: BERT and RoBERTa, with a classifier of pairs for BERT, and what
+they share with those of other encoders.
 
 Shapes: T tokens, B sequences, M masked tokens, R rows, H hidden_size, V vocab_size.
 """
 
 import math
 from functools import partial
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -18,8 +20,45 @@ from pipeline.model.output import Output, combined
 from pipeline.runlog.terms import Term
 
 
-class MaskedLanguageModel(nn.Module):
-    """Encoder and masked-token head; with a term for pairs, also pooler and classifier of pairs.
+class MaskedTokenModel(nn.Module):
+    """An encoder and a head that predicts masked tokens; a subclass makes both.
+
+    Args:
+        masked: term of the masked tokens.
+    """
+
+    encoder: Any
+    mlm_head: MaskedLMHead
+
+    def __init__(self, masked: Term) -> None:
+        super().__init__()
+        self.masked = masked
+
+    def forward(self, batch: Batch) -> Output:
+        """Returns the loss of one micro-batch."""
+        rows = self.decoded(batch, batch.targets["positions"])
+        return combined([self.masked], {self.masked.name: self.mlm_head(rows, batch.targets["labels"])}, batch.totals)
+
+    def logits(self, batch: Batch, rows: Tensor) -> Tensor:
+        """Returns the logits (R, V) over the vocabulary of the tokens with indices `rows` (R,)."""
+        out: Tensor = self.mlm_head(self.decoded(batch, rows))
+        return out
+
+    def decoded(self, batch: Batch, rows: Tensor) -> Tensor:
+        """Returns the states (R, H) of the tokens with indices `rows` (R,) from which the head predicts them."""
+        return self.hidden(batch).index_select(0, rows)
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """Returns the hidden states (T, H) of the last layer."""
+        out: Tensor = self.encoder(
+            batch.input_ids, batch.segment_ids, batch.position_ids, batch.cu_seqlens, batch.max_seqlen
+        )
+        return out
+
+
+class MaskedLanguageModel(MaskedTokenModel):
+    """Encoder with absolute positions and masked-token head; with a term for pairs, also pooler and classifier of
+    pairs.
 
     Args:
         config: shape and regularisation.
@@ -39,9 +78,8 @@ class MaskedLanguageModel(nn.Module):
         num_segments: int = 0,
         cut: float = math.inf,
     ) -> None:
-        super().__init__()
-        self.kernels = config.kernels
-        self.masked, self.pair = masked, pair
+        super().__init__(masked)
+        self.kernels, self.pair = config.kernels, pair
         self.encoder = Encoder(config, vocab_size, num_segments)
         if pair is not None:
             self.pooler = Pooler(config.hidden_size)
@@ -63,18 +101,6 @@ class MaskedLanguageModel(nn.Module):
             found[self.pair.name] = cross_entropy_sum(logits, batch.targets["pair"], self.kernels)
             terms.append(self.pair)
         return combined(terms, found, batch.totals)
-
-    def logits(self, batch: Batch, rows: Tensor) -> Tensor:
-        """Returns the logits (R, V) over the vocabulary of the tokens with indices `rows` (R,)."""
-        out: Tensor = self.mlm_head(self.hidden(batch).index_select(0, rows))
-        return out
-
-    def hidden(self, batch: Batch) -> Tensor:
-        """Returns the hidden states (T, H) of the last layer."""
-        out: Tensor = self.encoder(
-            batch.input_ids, batch.segment_ids, batch.position_ids, batch.cu_seqlens, batch.max_seqlen
-        )
-        return out
 
     def pair_logits(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Returns the logits (B, 2) of the pairs of segments from hidden states (T, H)."""

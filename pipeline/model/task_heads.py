@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from pipeline.data.batch import Batch
 from pipeline.kernels.dropout import Dropout
-from pipeline.model.encoder import Encoder
+from pipeline.kernels.rows import LayerNorm
+from pipeline.model.config import EncoderConfig
+from pipeline.model.encoder import ACTIVATIONS, Encoder
 from pipeline.model.heads import Pooler
 from pipeline.model.initialization import initialize_weights
 
@@ -61,6 +63,35 @@ class DenseClassifier(nn.Module):
         """Takes hidden states (T, H) and the index of each sequence's first token (B,), returns logits (B, C)."""
         first = self.first_dropout(hidden.index_select(0, starts))  # (B, H)
         logits: Tensor = self.out_proj(self.dropout(self.activation(self.dense(first))))
+        return logits
+
+
+class NormalizedClassifier(nn.Module):
+    """Classifier with a normalised hidden layer without biases, on the first token or on every token, as in the classes
+    `ModernBertForSequenceClassification`, `ModernBertForMultipleChoice`, `ModernBertForTokenClassification` and
+    `ModernBertForQuestionAnswering`. The hidden layer is that of the masked-token head.
+
+    Args:
+        config: supplies width, activation, epsilon and dropout.
+        outputs: C.
+        pools: whether the first token of each sequence is classified, and not every token.
+    """
+
+    def __init__(self, config: EncoderConfig, outputs: int, pools: bool) -> None:
+        super().__init__()
+        self.pools = pools
+        self.dense = nn.Linear(config.hidden_size, config.hidden_size, bias=False)
+        self.activation = ACTIVATIONS[config.hidden_act]
+        self.layer_norm = LayerNorm(config.hidden_size, config.layer_norm_eps, bias=False)
+        self.dropout = Dropout(config.hidden_dropout_prob)
+        self.classifier = nn.Linear(config.hidden_size, outputs)
+
+    def forward(self, hidden: Tensor, starts: Tensor) -> Tensor:
+        """Takes hidden states (T, H) and the index of each sequence's first token (B,), returns logits (B, C), or (T,
+        C) of every token.
+        """
+        rows = hidden.index_select(0, starts) if self.pools else hidden
+        logits: Tensor = self.classifier(self.dropout(self.layer_norm(self.activation(self.dense(rows)))))
         return logits
 
 

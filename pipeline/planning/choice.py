@@ -103,7 +103,7 @@ class Phase:
         """
         tokens = round(mean_tokens)
         masked = typical_count(self.recipe.masking, tokens, progress, self.recipe.seed)
-        return self.cost.flops(num_tokens=tokens, sum_squared_lengths=tokens**2, num_masked=masked, num_samples=1)
+        return self.cost.of_samples([tokens], masked)
 
     @property
     def flops_per_sample(self) -> float:

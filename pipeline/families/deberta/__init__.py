@@ -29,6 +29,7 @@ from pipeline.families.deberta.export import (
     subtracted,
 )
 from pipeline.families.encoders import LAYER, OUR_OWN_FIELDS, OUTPUT_BIAS, WORD_EMBEDDINGS, shared_heads
+from pipeline.model.config import EncoderConfig
 from pipeline.runlog.terms import Term
 
 if TYPE_CHECKING:  # recipes and help texts do not need them, so that functions that compute import them
@@ -54,13 +55,13 @@ def build_discriminator(config: DebertaConfig, vocab_size: int) -> "nn.Module":
     return DisentangledDiscriminator(config, vocab_size)
 
 
-def build_classifier(hidden_size: int, outputs: int, dropout: float) -> "nn.Module":
+def build_classifier(config: EncoderConfig, outputs: int) -> "nn.Module":
     """Build the classifier of texts."""
     from torch.nn.functional import gelu
 
     from pipeline.model.task_heads import DenseClassifier
 
-    return DenseClassifier(hidden_size, outputs, dropout, gelu, first_dropout=0.0)
+    return DenseClassifier(config.hidden_size, outputs, config.hidden_dropout_prob, gelu, first_dropout=0.0)
 
 
 IN_GENERATOR = {"generator.": "encoder.", "generator_head.": "mlm_head.", "mask_decoder.": "mask_decoder."}

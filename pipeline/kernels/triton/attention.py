@@ -72,6 +72,8 @@ class _Call(NamedTuple):
     dropout_p: float
     pairs: int | None
     """Pairs of the term that is added to the scores; None: there is no term."""
+    window: int | None
+    """Tokens on either side that a token attends to; None: all."""
 
     def launch(self, kernel: Any, tiling: Tiling, rows: int, tensors: tuple[Tensor, ...], **constants: Any) -> None:
         """Start a program for every sequence, head, and `rows` tokens of the longest sequence."""
@@ -83,6 +85,7 @@ class _Call(NamedTuple):
         kernel[(programs,)](
             *tensors, self.heads, self.tokens, self.pairs or 0, blocks, self.scale, *lowest_kept(self.dropout_p),
             DROP=self.dropout_p > 0.0, TERM=self.pairs is not None, D=self.head_dim,
+            WINDOW=-1 if self.window is None else self.window,
             WIDTH=max(16, triton.next_power_of_2(self.head_dim)), PRECISION="tf32" if tf32 else "ieee",
             QUERIES=tiling.queries, KEYS=tiling.keys, num_warps=tiling.warps, num_stages=tiling.stages,
             maxnreg=tiling.registers, **constants,
@@ -137,6 +140,7 @@ def attend(
     scale: float | None = None,
     shapes: Tilings | None = None,
     seed: Tensor | None = None,
+    window: int | None = None,
 ) -> Tensor:
     """See `pipeline.kernels.plain_attention.attend`.
 
@@ -149,16 +153,19 @@ def attend(
         scale: of the products of queries and keys; by default 1 / sqrt(D).
         shapes: tiles for a comparison of times; by default those of `tilings`.
         seed: () int64 on the device; None: drawn from the default generator of the device.
+        window: number of tokens on either side that a token attends to; None: all. There must be no
+            term with it.
 
     Raises:
         ValueError: the tensors are in bf16 on a CPU.
     """
     if qkv.device.type == "cpu" and qkv.dtype == torch.bfloat16:
         raise ValueError("Triton's interpreter multiplies the bits of bf16 as integers; use fp16 or fp32 on a CPU")
+    assert window is None or term is None, "the gradient of the term is not written for pairs beyond the window"
     num_tokens, _, heads, head_dim = qkv.shape
     call = _Call(
         len(cu_seqlens) - 1, max_seqlen, num_tokens, heads, head_dim, scale or head_dim**-0.5, dropout_p,
-        None if term is None else term.shape[1],
+        None if term is None else term.shape[1], window,
     )  # fmt: skip
     out: Tensor = _Attention.apply(qkv, cu_seqlens, term, seed, call, shapes or tilings(head_dim, qkv.dtype))
     return out

@@ -8,6 +8,9 @@ of one sequence and head, and rows beyond the end of its sequence are zeros that
 A term that is added to the scores is stored by head and pair, (N, P): the pairs of a sequence of L tokens are the L * L
 elements of a matrix of queries and keys, and follow those of the sequence before it.
 
+With a window, a program visits only the tiles in which some query and key are near each other, from a multiple of the
+tile's size on, so that masks of dropout are those without a window.
+
 Shapes: T tokens, B sequences, P pairs of tokens of one sequence, N heads, D head_dim. Arguments that all kernels have:
 
     qkv (T, 3, N, D)         queries, keys and values
@@ -20,6 +23,7 @@ Shapes: T tokens, B sequences, P pairs of tokens of one sequence, N heads, D hea
     scale                    of the products of queries and keys
     threshold                the lowest word, signed, that keeps a probability
     kept_scale               factor of the probabilities that are kept
+    WINDOW                   tokens on either side that a token attends to; -1: all
     WIDTH                    power of two, at least D and 16
     PRECISION                of products of fp32
 """
@@ -31,6 +35,8 @@ from pipeline.kernels.plain_attention import ROUNDS
 
 LOG2_E = tl.constexpr(1.4426950408889634)
 PHILOX_ROUNDS = tl.constexpr(ROUNDS)
+LOWEST_PEAK = tl.constexpr(-1e30)
+"""Lower bound on the scores of a query that is near some key, so that no difference of infinities is computed."""
 VARYING = ("num_tokens", "num_pairs", "blocks")
 """Arguments that differ between micro-batches. Triton would compile anew for those that are 1 or a multiple of 16."""
 
@@ -76,6 +82,24 @@ def first_pair(cu_pairs, sequence, head, num_pairs, TERM: tl.constexpr):  # noqa
     if TERM:
         pair += tl.load(cu_pairs + sequence)
     return pair
+
+
+@triton.jit
+def visited(first, length, ROWS: tl.constexpr, STEP: tl.constexpr, WINDOW: tl.constexpr):  # noqa: N803
+    """Bounds of the tokens that a program with ROWS rows visits in tiles of STEP; the first is a multiple of STEP."""
+    begin, end = 0, length
+    if WINDOW >= 0:
+        begin = tl.maximum(first - WINDOW, 0) // STEP * STEP
+        end = tl.minimum(first + ROWS + WINDOW, length)
+    return begin, end
+
+
+@triton.jit
+def within(weights, queries, keys, WINDOW: tl.constexpr):  # noqa: N803
+    """Weights of a tile, zero where query and key are not near each other."""
+    if WINDOW >= 0:
+        weights = tl.where(tl.abs(queries - keys) <= WINDOW, weights, 0.0)
+    return weights
 
 
 @triton.jit
@@ -135,7 +159,7 @@ def forward_kernel(
     out,  # (T, N, D), written
     log_sums,  # (N, T) fp32, written: base-2 logarithm of the sum of the exponentials of a query's scores
     heads, num_tokens, num_pairs, blocks, scale, threshold, kept_scale,
-    DROP: tl.constexpr, TERM: tl.constexpr,  # noqa: N803
+    DROP: tl.constexpr, TERM: tl.constexpr, WINDOW: tl.constexpr,  # noqa: N803
     D: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,  # noqa: N803
     QUERIES: tl.constexpr, KEYS: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -152,13 +176,18 @@ def forward_kernel(
     peak = tl.full((QUERIES,), float("-inf"), tl.float32)
     total = tl.zeros((QUERIES,), tl.float32)
     sums = tl.zeros((QUERIES, WIDTH), tl.float32)
-    for start in range(0, length, KEYS):
+    begin_key, end_key = visited(first, length, QUERIES, KEYS, WINDOW)
+    for start in range(begin_key, end_key, KEYS):
         keys = start + tl.arange(0, KEYS)
         key = load_rows(qkv + heads * D, keys, length, stride, D, WIDTH)
         value = load_rows(qkv + 2 * heads * D, keys, length, stride, D, WIDTH)
         scores = products(query, key, term, queries[:, None], keys[None, :], length, scale, TERM, PRECISION)
         scores = tl.where(keys[None, :] < length, scores, float("-inf"))
+        if WINDOW >= 0:
+            scores = tl.where(tl.abs(queries[:, None] - keys[None, :]) <= WINDOW, scores, float("-inf"))
         new_peak = tl.maximum(peak, tl.max(scores, 1) * (scale * LOG2_E))
+        if WINDOW >= 0:  # a query may be near no key of the first tiles
+            new_peak = tl.maximum(new_peak, LOWEST_PEAK)
         weights = tl.exp2(scores * (scale * LOG2_E) - new_peak[:, None])
         shrink = tl.exp2(peak - new_peak)
         total = total * shrink + tl.sum(weights, 1)
@@ -183,7 +212,7 @@ def query_gradient_kernel(
     qkv_grad,  # (T, 3, N, D), whose queries are written
     term_grad,  # (N, P), written if TERM
     heads, num_tokens, num_pairs, blocks, scale, threshold, kept_scale,
-    DROP: tl.constexpr, TERM: tl.constexpr,  # noqa: N803
+    DROP: tl.constexpr, TERM: tl.constexpr, WINDOW: tl.constexpr,  # noqa: N803
     D: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,  # noqa: N803
     QUERIES: tl.constexpr, KEYS: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -204,12 +233,14 @@ def query_gradient_kernel(
     tl.store(deltas + row, delta, mask=queries < length)
     log_sum = tl.load(log_sums + row, mask=queries < length, other=0.0)
     query_grad = tl.zeros((QUERIES, WIDTH), tl.float32)
-    for start in range(0, length, KEYS):
+    begin_key, end_key = visited(first, length, QUERIES, KEYS, WINDOW)
+    for start in range(begin_key, end_key, KEYS):
         keys = start + tl.arange(0, KEYS)
         key = load_rows(qkv + heads * D, keys, length, stride, D, WIDTH)
         value = load_rows(qkv + 2 * heads * D, keys, length, stride, D, WIDTH)
         scores = products(query, key, term + pair, queries[:, None], keys[None, :], length, scale, TERM, PRECISION)
         weights = tl.exp2(scores * (scale * LOG2_E) - log_sum[:, None])
+        weights = within(weights, queries[:, None], keys[None, :], WINDOW)
         slope = tl.dot(error, tl.trans(value), input_precision=PRECISION)
         if DROP:
             kept = kept_tile(seed, sequence, head, first, start, threshold, QUERIES, KEYS, False)
@@ -232,7 +263,7 @@ def key_value_gradient_kernel(
     term_grad,  # (N, P), written if TERM and WHOLE
     heads, num_tokens, num_pairs, blocks, scale, threshold, kept_scale,
     WHOLE: tl.constexpr,  # noqa: N803 - a program has all keys of its sequence
-    DROP: tl.constexpr, TERM: tl.constexpr,  # noqa: N803
+    DROP: tl.constexpr, TERM: tl.constexpr, WINDOW: tl.constexpr,  # noqa: N803
     D: tl.constexpr, WIDTH: tl.constexpr, PRECISION: tl.constexpr,  # noqa: N803
     QUERIES: tl.constexpr, KEYS: tl.constexpr,  # noqa: N803
 ):  # fmt: skip
@@ -252,7 +283,8 @@ def key_value_gradient_kernel(
     value = load_rows(qkv + 2 * heads * D, keys, length, stride, D, WIDTH)
     key_grad = tl.zeros((KEYS, WIDTH), tl.float32)
     value_grad = tl.zeros((KEYS, WIDTH), tl.float32)
-    for start in range(0, length, QUERIES):
+    begin_query, end_query = visited(first, length, KEYS, QUERIES, WINDOW)
+    for start in range(begin_query, end_query, QUERIES):
         queries = start + tl.arange(0, QUERIES)
         query = load_rows(qkv, queries, length, stride, D, WIDTH)
         error = load_rows(grad + begin * heads * D + head * D, queries, length, heads * D, D, WIDTH)
@@ -261,6 +293,7 @@ def key_value_gradient_kernel(
         scores = products(key, query, term + pair, queries[None, :], keys[:, None], length, scale, TERM, PRECISION)
         weights = tl.exp2(scores * (scale * LOG2_E) - log_sum[None, :])
         weights = tl.where(keys[:, None] < length, weights, 0.0) if WHOLE else weights
+        weights = within(weights, queries[None, :], keys[:, None], WINDOW)
         slope = tl.dot(value, tl.trans(error), input_precision=PRECISION)
         kept_weights = weights
         if DROP:

@@ -46,6 +46,9 @@ EXPECTED = {
     ("deberta", "encoder"): ("DebertaV2Model", ()),
     ("distilbert", "pretraining"): ("DistilBertForMaskedLM", ()),
     ("spanbert", "pretraining"): ("BertForMaskedLM", ()),
+    ("modernbert", "pretraining"): ("ModernBertForMaskedLM", ()),
+    ("modernbert", "encoder"): ("ModernBertModel", ()),
+    ("modernbert", "sequence_classification"): ("ModernBertForSequenceClassification", CLASSIFIER),
 }
 """(family, form) -> class in transformers, and its parameters that the checkpoint lacks."""
 
@@ -87,7 +90,8 @@ def test_every_form_has_the_weights_of_the_checkpoint(checkpoints, tmp_path, fam
     parts = weights(checkpoints / family)
     trained = parts.get(model_class, next(iter(parts.values())))
     for name, value in loaded.state_dict().items():
-        source = trained.get(name, trained.get(f"{family}.{name}"))
+        prefix = f"{loaded.base_model_prefix}."
+        source = trained.get(name, trained.get(prefix + name))
         assert name in new if source is None else torch.equal(value, source), name
     card = (tmp_path / "out" / "README.md").read_text()
     assert all(name in card for name in new) and f"of the family {family} with 2 layers" in card

@@ -13,6 +13,7 @@ from finetuning_data import (
     write_distilbert,
     write_electra,
     write_model,
+    write_modernbert,
     write_roberta,
 )
 from safetensors.torch import load_file, save_file
@@ -28,6 +29,7 @@ WRITERS = {
     "electra": write_electra,
     "distilbert": write_distilbert,
     "deberta": write_deberta,
+    "modernbert": write_modernbert,
 }
 HEADS = {"sequence": ("a", "b", "c"), "tokens": ("a", "b", "c"), "spans": ("LABEL_0", "LABEL_1"), "choices": ()}
 """Heads -> names of the classes."""
@@ -97,7 +99,7 @@ def test_the_encoder_begins_with_the_weights_of_the_directory(pretrained):
     one, other = begin(family, directory), begin(family, directory)
     assert all(map(torch.equal, one.model.state_dict().values(), other.model.state_dict().values()))
     theirs = load_file(directory / "model.safetensors")
-    words = theirs[f"{family.name}.embeddings.word_embeddings.weight"]
+    words = theirs[family.export.names(0)[family.word_embeddings][0]]
     assert torch.equal(one.model.encoder.embeddings.word.weight, words)
     # The pooler of DeBERTa is not pre-trained, and has no prefix of an encoder.
     assert all(name.startswith(("classifier", "pre_classifier", "pooler")) for name in one.new)

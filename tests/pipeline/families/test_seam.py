@@ -95,6 +95,7 @@ OPTIONS = {
     ),
     "electra": ("electra", ["--model.embedding_size", "16", "--model.generator_fraction", "0.5"]),
     "distilbert": ("blocks", ["--model.teacher", "{teacher}", "--model.num_hidden_layers", "1"]),
+    "modernbert": ("blocks", ["--model.local_attention", "8", "--model.attention_output_dropout_prob", "0.1"]),
     "spanbert": ("blocks", ["--model.span_position_size", "8"]),
 }
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -50,7 +51,7 @@ def test_bert_large():
     """A sample of 128 tokens, 20 of them masked, takes 240.64e9 FLOP."""
     cost = formula(LARGE, 30_528)
     sample = cost.flops(num_tokens=128, sum_squared_lengths=128**2, num_masked=20, num_samples=1)
-    assert sample == 240_643_485_696
+    assert sample == cost.of_samples([128], 20) == 240_643_485_696
 
 
 @pytest.mark.parametrize(
@@ -68,6 +69,18 @@ def test_recomputation_and_kernels_count_nothing(change):
     """Recomputation does not count as work, and the choice of kernels does not change the count."""
     vocab_size = 300_000 if "max_logits_mib" in change else VOCAB  # of which a row of logits takes more than 1 MiB
     assert measured(replace(CONFIG, **change), vocab_size) == formula(CONFIG, vocab_size)
+
+
+def test_pairs_of_local_attention():
+    """The pairs of tokens that are near each other are counted one by one, and their operations added to the others."""
+    lengths, window = [1, 2, 9, 40], 8
+    places = [np.arange(length) for length in lengths]
+    pairs = sum(int((abs(at[:, None] - at) <= window).sum()) for at in places)
+    assert flops.near_pairs(np.array(lengths, float), window).sum() == pairs
+    cost = flops.Flops(1.0, 100.0, 0.0, 1e4, per_near_pair=1e6, window=window)
+    squares = sum(length**2 for length in lengths)
+    assert cost.of_samples(lengths, 0) == 52 + 100 * squares + 4e4 + 1e6 * pairs
+    assert replace(cost, window=None).of_samples(lengths, 0) == 52 + 100 * squares + 4e4
 
 
 class Toy(nn.Module):

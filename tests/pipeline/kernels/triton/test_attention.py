@@ -71,6 +71,28 @@ def test_output_and_gradients_equal_float64(lengths, head_dim, dtype, probabilit
         assert (ours.double() - theirs).abs().max() <= tolerance * theirs.abs().max()
 
 
+@pytest.mark.parametrize(
+    ("lengths", "window", "probability", "shapes"),
+    [([50, 1], 3, 0.3, TWO_PASSES), ([20, 30], 5, 0.3, ONE_PASS), ([60], 20, 0.0, TWO_PASSES)],
+)
+def test_local_attention_equals_float64(lengths, window, probability, shapes):
+    """With a window, output and gradients equal float64 with the twin's masks, where whole tiles are left out and where
+    a query is near no key of the first tile.
+    """
+
+    def found_by(function, **options):
+        return lambda qkv: function(qkv, bounds(lengths), max(lengths), probability, window=window, **options)
+
+    def plain_twin(qkv, cu_seqlens, _, dropout_p, window):
+        return plain_attention.attend(qkv, cu_seqlens, dropout_p, draw_seed(dropout_p, DEVICE), window=window)
+
+    inputs = drawn(lengths, 16, torch.float32)
+    found = with_gradients(found_by(attend, shapes=shapes), inputs)
+    exact = with_gradients(found_by(plain_twin), inputs.detach().double().requires_grad_())
+    for ours, theirs in zip(found, exact, strict=True):
+        assert (ours.double() - theirs).abs().max() <= 1e-5 * theirs.abs().max()
+
+
 @triton.jit
 def mask_kernel(
     seed,

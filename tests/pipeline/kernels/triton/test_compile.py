@@ -108,6 +108,7 @@ for name in names:
     name, _, way = name.partition(":")
     kernel, tiling = getattr(attention_kernels, name + "_kernel"), getattr(attention.tilings(head_dim, dtype), name)
     constants = dict(DROP=drop, TERM="term" in way, D=head_dim, WIDTH=head_dim, PRECISION="ieee")
+    constants |= dict(WINDOW=64 if "near" in way else -1)
     constants |= dict(QUERIES=tiling.queries, KEYS=tiling.keys)
     constants |= dict(WHOLE="whole" in way) if "WHOLE" in kernel.arg_names else dict()
     made = make(kernel, TYPES, constants, ["threshold"], num_warps=tiling.warps, num_stages=tiling.stages)
@@ -125,6 +126,7 @@ for name in names:
 )
 PASSES = "forward query_gradient key_value_gradient key_value_gradient:whole"
 TERM = "forward:term query_gradient:term key_value_gradient:term key_value_gradient:whole+term"
+NEAR = "forward:near query_gradient:near key_value_gradient:near key_value_gradient:whole+near"
 SHARED_KIB = {80: 99, 90: 227, 100: 227}
 """Shared memory of a program. 99 KiB is that of the GPUs of workstations, for which Triton makes the code of sm_80."""
 
@@ -139,6 +141,9 @@ SHARED_KIB = {80: 99, 90: 227, 100: 227}
         pytest.param(90, 128, "drop", PASSES, "bf16", marks=pytest.mark.slow),
         pytest.param(90, 64, "drop", TERM, "bf16", marks=pytest.mark.slow),
         pytest.param(80, 64, "drop", PASSES, "fp32", marks=pytest.mark.slow),
+        pytest.param(80, 64, "keep", NEAR, "bf16", marks=pytest.mark.slow),
+        pytest.param(90, 64, "keep", NEAR, "bf16", marks=pytest.mark.slow),
+        pytest.param(90, 64, "drop", NEAR, "bf16", marks=pytest.mark.slow),
         pytest.param(100, 64, "drop", PASSES, "bf16", marks=pytest.mark.slow),
     ],
 )
