@@ -77,7 +77,7 @@ def test_flash_attn_gets_what_it_needs(monkeypatch):
     """flash-attn is called with the packed tensor, the bounds and the probability."""
     calls = []
 
-    def stand_in(qkv, cu_seqlens, max_seqlen, dropout_p=0.0, *, deterministic=False):
+    def stand_in(qkv, cu_seqlens, max_seqlen, dropout_p=0.0, *, window_size=(-1, -1), deterministic=False):
         calls.append((max_seqlen, dropout_p, deterministic))
         return reference(qkv, cu_seqlens.diff().tolist())
 
