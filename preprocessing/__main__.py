@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs a command and returns its exit status: 0, 1 for an error, 2 for wrong options."""
     set_parsing_settings(docstring_parse_attribute_docstrings=True)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    parsed = make_parser().parse_args(arguments)
+    parsed = make_parser(program("preprocessing")).parse_args(arguments)
     command, options = parsed.command, parsed[parsed.command]
     if command == "inspect":
         return run_inspect(options)
@@ -92,9 +92,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 @cache
-def make_parser() -> Parser:
-    """The parser, with an option for each field of the configurations."""
-    parser = Parser(prog=program("preprocessing"), description="Turn raw text into samples for BERT pre-training.")
+def make_parser(name: str) -> Parser:
+    """The parser, with an option for each field of the configurations, for a program of this name."""
+    parser = Parser(prog=name, description="Turn raw text into samples for BERT pre-training.")
     commands = parser.add_subcommands(dest="command", metavar="COMMAND")
     add_download(commands)
     for name, (text, configs) in STAGES.items():
