@@ -39,7 +39,7 @@ class Toy(nn.Module):
 
 
 def toy(checkpointing=False, repeats=1):
-    torch.manual_seed(3)
+    torch.manual_seed(5)
     model = Toy(checkpointing, repeats)
     with torch.no_grad():
         for parameter in model.parameters():
