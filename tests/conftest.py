@@ -19,12 +19,6 @@ settings.register_profile("project", deadline=None, derandomize="CI" in os.envir
 settings.load_profile("project")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let the files that have long tests come first, so that no worker is left with one of them at the end."""
-    long = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in long)
-
-
 @pytest.fixture(scope="session", autouse=True)
 def session_directories_of_mpirun(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the files of every `mpirun` below pytest's own directory."""
