@@ -130,13 +130,14 @@ def family_of(arguments: list[str]) -> str:
 
 def parser(recipe: type[Recipe]) -> ArgumentParser:
     """Return the parser of `pipeline.pretrain`'s command line: `--recipe FILE` and one option per field."""
-    return _parser(recipe)  # type: ignore[arg-type]  # a class is hashable, which mypy judges by its instances
+    # A class is hashable, which mypy judges by its instances.
+    return _parser(recipe, program("pipeline.pretrain"))  # type: ignore[arg-type]
 
 
 @cache
-def _parser(recipe: type[Recipe]) -> ArgumentParser:
+def _parser(recipe: type[Recipe], name: str) -> ArgumentParser:
     made = ArgumentParser(
-        prog=program("pipeline.pretrain"),
+        prog=name,
         parser_mode="toml",
         exit_on_error=False,
         description="Pre-train a model from a recipe. Options override the recipe's fields.",

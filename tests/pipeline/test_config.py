@@ -157,3 +157,10 @@ def test_help_explains_every_field():
     """The help text describes each option."""
     silent = [action.dest for action in parser(recipe_class("bert"))._actions if action.help is None]
     assert silent == []
+
+
+def test_the_installed_command_calls_itself_by_its_name(monkeypatch):
+    """The parser has the name with which the program was started, although it is kept for the next call."""
+    for started, name in (("/usr/bin/bert-pretrain", "bert-pretrain"), ("-c", "python -m pipeline.pretrain")):
+        monkeypatch.setattr("sys.argv", [started])
+        assert parser(recipe_class("bert")).prog == name

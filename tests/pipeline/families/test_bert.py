@@ -7,6 +7,7 @@ import pytest
 import torch
 import transformers
 from bert_cases import CONFIG, VOCAB_SIZE, build, build_huggingface, make_batch, with_large_weights
+from family_cases import TOLERANCE
 from torch.nn import functional
 
 from pipeline.conversion.names import from_huggingface, to_huggingface
@@ -15,8 +16,6 @@ from pipeline.data.batch import padded
 from pipeline.families.bert import FAMILY, BertConfig, config_from, config_to
 from pipeline.families.bert import build as build_model
 from pipeline.families.encoders import PARAMETERS
-
-TOLERANCE = 1e-5  # law 7, fp32
 
 
 def huggingface_logits(model, batch):

@@ -1,6 +1,6 @@
 """Laws of pipeline/families/deberta/; foremost law 7: what it computes is what Hugging Face computes."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import torch
 import transformers
 from bert_cases import VOCAB_SIZE
 from deberta_cases import CONFIG, PLAIN, REPLACED, built, deberta_batch, huggingface_of
+from family_cases import TOLERANCE, assert_equal, assert_fields_return, with_other_weights
 from safetensors.torch import load_file
 from samples import write_tokenizer
 from torch.nn import functional
@@ -25,8 +26,6 @@ from pipeline.data.special_tokens import SpecialTokens
 from pipeline.families.deberta import FAMILY, DebertaConfig, DebertaMasking, build, joined
 from pipeline.families.deberta.export import FIELDS_OF_OURS, config_from, config_to
 from pipeline.model.flops import measure
-
-TOLERANCE = 1e-5  # law 7, fp32
 
 
 def padded(batch, input_ids=None):
@@ -59,17 +58,12 @@ def test_hidden_states_and_logits_equal_hugging_face_in_both_directions(config):
     form, batch, theirs = FAMILY.of(config), deberta_batch(), huggingface_of(config)
     imported = build(form.export.config_from(theirs.config.to_dict()), VOCAB_SIZE).eval()
     imported.load_state_dict(from_huggingface(form, theirs.state_dict()), strict=True)
-    ours, exported = built(config), huggingface_of(config)
-    with torch.no_grad():
-        for parameter in ours.parameters():
-            parameter.mul_(0.9)  # other weights than those of Hugging Face's model
+    ours, exported = with_other_weights(built(config)), huggingface_of(config)
     exported.load_state_dict(to_huggingface(form, ours.state_dict()), strict=True)
     with torch.no_grad():
         for here, there in ((imported, theirs), (ours, exported)):
             found = here.hidden(batch), here.logits(batch, all_rows(batch))
-            for actual, expected in zip(found, huggingface_outputs(there, batch), strict=True):
-                assert expected.std() > 0.3, "values too small for the comparison to mean anything"
-                assert (actual - expected).abs().max() <= TOLERANCE
+            assert_equal(found, huggingface_outputs(there, batch))
 
 
 def decoded(theirs, positions, batch):
@@ -312,7 +306,4 @@ def test_every_field_is_exported_but_those_of_training():
         position_buckets=8,
         convolution=True,
     )
-    default = DebertaConfig(hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4)
-    unchanged = [f.name for f in fields(config) if getattr(config, f.name) == getattr(default, f.name)]
-    assert set(unchanged) == FIELDS_OF_OURS - {"convolution"}, "give the new field another value here"
-    assert config_from(transformers.DebertaV2Config(**config_to(config, VOCAB_SIZE)).to_dict()) == config
+    assert_fields_return(config, FIELDS_OF_OURS - {"convolution"}, transformers.DebertaV2Config, config_to, config_from)

@@ -1,11 +1,12 @@
 """Laws of pipeline/families/distilbert.py and of the model of a student; foremost law 7."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
 import transformers
 from bert_cases import VOCAB_SIZE, divided, make_batch, with_large_weights
+from family_cases import assert_equal, assert_fields_return, with_other_weights
 from samples import write_tokenizer
 from torch.nn import functional
 
@@ -20,7 +21,6 @@ from pipeline.families.roberta import RobertaConfig
 from pipeline.families.roberta import build as build_roberta
 from pipeline.model.distilled import Teacher
 
-TOLERANCE = 1e-5  # law 7, fp32
 CONFIG = DistilBertConfig(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80)
 
 
@@ -49,18 +49,13 @@ def test_hidden_states_and_logits_equal_hugging_face_in_both_directions():
     batch, theirs = single_batch(), huggingface_of()
     imported = build(config_from(theirs.config.to_dict()), VOCAB_SIZE).eval()
     imported.load_state_dict(from_huggingface(FAMILY, theirs.state_dict()), strict=True)
-    ours, exported = with_large_weights(build(CONFIG, VOCAB_SIZE)), huggingface_of()
-    with torch.no_grad():
-        for parameter in ours.parameters():
-            parameter.mul_(0.9)  # other weights than those of Hugging Face's model
+    ours, exported = with_other_weights(with_large_weights(build(CONFIG, VOCAB_SIZE))), huggingface_of()
     exported.load_state_dict(to_huggingface(FAMILY, ours.state_dict()), strict=True)
     rows = torch.arange(len(batch.input_ids))
     with torch.no_grad():
         for here, there in ((imported, theirs), (ours, exported)):
             found = here.hidden(batch), here.logits(batch, rows)
-            for actual, expected in zip(found, huggingface_outputs(there, batch), strict=True):
-                assert expected.std() > 0.3, "values too small for the comparison to mean anything"
-                assert (actual - expected).abs().max() <= TOLERANCE
+            assert_equal(found, huggingface_outputs(there, batch))
 
 
 def test_the_loss_has_three_terms():
@@ -153,10 +148,7 @@ def test_every_field_is_exported_but_those_of_training():
         attention_probs_dropout_prob=0.3,
         initializer_range=0.03,
     )
-    default = DistilBertConfig(hidden_size=1, num_hidden_layers=1, num_attention_heads=1, intermediate_size=1)
-    unchanged = [f.name for f in fields(config) if getattr(config, f.name) == getattr(default, f.name)]
-    assert set(unchanged) == FIELDS_OF_OURS, "give the new field another value here"
-    assert config_from(transformers.DistilBertConfig(**config_to(config, VOCAB_SIZE)).to_dict()) == config
+    assert_fields_return(config, FIELDS_OF_OURS, transformers.DistilBertConfig, config_to, config_from)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Laws of pipeline/families/electra.py; foremost law 7: what it computes is what Hugging Face computes."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +8,7 @@ import torch
 import transformers
 from bert_cases import VOCAB_SIZE
 from electra_cases import CLASSES, CONFIG, built, electra_batch, huggingface_of
+from family_cases import TOLERANCE, assert_fields_return, with_other_weights
 from samples import write_tokenizer
 from torch.nn import functional
 
@@ -31,7 +32,6 @@ from pipeline.families.electra import (
     config_to,
 )
 
-TOLERANCE = 1e-5  # law 7, fp32
 EQUAL_WIDTHS = replace(CONFIG, embedding_size=48)
 
 
@@ -69,10 +69,7 @@ def test_hidden_states_and_logits_equal_hugging_face_in_both_directions(config):
     assert whole.config == config
     imported = build(whole.config, VOCAB_SIZE).eval()
     imported.load_state_dict(whole.state_dict, strict=True)
-    ours, exported = built(config), huggingface_of(config)
-    with torch.no_grad():
-        for parameter in ours.parameters():
-            parameter.mul_(0.9)  # other weights than those of Hugging Face's models
+    ours, exported = with_other_weights(built(config)), huggingface_of(config)
     for part, model in zip(divide(FAMILY, config, ours.state_dict()), exported, strict=True):
         model.load_state_dict(to_huggingface(part.family, part.state_dict), strict=True)
     with torch.no_grad():
@@ -197,7 +194,4 @@ def test_every_field_is_exported_but_those_of_training():
         layer_norm_eps=1e-5,
         initializer_range=0.03,
     )
-    default = ElectraConfig(hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=4)
-    unchanged = [f.name for f in fields(config) if getattr(config, f.name) == getattr(default, f.name)]
-    assert set(unchanged) == FIELDS_OF_OURS | {"hidden_act"}, "give the new field another value here"
-    assert config_from(transformers.ElectraConfig(**config_to(config, VOCAB_SIZE)).to_dict()) == config
+    assert_fields_return(config, FIELDS_OF_OURS | {"hidden_act"}, transformers.ElectraConfig, config_to, config_from)

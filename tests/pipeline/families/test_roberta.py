@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from family_cases import TOLERANCE
 from torch.nn import functional
 
 from pipeline.conversion.names import from_huggingface, to_huggingface
@@ -20,7 +21,6 @@ CLS, PAD, SEP, UNK, MASK = range(5)
 SPECIAL = SpecialTokens(
     {"cls": CLS, "sep": SEP, "mask": MASK, "pad": PAD}, np.arange(VOCAB_SIZE) < 5, np.arange(VOCAB_SIZE) % 3 == 0
 )
-TOLERANCE = 1e-5  # law 7, fp32
 
 
 def packed_samples(lengths, seed=0):

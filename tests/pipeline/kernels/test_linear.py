@@ -109,6 +109,22 @@ def test_plain_torch_has_the_bits_of_a_linear_layer():
     assert all(torch.equal(a, b) for a, b in zip(*gradients, strict=True))
 
 
+@pytest.mark.parametrize(("fp8", "backend"), [("none", "plain"), ("none", "triton"), ("emulated", "plain")])
+def test_without_a_bias_it_is_the_layer_with_a_bias_of_zeros(fp8, backend):
+    """Product and gradients have the bits of a layer whose bias is zero, and there is no port."""
+    bare = Linear(WIDTH, 8, fp8, backend, bias=False).to(DEVICE)
+    full = Linear(WIDTH, 8, fp8, backend).to(DEVICE)
+    full.load_state_dict({"weight": bare.weight.data, "bias": torch.zeros(8, device=DEVICE)})
+    found = []
+    for layer in (bare, full):
+        x = drawn(TOKENS, WIDTH, dtype=torch.float32).requires_grad_()
+        product, port, _ = layer(x)
+        assert (port is None) or layer is full
+        product.square().sum().backward()
+        found.append([product, x.grad, layer.weight.grad])
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
 def test_nothing_holds_the_memory_of_a_parameter():
     """The port has no memory of the bias and none of its own, and x and the weight alone are kept, so that ZeRO-3 can
     release what it gathered, and the backward pass needs no more memory than that of `torch.nn.Linear`.
