@@ -4,7 +4,6 @@ The DeepSpeed JSON determines partitions and precision, the recipe everything el
 clipping or an optimizer is rejected, so that each number is set in one place.
 """
 
-import ctypes
 import logging
 import math
 import os
@@ -21,6 +20,7 @@ from deepspeed.accelerator import get_accelerator
 from deepspeed.runtime import bf16_optimizer
 from torch import Tensor, nn
 
+from pipeline.engine import cpu
 from pipeline.engine.accumulation import sum_in_fp32, updates_all_at_once, with_fp32_sums
 from pipeline.engine.config import EngineConfig
 from pipeline.engine.groups import parameter_groups
@@ -103,7 +103,11 @@ class Engine:
             lr: learning rate of the update.
         """
         self.optimizer.set_lr(lr)
+        steps = self.deepspeed.global_steps
         self.deepspeed.step()
+        has_updated = self.deepspeed.global_steps != steps
+        if has_updated and self.device.type == "cpu" and self.deepspeed.global_steps % cpu.STEPS_BETWEEN_TRIMS == 0:
+            cpu.trim_heap()
 
     def grad_norm(self) -> float:
         """Return the global gradient norm of the last update before clipping; infinite if the update was skipped."""
@@ -161,7 +165,11 @@ def start(config: EngineConfig) -> torch.device:
     torch.set_float32_matmul_precision("high" if config.tf32 else "highest")
     accelerator = get_accelerator()
     if accelerator.device_name() == "cpu":
-        _prepare_cpu()
+        # DeepSpeed's shared-memory operation serves inference only, and would be compiled at the first start. It is the
+        # only entry of the table of compatible operations that a training reads, and DeepSpeed would call compilers for
+        # 0.3 s to make the whole table.
+        vars(deepspeed.ops).setdefault("__compatible_ops__", {})["deepspeed_shm_comm"] = False
+        cpu.prepare()
     timeout = timedelta(minutes=config.timeout_minutes + 1)  # the watchdog ends the process earlier and logs stacks
     backend = accelerator.communication_backend_name() if accelerator.device_name() != "cpu" else "gloo"
     distributed.join(backend, timeout)
@@ -184,30 +192,6 @@ def quiet_libraries() -> None:
     log.addFilter(lambda record: "untested optimizer" not in record.getMessage())
     warnings.filterwarnings("ignore", category=FutureWarning, module="torch.distributed")
     bf16_optimizer.see_memory_usage = lambda *args, **kwargs: None  # prints the machine's memory at each start
-
-
-def _prepare_cpu() -> None:
-    """Share the cores among the local ranks, keep freed memory, and bound oneDNN's cache.
-
-    oneDNN compiles a kernel for each shape and caches the last 1024 of them. The number of tokens of unpadded batches
-    differs from step to step, and a rank of bert_mini grew to more than 8 GiB; with a hundred cached kernels training
-    is as fast (`docs/benchmarks.md`).
-
-    By default glibc returns large blocks to the system, which must then clear new pages for each step's activations.
-    DeepSpeed's shared-memory operation serves inference only, and would be compiled at the first start. It is the only
-    entry of the table of compatible operations that a training reads, and DeepSpeed would call compilers for 0.3 s to
-    make the whole table.
-    """
-    vars(deepspeed.ops).setdefault("__compatible_ops__", {})["deepspeed_shm_comm"] = False
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, len(os.sched_getaffinity(0)) // distributed.local_world_size()))
-    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "100")  # read at the first matrix product
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        trim_threshold, top_pad, mmap_max = -1, -2, -4
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, 2**31 - 1)
-        mallopt(top_pad, 64 << 20)
 
 
 def build(

@@ -32,9 +32,20 @@ def rotation(position_ids: Tensor, head_dim: int, theta: float) -> Rotation:
         head_dim: D, an even number.
         theta: base of the frequencies.
     """
-    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=position_ids.device) / head_dim
-    angles = position_ids[:, None].float() * (1.0 / theta**exponents)  # (T, D / 2)
+    angles = position_ids[:, None].float() * frequencies(head_dim, theta, position_ids.device)  # (T, D / 2)
     return Rotation(angles.cos(), angles.sin())
+
+
+def frequencies(head_dim: int, theta: float, device: torch.device | None = None) -> Tensor:
+    """Return the frequencies w_k, (D / 2,) fp32 in radians per token, the highest one first.
+
+    Args:
+        head_dim: D, an even number.
+        theta: their base.
+        device: device of the result; None: the default one.
+    """
+    exponents = torch.arange(0, head_dim, 2, dtype=torch.float32, device=device) / head_dim
+    return 1.0 / theta**exponents
 
 
 def rotate(qkv: Tensor, by: Rotation) -> Tensor:

@@ -202,11 +202,6 @@ class RotaryConfig(EncoderConfig):
                 f"model.attention_output_dropout_prob = {self.attention_output_dropout_prob}: must be in [0, 1); 0 "
                 "turns dropout off"
             )
-        if self.initialization == "positions":
-            raise ValueError(
-                "model.initialization = positions: requires embeddings of absolute positions, which this encoder does "
-                "not have; set it to normal"
-            )
 
     @property
     def layer_step(self) -> int:
@@ -246,9 +241,4 @@ class DisentangledConfig(EncoderConfig):
             raise ValueError(
                 f"model.attention = {self.attention}: has no scores of relative positions; use auto, triton, padded or "
                 "plain"
-            )
-        if self.initialization == "positions":
-            raise ValueError(
-                "model.initialization = positions: requires embeddings of absolute positions, which this encoder does "
-                "not have; set it to normal"
             )

@@ -24,6 +24,7 @@ from pipeline.model.heads import MaskedLMHead
 from pipeline.model.initialization import initialize_weights
 from pipeline.model.output import Output
 from pipeline.model.pretraining import MaskedTokenModel
+from pipeline.model.relative_initialization import initialize_relative_positions
 from pipeline.model.replaced import replaced_token_output
 from pipeline.runlog.terms import Term
 
@@ -44,6 +45,8 @@ class MaskedDisentangledModel(MaskedTokenModel):
         self.mask_decoder = MaskDecoder(config) if decodes else None
         self.mlm_head = MaskedLMHead(config, self.encoder.embeddings.word)
         self.apply(partial(initialize_weights, std=config.initializer_range))
+        if config.initialization == "positions":
+            initialize_relative_positions(self.encoder)
 
     def decoded(self, batch: Batch, rows: Tensor) -> Tensor:
         """Returns the states (R, H) of the tokens with indices `rows` (R,) from which the head predicts them."""
@@ -126,6 +129,9 @@ class ReplacedDisentangledModel(DisentangledDiscriminator):
         self.generator_head = MaskedLMHead(generator, self.generator.embeddings.word)
         self.apply(partial(initialize_weights, std=config.initializer_range))
         nn.init.zeros_(self.encoder.embeddings.word.weight)
+        if config.initialization == "positions":
+            initialize_relative_positions(self.encoder)
+            initialize_relative_positions(self.generator)
 
     def forward(self, batch: Batch) -> Output:  # type: ignore[override]
         """Returns the losses of one micro-batch."""

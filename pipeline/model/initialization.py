@@ -85,7 +85,8 @@ def initialize_positions(encoder: Encoder, *others: Stack) -> None:
     layers = [layer for stack in (encoder, *others) for layer in stack.layers if isinstance(layer, Layer)]
     narrowest = min(layer.qkv.in_features // layer.heads for layer in layers)
     frequencies = position_frequencies(min(narrowest, width // 2) // 2)
-    embeddings.position.weight.copy_(sinusoids(num_positions, width, frequencies))
+    places = torch.arange(num_positions, dtype=torch.float64)
+    embeddings.position.weight.copy_(sinusoids(places, width, frequencies))
     embeddings.position.weight.mul_(embeddings.word.weight.square().mean().sqrt())
     if embeddings.num_segments:
         embeddings.token_type.weight.mul_(SHRINK)
@@ -166,12 +167,17 @@ def position_frequencies(number: int) -> Tensor:
     return LOWEST + displaced * (HIGHEST - LOWEST) / number
 
 
-def sinusoids(num_positions: int, hidden_size: int, frequencies: Tensor) -> Tensor:
+def sinusoids(positions: Tensor, hidden_size: int, frequencies: Tensor) -> Tensor:
     """Returns (P, H) vectors with cosine and sine of frequency k in the features 2k and 2k + 1; their mean square is 1,
     as that of normally distributed vectors with a standard deviation of 1.
+
+    Args:
+        positions: (P,) float64, positions or distances in tokens.
+        hidden_size: H.
+        frequencies: (n,) float64, in radians per token.
     """
-    angles = torch.arange(num_positions, dtype=torch.float64)[:, None] * frequencies  # (P, n)
-    table = torch.zeros(num_positions, hidden_size)
+    angles = positions[:, None] * frequencies  # (P, n)
+    table = torch.zeros(len(positions), hidden_size)
     amplitude = math.sqrt(hidden_size / len(frequencies))
     table[:, : 2 * len(frequencies)] = amplitude * torch.stack([angles.cos(), angles.sin()], -1).flatten(1)
     return table

@@ -9,6 +9,7 @@ from pipeline.model.config import RotaryConfig
 from pipeline.model.heads import MaskedLMHead
 from pipeline.model.initialization import initialize_weights
 from pipeline.model.pretraining import MaskedTokenModel
+from pipeline.model.relative_initialization import initialize_rotary_positions
 from pipeline.model.rotary import RotaryEncoder, RotaryLayer
 from pipeline.runlog.terms import Term
 
@@ -40,3 +41,5 @@ class MaskedRotaryModel(MaskedTokenModel):
                 assert isinstance(layer, RotaryLayer), "a layer of this encoder"
                 layer.attention_output.weight.mul_(shrink)
                 layer.output.weight.mul_(shrink)
+        if config.initialization == "positions":
+            initialize_rotary_positions(self.encoder)

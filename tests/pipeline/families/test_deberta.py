@@ -263,7 +263,6 @@ def test_single_tokens_are_masked_without_whole_words():
         ("objective", "electra", "model.objective = electra: must be one of masked, masked_plain, replaced"),
         ("position_buckets", 2, "model.position_buckets = 2: must be at least 4"),
         ("attention", "flash_attn", "model.attention = flash_attn: has no scores of relative positions"),
-        ("initialization", "positions", "model.initialization = positions: requires embeddings of absolute"),
     ],
 )
 def test_a_wrong_field_is_named(field, value, message):

@@ -184,7 +184,6 @@ def test_operations_of_local_attention_are_counted():
         ({"local_attention": 1}, "model.local_attention = 1: must be at least 2"),
         ({"global_rope_theta": 0.5}, "model.global_rope_theta = 0.5: must be above 1"),
         ({"attention_output_dropout_prob": 1.0}, "model.attention_output_dropout_prob = 1.0: must be in"),
-        ({"initialization": "positions"}, "model.initialization = positions: requires embeddings of absolute"),
     ],
 )
 def test_a_wrong_field_is_named(changed, message):

@@ -97,7 +97,9 @@ def test_scores_peak_at_the_offset_and_nowhere_else():
     frequencies = position_frequencies(width // 2)
     query, key = torch.zeros(2, width, hidden).unbind()
     attend_to_offset(query, key, frequencies, 3)
-    normalised = sinusoids(600, hidden, frequencies) * math.sqrt(0.5)  # a word has the other half of the energy
+    normalised = sinusoids(torch.arange(600.0), hidden, frequencies) * math.sqrt(
+        0.5
+    )  # a word has the other half of the energy
     scores = (normalised @ query.T) @ (normalised @ key.T).T / math.sqrt(width)  # (P, P)
     peaks = torch.diagonal(scores, 3)
     torch.testing.assert_close(peaks, torch.full_like(peaks, 8.0), rtol=1e-4, atol=0)
@@ -115,7 +117,7 @@ def test_sinusoids_have_the_energy_of_words_and_differ():
     assert frequencies.min() >= LOWEST
     assert frequencies.max() < math.pi
     assert (frequencies.diff() > 0).all()
-    table = sinusoids(512, 128, frequencies)
+    table = sinusoids(torch.arange(512.0), 128, frequencies)
     torch.testing.assert_close(table.square().mean(1), torch.ones(512))
     assert torch.cdist(table, table).fill_diagonal_(1.0).min() > 0.5
 
