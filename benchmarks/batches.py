@@ -5,10 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.gpu.samples import write_samples
+from pipeline.config import Recipe
 from pipeline.data.batch import Batch
 from pipeline.data.config import MaskingConfig
 from pipeline.data.loader import BatchDivision, MicroBatches
 from pipeline.data.template import Template
+from pipeline.families import get_family
 from preprocessing.shards import SampleDataset
 
 
@@ -17,6 +20,22 @@ def real_batches(samples: Path, micro_batch_size: int, count: int) -> list[Batch
     dataset = SampleDataset.open(samples, "train")
     division = BatchDivision(micro_batch_size, micro_batch_size, 0, 1)
     batches = MicroBatches(dataset, division, MaskingConfig(), Template(), seed=0)
+    return [batches[number] for number in range(count)]
+
+
+def generated_samples(recipe: Recipe, directory: Path, rows: int, length: int, vocab_size: int) -> Path:
+    """Writes samples of random tokens for a recipe's family; arguments as of `write_samples`."""
+    family = get_family(recipe.family).of(recipe.model)
+    pad_id = max(0, family.template.first_position - 1)
+    return write_samples(directory, rows, 1, length, vocab_size, family.samples[0], pad_id)
+
+
+def recipe_batches(recipe: Recipe, samples: Path, micro_batch_size: int, count: int) -> list[Batch]:
+    """The first micro-batches with the corruption and the special tokens of a recipe's family."""
+    dataset = SampleDataset.open(samples, "train")
+    template = get_family(recipe.family).of(recipe.model).template
+    division = BatchDivision(micro_batch_size, micro_batch_size, 0, 1)
+    batches = MicroBatches(dataset, division, recipe.masking, template, recipe.seed)
     return [batches[number] for number in range(count)]
 
 

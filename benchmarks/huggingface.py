@@ -60,11 +60,26 @@ def huggingface(
     model.to(device).train()
     if compiled:
         model.base_model.compile(dynamic=False)
+    return plain_step(model, lambda batch: loss_of(model, batch, width), make, device, bf16)
+
+
+def plain_step(
+    model: nn.Module, loss_of: Callable[[Batch], Tensor], make: MakeOptimizer, device: torch.device, bf16: bool
+) -> Step:
+    """Return a step of a plain loop with clipping.
+
+    Args:
+        model: the model, on its device.
+        loss_of: batch -> loss () of the model.
+        make: makes the optimizer.
+        device: device of the model.
+        bf16: whether products are in bf16, by autocast.
+    """
     optimizer = make([*model.parameters()])
 
     def step(batch: Batch) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            loss = loss_of(model, batch, width)
+            loss = loss_of(batch)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -77,8 +92,9 @@ def huggingface(
 def places(batch: Batch, width: int) -> Tensor:
     """(T,) where each token is among the B * width of the padded rows; nothing is read back from the device."""
     tokens = torch.arange(len(batch.input_ids), device=batch.input_ids.device)
-    ends = batch.cu_seqlens[1 : batch.num_samples + 1]
-    return torch.searchsorted(ends, tokens, right=True) * width + batch.position_ids
+    bounds = batch.cu_seqlens[: batch.num_samples + 1]
+    rows = torch.searchsorted(bounds[1:], tokens, right=True)
+    return rows * width + tokens - bounds.index_select(0, rows)
 
 
 def padded(batch: Batch, values: Tensor, fill: int, width: int) -> Tensor:

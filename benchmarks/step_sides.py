@@ -22,16 +22,28 @@ from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from benchmarks.batches import make_batch, real_batches
-from benchmarks.huggingface import LossOf, MakeOptimizer, Step, adamw, huggingface, stock_loss, tuned_loss
+from benchmarks.batches import generated_samples, make_batch, real_batches, recipe_batches
+from benchmarks.family_peers import peer
+from benchmarks.huggingface import (
+    LossOf,
+    MakeOptimizer,
+    Step,
+    adamw,
+    huggingface,
+    plain_step,
+    stock_loss,
+    tuned_loss,
+)
 from benchmarks.lamb import MODELS, VOCAB_SIZE
 from benchmarks.oracles import timm_lamb
 from benchmarks.plain_engine import PlainEngine
+from pipeline.config import Recipe, parse
 from pipeline.data.batch import Batch
 from pipeline.engine.engine import DTYPES, EngineConfig, build, choose_precision, read_settings, start
 from pipeline.families import get_family
@@ -71,14 +83,29 @@ def main(job: dict[str, Any], descriptor: int) -> None:
 def the_batches(job: dict[str, Any]) -> list[Batch]:
     """The rank's share of the sequences, the same for all sides."""
     count = job["sequences"] // job["ranks"]
+    if job["recipe"]:
+        with TemporaryDirectory() as temporary:
+            recipe, place = recipe_of(job), Path(temporary) / "samples"
+            samples = Path(job["samples"] or generated_samples(recipe, place, 8 * count, job["length"], VOCAB_SIZE))
+            return recipe_batches(recipe, samples, count, 4)
     if job["samples"]:
         return real_batches(Path(job["samples"]), count, 8)
     share = job["masked"] / job["length"]
     return [make_batch([job["length"]] * count, VOCAB_SIZE, seed, share) for seed in range(4)]
 
 
+def recipe_of(job: dict[str, Any]) -> Recipe:
+    """Return the recipe whose model is trained."""
+    return parse(["--recipe", job["recipe"]])
+
+
 def model_of(job: dict[str, Any]) -> tuple[Family[Any], EncoderConfig]:
-    """Return family and shape; families other than BERT have the sizes of BERT's models."""
+    """Return family and shape, those of a recipe if one is given; families other than BERT otherwise have the sizes of
+    BERT's models.
+    """
+    if job["recipe"]:
+        recipe = recipe_of(job)
+        return get_family(recipe.family).of(recipe.model), recipe.model
     family, shape = get_family(job["family"]), MODELS[job["model"]]
     if family.name == "bert":
         return family, shape
@@ -91,8 +118,11 @@ def this(job: dict[str, Any]) -> Step:
     device = start(engine_config)
     torch.manual_seed(0)
     family, config = model_of(job)
+    model, auxiliary = family.build(config, VOCAB_SIZE), family.auxiliary(config)
+    if auxiliary is not None:
+        auxiliary.attach(model, auxiliary.build(config, VOCAB_SIZE))
     engine = build(
-        family.build(config, VOCAB_SIZE),
+        model,
         family.parameters,
         OptimizerConfig(lr=1e-4),
         read_settings(engine_config),
@@ -121,8 +151,11 @@ def theirs(job: dict[str, Any], make: MakeOptimizer, loss_of: LossOf) -> Step:
     """Return a step of a plain loop over the family's class of pre-training."""
     torch.set_num_threads(job["threads"])
     bf16 = choose_precision(job["precision"]) == "bf16"
-    (family, config), device = model_of(job), torch.device("cpu")
-    width = job["length"]
+    width, device = job["length"], torch.device("cpu")
+    if job["recipe"]:
+        model = peer(recipe_of(job), VOCAB_SIZE).train()
+        return plain_step(model, lambda batch: model(batch, width), make, device, bf16)
+    family, config = model_of(job)
     return huggingface(config, VOCAB_SIZE, device, bf16=bf16, make=make, loss_of=loss_of, width=width, family=family)
 
 

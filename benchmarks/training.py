@@ -3,7 +3,8 @@
 Forward, backward, clipping and optimizer, at dropout 0.1. Each side is a process of its own (`benchmarks/step_sides.py`
 says what each does) and they take turns, so that whatever else the machine does meets all of them. Prints a Markdown
 table of medians, spreads and peaks of memory; `--samples DIR` takes the samples of a directory at their real lengths in
-place of random tokens, padded by Hugging Face to `--length`.
+place of random tokens, padded by Hugging Face to `--length`. `--recipe NAME --sides '[stock,this]'` compares any
+family.
 """
 
 import json
@@ -77,6 +78,7 @@ class Side:
 def main(
     model: Literal["mini", "base", "large"] = "base",
     family: Literal["bert", "albert"] = "bert",
+    recipe: str = "",
     sequences: int = 8,
     length: int = 128,
     masked: int = 20,
@@ -94,6 +96,8 @@ def main(
     Args:
         model: shape of BERT.
         family: family that has this shape.
+        recipe: recipe of any family that gives family, shape and masks instead; its sides are this, stock and
+            stock_lamb.
         sequences: sequences of a step, over all ranks.
         length: tokens of each; with `samples`, what stock Hugging Face pads to.
         masked: masked tokens of each.
@@ -105,10 +109,16 @@ def main(
         rounds: turns of each side, after one that is not counted.
         steps: steps per turn.
         out: JSON file for the figures.
+
+    Raises:
+        ValueError: a side is for BERT and ALBERT alone.
     """
+    if recipe and (others := set(sides) - {"this", "stock", "stock_lamb"}):
+        raise ValueError(f"--sides {min(others)}: needs --model and --family; with --recipe, take this and stock")
     job = {
         "model": model,
         "family": family,
+        "recipe": recipe,
         "sequences": sequences,
         "length": length,
         "masked": masked,
