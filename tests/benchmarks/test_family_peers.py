@@ -5,6 +5,7 @@ import torch
 
 from benchmarks.batches import generated_samples, recipe_batches
 from benchmarks.family_peers import peer
+from benchmarks.training import main
 from pipeline.config import parse
 from pipeline.conversion.names import to_huggingface
 from pipeline.conversion.parts import divide
@@ -80,3 +81,9 @@ def test_dropout_and_shape_are_those_of_the_recipe():
     """The configuration of a peer is that to which the model would be exported."""
     config = peer(recipe_of("modernbert_mini"), VOCAB_SIZE).model.config
     assert (config.hidden_size, config.num_hidden_layers, config.mlp_dropout) == (32, 2, 0.0)
+
+
+def test_sides_of_bert_alone_are_refused_with_a_recipe():
+    """A side that knows BERT and ALBERT alone is an error that names it."""
+    with pytest.raises(ValueError, match=r"^--sides tuned: needs --model and --family; with --recipe, take"):
+        main(recipe="modernbert_mini", sides=["stock", "tuned"])
