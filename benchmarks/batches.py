@@ -8,7 +8,7 @@ import torch
 from benchmarks.gpu.samples import write_samples
 from pipeline.config import Recipe
 from pipeline.data.batch import Batch
-from pipeline.data.config import MaskingConfig
+from pipeline.data.config import Corruption, MaskingConfig
 from pipeline.data.loader import BatchDivision, MicroBatches
 from pipeline.data.template import Template
 from pipeline.families import get_family
@@ -17,9 +17,14 @@ from preprocessing.shards import SampleDataset
 
 def real_batches(samples: Path, micro_batch_size: int, count: int) -> list[Batch]:
     """The first micro-batches of a training run on this directory, each as if it were a global batch."""
-    dataset = SampleDataset.open(samples, "train")
+    return _first(samples, micro_batch_size, count, MaskingConfig(), Template(), seed=0)
+
+
+def _first(
+    samples: Path, micro_batch_size: int, count: int, corruption: Corruption, template: Template, seed: int
+) -> list[Batch]:
     division = BatchDivision(micro_batch_size, micro_batch_size, 0, 1)
-    batches = MicroBatches(dataset, division, MaskingConfig(), Template(), seed=0)
+    batches = MicroBatches(SampleDataset.open(samples, "train"), division, corruption, template, seed)
     return [batches[number] for number in range(count)]
 
 
@@ -32,11 +37,8 @@ def generated_samples(recipe: Recipe, directory: Path, rows: int, length: int, v
 
 def recipe_batches(recipe: Recipe, samples: Path, micro_batch_size: int, count: int) -> list[Batch]:
     """The first micro-batches with the corruption and the special tokens of a recipe's family."""
-    dataset = SampleDataset.open(samples, "train")
     template = get_family(recipe.family).of(recipe.model).template
-    division = BatchDivision(micro_batch_size, micro_batch_size, 0, 1)
-    batches = MicroBatches(dataset, division, recipe.masking, template, recipe.seed)
-    return [batches[number] for number in range(count)]
+    return _first(samples, micro_batch_size, count, recipe.masking, template, recipe.seed)
 
 
 def make_batch(lengths: list[int], vocab_size: int, seed: int, masked_share: float = 0.15) -> Batch:

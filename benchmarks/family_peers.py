@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.huggingface import PAIR_LABELS, padded, places
+from benchmarks.huggingface import PAIR_LABELS, inputs, masked_labels, places
 from pipeline.config import Recipe
 from pipeline.data.batch import Batch
 from pipeline.families import get_family
@@ -40,7 +40,7 @@ class Peer(nn.Module):
         pair = PAIR_LABELS.get(self.model.config.model_type)
         if pair and "pair" in batch.targets:
             labels[pair] = batch.targets["pair"]
-        out: Tensor = self.model(**arguments(batch, width), **labels).loss
+        out: Tensor = self.model(**inputs(batch, width), **labels).loss
         return out
 
 
@@ -57,15 +57,15 @@ class ReplacedPeer(Peer):
 
     def forward(self, batch: Batch, width: int) -> Tensor:
         """Returns the loss () of a micro-batch, with tokens that follow from the batch's random numbers."""
-        inputs, labels = arguments(batch, width), batch.targets["labels"]
-        out = self.generator(**inputs, labels=masked_labels(batch, width))
+        given, labels = inputs(batch, width), batch.targets["labels"]
+        out = self.generator(**given, labels=masked_labels(batch, width))
         rows = places(batch, width).index_select(0, batch.targets["positions"])  # (M,)
         with torch.no_grad():
             bounds = out.logits.flatten(0, 1).index_select(0, rows).float().softmax(1).cumsum(1)  # (M, V)
             sampled = (bounds <= batch.targets["uniform"][:, None]).sum(1).clamp(max=bounds.shape[1] - 1)
-        tokens = inputs["input_ids"].flatten().index_copy(0, rows, sampled).view(-1, width)
+        tokens = given["input_ids"].flatten().index_copy(0, rows, sampled).view(-1, width)
         replaced = torch.zeros(tokens.numel(), dtype=torch.long).index_copy(0, rows, (sampled != labels).long())
-        found = self.model(**{**inputs, "input_ids": tokens}, labels=replaced.view(-1, width)).loss
+        found = self.model(**{**given, "input_ids": tokens}, labels=replaced.view(-1, width)).loss
         total: Tensor = self.weights["mlm"] * out.loss + self.weights["rtd"] * found
         return total
 
@@ -73,18 +73,18 @@ class ReplacedPeer(Peer):
 class DistilledPeer(Peer):
     """DistilBERT, and a teacher of the same class with twice as many layers."""
 
-    def __init__(self, family: Family[Any], config: EncoderConfig, vocab_size: int) -> None:
+    def __init__(self, family: Family[Any], config: Any, vocab_size: int) -> None:
         super().__init__(family, config, vocab_size)
-        self.temperature: float = getattr(config, "temperature", 1.0)
+        self.temperature: float = config.temperature
         theirs = type(self.model.config)(**self.model.config.to_dict() | {"n_layers": 2 * config.num_hidden_layers})
         self.teacher = (type(self.model)(theirs).eval().requires_grad_(False),)  # no module: not trained
 
     def forward(self, batch: Batch, width: int) -> Tensor:
         """Returns the loss () of a micro-batch."""
-        inputs = arguments(batch, width) | {"output_hidden_states": True}
-        out = self.model(**inputs, labels=masked_labels(batch, width))
+        given = inputs(batch, width) | {"output_hidden_states": True}
+        out = self.model(**given, labels=masked_labels(batch, width))
         with torch.no_grad():
-            taught = self.teacher[0](**inputs)
+            taught = self.teacher[0](**given)
         rows = places(batch, width)
         masked = rows.index_select(0, batch.targets["positions"])
         ours, theirs = (
@@ -106,7 +106,7 @@ def peer(recipe: Recipe, vocab_size: int) -> Peer:
     """
     family = get_family(recipe.family).of(recipe.model)
     terms = {term.name for term in family.terms}
-    if "rtd" in terms and len(family.parts) == 2 and family.parts[0].family.export.unread:
+    if "rtd" in terms and family.parts[0].family.export.unread:
         raise ValueError(f"model.objective: transformers has no counterpart of {family.name} with {family.setting}")
     kind = ReplacedPeer if "rtd" in terms else DistilledPeer if "soft" in terms else Peer
     return kind(family, recipe.model, vocab_size)
@@ -118,20 +118,3 @@ def huggingface_model(family: Family[Any], config: EncoderConfig, vocab_size: in
 
     model_class = getattr(transformers, family.export.model_class)
     return model_class(model_class.config_class(**family.export.config_to(config, vocab_size)))
-
-
-def arguments(batch: Batch, width: int) -> dict[str, Tensor]:
-    """Return the arguments of a model's forward pass, (B, width) each."""
-    inputs = {
-        "input_ids": padded(batch, batch.input_ids, 0, width),
-        "attention_mask": padded(batch, torch.ones_like(batch.input_ids), 0, width),
-    }
-    if batch.segment_ids is not None:
-        inputs["token_type_ids"] = padded(batch, batch.segment_ids, 0, width)
-    return inputs
-
-
-def masked_labels(batch: Batch, width: int) -> Tensor:
-    """Return the labels (B, width) of masked tokens, and -100 elsewhere."""
-    labels = torch.full_like(batch.input_ids, -100).index_copy_(0, batch.targets["positions"], batch.targets["labels"])
-    return padded(batch, labels, -100, width)

@@ -104,20 +104,26 @@ def padded(batch: Batch, values: Tensor, fill: int, width: int) -> Tensor:
 
 
 def inputs(batch: Batch, width: int) -> dict[str, Tensor]:
-    """Return the arguments of `BertModel.forward`, which other encoders have too."""
-    assert batch.segment_ids is not None, "batches of pairs have segments"
-    return {
+    """Return the arguments of an encoder's forward pass, (B, width) each; segments only if the batch has them."""
+    found = {
         "input_ids": padded(batch, batch.input_ids, 0, width),
-        "token_type_ids": padded(batch, batch.segment_ids, 0, width),
         "attention_mask": padded(batch, torch.ones_like(batch.input_ids), 0, width),
     }
+    if batch.segment_ids is not None:
+        found["token_type_ids"] = padded(batch, batch.segment_ids, 0, width)
+    return found
+
+
+def masked_labels(batch: Batch, width: int) -> Tensor:
+    """Return the labels (B, width) of masked tokens, and -100 elsewhere."""
+    labels = torch.full_like(batch.input_ids, -100).index_copy_(0, batch.targets["positions"], batch.targets["labels"])
+    return padded(batch, labels, -100, width)
 
 
 def stock_loss(model: Any, batch: Batch, width: int) -> Tensor:
     """The loss of the model's own head at every position, with all sequences padded to `width`."""
-    labels = torch.full_like(batch.input_ids, -100).index_copy_(0, batch.targets["positions"], batch.targets["labels"])
     pairs = {PAIR_LABELS[model.config.model_type]: batch.targets["pair"]}
-    out = model(**inputs(batch, width), labels=padded(batch, labels, -100, width), **pairs)
+    out = model(**inputs(batch, width), labels=masked_labels(batch, width), **pairs)
     loss: Tensor = out.loss
     return loss
 

@@ -97,9 +97,8 @@ def test_scores_peak_at_the_offset_and_nowhere_else():
     frequencies = position_frequencies(width // 2)
     query, key = torch.zeros(2, width, hidden).unbind()
     attend_to_offset(query, key, frequencies, 3)
-    normalised = sinusoids(torch.arange(600.0), hidden, frequencies) * math.sqrt(
-        0.5
-    )  # a word has the other half of the energy
+    # A word has the other half of the energy.
+    normalised = sinusoids(torch.arange(600.0), hidden, frequencies) * math.sqrt(0.5)
     scores = (normalised @ query.T) @ (normalised @ key.T).T / math.sqrt(width)  # (P, P)
     peaks = torch.diagonal(scores, 3)
     torch.testing.assert_close(peaks, torch.full_like(peaks, 8.0), rtol=1e-4, atol=0)
