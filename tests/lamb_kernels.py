@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from pipeline.kernels.backends import UnavailableError
 from pipeline.kernels.lamb.backends import make_kernel
-from pipeline.kernels.lamb.interface import Coefficients, Partition, Piece, State, UnavailableError
+from pipeline.kernels.lamb.interface import Coefficients, Partition, Piece, State
 
 DEVICES = {"plain": "cpu", "cpu": "cpu", "cuda": "cuda" if torch.cuda.is_available() else "cpu", "apex": "cuda"}
 # An unaligned start, a piece of one element, a tensor without pieces, one in two pieces, and more than one chunk.

@@ -33,6 +33,7 @@ PRELOAD = [
     "numpy.ma",
     "toml",
     "pipeline.kernels.lamb.cpu",
+    "pipeline.kernels.native.cross_entropy",
     "pipeline.model.pretraining",
     "pipeline.pretrain",
     "tests.recipe_parser",

@@ -19,9 +19,10 @@ from pipeline.checkpoints.saving import Copies
 from pipeline.families.bert import build
 from pipeline.kernels import fp8
 from pipeline.kernels.attention import attention, backend
+from pipeline.kernels.backends import UnavailableError
 from pipeline.kernels.config import Fp8
 from pipeline.kernels.lamb.backends import make_kernel
-from pipeline.kernels.lamb.interface import Coefficients, LambKernel, State, UnavailableError
+from pipeline.kernels.lamb.interface import Coefficients, LambKernel, State
 from pipeline.kernels.lamb.plain import PlainKernel
 from pipeline.losses.cross_entropy import cross_entropy_sum
 from pipeline.optim.shards import cut_at_stacks

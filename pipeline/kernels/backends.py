@@ -1,4 +1,4 @@
-"""Choice between the plain torch operations of a layer and its Triton kernels."""
+"""Choice between plain torch operations and their kernels: Triton on a GPU, C++ on a CPU."""
 
 import importlib
 import logging
@@ -10,6 +10,10 @@ import torch
 
 from pipeline.kernels.config import KernelBackend as Backend
 from pipeline.runtime import distributed
+
+
+class UnavailableError(RuntimeError):
+    """A kernel cannot run here; the message names the missing requirement."""
 
 
 @cache
@@ -43,6 +47,33 @@ def triton_kernels(name: str, backend: Backend, device_type: str, field: str = "
                 "Triton is not installed (%s); plain torch computes %s instead, slower", error, name
             )
         return None
+
+
+@cache
+def native_kernels(name: str, backend: Backend, device_type: str) -> ModuleType | None:
+    """The module of `pipeline.kernels.native` to use, or None for another implementation.
+
+    `auto` selects C++ on a CPU. If it cannot be compiled, `auto` warns once and selects plain torch, which computes the
+    same, more slowly.
+
+    Args:
+        name: a module of `pipeline.kernels.native`, with a source of the same name.
+        backend: the configured backend.
+        device_type: type of the device of the tensors, such as "cpu".
+    """
+    if backend != "auto" or device_type != "cpu":
+        return None
+    from pipeline.kernels.native import library  # imported on demand: it imports torch's compiler of extensions
+
+    try:
+        library.load(name)
+    except UnavailableError as error:
+        if distributed.is_main():
+            logging.getLogger(__name__).warning(
+                "the C++ kernel %s %s; plain torch computes the same instead, slower", name, error
+            )
+        return None
+    return importlib.import_module(f"pipeline.kernels.native.{name}")
 
 
 def compute_dtype(x: torch.Tensor) -> torch.dtype:

@@ -21,6 +21,8 @@ from pipeline.data.labels import IGNORED
 from pipeline.kernels import backends
 from pipeline.kernels.backends import Backend
 
+NATIVE_DTYPES = (torch.float32, torch.bfloat16)
+"""Types that the C++ kernel reads; plain torch computes the others on a CPU."""
 # Elements of a chunk that is widened to fp32 at a time: cache-sized on a CPU (8 MB), large elsewhere (256 MB) so that
 # the number of kernel launches stays small.
 CPU_CHUNK_ELEMENTS = 1 << 21
@@ -139,7 +141,12 @@ def backward(
 
 
 def _load(logits: Tensor, backend: Backend) -> Any:
-    return backends.triton_kernels("cross_entropy", backend, logits.device.type)
+    """The kernels to use, or None for plain torch; the planner's tensors have no memory that C++ could read."""
+    device = logits.device.type
+    native = logits.dtype in NATIVE_DTYPES and not logits.is_meta
+    if native and (kernels := backends.native_kernels("cross_entropy", backend, device)):
+        return kernels
+    return backends.triton_kernels("cross_entropy", backend, device)
 
 
 def _chunk_rows(logits: Tensor) -> int:

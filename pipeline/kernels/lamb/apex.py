@@ -8,7 +8,8 @@ multi_tensor_l2norm_kernel.cu of NVIDIA/apex.
 import torch
 from torch import Tensor
 
-from pipeline.kernels.lamb.interface import Coefficients, Partition, State, UnavailableError
+from pipeline.kernels.backends import UnavailableError
+from pipeline.kernels.lamb.interface import Coefficients, Partition, State
 
 try:
     import amp_C

@@ -5,8 +5,9 @@ import logging
 
 import torch
 
+from pipeline.kernels.backends import UnavailableError
 from pipeline.kernels.config import LambBackend as Backend
-from pipeline.kernels.lamb.interface import LambKernel, UnavailableError
+from pipeline.kernels.lamb.interface import LambKernel
 from pipeline.kernels.lamb.plain import PlainKernel
 from pipeline.runtime import distributed
 

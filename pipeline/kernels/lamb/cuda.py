@@ -8,7 +8,8 @@ TRITON_INTERPRET=1 the same code runs on the CPU, slowly; the tests use this.
 import torch
 from torch import Tensor
 
-from pipeline.kernels.lamb.interface import Coefficients, Partition, State, UnavailableError
+from pipeline.kernels.backends import UnavailableError
+from pipeline.kernels.lamb.interface import Coefficients, Partition, State
 
 try:
     import triton

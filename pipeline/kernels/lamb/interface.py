@@ -147,7 +147,3 @@ class LambKernel(Protocol):
 
     def adam(self, state: State, partition: Partition, numbers: Coefficients) -> None:
         """Update the moments, and the weights without a trust ratio: w -= lr * u."""
-
-
-class UnavailableError(RuntimeError):
-    """A kernel cannot run here; the message names the missing requirement."""

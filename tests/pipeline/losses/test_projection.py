@@ -31,7 +31,7 @@ def results(dtype, max_bytes, backend="plain", scale=0.37, z_weight=0.0):
 
 
 @pytest.mark.parametrize("max_bytes", BOUNDS)
-@pytest.mark.parametrize("backend", ["plain", "triton"])
+@pytest.mark.parametrize("backend", ["auto", "plain", "triton"])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02), (torch.float16, 4e-3)])
 def test_it_equals_torch_in_float64(dtype, tolerance, max_bytes, backend):
     """Loss, count and gradients equal the product and torch's cross entropy in float64, however the rows
@@ -47,7 +47,7 @@ def test_it_equals_torch_in_float64(dtype, tolerance, max_bytes, backend):
 
 
 @pytest.mark.parametrize("max_bytes", BOUNDS)
-@pytest.mark.parametrize("backend", ["plain", "triton"])
+@pytest.mark.parametrize("backend", ["auto", "plain", "triton"])
 def test_columns_behind_the_words_change_nothing(max_bytes, backend, monkeypatch):
     """With a product of more columns than words, as on a GPU, loss, count and gradients are those of the words."""
     monkeypatch.setattr(projection, "_columns", lambda weight: WORDS)
@@ -75,13 +75,14 @@ def test_the_z_loss_equals_autograds(backend, dtype, max_bytes):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="products of other shapes round differently on a GPU")
-def test_where_all_fits_it_is_the_unchunked_loss():
+@pytest.mark.parametrize("backend", ["auto", "plain"])
+def test_where_all_fits_it_is_the_unchunked_loss(backend):
     """If all logits fit, the result has the bits of the product followed by cross_entropy_sum."""
     (rows, weight, bias), labels = inputs(torch.float32)
-    total = cross_entropy_sum(functional.linear(rows, weight, bias), labels)
+    total = cross_entropy_sum(functional.linear(rows, weight, bias), labels, backend)
     (total.loss * 0.37).backward()
     expected = [total.loss.detach(), total.correct, rows.grad, weight.grad, bias.grad]
-    actual = results(torch.float32, ROWS * WORDS * 4)
+    actual = results(torch.float32, ROWS * WORDS * 4, backend)
     assert all(torch.equal(a, b) for a, b in zip(actual, expected, strict=True))
 
 

@@ -5,10 +5,10 @@ import logging
 import pytest
 import torch
 
-from pipeline.kernels.lamb import backends, cpu
+from pipeline.kernels.backends import UnavailableError
+from pipeline.kernels.lamb import backends
 from pipeline.kernels.lamb.backends import choose
 from pipeline.kernels.lamb.cpu import CpuKernel
-from pipeline.kernels.lamb.interface import UnavailableError
 from pipeline.kernels.lamb.plain import PlainKernel
 
 CPU = torch.device("cpu")
@@ -47,27 +47,3 @@ def test_apex_without_bias_correction_is_refused():
     """apex without bias correction is an error, since its first stage always corrects."""
     with pytest.raises(ValueError, match="apex cannot disable bias correction"):
         choose("apex", torch.device("cuda"), bias_correction=False)
-
-
-def test_failed_build_is_unavailable_and_leaves_nothing(monkeypatch, tmp_path):
-    """After a failed compilation, or without a writable directory, the kernel is unavailable and no file is left."""
-    source = tmp_path / "cpu.cpp"
-    source.write_text("not C++")
-    monkeypatch.setattr(cpu, "SOURCE", source)
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path / "cache"))
-    with pytest.raises(UnavailableError, match="cannot be compiled"):
-        cpu.load_library.__wrapped__()
-    assert list((tmp_path / "cache").iterdir()) == []
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(source / "file"))
-    with pytest.raises(UnavailableError, match="cannot be compiled"):
-        cpu.load_library.__wrapped__()
-
-
-def test_library_is_built_once(monkeypatch, tmp_path):
-    """A second process finds the compiled library."""
-    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
-    cpu.load_library.__wrapped__()
-    (library,) = tmp_path.iterdir()
-    built = library.stat().st_mtime_ns
-    cpu.load_library.__wrapped__()
-    assert library.stat().st_mtime_ns == built

@@ -1,18 +1,12 @@
-// LAMB over a flat partition. interface.py defines what is computed; cpu.py compiles and calls this file.
+// LAMB over a flat partition. pipeline/kernels/lamb/interface.py defines what is computed; cpu.py there calls
+// this file.
 //
 // Every operation is rounded as in IEEE 754, without contraction into fused multiply-adds, and only float64 sums are
 // reassociated. The result of an element is therefore the same in a vector and in the remainder of a loop, on any x86
 // processor and with any number of threads.
-#include <cmath>
-#include <cstdint>
-#include <cstring>
+#include "common.h"
 
-// One library runs on all x86 machines of a cluster: the loader selects the widest vectors that the processor supports.
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
-#define CLONES __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define CLONES
-#endif
+#include <cmath>
 
 struct Numbers {
   float lr, beta1, one_minus_beta1, beta2, one_minus_beta2, eps, weight_decay, scale1, scale2, grad_scale;
@@ -54,17 +48,6 @@ CLONES static void adam(float* __restrict w, const float* __restrict g, float* _
     m[i] = m[i] * c.beta1 + grad * c.one_minus_beta1;
     v[i] = v[i] * c.beta2 + grad * grad * c.one_minus_beta2;
     w[i] -= c.lr * direction(w[i], m[i], v[i], c);
-  }
-}
-
-// Rounds to nearest even and maps NaN to NaN, as torch does.
-CLONES static void to_bf16(const float* __restrict w, uint16_t* __restrict out, int64_t n) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; ++i) {
-    uint32_t bits;
-    std::memcpy(&bits, w + i, 4);
-    const uint16_t rounded = uint16_t((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
-    out[i] = w[i] == w[i] ? rounded : uint16_t(0x7fc0);
   }
 }
 
