@@ -24,7 +24,9 @@ def _first(
     samples: Path, micro_batch_size: int, count: int, corruption: Corruption, template: Template, seed: int
 ) -> list[Batch]:
     division = BatchDivision(micro_batch_size, micro_batch_size, 0, 1)
-    batches = MicroBatches(SampleDataset.open(samples, "train"), division, corruption, template, seed)
+    dataset = SampleDataset.open(samples, "train")
+    # The run ends with them, so that they have all mask rates of a recipe whose rate changes.
+    batches = MicroBatches(dataset, division, corruption, template, seed, total_steps=count)
     return [batches[number] for number in range(count)]
 
 

@@ -9,11 +9,13 @@ Processor time is summed over the ranks.
 import json
 import os
 import statistics
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 from jsonargparse import auto_cli
 
+from benchmarks.step_sides import Job
 from benchmarks.training import Side
 
 PLAIN = "plain, 1 rank"
@@ -50,20 +52,21 @@ def main(
         steps: steps per turn.
         out: JSON file for the figures.
     """
-    job = {
-        "model": model,
-        "sequences": sequences,
-        "length": length,
-        "masked": masked,
-        "samples": str(samples) if samples else "",
-        "precision": precision,
-        "deepspeed": "ds_configs/zero0_{precision}.json",
-    }
+    job = Job(
+        side="this",
+        sequences=sequences,
+        model=model,
+        length=length,
+        masked=masked,
+        samples=str(samples) if samples else "",
+        precision=precision,
+    )
     cores = cores or len(os.sched_getaffinity(0))
-    running = {PLAIN: Side("plain", job, 1, cores)}
+    running = {PLAIN: Side(replace(job, side="plain"), cores)}
     for stage in stages:
-        of_stage = job | {"deepspeed": f"ds_configs/zero{stage}_{{precision}}.json"}
-        running |= {f"ZeRO-{stage}, {n} rank{'s' * (n > 1)}": Side("this", of_stage, n, max(n, cores)) for n in ranks}
+        for n in ranks:
+            of_stage = replace(job, ranks=n, deepspeed=f"ds_configs/zero{stage}_{{precision}}.json")
+            running[f"ZeRO-{stage}, {n} rank{'s' * (n > 1)}"] = Side(of_stage, max(n, cores))
     figures: Figures = {name: [] for name in running}
     for number in range(rounds + 1):
         for name, side in running.items():
@@ -74,7 +77,7 @@ def main(
         side.close()
     print(table(figures))
     if out:
-        out.write_text(json.dumps({"job": job, "cores": cores, "figures": figures}, indent=2) + "\n")
+        out.write_text(json.dumps({"job": asdict(job), "cores": cores, "figures": figures}, indent=2) + "\n")
 
 
 def table(figures: Figures) -> str:

@@ -19,7 +19,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -59,10 +59,37 @@ KEEP_MEMORY = {
 """Environment of `tuned`: glibc does not return freed memory to the system, as the pipeline sets it by mallopt."""
 
 
-def main(job: dict[str, Any], descriptor: int) -> None:
+@dataclass(frozen=True)
+class Job:
+    """What a side does."""
+
+    side: str
+    """Name in `SIDES`."""
+    sequences: int
+    """Sequences of a step, over all ranks."""
+    ranks: int = 1
+    threads: int = 1
+    """Threads of a rank."""
+    model: str = "mini"
+    """Size of the model."""
+    family: str = "bert"
+    recipe: str = ""
+    """Recipe that gives family, shape, masking and dropout instead; empty: none."""
+    length: int = 128
+    """Tokens of a sequence; with samples, what stock Hugging Face pads to."""
+    masked: int = 20
+    """Masked tokens of a sequence."""
+    samples: str = ""
+    """Samples directory that gives the sequences instead; empty: random tokens."""
+    precision: str = "auto"
+    deepspeed: str = "ds_configs/zero0_{precision}.json"
+    """DeepSpeed JSON of the pipeline's engine."""
+
+
+def main(job: Job, descriptor: int) -> None:
     """Answer requests until the end of standard input."""
     answers = os.fdopen(descriptor, "w")
-    step = SIDES[job["side"]](job)
+    step = SIDES[job.side](job)
     batches = the_batches(job)
     number = 0
     for line in sys.stdin:
@@ -80,41 +107,41 @@ def main(job: dict[str, Any], descriptor: int) -> None:
         print(json.dumps(answer), file=answers, flush=True)
 
 
-def the_batches(job: dict[str, Any]) -> list[Batch]:
+def the_batches(job: Job) -> list[Batch]:
     """The rank's share of the sequences, the same for all sides."""
-    count = job["sequences"] // job["ranks"]
-    if job["recipe"]:
+    count = job.sequences // job.ranks
+    if job.recipe:
         with TemporaryDirectory() as temporary:
             recipe, place = recipe_of(job), Path(temporary) / "samples"
-            samples = Path(job["samples"] or generated_samples(recipe, place, 8 * count, job["length"], VOCAB_SIZE))
+            samples = Path(job.samples or generated_samples(recipe, place, 8 * count, job.length, VOCAB_SIZE))
             return recipe_batches(recipe, samples, count, 4)
-    if job["samples"]:
-        return real_batches(Path(job["samples"]), count, 8)
-    share = job["masked"] / job["length"]
-    return [make_batch([job["length"]] * count, VOCAB_SIZE, seed, share) for seed in range(4)]
+    if job.samples:
+        return real_batches(Path(job.samples), count, 8)
+    share = job.masked / job.length
+    return [make_batch([job.length] * count, VOCAB_SIZE, seed, share) for seed in range(4)]
 
 
-def recipe_of(job: dict[str, Any]) -> Recipe:
+def recipe_of(job: Job) -> Recipe:
     """Return the recipe whose model is trained."""
-    return parse(["--recipe", job["recipe"]])
+    return parse(["--recipe", job.recipe])
 
 
-def model_of(job: dict[str, Any]) -> tuple[Family[Any], EncoderConfig]:
+def model_of(job: Job) -> tuple[Family[Any], EncoderConfig]:
     """Return family and shape, those of a recipe if one is given; families other than BERT otherwise have the sizes of
     BERT's models.
     """
-    if job["recipe"]:
+    if job.recipe:
         recipe = recipe_of(job)
         return get_family(recipe.family).of(recipe.model), recipe.model
-    family, shape = get_family(job["family"]), MODELS[job["model"]]
+    family, shape = get_family(job.family), MODELS[job.model]
     if family.name == "bert":
         return family, shape
     return family, family.config(**{field.name: getattr(shape, field.name) for field in fields(EncoderConfig)})
 
 
-def this(job: dict[str, Any]) -> Step:
+def this(job: Job) -> Step:
     """Return a step of the pipeline's engine."""
-    engine_config = EngineConfig(job["deepspeed"], job["precision"])
+    engine_config = EngineConfig(job.deepspeed, job.precision)
     device = start(engine_config)
     torch.manual_seed(0)
     family, config = model_of(job)
@@ -127,7 +154,7 @@ def this(job: dict[str, Any]) -> Step:
         OptimizerConfig(lr=1e-4),
         read_settings(engine_config),
         device=device,
-        micro_batch_size=job["sequences"] // job["ranks"],
+        micro_batch_size=job.sequences // job.ranks,
         accumulation_steps=1,
     )
 
@@ -140,26 +167,26 @@ def this(job: dict[str, Any]) -> Step:
     return step
 
 
-def plain(job: dict[str, Any]) -> Step:
+def plain(job: Job) -> Step:
     """Return a step of the engine without DeepSpeed, in a process that DeepSpeed's engine has prepared likewise."""
-    device = start(EngineConfig(job["deepspeed"], job["precision"]))
-    dtype = DTYPES[choose_precision(job["precision"])]
-    return PlainEngine(MODELS[job["model"]], VOCAB_SIZE, device, dtype).step
+    device = start(EngineConfig(job.deepspeed, job.precision))
+    dtype = DTYPES[choose_precision(job.precision)]
+    return PlainEngine(MODELS[job.model], VOCAB_SIZE, device, dtype).step
 
 
-def theirs(job: dict[str, Any], make: MakeOptimizer, loss_of: LossOf) -> Step:
+def theirs(job: Job, make: MakeOptimizer, loss_of: LossOf) -> Step:
     """Return a step of a plain loop over the family's class of pre-training."""
-    torch.set_num_threads(job["threads"])
-    bf16 = choose_precision(job["precision"]) == "bf16"
-    width, device = job["length"], torch.device("cpu")
-    if job["recipe"]:
+    torch.set_num_threads(job.threads)
+    bf16 = choose_precision(job.precision) == "bf16"
+    width, device = job.length, torch.device("cpu")
+    if job.recipe:
         model = peer(recipe_of(job), VOCAB_SIZE).train()
         return plain_step(model, lambda batch: model(batch, width), make, device, bf16)
     family, config = model_of(job)
     return huggingface(config, VOCAB_SIZE, device, bf16=bf16, make=make, loss_of=loss_of, width=width, family=family)
 
 
-SIDES: dict[str, Callable[[dict[str, Any]], Step]] = {
+SIDES: dict[str, Callable[[Job], Step]] = {
     "this": this,
     "plain": plain,
     "stock": partial(theirs, make=partial(adamw, foreach=True), loss_of=stock_loss),
@@ -170,4 +197,4 @@ SIDES: dict[str, Callable[[dict[str, Any]], Step]] = {
 }
 
 if __name__ == "__main__":
-    main(json.loads(sys.argv[1]), int(sys.argv[2]))
+    main(Job(**json.loads(sys.argv[1])), int(sys.argv[2]))

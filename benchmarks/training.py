@@ -13,12 +13,13 @@ import socket
 import statistics
 import subprocess
 import sys
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from jsonargparse import auto_cli
 
-from benchmarks.step_sides import KEEP_MEMORY
+from benchmarks.step_sides import KEEP_MEMORY, Job
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -26,10 +27,12 @@ ROOT = Path(__file__).resolve().parent.parent
 class Side:
     """A side's processes: one, or one per rank."""
 
-    def __init__(self, name: str, job: dict[str, Any], ranks: int, cores: int) -> None:
+    def __init__(self, job: Job, cores: int) -> None:
+        """Start the processes of a job, whose ranks divide the cores among themselves."""
         self.processes: list[subprocess.Popen[str]] = []
         self.answers: list[IO[str]] = []
-        job = job | {"side": name, "ranks": ranks, "threads": cores // ranks}
+        name, ranks = job.side, job.ranks
+        job = replace(job, threads=cores // ranks)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = str(probe.getsockname()[1])
@@ -42,7 +45,7 @@ class Side:
                 rendezvous = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
                 environment |= {key: str(value) for key, value in numbers.items()} | rendezvous
             answers, descriptor = os.pipe()
-            command = [sys.executable, "-m", "benchmarks.step_sides", json.dumps(job), str(descriptor)]
+            command = [sys.executable, "-m", "benchmarks.step_sides", json.dumps(asdict(job)), str(descriptor)]
             self.processes.append(
                 subprocess.Popen(
                     command,
@@ -115,21 +118,22 @@ def main(
     """
     if recipe and (others := set(sides) - {"this", "stock", "stock_lamb"}):
         raise ValueError(f"--sides {min(others)}: needs --model and --family; with --recipe, take this and stock")
-    job = {
-        "model": model,
-        "family": family,
-        "recipe": recipe,
-        "sequences": sequences,
-        "length": length,
-        "masked": masked,
-        "samples": str(samples) if samples else "",
-        "precision": precision,
-        "deepspeed": deepspeed,
-    }
+    job = Job(
+        side="this",
+        sequences=sequences,
+        model=model,
+        family=family,
+        recipe=recipe,
+        length=length,
+        masked=masked,
+        samples=str(samples) if samples else "",
+        precision=precision,
+        deepspeed=deepspeed,
+    )
     cores = len(os.sched_getaffinity(0))
-    running = {name: Side(name, job, 1, cores) for name in sides if name != "this"}
+    running = {name: Side(replace(job, side=name), cores) for name in sides if name != "this"}
     if "this" in sides:
-        running |= {f"this, {n} rank{'s' * (n > 1)}": Side("this", job, n, cores) for n in ranks}
+        running |= {f"this, {n} rank{'s' * (n > 1)}": Side(replace(job, ranks=n), cores) for n in ranks}
     figures: dict[str, list[dict[str, float]]] = {name: [] for name in running}
     for number in range(rounds + 1):
         for name, side in running.items():
@@ -140,7 +144,7 @@ def main(
         side.close()
     print(table(figures, sequences))
     if out:
-        out.write_text(json.dumps({"job": job, "figures": figures}, indent=2) + "\n")
+        out.write_text(json.dumps({"job": asdict(job), "figures": figures}, indent=2) + "\n")
 
 
 def table(figures: dict[str, list[dict[str, float]]], sequences: int) -> str:

@@ -87,3 +87,12 @@ def test_sides_of_bert_alone_are_refused_with_a_recipe():
     """A side that knows BERT and ALBERT alone is an error that names it."""
     with pytest.raises(ValueError, match=r"^--sides tuned: needs --model and --family; with --recipe, take"):
         main(recipe="modernbert_mini", sides=["stock", "tuned"])
+
+
+def test_batches_have_all_mask_rates_of_a_recipe(tmp_path):
+    """The micro-batches of a recipe whose mask rate falls begin with its first rate and approach the last one."""
+    recipe = recipe_of("roberta_mini")
+    samples = generated_samples(recipe, tmp_path / "samples", 4 * SAMPLES, LENGTH, VOCAB_SIZE)
+    shares = [batch.counts["masked"] / batch.counts["tokens"] for batch in recipe_batches(recipe, samples, SAMPLES, 4)]
+    assert shares == sorted(shares, reverse=True)
+    assert abs(shares[0] - recipe.masking.probability_start) < 0.05 < shares[0] - shares[-1]
