@@ -10,6 +10,7 @@ from typing import Literal
 from jsonargparse import auto_cli
 
 from benchmarks.lamb import MODELS, VOCAB_SIZE
+from benchmarks.step_sides import Job
 from benchmarks.training import Side
 from pipeline.engine.settings import Zero, find_deepspeed_json, read_deepspeed_json
 from pipeline.families.bert import FAMILY
@@ -45,15 +46,8 @@ def main(
     print("| | phase | estimated GiB | measured GiB | ratio |\n|---|---|---|---|---|", flush=True)
     for model, precision, stage, count, micro in product(models, precisions, stages, ranks, sequences):
         json = f"ds_configs/zero{stage}_{precision}.json"
-        job = {
-            "model": model,
-            "family": "bert",
-            "sequences": micro * count,
-            "length": length,
-            "masked": masked,
-            "samples": "",
-        }
-        side = Side("this", job | {"precision": "auto", "deepspeed": json}, count, cores)
+        job = Job("this", micro * count, count, model=model, length=length, masked=masked, deepspeed=json)
+        side = Side(job, cores)
         measured = side.steps(steps)["peak_gib"] / count
         side.close()
         config = MODELS[model]

@@ -23,7 +23,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -81,7 +81,7 @@ class Job:
     """Masked tokens of a sequence."""
     samples: str = ""
     """Samples directory that gives the sequences instead; empty: random tokens."""
-    precision: str = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     deepspeed: str = "ds_configs/zero0_{precision}.json"
     """DeepSpeed JSON of the pipeline's engine."""
 

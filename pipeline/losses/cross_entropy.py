@@ -5,11 +5,10 @@ micro-batch would weigh positions unequally. Both of BERT's objectives are this 
 classes) and sentence pairs (B rows of 2).
 
 The logits of masked tokens are the largest tensors of a step (1280 rows of 30522: 156 MB in fp32). torch's cross
-entropy on `logits.float()` keeps three fp32 tensors of that size; this one keeps the logits and one number per row, and
-works through chunks of rows that fit in cache. Best times on 2 CPU cores for those rows, forward and backward: bf16
-65 ms against torch's 113, fp32 63 against 63. Rejected: recomputing chunks under `torch.utils.checkpoint` (78 and
-88 ms), and computing the gradient in the forward pass, which in fp16 would round away small probabilities before the
-loss scale reaches them. On CUDA a Triton kernel reads the logits once each way.
+entropy on `logits.float()` keeps three fp32 tensors of that size; this one keeps the logits and one number per row. On
+CUDA a Triton kernel reads the logits once each way, and on a CPU a kernel in C++ does. Plain torch works through chunks
+of rows that fit in cache. Rejected: recomputing chunks under `torch.utils.checkpoint`, which is slower, and computing
+the gradient in the forward pass, which in fp16 would round away small probabilities before the loss scale reaches them.
 """
 
 from typing import Any, NamedTuple
@@ -54,7 +53,7 @@ def cross_entropy_sum(logits: Tensor, labels: Tensor, backend: Backend = "auto",
     Args:
         logits: (R, C) floating point, R may be 0. float64 is computed in float64, all other types in float32.
         labels: (R,) int64 in [0, C), or IGNORED.
-        backend: plain torch or Triton.
+        backend: plain torch or Triton; auto is also C++ on a CPU.
         z_weight: weight of the z-loss; 0: none.
 
     Returns:

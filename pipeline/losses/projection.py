@@ -50,7 +50,7 @@ def projected_cross_entropy_sum(
         weight, bias: (V, H) and (V,).
         labels: (R,) int64 in [0, V), or IGNORED.
         max_bytes: bound on the logits.
-        backend: plain torch or Triton.
+        backend: plain torch or Triton; auto is also C++ on a CPU.
         z_weight: weight of the z-loss, as in `cross_entropy_sum`.
 
     Returns:

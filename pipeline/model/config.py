@@ -65,8 +65,8 @@ class EncoderConfig:
     the loss that is minimised and keeps logits small (Chowdhery et al. 2022, PaLM: 1e-4). Reported losses do not
     contain it. 0: none."""
     kernels: KernelBackend = "auto"
-    """Kernels: triton, plain (PyTorch), or auto, which is triton on CUDA and plain elsewhere. They draw different
-    dropout masks."""
+    """Kernels: triton, plain (PyTorch), or auto, which is triton on CUDA and elsewhere plain, on a CPU with the cross
+    entropy in C++. triton and plain draw different dropout masks."""
     attention: AttentionBackend = "auto"
     """Attention: triton (this project's kernels, reproducible bit for bit), varlen (PyTorch's FlashAttention, without
     attention dropout), flash_attn (the package), padded (on padded copies), plain (slow, for comparisons), or auto,

@@ -2,8 +2,9 @@
 
 A source includes no header of torch, so that only a C++ compiler with OpenMP is required. Each process builds a library
 in a directory of its own and renames it to its final path. Ranks that start together therefore do not wait for each
-other, and a rank that is killed while it compiles leaves no lock file for which others would wait, as torch's own build
-does."""
+other, and a rank that is killed while it compiles leaves no lock file, unlike torch's own build, for whose lock the
+other ranks would wait.
+"""
 
 import ctypes
 import hashlib

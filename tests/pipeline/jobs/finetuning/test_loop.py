@@ -95,8 +95,13 @@ def test_parts_of_a_batch_change_rounding_only(files):
     for loop in (whole, parts):
         loop.train_step()
         loop.train_step()
-    for mine, expected in zip(parts.model.parameters(), whole.model.parameters(), strict=True):
-        torch.testing.assert_close(mine, expected, rtol=1e-4, atol=1e-5)
+    found, expected = (dict(loop.model.named_parameters()) for loop in (parts, whole))
+    for name, parameter in expected.items():
+        mine, theirs = found[name], parameter
+        # The softmax ignores the bias of keys, so that its gradient is rounding, which Adam scales up.
+        if name.endswith("qkv.bias"):
+            mine, theirs = (bias.unflatten(0, (3, -1))[[0, 2]] for bias in (mine, theirs))
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_a_gradient_that_is_not_finite_ends_training(files):
