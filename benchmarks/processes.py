@@ -74,8 +74,10 @@ class _Watch:
         return self._peak
 
     def _look(self) -> None:
-        while not self._over.wait(_SECONDS_BETWEEN_LOOKS):
+        while True:  # the first look is at once, for commands that end before the second one
             self._peak = max(self._peak, _resident_bytes(self._pid))
+            if self._over.wait(_SECONDS_BETWEEN_LOOKS):
+                return
 
 
 def _resident_bytes(pid: int) -> int:

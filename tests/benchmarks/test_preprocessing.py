@@ -30,7 +30,7 @@ def test_all_tokens_are_told_alike(inputs, tmp_path):
     rows = []
     for name in names:
         usage = timed(SIDES[name].command(inputs, sys.executable, tmp_path / "out", 1), [0], SIDES[name].variables(1))
-        assert usage.seconds > 0 and usage.cpu_seconds > 0 and usage.peak_bytes > 10**6
+        assert usage.seconds > 0 and usage.cpu_seconds > 0 and usage.peak_bytes > 10**5
         rows.append(summary(inputs.num_bytes, name, 1, [usage], [SIDES[name].output(tmp_path / "out", usage.output)]))
     ours, batch, fast = rows
     assert batch["tokens"] == fast["tokens"] and 0 < ours["own_tokens"] <= fast["tokens"]

@@ -101,7 +101,7 @@ def test_parts_of_a_batch_change_rounding_only(files):
         # The softmax ignores the bias of keys, so that its gradient is rounding, which Adam scales up.
         if name.endswith("qkv.bias"):
             mine, theirs = (bias.unflatten(0, (3, -1))[[0, 2]] for bias in (mine, theirs))
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=2e-4)
 
 
 def test_a_gradient_that_is_not_finite_ends_training(files):
