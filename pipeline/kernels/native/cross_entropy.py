@@ -39,7 +39,7 @@ def backward(
     z_weight: float,
 ) -> None:
     """See `pipeline.losses.cross_entropy.backward`."""
-    assert out.dtype == logits.dtype and out.stride(1) == 1
+    assert out.dtype == logits.dtype and out.stride(1) == 1, "gradients in rows, of the type of the logits"
     labels = _checked(labels, logits.shape[1], ignored)
     library.load("cross_entropy").cross_entropy_backward(
         *pointers(out),
@@ -56,7 +56,7 @@ def backward(
 
 def _matrix(logits: Tensor) -> tuple[ctypes.c_void_p, int]:
     """Address of the logits, and whether they are bf16."""
-    assert logits.dtype in (torch.float32, torch.bfloat16) and logits.stride(1) == 1
+    assert logits.dtype in (torch.float32, torch.bfloat16) and logits.stride(1) == 1, "rows of fp32 or bf16"
     return pointers(logits)[0], int(logits.dtype == torch.bfloat16)
 
 
