@@ -111,6 +111,7 @@ class Baseline:
                 per_device_train_batch_size=sizes.micro_batch_size,
                 gradient_accumulation_steps=sizes.global_batch_size // sizes.micro_batch_size,
                 bf16=self.bf16,
+                use_cpu=not torch.cuda.is_available(),  # without it, bf16 is refused where there is no GPU
                 seed=self.recipe.seed % 2**32,
                 remove_unused_columns=False,  # special_tokens_mask is an argument of the collator, not of the model
                 include_num_input_tokens_seen="non_padding",
