@@ -134,17 +134,23 @@ def main(
     running = {name: Side(replace(job, side=name), cores) for name in sides if name != "this"}
     if "this" in sides:
         running |= {f"this, {n} rank{'s' * (n > 1)}": Side(replace(job, ranks=n), cores) for n in ranks}
-    figures: dict[str, list[dict[str, float]]] = {name: [] for name in running}
-    for number in range(rounds + 1):
-        for name, side in running.items():
-            answer = side.steps(steps)
-            if number:
-                figures[name].append(answer)
-    for side in running.values():
-        side.close()
+    figures = in_turns(running, rounds, steps)
     print(table(figures, sequences))
     if out:
         out.write_text(json.dumps({"job": asdict(job), "figures": figures}, indent=2) + "\n")
+
+
+def in_turns(sides: dict[str, Side], rounds: int, steps: int) -> dict[str, list[dict[str, float]]]:
+    """Return what each side measured in each round after the first, and end the sides."""
+    figures: dict[str, list[dict[str, float]]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name, side in sides.items():
+            answer = side.steps(steps)
+            if number:
+                figures[name].append(answer)
+    for side in sides.values():
+        side.close()
+    return figures
 
 
 def table(figures: dict[str, list[dict[str, float]]], sequences: int) -> str:

@@ -74,7 +74,6 @@ def test_the_clock_ends_training_after_its_time(baseline):
 @pytest.mark.parametrize("bf16", [False, True])
 def test_trainer_trains_without_a_gpu_in_both_types(baseline, directory, bf16):
     """`Trainer` takes as many steps as it is told, in fp32 and in bf16, on a machine with or without a GPU."""
-    pytest.importorskip("accelerate")
     options = ["--recipe", "bert_mini_fast", "--data.samples", str(directory), "--batch.global_batch_size", "4"]
     shape = ["--model.hidden_size", "32", "--model.num_hidden_layers", "1", "--batch.micro_batch_size", "4"]
     recipe = baseline.parse([*options, *shape])
