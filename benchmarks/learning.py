@@ -13,19 +13,29 @@ import statistics
 from pathlib import Path
 
 from benchmarks.measuring import processor
-from benchmarks.runs import heldout, train
+from benchmarks.runs import heldout, train, training
+
+_COLUMNS = (
+    *("variant", "held-out masked loss by step", "at the end", "over seeds"),
+    *("accuracy", "order gap", "samples/s"),
+)
+HEAD = f"| {' | '.join(_COLUMNS)} |\n|{'---|' * len(_COLUMNS)}"
+"""The lines of the table above its rows."""
 
 
 def row(name: str, runs: list[Path]) -> str:
-    """One row of the table: the median loss at each evaluation, then accuracy and the range of losses at the end."""
+    """Returns one row of the table, of medians over the runs but for the range of losses at the end."""
     figures = [heldout(run) for run in runs]
     steps = sorted(set.intersection(*(set(each) for each in figures)))
     losses = [statistics.median(each[step]["mlm_loss"] for each in figures) for step in steps]
     last = [each[steps[-1]] for each in figures]
     accuracy = statistics.median(line["mlm_accuracy"] for line in last)
+    order_gap = statistics.median(line["mlm_order_gap"] for line in last)
     ends = [line["mlm_loss"] for line in last]
+    rate = statistics.median(line["sequences_per_second"] for run in runs for line in training(run))
     by_step = ", ".join(f"{step}: {loss:.2f}" for step, loss in zip(steps[:-1], losses, strict=False))
-    return f"| {name} | {by_step} | {losses[-1]:.3f} | {min(ends):.3f} to {max(ends):.3f} | {accuracy:.3f} |"
+    at_end = f"{losses[-1]:.3f} | {min(ends):.3f} to {max(ends):.3f} | {accuracy:.3f} | {order_gap:.2f} | {rate:.0f}"
+    return f"| {name} | {by_step} | {at_end} |"
 
 
 def main() -> None:
@@ -36,7 +46,7 @@ def main() -> None:
     parser.add_argument("--ranks", type=int, default=1, help="ranks of each run")
     parser.add_argument("--out", type=Path, required=True, help="directory of the runs")
     arguments = parser.parse_args()
-    print("| variant | held-out masked loss by step | at the end | over seeds | accuracy |\n|---|---|---|---|---|")
+    print(HEAD)
     for variant in arguments.variants:
         name, _, options = variant.partition(":")
         runs = [arguments.out / f"{name.replace(' ', '_')}-{seed}" for seed in range(1, arguments.seeds + 1)]
