@@ -243,6 +243,12 @@ def _contents(figures: SamplesFigures) -> Iterator[Fact]:
         lambda split: f"{split.vocabulary_share:.1%}",
         "share that grows with the text; some tokens never occur",
     )
+    yield _fact(
+        figures,
+        "cross entropy",
+        lambda split: f"{figures.cross_entropy(split):.2f}",
+        "nats, under the frequencies of tokens in train: the loss of a model that knows nothing else",
+    )
 
 
 def _repetitions(figures: SamplesFigures) -> Iterator[Fact]:

@@ -114,6 +114,14 @@ class SamplesFigures:
     heldout_in_train: float
     """Share of the compared held-out samples that equal a training sample."""
 
+    def cross_entropy(self, split: SplitFigures) -> float:
+        """Cross entropy of the tokens of a split under the frequencies of tokens in train, in nats.
+
+        One is added to each count of train, so that tokens that occur in the split alone have a probability.
+        """
+        train = next(each for each in self.splits if each.name == "train").counts.tokens + 1.0
+        return float(-(split.counts.tokens @ np.log(train / train.sum())) / split.tokens)
+
     @property
     def filled(self) -> list[SplitFigures]:
         """The splits that have samples."""

@@ -1,5 +1,7 @@
 """Laws of preprocessing/inspect/figures.py."""
 
+import math
+
 import pytest
 
 
@@ -25,6 +27,13 @@ def test_shares_are_those_of_the_samples(figures_of):
     assert train.vocabulary_share == 6 / 120
     assert train.repeated_share == 0.25
     assert train.special == 0
+
+
+def test_the_cross_entropy_is_that_of_the_frequencies_in_train(figures_of):
+    """Tokens of either split are predicted by the counts of train plus one, as the floors of a run predict them."""
+    figures = figures_of([([5, 5, 5], 1, 1, 0)], [([5, 6], 1, 1, 1)])
+    five, other = math.log(123 / 4), math.log(123)
+    assert [figures.cross_entropy(split) for split in figures.splits] == pytest.approx([five, (five + other) / 2])
 
 
 def test_other_special_tokens_are_counted_apart(figures_of):
