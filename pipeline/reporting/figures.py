@@ -287,8 +287,11 @@ def save_curves(runs: Sequence[Run], out: Path) -> None:
                         axis.plot(*points, color=f"C{number}", label=legend, **style)
             axis.set_title(title, fontsize=10)
             axis.grid(alpha=0.3)
-        if axes.flat[0].get_legend_handles_labels()[0]:
-            axes.flat[0].legend(fontsize=8)
+        explained: set[str] = set()
+        for axis in axes.flat:  # a panel needs a legend for lines that none before it has
+            if not explained.issuperset(names := axis.get_legend_handles_labels()[1]):
+                axis.legend(fontsize=8)
+                explained.update(names)
         for axis in axes[-1]:
             axis.set_xlabel("optimizer step")
         figure.savefig(out, dpi=110)
