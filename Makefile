@@ -38,8 +38,9 @@ $(READY): requirements.txt slurm/mpi.txt
 	DS_BUILD_OPS=0 $(VENV)/bin/pip install -q --disable-pip-version-check --no-build-isolation -r requirements.txt -r slurm/mpi.txt
 	@touch $(READY)
 
-$(TOOLS): $(READY) tests/requirements.txt tests/lint.txt tests/oracles.txt
-	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt -r tests/lint.txt
+$(TOOLS): $(READY) tests/requirements.txt tests/lint.txt tests/oracles.txt pipeline/conversion/onnx.txt
+	$(VENV)/bin/pip install -q --disable-pip-version-check -r tests/requirements.txt -r tests/lint.txt \
+	    -r pipeline/conversion/onnx.txt
 	$(VENV)/bin/pip install -q --disable-pip-version-check --no-deps -r tests/oracles.txt
 	@touch $(TOOLS)
 

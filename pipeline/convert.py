@@ -11,18 +11,20 @@ onnx MODEL OUT: write an exported or fine-tuned model as an ONNX graph.
 """
 
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from jsonargparse import ArgumentError, ArgumentParser
 
-from pipeline.conversion.forms import Dtype, FormName
+from pipeline.conversion.forms import FORMS, Dtype, FormName
 from pipeline.runtime import command
 
 # The commands import torch and transformers when they run, because help texts need neither.
-FORM_HELP = """Class of the model. pretraining has all heads of the checkpoint; masked_lm and encoder leave out what the
-class does not have; the others have a head for fine-tuning, which is new and untrained."""
+FORM_HELP = f"""Class of the model, one of {", ".join(FORMS)}; hyphens are underscores. pretraining has all heads of the
+checkpoint; masked_lm and encoder leave out what the class does not have; the others have a head for fine-tuning, which
+is new and untrained."""
 RENAMED = {"as": "form"}
 """Option whose name is a keyword of Python -> parameter of the function."""
 
@@ -45,7 +47,7 @@ def convert(arguments: list[str]) -> None:
         sub = ArgumentParser(description=summary, exit_on_error=False)
         sub.add_function_arguments(function, as_positional=True, skip={"texts", "words", "form"})
         if function is export:
-            sub.add_argument("--as", type=FormName, default="pretraining", help=FORM_HELP)
+            sub.add_argument("--as", type=form_name, default="pretraining", help=FORM_HELP)
         if function is fill:
             sub.add_argument("texts", nargs="+", type=str, help="Sentences with one or more [MASK] each.")
         if function is extend:
@@ -57,6 +59,18 @@ def convert(arguments: list[str]) -> None:
         raise ArgumentError(None, " ".join(str(error).split())) from None
     values = {RENAMED.get(name, name): value for name, value in vars(chosen[chosen.subcommand]).items()}
     COMMANDS[chosen.subcommand](**values)
+
+
+def form_name(text: str) -> str:
+    """Return the name of a form of an export, which may be written with hyphens.
+
+    Raises:
+        ArgumentTypeError: there is no such form.
+    """
+    name = text.replace("-", "_")
+    if name not in FORMS:
+        raise ArgumentTypeError(f"{text}: must be one of {', '.join(FORMS)}")
+    return name
 
 
 def export(
@@ -106,7 +120,7 @@ def export(
     elif private:
         raise ValueError("--private = true: has no effect without --push; give a repository, or leave it out")
 
-    publication = Publication(license, language or (), datasets or ())
+    publication = Publication(license, language or [], datasets or [])
     options = Options(form, averaged, dtype, max_shard_size, labels, seed, publication)
     exported = export_checkpoint(source, out, options)
     print(f"{exported.source} -> {out}\n{exported.text}")

@@ -30,3 +30,25 @@ def built(config=CONFIG):
 def huggingface_of(config, model_class="DebertaV2ForMaskedLM"):
     settings = transformers.DebertaV2Config(**config_to(config, VOCAB_SIZE))
     return with_large_weights(getattr(transformers, model_class)(settings))
+
+
+def decoded(theirs, positions, inputs):
+    """Return the logits (B, longest, V) of the mask decoder, computed with the layers of Hugging Face's model.
+
+    Args:
+        theirs: `DebertaV2ForMaskedLM`.
+        positions: embeddings (P, H) of the positions in the decoder.
+        inputs: arguments of the model.
+    """
+    encoder = theirs.deberta.encoder
+    states = theirs.deberta(**inputs | {"output_hidden_states": True}).hidden_states[-2]
+    queries = states + positions[: states.shape[1]]
+    for _ in range(2):
+        queries = encoder.layer[-1](
+            states,
+            encoder.get_attention_mask(inputs["attention_mask"]),
+            query_states=queries,
+            relative_pos=encoder.get_rel_pos(states),
+            rel_embeddings=encoder.get_rel_embedding(),
+        )[0]
+    return theirs.cls(queries)

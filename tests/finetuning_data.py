@@ -94,8 +94,13 @@ def write_distilbert(directory):
 
 
 def write_deberta(directory, objective="masked"):
-    """Write a pre-trained DeBERTa."""
-    return write_exported(directory, "deberta", position_buckets=8, objective=objective)
+    """Write a pre-trained DeBERTa; with the objective "replaced", embeddings differ from those of the generator."""
+
+    def differ(model):
+        if objective == "replaced":
+            torch.nn.init.normal_(model.encoder.embeddings.word.weight, std=0.2)
+
+    return write_exported(directory, "deberta", differ, position_buckets=8, objective=objective)
 
 
 def write_spanbert(directory):
@@ -103,14 +108,23 @@ def write_spanbert(directory):
     return write_exported(directory, "spanbert", span_position_size=8)
 
 
-def write_exported(directory, name, **changes):
-    """Write the export of a pre-trained model of a family; `changes` are further fields of its configuration."""
+def write_exported(directory, name, change=lambda model: None, **changes):
+    """Write the export of a pre-trained model of a family.
+
+    Args:
+        directory: its directory.
+        name: name of the family.
+        change: changes the new model.
+        changes: further fields of its configuration.
+    """
     torch.manual_seed(0)
     family, shape = get_family(name), {name: getattr(CONFIG, name) for name in _SHAPE}
     config = family.config(**shape, initializer_range=0.2, **changes)
     tokenizer = directory.with_name(f"{directory.name}-tokenizer")
     write_tokenizer(tokenizer, VOCAB_SIZE)
-    export(family, family.build(config, VOCAB_SIZE).state_dict(), config, tokenizer, directory, "")
+    model = family.build(config, VOCAB_SIZE)
+    change(model)
+    export(family, model.state_dict(), config, tokenizer, directory, "")
     return directory
 
 

@@ -59,7 +59,7 @@ WRONG = {
     "pipeline.convert": "export,import,fill",
     "pipeline.convert nonsense": "invalid choice: 'nonsense'",
     "pipeline.convert export": "required",
-    "pipeline.convert export a b --as decoder": '"as"',
+    "pipeline.convert export a b --as decoder": "decoder: must be one of pretraining, masked_lm",
     "pipeline.report": "the following arguments are required: runs",
     "pipeline.plan": "the following arguments are required: recipes",
     "pipeline.finetune": "the following arguments are required: task, model, data",

@@ -23,5 +23,11 @@ def test_the_demo_installs_what_it_runs_with_and_no_tools():
 @pytest.mark.parametrize("target", ["test", "test-long", "test-all", "check"])
 def test_tests_and_lint_install_their_tools(target):
     """The targets of tests and lint install their tools, and the requirements of the pipeline."""
-    for file in ("requirements.txt", "tests/requirements.txt", "tests/lint.txt", "tests/oracles.txt"):
+    for file in (
+        "requirements.txt",
+        "tests/requirements.txt",
+        "tests/lint.txt",
+        "tests/oracles.txt",
+        "pipeline/conversion/onnx.txt",
+    ):
         assert f"-r {file}" in recipe(target)

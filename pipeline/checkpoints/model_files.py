@@ -20,7 +20,7 @@ from torch import Tensor
 
 CONFIG, TOKENIZER_CONFIG = "config.json", "tokenizer_config.json"
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-PICKLE = "pytorch_model.bin"
+PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 TOKENIZER_FILES = (
     "tokenizer.json",
     TOKENIZER_CONFIG,
@@ -83,13 +83,16 @@ def read_list(path: Path) -> list[Any]:
     """
     values = _parsed(path)
     if not isinstance(values, list):
-        raise ValueError(f"{path}: holds a JSON {type(values).__name__}, expected a list")
+        raise ValueError(
+            f"{path}: holds a JSON {type(values).__name__}, expected a list; get the file from its source again"
+        )
     return values
 
 
 def _parsed(path: Path) -> Any:
     if path.stat().st_size > _MAX_JSON_BYTES:
-        raise ValueError(f"{path}: {path.stat().st_size:,} bytes, at most {_MAX_JSON_BYTES:,} are read")
+        size = path.stat().st_size
+        raise ValueError(f"{path}: {size:,} bytes, at most {_MAX_JSON_BYTES:,} are read; get the file again")
     try:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -183,35 +186,51 @@ def tokenizer_files(directory: Path) -> list[Path]:
 
 
 def weight_files(directory: Path, allow_pickle: bool = False) -> list[Path]:
-    """The files of the weights in a directory: safetensors, or a pickle where that is allowed and there is no other.
+    """The files of the weights in a directory: safetensors, or pickles where they are allowed and there are no others.
 
     Raises:
-        ValueError: there are none, only a pickle that is not allowed, or an index names a file that is not there or
-            not in the directory.
+        ValueError: there are none, only pickles that are not allowed, or an index names a file that is not there, not
+            in the directory or of another kind.
     """
     if whole := find(directory, WEIGHTS):
         return [whole]
     if index := find(directory, INDEX):
-        names = read_json(index).get("weight_map")
-        if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
-            raise ValueError(f"{index}: weight_map must say which file holds each tensor")
-        files = {name: find(directory, name) for name in sorted(set(names.values()))}
-        if missing := [name for name, path in files.items() if path is None]:
-            raise ValueError(f"{index}: {missing[0]} is missing; get the model from its source again")
-        return [path for path in files.values() if path is not None]
-    pickled = find(directory, PICKLE)
-    if pickled and allow_pickle:
-        return [pickled]
-    if pickled:
+        return _indexed(index, Path(WEIGHTS).suffix)
+    pickled, index = find(directory, PICKLE), find(directory, PICKLE_INDEX)
+    if not (found := pickled or index):
+        raise ValueError(f"{directory}: holds no {WEIGHTS} and no {INDEX}; get the model with its weights")
+    if not allow_pickle:
+        what = "a pickle" if pickled else "the index of pickles"
         raise ValueError(
-            f"{pickled}: a pickle, and there is no {WEIGHTS}; save the model as safetensors, or, if you trust its "
+            f"{found}: {what}, and there is no {WEIGHTS}; save the model as safetensors, or, if you trust its "
             "source, pass --allow_pickle true to pipeline.convert import, which reads tensors only, and export it"
         )
-    raise ValueError(f"{directory}: holds no {WEIGHTS} and no {INDEX}; get the model with its weights")
+    return [pickled] if pickled else _indexed(found, Path(PICKLE).suffix)
+
+
+def _indexed(index: Path, suffix: str) -> list[Path]:
+    """The files that an index names, in alphabetical order.
+
+    Raises:
+        ValueError: the index does not say which file holds each tensor, or names a file that is not there, not in its
+            directory, or has another suffix, so that an index of safetensors names no pickle.
+    """
+    names = read_json(index).get("weight_map")
+    if not isinstance(names, dict) or not names or not all(isinstance(name, str) for name in names.values()):
+        raise ValueError(
+            f"{index}: weight_map must say which file holds each tensor; get the index from its source again"
+        )
+    files = {name: find(index.parent, name) for name in sorted(set(names.values()))}
+    for name, path in files.items():
+        if not name.endswith(suffix):
+            raise ValueError(f"{index}: {name} must end in {suffix}; get the model from its source again")
+        if path is None:
+            raise ValueError(f"{index}: {name} is missing; get the model from its source again")
+    return [path for path in files.values() if path is not None]
 
 
 def outlines(files: Iterable[Path]) -> dict[str, Tensor]:
-    """Names, shapes and types of the tensors in safetensors files or a pickle, as tensors without memory.
+    """Names, shapes and types of the tensors in safetensors files or pickles, as tensors without memory.
 
     Raises:
         ValueError: a file is damaged, or a tensor is in two files or holds no floating-point numbers.
@@ -247,9 +266,12 @@ def finite(tensors: Iterable[tuple[str, Tensor]]) -> dict[str, Tensor]:
 def _tensors(files: Iterable[Path], with_values: bool) -> Iterator[tuple[str, Tensor]]:
     known: dict[str, Path] = {}
     for path in files:
-        for name, value in _pickled(path) if path.name == PICKLE else _safe(path, with_values):
+        is_pickle = path.suffix == Path(PICKLE).suffix
+        for name, value in _pickled(path) if is_pickle else _safe(path, with_values):
             if name in known:
-                raise ValueError(f"{path}: {name} is in {known[name].name} as well")
+                raise ValueError(
+                    f"{path}: {name} is in {known[name].name} as well; get the model from its source again"
+                )
             known[name] = path
             if not value.is_floating_point() and not name.endswith(("position_ids", "token_type_ids")):
                 raise ValueError(
@@ -278,7 +300,9 @@ _DTYPES |= {"BOOL": torch.bool}
 
 def _dtype(path: Path, name: str, dtype: str) -> torch.dtype:
     if dtype not in _DTYPES:
-        raise ValueError(f"{path}: {name} holds {dtype}, expected 16-, 32- or 64-bit floating-point numbers")
+        raise ValueError(
+            f"{path}: {name} holds {dtype}, expected 16-, 32- or 64-bit floating-point numbers; take another model"
+        )
     return _DTYPES[dtype]
 
 

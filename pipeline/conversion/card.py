@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.checkpoints import checkpoint
 from pipeline.checkpoints.record import step_in
-from pipeline.conversion.card_sections import data_section, evaluation_section, heldout_of, training_section
+from pipeline.conversion.card_sections import Figure, data_section, evaluation_section, heldout_of, training_section
 from pipeline.conversion.exported import Exported, modules_of
 from pipeline.conversion.forms import FORMS
 from pipeline.conversion.provenance import Provenance
@@ -30,11 +30,7 @@ def model_card(name: str, exported: Exported, provenance: Provenance) -> str:
     """
     averaged, licence = exported.options.averaged, exported.options.publication.license
     fields = metadata(name, exported, provenance)
-    # Values in JSON are YAML as well.
-    header = "\n".join(f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items())
-    return f"""---
-{header}
----
+    return f"""{front_matter(fields)}
 # {name}
 
 {description(exported, provenance)}
@@ -62,20 +58,28 @@ def model_card(name: str, exported: Exported, provenance: Provenance) -> str:
 """
 
 
+def front_matter(fields: Mapping[str, Any]) -> str:
+    """Return the metadata of a card as the YAML at its beginning; empty values are left out."""
+    # Values in JSON are YAML as well.
+    lines = [f"{name}: {json.dumps(value, ensure_ascii=False)}" for name, value in fields.items() if value]
+    return "\n".join(("---", *lines, "---"))
+
+
 def metadata(name: str, exported: Exported, provenance: Provenance) -> dict[str, Any]:
-    """Return the metadata of the card; what is not known is absent."""
+    """Return the metadata of the card; what is not known is empty."""
     tag, publication = exported.form.pipeline_tag, exported.options.publication
-    fields = {
+    figures = figures_of(exported, provenance)
+    return {
         "language": languages(exported, provenance),
         "license": publication.license,
         "library_name": "transformers",
         "pipeline_tag": tag,
-        "tags": [provenance.state["family"], tag or "pretraining"],
+        "tags": [provenance.state["family"], "pretraining" if exported.further else tag],
         "datasets": list(publication.datasets),
         "base_model": base_model(provenance.recipe.get("init_from")),
-        "model-index": model_index(name, exported, provenance),
+        "metrics": list(dict.fromkeys(figure.kind for figure in figures)),
+        "model-index": model_index(name, tag, figures),
     }
-    return {name: value for name, value in fields.items() if value}
 
 
 def languages(exported: Exported, provenance: Provenance) -> list[str]:
@@ -90,19 +94,24 @@ def base_model(init_from: str | None) -> str:
     return path.parent.parent.name if step_in(path.name) is not None else path.name
 
 
-def model_index(name: str, exported: Exported, provenance: Provenance) -> list[dict[str, Any]]:
-    """Return the held-out metrics in the form of the hub; empty for a model without the heads that have them."""
-    terms = [term for term in provenance.terms if exported.options.form == "pretraining" or term.per == "masked"]
-    figures = heldout_of(provenance, terms, exported.options.averaged)
-    if exported.form.pipeline_tag != "fill-mask" or not figures:
+def figures_of(exported: Exported, provenance: Provenance) -> list[Figure]:
+    """Return the held-out figures of the heads of pre-training that are written; empty if there are none."""
+    form, terms = exported.options.form, provenance.terms
+    if form not in ("pretraining", "masked_lm"):
         return []
+    chosen = [term for term in terms if form == "pretraining" or term.per == "masked"]
+    return heldout_of(provenance, chosen, exported.options.averaged)
+
+
+def model_index(name: str, tag: str, figures: Sequence[Figure]) -> list[dict[str, Any]]:
+    """Return held-out figures in the form of the hub; empty if there are none."""
     metrics = [
         {"type": figure.kind, "name": f"{figure.title} {figure.kind}", "value": round(figure.value, 4)}
         for figure in figures
     ]
-    task = {"type": "fill-mask", "name": "masked language modelling"}
+    task = {"type": tag, "name": "masked language modelling" if tag == "fill-mask" else "pre-training"}
     dataset = {"type": "heldout", "name": "held-out samples of the training corpus"}
-    return [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}]
+    return [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": metrics}]}] if metrics else []
 
 
 def description(exported: Exported, provenance: Provenance) -> str:
@@ -193,6 +202,11 @@ def purposes(exported: Exported, provenance: Provenance) -> Iterator[str]:
         yield (
             f"The files also hold {', '.join(modules_of(exported.all_unread))}, which `transformers` ignores and an "
             "import into the training code reads."
+        )
+    if exported.left_out:
+        yield (
+            f"Of the checkpoint, {listed(modules_of(exported.left_out))} are left out, which the class "
+            f"`{exported.model_class}` does not have."
         )
     if exported.new:
         yield (

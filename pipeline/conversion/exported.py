@@ -15,9 +15,9 @@ class Publication:
 
     license: str = ""
     """Identifier of the licence; empty: none is stated."""
-    language: Sequence[str] = ()
+    language: list[str] = field(default_factory=list)
     """Codes of the languages of the text; empty: that of the samples, if they record it."""
-    datasets: Sequence[str] = ()
+    datasets: list[str] = field(default_factory=list)
     """Identifiers of data sets on the hub."""
 
 

@@ -12,7 +12,7 @@ from pipeline.conversion import huggingface, task_models, verification
 from pipeline.conversion.card import model_card
 from pipeline.conversion.classes import Parameters, assemble, class_of, parameters_for, save, unread_of
 from pipeline.conversion.exported import Exported, Options
-from pipeline.conversion.names import to_huggingface
+from pipeline.conversion.names import exported_of, renamed
 from pipeline.conversion.parts import ModelPart, divide
 from pipeline.conversion.provenance import provenance_of
 from pipeline.conversion.source import Source, open_source
@@ -33,6 +33,7 @@ COMPARED: Mapping[str, tuple[str, ...]] = {
     "sequence_classification": ("hidden states", "pooled states"),
     "token_classification": ("hidden states",),
     "question_answering": ("hidden states",),
+    "multiple_choice": ("hidden states", "pooled states"),
 }
 """Outputs that are compared of each form, of those that the family's model computes. The logits of a new head are
 compared if the family has the head for fine-tuning."""
@@ -169,13 +170,17 @@ def prepare(source: Source, part: ModelPart, place: str, options: Options) -> Ta
     model_class = class_of(family.export, options.form)
     fields = huggingface.fields_of(part, source.state["vocab_size"], source.pad_token_id)
     fields |= {"num_labels": options.labels} if options.labels else {}
-    pretrained = to_huggingface(family, part.state_dict)
+    named = renamed(family, part.state_dict)
+    pretrained = exported_of(family, named)
     chosen = parameters_for(model_class, fields, pretrained, part.config.initializer_range, options.seed)
     config, head = verification.computable(part.config), task_models.head_with(family, model_class)
     unread = unread_of(family.export, pretrained) if options.form == "pretraining" else {}
     if unread:
+        unread |= {source.family.carried[name]: value for name, value in part.carried.items()}
         kept = tuple(name for name in chosen.left_out if name not in family.export.unread)
         chosen = replace(chosen, left_out=kept)
+    unexported = tuple(sorted(named.keys() - pretrained.keys()))
+    chosen = replace(chosen, left_out=(*chosen.left_out, *unexported))
     return Target(place, model_class, fields, family, config, dict(part.state_dict), chosen, unread, head)
 
 

@@ -11,8 +11,9 @@ FormName = Literal[
     "sequence_classification",
     "token_classification",
     "question_answering",
+    "multiple_choice",
 ]
-"""Names of the forms on the command line."""
+"""Names of the forms on the command line, which also takes hyphens in place of the underscores."""
 Dtype = Literal["float32", "bfloat16", "float16"]
 """Types of the weights of an export."""
 
@@ -51,8 +52,9 @@ FORMS: Mapping[str, Form] = {
     "question_answering": Form(
         "AutoModelForQuestionAnswering", "question-answering", "MODEL_FOR_QUESTION_ANSWERING_MAPPING"
     ),
+    "multiple_choice": Form("AutoModelForMultipleChoice", "multiple-choice", "MODEL_FOR_MULTIPLE_CHOICE_MAPPING"),
 }
-IN_PARTS = Form("AutoModelForPreTraining", "")
+IN_PARTS = Form("AutoModelForPreTraining", "feature-extraction")
 """What the model in the directory itself is for, if the heads of pre-training are in several models."""
-ENCODER_IN_PARTS = Form("AutoModel", "")
+ENCODER_IN_PARTS = Form("AutoModel", "feature-extraction")
 """The same if `transformers` has no class with the heads of the model in the directory itself."""

@@ -71,6 +71,7 @@ def export(
             named = to_huggingface(part.family, part.state_dict)
             exported = part.family.export
             unread = unread_of(exported, named)
+            unread |= {family.carried[name]: value for name, value in part.carried.items()}
             of_class = {name: value for name, value in named.items() if name not in exported.unread}
             save(assemble(exported.model_class, fields, of_class), unread, directory, Options.max_shard_size)
             copy_tokenizer(tokenizer_dir, directory, longest_sequence(family, config))

@@ -24,16 +24,33 @@ def to_huggingface(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str
     Raises:
         ValueError: the names are not those of the family's model.
     """
+    return exported_of(family, renamed(family, state))
+
+
+def exported_of(family: Family[Any], named: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the parameters that the family's class has, of all that `renamed` returns."""
+    return {name: value for name, value in named.items() if not name.startswith(family.export.unexported)}
+
+
+def renamed(family: Family[Any], state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return all parameters under names of `transformers`, also those for which the family's class has no module.
+
+    Args:
+        family: family of the model.
+        state: parameters under the names of this project.
+
+    Raises:
+        ValueError: the names are not those of the family's model.
+    """
     export, filled = family.export, _fill_ties(state, family.export.ties)
     names = export.names(count_layers(family, state))
     names = {ours: theirs for ours, theirs in names.items() if ours in filled or ours not in export.optional}
     missing, unknown = sorted(names.keys() - filled.keys()), sorted(filled.keys() - names.keys())
     require_none(missing, unknown, "this model's state dict")
-    renamed: dict[str, Tensor] = {}
+    named: dict[str, Tensor] = {}
     for ours, theirs in names.items():
-        renamed.update(zip(theirs, filled[ours].chunk(len(theirs)), strict=True))
-    leaving = _fill_ties(export.leaving(renamed), export.class_ties)
-    return {name: value for name, value in leaving.items() if not name.startswith(export.unexported)}
+        named.update(zip(theirs, filled[ours].chunk(len(theirs)), strict=True))
+    return _fill_ties(export.leaving(named), export.class_ties)
 
 
 class Taken(NamedTuple):

@@ -1,7 +1,7 @@
 """The parts of a model that no single class of `transformers` has: divided for an export, joined by an import."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -21,6 +21,8 @@ class ModelPart:
     config: EncoderConfig
     state_dict: Mapping[str, Tensor]
     """Parameters under their names in the part."""
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further tensors under the names of `Family.carried`, which the first part of a whole model holds."""
 
 
 def divide(family: Family[Any], config: EncoderConfig, state_dict: Mapping[str, Tensor]) -> list[ModelPart]:
@@ -31,7 +33,9 @@ def divide(family: Family[Any], config: EncoderConfig, state_dict: Mapping[str, 
     """
     if not family.parts:
         return [ModelPart("", family, config, state_dict)]
-    state_dict = family.divided(state_dict)
+    divided = family.divided(state_dict)
+    carried = {name: divided[name] for name in family.carried if name in divided}
+    state_dict = {name: value for name, value in divided.items() if name not in carried}
     if unknown := [name for name in state_dict if not any(part.renamed(name) for part in family.parts)]:
         raise ValueError(
             f"this model's state dict does not fit: unknown {unknown[0]}. It comes from another family than "
@@ -43,8 +47,9 @@ def divide(family: Family[Any], config: EncoderConfig, state_dict: Mapping[str, 
             part.family,
             part.config(config),
             {part.renamed(name): value for name, value in state_dict.items() if part.renamed(name)},
+            {} if number else carried,
         )
-        for part in family.parts
+        for number, part in enumerate(family.parts)
     ]
 
 
@@ -74,7 +79,7 @@ def join(family: Family[Any], parts: Sequence[ModelPart]) -> ModelPart:
                     "tensor for both; take both directories from the same model"
                 )
         state[name] = held[0][1]
-    state = dict(family.united(state))
+    state = dict(family.united({**state, **parts[0].carried}))
     state |= {alias: state[source] for alias, source in ties(family, expected).items()}
     return ModelPart("", family, config, state)
 

@@ -4,8 +4,8 @@ The names and shapes of all tensors are compared with the configuration before m
 was fine-tuned is left out, and heads that a model lacks are drawn anew if that was asked for; both are named.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -40,10 +40,17 @@ class Pretrained:
     """Names in `transformers` of the parameters that were drawn anew."""
     left_out: tuple[str, ...] = ()
     """Names in `transformers` of the parameters that the form does not have."""
+    carried: Mapping[str, Tensor] = field(default_factory=dict)
+    """Further tensors of the files that were asked for, under their names there."""
 
 
 def read_pretrained(
-    family: Family[Any], source: Source, model_class: str = "", new_heads: bool = False, seed: int = 12345
+    family: Family[Any],
+    source: Source,
+    model_class: str = "",
+    new_heads: bool = False,
+    seed: int = 12345,
+    carried: Collection[str] = (),
 ) -> Pretrained:
     """Read a model, to continue its training.
 
@@ -54,27 +61,31 @@ def read_pretrained(
             the one that differs least from those of the model.
         new_heads: whether heads that the model lacks are drawn from the initial distribution of the family.
         seed: seed of these.
+        carried: names of further tensors that are read if they are there.
 
     Raises:
         ValueError: the configuration has a value that the family does not support; a tensor is missing, unknown, not
             finite, or of another shape than the configuration requires; or heads are missing and `new_heads` is false.
     """
     try:
-        kept = {name: value for name, value in source.outlines.items() if not name.startswith(FINE_TUNED)}
+        of_model = {name: value for name, value in source.outlines.items() if name not in carried}
+        kept = {name: value for name, value in of_model.items() if not name.startswith(FINE_TUNED)}
         form, outlines = form_of(family, kept, model_class)
         config = form.export.config_from({**huggingface.default_fields(form), **source.fields})
-        left_out = [*(source.outlines.keys() - kept), *_of_other_forms(family, form, kept, outlines)]
+        left_out = [*(of_model.keys() - kept), *_of_other_forms(family, form, kept, outlines)]
         _require_complete(form, outlines, new_heads)
         vocab_size = len(outlines.parameters[form.word_embeddings])
         require_vocab_size(source.fields, vocab_size)
         _require_shapes(form, config, vocab_size, outlines)
-        values = {name: value for name, value in source.values().items() if name in kept}
+        values = source.values()
+        further = {name: values[name] for name in carried if name in values}
+        values = {name: value for name, value in values.items() if name in kept}
         state = take(form, values).parameters | _fresh(form, config, vocab_size, outlines, seed)
     except ValueError as error:
         text = str(error).replace("config.json", source.config)
         raise ValueError(f"{source.path}: {text}") from None
     new = sorted(name for absent in outlines.missing.values() for name in absent)
-    return Pretrained(state, config, vocab_size, form, tuple(new), tuple(sorted(left_out)))
+    return Pretrained(state, config, vocab_size, form, tuple(new), tuple(sorted(left_out)), further)
 
 
 def read_parts(
@@ -90,10 +101,16 @@ def read_parts(
     Raises:
         ValueError: as `read_pretrained`, or the parts do not belong together.
     """
-    pairs = zip(family.parts, sources, strict=True)
-    read = [read_pretrained(part.family, source, "", new_heads, seed) for part, source in pairs]
+    pairs, files = zip(family.parts, sources, strict=True), family.carried.values()
+    read = [read_pretrained(part.family, source, "", new_heads, seed, files) for part, source in pairs]
     parts = [
-        ModelPart(part.directory, part.family, each.config, each.state_dict)
+        ModelPart(
+            part.directory,
+            part.family,
+            each.config,
+            each.state_dict,
+            {ours: each.carried[theirs] for ours, theirs in family.carried.items() if theirs in each.carried},
+        )
         for part, each in zip(family.parts, read, strict=True)
     ]
     try:

@@ -207,6 +207,8 @@ FINETUNING: dict[str, Settings] = {
     "qqp": {"optimizer.lr": 5e-5, "training.batch_size": 128, "training.epochs": 5, "training.warmup_proportion": 0.07},
     "rte": {"optimizer.lr": 3e-5, "training.epochs": 10, "training.warmup_proportion": 0.25},
     "mrpc": {"training.epochs": 7, "training.warmup_proportion": 0.25},
+    # Its README has these for run_squad_v1.py and run_squad_v2.py.
+    "squad": {"optimizer.lr": 5e-5, "training.batch_size": 48, "training.epochs": 2, "text.max_length": 384},
 }
 PAIRS = Family(
     name="albert",

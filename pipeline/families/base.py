@@ -38,6 +38,8 @@ FAMILY_FIELD = "family"
 """Field of a `config.json` that names the family of a model whose class in `transformers` is that of another family."""
 AUXILIARY = "auxiliary"
 """Name of the auxiliary model among the modules of a model that is built for measurements."""
+LARGE = 1024
+"""Number of hidden units from which on a model has the settings of fine-tuning of large models."""
 C = TypeVar("C", bound=EncoderConfig)
 Settings = Mapping[str, Any]
 """Values of a recipe's fields by dotted name."""
@@ -169,6 +171,8 @@ class Family(Generic[C]):
     "spans" finds the first and the last token of an answer, "choices" compares the choices of a question."""
     finetuning: Mapping[str, Settings] = field(default_factory=dict)
     """Published settings of fine-tuning: task, or empty for all tasks -> fields of its recipe by dotted name."""
+    finetuning_large: Mapping[str, Settings] = field(default_factory=dict)
+    """Likewise the settings of models with `LARGE` hidden units or more that differ from those of smaller ones."""
     parts: tuple[Part[C], ...] = ()
     """Parts in which the model is exported, if no class of `transformers` has all of it; the first one has the encoder,
     and `export`. Together they have all parameters, some of which they may share."""
@@ -188,6 +192,9 @@ class Family(Generic[C]):
     """Change of the whole model's parameters before they are divided into parts."""
     united: Callable[[Tensors], Tensors] = unchanged
     """The inverse of `divided`: change of the parameters of parts that were joined."""
+    carried: Ties = field(default_factory=dict)
+    """Tensors that `divided` adds for `united`, but no part computes with, -> their names in the file of the first
+    part, which `transformers` ignores."""
     further_embeddings: tuple[str, ...] = ()
     """Names of further word embeddings (V, E), which are no alias of `word_embeddings`."""
     model_type: str = ""
@@ -207,6 +214,13 @@ class Family(Generic[C]):
     def of(self, config: C) -> "Family[C]":
         """Return the form of the family that a configuration selects: itself, or one of its variants."""
         return next(form for form in (self, *self.variants) if form.applies(config))
+
+    def settings(self, task: str, hidden_size: int) -> Settings:
+        """Return the published settings of fine-tuning for a task and a model with this number of hidden units."""
+        found: dict[str, Any] = {}
+        for published in (self.finetuning, self.finetuning_large if hidden_size >= LARGE else {}):
+            found |= {**published.get("", {}), **published.get(task, {})}
+        return found
 
     def measured(self, config: C) -> "Callable[[C, int], nn.Module]":
         """Return the function that builds models for measurements of memory and operations.

@@ -259,8 +259,7 @@ TASK_HEADS = {
 }
 _SMALL = {"training.epochs": 10}
 FINETUNING: dict[str, Settings] = {
-    # google-research/electra, configure_finetuning.py; the rate is that of small and base, large takes 5e-5 and a
-    # factor of 0.9 from layer to layer.
+    # google-research/electra, configure_finetuning.py.
     "": {
         "optimizer.lr": 1e-4,
         "optimizer.bias_correction": False,
@@ -271,7 +270,9 @@ FINETUNING: dict[str, Settings] = {
     },
     "rte": _SMALL,
     "stsb": _SMALL,
+    "squad": {"training.epochs": 2, "text.max_length": 512},
 }
+FINETUNING_LARGE: dict[str, Settings] = {"": {"optimizer.lr": 5e-5, "training.layer_decay": 0.9}}
 WHOLE = Family(
     name="electra",
     config=ElectraConfig,
@@ -287,6 +288,7 @@ WHOLE = Family(
     export=DISCRIMINATOR,
     heads=TASK_HEADS,
     finetuning=FINETUNING,
+    finetuning_large=FINETUNING_LARGE,
 )
 FAMILY = replace(
     WHOLE,

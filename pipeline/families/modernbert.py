@@ -268,6 +268,8 @@ FINETUNING: dict[str, Settings] = {
         "training.warmup_proportion": 0.0,
         "training.dropout": 0.0,
     },
+    # There are none for SQuAD; the length is that of the paper of BERT.
+    "squad": {"text.max_length": 384},
 }
 FAMILY = Family(
     name="modernbert",

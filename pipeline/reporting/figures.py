@@ -41,9 +41,10 @@ class Curve:
     """Whether long curves are smoothed, and may have a logarithmic axis."""
 
 
+METRIC = "A metric of the dev split of the task, after each epoch."
 OVERFITTING = "A held-out loss far above that of training shows overfitting."
 CURVES: Mapping[str, tuple[Curve, ...]] = {
-    "loss": (Curve("loss", "Loss", "The weighted sum of all terms, which is minimised.", unit="nats"),),
+    "loss": (Curve("loss", "Loss", "The weighted sum of all terms, which is minimised."),),
     "accuracy": (),
     "steps": (
         Curve("learning_rate", "Learning rate", "The dotted line is the planned schedule.", noisy=False),
@@ -78,16 +79,19 @@ CURVES: Mapping[str, tuple[Curve, ...]] = {
 
 
 def curves(runs: Sequence[Run], group: str) -> list[Picture]:
-    """The figures of a group of `CURVES` for which any run has values, with those of the loss terms and schedules."""
+    """The figures of a group of `CURVES` for which any run has values, with those of the loss terms, of the metrics of
+    tasks, and of schedules.
+    """
     chosen = [*CURVES[group], *(_curve_of(term, group) for term in terms(runs) if group in ("loss", "accuracy"))]
+    chosen += [Curve(name, name, METRIC) for name in metrics(runs) if group == "accuracy"]
+    chosen = [replace(c, unit=_unit(runs)) if c.key == "loss" else c for c in chosen]
     chosen = [replace(c, caption=f"{c.caption} {marks.caption(runs, c.key)}".strip()) for c in chosen]
     chosen += [_order_gap(term) for term in terms(runs) if group == "loss"]
     planned = {each.key: each for run in runs for each in run.schedules}
     if group == "steps":
         new = planned.keys() - {curve.key for curve in chosen}
         chosen += [_curve_of_schedule(each) for each in planned.values() if each.key in new]
-    measured = {c.key for c in chosen for run in runs for kind in ("train", "heldout") if run.series(kind, c.key)[0]}
-    there = [c for c in chosen if c.key in measured | planned.keys()]
+    there = [c for c in chosen if c.key in planned or _is_measured(runs, c.key)]
     size = _size(len(runs))
     return [Picture(c.key.replace("_", "-"), c.title, c.caption, paint(_curve(runs, c), c.title, size)) for c in there]
 
@@ -95,6 +99,21 @@ def curves(runs: Sequence[Run], group: str) -> list[Picture]:
 def terms(runs: Sequence[Run]) -> list[Term]:
     """The terms of the losses of all runs, without duplicates."""
     return list({term.name: term for run in runs for term in run.terms}.values())
+
+
+def metrics(runs: Sequence[Run]) -> list[str]:
+    """The names of the tasks' metrics of all runs, without duplicates."""
+    return list(dict.fromkeys(name for run in runs for name in run.metrics))
+
+
+def _unit(runs: Sequence[Run]) -> str:
+    """The unit of the total loss; empty if its terms have different ones."""
+    units = {term.unit for term in terms(runs)}
+    return units.pop() if len(units) == 1 else ""
+
+
+def _is_measured(runs: Sequence[Run], key: str) -> bool:
+    return any(run.series(kind, key)[0] for run in runs for kind in ("train", "heldout"))
 
 
 def _curve_of(term: Term, group: str) -> Curve:
@@ -229,19 +248,31 @@ def checkpoints(runs: Sequence[Run], histories: Sequence[History]) -> list[Pictu
     return [Picture("checkpoints", "Checkpoints", caption, paint(plot, "Checkpoints", size))]
 
 
-def save_curves(runs: Sequence[Run], out: Path) -> None:
-    """Save one figure with the losses and accuracies of all terms, learning rate and throughput, for a README.
+def _panels(runs: Sequence[Run]) -> list[tuple[str, str]]:
+    """Keys and titles of the metrics that `save_curves` draws."""
+    of_terms = []
+    for term in terms(runs):
+        of_terms += [(f"{term.name}_loss", f"{term.title} loss ({term.unit})")]
+        of_terms += [(f"{term.name}_accuracy", f"{term.title} accuracy")] if term.counted else []
+    found = [(key, title) for key, title in of_terms if _is_measured(runs, key)]
+    if not found:  # a fine-tuning writes its only loss as the total
+        unit = _unit(runs)
+        found = [("loss", f"loss ({unit})" if unit else "loss")]
+    further = (*((name, name) for name in metrics(runs)), ("learning_rate", "learning rate"))
+    further = (*further, ("tokens_per_second", "tokens/s, all ranks"))
+    return found + [(key, title) for key, title in further if _is_measured(runs, key)]
 
-    Held-out metrics are drawn with dots.
+
+def save_curves(runs: Sequence[Run], out: Path) -> None:
+    """Save one figure with the losses and accuracies of all terms, the metrics of tasks, learning rate and throughput,
+    for a README.
+
+    Held-out metrics are drawn with dots. A metric without values has no panel.
 
     Raises:
         OSError: the file cannot be written.
     """
-    panels = []
-    for term in terms(runs):
-        panels += [(f"{term.name}_loss", f"{term.title} loss ({term.unit})")]
-        panels += [(f"{term.name}_accuracy", f"{term.title} accuracy")] if term.counted else []
-    panels += [("learning_rate", "learning rate"), ("tokens_per_second", "tokens/s, all ranks")]
+    panels = _panels(runs)
     with plt.rc_context({"text.parse_math": False}):
         rows = math.ceil(len(panels) / 2)
         figure, axes = plt.subplots(rows, 2, figsize=(11, 1 + 3 * rows), sharex=True, layout="constrained")
@@ -256,8 +287,11 @@ def save_curves(runs: Sequence[Run], out: Path) -> None:
                         axis.plot(*points, color=f"C{number}", label=legend, **style)
             axis.set_title(title, fontsize=10)
             axis.grid(alpha=0.3)
-        if axes.flat[0].get_legend_handles_labels()[0]:
-            axes.flat[0].legend(fontsize=8)
+        explained: set[str] = set()
+        for axis in axes.flat:  # a panel needs a legend for lines that none before it has
+            if not explained.issuperset(names := axis.get_legend_handles_labels()[1]):
+                axis.legend(fontsize=8)
+                explained.update(names)
         for axis in axes[-1]:
             axis.set_xlabel("optimizer step")
         figure.savefig(out, dpi=110)

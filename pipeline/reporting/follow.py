@@ -16,7 +16,6 @@ from rich.text import Text
 from pipeline.reporting.watch import View, Watch
 from pipeline.runlog.event_text import event_text
 from pipeline.runlog.reader import is_number
-from pipeline.runlog.terms import Term
 from pipeline.runtime.formatting import duration, printable
 from pipeline.runtime.progress import SECONDS_BETWEEN_LINES
 
@@ -99,7 +98,7 @@ def line(view: View) -> str:
     parts = [f"{printable(view.state)}  step {view.step}" + (f"/{view.total}" if view.total else "")]
     if view.train is not None:
         keys = ("loss", f"{view.terms[0].name}_accuracy", "tokens_per_second")
-        parts += [f"{name} {text}" for name, text in figures(view.train, view.terms, keys)]
+        parts += [f"{name} {text}" for name, text in figures(view.train, view, keys)]
     if view.silent:
         parts.append(warning(view))
     elif view.seconds_left is not None and not view.ended:
@@ -112,24 +111,26 @@ def warning(view: View) -> str:
     return f"no heartbeat for {round((view.silent_for or 0) // 60)} min"
 
 
-def figures(values: dict[str, object], terms: Sequence[Term], keys: Sequence[str] = ()) -> list[tuple[str, str]]:
-    """Names and formatted values of the metrics that are present: total loss, losses and accuracies of terms, others.
+def figures(values: dict[str, object], view: View, keys: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """Names and formatted values of the metrics that are present: total loss, losses and accuracies of terms, metrics
+    of a task, others.
 
     Args:
         values: a line of metrics.jsonl.
-        terms: the terms of the loss.
+        view: the state of the run, with its terms and metrics.
         keys: keys of the metrics to return; all if empty.
     """
     of_terms = [
         entry
-        for term in terms
+        for term in view.terms
         for entry in (
             (f"{term.name}_loss", f"{term.title} loss", 1, "{:.4f}"),
             (f"{term.name}_accuracy", f"{term.title} accuracy", 100, "{:.1f} %"),
         )
     ]
+    of_task = [(name, name, 1, "{:.4f}") for name in view.metrics]
     found = []
-    for key, name, scale, form in (_FIGURES[0], *of_terms, *_FIGURES[1:]):
+    for key, name, scale, form in (_FIGURES[0], *of_terms, *of_task, *_FIGURES[1:]):
         value = values.get(key)
         if (key in keys or not keys) and key in values:
             text = form.format(value * scale) if is_number(value) else "not finite"  # type: ignore[operator]
@@ -203,14 +204,14 @@ def _bar(view: View, width: int) -> RenderableType:
 
 def _table(view: View) -> RenderableType:
     train, heldout = view.train or {}, view.heldout or {}
-    known = dict(figures(heldout, view.terms))
+    trained, known = dict(figures(train, view)), dict(figures(heldout, view))
     table = Table(box=None, pad_edge=False, show_edge=False, header_style="dim")
     table.add_column("", style="dim")
     table.add_column(f"step {train['step']:,}", justify="right")
     if heldout:
         table.add_column(f"held out, step {heldout['step']:,}", justify="right")
-    for name, text in figures(train, view.terms):
-        table.add_row(name, text, *([known.get(name, "")] if heldout else []))
+    for name, _ in figures(heldout | train, view):
+        table.add_row(name, trained.get(name, ""), *([known.get(name, "")] if heldout else []))
     return table
 
 

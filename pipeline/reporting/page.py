@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from pipeline.reporting.attempts import attempts_picture
 from pipeline.reporting.drawing import COLORS, Picture
-from pipeline.reporting.figures import checkpoints, curves, terms
+from pipeline.reporting.figures import checkpoints, curves, metrics, terms
 from pipeline.reporting.ratios import trust_ratios
 from pipeline.reporting.verdict import verdict_of
 from pipeline.runlog.attempts import KILLED, SILENT, Attempt, History, history
@@ -87,7 +87,9 @@ def _sections(runs: Sequence[Run], pasts: Sequence[History]) -> list[Section]:
             "Lines show training, dots held-out samples. The pale lines are not smoothed.",
             curves(runs, "loss"),
         ),
-        Section("accuracy", "Accuracy", "Lines show training, dots held-out samples.", curves(runs, "accuracy")),
+        Section(
+            "accuracy", "Accuracy and others", "Lines show training, dots held-out samples.", curves(runs, "accuracy")
+        ),
         Section("steps", "Learning rate and gradients", "", curves(runs, "steps")),
         Section(
             "ratios",
@@ -239,7 +241,7 @@ def glance(report: Report) -> list[Row]:
 
 
 def _rows(runs: Sequence[Run]) -> dict[str, Callable[[Run, History], str]]:
-    """`_GLANCE`, with rows for the losses and accuracies of the terms after the total loss."""
+    """`_GLANCE`, with rows for the losses and accuracies of the terms and the metrics of tasks after the total loss."""
     of_terms: dict[str, Callable[[Run, History], str]] = {}
     for term in terms(runs):
         of_terms[f"{term.title} loss, held out"] = _last("heldout", f"{term.name}_loss", 1, "{:.3f}")
@@ -248,6 +250,8 @@ def _rows(runs: Sequence[Run]) -> dict[str, Callable[[Run, History], str]]:
         of_terms[f"{term.title} accuracy, averaged weights"] = _last(
             "averaged", f"{term.name}_accuracy", 100, "{:.1f} %"
         )
+    for name in metrics(runs):
+        of_terms[f"{name}, held out"] = _last("heldout", name, 1, "{:.4f}")
     total = "loss, held out"
     first = list(_GLANCE)[: list(_GLANCE).index(total) + 1]
     return {name: _GLANCE[name] for name in first} | of_terms | _GLANCE

@@ -23,11 +23,13 @@ def summary(run: Run) -> str:
 
 
 def _evaluations(run: Run, lines: list[Line]) -> list[str]:
-    """One row for each figure of each term, with a column for each of these lines."""
+    """One row for each figure of each term and each metric of a task, with a column for each of these lines."""
     titles = [f"step {line['step']}" if line["kind"] == "heldout" else "averaged weights" for line in lines]
-    rows = ["  held out          " + "".join(f"{title:<13}" for title in titles).rstrip()]
-    for key in (f"{term.name}_{figure}" for term in run.terms for figure in ("loss", "accuracy")):
-        if key in lines[1]:  # a term without counts has no accuracy
-            cells = [f"{line[key]:.4f}" if is_number(line.get(key)) else "not finite" for line in lines]
-            rows.append(f"  {key:<16}  " + "".join(f"{cell:<13}" for cell in cells).rstrip())
+    of_terms = (f"{term.name}_{figure}" for term in run.terms for figure in ("loss", "accuracy"))
+    keys = [key for key in (*of_terms, *run.metrics) if key in lines[1]]  # a term without counts has no accuracy
+    width = max(16, *map(len, keys)) if keys else 16
+    rows = [f"  {'held out':<{width}}  " + "".join(f"{title:<13}" for title in titles).rstrip()]
+    for key in keys:
+        cells = [f"{line[key]:.4f}" if is_number(line.get(key)) else "not finite" for line in lines]
+        rows.append(f"  {key:<{width}}  " + "".join(f"{cell:<13}" for cell in cells).rstrip())
     return rows

@@ -18,7 +18,7 @@ from pipeline.runlog.reader import (
     read_heartbeat,
     read_recipe,
 )
-from pipeline.runlog.terms import Term, terms_of
+from pipeline.runlog.terms import Term, metrics_of, terms_of
 
 _RATE_LINES = 20
 """Number of training lines, the last ones, from which the rate of steps is computed."""
@@ -47,6 +47,8 @@ class View:
     events: list[Line]
     terms: tuple[Term, ...]
     """The terms of the loss."""
+    metrics: tuple[str, ...]
+    """The names of the task's metrics in the evaluations of a fine-tuning."""
     verdict: list[str]
     """Sentences on the latest evaluation (`pipeline.reporting.verdict`)."""
     host: str
@@ -116,6 +118,7 @@ class Watch:
             losses=[line["loss"] for line in train if is_number(line.get("loss"))],
             events=events,
             terms=terms_of(events),
+            metrics=metrics_of(events),
             verdict=verdict(heldout, events, shipped(recipe.get("name"))),
             host=str(beat.get("host") or start.get("host") or ""),
             job=str(beat.get("job") or start.get("job") or ""),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.runlog.schedules import Planned, read_schedules
-from pipeline.runlog.terms import Term, terms_of
+from pipeline.runlog.terms import Term, metrics_of, terms_of
 from pipeline.runtime.options import flatten
 
 Line = dict[str, Any]
@@ -182,6 +182,11 @@ class Run:
     def terms(self) -> tuple[Term, ...]:
         """The terms of the loss of the run."""
         return terms_of(self.events)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The names of the task's metrics in the evaluations of a fine-tuning; empty for a pre-training."""
+        return metrics_of(self.events)
 
     @property
     def last_step(self) -> int:

@@ -54,6 +54,16 @@ def terms_of(events: Iterable[Mapping[str, Any]]) -> tuple[Term, ...]:
         return BEFORE_TERMS
 
 
+def metrics_of(events: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The names of the task's metrics in the evaluations of a fine-tuning, from its newest event that records them.
+
+    It is empty for a pre-training, whose metrics take their names from the terms, and for recorded values that are not
+    names.
+    """
+    named = [event["metrics"] for event in events if isinstance(event.get("metrics"), list)]
+    return tuple(name for name in named[-1] if isinstance(name, str)) if named else ()
+
+
 def masked_term(terms: Iterable[Term]) -> Term | None:
     """The first term per masked token, to which floors and order gap refer; None if there is none."""
     return next((term for term in terms if term.per == "masked"), None)

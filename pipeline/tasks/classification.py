@@ -71,7 +71,7 @@ class Classification:
     @property
     def term(self) -> Term:
         """The term of the loss: a mean over the samples."""
-        return Term("label", "label", "samples", counted=False)
+        return Term("label", "label", "samples", counted=False, unit="nats" if self.labels else "squared error")
 
     @property
     def measured(self) -> tuple[str, ...]:

@@ -19,8 +19,6 @@ REPORT_NAME = "report.json"
 MAX_REMOVED = 0.01
 """Share of removed characters above which a warning is logged. Accents are 0.05 % of the characters of English, 1.5 %
 of German, 3 % of French."""
-MIN_COVERED = 0.999
-"""Share of the text's characters that should have tokens."""
 _SHOWN = 5
 
 

@@ -132,8 +132,10 @@ def test_damaged_checkpoint_is_not_exported(trained, tmp_path):
 
 
 def test_the_options_of_an_export_reach_it(trained, tmp_path, capsys):
-    """`--as`, `--labels` and `--seed` select class and head, and the output names what is new and what is left out."""
-    options = ["--as", "sequence_classification", "--labels", "3", "--seed", "4"]
+    """`--as`, also with hyphens, `--labels` and `--seed` select class and head, and the output names what is new and
+    what is left out.
+    """
+    options = ["--as", "sequence-classification", "--labels", "3", "--seed", "4"]
     convert(["export", str(trained[1]), str(tmp_path / "out"), *options])
     assert transformers.BertForSequenceClassification.from_pretrained(tmp_path / "out").num_labels == 3
     printed = capsys.readouterr().out

@@ -5,6 +5,7 @@ import shutil
 import signal
 import tomllib
 
+import matplotlib.pyplot as plt
 import pytest
 import torch
 import transformers
@@ -23,12 +24,19 @@ from finetuning_data import (
     write_sst2,
     write_tsv,
 )
+from huggingface_hub import ModelCard
 from jsonargparse import ArgumentError
 from safetensors.torch import load_file
 
 from pipeline.finetune import finetune
 from pipeline.jobs.finetuning.loop import Loop
 from pipeline.predict import predict
+from pipeline.report import report
+from pipeline.reporting.figures import curves, save_curves
+from pipeline.reporting.follow import figures
+from pipeline.reporting.page import glance, make
+from pipeline.reporting.watch import Watch
+from pipeline.runlog.reader import read_runs
 from pipeline.runtime.command import USER_ERRORS
 from pipeline.runtime.signals import InterruptedRunError
 
@@ -47,7 +55,8 @@ def files(tmp_path_factory):
 def finished(files, tmp_path_factory):
     """The directory of a run that was not disturbed."""
     out = tmp_path_factory.mktemp("finished") / "run"
-    finetune(["sst2", *options(*files, out)])
+    stated = {"publication__license": "mit", "publication__language": '["en"]'}
+    finetune(["sst2", *options(*files, out, **stated)])
     return out
 
 
@@ -92,9 +101,45 @@ def test_the_model_is_one_of_transformers(finished):
     assert [found["label"] for found in classify(["w5 w6 w7 w9", "w1 w2 w3 w9"])] == ["1", "0"]
     assert (finished / "predictions" / "SST-2.tsv").read_text().startswith("index\tprediction\n0\t0\n1\t1\n")
     card = (finished / "model" / "README.md").read_text()
-    assert "pipeline_tag: text-classification" in card and "| dev | accuracy | 1.0000 |" in card
+    assert 'pipeline_tag: "text-classification"' in card and "| dev | accuracy | 1.0000 |" in card
     steps = sorted(path.name for path in (finished / "checkpoints").iterdir())
     assert steps[-1] == "step-00000015" and len(steps) <= 2
+
+
+def test_its_report_has_the_metrics_of_the_task(finished, tmp_path, capsys, monkeypatch):
+    """The summary, the page, the picture of the curves and the view of a running job show the metrics of dev, and the
+    picture has no panel without values.
+    """
+    monkeypatch.chdir(tmp_path)
+    report([str(finished)])
+    found = [line["accuracy"] for line in lines(finished) if line["kind"] == "heldout"]
+    rows = [row.split() for row in capsys.readouterr().out.splitlines()]
+    assert ["accuracy", f"{found[0]:.4f}", f"{found[-1]:.4f}"] in rows
+    (run,) = read_runs([finished])
+    assert [picture.slug for picture in curves([run], "accuracy")] == ["accuracy"]
+    assert ["accuracy, held out", f"{found[0]:.4f} → {found[-1]:.4f}"] in [
+        [row.name, *row.cells] for row in glance(make([run], 0.0))
+    ]
+    closed = []
+    with monkeypatch.context() as patch:
+        patch.setattr(plt, "close", closed.append)
+        save_curves([run], tmp_path / "curves.png")
+    plt.close(closed[0])
+    drawn = {axis.get_title(): axis.has_data() for axis in closed[0].axes if axis.axison}
+    assert drawn == dict.fromkeys(("loss (nats)", "accuracy", "learning rate", "tokens/s, all ranks"), True)
+    assert ("accuracy", f"{found[-1]:.4f}") in figures(lines(finished)[-1], Watch(finished).look())
+
+
+def test_the_hub_reads_the_metadata_of_its_card(files, finished):
+    """Licence and language as given, task, data set, base model, metrics and results are what the hub reads."""
+    card = ModelCard.load(finished / "model" / "README.md")
+    data, (result,) = card.data, card.data.eval_results
+    assert (data.license, data.language, data.library_name) == ("mit", ["en"], "transformers")
+    assert (data.pipeline_tag, data.base_model) == ("text-classification", files[0].name)
+    assert (data.datasets, data.metrics, data.model_name) == (["nyu-mll/glue"], ["accuracy"], "run")
+    assert (result.task_type, result.metric_type, result.metric_value) == ("text-classification", "accuracy", 1.0)
+    assert (result.dataset_type, result.dataset_config, result.dataset_split) == ("nyu-mll/glue", "sst2", "dev")
+    assert "at most 16 tokens, special tokens included" in card.text and "states the licence mit." in card.text
 
 
 TAGGED = ["w1:B-x w2:I-x w3:O", "w5:O w6:O w7:B-y w9:O", "w9:O w1:B-x", "w3:O w7:B-y w5:O w1:B-x w2:I-x"]
@@ -159,8 +204,11 @@ def test_squad(files, tmp_path, monkeypatch):
     config = read_json(run / "model" / "config.json")
     assert config["architectures"] == ["BertForQuestionAnswering"]
     assert config["null_threshold"] == results["null_threshold"]
-    card = (run / "model" / "README.md").read_text()
-    assert "pipeline_tag: question-answering" in card and "import BertForQuestionAnswering" in card
+    card = ModelCard.load(run / "model" / "README.md")
+    assert card.data.pipeline_tag == "question-answering" and "import BertForQuestionAnswering" in card.text
+    found = {(each.metric_type, each.metric_name): each.metric_value for each in card.data.eval_results}
+    assert found["exact_match", "exact"] == found["f1", "no_answer_f1"] == 1 and len(found) == 4
+    assert (card.data.license, card.data.datasets) == (None, None) and "No licence is stated." in card.text
 
 
 def test_swag(files, tmp_path, monkeypatch):
@@ -183,7 +231,7 @@ def test_swag(files, tmp_path, monkeypatch):
     for each in (run, resumed):
         assert (each / "predictions" / "test.tsv").read_text() == "index\tprediction\n0\t1\n1\t0\n2\t2\n"
     card = (run / "model" / "README.md").read_text()
-    assert 'BertForMultipleChoice.from_pretrained("whole")' in card and "pipeline_tag: multiple-choice" in card
+    assert 'BertForMultipleChoice.from_pretrained("whole")' in card and 'pipeline_tag: "multiple-choice"' in card
 
 
 OF_FAMILY = {

@@ -22,9 +22,11 @@ from pipeline.families.base import Family, Output, Part, Settings, TaskHead, wit
 from pipeline.families.deberta.config import DebertaConfig, DebertaMasking
 from pipeline.families.deberta.export import (
     DECODER_EXPORT,
+    DIFFERENCE,
     DISCRIMINATOR_EXPORT,
     GENERATOR_EMBEDDINGS,
     PLAIN_EXPORT,
+    SAVED_DIFFERENCE,
     added_up,
     subtracted,
 )
@@ -98,7 +100,7 @@ TASK_HEADS = {
 }
 FINETUNING: dict[str, Settings] = {
     # microsoft/DeBERTa, experiments/glue: mnli.sh for deberta-v3-base, and cola.sh and qqp.sh for base, which state
-    # warm-up steps; here they are shares of the steps. Large models take about half of the rates.
+    # warm-up steps; here they are shares of the steps.
     "": {
         "optimizer.lr": 1.5e-5,
         "optimizer.bias_correction": False,
@@ -113,6 +115,14 @@ FINETUNING: dict[str, Settings] = {
         "training.warmup_proportion": 0.06,
     },
     "qqp": {"optimizer.lr": 2e-5, "training.epochs": 8, "training.warmup_proportion": 0.01},
+    # There are none for SQuAD; the length is that of the paper of BERT.
+    "squad": {"text.max_length": 384},
+}
+# The same scripts: mnli.sh for deberta-v3-large, and cola.sh and qqp.sh for large.
+FINETUNING_LARGE: dict[str, Settings] = {
+    "": {"optimizer.lr": 7e-6},
+    "mnli": {"training.epochs": 2},
+    "qqp": {"optimizer.lr": 1e-5},
 }
 DECODED = Family(
     name="deberta",
@@ -129,6 +139,7 @@ DECODED = Family(
     export=DECODER_EXPORT,
     heads=TASK_HEADS,
     finetuning=FINETUNING,
+    finetuning_large=FINETUNING_LARGE,
     applies=lambda config: config.objective == "masked",
     setting="model.objective = masked",
     model_type="deberta-v2",
@@ -161,6 +172,7 @@ REPLACING = replace(
     joined=joined,
     divided=added_up,
     united=subtracted,
+    carried={DIFFERENCE: SAVED_DIFFERENCE},
     further_embeddings=(GENERATOR_EMBEDDINGS,),
 )
 FAMILY = replace(DECODED, variants=(PLAIN, REPLACING))

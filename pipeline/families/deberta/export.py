@@ -96,17 +96,33 @@ def modern(name: str) -> str:
     return "cls.predictions.bias" if rest == "bias" else f"cls.predictions.transform.{rest}"
 
 
-GENERATOR_EMBEDDINGS = "generator.embeddings.word.weight"
+GENERATOR_EMBEDDINGS, DIFFERENCE = "generator.embeddings.word.weight", "encoder.embeddings.difference.weight"
+SAVED_DIFFERENCE = "word_embedding_difference.weight"
+"""Name of the difference in the file of an export."""
 
 
 def added_up(tensors: Tensors) -> Tensors:
-    """Return the parameters with the discriminator's word embeddings in place of their difference."""
-    return {**tensors, WORD_EMBEDDINGS: tensors[GENERATOR_EMBEDDINGS] + tensors[WORD_EMBEDDINGS]}
+    """Return the parameters with the discriminator's word embeddings in place of their difference from the generator's,
+    and the difference as a further one.
+    """
+    difference = tensors[WORD_EMBEDDINGS]
+    return {**tensors, WORD_EMBEDDINGS: tensors[GENERATOR_EMBEDDINGS] + difference, DIFFERENCE: difference}
 
 
 def subtracted(tensors: Tensors) -> Tensors:
-    """Return the parameters with that difference in place of the word embeddings; the inverse of `added_up`."""
-    return {**tensors, WORD_EMBEDDINGS: tensors[WORD_EMBEDDINGS] - tensors[GENERATOR_EMBEDDINGS]}
+    """Return the parameters with that difference in place of the word embeddings; the inverse of `added_up`.
+
+    The difference is the given one if it adds up to the word embeddings, so that no bit changes. It is computed if
+    there is none, as in the models that were released, or if it adds up to others, as after a rounding to 16 bits.
+    """
+    import torch  # imported here: recipes and help texts do not need it
+
+    shared, embeddings = tensors[GENERATOR_EMBEDDINGS], tensors[WORD_EMBEDDINGS]
+    difference = tensors.get(DIFFERENCE)
+    if difference is None or difference.shape != shared.shape or not torch.equal(shared + difference, embeddings):
+        difference = embeddings - shared
+    others = {name: value for name, value in tensors.items() if name != DIFFERENCE}
+    return {**others, WORD_EMBEDDINGS: difference}
 
 
 def config_to(config: DebertaConfig, vocab_size: int) -> dict[str, Any]:
@@ -162,8 +178,8 @@ PLAIN_EXPORT = Export(
         "cls.predictions.bias": "cls.predictions.decoder.bias",
     },
     optional=tuple(CONVOLUTION_NAMES),
-    # Buffers, and the pooler, which DeBERTa does not pre-train.
-    ignored=("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias"),
+    # Buffers, the pooler, which DeBERTa does not pre-train, and a tensor that only imports of models in parts read.
+    ignored=("embeddings.position_ids", "pooler.dense.weight", "pooler.dense.bias", SAVED_DIFFERENCE),
     modern=modern,
 )
 DECODER_EXPORT = replace(

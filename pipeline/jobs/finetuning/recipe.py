@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from jsonargparse import ArgumentError, ArgumentParser
 
+from pipeline.conversion.exported import Publication
 from pipeline.families import family_of_type, get_family
 from pipeline.families.base import FAMILY_FIELD
 from pipeline.optim.config import OptimizerConfig
@@ -34,6 +35,7 @@ MAY_CHANGE = (
     "training.max_tokens",
     "training.checkpoint_every",
     "optimizer.backend",
+    "publication.",
 )
 """Prefixes of fields that a resumed run may set differently; a checksum compares its examples. With a frozen encoder,
 whose weights are in no checkpoint, `model` is not one of them."""
@@ -145,6 +147,8 @@ class FinetuningRecipe:
     """Metrics."""
     sweep: SweepConfig = field(default_factory=SweepConfig)
     """Several learning rates and seeds."""
+    publication: Publication = field(default_factory=Publication)
+    """What the model card states beside what is recorded."""
 
     def __post_init__(self) -> None:
         if self.task not in TASKS:
@@ -219,7 +223,8 @@ def parse(arguments: list[str]) -> FinetuningRecipe:
 
 
 def published_settings(arguments: list[str]) -> dict[str, Any]:
-    """Return the published settings for the task and the family of the model that a command line or its recipe names.
+    """Return the published settings for the task, and for family and size of the model, that a command line or its
+    recipe names.
 
     They are empty if task or model are not known; the parser, or reading the model, reports that.
     """
@@ -230,9 +235,10 @@ def published_settings(arguments: list[str]) -> dict[str, Any]:
     named |= given
     with suppress(ValueError, OSError, AttributeError):
         config = json.loads((Path(str(named.get("model"))) / "config.json").read_text(encoding="utf-8"))
-        family = config.get(FAMILY_FIELD) or family_of_type(config.get("model_type", "bert"))
-        settings = get_family(family).finetuning if family else {}
-        return dict(settings.get("", {})) | dict(settings.get(str(named.get("task")), {}))
+        name = config.get(FAMILY_FIELD) or family_of_type(config.get("model_type", "bert"))
+        size = config.get("hidden_size")
+        task, units = str(named.get("task")), size if isinstance(size, int) else 0
+        return dict(get_family(name).settings(task, units)) if name else {}
     return {}
 
 

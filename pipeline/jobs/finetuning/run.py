@@ -127,7 +127,8 @@ def train(recipe: FinetuningRecipe, inputs: Inputs, events: Events, signals: Sto
         signals=signals,
     )
     events.total_steps, events.step = total, state.step
-    events.write("start", terms=[asdict(inputs.task.term)], device=str(loop.device))
+    metrics = list(inputs.task.metrics)
+    events.write("start", terms=[asdict(inputs.task.term)], metrics=metrics, device=str(loop.device))
     progress.say(announcement(recipe, inputs, state.step))
     try:
         loop.train()

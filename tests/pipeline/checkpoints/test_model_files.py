@@ -105,6 +105,38 @@ def test_a_pickle_is_read_on_request_only_and_then_tensors_only(model, tmp_path)
     assert not (tmp_path / "executed").exists() and not (tmp_path / "newer").exists()
 
 
+def test_pickles_in_several_files_are_read_on_request_only(model, tmp_path):
+    """Pickles are read through their index with --allow_pickle alone; a missing file and another kind are errors."""
+    tensors = load_file(model / "model.safetensors")
+    (model / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = {"part-1.bin": names[::2], "part-2.bin": names[1::2]}
+    for file, held in parts.items():
+        torch.save({name: tensors[name] for name in held}, model / file)
+    index = model / "pytorch_model.bin.index.json"
+    index.write_text(json.dumps({"weight_map": {name: file for file, held in parts.items() for name in held}}))
+    for arguments in commands(model, tmp_path / "new").values():
+        with pytest.raises(ValueError, match=r"index\.json: the index of pickles, .* pass --allow_pickle true"):
+            convert(arguments)
+    allowed = [*commands(model, tmp_path / "new")["import"], "--allow_pickle", "true"]
+    convert(allowed)
+    read = dict(checkpoint.Reader(tmp_path / "new").tensors())
+    assert torch.equal(read["encoder.embeddings.word.weight"], tensors["bert.embeddings.word_embeddings.weight"])
+    (model / "part-2.bin").unlink()
+    with pytest.raises(ValueError, match=r"part-2\.bin is missing; get the model from its source again"):
+        weight_files(model, allow_pickle=True)
+
+
+def test_an_index_of_safetensors_names_no_pickle(model, tmp_path):
+    """An index of safetensors that names a pickle is an error, so that none is read without a request."""
+    torch.save(load_file(model / "model.safetensors"), model / "pytorch_model.bin")
+    (model / "model.safetensors").unlink()
+    (model / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {"a": "pytorch_model.bin"}}))
+    for arguments in commands(model, tmp_path / "new").values():
+        with pytest.raises(ValueError, match=r"pytorch_model\.bin must end in \.safetensors"):
+            convert(arguments)
+
+
 @pytest.mark.parametrize("name", ["../outside.safetensors", "/etc/passwd", "a/../../outside.safetensors", ".."])
 def test_an_index_does_not_lead_out_of_the_directory(model, tmp_path, name):
     """An index that names a parent directory or an absolute path is an error."""

@@ -59,14 +59,14 @@ def test_the_hub_reads_the_metadata(tmp_path):
     assert (data.license, data.language, data.datasets) == ("apache-2.0", ["en", "de"], ["me/corpus"])
     assert (data.base_model, data.model_name) == ("phase1", "mine")
     figures = {result.metric_name: result.metric_value for result in data.eval_results}
-    assert figures == {"masked-token loss": 1.25, "masked-token accuracy": 0.5}
+    assert figures == {"masked-token loss": 1.25, "masked-token accuracy": 0.5} and data.metrics == ["loss", "accuracy"]
 
 
 def test_what_is_not_known_is_absent(tmp_path):
     """Without a publisher's statements, a recipe and an evaluation, the metadata have no such fields."""
     imported = STATE | {"step": 0, "metrics": {}}
     data = read(tmp_path, state=imported)
-    for name in ("license", "language", "datasets", "base_model", "eval_results"):
+    for name in ("license", "language", "datasets", "base_model", "metrics", "eval_results"):
         assert getattr(data, name) is None, name
     card = card_of(imported)
     assert "No licence is stated." in card and "does not record how it was trained" in card
@@ -153,8 +153,12 @@ def test_a_model_in_parts_has_the_code_that_loads_them(tmp_path):
     whole = replace(EXPORTED, model_class="ElectraForPreTraining", options=Options(), further={"generator": generator})
     terms = [asdict(term) for term in get_family("electra").terms]
     state = TRAINED | {"family": "electra", "terms": terms}
+    state |= {"metrics": {"heldout": {"mlm_loss": 1.25, "rtd_loss": 0.25, "rtd_accuracy": 0.75}}}
     data, card = read(tmp_path, whole, state), card_of(state, whole)
-    assert (data.pipeline_tag, data.tags, data.eval_results) == (None, ["electra", "pretraining"], None)
+    assert (data.pipeline_tag, data.tags) == ("feature-extraction", ["electra", "pretraining"])
+    figures = {result.metric_name: result.metric_value for result in data.eval_results}
+    of_detection = {"replaced-token loss": 0.25, "replaced-token accuracy": 0.75}
+    assert figures == {"masked-token loss": 1.25, **of_detection} and data.metrics == ["loss", "accuracy"]
     assert "pre-trained by masked-token prediction and replaced-token prediction for" in card
     assert 'model = AutoModelForPreTraining.from_pretrained("mine")' in card
     assert 'generator = AutoModelForMaskedLM.from_pretrained("mine", subfolder="generator")' in card

@@ -8,49 +8,71 @@ import torch
 import transformers
 from finetuning_data import VOCAB_SIZE, write_deberta
 from made_checkpoints import WRITERS, write_checkpoint
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from pipeline.checkpoints import checkpoint
 from pipeline.conversion import exporting, huggingface, task_models
 from pipeline.conversion.exported import Options
 from pipeline.conversion.exporting import export_checkpoint
+from pipeline.conversion.forms import FORMS
 from pipeline.conversion.importing import ImportOptions, import_pretrained
 from pipeline.conversion.names import to_huggingface
 from pipeline.conversion.parts import divide
 from pipeline.families import get_family
 
+CLASSIFIER, ANSWERS = ("classifier.weight", "classifier.bias"), ("qa_outputs.weight", "qa_outputs.bias")
 POOLER = ("pooler.dense.weight", "pooler.dense.bias")
-CLASSIFIER = ("classifier.weight", "classifier.bias")
+BERT_POOLER, ROBERTA_POOLER = (tuple(f"{name}.{each}" for each in POOLER) for name in ("bert", "roberta"))
+SUMMARY = ("sequence_summary.summary.weight", "sequence_summary.summary.bias")
 DENSE_CLASSIFIER = tuple(
     f"classifier.{name}" for name in ("dense.weight", "dense.bias", "out_proj.weight", "out_proj.bias")
 )
-EXPECTED = {
-    ("bert", "pretraining"): ("BertForPreTraining", ()),
-    ("bert", "masked_lm"): ("BertForMaskedLM", ()),
-    ("bert", "encoder"): ("BertModel", ()),
-    ("bert", "sequence_classification"): ("BertForSequenceClassification", CLASSIFIER),
-    ("bert", "token_classification"): ("BertForTokenClassification", CLASSIFIER),
-    ("bert", "question_answering"): ("BertForQuestionAnswering", ("qa_outputs.weight", "qa_outputs.bias")),
-    ("roberta", "masked_lm"): ("RobertaForMaskedLM", ()),
-    ("roberta", "encoder"): ("RobertaModel", POOLER),
-    ("roberta", "sequence_classification"): ("RobertaForSequenceClassification", DENSE_CLASSIFIER),
-    ("albert", "pretraining"): ("AlbertForPreTraining", ()),
-    ("albert", "masked_lm"): ("AlbertForMaskedLM", ()),
-    ("albert", "encoder"): ("AlbertModel", ()),
-    ("albert", "sequence_classification"): ("AlbertForSequenceClassification", CLASSIFIER),
-    ("electra", "pretraining"): ("ElectraForPreTraining", ()),
-    ("electra", "masked_lm"): ("ElectraForMaskedLM", ()),
-    ("electra", "encoder"): ("ElectraModel", ()),
-    ("electra", "sequence_classification"): ("ElectraForSequenceClassification", DENSE_CLASSIFIER),
-    ("deberta", "pretraining"): ("DebertaV2ForMaskedLM", ()),
-    ("deberta", "encoder"): ("DebertaV2Model", ()),
-    ("distilbert", "pretraining"): ("DistilBertForMaskedLM", ()),
-    ("spanbert", "pretraining"): ("BertForMaskedLM", ()),
-    ("modernbert", "pretraining"): ("ModernBertForMaskedLM", ()),
-    ("modernbert", "encoder"): ("ModernBertModel", ()),
-    ("modernbert", "sequence_classification"): ("ModernBertForSequenceClassification", CLASSIFIER),
+PRE_CLASSIFIER = ("pre_classifier.weight", "pre_classifier.bias", *CLASSIFIER)
+CLASSES = {
+    "masked_lm": "ForMaskedLM",
+    "encoder": "Model",
+    "sequence_classification": "ForSequenceClassification",
+    "token_classification": "ForTokenClassification",
+    "question_answering": "ForQuestionAnswering",
+    "multiple_choice": "ForMultipleChoice",
 }
-"""(family, form) -> class in transformers, and its parameters that the checkpoint lacks."""
+"""Form -> end of the name of the class in transformers."""
+HEADS = {
+    "bert": ("Bert", (), CLASSIFIER, CLASSIFIER),
+    "roberta": ("Roberta", POOLER, DENSE_CLASSIFIER, (*ROBERTA_POOLER, *CLASSIFIER)),
+    "albert": ("Albert", (), CLASSIFIER, CLASSIFIER),
+    "electra": ("Electra", (), DENSE_CLASSIFIER, (*SUMMARY, *CLASSIFIER)),
+    "deberta": ("DebertaV2", (), (*POOLER, *CLASSIFIER), (*POOLER, *CLASSIFIER)),
+    "distilbert": ("DistilBert", (), PRE_CLASSIFIER, PRE_CLASSIFIER),
+    "spanbert": ("Bert", POOLER, (*BERT_POOLER, *CLASSIFIER), (*BERT_POOLER, *CLASSIFIER)),
+    "modernbert": ("ModernBert", (), CLASSIFIER, CLASSIFIER),
+}
+"""Family -> start of the name of the class, and the parameters that a checkpoint lacks of the encoder, of the
+classifier of texts and of that of choices."""
+PRETRAINING = {
+    "bert": "BertForPreTraining",
+    "roberta": "RobertaForMaskedLM",
+    "albert": "AlbertForPreTraining",
+    "electra": "ElectraForPreTraining",
+    "deberta": "DebertaV2ForMaskedLM",
+    "distilbert": "DistilBertForMaskedLM",
+    "spanbert": "BertForMaskedLM",
+    "modernbert": "ModernBertForMaskedLM",
+}
+"""Family -> class with all heads of pre-training."""
+
+
+def expected(family, form):
+    """Return the name of the class in transformers, and its parameters that the checkpoint lacks."""
+    start, of_encoder, of_texts, of_choices = HEADS[family]
+    new = {
+        "encoder": of_encoder,
+        "sequence_classification": of_texts,
+        "token_classification": CLASSIFIER,
+        "question_answering": CLASSIFIER if family == "modernbert" else ANSWERS,
+        "multiple_choice": of_choices,
+    }
+    return PRETRAINING[family] if form == "pretraining" else start + CLASSES[form], new.get(form, ())
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +97,15 @@ def weights(directory):
     return {part.family.export.model_class: to_huggingface(part.family, part.state_dict) for part in parts}
 
 
-@pytest.mark.parametrize(("family", "form"), EXPECTED)
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("family", WRITERS)
 def test_every_form_has_the_weights_of_the_checkpoint(checkpoints, tmp_path, family, form):
     """Every class loads all its parameters, those of the checkpoint bit for bit, and computes the same as this project.
 
     The parameters that the checkpoint lacks are named.
     """
     exported = export(checkpoints, family, tmp_path / "out", form)
-    model_class, new = EXPECTED[family, form]
+    model_class, new = expected(family, form)
     assert (exported.model_class, set(exported.new)) == (model_class, set(new))
     assert max(exported.differences.values()) <= 1e-5
     loaded, report = getattr(transformers, model_class).from_pretrained(tmp_path / "out", output_loading_info=True)
@@ -98,6 +121,17 @@ def test_every_form_has_the_weights_of_the_checkpoint(checkpoints, tmp_path, fam
     assert getattr(transformers, exported.form.auto_class).from_pretrained(tmp_path / "out")
 
 
+@pytest.mark.parametrize("form", ["pretraining", "encoder"])
+def test_a_head_without_a_class_is_named(checkpoints, tmp_path, form):
+    """SpanBERT's head of span boundaries, which no class of `transformers` has, is named in output and card."""
+    exported = export(checkpoints, "spanbert", tmp_path / "out", form)
+    named = ("span_head.decoder", "span_head.first", "span_head.second")
+    (line,) = [line for line in exported.text.splitlines() if line.startswith("left out: ")]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert all(name in line and name in card for name in named)
+    assert "cls.predictions" in line or form == "pretraining"
+
+
 def test_logits_of_heads_are_compared_where_the_family_has_the_head(checkpoints, tmp_path):
     """For heads of fine-tuning, hidden states are compared, and the logits if this project has the head."""
     known = export(checkpoints, "bert", tmp_path / "known", "sequence_classification", labels=3)
@@ -106,8 +140,9 @@ def test_logits_of_heads_are_compared_where_the_family_has_the_head(checkpoints,
 
 
 def test_what_transformers_ignores_is_in_the_files(tmp_path):
-    """Of DeBERTa-v3, the encoder and the generator are written and compared; the detection head and the positions of
-    the mask decoder, which `transformers` ignores, are named and come back.
+    """Of DeBERTa-v3, the encoder and the generator are written and compared; the detection head, the positions of the
+    mask decoder and the difference of the embeddings, which `transformers` ignores, are named, and the import has all
+    weights bit for bit.
     """
     write_deberta(tmp_path / "deberta-model", "replaced")
     import_pretrained(tmp_path / "deberta-model", tmp_path / "deberta", ImportOptions())
@@ -126,8 +161,19 @@ def test_what_transformers_ignores_is_in_the_files(tmp_path):
     import_pretrained(tmp_path / "out", tmp_path / "back", ImportOptions())
     before, after = (dict(checkpoint.Reader(tmp_path / name).tensors()) for name in ("deberta", "back"))
     assert before.keys() == after.keys()
-    for name, value in before.items():
-        torch.testing.assert_close(after[name], value, rtol=0, atol=1e-6)
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+    # A released model has the sum alone: its difference from the generator's embeddings is computed.
+    tensors = load_file(tmp_path / "out" / "model.safetensors")
+    del tensors["word_embedding_difference.weight"]
+    save_file(tensors, tmp_path / "out" / "model.safetensors", metadata={"format": "pt"})
+    assert import_pretrained(tmp_path / "out", tmp_path / "released", ImportOptions())
+    released = dict(checkpoint.Reader(tmp_path / "released").tensors())
+    difference = "encoder.embeddings.word.weight"
+    assert not torch.equal(released[difference], before[difference])
+    torch.testing.assert_close(released[difference], before[difference], rtol=0, atol=1e-6)
+    # The encoder alone, and a fine-tuning, do not need it.
+    family = get_family("deberta")
+    task_models.begin(tmp_path / "deberta-model", family, family.heads["sequence"], 2, 0.1, VOCAB_SIZE, seed=5)
     # A form without what serves pre-training alone is a model without a decoder.
     one = export(tmp_path, "deberta", tmp_path / "masked", "masked_lm")
     assert (one.model_class, one.omitted) == ("DebertaV2ForMaskedLM", ("DebertaV2Model",)) and one.left_out

@@ -7,7 +7,7 @@ import pytest
 import torch
 import transformers
 from bert_cases import VOCAB_SIZE
-from deberta_cases import CONFIG, PLAIN, REPLACED, built, deberta_batch, huggingface_of
+from deberta_cases import CONFIG, PLAIN, REPLACED, built, deberta_batch, decoded, huggingface_of
 from family_cases import TOLERANCE, assert_equal, assert_fields_return, with_other_weights
 from safetensors.torch import load_file
 from samples import write_tokenizer
@@ -66,23 +66,6 @@ def test_hidden_states_and_logits_equal_hugging_face_in_both_directions(config):
             assert_equal(found, huggingface_outputs(there, batch))
 
 
-def decoded(theirs, positions, batch):
-    """Return the logits (T, V) of the mask decoder, computed with the layers of Hugging Face's model."""
-    inputs, real = padded(batch)
-    encoder = theirs.deberta.encoder
-    states = theirs.deberta(**inputs).hidden_states[-2]
-    queries = states + positions[: states.shape[1]]
-    for _ in range(2):
-        queries = encoder.layer[-1](
-            states,
-            encoder.get_attention_mask(inputs["attention_mask"]),
-            query_states=queries,
-            relative_pos=encoder.get_rel_pos(states),
-            rel_embeddings=encoder.get_rel_embedding(),
-        )[0]
-    return theirs.cls(queries)[real]
-
-
 def test_the_mask_decoder_is_the_last_layer_twice():
     """The decoder's logits are those of the last layer of transformers, applied twice to queries with positions, for
     all tokens or for some of them.
@@ -92,7 +75,8 @@ def test_the_mask_decoder_is_the_last_layer_twice():
     positions = renamed.pop("mask_decoder.position_embeddings.weight")
     theirs.load_state_dict(renamed, strict=True)
     with torch.no_grad():
-        expected = decoded(theirs, positions, batch)
+        inputs, real = padded(batch)
+        expected = decoded(theirs, positions, inputs)[real]
         assert (model.logits(batch, all_rows(batch)) - expected).abs().max() <= TOLERANCE
         some = batch.targets["positions"]
         assert (model.logits(batch, some) - expected[some]).abs().max() <= TOLERANCE

@@ -10,7 +10,6 @@ from rich.console import Console
 from pipeline.reporting import follow as module
 from pipeline.reporting.follow import figures, follow, line, panel, sparkline
 from pipeline.reporting.watch import Watch
-from pipeline.runlog.terms import BEFORE_TERMS
 from tests.made_runs import BEGIN, event, make_run, saved, start, training
 
 
@@ -111,9 +110,9 @@ def test_line_warns(tmp_path):
     assert line(Watch(run).look()).endswith("remaining 0:01:10")
 
 
-def test_figures_and_sparkline():
+def test_figures_and_sparkline(tmp_path):
     """A figure that is not finite is shown as such, and many values share a column of the curve."""
-    assert ("loss", "not finite") in figures(training(1) | {"loss": None}, BEFORE_TERMS)
+    assert ("loss", "not finite") in figures(training(1) | {"loss": None}, Watch(tmp_path).look())
     assert sparkline([8, 4, 1], 60) == "█▄▁"
     assert len(sparkline(list(range(1000)), 40)) == 40
     assert sparkline([3, 3], 10) == "▁▁" and sparkline([], 10) == ""

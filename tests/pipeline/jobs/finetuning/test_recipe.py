@@ -5,6 +5,7 @@ import json
 import pytest
 from jsonargparse import ArgumentError
 
+from pipeline.families import family_names, get_family
 from pipeline.jobs.finetuning.recipe import MAY_CHANGE, defaults, parse, plain, to_toml
 from pipeline.jobs.identity import differences
 
@@ -15,8 +16,8 @@ NEEDED = ["--model", "nowhere", "--data", "data"]
 def model(tmp_path):
     """Makes a directory with nothing but the configuration of a family."""
 
-    def write(family):
-        (tmp_path / "config.json").write_text(json.dumps({"model_type": family}))
+    def write(family, **fields):
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": family, **fields}))
         return str(tmp_path)
 
     return write
@@ -29,6 +30,31 @@ def test_settings_of_the_family_and_the_task(model):
     roberta = parse(["rte", "--model", model("roberta"), "--data", "data", "--training.epochs", "2"])
     assert (roberta.optimizer.lr, roberta.training.epochs, roberta.training.batch_size) == (2e-5, 2, 16)
     assert (roberta.optimizer.beta2, roberta.optimizer.name) == (0.98, "adamw")
+
+
+@pytest.mark.parametrize("family", family_names())
+def test_windows_of_squad_are_long(model, family):
+    """Every family has settings for SQuAD, whose contexts need windows longer than the texts of GLUE."""
+    kind = get_family(family).model_type or family
+    assert parse(["squad", "--model", model(kind), "--data", "data"]).text.max_length >= 384
+
+
+@pytest.mark.parametrize(
+    ("kind", "task", "base", "large"),
+    [
+        ("electra", "sst2", (1e-4, 0.8, 3), (5e-5, 0.9, 3)),
+        ("electra", "rte", (1e-4, 0.8, 10), (5e-5, 0.9, 10)),
+        ("deberta-v2", "cola", (2e-5, 1, 6), (7e-6, 1, 6)),
+        ("deberta-v2", "qqp", (2e-5, 1, 8), (1e-5, 1, 8)),
+        ("bert", "sst2", (2e-5, 1, 3), (2e-5, 1, 3)),
+    ],
+)
+def test_settings_of_large_models(model, kind, task, base, large):
+    """Models with 1,024 hidden units or more have the rates of large ones; the rest is that of the task."""
+    for units, expected in ((768, base), (1024, large), ("no number", base)):
+        recipe = parse([task, "--model", model(kind, hidden_size=units), "--data", "data"])
+        found = (recipe.optimizer.lr, recipe.training.layer_decay, recipe.training.epochs)
+        assert found == expected
 
 
 def test_a_written_recipe_is_read_as_it_is(model, tmp_path):
