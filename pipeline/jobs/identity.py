@@ -48,6 +48,7 @@ NOT_OF_THE_WEIGHTS = frozenset(
         "teacher",
         "teacher_sha256",
         "temperature",
+        "compare_hidden_states",
         "initialize_from_teacher",
     }
 )
