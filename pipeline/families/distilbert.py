@@ -223,14 +223,14 @@ RENAMED = {
     "initializer_range": "initializer_range",
 }
 """Fields here -> fields of `transformers.DistilBertConfig`."""
-FIELDS_OF_OURS = OUR_OWN_FIELDS | {
-    "layer_norm_eps",
+FIELDS_OF_THE_TEACHER = (
     "teacher",
     "teacher_sha256",
     "temperature",
     "compare_hidden_states",
     "initialize_from_teacher",
-}
+)
+FIELDS_OF_OURS = OUR_OWN_FIELDS | {"layer_norm_eps", *FIELDS_OF_THE_TEACHER}
 FIXED = {"model_type": "distilbert", "tie_word_embeddings": True, "sinusoidal_pos_embds": False}
 
 
@@ -302,6 +302,7 @@ STUDENT_ALONE = Family(
     finetuning=FINETUNING,
     completed=completed,
     prepare=prepare,
+    free_fields=FIELDS_OF_THE_TEACHER,
     applies=lambda config: not config.teacher,
     setting="an empty model.teacher",
     export=Export(
