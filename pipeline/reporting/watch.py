@@ -116,7 +116,7 @@ class Watch:
             losses=[line["loss"] for line in train if is_number(line.get("loss"))],
             events=events,
             terms=terms_of(events),
-            verdict=verdict(heldout, events, shipped(recipe.get("name"))),
+            verdict=verdict(heldout, events, shipped(recipe.get("name")), total),
             host=str(beat.get("host") or start.get("host") or ""),
             job=str(beat.get("job") or start.get("job") or ""),
         )
