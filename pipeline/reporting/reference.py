@@ -41,7 +41,7 @@ class Reference:
     date: str
     """Date on which the run finished, UTC, as YYYY-MM-DD."""
     processor: str
-    """Number and type of the devices, and the precision."""
+    """Name of the processor, number of ranks, and the precision."""
     corpus: str
     """Description of the samples."""
     samples: str
@@ -177,4 +177,5 @@ def of_run(run: Run) -> Reference:
 
 
 def _processor(start: Mapping[str, Any]) -> str:
-    return f"{start.get('world_size', 1)} x {start.get('device', 'unknown')}, {start.get('precision', 'unknown')}"
+    name, ranks = start.get("processor", start.get("device", "unknown")), start.get("world_size", 1)
+    return f"{name}, {ranks} {'ranks' if ranks != 1 else 'rank'}, {start.get('precision', 'unknown')}"
