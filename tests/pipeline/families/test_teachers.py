@@ -142,15 +142,19 @@ def generated(whole, batch, places):
 
 @pytest.mark.parametrize(("family", "fields"), [OTHERS[0], OTHERS[-1]])
 def test_hidden_states_of_another_kind_of_layers_are_compared(tmp_path, samples, family, fields):
-    """The hidden states of a DeBERTa or ModernBERT are those of its encoder, and a student learns them."""
+    """The hidden states of a DeBERTa or ModernBERT are those of its encoder, beside the states from which it predicts
+    masked tokens, and a student learns them.
+    """
     shape = get_family(family).config(**SIZES | fields)
     teacher = write_teacher(tmp_path, samples, family=family, config=shape)
     config = completed(student(teacher, initialize_from_teacher=False), samples)
     model = build(config, VOCAB_SIZE)
     FAMILY.prepare(model, config)
     batch = replace(uniform_batch(2, 8, 2), segment_ids=None)
-    hidden, _ = model.teacher.outputs(batch, like=model.mlm_head.dense.weight)
-    assert torch.equal(hidden, model.teacher.model.hidden(batch)) and "cos_loss" in model(batch).sums
+    hidden, soft = model.teacher.outputs(batch, like=model.mlm_head.dense.weight)
+    theirs = model.teacher.model
+    assert torch.equal(hidden, theirs.hidden(batch)) and "cos_loss" in model(batch).sums
+    assert torch.equal(soft.rows, theirs.mlm_head.features(theirs.decoded(batch, batch.targets["positions"])))
 
 
 def test_a_teacher_of_another_vocabulary_is_an_error(tmp_path, samples):
