@@ -71,7 +71,7 @@ demo: setup
 	@echo "demo/classifier/  the fine-tuned classifier in model/: python -m pipeline.predict demo/classifier/model FILE"
 	@echo "demo/report.html  how the run went: curves, what the model has learned, speed, checkpoints"
 	@echo "Next: your own text, python -m preprocessing run --sources file:DIRECTORY --out data; then"
-	@echo "deepspeed --module pipeline.pretrain --recipe pipeline/recipes/bert_mini_fast.toml (see README.md)"
+	@echo "deepspeed --num_gpus $(RANKS) --module pipeline.pretrain --recipe pipeline/recipes/bert_mini_fast.toml (see README.md)"
 
 # A worker per core, and a file of tests at a time.
 PYTEST := OMP_NUM_THREADS=1 python -m pytest --numprocesses $(CORES) --dist loadfile

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from pipeline.runlog.reader import METRICS, read_lines
+from pipeline.runtime.processors import cpu_name
 
 
 def relative_error(value: Tensor, expected: Tensor) -> float:
@@ -47,9 +48,5 @@ def bytes_per_second(device: torch.device, size: int, rounds: int) -> float:
 
 
 def processor() -> str:
-    """Name of the processor, number of its cores, and whether it multiplies bf16 matrices."""
-    text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    values = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
-    flags = values.get("flags", "").split()
-    bf16 = [flag for flag in ("amx_bf16", "avx512_bf16") if flag in flags]
-    return f"{values.get('model name', 'unknown processor')}, {os.cpu_count()} cores, {' '.join(bf16) or 'no bf16'}"
+    """Name of the processor, whether it multiplies bf16 matrices, and the number of its cores."""
+    return f"{cpu_name()}, {os.cpu_count()} cores"

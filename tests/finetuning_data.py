@@ -38,15 +38,7 @@ def write_model(directory, **changes):
 
 def write_roberta(directory):
     """A pre-trained RoBERTa, whose tokenizer has the padding token where the family requires it."""
-    write_tokenizer(directory, VOCAB_SIZE)
-    swapped = {"[PAD]": "[UNK]", "[UNK]": "[PAD]"}
-    words = (directory / "vocab.txt").read_text().splitlines()
-    (directory / "vocab.txt").write_text("".join(f"{swapped.get(word, word)}\n" for word in words))
-    tokenizer = read_json(directory / "tokenizer.json")
-    tokenizer["model"]["vocab"] |= {"[PAD]": 1, "[UNK]": 0}
-    for token in tokenizer["added_tokens"][:2]:
-        token["content"] = swapped[token["content"]]
-    (directory / "tokenizer.json").write_text(json.dumps(tokenizer))
+    write_tokenizer(directory, VOCAB_SIZE, pad_id=1)
     torch.manual_seed(0)
     sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
     config = transformers.RobertaConfig(
@@ -130,13 +122,7 @@ def write_exported(directory, name, change=lambda model: None, **changes):
 
 def write_modernbert(directory):
     """Write a pre-trained ModernBERT."""
-    torch.manual_seed(0)
-    family, shape = get_family("modernbert"), {name: getattr(CONFIG, name) for name in _SHAPE}
-    config = family.config(**shape, local_attention=8, initializer_range=0.2)
-    tokenizer = directory.with_name(f"{directory.name}-tokenizer")
-    write_tokenizer(tokenizer, VOCAB_SIZE)
-    export(family, family.build(config, VOCAB_SIZE).state_dict(), config, tokenizer, directory, "")
-    return directory
+    return write_exported(directory, "modernbert", local_attention=8)
 
 
 def write_tsv(path, columns, rows):

@@ -13,10 +13,12 @@ from preprocessing.shards import sample_batch, write_shard
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
-def write_tokenizer(directory: Path, vocab_size: int) -> None:
+def write_tokenizer(directory: Path, vocab_size: int, pad_id: int = 0) -> None:
     """Write a WordPiece tokenizer with made-up words, as transformers loads it."""
     directory.mkdir(parents=True)
-    words = SPECIAL + [f"w{i}" if i % 4 else f"##p{i}" for i in range(vocab_size - len(SPECIAL))]
+    special = SPECIAL[1:]
+    special.insert(pad_id, SPECIAL[0])
+    words = special + [f"w{i}" if i % 4 else f"##p{i}" for i in range(vocab_size - len(SPECIAL))]
     tokenizer = Tokenizer(models.WordPiece({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
@@ -38,12 +40,13 @@ def make_samples(
     max_seq_length: int = 32,
     seed: int = 0,
     segments: str = "nsp",
+    pad_id: int = 0,
 ) -> Path:
     """Write samples with something to learn: each token follows from the one before, and in pairs B
     continues A or not. The ranks of a test have unequally many of the held-out samples.
     """
     directory.mkdir(parents=True)
-    write_tokenizer(directory / TOKENIZER_DIRECTORY, vocab_size)
+    write_tokenizer(directory / TOKENIZER_DIRECTORY, vocab_size, pad_id)
     rng = np.random.default_rng(seed)
     splits = {}
     for split, rows in ((TRAIN, train), (HELDOUT, heldout)):

@@ -1,5 +1,6 @@
 """Sections of a model card about training, data and evaluation."""
 
+import fnmatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from preprocessing.schema import TRAIN
 OPTIMIZERS = {"lamb": "LAMB", "adamw": "AdamW", "muon": "Muon"}
 """Value of optimizer.name -> name of the optimizer in texts."""
 KEYS: Mapping[str, tuple[str, ...]] = {
-    "Masking": ("masking.",),
+    "Masking": ("masking.*",),
     "Batch": (
         "batch.global_batch_size",
         "batch.global_batch_size_start",
@@ -41,14 +42,12 @@ KEYS: Mapping[str, tuple[str, ...]] = {
         "schedule.floor",
     ),
     "Regularisation": (
-        "model.hidden_dropout_prob",
-        "model.attention_probs_dropout_prob",
-        "model.attention_output_dropout_prob",
+        "model.*_dropout_prob",
         "model.z_loss",
     ),
     "Initial weights": ("model.initialization", "model.initializer_range", "model.output_bias", "seed"),
 }
-"""Row of the table of the training -> fields of the recipe, or a section with a dot, for all of its fields."""
+"""Row of the table of the training -> fields of the recipe, or patterns of several, as in `fnmatch`."""
 ONLY_WITH: Mapping[str, tuple[str, tuple[Any, ...]]] = {
     "masking.mask_only_above": ("masking.probability_start", ()),
     "batch.growth_proportion": ("batch.global_batch_size_start", ()),
@@ -87,7 +86,7 @@ def training_section(provenance: Provenance, averaged: bool) -> str:
         return "Not recorded."
     rows = {
         "Objective": ", ".join(f"{term.title} prediction (weight {term.weight:g})" for term in provenance.terms),
-        **{row: ", ".join(named(recipe, names)) for row, names in KEYS.items()},
+        **{row: ", ".join(named(recipe, patterns)) for row, patterns in KEYS.items()},
         "Steps and samples": f"{state['step']:,} steps, {state['consumed_samples']:,} samples",
         "Precision": state.get("precision", ""),
         "Processes": f"{state['world_size']}, ZeRO stage {state['zero_stage']}" if "zero_stage" in state else "",
@@ -98,9 +97,9 @@ def training_section(provenance: Provenance, averaged: bool) -> str:
     return table(("Training", ""), rows) + averaged_over(provenance, averaged)
 
 
-def named(recipe: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
+def named(recipe: Mapping[str, Any], patterns: tuple[str, ...]) -> list[str]:
     """Return `field = value`, without its section, for the fields that are set and have an effect."""
-    fields = [each for name in names for each in (recipe if name.endswith(".") else (name,)) if each.startswith(name)]
+    fields = [each for pattern in patterns for each in fnmatch.filter(recipe, pattern)]
     chosen = [name for name in fields if is_set(recipe, name) and has_effect(recipe, name)]
     return [f"{name.rpartition('.')[2]} = {shown(recipe[name])}" for name in chosen]
 

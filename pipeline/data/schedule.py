@@ -16,11 +16,11 @@ MANY_STEPS = 10_000
 """Steps of a run for which the mean size of a step is computed while their number is unknown; it hardly matters."""
 
 
-def progress(step: int, total_steps: int) -> float:
+def progress(step: float, total_steps: int) -> float:
     """Returns the share of the run before a step, in [0, 1).
 
     Args:
-        step: optimizer step, from 1.
+        step: optimizer step, from 1, or the mean of several.
         total_steps: steps of the run.
     """
     return (step - 1) / total_steps
@@ -107,6 +107,12 @@ class DataSchedule:
         """
         tokens = sum(stage.num_samples * mean_tokens[stage.dataset] for stage in self.stages)
         return tokens / (self.total_steps * self.global_batch_size * mean_tokens[-1])
+
+    def mean_progress(self, mean_tokens: Sequence[float]) -> float:
+        """Returns the share of the run at which an average token is read; arguments as in `mean_size`."""
+        tokens = [stage.num_samples * mean_tokens[stage.dataset] for stage in self.stages]
+        middles = [progress((stage.first + stage.last) / 2, self.total_steps) for stage in self.stages]
+        return sum(share * middle for share, middle in zip(tokens, middles, strict=True)) / sum(tokens)
 
     def stage(self, step: int) -> Stage:
         """Returns the stage of a step."""

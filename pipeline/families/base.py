@@ -188,6 +188,9 @@ class Family(Generic[C]):
     description cannot be read or does not fit the model."""
     files: tuple[str, ...] = ()
     """Fields of `config` that name models on this machine, such as `teacher`; a model card has their names alone."""
+    free_fields: tuple[str, ...] = ()
+    """Fields of `config` beside those of `EncoderConfig` that may differ from the checkpoint that a new run starts
+    from, such as a probability of dropout."""
     divided: Callable[[Tensors], Tensors] = unchanged
     """Change of the whole model's parameters before they are divided into parts."""
     united: Callable[[Tensors], Tensors] = unchanged

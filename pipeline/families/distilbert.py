@@ -61,17 +61,19 @@ class DistilBertConfig(EncoderConfig):
     """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
 
     teacher: str = ""
-    """Checkpoint of the teacher, or a run whose newest checkpoint is the teacher: a model of any family with a head of
-    masked tokens, trained or imported here, of the same width and with the vocabulary of the samples. Empty: masked
-    tokens alone."""
+    """Checkpoint of the teacher, or a run whose newest checkpoint is the teacher: a model of any family that
+    predicts masked tokens, trained or imported here, with the vocabulary of the samples. Empty: masked tokens alone."""
     teacher_sha256: str = ""
     """Checksum of the manifest.json of the teacher's checkpoint; empty: recorded by the run. A run that resumes
     requires the same teacher."""
     temperature: float = 2.0
     """Divisor of the logits of teacher and student in the soft targets (DistilBERT: 2)."""
+    compare_hidden_states: bool = True
+    """Whether the student also learns the hidden states of the teacher's last layer, which requires equal widths."""
     initialize_from_teacher: bool = True
     """Whether the student begins with the teacher's embeddings and evenly spaced layers of it, the first and the last
-    one among them, and the bias of its logits; requires the same sizes. Without a teacher it has no effect."""
+    one among them, and the bias of its logits; requires layers of BERT's kind and the same sizes. Without a teacher it
+    has no effect."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,7 +101,8 @@ def build(config: DistilBertConfig, vocab_size: int) -> "nn.Module":
     """
     from pipeline.model.distilled import DistilledModel
 
-    return DistilledModel(config, vocab_size, ALONE, (MASKED, SOFT, STATES), cut=2.0)
+    terms = (MASKED, SOFT, STATES) if config.compare_hidden_states else (MASKED, SOFT)
+    return DistilledModel(config, vocab_size, ALONE, terms, cut=2.0)
 
 
 def completed(config: DistilBertConfig, train: "SampleDataset") -> DistilBertConfig:
@@ -112,6 +115,8 @@ def completed(config: DistilBertConfig, train: "SampleDataset") -> DistilBertCon
         return config
     found = _teacher(config)
     teachers.check(found, config, FAMILY, train)
+    if config.compare_hidden_states:
+        teachers.check_widths(found, config)
     if config.initialize_from_teacher:
         teachers.check_copies(found, config)
     return replace(config, teacher_sha256=found.sha256)
@@ -142,6 +147,8 @@ def auxiliary(config: DistilBertConfig) -> Auxiliary[DistilBertConfig]:
     if Path(config.teacher).exists():
         found, assumed = _teacher(config), ""
         teachers.check_fit(found, config, FAMILY)
+        if config.compare_hidden_states:
+            teachers.check_widths(found, config)
     else:
         shape = replace(config, num_hidden_layers=2 * config.num_hidden_layers, teacher="", teacher_sha256="")
         found = teachers.Found(Path(config.teacher), FAMILY, shape, 0, "")
@@ -159,9 +166,9 @@ def auxiliary(config: DistilBertConfig) -> Auxiliary[DistilBertConfig]:
 
 def _attach(model: "nn.Module", teacher: "nn.Module", first_position: int, temperature: float) -> None:
     from pipeline.model.distilled import Teacher
-    from pipeline.model.pretraining import MaskedLanguageModel
+    from pipeline.model.pretraining import MaskedTokenModel
 
-    assert isinstance(teacher, MaskedLanguageModel), "`teachers.check_fit` comes first"
+    assert isinstance(teacher, MaskedTokenModel), "`teachers.find` takes no other"
     _student(model).teacher = Teacher(teacher, first_position, temperature)
 
 
@@ -216,13 +223,14 @@ RENAMED = {
     "initializer_range": "initializer_range",
 }
 """Fields here -> fields of `transformers.DistilBertConfig`."""
-FIELDS_OF_OURS = OUR_OWN_FIELDS | {
-    "layer_norm_eps",
+FIELDS_OF_THE_TEACHER = (
     "teacher",
     "teacher_sha256",
     "temperature",
+    "compare_hidden_states",
     "initialize_from_teacher",
-}
+)
+FIELDS_OF_OURS = OUR_OWN_FIELDS | {"layer_norm_eps", *FIELDS_OF_THE_TEACHER}
 FIXED = {"model_type": "distilbert", "tie_word_embeddings": True, "sinusoidal_pos_embds": False}
 
 
@@ -295,6 +303,7 @@ STUDENT_ALONE = Family(
     finetuning=FINETUNING,
     completed=completed,
     prepare=prepare,
+    free_fields=FIELDS_OF_THE_TEACHER,
     applies=lambda config: not config.teacher,
     setting="an empty model.teacher",
     export=Export(
@@ -313,7 +322,13 @@ TAUGHT = replace(
     terms=(MASKED, SOFT, STATES),
     auxiliary=auxiliary,
     files=("teacher",),
-    applies=lambda config: bool(config.teacher),
+    applies=lambda config: bool(config.teacher) and config.compare_hidden_states,
     setting="model.teacher",
 )
-FAMILY = replace(STUDENT_ALONE, variants=(TAUGHT,))
+TAUGHT_TOKENS = replace(
+    TAUGHT,
+    terms=(MASKED, SOFT),
+    applies=lambda config: bool(config.teacher) and not config.compare_hidden_states,
+    setting="model.compare_hidden_states = false",
+)
+FAMILY = replace(STUDENT_ALONE, variants=(TAUGHT, TAUGHT_TOKENS))

@@ -286,4 +286,5 @@ FAMILY = Family(
     export=EXPORT,
     heads=TASK_HEADS,
     finetuning=FINETUNING,
+    free_fields=("attention_output_dropout_prob", "global_rope_theta"),
 )

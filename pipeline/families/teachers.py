@@ -1,18 +1,22 @@
-"""Teachers: checkpoints of any family with a head of masked tokens, whose outputs a student learns.
+"""Teachers: checkpoints of any family that predicts masked tokens, whose outputs a student learns. Of a family with a
+generator (ELECTRA, DeBERTa-v3), the generator is the teacher.
 
 Like a family's file, this one imports torch only in functions that compute.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.families import get_family
-from pipeline.families.base import Family
+from pipeline.families.base import Family, Part, Tensors, unchanged
 from pipeline.model.config import EncoderConfig
 
 if TYPE_CHECKING:
-    from pipeline.model.pretraining import MaskedLanguageModel
+    from torch import nn
+
+    from pipeline.model.pretraining import MaskedLanguageModel, MaskedTokenModel
     from preprocessing.shards import SampleDataset
 
 C = TypeVar("C", bound=EncoderConfig)
@@ -27,13 +31,15 @@ class Found:
     directory: Path
     """Directory of the checkpoint."""
     family: Family[Any]
-    """Form of its family."""
+    """Form of its family, or the part of it that predicts masked tokens."""
     config: EncoderConfig
     """Its configuration, for a model without dropout."""
     vocab_size: int
     """Rows of its word embeddings."""
     sha256: str
     """Checksum of its manifest, which holds the checksums of all its files."""
+    taken: Callable[[Tensors], Tensors] = unchanged
+    """Parameters of the checkpoint -> those of the model that `family` builds."""
 
     @property
     def first_position(self) -> int:
@@ -49,7 +55,7 @@ def find(teacher: str, student: EncoderConfig) -> Found:
         student: configuration of the student.
 
     Raises:
-        ValueError: there is no checkpoint, or its description is damaged.
+        ValueError: there is no checkpoint, its description is damaged, or its family does not predict masked tokens.
     """
     from pipeline.checkpoints import checkpoint
     from preprocessing.files import sha256_file
@@ -61,8 +67,19 @@ def find(teacher: str, student: EncoderConfig) -> Found:
         config = checkpoint.model_config(directory, family.config, state)
     except ValueError as error:
         raise ValueError(f"{FIELD} = {teacher}: {error}") from None
-    checksum = sha256_file(directory / "manifest.json")
-    return Found(directory, family.of(config), computing(config, student), state["vocab_size"], checksum)
+    form, checksum = family.of(config), sha256_file(directory / "manifest.json")
+    part = _predicting_part(form, config)
+    if part is None:
+        raise ValueError(
+            f"{FIELD} = {directory}: is of family {form.name}, which does not predict masked tokens; name a checkpoint "
+            "of another family, such as bert"
+        )
+
+    def taken(tensors: Tensors) -> Tensors:
+        return {part.renamed(name): value for name, value in form.divided(tensors).items() if part.renamed(name)}
+
+    shape = computing(part.config(config), student)
+    return Found(directory, part.family, shape, state["vocab_size"], checksum, taken)
 
 
 def computing(teacher: C, student: EncoderConfig) -> C:
@@ -96,15 +113,15 @@ def check(found: Found, student: EncoderConfig, student_family: Family[Any], tra
 
 
 def check_fit(found: Found, student: EncoderConfig, student_family: Family[Any]) -> None:
-    """Check that the description of a teacher fits its student.
+    """Check that the description of a teacher fits its student, except the widths of both.
 
     Raises:
         ValueError: it does not; the message names the field and the first difference.
     """
     place = f"{FIELD} = {found.directory}"
-    if found.family.template.single != student_family.template.single or not _predicts_masked_tokens(found):
+    if found.family.template.single != student_family.template.single:
         raise ValueError(
-            f"{place}: is of family {found.family.name}, whose encoder does not predict masked tokens of "
+            f"{place}: is of family {found.family.name}, whose samples are not "
             f"{' '.join(student_family.template.single)}; name a checkpoint of another family, such as bert"
         )
     positions = found.config.max_position_embeddings - found.first_position
@@ -113,10 +130,18 @@ def check_fit(found: Found, student: EncoderConfig, student_family: Family[Any])
             f"model.max_position_embeddings = {student.max_position_embeddings}: {place} reads at most {positions} "
             "tokens; lower it to that"
         )
+
+
+def check_widths(found: Found, student: EncoderConfig) -> None:
+    """Check that the hidden states of a teacher are as wide as those of its student.
+
+    Raises:
+        ValueError: they are not.
+    """
     if found.config.hidden_size != student.hidden_size:
         raise ValueError(
-            f"model.hidden_size = {student.hidden_size}: {place} has {found.config.hidden_size}; set it to that, "
-            "because hidden states are compared"
+            f"model.hidden_size = {student.hidden_size}: {FIELD} = {found.directory} has {found.config.hidden_size}; "
+            "set it to that, because hidden states are compared, or model.compare_hidden_states to false"
         )
 
 
@@ -124,10 +149,17 @@ def check_copies(found: Found, student: EncoderConfig) -> None:
     """Check that a student can begin with layers of its teacher.
 
     Raises:
-        ValueError: a size differs, or the student has more layers.
+        ValueError: the teacher has other layers, a size differs, or the student has more layers.
     """
+    from pipeline.model.pretraining import MaskedLanguageModel
+
+    if not isinstance(_on_meta(found.family, found.config, found.vocab_size), MaskedLanguageModel):
+        raise ValueError(
+            f"model.initialize_from_teacher = true: {FIELD} = {found.directory} is of family {found.family.name}, "
+            "whose layers are of another kind than the student's; set it to false"
+        )
     theirs, remedy = found.config, "set it to that, or model.initialize_from_teacher to false"
-    for name in ("intermediate_size", "num_attention_heads", "embedding_width"):
+    for name in ("hidden_size", "intermediate_size", "num_attention_heads", "embedding_width"):
         if getattr(theirs, name) != getattr(student, name):
             raise ValueError(
                 f"model.{name} = {getattr(student, name)}: {FIELD} = {found.directory} has {getattr(theirs, name)}; "
@@ -140,27 +172,24 @@ def check_copies(found: Found, student: EncoderConfig) -> None:
         )
 
 
-def load(found: Found) -> "MaskedLanguageModel":
+def load(found: Found) -> "MaskedTokenModel":
     """Return the model of a teacher in fp32 on the CPU.
 
     Raises:
         ValueError: a file is damaged.
     """
-    import torch
-
     from pipeline.checkpoints.checkpoint import Reader
-    from pipeline.model.pretraining import MaskedLanguageModel
+    from pipeline.model.pretraining import MaskedTokenModel
 
-    weights = dict(Reader(found.directory).tensors())
+    weights = dict(found.taken(dict(Reader(found.directory).tensors())))
     weights |= {alias: weights[source] for alias, source in found.family.export.ties.items()}
-    with torch.device("meta"):
-        model = found.family.build(found.config, found.vocab_size)
-    assert isinstance(model, MaskedLanguageModel), "`check` comes first"
+    model = _on_meta(found.family, found.config, found.vocab_size)
+    assert isinstance(model, MaskedTokenModel), "`find` takes no other"
     model.load_state_dict(weights, assign=True)
     return model
 
 
-def begin_with(student: "MaskedLanguageModel", teacher: "MaskedLanguageModel", first_position: int) -> None:
+def begin_with(student: "MaskedLanguageModel", teacher: "MaskedTokenModel", first_position: int) -> None:
     """Give a student embeddings and evenly spaced layers of its teacher, and the bias of its logits.
 
     The transformation before the logits keeps its initial weights, as in the reference implementation
@@ -168,7 +197,7 @@ def begin_with(student: "MaskedLanguageModel", teacher: "MaskedLanguageModel", f
 
     Args:
         student: a new model, changed in place.
-        teacher: a model of the same sizes with at least as many layers.
+        teacher: a model with layers of the same kind and sizes, and with at least as many.
         first_position: position id of a sample's first token in the teacher.
     """
     import torch
@@ -194,10 +223,19 @@ def evenly_spaced(available: int, wanted: int) -> list[int]:
     return [round(number * (available - 1) / max(1, wanted - 1)) for number in range(wanted)]
 
 
-def _predicts_masked_tokens(found: Found) -> bool:
+def _predicting_part(form: Family[Any], config: EncoderConfig) -> Part[Any] | None:
+    """The model of a form as a part of itself if it predicts masked tokens, or that of its parts which does."""
+    from pipeline.model.pretraining import MaskedTokenModel
+
+    for part in (Part("", form, lambda name: name), *form.parts):
+        if isinstance(_on_meta(part.family, part.config(config), vocab_size=1), MaskedTokenModel):
+            return part
+    return None
+
+
+def _on_meta(family: Family[Any], config: EncoderConfig, vocab_size: int) -> "nn.Module":
+    """A model without storage."""
     import torch
 
-    from pipeline.model.pretraining import MaskedLanguageModel
-
     with torch.device("meta"):
-        return isinstance(found.family.build(found.config, found.vocab_size), MaskedLanguageModel)
+        return family.build(config, vocab_size)

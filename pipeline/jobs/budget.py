@@ -67,7 +67,8 @@ def measure(
 ) -> Budget:
     """Measure the speed, and record the recipe with the number of steps; all ranks call it together.
 
-    Steps of the final batch size and length are measured; smaller steps count by their tokens.
+    Steps of the final batch size and length are measured, with the mask rate of an average token of the run, so that a
+    measurement that ends early is not of the first rates alone. Smaller steps count by their tokens.
 
     Raises:
         ValueError: the budget does not allow a single step, or samples cannot be read.
@@ -81,18 +82,20 @@ def measure(
 
     minutes = recipe.schedule.minutes
     manifests = [dataset.manifest for dataset in datasets]
-    final = without_growth(with_total_steps(recipe, WARMUP_STEPS + MOST_STEPS))
-    constant = data_schedule(final, manifests[-1:])
-    batches = training_batches(final, division, constant, datasets[-1:], TrainState(), engine.device)
+    splits = [manifest.splits["train"] for manifest in manifests]
+    mean_tokens = [split.tokens / split.rows for split in splits]
+    schedule = data_schedule(with_total_steps(recipe, MANY_STEPS), manifests)
+    average = without_schedules(recipe, schedule.mean_progress(mean_tokens))
+    average = with_total_steps(average, WARMUP_STEPS + MOST_STEPS)
+    constant = data_schedule(average, manifests[-1:])
+    batches = training_batches(average, division, constant, datasets[-1:], TrainState(), engine.device)
     try:
         limit = min(MOST_SECONDS, MOST_SHARE * 60 * minutes)
         step_seconds = seconds_per_step(engine, batches, division.accumulation, limit, between)
     finally:
         batches.close()
     evaluated = sum(heldout_samples(recipe, len(heldout))) / division.global_batch_size
-    splits = [manifest.splits["train"] for manifest in manifests]
-    schedule = data_schedule(with_total_steps(recipe, MANY_STEPS), manifests)
-    size = schedule.mean_size([split.tokens / split.rows for split in splits])
+    size = schedule.mean_size(mean_tokens)
     averages = recipe.schedule.average_last > 0
     total = steps_within(minutes, step_seconds, evaluated, recipe.evaluation.every, size, averages=averages)
     with distributed.together("record the recipe"):
@@ -101,10 +104,13 @@ def measure(
     return Budget(minutes, round(step_seconds, 4), total)
 
 
-def without_growth(recipe: Recipe) -> Recipe:
-    """Return the recipe with the final batch size and samples from the first step."""
-    data = replace(recipe.data, earlier_samples=[], until=[])
-    return replace(recipe, data=data, batch=replace(recipe.batch, global_batch_size_start=0))
+def without_schedules(recipe: Recipe, progress: float) -> Recipe:
+    """Return the recipe with the final batch size and samples, and the mask rate at a share of the run, in all steps.
+
+    A mask rate changes linearly, so that its mean is that at the mean share.
+    """
+    data, batch = replace(recipe.data, earlier_samples=[], until=[]), replace(recipe.batch, global_batch_size_start=0)
+    return replace(recipe, data=data, batch=batch, masking=recipe.masking.at(progress))
 
 
 def steps_within(

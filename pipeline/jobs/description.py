@@ -17,6 +17,7 @@ from pipeline.optim.shards import Shard
 from pipeline.runlog.events import job_id
 from pipeline.runtime import distributed
 from pipeline.runtime.formatting import binary_size
+from pipeline.runtime.processors import cpu_name
 from pipeline.runtime.progress import Progress
 from pipeline.training.state import TrainState
 
@@ -51,6 +52,7 @@ def start_event_fields(engine: Engine, source: Path | None) -> dict[str, Any]:
         "zero_stage": engine.zero_stage,
         "precision": engine.precision,
         "device": engine.device.type,
+        "processor": torch.cuda.get_device_name(engine.device) if engine.device.type == "cuda" else cpu_name(),
         "host": socket.gethostname(),
         "job": job_id(),
         "from": str(source) if source else None,

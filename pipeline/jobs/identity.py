@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.families import get_family
 from pipeline.runtime.options import RENAMED, flatten
 
 MAY_CHANGE = (
@@ -33,8 +34,6 @@ NOT_OF_THE_WEIGHTS = frozenset(
     {
         "hidden_dropout_prob",
         "attention_probs_dropout_prob",
-        "attention_output_dropout_prob",
-        "global_rope_theta",
         "initializer_range",
         "initialization",
         "output_bias",
@@ -45,13 +44,10 @@ NOT_OF_THE_WEIGHTS = frozenset(
         "kernels",
         "attention",
         "fp8",
-        "teacher",
-        "teacher_sha256",
-        "temperature",
-        "initialize_from_teacher",
     }
 )
-"""Fields of a model section that may differ from the checkpoint that a new run starts from."""
+"""Fields of every model section that may differ from the checkpoint that a new run starts from; `Family.free_fields`
+are those of one family."""
 
 
 def differences(
@@ -115,8 +111,8 @@ def check_same_model(checkpoint: Path, state: Mapping[str, Any], family: str, mo
     """
     if state["family"] != family:
         raise ValueError(f"family = {family}: init_from = {checkpoint} is of family {state['family']}; set it to that")
-    theirs = state["model"]
-    for name in sorted(theirs.keys() & model.keys() - NOT_OF_THE_WEIGHTS):
+    theirs, free = state["model"], NOT_OF_THE_WEIGHTS | set(get_family(family).free_fields)
+    for name in sorted(theirs.keys() & model.keys() - free):
         if theirs[name] != model[name]:
             raise ValueError(
                 f"model.{name} = {model[name]}: init_from = {checkpoint} has {theirs[name]}; set it to that"

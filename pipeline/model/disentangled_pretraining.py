@@ -54,6 +54,12 @@ class MaskedDisentangledModel(MaskedTokenModel):
             return super().decoded(batch, rows)
         return decode(self.mask_decoder, self.encoder, batch, rows)
 
+    def hidden_and_decoded(self, batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what `hidden` and `decoded` return; with a mask decoder, all layers but the last one run twice."""
+        if self.mask_decoder is None:
+            return super().hidden_and_decoded(batch, rows)
+        return self.hidden(batch), self.decoded(batch, rows)
+
 
 def decode(decoder: MaskDecoder, encoder: DisentangledEncoder, batch: Batch, rows: Tensor) -> Tensor:
     """Return the states (R, H) that a mask decoder computes of the tokens with indices `rows` (R,)."""

@@ -48,6 +48,11 @@ class MaskedTokenModel(nn.Module):
         """Returns the states (R, H) of the tokens with indices `rows` (R,) from which the head predicts them."""
         return self.hidden(batch).index_select(0, rows)
 
+    def hidden_and_decoded(self, batch: Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Returns what `hidden` and `decoded` return."""
+        hidden = self.hidden(batch)
+        return hidden, hidden.index_select(0, rows)
+
     def hidden(self, batch: Batch) -> Tensor:
         """Returns the hidden states (T, H) of the last layer."""
         out: Tensor = self.encoder(

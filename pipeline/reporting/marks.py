@@ -17,6 +17,7 @@ SHIFTED_CAPTION = (
     "The thin line is the reference curve of the recipe, shifted by the difference of the unigram floors because its "
     "samples differ."
 )
+STRETCHED_CAPTION = "Its steps are scaled to the number of steps of the run."
 
 
 def is_marked(run: Run, key: str) -> bool:
@@ -31,6 +32,9 @@ def caption(runs: Sequence[Run], key: str) -> str:
     parts = [CAPTION] if any(floors_of(run.events) for run in marked) else []
     shifts = {shift for run in marked if (shift := reference_shift(run)) is not None}
     parts += [REFERENCE_CAPTION] if shifts == {0.0} else [SHIFTED_CAPTION] if shifts else []
+    curves = [(run, shipped(run.recipe.get("name"))) for run in marked]
+    if shifts and any(curve is not None and curve.stretched(run.total_steps) is not curve for run, curve in curves):
+        parts.append(STRETCHED_CAPTION)
     return " ".join(parts)
 
 
@@ -58,5 +62,5 @@ def draw(axes: Any, run: Run, key: str, color: str) -> None:
         axes.annotate(name, fontsize=7, color=color, **place)
     reference = shipped(run.recipe.get("name"))
     if reference is not None and moved is not None:
-        points = [(point.step, point.loss + moved) for point in reference.heldout]
+        points = [(point.step, point.loss + moved) for point in reference.stretched(run.total_steps).heldout]
         axes.plot(*zip(*points, strict=True), color="#1c2430", linewidth=0.7)

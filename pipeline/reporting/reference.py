@@ -6,7 +6,7 @@ The package contains `pipeline/recipes/curves/NAME.json` for some recipes NAME. 
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
@@ -41,7 +41,7 @@ class Reference:
     date: str
     """Date on which the run finished, UTC, as YYYY-MM-DD."""
     processor: str
-    """Number and type of the devices, and the precision."""
+    """Name of the processor, number of ranks, and the precision."""
     corpus: str
     """Description of the samples."""
     samples: str
@@ -59,6 +59,19 @@ class Reference:
             if a.step <= step <= b.step:
                 return a.loss + (b.loss - a.loss) * (step - a.step) / (b.step - a.step)
         return None
+
+    def stretched(self, total_steps: int | None) -> "Reference":
+        """The curve of a run of another number of steps, if every loss belongs to a share of the run.
+
+        Schedules are functions of that share, so that learning rates at equal steps of runs of two lengths differ.
+
+        Args:
+            total_steps: number of steps of the other run; None or 0: unknown, and the curve is returned unchanged.
+        """
+        if not total_steps or total_steps == self.total_steps:
+            return self
+        points = [replace(point, step=round(point.step * total_steps / self.total_steps)) for point in self.heldout]
+        return replace(self, total_steps=total_steps, heldout=points)
 
     def shift(self, floors: Floors | None, samples: object) -> float | None:
         """Shift of the curve in nats that makes it comparable with another run; None if they cannot be compared.
@@ -164,4 +177,5 @@ def of_run(run: Run) -> Reference:
 
 
 def _processor(start: Mapping[str, Any]) -> str:
-    return f"{start.get('world_size', 1)} x {start.get('device', 'unknown')}, {start.get('precision', 'unknown')}"
+    name, ranks = start.get("processor", start.get("device", "unknown")), start.get("world_size", 1)
+    return f"{name}, {ranks} {'ranks' if ranks != 1 else 'rank'}, {start.get('precision', 'unknown')}"

@@ -11,8 +11,9 @@ from pipeline.runlog.reader import Line, Run, is_number
 from pipeline.runlog.terms import Term, masked_term, terms_of
 
 TOLERANCE = 0.1
-"""Difference of losses in nats that is not significant, between a model and a floor or two runs at the same step. The
-floors have a standard error of 0.02 to 0.03 (some thousands of masked tokens), and a similar error from smoothing."""
+"""Difference of losses in nats that is not significant, between a model and a floor or two runs at the same step or
+share of the steps. The floors have a standard error of 0.02 to 0.03 (some thousands of masked tokens), and a similar
+error from smoothing."""
 ORDER_GAP = 0.1
 """Order gap in nats from which on a model is said to use word order. It is several times the standard error for a model
 that does not use word order, which is at most 0.02 on 128 samples of 128 tokens. A BERT that is on the plateau has a
@@ -55,7 +56,10 @@ def stage_of(loss: float, gap: float | None, floors: Floors | None) -> Stage | N
 
 
 def verdict(
-    lines: Sequence[Line], events: Sequence[Mapping[str, Any]], reference: Reference | None = None
+    lines: Sequence[Line],
+    events: Sequence[Mapping[str, Any]],
+    reference: Reference | None = None,
+    total_steps: int | None = None,
 ) -> list[str]:
     """Sentences on the latest evaluation of a run: its stage, and the comparison; none before the first evaluation.
 
@@ -63,6 +67,7 @@ def verdict(
         lines: lines of metrics.jsonl in the order of their steps.
         events: events of the run, which contain its terms and floors.
         reference: reference curve of the recipe; None if there is none.
+        total_steps: number of steps of the run; None if it is unknown.
     """
     term = masked_term(terms_of(events))
     if term is None:
@@ -75,13 +80,13 @@ def verdict(
     sentences = [_standing(evaluations, term, floors)]
     if reference is not None:
         samples = (floors_event(events) or {}).get("samples")
-        sentences.append(_comparison(evaluations[-1], floors, samples, reference))
+        sentences.append(_comparison(evaluations[-1], floors, samples, reference, total_steps))
     return [sentence for sentence in sentences if sentence]
 
 
 def verdict_of(run: Run) -> list[str]:
     """The verdict on a run, compared with the shipped reference curve of its recipe if there is one."""
-    return verdict(run.lines, run.events, shipped(run.recipe.get("name")))
+    return verdict(run.lines, run.events, shipped(run.recipe.get("name")), run.total_steps)
 
 
 class _Evaluation(NamedTuple):
@@ -124,14 +129,18 @@ def _standing(evaluations: Sequence[_Evaluation], term: Term, floors: Floors | N
             return f"The model has used word order since step {since:,}: {below}."
 
 
-def _comparison(latest: _Evaluation, floors: Floors | None, samples: object, reference: Reference) -> str:
+def _comparison(
+    latest: _Evaluation, floors: Floors | None, samples: object, reference: Reference, total_steps: int | None
+) -> str:
     """The sentence on the reference curve; empty if the run cannot be compared with it.
 
-    For the same samples the losses are compared, for others their distances from the unigram floors.
+    For the same samples the losses are compared, for others their distances from the unigram floors. Runs of different
+    lengths are compared at the same share of their steps.
     """
-    theirs, name = reference.loss_at(latest.step), f"the reference curve of recipe {reference.recipe}"
+    curve, name = reference.stretched(total_steps), f"the reference curve of recipe {reference.recipe}"
+    theirs = curve.loss_at(latest.step)
     if theirs is None:
-        return f"Step {latest.step:,} is after the end of {name}." if latest.step > reference.total_steps else ""
+        return f"Step {latest.step:,} is after the end of {name}." if latest.step > curve.total_steps else ""
     shift = reference.shift(floors, samples)
     if shift is None:
         return ""
@@ -141,7 +150,10 @@ def _comparison(latest: _Evaluation, floors: Floors | None, samples: object, ref
         ours, that = _place(latest.loss - floors.unigram), _place(theirs - reference.floors.unigram)
         figures = f"{ours} the unigram floor against {that}, as the samples differ."
     is_ = "as good as" if abs(better) <= TOLERANCE else "better than" if better > 0 else "worse than"
-    return f"At step {latest.step:,} the model is {is_} {name} ({reference.total_steps:,} steps): {figures}"
+    step, length = f"step {latest.step:,}", f"{reference.total_steps:,} steps"
+    if curve is not reference:
+        step, length = f"{step} of {total_steps:,}", f"{length}, at the same share of them"
+    return f"At {step} the model is {is_} {name} ({length}): {figures}"
 
 
 def _place(distance: float) -> str:

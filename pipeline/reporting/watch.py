@@ -119,7 +119,7 @@ class Watch:
             events=events,
             terms=terms_of(events),
             metrics=metrics_of(events),
-            verdict=verdict(heldout, events, shipped(recipe.get("name"))),
+            verdict=verdict(heldout, events, shipped(recipe.get("name")), total),
             host=str(beat.get("host") or start.get("host") or ""),
             job=str(beat.get("job") or start.get("job") or ""),
         )

@@ -19,6 +19,8 @@ from finetuning_data import (
     write_distilbert,
     write_electra,
     write_model,
+    write_modernbert,
+    write_roberta,
     write_spanbert,
     write_squad,
     write_sst2,
@@ -240,6 +242,8 @@ OF_FAMILY = {
     "distilbert": (write_distilbert, {"training.warmup_proportion": 0.1}),
     "spanbert": (write_spanbert, {"training.warmup_proportion": 0.1}),
     "deberta": (write_deberta, {"training.warmup_proportion": 0.05, "optimizer.bias_correction": False}),
+    "modernbert": (write_modernbert, {"optimizer.beta2": 0.98, "optimizer.weight_decay": 8e-6}),
+    "roberta": (write_roberta, {"optimizer.beta2": 0.98, "optimizer.weight_decay": 0.1}),
 }
 """Family -> a function that writes a model of it, and some of its published settings."""
 

@@ -65,6 +65,8 @@ FAMILIES = {
     "deberta": 'objective = "replaced"',
     "distilbert": 'teacher = "nowhere"',
     "electra": "embedding_size = 16",
+    "modernbert": "local_attention = 8",
+    "roberta": "",
     "spanbert": "",
 }
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.data.config import MaskingConfig
-from pipeline.data.schedule import DataSchedule, Stage, mask_rate
+from pipeline.data.schedule import DataSchedule, Stage, mask_rate, progress
 
 
 @st.composite
@@ -87,3 +87,26 @@ def test_the_mean_size_counts_tokens():
     assert shorter.mean_size([45.0, 90.0]) == pytest.approx(0.75)
     as_many_tokens = DataSchedule(100, 64, (64, 128), until=(0.5,), scale_with_length=True)
     assert as_many_tokens.mean_size([45.0, 90.0]) == pytest.approx(1.0)
+
+
+def test_the_mean_progress_is_that_of_an_average_token():
+    """The mean over all tokens of the share of the run before their step: about half of it for equal steps, and later
+    where steps grow.
+    """
+    for schedule, tokens in (
+        (DataSchedule(100, 64, (128,)), [90.0]),
+        (DataSchedule(12, 16, (128,), global_batch_size_start=4, growth_proportion=0.5), [90.0]),
+        (DataSchedule(10, 6, (64, 128), (0.3,)), [45.0, 90.0]),
+    ):
+        read = [
+            (
+                schedule.stage(step).batch_size * tokens[schedule.stage(step).dataset],
+                progress(step, schedule.total_steps),
+            )
+            for step in range(1, schedule.total_steps + 1)
+        ]
+        expected = sum(size * share for size, share in read) / sum(size for size, _ in read)
+        assert schedule.mean_progress(tokens) == pytest.approx(expected)
+    assert DataSchedule(1000, 64, (128,), global_batch_size_start=1).mean_progress([90.0]) == pytest.approx(
+        2 / 3, abs=0.01
+    )

@@ -199,7 +199,10 @@ def test_names_of_the_released_models_are_read():
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
 
 
-@pytest.mark.parametrize(("size", "encoder", "generator"), [("base", 183.8, 142.0), ("large", 434.0, 284.0)])
+@pytest.mark.parametrize(
+    ("size", "encoder", "generator"),
+    [("xsmall", 70.7, 60.3), ("small", 141.3, 120.8), ("base", 183.8, 142.0), ("large", 434.0, 284.0)],
+)
 def test_sizes_are_those_of_the_released_models(size, encoder, generator):
     """The parts of each recipe have as many parameters as the classes of transformers with the released shapes."""
     config = parse(["--recipe", f"deberta_v3_{size}"]).model
@@ -213,6 +216,23 @@ def test_sizes_are_those_of_the_released_models(size, encoder, generator):
     further = sum(p.numel() for module in (whole.detection_head, whole.mask_decoder) for p in module.parameters())
     assert sum(parameter.numel() for parameter in whole.parameters()) == sum(numbers) + further
     assert [round(number / 1e6, 1) for number in numbers] == [encoder, generator]
+
+
+@pytest.mark.parametrize(("size", "millions"), [("xlarge", 887.1), ("xxlarge", 1567.0)])
+def test_sizes_with_a_convolution_are_those_of_the_released_models(size, millions):
+    """The recipes of version 2 have as many parameters as the class of transformers with the released shapes, and the
+    positions of the mask decoder.
+    """
+    config = parse(["--recipe", f"deberta_v2_{size}"]).model
+    with torch.device("meta"):
+        whole = build(config, 128100)
+        theirs = transformers.DebertaV2ForMaskedLM(transformers.DebertaV2Config(**config_to(config, 128100)))
+    number, further = (
+        sum(p.numel() for p in theirs.parameters()),
+        sum(p.numel() for p in whole.mask_decoder.parameters()),
+    )
+    assert sum(parameter.numel() for parameter in whole.parameters()) == number + further
+    assert round(number / 1e6, 1) == millions
 
 
 def test_operations_of_a_generator_with_half_as_many_layers_are_counted():

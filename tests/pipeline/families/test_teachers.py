@@ -1,7 +1,8 @@
 """Laws of pipeline/families/teachers.py."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,12 +10,18 @@ from samples import make_samples
 from teacher_cases import CONFIG as BERT
 from teacher_cases import VOCAB_SIZE, write_teacher
 
+import pipeline.families
+from pipeline.checkpoints.checkpoint import Reader
 from pipeline.families import get_family, teachers
 from pipeline.families.distilbert import FAMILY, DistilBertConfig, build
 from pipeline.model import flops
+from pipeline.model.disentangled_pretraining import ReplacedDisentangledModel, decode
 from pipeline.model.probe import uniform_batch
+from pipeline.model.replaced import ReplacedTokenModel
 from pipeline.planning.measure import MicroBatch, measure
 from preprocessing.shards import SampleDataset
+
+FAMILIES = Path(__file__).parents[2] / "families"
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +73,8 @@ def test_a_teacher_that_does_not_fit_is_an_error(tmp_path, samples):
     teacher = write_teacher(tmp_path, samples)
     for changes, message in (
         ({"teacher": "nowhere"}, "model.teacher = nowhere: .*neither a checkpoint nor a run"),
-        ({"hidden_size": 48}, "model.hidden_size = 48: model.teacher = .* has 32"),
+        ({"hidden_size": 48}, "model.hidden_size = 48: .* has 32; .*compare_hidden_states to false"),
+        ({"hidden_size": 48, "compare_hidden_states": False}, "model.hidden_size = 48: .*initialize_from_teacher to"),
         ({"intermediate_size": 32}, "model.intermediate_size = 32: .* has 64; .*initialize_from_teacher to false"),
         ({"num_hidden_layers": 4}, "model.num_hidden_layers = 4: .* has 3; lower it"),
         ({"max_position_embeddings": 40}, "model.max_position_embeddings = 40: .* reads at most 36 tokens"),
@@ -76,6 +84,77 @@ def test_a_teacher_that_does_not_fit_is_an_error(tmp_path, samples):
             completed(student(**{"teacher": teacher} | changes), samples)
     config = completed(student(teacher, intermediate_size=32, initialize_from_teacher=False), samples)
     assert config.teacher_sha256
+    free = {"hidden_size": 48, "compare_hidden_states": False, "initialize_from_teacher": False}
+    assert completed(student(teacher, **free), samples).teacher_sha256
+
+
+SIZES = {name: getattr(BERT, name) for name in ("hidden_size", "num_attention_heads", "intermediate_size")}
+SIZES |= {"num_hidden_layers": 2, "max_position_embeddings": 36}
+OTHERS = [
+    ("deberta", {"position_buckets": 8}),
+    ("deberta", {"position_buckets": 8, "objective": "replaced"}),
+    ("electra", {"embedding_size": 16, "generator_fraction": 0.5}),
+    ("modernbert", {"local_attention": 8}),
+]
+
+
+@pytest.mark.parametrize(("family", "fields"), OTHERS)
+def test_a_teacher_may_be_of_any_family(tmp_path, samples, family, fields):
+    """A teacher of a family with other layers predicts masked tokens as its checkpoint does, and the generator does in
+    its place if it has one. Such a teacher gives no layers to its student.
+    """
+    shape = get_family(family).config(**SIZES | fields)
+    form, teacher = get_family(family).of(shape), write_teacher(tmp_path, samples, family=family, config=shape)
+    config = student(teacher, compare_hidden_states=False)
+    with pytest.raises(ValueError, match=r"model.(initialize_from_teacher|hidden_size) = .* to false"):
+        completed(config, samples)
+    config = completed(replace(config, initialize_from_teacher=False), samples)
+    model = build(config, VOCAB_SIZE)
+    FAMILY.prepare(model, config)
+    batch = replace(uniform_batch(2, 8, 2), segment_ids=None)
+    whole = form.build(teachers.computing(shape, config), VOCAB_SIZE).eval()
+    whole.load_state_dict(weights_of(teacher, whole))
+    seen, places = replace(batch, segment_ids=torch.zeros_like(batch.input_ids)), batch.targets["positions"]
+    with torch.no_grad():
+        rows = generated(whole, seen, places) if form.parts else whole.decoded(seen, places)
+        head = whole.generator_head if form.parts else whole.mlm_head
+        _, soft = model.teacher.outputs(batch, like=whole.encoder.embeddings.word.weight, states=False)
+        assert torch.equal(soft.rows @ soft.weight.T + soft.bias, head.features(rows) @ soft.weight.T + soft.bias)
+        assert torch.equal(soft.weight, head.decoder.weight)
+    assert {name.split("_")[0] for name in model(batch).sums} == {"mlm", "soft"}
+
+
+def weights_of(teacher, whole):
+    """Return the parameters of a checkpoint, with the word embeddings also under the name in the head that shares
+    them.
+    """
+    weights = dict(Reader(teacher).tensors())
+    words = ("generator." if isinstance(whole, ReplacedDisentangledModel) else "encoder.") + "embeddings.word.weight"
+    return {name: weights.get(name, weights[words]) for name in whole.state_dict()}
+
+
+def generated(whole, batch, places):
+    """Return the states of a generator from which it predicts masked tokens."""
+    if isinstance(whole, ReplacedTokenModel):
+        return whole.generated(batch).index_select(0, places)
+    return decode(whole.mask_decoder, whole.generator, batch, places)
+
+
+@pytest.mark.parametrize(("family", "fields"), [OTHERS[0], OTHERS[-1]])
+def test_hidden_states_of_another_kind_of_layers_are_compared(tmp_path, samples, family, fields):
+    """The hidden states of a DeBERTa or ModernBERT are those of its encoder, beside the states from which it predicts
+    masked tokens, and a student learns them.
+    """
+    shape = get_family(family).config(**SIZES | fields)
+    teacher = write_teacher(tmp_path, samples, family=family, config=shape)
+    config = completed(student(teacher, initialize_from_teacher=False), samples)
+    model = build(config, VOCAB_SIZE)
+    FAMILY.prepare(model, config)
+    batch = replace(uniform_batch(2, 8, 2), segment_ids=None)
+    hidden, soft = model.teacher.outputs(batch, like=model.mlm_head.dense.weight)
+    theirs = model.teacher.model
+    assert torch.equal(hidden, theirs.hidden(batch)) and "cos_loss" in model(batch).sums
+    assert torch.equal(soft.rows, theirs.mlm_head.features(theirs.decoded(batch, batch.targets["positions"])))
 
 
 def test_a_teacher_of_another_vocabulary_is_an_error(tmp_path, samples):
@@ -85,13 +164,12 @@ def test_a_teacher_of_another_vocabulary_is_an_error(tmp_path, samples):
         completed(student(write_teacher(tmp_path, samples)), other)
 
 
-def test_a_teacher_without_masked_tokens_is_an_error(tmp_path, samples):
-    """The encoder of ELECTRA predicts no masked tokens."""
-    family = get_family("electra")
-    fields = {name: value for name, value in asdict(BERT).items() if name != "next_sentence"}
-    config = family.config(**fields)
-    with pytest.raises(ValueError, match=r"model.teacher = .*: is of family electra, whose encoder does not predict"):
-        completed(student(write_teacher(tmp_path, samples, family="electra", config=config)), samples)
+def test_a_teacher_without_masked_tokens_is_an_error(tmp_path, samples, monkeypatch):
+    """A model of a family outside the pipeline, whose head is none of masked tokens, is no teacher."""
+    monkeypatch.setattr(pipeline.families, "__path__", [*pipeline.families.__path__, str(FAMILIES)])
+    teacher = write_teacher(tmp_path, samples, family="shuffle", config=get_family("shuffle").config(**SIZES))
+    with pytest.raises(ValueError, match=r"model.teacher = .*: is of family shuffle, which does not predict masked"):
+        completed(student(teacher), samples)
 
 
 def test_another_checkpoint_in_its_place_is_an_error(tmp_path, samples):

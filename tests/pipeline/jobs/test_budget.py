@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,10 +11,13 @@ from recipes import curve, tensors, write_recipe
 from samples import make_samples
 
 from pipeline.config import parse
+from pipeline.jobs import budget
 from pipeline.jobs.budget import steps_within, with_recorded_steps, with_total_steps
 from pipeline.jobs.run_directory import open_run
+from pipeline.jobs.samples import divide
 from pipeline.runlog.event_text import event_text
 from pipeline.runlog.reader import read_events, read_recipe
+from preprocessing.shards import SampleDataset
 
 
 class KilledError(Exception):
@@ -72,6 +76,26 @@ def test_a_measured_run_is_the_run_with_that_many_steps(tmp_path):
     assert read_recipe(tmp_path / "budget")["schedule.total_steps"] == 8
     found = [event for event in read_events(tmp_path / "budget")[0] if event["kind"] == "budget"]
     assert [event_text(event) for event in found] == ["0.128333 minutes: 8 steps at 0.5 s each"]
+
+
+def test_a_measurement_that_ends_early_has_the_average_mask_rate(tmp_path, monkeypatch):
+    """Each measured step masks as many tokens as the steps of the run do on average, whatever their number."""
+    samples = make_samples(tmp_path / "samples")
+    options = ["--schedule.minutes", "1", "--masking.probability_start", "0.4", "--masking.max_predictions", "0"]
+    recipe = parse(["--recipe", str(write_recipe(tmp_path, samples)), *options])
+    open_run(with_total_steps(recipe, 0))
+    train, heldout = (SampleDataset.open(samples, split) for split in ("train", "heldout"))
+    rates = []
+
+    def measured(engine, batches, accumulation, most_seconds, between):
+        steps = [[next(batches) for _ in range(accumulation)] for _ in range(5)]
+        rates.extend(step[0].totals["masked"] / step[0].totals["tokens"] for step in steps)
+        return 1.0
+
+    monkeypatch.setattr(budget, "seconds_per_step", measured)
+    engine = SimpleNamespace(device=torch.device("cpu"))
+    budget.measure(recipe, divide(recipe), [train], heldout, engine, supervisor=None)
+    assert rates == pytest.approx([0.275] * 5, abs=0.01)
 
 
 @pytest.mark.parametrize(

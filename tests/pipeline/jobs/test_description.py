@@ -10,6 +10,7 @@ import torch
 from pipeline.config import parse
 from pipeline.data.loader import BatchDivision
 from pipeline.jobs.description import start_event_fields, startup_line, warn_of_space
+from pipeline.runtime.processors import cpu_name
 from pipeline.training.state import TrainState
 
 DEMO = Path(__file__).parents[3] / "pipeline" / "recipes" / "demo.toml"
@@ -43,6 +44,7 @@ def test_the_event_of_a_start(monkeypatch):
     monkeypatch.setenv("SLURM_JOB_ID", "42")
     fields = start_event_fields(ENGINE, Path("other/step-1"))
     assert (fields["job"], fields["from"], fields["world_size"], fields["zero_stage"]) == ("42", "other/step-1", 1, 2)
+    assert fields["processor"] == cpu_name()
 
 
 @pytest.mark.parametrize(("free", "warns"), [(4 * 10e6 - 1, True), (4 * 10e6, False)])

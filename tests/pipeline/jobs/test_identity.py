@@ -1,10 +1,13 @@
 """Recipes and models are compared by field, whatever shapes their tensors have."""
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
-from pipeline.jobs.identity import check_same_model, check_same_recipe, differences
+from pipeline.families import family_names, get_family
+from pipeline.jobs.identity import NOT_OF_THE_WEIGHTS, check_same_model, check_same_recipe, differences
+from pipeline.model.config import EncoderConfig
 
 MODEL = {"hidden_size": 32, "num_attention_heads": 2, "hidden_act": "gelu", "hidden_dropout_prob": 0.1}
 RECIPE = {"seed": 1, "model": MODEL, "engine": {"precision": "fp32"}, "optimizer": {"lr": 0.1, "backend": "auto"}}
@@ -69,3 +72,22 @@ def test_another_family_is_refused():
     """The error names the other family."""
     with pytest.raises(ValueError, match="family = bert: init_from = step-1 is of family electra"):
         check_same_model(Path("step-1"), {"family": "electra", "model": {}}, "bert", {})
+
+
+def test_fields_of_one_family_are_named_by_the_family():
+    """Shared code names fields of all configurations alone; a family names those of its own that may differ."""
+    shared = {each.name for each in fields(EncoderConfig)}
+    assert shared >= NOT_OF_THE_WEIGHTS
+    for name in family_names():
+        family = get_family(name)
+        own = {each.name for each in fields(family.config)} - shared
+        assert own >= set(family.free_fields)
+        assert all(form.free_fields == family.free_fields for form in family.variants)
+
+
+def test_a_field_that_a_family_frees_may_differ():
+    """A run may start from a checkpoint with another base of the rotary positions, but not with another window."""
+    state = {"family": "modernbert", "model": {"global_rope_theta": 1e4, "local_attention": 128}}
+    check_same_model(Path("step-1"), state, "modernbert", state["model"] | {"global_rope_theta": 1.6e5})
+    with pytest.raises(ValueError, match=r"model.local_attention = 64: init_from = step-1 has 128"):
+        check_same_model(Path("step-1"), state, "modernbert", state["model"] | {"local_attention": 64})

@@ -19,6 +19,8 @@ from pipeline.jobs.samples import (
     training_batches,
     training_words,
 )
+from pipeline.runtime import distributed
+from pipeline.runtime.recipes import SHIPPED
 from pipeline.runtime.signals import StopSignals
 from pipeline.training.state import TrainState
 from preprocessing.shards import SampleDataset
@@ -153,6 +155,15 @@ def test_a_first_batch_that_does_not_divide(tmp_path, samples, shorter):
         ValueError, match=r"batch.global_batch_size_start = 12: must be .* set batch.micro_batch_size to 6"
     ):
         divide(recipe)
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.toml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_shipped_recipe_divides_on_one_and_two_ranks(monkeypatch, path, ranks):
+    """A shipped recipe trains on one rank and, without another option, on two, the fastest way on two cores."""
+    monkeypatch.setattr(distributed, "world_size", lambda: ranks)
+    division = divide(parse(["--recipe", str(path)]))
+    assert division.accumulation * ranks * division.micro_batch_size == division.global_batch_size
 
 
 def test_the_remaining_batches_follow_the_consumed_samples(tmp_path, samples):

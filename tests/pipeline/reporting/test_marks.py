@@ -1,6 +1,6 @@
 """Floors and reference curves are drawn into the picture of the masked-token loss, and into no other."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import matplotlib.pyplot as plt
 import pytest
@@ -49,6 +49,18 @@ def test_floors_and_reference(tmp_path, reference, samples, moved, said):
     assert drawn(run, "mlm_loss") == [[8.5 + moved] * 2, [7.0] * 2, curve]
     assert "unigram floor" in marks.caption([run], "mlm_loss") and said in marks.caption([run], "mlm_loss")
     assert drawn(run, "nsp_loss") == [] and marks.caption([run], "nsp_loss") == ""
+
+
+def test_the_reference_has_the_length_of_the_run(tmp_path, reference):
+    """The reference curve of a run of 40 steps reaches the end of one of 80, and the caption says so."""
+    run = run_on(tmp_path / "run", "abc")
+    assert marks.STRETCHED_CAPTION not in marks.caption([run], "mlm_loss")
+    longer = replace(run, heartbeat={"total_steps": 80})
+    figure, axes = plt.subplots()
+    marks.draw(axes, longer, "mlm_loss", "red")
+    plt.close(figure)
+    assert list(axes.get_lines()[-1].get_xdata()) == [0, 20, 40, 60, 80]
+    assert marks.STRETCHED_CAPTION in marks.caption([longer], "mlm_loss")
 
 
 def test_a_run_without_floors_has_no_marks(tmp_path, reference):

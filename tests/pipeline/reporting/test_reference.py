@@ -12,7 +12,11 @@ from pipeline.runtime.recipes import SHIPPED
 from tests.made_runs import event, make_run, start
 
 FLOORS = Floors(unigram=8.5, unigram_accuracy=0.2, context=7.5)
-EVENTS = [start(0), event("floors", 0, **asdict(FLOORS), samples="abc", corpus="text"), event("finished", 40)]
+EVENTS = [
+    start(0, processor="AMD EPYC (no bf16)"),
+    event("floors", 0, **asdict(FLOORS), samples="abc", corpus="text"),
+    event("finished", 40),
+]
 
 
 def finished(folder, events=EVENTS, name='name = "demo"\n'):
@@ -27,7 +31,7 @@ def test_what_is_written_is_read(tmp_path):
     write([run], tmp_path / "new" / "demo.json")
     curve = read(tmp_path / "new" / "demo.json")
     assert curve == shipped("demo", tmp_path / "new") == of_run(run)
-    assert (curve.recipe, curve.processor, curve.date) == ("demo", "8 x GPU, bf16", "2023-11-14")
+    assert (curve.recipe, curve.processor, curve.date) == ("demo", "AMD EPYC (no bf16), 8 ranks, bf16", "2023-11-14")
     assert (curve.corpus, curve.samples, curve.floors, curve.total_steps) == ("text", "abc", FLOORS, 40)
     assert [(point.step, point.loss, point.accuracy) for point in curve.heldout][:2] == [(0, 9.0, 0.0), (10, 8.0, 0.1)]
 

@@ -133,6 +133,21 @@ def test_the_reference_curve(loss, samples, unigram, is_, figures):
     assert verdict(lines({1000: loss}), told, REFERENCE)[1] == f"At step 1,000 the model is {is_} {name}: {figures}"
 
 
+def test_runs_of_other_lengths_are_compared_at_equal_shares():
+    """A run of a third of the steps, whose learning rate falls three times as fast, has at step 500 the loss at step
+    1,500 beside it, and at step 100 that at step 300. At the same length the sentence names the step alone.
+    """
+    name = "the reference curve of recipe demo"
+    for total, step, theirs in ((500, 500, 4.08), (500, 100, 5.13), (3000, 2000, 4.29)):
+        told = verdict(lines({step: theirs}), events(), REFERENCE, total)[-1]
+        assert told == (
+            f"At step {step:,} of {total:,} the model is as good as {name} (1,500 steps, at the same share of them): "
+            f"held-out loss {theirs:.2f} against {theirs:.2f}."
+        )
+    same = verdict(lines({1000: 4.29}), events(), REFERENCE, 1500)[1]
+    assert same == f"At step 1,000 the model is as good as {name} (1,500 steps): held-out loss 4.29 against 4.29."
+
+
 def test_steps_that_cannot_be_compared():
     """Before the first evaluation of the reference there is no comparison, and after its end the verdict says that it
     has ended.

@@ -10,6 +10,7 @@ import numpy as np
 import psutil
 import pytest
 from attempts import SECONDS_TO_END, Attempt, assert_same, finished
+from family_runs import prepared
 from samples import make_samples
 
 from pipeline.checkpoints import checkpoint
@@ -30,9 +31,9 @@ def whole(tmp_path_factory, samples):
     return finished(tmp_path_factory.mktemp("whole") / "run", samples)
 
 
-def kill_at(point, rank, nth, run, samples):
+def kill_at(point, rank, nth, run, samples, *options):
     """Start a run that loses a rank at a point of `faults`, and assert that the other rank ends by itself."""
-    attempt = Attempt(run, samples, PIPELINE_FAULT=f"kill:{point}:{rank}:{nth}")
+    attempt = Attempt(run, samples, *options, PIPELINE_FAULT=f"kill:{point}:{rank}:{nth}")
     codes = attempt.end()
     assert codes[rank] == KILLED, attempt.output()
     assert codes[1 - rank] == FAULT, attempt.output()
@@ -69,6 +70,21 @@ def test_a_rank_killed_anywhere_costs_no_more_than_the_steps_since_the_last_chec
     if point == "step done":  # step 6 is done, and not yet to be saved
         assert checkpoint.step_of(checkpoint.resolve(attempt.run)) == 4
     assert_same(finished(attempt.run, samples), whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("point", "nth"), [("step done", 6), ("tensors written", 2)])
+@pytest.mark.parametrize("family", ["distilbert", "electra"])
+def test_a_family_with_a_teacher_or_parts_survives_a_killed_rank(tmp_path, family, point, nth):
+    """After SIGKILL between steps or within a checkpoint, a student with a teacher, and a generator and an encoder with
+    shared embeddings, end as the undisturbed run.
+    """
+    samples, options = prepared(tmp_path, family, train=257)
+    whole = finished(tmp_path / "whole", samples, *options)
+    attempt = kill_at(point, 1, nth, tmp_path / "run", samples, *options)
+    again = finished(attempt.run, samples, *options)
+    assert [line["from"] is None for line in again.lines("events.jsonl", kind="start")] == [True, False]
+    assert_same(again, whole)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)])
