@@ -28,7 +28,8 @@ if [[ ! -x $environment/bin/python ]]; then
     "$interpreter" -m venv "$environment"
     # Triton 3.6's interpreter converts arrays of one element to numbers, which NumPy 2.4 refuses.
     "$environment/bin/pip" install -q 'torch==2.11.*' 'triton==3.6.*' 'numpy<2.4' 'transformers==5.17.*' tokenizers \
-        safetensors pyarrow tensorboard ninja einops psutil py-cpuinfo msgpack tqdm rich setuptools wheel
+        safetensors pyarrow tensorboard ninja einops psutil py-cpuinfo msgpack tqdm rich setuptools wheel ||
+        { rm -rf "$environment" && exit 1; }
 fi
 "$environment/bin/python" - <<'CHECK'
 import sys
