@@ -9,6 +9,7 @@ import psutil
 import pytest
 import torch
 
+from benchmarks import attention
 from benchmarks.gpu import __main__ as program
 from benchmarks.gpu import attributes, processes, sections
 from benchmarks.gpu.runs import determinism
@@ -166,3 +167,16 @@ def test_attributes_of_torch_that_are_missing_are_found():
     used = {"torch.ones", "torch.nn.Linear", "torch.nn.Linear.forward", "triton.language.made_up"}
     assert names == {"torch", "torch.nn", "triton.language", *used}
     assert [name for name in names if attributes.is_missing(name)] == ["triton.language.made_up"]
+
+
+def test_a_wrong_sequence_is_not_hidden_by_shorter_ones():
+    """Neither small values of a long sequence nor small gradients of its queries count less than those beside them."""
+    lengths = [100, 1]
+    out = torch.cat([torch.full((100, 2, 4), 1e-3), torch.ones(1, 2, 4)]).double()
+    wrong = out.clone()
+    wrong[:100] = 0
+    assert attention.error_of(out.float(), out, lengths) < 1e-6 and attention.error_of(wrong, out, lengths) == 1
+    gradient = torch.stack([out / 50, out, out], 1)
+    wrong = gradient.clone()
+    wrong[:100, 0] = 0
+    assert attention.error_of(wrong, gradient, lengths) == 1
