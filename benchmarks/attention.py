@@ -4,22 +4,43 @@ The floor is the memory traffic of the packed tensors, since short sequences are
 numbers of dropout bound long ones. The plain form is torch's own attention on a padded copy.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from benchmarks.kernels import DROPOUT, Region, Ways, backends, drawn, errors_of, gradients
+from benchmarks.kernels import DROPOUT, Region, Ways, backends, drawn, gradients
 from pipeline.kernels import plain_attention
 from pipeline.kernels.attention import attention
 from pipeline.kernels.backends import triton_kernels
 from pipeline.kernels.config import AttentionBackend
 from pipeline.kernels.dropout import draw_seed
 
-PACKED = (128, 7, 512, 1, 63, 256)  # lengths of sequences, for checks
+
+class Case(NamedTuple):
+    """Sequences and heads of a check."""
+
+    lengths: tuple[int, ...]
+    heads: int
+    head_dim: int
+    dropout_p: float = DROPOUT
+    window: int | None = None
+
+
+PACKED = (128, 7, 512, 1, 63, 256)
+LONGEST = 8192
+GPU_CASES = {
+    "64 features": Case(PACKED, 4, 64),
+    "128 features": Case(PACKED, 2, 128),
+    "8,192 tokens": Case((LONGEST,), 1, 64),
+    "8,192 tokens, 128 features": Case((LONGEST,), 1, 128),
+    "8,192 tokens, window": Case((LONGEST,), 1, 64, 0.0, 64),
+}
+CPU_CASES = {"64 features": Case((33, 5), 4, 64), "128 features": Case((18, 1), 1, 128)}
+"""Few tokens, because the interpreter is slow."""
 TILES = (
     (64, 64, 4, 2),
     (128, 64, 8, 2),
@@ -38,32 +59,52 @@ def bounds_of(lengths: Sequence[int], device: torch.device) -> Tensor:
     return torch.tensor([0, *lengths], device=device).cumsum(0).to(torch.int32)
 
 
-def check(device: torch.device, dtype: torch.dtype) -> dict[str, float]:
-    """Return the errors of the Triton kernels with dropout against float64 with the same masks, where they can run.
+def check(device: torch.device, dtype: torch.dtype) -> Iterator[tuple[str, dict[str, float]]]:
+    """Yield the errors of the Triton kernels against float64 with the same masks, for each case, where they can run.
 
     `repeat` counts elements of output and gradient that differ when a run is repeated.
     """
     # The interpreter has no products of bf16.
     if "triton" not in backends(device) or (device.type != "cuda" and dtype == torch.bfloat16):
-        return {}
-    lengths = PACKED if device.type == "cuda" else (33, 5)  # the interpreter is slow
-    shape = (sum(lengths), 3, 4, 64)
-    torch.manual_seed(5)
-    seed = draw_seed(DROPOUT, device).cpu()
+        return
+    for name, case in (GPU_CASES if device.type == "cuda" else CPU_CASES).items():
+        yield name, check_case(case, device, dtype)
 
-    def kernel(qkv: Tensor) -> Tensor:
+
+def check_case(case: Case, device: torch.device, dtype: torch.dtype) -> dict[str, float]:
+    """The errors of one case. The reference is computed on the device, too: long sequences would take minutes on a
+    CPU."""
+    bounds, shape = bounds_of(case.lengths, device), (sum(case.lengths), 3, case.heads, case.head_dim)
+
+    def run() -> list[Tensor]:
         torch.manual_seed(5)
-        return attention(qkv, bounds_of(lengths, device), max(lengths), DROPOUT, "triton")
+        (qkv,) = drawn(device, dtype, shape)
+        out = attention(qkv, bounds, max(case.lengths), case.dropout_p, "triton", window=case.window)
+        return gradients(out, [qkv])
 
-    def reference(qkv: Tensor) -> Tensor:
-        return plain_attention.attend(qkv, bounds_of(lengths, qkv.device), DROPOUT, seed)
+    found, again = run(), run()
+    torch.manual_seed(5)
+    seed = draw_seed(case.dropout_p, device)
+    (exact,) = drawn(device, torch.float64, shape)
+    expected = gradients(plain_attention.attend(exact, bounds, case.dropout_p, seed, window=case.window), [exact])
+    errors = [error_of(ours, theirs, case.lengths) for ours, theirs in zip(found, expected, strict=True)]
+    differing = sum(int((one != other).sum()) for one, other in zip(found, again, strict=True))
+    return {"forward": errors[0], "backward": errors[1], "repeat": float(differing)}
 
-    runs = []
-    for _ in range(2):
-        inputs = drawn(device, dtype, shape)
-        runs.append(gradients(kernel(*inputs), inputs))
-    differing = sum(int((one != other).sum()) for one, other in zip(*runs, strict=True))
-    return errors_of(kernel, reference, device, dtype, shape) | {"repeat": float(differing)}
+
+def error_of(found: Tensor, expected: Tensor, lengths: Sequence[int]) -> float:
+    """Largest relative error of an output (T, N, D) or of the gradient (T, 3, N, D) of queries, keys and values.
+
+    Each sequence is compared by itself, and so is the gradient of its queries, its keys and its values: the longer a
+    sequence, the smaller its values, which those of a short one would hide. A gradient that is almost zero, such as
+    that of the queries of a single token, is divided by a hundredth of the largest one of the sequence.
+    """
+    worst = 0.0
+    for ours, theirs in zip(found.double().split([*lengths]), expected.split([*lengths]), strict=True):
+        least = 1e-2 * float(theirs.abs().max())
+        for part, exact in zip(*(x.unbind(1) if x.dim() == 4 else (x,) for x in (ours, theirs)), strict=True):
+            worst = max(worst, float((part - exact).abs().max()) / max(least, float(exact.abs().max())))
+    return worst
 
 
 def regions(

@@ -8,7 +8,7 @@ bandwidth of a copy. Matrix products in a region add equally to all of its times
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -200,8 +200,8 @@ def add_liger(made: dict[str, Region], labels: Tensor) -> None:
     made["cross entropy"].ways["liger"] = liger_entropy
 
 
-def measure(device: torch.device, tiny: bool, rounds: int, more: Mapping[str, Region]) -> dict[str, Any]:
-    """Times of every region and implementation, as `times` returns them; `more` are regions without a compiled form."""
+def measure(device: torch.device, tiny: bool, rounds: int, more: Mapping[str, Region]) -> Iterator[tuple[str, Any]]:
+    """Times of every region and implementation, as `times` yields them; `more` are regions without a compiled form."""
     tokens, hidden, words = (64, 64, 500) if tiny else (32_768, 1024, 30_522)
     made = regions(device, tokens, hidden, words)
     if device.type == "cuda":
@@ -210,14 +210,14 @@ def measure(device: torch.device, tiny: bool, rounds: int, more: Mapping[str, Re
     return times(made | dict(more), device, tiny, rounds)
 
 
-def times(made: Mapping[str, Region], device: torch.device, tiny: bool, rounds: int) -> dict[str, Any]:
-    """Milliseconds, forward and backward, of every region and implementation, and `floor_ms`."""
+def times(made: Mapping[str, Region], device: torch.device, tiny: bool, rounds: int) -> Iterator[tuple[str, Any]]:
+    """Yield the rate of a copy, and the milliseconds, forward and backward, of every region and implementation with
+    its `floor_ms`."""
     bandwidth = bytes_per_second(device, 1 << (20 if tiny else 30), rounds)
-    found: dict[str, Any] = {"copy_gb_per_s": bandwidth / 1e9}
+    yield "copy_gb_per_s", bandwidth / 1e9
     for name, region in made.items():
         milliseconds = {way: time_of(call, region.inputs, device, rounds) * 1e3 for way, call in region.ways.items()}
-        found[name] = {"floor_ms": region.floor_bytes / bandwidth * 1e3} | milliseconds
-    return found
+        yield name, {"floor_ms": region.floor_bytes / bandwidth * 1e3} | milliseconds
 
 
 def time_of(function: Callable[..., Tensor], inputs: list[Tensor], device: torch.device, rounds: int) -> float:

@@ -1,4 +1,4 @@
-"""What a recipe learns in some minutes on this machine's GPU: `python -m benchmarks.speedrun --recipe R --samples DIR`.
+"""What a recipe learns in some minutes on this machine's GPU: `benchmarks/gpu.sh speedrun --recipe R --samples DIR`.
 
 Trains with `pipeline.pretrain` on one device from samples that are small enough to be carried to it, and prints the
 held-out loss and accuracy over time. A repeated command resumes the run, or only prints its table.
@@ -15,6 +15,8 @@ from pipeline.runlog.terms import Term, terms_of
 
 MOST_MB = 60
 """Largest size of the samples, so that they can be sent to the device with the checkout."""
+EVALUATION = {"--evaluation.every": "50", "--evaluation.samples": "2048"}
+"""Unless the options say otherwise: recipes evaluate too seldom for a curve of a few minutes."""
 
 
 def size_mb(samples: Path) -> float:
@@ -52,7 +54,7 @@ def main(recipe: str, samples: Path, minutes: float = 5, out: Path = Path("speed
         samples: directory of the samples.
         minutes: `schedule.minutes` of the run.
         out: directory of the run and its log.
-        options: further options of pipeline.pretrain.
+        options: further options of pipeline.pretrain, which precede those of EVALUATION.
 
     Raises:
         ValueError: the samples are missing or too large.
@@ -61,7 +63,8 @@ def main(recipe: str, samples: Path, minutes: float = 5, out: Path = Path("speed
     print(f"{samples}: {size_mb(samples):.0f} MB")
     run = out / "run"
     fixed = {"--data.samples": str(samples), "--schedule.minutes": str(minutes), "--schedule.total_steps": "0"}
-    train(recipe, [text for pair in fixed.items() for text in pair] + options, run, seed=1, ranks=1)
+    given = [text for pair in (EVALUATION | fixed).items() for text in pair]
+    train(recipe, given + options, run, seed=1, ranks=1)
     print(table(run))
     print(summary(read_runs([run])[0]))
 

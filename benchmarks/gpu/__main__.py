@@ -1,16 +1,15 @@
 """Checks and measurements on one GPU: `benchmarks/gpu.sh [--deadline SECONDS] [--sections NAMES]`.
 
-Every section runs in a process of its own, and its figures are in gpu.json as soon as it has ended, so that an error, a
-crash of the device or the deadline loses one section only. gpu.log has what the sections printed. The last two lines
-summarise the speed and the checks. `--device cpu --tiny true` runs the same code where there is no GPU, to keep it
-working; its figures are meaningless.
+Every section runs in a process of its own, and its figures are in gpu.json as soon as it has ended. An error, a crash
+of the device or the deadline loses only those figures of one section that it had not measured yet. gpu.log has what the
+sections printed. The last two lines summarise the speed and the checks. `--device cpu --tiny true` runs the same code
+where there is no GPU, to keep it working; its figures are meaningless.
 """
 
 import importlib.util
 import json
-import subprocess
+import signal
 import sys
-import tempfile
 import time
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 import torch
 from jsonargparse import auto_cli
 
+from benchmarks.gpu import processes
 from benchmarks.gpu.sections import SECTIONS
 from benchmarks.gpu.summary import summary
 from preprocessing.files import write_text
@@ -35,21 +35,24 @@ def versions() -> dict[str, str]:
     return {"python": sys.version.split()[0], "torch": torch.__version__} | installed
 
 
-def run(name: str, options: list[str], seconds: float, log: Path) -> tuple[Any, str]:
-    """Run a section for so many seconds at most; return its figures, or None and what went wrong."""
-    with tempfile.TemporaryDirectory() as directory:
-        written = Path(directory) / f"{name}.json"
-        command = [sys.executable, "-m", "benchmarks.gpu.sections", name, str(written), *options]
-        with log.open("a") as output:
-            output.write(f"== {name}\n")
-            output.flush()
-            try:
-                status = subprocess.run(command, stdout=output, stderr=output, timeout=seconds, check=False).returncode
-            except subprocess.TimeoutExpired:
-                return None, f"ended after {seconds:.0f} s"
-        if status:
-            return None, f"status {status}: {log.read_text(errors='replace').strip().splitlines()[-1][:300]}"
-        return json.loads(written.read_text()), ""
+def run(name: str, options: list[str], seconds: float, log: Path) -> tuple[dict[str, Any], str]:
+    """Run a section for so many seconds at most; return its figures, and why they are incomplete if they are."""
+    written = log.with_name(f"{name}.json")
+    written.unlink(missing_ok=True)
+    with log.open("a") as output:
+        output.write(f"== {name}\n")
+    status = processes.run(command(name, written, options), seconds, log)
+    figures = json.loads(written.read_text()) if written.exists() else {}
+    if status is None:
+        return figures, f"ended after {seconds:.0f} s"
+    if status:
+        return figures, f"status {status}: {log.read_text(errors='replace').strip().splitlines()[-1][:300]}"
+    return figures, ""
+
+
+def command(name: str, out: Path, options: list[str]) -> list[str]:
+    """The command of a section."""
+    return [sys.executable, "-m", "benchmarks.gpu.sections", name, str(out), *options]
 
 
 def main(
@@ -63,7 +66,7 @@ def main(
     """Run the sections in their order.
 
     Args:
-        out: directory of gpu.json and gpu.log.
+        out: directory of gpu.json, gpu.log and NAME.json, which has the figures of a section while it runs.
         device: torch device.
         tiny: small shapes, to run the code where there is no GPU.
         rounds: number of calls of which each median is taken.
@@ -90,11 +93,11 @@ def main(
     failures: dict[str, str] = {}
     for name in sections:
         started, left = time.monotonic(), deadline - (time.monotonic() - begin)
-        found, failure = None, "not run: the deadline"
+        found, failure = dict[str, Any](), "not run: the deadline"
         if left >= LEAST_SECONDS:
             found, failure = run(name, options, left if tiny else min(left, SECTIONS[name].seconds), out / "gpu.log")
-        figures |= {name: found} if not failure else {}
-        failures |= {name: failure} if failure else {}
+        figures |= {name: found} if found else {}
+        failures |= {name: failure + f"; incomplete, {len(found)} figures" * bool(found)} if failure else {}
         write_text(out / "gpu.json", json.dumps(result | {"sections": figures, "failures": failures}, indent=2) + "\n")
         print(f"{name}: {time.monotonic() - started:.0f} s  {failure or 'done'}", flush=True)
     print(summary(figures, failures))
@@ -103,4 +106,5 @@ def main(
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))  # so that the section's processes are ended
     auto_cli(main, as_positional=False)

@@ -1,6 +1,8 @@
 """Section `checks`: every kernel against float64, and gradients and loss curves of a small model against the CPU's."""
 
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -27,8 +29,12 @@ from pipeline.kernels.lamb.plain import PlainKernel
 from pipeline.losses.cross_entropy import cross_entropy_sum
 from pipeline.optim.shards import cut_at_stacks
 
-LIMITS = {"training fp8": 0.1, "fp8": 1e-2, "fp32": 2e-5, "tf32": 1e-2, "gradients bf16": 5e-2, "bf16": 3e-2}
-"""Largest error by a part of its name; the first that fits applies."""
+LIMITS = {
+    "training fp8": 0.1, "fp8": 1e-2, "fp32": 2e-5, "tf32": 1e-2, "fp16": 5e-3, "gradients bf16": 5e-2,
+    "attention bf16 backward": 6e-2, "bf16": 3e-2,
+}  # fmt: skip
+"""Largest error by a part of its name; the first that fits applies. The backward pass of plain torch's attention has
+an error of 0.03 in bf16 on the same sequences, because the gradient follows from an output that is rounded, too."""
 
 
 def check_attention(device: torch.device, dtype: torch.dtype, window: int | None = None) -> dict[str, float]:
@@ -55,9 +61,10 @@ def check_attention(device: torch.device, dtype: torch.dtype, window: int | None
     expected = torch.cat(parts)
     expected.square().sum().backward()
     assert qkv.grad is not None and exact.grad is not None, "backward fills both"
+    pairs = {"forward": (out, expected), "backward": (qkv.grad, exact.grad)}
     return {
-        "forward": relative_error(out.detach(), expected.detach()),
-        "backward": relative_error(qkv.grad, exact.grad),
+        way: attention_benchmark.error_of(ours.detach().cpu(), theirs.detach(), lengths)
+        for way, (ours, theirs) in pairs.items()
     }
 
 
@@ -195,38 +202,48 @@ def gradient_error(found: dict[str, Tensor], expected: dict[str, Tensor]) -> flo
     )
 
 
-def checks(setting: Setting) -> dict[str, Any]:
-    """All errors by name; those above `LIMITS` are listed under `failed`."""
-    device, steps, cpu = setting.device, 3 if setting.tiny else 20, torch.device("cpu")
+def checks(setting: Setting) -> Iterator[tuple[str, Any]]:
+    """Yield all errors by name, again and again as their number grows, and under `failed` those above `LIMITS`."""
     errors: dict[str, float] = {}
-    for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
+    for found in chain(kernel_errors(setting), training_errors(setting)):
+        errors |= found
+        yield "errors", dict(errors)
+        yield "failed", [name for name, error in errors.items() if not error < limit_of(name)]
+    yield "attention_backend", {p: backend(setting.device, torch.bfloat16, p) for p in (0.0, DROPOUT)}
+    yield "kernels", kernels.chosen(setting.device)
+
+
+def kernel_errors(setting: Setting) -> Iterator[dict[str, float]]:
+    """Errors of each kernel against float64, by its name, the type and what is compared."""
+    device = setting.device
+    for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16"), (torch.float16, "fp16")):
         for kernel, function in (
             ("attention", check_attention),
             ("local attention", check_local_attention),
             ("cross_entropy", check_cross_entropy),
         ):
-            errors |= {f"{kernel} {name} {way}": error for way, error in function(device, dtype).items()}
-        errors |= {f"{name} {kernel}": error for kernel, error in kernels.check(device, dtype).items()}
-        own = attention_benchmark.check(device, dtype)
-        errors |= {f"{name} triton attention {way}": error for way, error in own.items()}
-    errors |= lamb_errors(device) | {"checkpoint fp32": check_copies(device)}
-    exact, reference = gradients(cpu, torch.float64), curve(cpu, torch.float32, steps)
-    for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
-        errors[f"gradients {name}"] = gradient_error(gradients(device, dtype), exact)
-        errors[f"training {name}"] = curve_error(curve(device, dtype, steps), reference)
+            yield {f"{kernel} {name} {way}": error for way, error in function(device, dtype).items()}
+        yield {f"{name} {kernel}": error for kernel, error in kernels.check(device, dtype).items()}
+        for case, found in attention_benchmark.check(device, dtype):
+            yield {f"{name} triton attention, {case}, {way}": error for way, error in found.items()}
+    yield lamb_errors(device) | {"checkpoint fp32": check_copies(device)}
     if setting.fp8 != "none":
         for way in dict.fromkeys((setting.fp8, "emulated")):
-            errors |= {f"fp8 {way} {what}": error for what, error in check_fp8(device, way).items()}
-        errors["training fp8"] = curve_error(curve(device, torch.bfloat16, steps, setting.fp8), reference)
+            yield {f"fp8 {way} {what}": error for what, error in check_fp8(device, way).items()}
+
+
+def training_errors(setting: Setting) -> Iterator[dict[str, float]]:
+    """Errors of gradients and loss curves of a small model against those that the CPU computes."""
+    device, steps, cpu = setting.device, 3 if setting.tiny else 20, torch.device("cpu")
+    exact, reference = gradients(cpu, torch.float64), curve(cpu, torch.float32, steps)
+    for dtype, name in ((torch.float32, "fp32"), (torch.bfloat16, "bf16")):
+        yield {f"gradients {name}": gradient_error(gradients(device, dtype), exact)}
+        yield {f"training {name}": curve_error(curve(device, dtype, steps), reference)}
+    if setting.fp8 != "none":
+        yield {"training fp8": curve_error(curve(device, torch.bfloat16, steps, setting.fp8), reference)}
     torch.set_float32_matmul_precision("high")
-    errors["training tf32"] = curve_error(curve(device, torch.float32, steps), reference)
+    yield {"training tf32": curve_error(curve(device, torch.float32, steps), reference)}
     torch.set_float32_matmul_precision("highest")
-    return {
-        "errors": errors,
-        "failed": [name for name, error in errors.items() if not error < limit_of(name)],
-        "attention_backend": {p: backend(device, torch.bfloat16, p) for p in (0.0, DROPOUT)},
-        "kernels": kernels.chosen(device),
-    }
 
 
 def curve_error(found: list[float], expected: list[float]) -> float:

@@ -1,5 +1,6 @@
 """Section `graphs`: micro-batches launched as CUDA graphs beside single launches, their bits and their speed."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -22,20 +23,20 @@ def fixed(lengths: list[int], longest: int, setting: Setting, seed: int) -> Batc
     return padded(make_batch(lengths, setting.vocab_size, seed), MULTIPLE, 0, longest).to(setting.device)
 
 
-def graphs(setting: Setting) -> dict[str, Any]:
-    """Bits that differ, and steps of BERT-large by size of the micro-batch, launched kernel by kernel and as graphs."""
+def graphs(setting: Setting) -> Iterator[tuple[str, Any]]:
+    """Yield bits that differ, and steps of BERT-large by size of the micro-batch, launched one by one and as graphs."""
     if not setting.on_gpu:
-        return {"missing": "CUDA graphs require a GPU"}
-    found: dict[str, Any] = {"tensors_differ": differing(setting)}
+        yield "missing", "CUDA graphs require a GPU"
+        return
+    yield "tensors_differ", differing(setting)
     for size in setting.micro_batches[:2]:
         batch = fixed([setting.length] * size, setting.length, setting, 0)
         engine = PlainEngine(setting.config(DROPOUT), setting.vocab_size, setting.device, setting.dtype)
-        found[f"phase1 {size}, launched"] = timed(engine, batch, setting)
+        yield f"phase1 {size}, launched", timed(engine, batch, setting)
         Graphs(engine.model).install()
-        found[f"phase1 {size}, graph"] = timed(engine, batch, setting)
+        yield f"phase1 {size}, graph", timed(engine, batch, setting)
         del engine
         torch.cuda.empty_cache()
-    return found
 
 
 def differing(setting: Setting) -> int:

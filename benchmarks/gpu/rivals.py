@@ -1,7 +1,7 @@
 """Section `huggingface`: the training step of `transformers` at its best batch, as its users can tune it."""
 
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -13,27 +13,29 @@ from benchmarks.huggingface import adamw, huggingface, tuned_loss
 from benchmarks.measuring import seconds
 
 
-def huggingface_steps(setting: Setting) -> dict[str, Any]:
+def huggingface_steps(setting: Setting) -> Iterator[tuple[str, Any]]:
     """SDPA, bf16 by autocast, fused AdamW, the head on masked rows only, dropout 0.1: eager by batch size and compiled.
 
     Sequences of phase 2 are padded to the longest one of their batch. torch.compile is applied at the batch size that
     is fastest without it, because each compilation takes a minute or more.
     """
     if importlib.util.find_spec("transformers") is None:
-        return {"missing": "transformers is not installed"}
+        yield "missing", "transformers is not installed"
+        return
     half = setting.packed[: len(setting.packed) // 2]
     cases = {
         "phase1": {f"{size}": [setting.length] * size for size in setting.micro_batches},
         "phase2": {f"{len(lengths)}": lengths for lengths in (half, setting.packed)},
     }
-    found: dict[str, Any] = {}
     for phase, sizes in cases.items():
-        eager = {size: _measure(setting, lengths, False) for size, lengths in sizes.items()}
-        best = max(eager, key=lambda size: eager[size].get("sequences_per_second", 0.0))
-        found |= {f"{phase} eager {size}": figures for size, figures in eager.items()}
+        rates: dict[str, float] = {}
+        for size, lengths in sizes.items():
+            figures = _measure(setting, lengths, False)
+            rates[size] = figures.get("sequences_per_second", 0.0)
+            yield f"{phase} eager {size}", figures
+        fastest = max(rates, key=lambda size: rates[size])
         if setting.on_gpu:
-            found[f"{phase} compiled {best}"] = _measure(setting, sizes[best], True)
-    return found
+            yield f"{phase} compiled {fastest}", _measure(setting, sizes[fastest], True)
 
 
 def _measure(setting: Setting, lengths: list[int], compiled: bool) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The sections, and the program that runs one of them: `python -m benchmarks.gpu.sections NAME --out FILE`."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,17 +15,21 @@ from benchmarks.gpu.rivals import huggingface_steps
 from benchmarks.gpu.runs import determinism, pretraining
 from benchmarks.gpu.setting import Setting
 from benchmarks.gpu.steps import products, profiled, steps, update
+from preprocessing.files import write_text
+
+Figures = Iterator[tuple[str, Any]]
 
 
 class Section(NamedTuple):
     """One part of the benchmark."""
 
-    run: Callable[[Setting], dict[str, Any]]
+    run: Callable[[Setting], Figures]
+    """Yields each figure by name as soon as it is measured; a name that comes again has a new value."""
     seconds: int
     """Longest time of the section on a GPU, compilation of its kernels included."""
 
 
-def measure_kernels(setting: Setting, tiles: bool) -> dict[str, Any]:
+def measure_kernels(setting: Setting, tiles: bool) -> Figures:
     """Times of all kernels or, with `tiles`, of attention with other tiles than those that it takes by itself."""
     lengths = {"phase 1": [setting.length] * setting.micro_batches[-1], "phase 2": setting.packed}
     lengths = {"ragged": [5, 20]} if setting.tiny else lengths  # Triton's interpreter is slow
@@ -38,12 +42,12 @@ def measure_kernels(setting: Setting, tiles: bool) -> dict[str, Any]:
 
 SECTIONS: dict[str, Section] = {
     "steps": Section(steps, 130),
-    "checks": Section(checks, 100),
+    "checks": Section(checks, 130),
     "pretraining": Section(pretraining, 150),
-    "determinism": Section(determinism, 90),
+    "determinism": Section(determinism, 120),
     "products": Section(products, 30),
     "update": Section(update, 40),
-    "profile": Section(profiled, 40),
+    "profile": Section(profiled, 70),
     "kernels": Section(lambda setting: measure_kernels(setting, tiles=False), 120),
     "graphs": Section(graphs, 90),
     "huggingface": Section(huggingface_steps, 240),
@@ -53,7 +57,7 @@ SECTIONS: dict[str, Section] = {
 
 
 def main(name: str, out: Path, device: str = "cuda", tiny: bool = False, rounds: int = 10) -> None:
-    """Run one section and write its figures.
+    """Run one section and write its figures, as many as there are, after each of them.
 
     Args:
         name: the section.
@@ -67,8 +71,15 @@ def main(name: str, out: Path, device: str = "cuda", tiny: bool = False, rounds:
     """
     if name not in SECTIONS:
         raise ValueError(f"name = {name}: no such section; there are {', '.join(SECTIONS)}")
-    figures = SECTIONS[name].run(Setting(torch.device(device), tiny, rounds))
-    out.write_text(json.dumps(figures, indent=2) + "\n")
+    write(SECTIONS[name].run(Setting(torch.device(device), tiny, rounds)), out)
+
+
+def write(figures: Figures, out: Path) -> None:
+    """Write the figures that there are so far to a JSON file, whenever there is a new one."""
+    found: dict[str, Any] = {}
+    for name, value in figures:
+        found[name] = value
+        write_text(out, json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,6 @@
 """Sections that time the training step and its parts: steps, matrix products, the update, a profile."""
 
-import warnings
-from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -12,7 +9,9 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import lamb
 from benchmarks.batches import make_batch
+from benchmarks.gpu.runs import waits_of_a_run
 from benchmarks.gpu.setting import DROPOUT, Setting
+from benchmarks.gpu.waits import synchronisations
 from benchmarks.measuring import bytes_per_second, seconds
 from benchmarks.plain_engine import PlainEngine
 from pipeline.data.batch import Batch
@@ -21,19 +20,18 @@ from pipeline.kernels import fp8
 from pipeline.model.flops import measure
 from pipeline.runlog.metrics import peak_flops
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-def steps(setting: Setting) -> dict[str, Any]:
+def steps(setting: Setting) -> Iterator[tuple[str, Any]]:
     """Training steps of BERT-large on one micro-batch each, by size of the micro-batch: without and with dropout, and
     with dropout and products in FP8."""
-    found = steps_with(setting, 0.0) | steps_with(setting, DROPOUT)
+    yield from steps_with(setting, 0.0)
+    yield from steps_with(setting, DROPOUT)
     if setting.fp8 != "none":
-        found |= {f"{case}, fp8 {setting.fp8}": values for case, values in steps_with(setting, DROPOUT, True).items()}
-    return found
+        for case, values in steps_with(setting, DROPOUT, True):
+            yield f"{case}, fp8 {setting.fp8}", values
 
 
-def steps_with(setting: Setting, dropout: float, in_fp8: bool = False) -> dict[str, Any]:
+def steps_with(setting: Setting, dropout: float, in_fp8: bool = False) -> Iterator[tuple[str, Any]]:
     """The same with this dropout of hidden states and attention. MFU refers to the peak of bf16 in any case."""
     config = setting.config(dropout, setting.fp8 if in_fp8 else "none")
     peak = peak_flops(setting.device, setting.dtype)
@@ -41,7 +39,6 @@ def steps_with(setting: Setting, dropout: float, in_fp8: bool = False) -> dict[s
     flops = measure(lambda shape: build(shape, setting.vocab_size), config).flops
     cases = {f"phase1 {size}": [setting.length] * size for size in setting.micro_batches}
     cases[f"phase2 {len(setting.packed)}"] = setting.packed
-    found: dict[str, Any] = {}
     for case, lengths in cases.items():
         batch = make_batch(lengths, setting.vocab_size, 0)
         work = flops(
@@ -53,14 +50,13 @@ def steps_with(setting: Setting, dropout: float, in_fp8: bool = False) -> dict[s
         try:
             figures = timed(engine, batch.to(setting.device), setting)
         except torch.cuda.OutOfMemoryError:
-            found[f"{case}, dropout {dropout:g}"] = {"error": "out of memory"}
+            yield f"{case}, dropout {dropout:g}", {"error": "out of memory"}
             continue
         rate = work / figures["step_ms"] * 1e3
-        found[f"{case}, dropout {dropout:g}"] = figures | {"tflops": rate / 1e12, "mfu": rate / peak}
+        yield f"{case}, dropout {dropout:g}", figures | {"tflops": rate / 1e12, "mfu": rate / peak}
     del engine
     if setting.on_gpu:
         torch.cuda.empty_cache()
-    return found
 
 
 def timed(engine: PlainEngine, batch: Batch, setting: Setting) -> dict[str, float]:
@@ -75,7 +71,7 @@ def timed(engine: PlainEngine, batch: Batch, setting: Setting) -> dict[str, floa
     } | ({"peak_gib": torch.cuda.max_memory_allocated(setting.device) / 2**30} if setting.on_gpu else {})
 
 
-def products(setting: Setting) -> dict[str, Any]:
+def products(setting: Setting) -> Iterator[tuple[str, Any]]:
     """TFLOP/s of the matrix products of a layer and of the logits, at the shapes of the largest micro-batch.
 
     Those of FP8 are without quantisation, whose milliseconds stand beside them.
@@ -90,7 +86,6 @@ def products(setting: Setting) -> dict[str, Any]:
         "logits": (masked, hidden, setting.vocab_size),
         "logits, vocabulary padded to 128": (masked, hidden, -(-setting.vocab_size // 128) * 128),
     }
-    found: dict[str, Any] = {}
     for name, (rows, inside, columns) in shapes.items():
         x, weight, gradient = (
             torch.randn(shape, device=setting.device, dtype=setting.dtype)
@@ -102,12 +97,12 @@ def products(setting: Setting) -> dict[str, Any]:
             "of weight": lambda gradient=gradient, x=x: gradient.T @ x,
         }
         work = 2 * rows * inside * columns / 1e12
-        found[name] = {way: work / seconds(call, setting.device, setting.rounds) for way, call in ways.items()}
+        rates = {way: work / seconds(call, setting.device, setting.rounds) for way, call in ways.items()}
         if setting.fp8 == "native" and "logits" not in name:
             times = {way: seconds(call, setting.device, setting.rounds) for way, call in in_fp8(x, weight).items()}
-            found[name] |= {f"fp8 {way}": work / time for way, time in times.items() if way != "quantisation"}
-            found[name]["fp8 quantisation, ms"] = times["quantisation"] * 1e3
-    return found
+            rates |= {f"fp8 {way}": work / time for way, time in times.items() if way != "quantisation"}
+            rates["fp8 quantisation, ms"] = times["quantisation"] * 1e3
+        yield name, rates
 
 
 def in_fp8(x: Tensor, weight: Tensor) -> dict[str, Callable[[], Any]]:
@@ -125,21 +120,23 @@ def in_fp8(x: Tensor, weight: Tensor) -> dict[str, Callable[[], Any]]:
     }
 
 
-def update(setting: Setting) -> dict[str, Any]:
+def update(setting: Setting) -> Iterator[tuple[str, Any]]:
     """The LAMB step of BERT-large beside torch's fused AdamW, and the bandwidth of a copy of one GiB."""
-    result = lamb.measure("mini" if setting.tiny else "large", setting.device, setting.rounds)
-    bandwidth = bytes_per_second(setting.device, 1 << (20 if setting.tiny else 30), setting.rounds)
-    return result | {"copy_gb_per_s": bandwidth / 1e9}
+    yield from lamb.measure("mini" if setting.tiny else "large", setting.device, setting.rounds).items()
+    yield "copy_gb_per_s", bytes_per_second(setting.device, 1 << (20 if setting.tiny else 30), setting.rounds) / 1e9
 
 
-def profiled(setting: Setting) -> dict[str, Any]:
-    """The kernels of a training step with dropout by time, and the places at which the host waits for the device."""
+def profiled(setting: Setting) -> Iterator[tuple[str, Any]]:
+    """The kernels of a training step with dropout by time, and the places at which the host waits for the device: in
+    that step, and in a step of `pipeline.pretrain`, with DeepSpeed, loader and trainer."""
     engine = PlainEngine(setting.config(DROPOUT), setting.vocab_size, setting.device, setting.dtype)
     lengths = [setting.length] * setting.micro_batches[-1]
     batch = make_batch(lengths, setting.vocab_size, 0).to(setting.device)
     for _ in range(3):
         engine.step(batch)
-    waits = synchronisations(engine, batch) if setting.on_gpu else {}
+    with synchronisations(setting.on_gpu) as waits:
+        engine.step(batch)
+    yield "synchronisations", waits
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if setting.on_gpu else [])]
     with profile(activities=activities) as profiler:
         engine.step(batch)
@@ -152,17 +149,7 @@ def profiled(setting: Setting) -> dict[str, Any]:
 
     ordered = sorted(events, key=microseconds, reverse=True)[:30]
     kernels = [{"name": event.key[:90], "calls": event.count, "ms": microseconds(event) / 1e3} for event in ordered]
-    return {"total_ms": sum(map(microseconds, events)) / 1e3, "kernels": kernels, "synchronisations": waits}
-
-
-def synchronisations(engine: PlainEngine, batch: Batch) -> dict[str, int]:
-    """Number of synchronisations of one step by place, as torch.cuda's debug mode reports them."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        torch.cuda.set_sync_debug_mode("warn")
-        try:
-            engine.step(batch)
-        finally:
-            torch.cuda.set_sync_debug_mode("default")
-    places = Counter(f"{warning.filename.removeprefix(f'{ROOT}/')}:{warning.lineno}" for warning in caught)
-    return dict(places.most_common())
+    yield "total_ms", sum(map(microseconds, events)) / 1e3
+    yield "kernels", kernels
+    del engine, profiler
+    yield "synchronisations of pipeline.pretrain", waits_of_a_run(setting)

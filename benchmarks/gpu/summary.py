@@ -7,11 +7,11 @@ from benchmarks.gpu.rivals import best
 
 
 def summary(figures: Mapping[str, Any], failures: Mapping[str, str]) -> str:
-    """Two lines about the figures of the sections that ended.
+    """Two lines about the figures that there are.
 
     Args:
-        figures: section -> its figures.
-        failures: section -> why it has no figures.
+        figures: section -> its figures, which may be incomplete.
+        failures: section -> why it has no figures, or not all.
     """
     return f"SPEED   {'; '.join(speeds(figures)) or 'not measured'}\nCHECKS  {'; '.join(verdicts(figures, failures))}"
 
@@ -34,18 +34,18 @@ def speeds(figures: Mapping[str, Any]) -> list[str]:
     said += [
         f"{name}: {values['sequences_per_second']:,.0f}" for name, values in figures.get("pretraining", {}).items()
     ]
-    if "update" in figures:
-        said.append(f"update at {100 / figures['update']['ours_over_bound']['copy']:.0f} % of a copy's bandwidth")
+    if bounds := figures.get("update", {}).get("ours_over_bound"):
+        said.append(f"update at {100 / bounds['copy']:.0f} % of a copy's bandwidth")
     return said
 
 
 def verdicts(figures: Mapping[str, Any], failures: Mapping[str, str]) -> list[str]:
     """Errors above their limits, whether runs repeat bit for bit, and the sections without figures."""
     said = []
-    if "checks" in figures:
-        failed = figures["checks"]["failed"]
+    if (failed := figures.get("checks", {}).get("failed")) is not None:
         errors = figures["checks"]["errors"]
-        said.append("all within limits" if not failed else ", ".join(f"{name} {errors[name]:.1e}" for name in failed))
+        within = f"{len(errors)} errors within limits" if "checks" in failures else "all within limits"
+        said.append(", ".join(f"{name} {errors[name]:.1e}" for name in failed) or within)
     for name, differing in figures.get("determinism", {}).items():
         is_equal = not any(differing.values())
         said.append(f"{name} run equal bit for bit" if is_equal else f"{name} run DIFFERS: {differing}")

@@ -1,6 +1,7 @@
 """The speed run reads the figures of a run, and rejects samples that cannot be carried."""
 
 import pytest
+import toml
 from samples import make_samples
 
 from benchmarks import speedrun
@@ -28,3 +29,20 @@ def test_samples_that_are_too_large_are_an_error(tmp_path, monkeypatch):
         speedrun.size_mb(samples)
     with pytest.raises(ValueError, match="no directory of samples"):
         speedrun.size_mb(tmp_path)
+
+
+@pytest.mark.slow
+def test_a_recipe_is_trained_and_its_curve_printed(tmp_path, capsys):
+    """A recipe that evaluates every 500 steps is evaluated every 50 on up to 2,048 samples; options have precedence."""
+    recipe = tmp_path / "tiny.toml"
+    shape = "hidden_size = 16\nnum_hidden_layers = 1\nnum_attention_heads = 2\nintermediate_size = 32"
+    recipe.write_text(
+        f"[model]\n{shape}\n[batch]\nglobal_batch_size = 8\nmicro_batch_size = 8\n[evaluation]\nevery = 500"
+    )
+    samples = make_samples(tmp_path / "samples")
+    options = ["--schedule.minutes", "0", "--schedule.total_steps", "60"]
+    speedrun.main(str(recipe), samples, minutes=5, out=tmp_path / "out", options=options)
+    rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[1] for row in rows] == ["step", "0", "50", "60"]
+    evaluation = toml.loads((tmp_path / "out" / "run" / "recipe.toml").read_text())["evaluation"]
+    assert (evaluation["every"], evaluation["samples"]) == (50, 2048)

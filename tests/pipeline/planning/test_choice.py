@@ -9,7 +9,7 @@ from pipeline.config import parse
 from pipeline.planning.choice import Choice, Phase, choose, divisors, nearest_gpus, timing
 from pipeline.planning.cluster import Cluster
 from pipeline.planning.memory import Estimate
-from pipeline.planning.samples import Samples
+from pipeline.planning.samples import Samples, length_by_name
 from pipeline.planning.text import phase_summary
 from pipeline.runtime.devices import DEVICES
 from pipeline.runtime.formatting import GIB
@@ -116,3 +116,20 @@ def test_numbers_of_gpus_over_which_a_batch_divides():
     """The nearest number of GPUs below the given one that divides the batch is found."""
     assert nearest_gpus(65_536, 10_000) == 8192
     assert divisors(12) == [1, 2, 3, 4, 6, 12]
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(path for path in RECIPES.glob("*.toml") if "for 80 GB" in path.read_text()),
+    ids=lambda path: path.stem,
+)
+def test_recipes_for_a_gpu_compute_their_logits_once(path):
+    """At the highest mask rate the logits of a micro-batch take at most `model.max_logits_mib`, above which their
+    product would be computed again in the backward pass, and the micro-batch divides the global batch.
+    """
+    recipe = parse(["--recipe", str(path)])
+    words = {"roberta": 50_265, "modernbert": 50_265, "albert": 30_000, "deberta": 30_000}.get(recipe.family, 30_522)
+    length, _ = length_by_name(Path(recipe.data.samples), recipe.model.max_position_embeddings)
+    masked = recipe.batch.micro_batch_size * phase(path.stem, length).most_masked(length)
+    assert masked * words * 2 <= recipe.model.max_logits_mib << 20
+    assert recipe.batch.global_batch_size % recipe.batch.micro_batch_size == 0

@@ -50,6 +50,7 @@ def plain(qkv, cu_seqlens, _, dropout_p, *term):
         (LENGTHS, 16, torch.float32, 0.0, True, ONE_PASS),
         ([16], 24, torch.float32, 0.3, False, None),
         ([66, 5], 64, HALF, 0.1, False, None),
+        ([18, 1], 128, HALF, 0.1, False, None),
     ],
 )
 def test_output_and_gradients_equal_float64(lengths, head_dim, dtype, probability, with_term, shapes):
