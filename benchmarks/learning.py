@@ -30,11 +30,12 @@ def row(name: str, runs: list[Path]) -> str:
     losses = [statistics.median(each[step]["mlm_loss"] for each in figures) for step in steps]
     last = [each[steps[-1]] for each in figures]
     accuracy = statistics.median(line["mlm_accuracy"] for line in last)
-    order_gap = statistics.median(line["mlm_order_gap"] for line in last)
+    gaps = [line["mlm_order_gap"] for line in last if "mlm_order_gap" in line]
+    order_gap = f"{statistics.median(gaps):.2f}" if gaps else ""  # evaluation.order_gap_samples = 0 measures none
     ends = [line["mlm_loss"] for line in last]
     rate = statistics.median(line["sequences_per_second"] for run in runs for line in training(run))
     by_step = ", ".join(f"{step}: {loss:.2f}" for step, loss in zip(steps[:-1], losses, strict=False))
-    at_end = f"{losses[-1]:.3f} | {min(ends):.3f} to {max(ends):.3f} | {accuracy:.3f} | {order_gap:.2f} | {rate:.0f}"
+    at_end = f"{losses[-1]:.3f} | {min(ends):.3f} to {max(ends):.3f} | {accuracy:.3f} | {order_gap} | {rate:.0f}"
     return f"| {name} | {by_step} | {at_end} |"
 
 

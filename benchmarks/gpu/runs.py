@@ -147,11 +147,8 @@ def waits_of_a_run(setting: Setting) -> dict[str, int | str]:
     """Synchronisations of a step of a small model under ZeRO-1, of two micro-batches, by place; see `gpu/waits.py`."""
     with tempfile.TemporaryDirectory() as directory:
         folder = Path(directory)
-        samples, log, out = (
-            write_samples(folder / "samples", 64, 8, 32, setting.vocab_size),
-            folder / "log",
-            folder / "w",
-        )
+        samples = write_samples(folder / "samples", 64, 8, 32, setting.vocab_size)
+        log, out = folder / "log", folder / "waits.json"
         steps = {"schedule.total_steps": 3, "checkpoint.every": 1000, "logging.every": 1000}
         batch = {"batch.global_batch_size": 8, "batch.micro_batch_size": 4}
         arguments = options(MINI, samples, folder / "run", **steps, **batch, **deepspeed(1))

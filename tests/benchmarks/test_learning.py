@@ -21,3 +21,12 @@ def test_a_row_has_the_medians_over_seeds_and_the_range_at_the_end(tmp_path):
     ends = [4.0, 2.0, 5.0]
     runs = [write_run(tmp_path / str(i), {1: 6.0, 2: end} | ({3: 1.0} if i == 0 else {})) for i, end in enumerate(ends)]
     assert row("all", runs) == "| all | 1: 6.00 | 4.000 | 2.000 to 5.000 | 0.250 | 0.40 | 20 |"
+
+
+def test_runs_without_an_order_gap_have_none_in_their_row(tmp_path):
+    """A recipe with `evaluation.order_gap_samples = 0` has all other figures."""
+    run = write_run(tmp_path / "run", {1: 6.0, 2: 4.0})
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    kept = [{key: value for key, value in line.items() if key != "mlm_order_gap"} for line in lines]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in kept))
+    assert row("all", [run]) == "| all | 1: 6.00 | 4.000 | 4.000 to 4.000 | 0.250 |  | 15 |"

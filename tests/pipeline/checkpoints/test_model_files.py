@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pickle
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,18 @@ def consent(monkeypatch):
 def change_json(path, **values):
     """Set keys of a JSON file."""
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def in_two_files(model, files, index, save):
+    """Divide the weights of a model into two files with an index, by `save`; return its tensors and the index."""
+    tensors = load_file(model / "model.safetensors")
+    (model / "model.safetensors").unlink()
+    names = sorted(tensors)
+    parts = dict(zip(files, (names[::2], names[1::2]), strict=True))
+    for file, held in parts.items():
+        save({name: tensors[name] for name in held}, model / file)
+    (model / index).write_text(json.dumps({"weight_map": {name: file for file in parts for name in parts[file]}}))
+    return tensors, model / index
 
 
 def commands(model, out):
@@ -107,14 +120,7 @@ def test_a_pickle_is_read_on_request_only_and_then_tensors_only(model, tmp_path)
 
 def test_pickles_in_several_files_are_read_on_request_only(model, tmp_path):
     """Pickles are read through their index with --allow_pickle alone; a missing file and another kind are errors."""
-    tensors = load_file(model / "model.safetensors")
-    (model / "model.safetensors").unlink()
-    names = sorted(tensors)
-    parts = {"part-1.bin": names[::2], "part-2.bin": names[1::2]}
-    for file, held in parts.items():
-        torch.save({name: tensors[name] for name in held}, model / file)
-    index = model / "pytorch_model.bin.index.json"
-    index.write_text(json.dumps({"weight_map": {name: file for file, held in parts.items() for name in held}}))
+    tensors, _ = in_two_files(model, ("part-1.bin", "part-2.bin"), "pytorch_model.bin.index.json", torch.save)
     for arguments in commands(model, tmp_path / "new").values():
         with pytest.raises(ValueError, match=r"index\.json: the index of pickles, .* pass --allow_pickle true"):
             convert(arguments)
@@ -149,20 +155,13 @@ def test_an_index_does_not_lead_out_of_the_directory(model, tmp_path, name):
 
 def test_weights_in_several_files_are_read(model, tmp_path):
     """Weights in several files are read through the index; a doubled tensor and a missing file are errors."""
-    tensors = load_file(model / "model.safetensors")
-    (model / "model.safetensors").unlink()
-    names = sorted(tensors)
-    parts = {"a.safetensors": names[::2], "b.safetensors": names[1::2]}
-    for file, held in parts.items():
-        save_file({name: tensors[name] for name in held}, model / file, metadata={"format": "pt"})
-    index = model / "model.safetensors.index.json"
-    index.write_text(
-        json.dumps({"metadata": {}, "weight_map": {n: file for file, held in parts.items() for n in held}})
-    )
+    save = partial(save_file, metadata={"format": "pt"})
+    tensors, index = in_two_files(model, ("a.safetensors", "b.safetensors"), "model.safetensors.index.json", save)
+    first = min(tensors)
     convert(commands(model, tmp_path / "new")["import"])
     assert (tmp_path / "new" / "manifest.json").is_file()
     convert(commands(model, tmp_path / "new")["fill"])
-    save_file({names[0]: tensors[names[0]]}, model / "b.safetensors")
+    save_file({first: tensors[first]}, model / "b.safetensors")
     with pytest.raises(ValueError, match=r"is in a\.safetensors as well"):
         convert(commands(model, tmp_path / "newer")["import"])
     (model / "b.safetensors").unlink()
