@@ -54,7 +54,8 @@ def in_two_files(model, files, index, save):
     parts = dict(zip(files, (names[::2], names[1::2]), strict=True))
     for file, held in parts.items():
         save({name: tensors[name] for name in held}, model / file)
-    (model / index).write_text(json.dumps({"weight_map": {name: file for file in parts for name in parts[file]}}))
+    placed = {name: file for file in parts for name in parts[file]}
+    (model / index).write_text(json.dumps({"metadata": {}, "weight_map": placed}))
     return tensors, model / index
 
 
