@@ -1,7 +1,8 @@
 """TCP ports for servers of tests.
 
 They are not chosen by the kernel, which may give a port to a connection of another process before the server listens
-there. They lie below the range of connections, which begins at 32,768, and each worker of pytest has its own.
+there. They lie below the range of connections, which begins at 32,768, and below the ports of jobs, which begin at
+20,000; each worker of pytest has its own.
 """
 
 import os
@@ -9,7 +10,7 @@ import socket
 from contextlib import suppress
 from itertools import cycle
 
-_PER_WORKER = 1_000
+_PER_WORKER = 500
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 20
 _FIRST = 10_000 + _PER_WORKER * _WORKER
 _PORTS = cycle(range(_FIRST, _FIRST + _PER_WORKER))

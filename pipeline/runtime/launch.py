@@ -6,7 +6,7 @@ torchrun and deepspeed set the latter themselves; nothing is added then.
 import re
 from collections.abc import Mapping
 
-FIRST_PORT, PORTS = 10000, 20000  # below the range from which systems assign ports to outgoing connections
+FIRST_PORT, PORTS = 20000, 10000  # below the range from which systems assign ports to outgoing connections
 
 
 def variables(environment: Mapping[str, str]) -> dict[str, str]:

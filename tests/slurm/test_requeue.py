@@ -1,6 +1,7 @@
 """slurm/pretrain.sbatch requeues or ends by the exit status of the training, for which a short script stands in."""
 
 import os
+import socket
 import time
 
 import pytest
@@ -134,3 +135,14 @@ def test_only_the_task_of_an_array_that_saved_starts_again(cluster, submit):
         1: ("COMPLETED", "0"),
         2: ("COMPLETED", "1"),
     }
+
+
+def test_a_port_in_use_is_left_out(cluster, submit):
+    """A job whose port belongs to another program uses the next one, on every rank."""
+    number, plan = submit("port in use", 'echo "$MASTER_PORT" >"$4.port$SLURM_PROCID"', "--hold")
+    port = 20000 + int(number) % 10000
+    with socket.create_server(("", port)):
+        cluster.run("scontrol", "release", number)
+        assert cluster.wait(number)["JobState"] == "COMPLETED", cluster.log(number)
+    found = {int(path.read_text()) for path in plan.parent.glob(f"{plan.name}.port*")}
+    assert len(found) == 1 and min(found) > port, found

@@ -32,7 +32,7 @@ def test_a_task_of_srun_knows_its_place_and_where_rank_0_is():
         "WORLD_SIZE": "18",
         "LOCAL_WORLD_SIZE": "2",
         "MASTER_ADDR": "10.0.0.1",
-        "MASTER_PORT": "11234",
+        "MASTER_PORT": "21234",
     }
 
 
@@ -60,8 +60,8 @@ def test_mpirun_on_one_host_needs_no_address():
     """On one host mpirun needs no address, and there is a port even if Open MPI's namespace is a number or missing."""
     alone = OPEN_MPI | {"OMPI_COMM_WORLD_LOCAL_SIZE": "4"}
     assert variables(alone)["MASTER_ADDR"] == "127.0.0.1"
-    assert variables(alone | {"PMIX_NAMESPACE": "1234567890"})["MASTER_PORT"] == "17890"
-    assert variables(alone | {"PMIX_NAMESPACE": ""})["MASTER_PORT"] == "10000"
+    assert variables(alone | {"PMIX_NAMESPACE": "1234567890"})["MASTER_PORT"] == "27890"
+    assert variables(alone | {"PMIX_NAMESPACE": ""})["MASTER_PORT"] == "20000"
 
 
 def test_mpirun_on_several_hosts_must_say_where_rank_0_is():
