@@ -17,7 +17,7 @@ from benchmarks.learning import HEAD, row
 from benchmarks.measuring import processor
 from benchmarks.runs import train
 
-CONSTANTS = frozenset({"LOWEST", "HIGHEST", "SCORE", "SHRINK", "NEAREST", "offsets"})
+CONSTANTS = frozenset({"LOWEST", "HIGHEST", "SCORE", "SHRINK", "LATER", "NEAREST", "offsets"})
 
 
 def main(

@@ -27,7 +27,14 @@ from pipeline.kernels.disentangled import PRODUCTS
 from pipeline.kernels.rotary import frequencies as rotary_frequencies
 from pipeline.model.disentangled import DisentangledEncoder
 from pipeline.model.encoder import Layer
-from pipeline.model.initialization import SCORE, SHRINK, first_offsets, position_frequencies, sinusoids
+from pipeline.model.initialization import (
+    SCORE,
+    SHRINK,
+    first_offsets,
+    position_frequencies,
+    shrink_later_outputs,
+    sinusoids,
+)
 from pipeline.model.rotary import RotaryEncoder, RotaryLayer
 
 ROTARY_SCORE = 20.0
@@ -61,6 +68,7 @@ def initialize_relative_positions(encoder: DisentangledEncoder) -> None:
             key[head].mul_(SHRINK).diagonal()[: 2 * len(frequencies)] += strength
             angles = offset * frequencies
             bias[head, : 2 * len(frequencies)] = strength * torch.stack([angles.cos(), angles.sin()], -1).flatten()
+    shrink_later_outputs(layers)
 
 
 @torch.no_grad()
@@ -87,6 +95,7 @@ def initialize_rotary_positions(encoder: RotaryEncoder) -> None:
                 weight.mul_(SHRINK)
                 weight[:, 0] += vector / (2 * normalised)
                 weight[:, 1] -= vector / (2 * normalised)
+    shrink_later_outputs(encoder.layers)
 
 
 def rotary_offset(head_dim: int, theta: float, offset: int) -> tuple[Tensor, Tensor]:

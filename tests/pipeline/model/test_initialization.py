@@ -136,6 +136,24 @@ def test_positions_change_only_where_attention_begins():
     torch.testing.assert_close(table.square().mean().sqrt(), rms)
 
 
+def test_later_layers_of_a_deep_model_hardly_change_what_the_first_ones_have_found():
+    """At the end of twelve layers the states are almost those behind the second layer; with normal weights they are
+    not.
+    """
+
+    def similarity(initialization):
+        model = built(initialization, num_hidden_layers=12, intermediate_size=512)
+        states = []
+        for layer in (1, 11):
+            model.encoder.layers[layer].register_forward_hook(lambda _, __, output: states.append(output))
+        model.hidden(batch_of(torch.arange(LENGTH) % VOCAB_SIZE))
+        return float(torch.nn.functional.cosine_similarity(*states).mean())
+
+    with torch.no_grad():
+        assert similarity("positions") > 0.95
+        assert similarity("normal") < 0.7
+
+
 def test_a_masked_token_depends_on_its_neighbours_from_the_start():
     """Other neighbours change the state of a masked token many times more than with normal weights."""
 

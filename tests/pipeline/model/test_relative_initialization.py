@@ -5,20 +5,21 @@ import math
 import pytest
 import torch
 
-from pipeline.families import deberta, modernbert
+from pipeline.families import bert, deberta, modernbert
 from pipeline.kernels.rotary import rotate, rotation
 from pipeline.model.initialization import first_offsets
 from pipeline.model.relative_initialization import ROTARY_SCORE, rotary_offset
 
 VOCAB_SIZE, LENGTH = 50, 64
 SHAPE = dict(hidden_size=256, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, initializer_range=0.04)
-FAMILIES = {"deberta": deberta, "modernbert": modernbert}
+FAMILIES = {"bert": bert, "deberta": deberta, "modernbert": modernbert}
 CONFIGS = {"deberta": deberta.DebertaConfig, "modernbert": modernbert.ModernBertConfig}
+"""Configurations of the families without absolute positions."""
 
 
 def built(family, initialization, **shape):
     torch.manual_seed(0)
-    config = CONFIGS[family](**SHAPE | shape, initialization=initialization)
+    config = (CONFIGS | {"bert": bert.BertConfig})[family](**SHAPE | shape, initialization=initialization)
     return FAMILIES[family].FAMILY.of(config).build(config, VOCAB_SIZE).eval()
 
 
@@ -70,6 +71,22 @@ def test_other_heads_and_layers_are_not_changed(family):
     ours, theirs = (found[second].unflatten(0, (3, 4, -1)) for found in (positions, normal))
     assert torch.equal(ours[2], theirs[2]), "values"
     assert torch.equal(ours[:, 2:], theirs[:, 2:]), "heads without an offset"
+
+
+@pytest.mark.parametrize("family", ["bert", *CONFIGS])
+def test_later_layers_of_a_deep_model_add_together_what_two_layers_would(family):
+    """The ten layers behind the second one of twelve have a fifth of the normal weights on the residual stream, and all
+    others keep theirs.
+    """
+    normal, positions = (
+        dict(built(family, name, num_hidden_layers=12).named_parameters()) for name in ("normal", "positions")
+    )
+    for name, weight in normal.items():
+        layer = name.removeprefix("encoder.layers.").split(".")[0]
+        if not layer.isdigit() or int(layer) < 2:
+            continue
+        is_output = name.endswith((".attention_output.weight", ".output.weight"))
+        torch.testing.assert_close(positions[name], weight * (0.2 if is_output else 1.0))
 
 
 def test_both_encoders_of_deberta_v3_begin_on_offsets():
