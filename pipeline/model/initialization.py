@@ -21,7 +21,7 @@ Shapes: P positions, E width of the embeddings, H hidden_size, N attention heads
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -118,12 +118,12 @@ def initialize_offsets(stack: Stack, frequencies: Tensor) -> None:
         query, key, _ = layer.qkv.weight.unflatten(0, (3, heads, -1)).unbind()  # (N, D, H) each
         for head, offset in enumerate(first_offsets(number, heads, is_repeated)):
             attend_to_offset(query[head], key[head], frequencies, offset)
-    shrink_later_outputs(layers)
+    shrink_later_outputs([(layer.attention_output.weight, layer.output.weight) for layer in layers])
 
 
 @torch.no_grad()
-def shrink_later_outputs(layers: Iterable[nn.Module]) -> None:
-    """Scales what the layers without offsets add to the residual stream, if there are more than LATER of them.
+def shrink_later_outputs(outputs: Sequence[tuple[Tensor, Tensor]]) -> None:
+    """Scales the products that end on the residual stream in layers without offsets, if these are more than LATER.
 
     A feed-forward network with weights of the usual size adds 0.4 of the norm of its input, so that ten layers turn the
     states away from those that the first two layers have made: the cosine between them is 0.5, and 0.97 when the ten
@@ -131,13 +131,13 @@ def shrink_later_outputs(layers: Iterable[nn.Module]) -> None:
     ReZero begins with 0 (Bachlechner et al. 2020, https://arxiv.org/abs/2003.04887).
 
     Args:
-        layers: all layers in order, changed in place.
+        outputs: the weights of these two products of every layer, changed in place.
     """
-    later = list(layers)[WITH_OFFSETS:]
+    later = outputs[WITH_OFFSETS:]
     factor = min(1.0, LATER / max(len(later), 1))
-    for layer in later:
-        layer.attention_output.weight.mul_(factor)
-        layer.output.weight.mul_(factor)
+    for weights in later:
+        for weight in weights:
+            weight.mul_(factor)
 
 
 def first_offsets(layer: int, heads: int, is_repeated: bool = False) -> tuple[int, ...]:

@@ -68,7 +68,7 @@ def initialize_relative_positions(encoder: DisentangledEncoder) -> None:
             key[head].mul_(SHRINK).diagonal()[: 2 * len(frequencies)] += strength
             angles = offset * frequencies
             bias[head, : 2 * len(frequencies)] = strength * torch.stack([angles.cos(), angles.sin()], -1).flatten()
-    shrink_later_outputs(layers)
+    shrink_later_outputs([(layer.attention_output.weight, layer.output.weight) for layer in layers])
 
 
 @torch.no_grad()
@@ -84,8 +84,8 @@ def initialize_rotary_positions(encoder: RotaryEncoder) -> None:
     common = COMMON * words.square().mean().sqrt()
     words[:, 0], words[:, 1] = common, -common
     normalised = COMMON / math.sqrt(1 + 2 * (COMMON**2 - 1) / hidden)
-    for number, layer in enumerate(encoder.layers):
-        assert isinstance(layer, RotaryLayer), "a layer of this encoder"
+    layers = [layer for layer in encoder.layers if isinstance(layer, RotaryLayer)]
+    for number, layer in enumerate(layers):
         query, key, _ = layer.qkv.weight.unflatten(0, (3, layer.heads, -1)).unbind()  # (N, D, H) each
         theta = encoder.thetas[layer.is_local]
         for head, offset in enumerate(first_offsets(number, layer.heads)):
@@ -95,7 +95,7 @@ def initialize_rotary_positions(encoder: RotaryEncoder) -> None:
                 weight.mul_(SHRINK)
                 weight[:, 0] += vector / (2 * normalised)
                 weight[:, 1] -= vector / (2 * normalised)
-    shrink_later_outputs(encoder.layers)
+    shrink_later_outputs([(layer.attention_output.weight, layer.output.weight) for layer in layers])
 
 
 def rotary_offset(head_dim: int, theta: float, offset: int) -> tuple[Tensor, Tensor]:
