@@ -74,7 +74,7 @@ def initialize_relative_positions(encoder: DisentangledEncoder) -> None:
 @torch.no_grad()
 def initialize_rotary_positions(encoder: RotaryEncoder) -> None:
     """Sets two features of the word embeddings to constants and the first layers' heads to offsets, without random
-    numbers.
+    numbers. The published initial weights of these encoders already add less to the residual stream in deep models.
 
     Args:
         encoder: an encoder with normally distributed weights, changed in place.
@@ -84,8 +84,8 @@ def initialize_rotary_positions(encoder: RotaryEncoder) -> None:
     common = COMMON * words.square().mean().sqrt()
     words[:, 0], words[:, 1] = common, -common
     normalised = COMMON / math.sqrt(1 + 2 * (COMMON**2 - 1) / hidden)
-    layers = [layer for layer in encoder.layers if isinstance(layer, RotaryLayer)]
-    for number, layer in enumerate(layers):
+    for number, layer in enumerate(encoder.layers):
+        assert isinstance(layer, RotaryLayer), "a layer of this encoder"
         query, key, _ = layer.qkv.weight.unflatten(0, (3, layer.heads, -1)).unbind()  # (N, D, H) each
         theta = encoder.thetas[layer.is_local]
         for head, offset in enumerate(first_offsets(number, layer.heads)):
@@ -95,7 +95,6 @@ def initialize_rotary_positions(encoder: RotaryEncoder) -> None:
                 weight.mul_(SHRINK)
                 weight[:, 0] += vector / (2 * normalised)
                 weight[:, 1] -= vector / (2 * normalised)
-    shrink_later_outputs([(layer.attention_output.weight, layer.output.weight) for layer in layers])
 
 
 def rotary_offset(head_dim: int, theta: float, offset: int) -> tuple[Tensor, Tensor]:
