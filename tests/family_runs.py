@@ -18,6 +18,7 @@ OPTIONS = {
     ),
     "distilbert": ("blocks", ["--model.teacher", "{teacher}", "--model.num_hidden_layers", "1"]),
     "electra": ("electra", ["--model.embedding_size", "16", "--model.generator_fraction", "0.5"]),
+    "megatron_bert": ("sop", []),
     "modernbert": ("blocks", ["--model.local_attention", "8", "--model.attention_output_dropout_prob", "0.1"]),
     "roberta": ("full_sentences", []),
     "spanbert": ("blocks", ["--model.span_position_size", "8"]),

@@ -120,6 +120,11 @@ def write_exported(directory, name, change=lambda model: None, **changes):
     return directory
 
 
+def write_megatron_bert(directory):
+    """Write a pre-trained MegatronBert."""
+    return write_exported(directory, "megatron_bert")
+
+
 def write_modernbert(directory):
     """Write a pre-trained ModernBERT."""
     return write_exported(directory, "modernbert", local_attention=8)

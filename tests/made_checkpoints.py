@@ -12,6 +12,7 @@ from finetuning_data import (
     write_albert,
     write_deberta,
     write_distilbert,
+    write_megatron_bert,
     write_model,
     write_modernbert,
     write_roberta,
@@ -55,6 +56,7 @@ WRITERS: dict[str, Callable[[Path], Path]] = {
     "deberta": write_deberta,
     "distilbert": write_distilbert,
     "spanbert": write_spanbert,
+    "megatron_bert": write_megatron_bert,
     "modernbert": write_modernbert,
 }
 

@@ -93,6 +93,7 @@ UNTESTED = {
     "pipeline/model/distilled.py": "tests/pipeline/families/test_distilbert.py computes its terms with torch",
     "pipeline/model/disentangled.py": "tests/pipeline/families/test_deberta.py compares it with transformers",
     "pipeline/model/disentangled_pretraining.py": "likewise",
+    "pipeline/model/prenorm.py": "tests/pipeline/families/test_megatron_bert.py compares it with transformers",
     "pipeline/model/rotary.py": "tests/pipeline/families/test_modernbert.py compares it with transformers",
     "pipeline/model/rotary_pretraining.py": "likewise",
     "pipeline/model/pretraining.py": "the tests of each family compare it with transformers",

@@ -36,9 +36,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 class Embeddings(nn.Module):
-    """Sum of word, position and, if the model has them, segment embeddings, normalised."""
+    """Sum of word, position and, if the model has them, segment embeddings, normalised unless the layers do that."""
 
-    def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int) -> None:
+    def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int, normalised: bool = True) -> None:
         super().__init__()
         width = config.embedding_width
         self.word = Embedding(vocab_size, width)
@@ -46,7 +46,7 @@ class Embeddings(nn.Module):
         if num_segments:
             self.token_type = Embedding(num_segments, width)
         self.num_segments = num_segments
-        self.layer_norm = LayerNorm(width, config.layer_norm_eps)
+        self.layer_norm = LayerNorm(width, config.layer_norm_eps) if normalised else nn.Identity()
         self.dropout = Dropout(config.hidden_dropout_prob)
 
     def forward(self, input_ids: Tensor, segment_ids: Tensor | None, position_ids: Tensor) -> Tensor:
@@ -196,12 +196,13 @@ class Encoder(Stack):
         config: shape and regularisation.
         vocab_size: V.
         num_segments: number of segment embeddings; 0: the model ignores segment ids.
+        normalised: whether the embeddings are normalised before the first layer.
     """
 
     embeddings: Embeddings
 
-    def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int) -> None:
-        super().__init__(config, Embeddings(config, vocab_size, num_segments))
+    def __init__(self, config: EncoderConfig, vocab_size: int, num_segments: int, normalised: bool = True) -> None:
+        super().__init__(config, Embeddings(config, vocab_size, num_segments, normalised))
 
     def forward(  # type: ignore[override]
         self,

@@ -21,7 +21,8 @@ Shapes: P positions, E width of the embeddings, H hidden_size, N attention heads
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -119,6 +120,22 @@ def initialize_offsets(stack: Stack, frequencies: Tensor) -> None:
         for head, offset in enumerate(first_offsets(number, heads, is_repeated)):
             attend_to_offset(query[head], key[head], frequencies, offset)
     shrink_later_outputs([(layer.attention_output.weight, layer.output.weight) for layer in layers])
+
+
+@torch.no_grad()
+def scale_outputs(layers: Iterable[Any], factor: float) -> None:
+    """Scales the weights of the products of layers whose results are added to the residual stream.
+
+    With 1 / sqrt(2 L) for L layers, the variance of a stream that no layer normalises does not grow with their number.
+    Source: Shoeybi et al. 2019, Megatron-LM (https://arxiv.org/abs/1909.08053), section 5.1.
+
+    Args:
+        layers: layers with two such products, changed in place.
+        factor: factor of the weights.
+    """
+    for layer in layers:
+        layer.attention_output.weight.mul_(factor)
+        layer.output.weight.mul_(factor)
 
 
 @torch.no_grad()

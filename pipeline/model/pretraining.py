@@ -5,6 +5,7 @@ Shapes: T tokens, B sequences, M masked tokens, R rows, H hidden_size, V vocab_s
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -72,6 +73,7 @@ class MaskedLanguageModel(MaskedTokenModel):
         pair: term of the pairs of segments; None if samples have no label.
         num_segments: number of segment embeddings; 0: the model ignores segment ids.
         cut: initial weights are drawn from a normal distribution cut at this many standard deviations.
+        encoder: makes the encoder from `config`, `vocab_size` and `num_segments`.
     """
 
     def __init__(
@@ -82,10 +84,11 @@ class MaskedLanguageModel(MaskedTokenModel):
         pair: Term | None = None,
         num_segments: int = 0,
         cut: float = math.inf,
+        encoder: Callable[[EncoderConfig, int, int], Encoder] = Encoder,
     ) -> None:
         super().__init__(masked)
         self.kernels, self.pair = config.kernels, pair
-        self.encoder = Encoder(config, vocab_size, num_segments)
+        self.encoder = encoder(config, vocab_size, num_segments)
         if pair is not None:
             self.pooler = Pooler(config.hidden_size)
         self.mlm_head = MaskedLMHead(config, self.encoder.embeddings.word)

@@ -7,10 +7,10 @@ import torch
 
 from pipeline.model.config import RotaryConfig
 from pipeline.model.heads import MaskedLMHead
-from pipeline.model.initialization import initialize_weights
+from pipeline.model.initialization import initialize_weights, scale_outputs
 from pipeline.model.pretraining import MaskedTokenModel
 from pipeline.model.relative_initialization import initialize_rotary_positions
-from pipeline.model.rotary import RotaryEncoder, RotaryLayer
+from pipeline.model.rotary import RotaryEncoder
 from pipeline.runlog.terms import Term
 
 
@@ -18,9 +18,8 @@ class MaskedRotaryModel(MaskedTokenModel):
     """Encoder with rotary positions and masked-token head.
 
     Initial weights are normally distributed, cut at some standard deviations. Those of products whose results are added
-    to the residual stream of L layers, and of the head, have a standard deviation that is sqrt(2 L) times as small, so
-    that the variance of the stream does not grow with the number of layers. Source: Shoeybi et al. 2019, Megatron-LM
-    (https://arxiv.org/abs/1909.08053), section 5.1; `init_method: full_megatron` of AnswerDotAI/ModernBERT.
+    to the residual stream of L layers, and of the head, have a standard deviation that is sqrt(2 L) times as small
+    (`scale_outputs`). Source: `init_method: full_megatron` of AnswerDotAI/ModernBERT.
 
     Args:
         config: shape and regularisation.
@@ -37,9 +36,6 @@ class MaskedRotaryModel(MaskedTokenModel):
         shrink = 1 / math.sqrt(2 * config.num_hidden_layers)
         with torch.no_grad():
             self.mlm_head.dense.weight.mul_(shrink)
-            for layer in self.encoder.layers:
-                assert isinstance(layer, RotaryLayer), "a layer of this encoder"
-                layer.attention_output.weight.mul_(shrink)
-                layer.output.weight.mul_(shrink)
+        scale_outputs(self.encoder.layers, shrink)
         if config.initialization == "positions":
             initialize_rotary_positions(self.encoder)

@@ -65,6 +65,7 @@ FAMILIES = {
     "deberta": 'objective = "replaced"',
     "distilbert": 'teacher = "nowhere"',
     "electra": "embedding_size = 16",
+    "megatron_bert": "",
     "modernbert": "local_attention = 8",
     "roberta": "",
     "spanbert": "",

@@ -3,10 +3,13 @@
     DIRECTORY/model_optim_rng.pt, or DIRECTORY/mp_rank_00/model_optim_rng.pt
               vocab.txt
 
-Megatron trains BERT with normalisation before each sub-layer, which no family here computes (`transformers` calls it
-MegatronBert). With its option `--apply-residual-connection-post-layernorm`, residual connections begin behind a
-normalisation, and the model is the original BERT under other names: the input normalisation of the first layer is that
-of the embeddings, and that of each further layer, or the final one, is the output normalisation of the layer before.
+Megatron trains BERT with normalisation before each sub-layer, the family megatron_bert. With its option
+`--apply-residual-connection-post-layernorm`, residual connections begin behind a normalisation, and the model is the
+original BERT under other names: the input normalisation of the first layer is that of the embeddings, and that of each
+further layer, or the final one, is the output normalisation of the layer before.
+
+Early versions did not save the options of the trainer; a `config.json` of `transformers.MegatronBertConfig` beside the
+checkpoint then replaces them.
 
 Query, key and value are one tensor, whose rows were ordered differently by version: 0: (3, heads, width); 1: (heads,
 width, 3); 2 and 3: (heads, 3, width). Source: `checkpointing.py` of Megatron-LM, `fix_query_key_value_ordering`.
@@ -27,6 +30,10 @@ from pipeline.conversion.layouts.base import Source
 FILE = "model_optim_rng.pt"
 RANK = "mp_rank_00"
 VERSIONS = (0, 1, 2, 3)
+POST_NORM = "apply_residual_connection_post_layernorm"
+"""Option of Megatron that makes the model the original BERT."""
+PRE_NORM_TYPE = "megatron-bert"
+"""`model_type` in `transformers` of the other models."""
 MODULES = {
     "embedding.word_embeddings": "bert.embeddings.word_embeddings",
     "embedding.position_embeddings": "bert.embeddings.position_embeddings",
@@ -40,10 +47,10 @@ MODULES = {
 """Names of modules outside of the layers, here and in `transformers`."""
 LAYER_MODULES = {
     "self_attention.dense": "attention.output.dense",
-    "post_attention_layernorm": "attention.output.LayerNorm",
     "mlp.dense_h_to_4h": "intermediate.dense",
     "mlp.dense_4h_to_h": "output.dense",
 }
+NORMS = ("input_layernorm", "post_attention_layernorm", "final_layernorm")
 FIELDS = {
     "hidden_size": "hidden_size",
     "num_hidden_layers": "num_layers",
@@ -66,30 +73,33 @@ def read(path: Path, allow_pickle: bool) -> Source:
     """Read a checkpoint.
 
     Raises:
-        ValueError: the file is missing or damaged, the pickle is not allowed, or the model is divided over several
-            processes or has its normalisation before the sub-layers.
+        ValueError: the file is missing or damaged, the pickle is not allowed, options are missing, or the model
+            is divided over several processes.
     """
     file = path if path.is_file() else in_directory(path)
+    directory = path if path.is_dir() else path.parent
     content = pickled.load(file, allow_pickle)
-    args = pickled.options(content)
-    require_original(file, args)
+    args, config = pickled.options(content), "args"
+    if not args:
+        args, config = options_of_config(file, directory), model_files.CONFIG
+    require_whole(file, args)
     if not isinstance(content.get("model"), dict):
         raise ValueError(f"{file}: holds no tensors under 'model'; name another file")
-    version, heads = content.get("checkpoint_version", 0), pickled.required(file, args, "num_attention_heads")
+    heads, layers = (pickled.whole_number(file, args, name) for name in ("num_attention_heads", "num_layers"))
+    post_norm, version = pickled.required(file, args, POST_NORM), content.get("checkpoint_version", 0)
     if version not in VERSIONS:
         raise ValueError(f"{file}: checkpoint_version = {version}: must be one of {VERSIONS}")
     try:
-        tensors = dict(renamed(pickled.flatten(content["model"]), heads, args.get("num_layers", 0), version))
+        tensors = dict(renamed(pickled.flatten(content["model"]), heads, layers, post_norm, version))
     except (RuntimeError, ZeroDivisionError) as error:
         raise ValueError(f"{file}: query_key_value does not divide into {heads} heads ({error})") from None
-    directory = path if path.is_dir() else path.parent
     return Source(
         path=file,
         fields=configuration(file, args, tensors),
         outlines={name: value.to("meta") for name, value in tensors.items()},
         values=partial(model_files.finite, tensors.items()),
         tokenizer=directory,
-        config="args",
+        config=config,
         left_out=tuple(str(name) for name in content if name not in ("model", "args", "checkpoint_version")),
         notes=notes(args),
     )
@@ -107,28 +117,62 @@ def in_directory(path: Path) -> Path:
     raise ValueError(f"{directory / FILE}: missing; name the directory that holds it")
 
 
-def require_original(file: Path, args: Mapping[str, Any]) -> None:
-    """Raise ValueError unless the model is the original BERT, and whole."""
+def options_of_config(file: Path, directory: Path) -> dict[str, Any]:
+    """Return the options that a `config.json` of `transformers.MegatronBertConfig` states.
+
+    Raises:
+        ValueError: there is none, or it is of another model.
+    """
+    if model_files.find(directory, model_files.CONFIG) is None:
+        raise ValueError(
+            f"{file}: holds no options of the trainer, as files of early versions of Megatron-LM; put a config.json "
+            'with "model_type": "megatron-bert" and its num_attention_heads, num_hidden_layers and hidden_size into '
+            f"{directory}"
+        )
+    fields = model_files.read_config(directory)
+    if fields.get("model_type") != PRE_NORM_TYPE:
+        raise ValueError(
+            f"{directory / model_files.CONFIG}: model_type = {fields.get('model_type')!r}: must be {PRE_NORM_TYPE!r} "
+            f"beside {file.name}, which holds no options of the trainer"
+        )
+    found = {theirs: fields[ours] for ours, theirs in FIELDS.items() if ours in fields}
+    found |= {"ffn_hidden_size": fields["intermediate_size"]} if "intermediate_size" in fields else {}
+    return {**found, "bias_gelu_fusion": fields.get("hidden_act") == "gelu_new", POST_NORM: False}
+
+
+def require_whole(file: Path, args: Mapping[str, Any]) -> None:
+    """Raise ValueError if the model is divided over several processes."""
     for name in ("tensor_model_parallel_size", "model_parallel_size", "pipeline_model_parallel_size"):
         if args.get(name, 1) != 1:
             raise ValueError(
                 f"{file}: {name} = {args[name]}: a part of the model; merge the parts with Megatron's tools first"
             )
-    if not pickled.required(file, args, "apply_residual_connection_post_layernorm"):
-        raise ValueError(
-            f"{file}: apply_residual_connection_post_layernorm = False: a model with normalisation before each "
-            "sub-layer, which the bert family does not compute; use one that was trained with this option"
-        )
+
+
+def norm_name(part: str, number: int, post_norm: bool) -> str:
+    """Return the name in `transformers` of the module of a normalisation.
+
+    Args:
+        part: name of the normalisation within its layer.
+        number: number of its layer, from 0; for the final one, the number of layers.
+        post_norm: whether the model is the original BERT.
+    """
+    place = f"bert.encoder.layer.{number}"
+    if part == "post_attention_layernorm":
+        return f"{place}.attention.output.LayerNorm" if post_norm else f"{place}.ln"
+    if post_norm:
+        return f"bert.encoder.layer.{number - 1}.output.LayerNorm" if number else "bert.embeddings.LayerNorm"
+    return f"{place}.attention.ln" if part == "input_layernorm" else "bert.encoder.ln"
 
 
 def configuration(file: Path, args: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, Any]:
     """Return the fields of `config.json`; those that the options lack have the defaults of `transformers`."""
     fields = {ours: args[theirs] for ours, theirs in FIELDS.items() if args.get(theirs) is not None}
     words = tensors.get("bert.embeddings.word_embeddings.weight")
-    width = args.get("ffn_hidden_size") or 4 * pickled.required(file, args, "hidden_size")
+    width = args.get("ffn_hidden_size") or 4 * pickled.whole_number(file, args, "hidden_size")
     approximate = args.get("bias_gelu_fusion") or args.get("openai_gelu")
     return {
-        "model_type": "bert",
+        "model_type": "bert" if args[POST_NORM] else PRE_NORM_TYPE,
         "layer_norm_eps": 1e-5,
         "vocab_size": 0 if words is None else len(words),
         "intermediate_size": width,
@@ -146,27 +190,25 @@ def notes(args: Mapping[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def renamed(tensors: Mapping[str, Tensor], heads: int, layers: int, version: float) -> Iterator[tuple[str, Tensor]]:
+def renamed(
+    tensors: Mapping[str, Tensor], heads: int, layers: int, post_norm: bool, version: float
+) -> Iterator[tuple[str, Tensor]]:
     """Yield the parameters under their names in `transformers`; unknown ones keep their names."""
     for name, value in tensors.items():
         name = name.removeprefix("language_model.").replace(".attention.", ".self_attention.")
         name = re.sub(r"^transformer\.", "encoder.", name)
         module, _, kind = name.rpartition(".")
         found = re.fullmatch(r"encoder\.layers\.(\d+)\.(.*)", module)
-        if found is None:
-            known = f"bert.encoder.layer.{layers - 1}.output.LayerNorm" if module == "encoder.final_layernorm" else ""
-            yield f"{known or MODULES.get(module, module)}.{kind}", value
-            continue
-        number, part = int(found[1]), found[2]
-        place = f"bert.encoder.layer.{number}"
-        if part == "self_attention.query_key_value":
+        number, part = (int(found[1]), found[2]) if found else (layers, module.removeprefix("encoder."))
+        if part in NORMS:
+            yield f"{norm_name(part, number, post_norm)}.{kind}", value
+        elif found is None:
+            yield f"{MODULES.get(module, module)}.{kind}", value
+        elif part == "self_attention.query_key_value":
             for each, third in zip(("query", "key", "value"), unfused(value, heads, version), strict=True):
-                yield f"{place}.attention.self.{each}.{kind}", third
-        elif part == "input_layernorm":
-            before = f"bert.encoder.layer.{number - 1}.output.LayerNorm" if number else "bert.embeddings.LayerNorm"
-            yield f"{before}.{kind}", value
+                yield f"bert.encoder.layer.{number}.attention.self.{each}.{kind}", third
         else:
-            yield f"{place}.{LAYER_MODULES.get(part, part)}.{kind}", value
+            yield f"bert.encoder.layer.{number}.{LAYER_MODULES.get(part, part)}.{kind}", value
 
 
 def unfused(value: Tensor, heads: int, version: float) -> tuple[Tensor, ...]:

@@ -83,3 +83,15 @@ def required(path: Path, given: Mapping[str, Any], name: str) -> Any:
     if given.get(name) is None:
         raise ValueError(f"{path}: its options lack {name}, without which the model is not known; use another file")
     return given[name]
+
+
+def whole_number(path: Path, given: Mapping[str, Any], name: str) -> int:
+    """Return an option of the trainer that is a number from 1 on.
+
+    Raises:
+        ValueError: the checkpoint does not have it, or it is something else.
+    """
+    value = required(path, given, name)
+    if type(value) is not int or value < 1:
+        raise ValueError(f"{path}: {name} = {value!r}: must be a whole number from 1 on; use another file")
+    return value

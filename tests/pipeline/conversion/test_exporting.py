@@ -45,6 +45,7 @@ HEADS = {
     "deberta": ("DebertaV2", (), (*POOLER, *CLASSIFIER), (*POOLER, *CLASSIFIER)),
     "distilbert": ("DistilBert", (), PRE_CLASSIFIER, PRE_CLASSIFIER),
     "spanbert": ("Bert", POOLER, (*BERT_POOLER, *CLASSIFIER), (*BERT_POOLER, *CLASSIFIER)),
+    "megatron_bert": ("MegatronBert", (), CLASSIFIER, CLASSIFIER),
     "modernbert": ("ModernBert", (), CLASSIFIER, CLASSIFIER),
 }
 """Family -> start of the name of the class, and the parameters that a checkpoint lacks of the encoder, of the
@@ -57,6 +58,7 @@ PRETRAINING = {
     "deberta": "DebertaV2ForMaskedLM",
     "distilbert": "DistilBertForMaskedLM",
     "spanbert": "BertForMaskedLM",
+    "megatron_bert": "MegatronBertForPreTraining",
     "modernbert": "ModernBertForMaskedLM",
 }
 """Family -> class with all heads of pre-training."""

@@ -8,6 +8,7 @@ from finetuning_data import (
     write_deberta,
     write_distilbert,
     write_electra,
+    write_megatron_bert,
     write_model,
     write_modernbert,
     write_roberta,
@@ -44,6 +45,7 @@ OUTPUTS = {
     "deberta": (write_deberta, {"logits"}),
     "distilbert": (write_distilbert, {"logits"}),
     "spanbert": (write_spanbert, {"logits"}),
+    "megatron_bert": (write_megatron_bert, {"prediction_logits", "seq_relationship_logits"}),
     "modernbert": (write_modernbert, {"logits"}),
 }
 """Family -> a function that writes a model of it, and the outputs of its class in `transformers`."""

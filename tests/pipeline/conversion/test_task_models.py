@@ -12,6 +12,7 @@ from finetuning_data import (
     write_deberta,
     write_distilbert,
     write_electra,
+    write_megatron_bert,
     write_model,
     write_modernbert,
     write_roberta,
@@ -29,6 +30,7 @@ WRITERS = {
     "electra": write_electra,
     "distilbert": write_distilbert,
     "deberta": write_deberta,
+    "megatron_bert": write_megatron_bert,
     "modernbert": write_modernbert,
 }
 HEADS = {"sequence": ("a", "b", "c"), "tokens": ("a", "b", "c"), "spans": ("LABEL_0", "LABEL_1"), "choices": ()}

@@ -1,15 +1,18 @@
-"""Megatron-LM's BERT with residual connections behind the normalisations is the original BERT."""
+"""Megatron-LM's BERT is MegatronBert, and with residual connections behind the normalisations the original BERT."""
 
+import json
 from argparse import Namespace
 
 import pytest
 import torch
-from pretrained_models import assert_same_model, bert, write_vocabulary
+import transformers
+from pretrained_models import SIZES, VOCABULARY, assert_same_model, bert, randomized, write_vocabulary
 from torch.nn.functional import gelu, layer_norm, linear
 
 from pipeline.conversion.importing import ImportOptions, import_pretrained
 from pipeline.conversion.layouts import registry
 from pipeline.conversion.pretrained import read_pretrained
+from pipeline.families import megatron_bert
 from pipeline.families.bert import FAMILY
 
 HEADS, LAYERS, EPS = 2, 2, 1e-12
@@ -27,10 +30,23 @@ ARGS = {
 }
 
 
+PRE_NORM = {"apply_residual_connection_post_layernorm": False}
+
+
 @pytest.fixture(scope="module")
 def model():
     """A BERT of `transformers`."""
     return bert()
+
+
+@pytest.fixture(scope="module")
+def pre_norm_model():
+    """A MegatronBert of `transformers`."""
+    torch.manual_seed(0)
+    config = transformers.MegatronBertConfig(
+        vocab_size=len(VOCABULARY), max_position_embeddings=32, layer_norm_eps=EPS, **SIZES
+    )
+    return randomized(transformers.MegatronBertForPreTraining(config))
 
 
 def fused(parts, version):
@@ -40,6 +56,19 @@ def fused(parts, version):
     return order.reshape(-1, *parts.shape[3:])
 
 
+def norm_names(pre_norm):
+    """Names of the normalisations in `transformers` by their names in Megatron and their layers."""
+    place = "bert.encoder.layer.{}"
+    if pre_norm:
+        names = {"final_layernorm": "bert.encoder.ln"}
+        names |= {("input_layernorm", number): f"{place.format(number)}.attention.ln" for number in range(LAYERS)}
+        return names | {("post_attention_layernorm", n): f"{place.format(n)}.ln" for n in range(LAYERS)}
+    names = {"final_layernorm": f"{place.format(LAYERS - 1)}.output.LayerNorm"}
+    names |= {("input_layernorm", n): f"{place.format(n - 1)}.output.LayerNorm" for n in range(1, LAYERS)}
+    names |= {("post_attention_layernorm", n): f"{place.format(n)}.attention.output.LayerNorm" for n in range(LAYERS)}
+    return names | {("input_layernorm", 0): "bert.embeddings.LayerNorm"}
+
+
 def written(model, version, module="attention", encoder="transformer"):
     """The state of Megatron for the model."""
     theirs = model.state_dict()
@@ -47,14 +76,14 @@ def written(model, version, module="attention", encoder="transformer"):
     def both(name):
         return {kind: theirs[f"{name}.{kind}"] for kind in ("weight", "bias")}
 
-    layers = {f"final_layernorm.{k}": v for k, v in both(f"bert.encoder.layer.{LAYERS - 1}.output.LayerNorm").items()}
+    norms = norm_names("bert.encoder.ln" in {name.rpartition(".")[0] for name in theirs})
+    layers = {f"final_layernorm.{k}": v for k, v in both(norms["final_layernorm"]).items()}
     for number in range(LAYERS):
         place = f"bert.encoder.layer.{number}"
-        before = f"bert.encoder.layer.{number - 1}.output.LayerNorm" if number else "bert.embeddings.LayerNorm"
         modules = {
-            "input_layernorm": both(before),
+            "input_layernorm": both(norms["input_layernorm", number]),
             f"{module}.dense": both(f"{place}.attention.output.dense"),
-            "post_attention_layernorm": both(f"{place}.attention.output.LayerNorm"),
+            "post_attention_layernorm": both(norms["post_attention_layernorm", number]),
             "mlp.dense_h_to_4h": both(f"{place}.intermediate.dense"),
             "mlp.dense_4h_to_h": both(f"{place}.output.dense"),
         }
@@ -107,8 +136,40 @@ def test_a_checkpoint_has_the_weights_and_logits_of_its_model(model, tmp_path, v
     assert source.left_out == ("iteration", "optimizer")
 
 
-def test_the_written_state_is_computed_as_megatron_computes(model):
-    """The layers of Megatron, with residual connections behind the normalisations, compute the hidden states."""
+@pytest.mark.parametrize("version", [0, 3])
+def test_a_model_with_normalisation_before_the_sub_layers_is_a_megatron_bert(pre_norm_model, tmp_path, version):
+    """Without the option, the model is of the family megatron_bert, with its weights and logits."""
+    source = registry.read(save(tmp_path / "m", pre_norm_model, version, args=PRE_NORM), allow_pickle=True)
+    assert_same_model(read_pretrained(megatron_bert.FAMILY, source), pre_norm_model)
+    lines = import_pretrained(tmp_path / "m", tmp_path / "new", ImportOptions(allow_pickle=True))
+    assert "(MegatronBertForPreTraining)" in lines[0]
+    assert json.loads((tmp_path / "new" / "state.json").read_text())["family"] == "megatron_bert"
+
+
+def test_a_file_without_options_takes_them_from_a_configuration(pre_norm_model, tmp_path):
+    """Early versions saved no options: a config.json beside the file has them, without it the error says so, and one of
+    another model is an error.
+    """
+    directory = save(tmp_path / "m", pre_norm_model, 0)
+    content = torch.load(directory / "model_optim_rng.pt", weights_only=False)
+    torch.save({"model": content["model"]}, directory / "model_optim_rng.pt")
+    with pytest.raises(ValueError, match=r"holds no options of the trainer, .* put a config\.json with"):
+        registry.read(directory, allow_pickle=True)
+    (directory / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ValueError, match=r"config\.json: model_type = 'bert': must be 'megatron-bert' beside"):
+        registry.read(directory, layout="megatron", allow_pickle=True)
+    fields = {"model_type": "megatron-bert", "layer_norm_eps": EPS, "max_position_embeddings": 32, **SIZES}
+    (directory / "config.json").write_text(json.dumps(fields))
+    source = registry.read(directory, layout="megatron", allow_pickle=True)
+    assert_same_model(read_pretrained(megatron_bert.FAMILY, source), pre_norm_model)
+
+
+@pytest.mark.parametrize("pre_norm", [False, True])
+def test_the_written_state_is_computed_as_megatron_computes(model, pre_norm_model, pre_norm):
+    """The layers of Megatron compute the hidden states: residual connections begin before the normalisations, or with
+    its option behind them.
+    """
+    model = pre_norm_model if pre_norm else model
     state = written(model, 0)["language_model"]
     layers, ids = state["transformer"], torch.tensor([2, 5, 6, 7, 3])
 
@@ -121,13 +182,16 @@ def test_the_written_state_is_computed_as_megatron_computes(model):
     table = {name: entry["weight"] for name, entry in state["embedding"].items()}
     x = table["word_embeddings"][ids] + table["position_embeddings"][:5] + table["tokentype_embeddings"][0]
     for number in range(LAYERS):
-        x = norm(x, f"layers.{number}.input_layernorm")
-        query, key, value = dense(x, f"layers.{number}.attention.query_key_value").unflatten(1, (3, HEADS, 8)).unbind(1)
+        normed = norm(x, f"layers.{number}.input_layernorm")
+        query, key, value = (
+            dense(normed, f"layers.{number}.attention.query_key_value").unflatten(1, (3, HEADS, 8)).unbind(1)
+        )
         scores = torch.einsum("qhd,khd->hqk", query, key) / 8**0.5
         mixed = torch.einsum("hqk,khd->qhd", scores.softmax(-1), value).flatten(1)
-        x = norm(x + dense(mixed, f"layers.{number}.attention.dense"), f"layers.{number}.post_attention_layernorm")
-        wide = gelu(dense(x, f"layers.{number}.mlp.dense_h_to_4h"))
-        x = x + dense(wide, f"layers.{number}.mlp.dense_4h_to_h")
+        x = (x if pre_norm else normed) + dense(mixed, f"layers.{number}.attention.dense")
+        normed = norm(x, f"layers.{number}.post_attention_layernorm")
+        wide = gelu(dense(normed, f"layers.{number}.mlp.dense_h_to_4h"))
+        x = (x if pre_norm else normed) + dense(wide, f"layers.{number}.mlp.dense_4h_to_h")
     with torch.no_grad():
         expected = model.bert(ids[None]).last_hidden_state[0]
     assert (norm(x, "final_layernorm") - expected).abs().max() < 1e-5
@@ -136,7 +200,7 @@ def test_the_written_state_is_computed_as_megatron_computes(model):
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ({"apply_residual_connection_post_layernorm": False}, "a model with normalisation before each sub-layer"),
+        ({"num_layers": "2"}, "num_layers = '2': must be a whole number from 1 on"),
         ({"apply_residual_connection_post_layernorm": None}, "lack apply_residual_connection_post_layernorm"),
         ({"tensor_model_parallel_size": 2}, "tensor_model_parallel_size = 2: a part of the model"),
         ({"num_attention_heads": 3}, "query_key_value does not divide into 3 heads"),
