@@ -54,6 +54,7 @@ def write_recipe(source: Path, path: Path) -> None:
     length, segments = min(LONGEST, config.max_position_embeddings - form.template.first_position), form.samples[0]
     values["run_dir"] = f"runs/{path.stem}"
     values["data"] = values["data"] | {"samples": f"data/samples{length}" + f"-{segments}" * (segments != "nsp")}
+    values["masking"] = other_than_default(form.corruption, values["masking"])
     text = (
         f"# Continues the training of {source}: docs/continue.md. Samples:\n"
         f"# python -m preprocessing run --out data --vocab {source / 'tokenizer'} --segments {segments} "
@@ -87,10 +88,16 @@ def stated(config: EncoderConfig) -> dict[str, Any]:
     }
 
 
+def other_than_default(section: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the values of those fields that a section of a recipe has, and that differ from their defaults."""
+    defaults = {each.name: each.default for each in fields(section)}
+    return {name: value for name, value in values.items() if name in defaults and value != defaults[name]}
+
+
 def toml(values: Mapping[str, Any]) -> str:
     """Return numbers, texts and sections of them as TOML, the sections last."""
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items() if not isinstance(value, Mapping)]
     for key, section in values.items():
-        if isinstance(section, Mapping):
+        if isinstance(section, Mapping) and section:
             lines += ["", f"[{key}]", *(f"{name} = {json.dumps(value)}" for name, value in section.items())]
     return "\n".join(lines) + "\n"

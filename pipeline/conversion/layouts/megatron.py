@@ -65,7 +65,12 @@ FIELDS = {
 
 
 def matches(path: Path) -> bool:
-    """Return whether a path is a directory of this layout, or its checkpoint."""
+    """Return whether a path is a directory of this layout, or its checkpoint; weights of `transformers` in the same
+    directory come first.
+    """
+    others = (model_files.WEIGHTS, model_files.INDEX, model_files.PICKLE, model_files.PICKLE_INDEX)
+    if any((path / name).exists() for name in others):
+        return False
     return path.name == FILE or any((path / place).is_file() for place in (FILE, f"{RANK}/{FILE}"))
 
 

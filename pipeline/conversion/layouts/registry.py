@@ -6,11 +6,11 @@ from typing import Any
 
 from pipeline.conversion.layouts.base import Source
 
-LAYOUTS = ("huggingface", "megatron", "fairseq", "tensorflow", "nvidia")
+LAYOUTS = ("megatron", "huggingface", "fairseq", "tensorflow", "nvidia")
 """Names of the modules of this package, in the order in which they are tried."""
 KNOWN_FILES = {
-    "huggingface": "config.json of transformers, or modules.json of sentence-transformers",
     "megatron": "model_optim_rng.pt",
+    "huggingface": "config.json of transformers, or modules.json of sentence-transformers",
     "fairseq": "dict.txt and a .pt file",
     "tensorflow": ".index and .data files with bert_config.json",
     "nvidia": "bert_config.json and a .pt file",

@@ -13,7 +13,7 @@ from pipeline.families import get_family
 from pipeline.jobs import continuation
 
 
-@pytest.fixture(params=["bert", "roberta"])
+@pytest.fixture(params=["bert", "roberta", "spanbert"])
 def source(request, tmp_path):
     """A directory with the state of an imported checkpoint of each family."""
     family = get_family(request.param)
@@ -43,8 +43,10 @@ def test_a_written_recipe_parses(source, tmp_path):
     continuation.write_recipe(directory, path)
     recipe, template = parse(["--recipe", str(path)]), parse(["--recipe", "continue_domain"])
     assert asdict(recipe.model) == asdict(config) and recipe.init_from == str(directory)
-    assert str(recipe.data.samples) == f"data/samples{40 if family == 'bert' else 512}-full_sentences"
+    kind = get_family(family).of(config).samples[0]
+    assert str(recipe.data.samples) == f"data/samples{40 if family == 'bert' else 512}-{kind}"
     assert (recipe.optimizer, recipe.schedule, recipe.batch) == (template.optimizer, template.schedule, template.batch)
+    assert getattr(recipe.masking, "max_predictions", 0) == 0, "as many masked tokens in long samples as in short ones"
     assert recipe.run_dir == "runs/mine" and str(directory / "tokenizer") in path.read_text()
     with pytest.raises(ValueError, match=r"--recipe .*mine.toml: exists"):
         continuation.write_recipe(directory, path)

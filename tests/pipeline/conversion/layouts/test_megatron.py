@@ -157,11 +157,19 @@ def test_a_file_without_options_takes_them_from_a_configuration(pre_norm_model, 
         registry.read(directory, allow_pickle=True)
     (directory / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ValueError, match=r"config\.json: model_type = 'bert': must be 'megatron-bert' beside"):
-        registry.read(directory, layout="megatron", allow_pickle=True)
+        registry.read(directory, allow_pickle=True)
     fields = {"model_type": "megatron-bert", "layer_norm_eps": EPS, "max_position_embeddings": 32, **SIZES}
     (directory / "config.json").write_text(json.dumps(fields))
-    source = registry.read(directory, layout="megatron", allow_pickle=True)
+    source = registry.read(directory, allow_pickle=True)
     assert_same_model(read_pretrained(megatron_bert.FAMILY, source), pre_norm_model)
+
+
+def test_weights_of_transformers_come_first(pre_norm_model, tmp_path):
+    """A directory into which the checkpoint was converted is one of transformers."""
+    directory = save(tmp_path / "m", pre_norm_model, args=PRE_NORM)
+    assert registry.detect(directory) == "megatron"
+    pre_norm_model.save_pretrained(directory)
+    assert registry.detect(directory) == "huggingface"
 
 
 @pytest.mark.parametrize("pre_norm", [False, True])

@@ -21,5 +21,5 @@ def test_no_layout_is_one_error(tmp_path):
         registry.read(tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"has no config\.json and no file of another known layout"):
         registry.read(tmp_path)
-    with pytest.raises(ValueError, match="--layout keras: must be one of huggingface"):
+    with pytest.raises(ValueError, match="--layout keras: must be one of megatron, huggingface"):
         registry.read(tmp_path, "keras")
