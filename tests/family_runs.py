@@ -24,17 +24,21 @@ OPTIONS = {
     "spanbert": ("blocks", ["--model.span_position_size", "8"]),
 }
 """Family -> the preprocessing's `--segments`, and options that give the recipe of the tests its shape."""
+STUDENT = ["--model.teacher", "{teacher}", "--model.num_hidden_layers", "1"]
+"""Options of a student of a family whose runs in `OPTIONS` have no teacher."""
 
 
-def prepared(folder, family, **sizes):
-    """Write samples, and a teacher where the family has one; return the samples and the options of a run.
+def prepared(folder, family, further=(), **sizes):
+    """Write samples, and a teacher where the options name one; return the samples and the options of a run.
 
     Args:
         folder: an existing directory.
         family: name of the family.
+        further: further options.
         sizes: options of `make_samples`.
     """
     segments, options = OPTIONS[family]
+    options = [*options, *further]
     pad_id = get_family(family).template.pad_id or 0
     samples = make_samples(folder / "samples", segments=segments, pad_id=pad_id, **sizes)
     if "{teacher}" in options:

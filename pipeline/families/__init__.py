@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from pipeline.families.base import Family
 
 
-NO_FAMILIES = ("base", "encoders", "replaced", "teachers")
+NO_FAMILIES = ("base", "encoders", "replaced", "students", "teachers")
 """Modules of this package that are no families."""
 
 

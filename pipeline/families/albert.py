@@ -33,7 +33,9 @@ from pipeline.families.encoders import (
     build_pooled_classifier,
     shared_heads,
 )
-from pipeline.model.config import Activation, EncoderConfig
+from pipeline.families.students import students
+from pipeline.model.config import Activation
+from pipeline.model.student_config import FIELDS_OF_THE_TEACHER, StudentConfig
 from pipeline.runlog.terms import Term
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ ORDER = Term("sop", "sentence-order", "samples", classes=2)
 
 
 @dataclass(frozen=True)
-class AlbertConfig(EncoderConfig):
+class AlbertConfig(StudentConfig):
     """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
 
     embedding_size: int = 128
@@ -64,6 +66,8 @@ class AlbertConfig(EncoderConfig):
             raise ValueError(
                 f"model.type_vocab_size = {self.type_vocab_size}: must be at least 2; sentence pairs have two segments"
             )
+        if self.sentence_order:
+            self.require_no_teacher("with sentence-order prediction", "model.sentence_order = false")
 
     @property
     def embedding_width(self) -> int:
@@ -113,7 +117,7 @@ PAIR_NAMES: Names = {
     **with_bias("pooler.dense", "albert.pooler"),
     **with_bias("pair_head", "sop_classifier.classifier"),
 }
-FIELDS_OF_OURS = OUR_OWN_FIELDS | {"sentence_order"}
+FIELDS_OF_OURS = OUR_OWN_FIELDS | {"sentence_order", *FIELDS_OF_THE_TEACHER}
 FIXED = {
     "model_type": "albert",
     "num_hidden_groups": 1,
@@ -225,6 +229,7 @@ PAIRS = Family(
     export=PRETRAINING,
     heads=TASK_HEADS,
     finetuning=FINETUNING,
+    free_fields=FIELDS_OF_THE_TEACHER,
     applies=lambda config: config.sentence_order,
     setting="model.sentence_order = true",
 )
@@ -236,4 +241,4 @@ SINGLE = replace(
     applies=lambda config: not config.sentence_order,
     setting="model.sentence_order = false",
 )
-FAMILY = replace(PAIRS, variants=(SINGLE,))
+FAMILY = replace(PAIRS, variants=students(SINGLE))

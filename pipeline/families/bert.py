@@ -30,7 +30,8 @@ from pipeline.families.encoders import (
     encoder_names,
     shared_heads,
 )
-from pipeline.model.config import EncoderConfig
+from pipeline.families.students import students
+from pipeline.model.student_config import FIELDS_OF_THE_TEACHER, StudentConfig
 from pipeline.runlog.terms import Term
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ PAIR = Term("nsp", "next-sentence", "samples", classes=2)
 
 
 @dataclass(frozen=True)
-class BertConfig(EncoderConfig):
+class BertConfig(StudentConfig):
     """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
 
     type_vocab_size: int = 2
@@ -57,6 +58,8 @@ class BertConfig(EncoderConfig):
             raise ValueError(
                 f"model.type_vocab_size = {self.type_vocab_size}: must be at least 2; sentence pairs have two segments"
             )
+        if self.next_sentence:
+            self.require_no_teacher("with next-sentence prediction", "model.next_sentence = false")
 
 
 def build(config: BertConfig, vocab_size: int) -> "nn.Module":
@@ -79,7 +82,7 @@ PAIR_NAMES: Names = {
     **with_bias("pair_head", "cls.seq_relationship"),
 }
 SEGMENT_NAMES: Names = {"encoder.embeddings.token_type.weight": ("bert.embeddings.token_type_embeddings.weight",)}
-FIELDS_OF_OURS = OUR_OWN_FIELDS | {"next_sentence"}
+FIELDS_OF_OURS = OUR_OWN_FIELDS | {"next_sentence", *FIELDS_OF_THE_TEACHER}
 FIXED = {"model_type": "bert", "tie_word_embeddings": True, "is_decoder": False, "position_embedding_type": "absolute"}
 
 
@@ -185,6 +188,7 @@ PAIRS = Family(
     export=PRETRAINING,
     heads=TASK_HEADS,
     finetuning=FINETUNING,
+    free_fields=FIELDS_OF_THE_TEACHER,
     applies=lambda config: config.next_sentence,
     setting="model.next_sentence = true",
 )
@@ -196,4 +200,4 @@ SINGLE = replace(
     applies=lambda config: not config.next_sentence,
     setting="model.next_sentence = false",
 )
-FAMILY = replace(PAIRS, variants=(SINGLE,))
+FAMILY = replace(PAIRS, variants=students(SINGLE))

@@ -33,7 +33,8 @@ from pipeline.families.encoders import (
     build_pooled_classifier,
     shared_heads,
 )
-from pipeline.model.config import EncoderConfig
+from pipeline.families.students import students
+from pipeline.model.student_config import FIELDS_OF_THE_TEACHER, StudentConfig
 from pipeline.runlog.terms import Term
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ ORDER = Term("sop", "sentence-order", "samples", classes=2)
 
 
 @dataclass(frozen=True)
-class MegatronBertConfig(EncoderConfig):
+class MegatronBertConfig(StudentConfig):
     """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
 
     layer_norm_eps: float = 1e-5
@@ -61,6 +62,8 @@ class MegatronBertConfig(EncoderConfig):
             raise ValueError(
                 f"model.type_vocab_size = {self.type_vocab_size}: must be at least 2; sentence pairs have two segments"
             )
+        if self.sentence_order:
+            self.require_no_teacher("with sentence-order prediction", "model.sentence_order = false")
         if self.initialization != "normal":
             raise ValueError(
                 f"model.initialization = {self.initialization}: must be normal, the only one of the megatron_bert "
@@ -96,7 +99,7 @@ LAYER_NAMES: Names = {
     **with_bias("intermediate", "intermediate.dense"),
     **with_bias("output", "output.dense"),
 }
-FIELDS_OF_OURS = OUR_OWN_FIELDS | {"sentence_order"}
+FIELDS_OF_OURS = OUR_OWN_FIELDS | {"sentence_order", *FIELDS_OF_THE_TEACHER}
 FIXED = {**bert.FIXED, "model_type": "megatron-bert"}
 
 
@@ -178,6 +181,7 @@ PAIRS = Family(
     export=PRETRAINING,
     heads=TASK_HEADS,
     finetuning=bert.FINETUNING,
+    free_fields=FIELDS_OF_THE_TEACHER,
     applies=lambda config: config.sentence_order,
     setting="model.sentence_order = true",
     model_type="megatron-bert",
@@ -190,4 +194,4 @@ SINGLE = replace(
     applies=lambda config: not config.sentence_order,
     setting="model.sentence_order = false",
 )
-FAMILY = replace(PAIRS, variants=(SINGLE,))
+FAMILY = replace(PAIRS, variants=students(SINGLE))

@@ -27,7 +27,9 @@ from pipeline.families.base import (
     with_bias,
 )
 from pipeline.families.encoders import LAYER, OUR_OWN_FIELDS, OUTPUT_BIAS, WORD_EMBEDDINGS, decays, is_matrix
+from pipeline.families.students import with_students
 from pipeline.model.config import EncoderConfig, RotaryConfig
+from pipeline.model.student_config import FIELDS_OF_THE_TEACHER, StudentConfig
 from pipeline.optim.parameters import Parameters
 from pipeline.runlog.terms import Term
 
@@ -38,7 +40,7 @@ MASKED = Term("mlm", "masked-token", "masked")
 
 
 @dataclass(frozen=True)
-class ModernBertConfig(RotaryConfig):
+class ModernBertConfig(RotaryConfig, StudentConfig):
     """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
 
 
@@ -116,7 +118,7 @@ RENAMED = {
 ROTARY = {"global_rope_theta": "full_attention", "local_rope_theta": "sliding_attention"}
 """Bases of the rotary positions here -> kinds of attention there."""
 PERIOD = "global_attn_every_n_layers"
-FIELDS_OF_OURS = OUR_OWN_FIELDS | {"attention_output_dropout_prob"}
+FIELDS_OF_OURS = OUR_OWN_FIELDS | {"attention_output_dropout_prob", *FIELDS_OF_THE_TEACHER}
 FIXED = {
     "model_type": "modernbert",
     "tie_word_embeddings": True,
@@ -271,7 +273,7 @@ FINETUNING: dict[str, Settings] = {
     # There are none for SQuAD; the length is that of the paper of BERT.
     "squad": {"text.max_length": 384},
 }
-FAMILY = Family(
+ALONE = Family(
     name="modernbert",
     config=ModernBertConfig,
     corruption=ModernBertMasking,
@@ -286,5 +288,6 @@ FAMILY = Family(
     export=EXPORT,
     heads=TASK_HEADS,
     finetuning=FINETUNING,
-    free_fields=("attention_output_dropout_prob", "global_rope_theta"),
+    free_fields=("attention_output_dropout_prob", "global_rope_theta", *FIELDS_OF_THE_TEACHER),
 )
+FAMILY = with_students(ALONE)

@@ -30,7 +30,9 @@ from pipeline.families.encoders import (
     encoder_names,
     shared_heads,
 )
+from pipeline.families.students import with_students
 from pipeline.model.config import EncoderConfig
+from pipeline.model.student_config import FIELDS_OF_THE_TEACHER, StudentConfig
 from pipeline.runlog.terms import Term
 
 if TYPE_CHECKING:  # recipes and help texts do not need them, so that functions that compute import them
@@ -48,7 +50,7 @@ MASKED = Term("mlm", "masked-token", "masked")
 
 
 @dataclass(frozen=True)
-class RobertaConfig(EncoderConfig):
+class RobertaConfig(StudentConfig):
     """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
 
     max_position_embeddings: int = 514
@@ -109,6 +111,7 @@ HEAD_NAMES: Names = {
 }
 POSITIONS = "roberta.embeddings.position_embeddings.weight"
 SEGMENTS = "roberta.embeddings.token_type_embeddings.weight"
+FIELDS_OF_OURS = OUR_OWN_FIELDS | {*FIELDS_OF_THE_TEACHER}
 FIXED = {
     "model_type": "roberta",
     "tie_word_embeddings": True,
@@ -146,7 +149,7 @@ def arriving(tensors: Tensors) -> Tensors:
 
 def config_to(config: RobertaConfig, vocab_size: int) -> dict[str, Any]:
     """Return the arguments of `transformers.RobertaConfig`, whose fields have the same names."""
-    shared = {name: value for name, value in asdict(config).items() if name not in OUR_OWN_FIELDS}
+    shared = {name: value for name, value in asdict(config).items() if name not in FIELDS_OF_OURS}
     return shared | {"vocab_size": vocab_size, "type_vocab_size": 1}
 
 
@@ -157,7 +160,7 @@ def config_from(values: Mapping[str, Any]) -> RobertaConfig:
         ValueError: a field has a value that this family does not support.
     """
     require_fixed("roberta", values, FIXED)
-    return config_from_fields(RobertaConfig, values, OUR_OWN_FIELDS)
+    return config_from_fields(RobertaConfig, values, FIELDS_OF_OURS)
 
 
 TASK_HEADS = {
@@ -196,7 +199,7 @@ FINETUNING: dict[str, Settings] = {
     # As RACE, the multiple choice in table 10.
     "swag": {"training.batch_size": 16, "training.epochs": 4},
 }
-FAMILY = Family(
+ALONE = Family(
     name="roberta",
     config=RobertaConfig,
     corruption=RobertaMasking,
@@ -210,6 +213,7 @@ FAMILY = Family(
     layer=LAYER,
     heads=TASK_HEADS,
     finetuning=FINETUNING,
+    free_fields=FIELDS_OF_THE_TEACHER,
     export=Export(
         model_class="RobertaForMaskedLM",
         names=names,
@@ -227,3 +231,4 @@ FAMILY = Family(
         arriving=arriving,
     ),
 )
+FAMILY = with_students(ALONE)

@@ -27,7 +27,8 @@ from pipeline.families.base import (
     with_bias,
 )
 from pipeline.families.encoders import LAYER, OUR_OWN_FIELDS, OUTPUT_BIAS, PARAMETERS, WORD_EMBEDDINGS
-from pipeline.model.config import EncoderConfig
+from pipeline.families.students import with_students
+from pipeline.model.student_config import FIELDS_OF_THE_TEACHER, StudentConfig
 from pipeline.runlog.terms import Term
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ BOUNDARY = Term("sbo", "span-boundary", "masked")
 
 
 @dataclass(frozen=True)
-class SpanBertConfig(EncoderConfig):
+class SpanBertConfig(StudentConfig):
     """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
 
     type_vocab_size: int = 2
@@ -71,7 +72,7 @@ HEAD_NAMES: Names = {
         *with_bias(f"{HEAD}.decoder"),
     )
 }
-FIELDS_OF_OURS = OUR_OWN_FIELDS | {"span_positions", "span_position_size"}
+FIELDS_OF_OURS = OUR_OWN_FIELDS | {"span_positions", "span_position_size", *FIELDS_OF_THE_TEACHER}
 
 
 def names(num_layers: int) -> Names:
@@ -102,7 +103,7 @@ FINETUNING: dict[str, Settings] = {
     "": {"optimizer.lr": 2e-5, "training.batch_size": 32, "training.epochs": 10, "training.warmup_proportion": 0.1},
     "squad": {"training.epochs": 4, "text.max_length": 512},
 }
-FAMILY = Family(
+ALONE = Family(
     name="spanbert",
     config=SpanBertConfig,
     corruption=SpanMasking,
@@ -117,6 +118,7 @@ FAMILY = Family(
     layer=LAYER,
     heads=bert.TASK_HEADS,
     finetuning=FINETUNING,
+    free_fields=FIELDS_OF_THE_TEACHER,
     export=Export(
         model_class=bert.MASKED_LM.model_class,
         names=names,
@@ -132,3 +134,4 @@ FAMILY = Family(
         modern=bert.MASKED_LM.modern,
     ),
 )
+FAMILY = with_students(ALONE)

@@ -16,7 +16,8 @@ from pipeline.model.config import EncoderConfig
 if TYPE_CHECKING:
     from torch import nn
 
-    from pipeline.model.pretraining import MaskedLanguageModel, MaskedTokenModel
+    from pipeline.model.encoder import Embeddings
+    from pipeline.model.pretraining import MaskedTokenModel
     from preprocessing.shards import SampleDataset
 
 C = TypeVar("C", bound=EncoderConfig)
@@ -105,11 +106,19 @@ def check(found: Found, student: EncoderConfig, student_family: Family[Any], tra
     """
     from pipeline.checkpoints import checkpoint
     from pipeline.data.vocabularies import check_same_vocabulary
+    from preprocessing.schema import LABELLED
 
     checkpoint.verify(found.directory)
     samples = train.directory, train.tokenizer_dir, train.manifest.vocab_size
     check_same_vocabulary(found.directory, found.vocab_size, *samples, field=FIELD)
     check_fit(found, student, student_family)
+    pair = student_family.template.pair
+    if train.manifest.segments in LABELLED and found.family.template.pair != pair:
+        raise ValueError(
+            f"{FIELD} = {found.directory}: is of family {found.family.name}, whose samples of pairs are not "
+            f"{' '.join(pair)}; name a checkpoint of another family, or build samples of single segments with "
+            f"--segments {student_family.samples[0]}"
+        )
 
 
 def check_fit(found: Found, student: EncoderConfig, student_family: Family[Any]) -> None:
@@ -124,11 +133,12 @@ def check_fit(found: Found, student: EncoderConfig, student_family: Family[Any])
             f"{place}: is of family {found.family.name}, whose samples are not "
             f"{' '.join(student_family.template.single)}; name a checkpoint of another family, such as bert"
         )
-    positions = found.config.max_position_embeddings - found.first_position
-    if positions < student.max_position_embeddings:
+    tokens = found.config.max_position_embeddings - found.first_position
+    largest = tokens + student_family.template.first_position
+    if largest < student.max_position_embeddings:
         raise ValueError(
-            f"model.max_position_embeddings = {student.max_position_embeddings}: {place} reads at most {positions} "
-            "tokens; lower it to that"
+            f"model.max_position_embeddings = {student.max_position_embeddings}: {place} reads at most {tokens} "
+            f"tokens; lower it to {largest}"
         )
 
 
@@ -145,31 +155,44 @@ def check_widths(found: Found, student: EncoderConfig) -> None:
         )
 
 
-def check_copies(found: Found, student: EncoderConfig) -> None:
+def check_copies(found: Found, student: EncoderConfig, student_family: Family[Any]) -> None:
     """Check that a student can begin with layers of its teacher.
 
     Raises:
-        ValueError: the teacher has other layers, a size differs, or the student has more layers.
+        ValueError: the teacher or the student has layers of another kind than BERT's, a size differs, or the student
+            has more layers.
     """
-    from pipeline.model.pretraining import MaskedLanguageModel
-
-    if not isinstance(_on_meta(found.family, found.config, found.vocab_size), MaskedLanguageModel):
-        raise ValueError(
-            f"model.initialize_from_teacher = true: {FIELD} = {found.directory} is of family {found.family.name}, "
-            "whose layers are of another kind than the student's; set it to false"
-        )
-    theirs, remedy = found.config, "set it to that, or model.initialize_from_teacher to false"
-    for name in ("hidden_size", "intermediate_size", "num_attention_heads", "embedding_width"):
-        if getattr(theirs, name) != getattr(student, name):
+    for family, config, which in (
+        (student_family, student, "the student"),
+        (found.family, found.config, f"{FIELD} = {found.directory}"),
+    ):
+        if not _has_layers_of_bert(_on_meta(family, config, found.vocab_size)):
             raise ValueError(
-                f"model.{name} = {getattr(student, name)}: {FIELD} = {found.directory} has {getattr(theirs, name)}; "
-                f"{remedy}"
+                f"model.initialize_from_teacher = true: {which} is of family {family.name}, whose layers are not of "
+                "BERT's kind; set it to false"
             )
+    theirs, remedy = found.config, "set it to that, or model.initialize_from_teacher to false"
+    for name in ("hidden_size", "intermediate_size", "num_attention_heads", "embedding_width", "type_vocab_size"):
+        wanted, has = getattr(student, name, None), getattr(theirs, name, None)
+        if wanted != has and None not in (wanted, has):  # models without segment embeddings have no type_vocab_size
+            raise ValueError(f"model.{name} = {wanted}: {FIELD} = {found.directory} has {has}; {remedy}")
+    if theirs.projects_embeddings != student.projects_embeddings:
+        raise ValueError(
+            f"model.initialize_from_teacher = true: one of {FIELD} = {found.directory} and the student has a "
+            "projection behind the embeddings, and the other one has none; set it to false"
+        )
     if theirs.num_hidden_layers < student.num_hidden_layers:
         raise ValueError(
             f"model.num_hidden_layers = {student.num_hidden_layers}: {FIELD} = {found.directory} has "
             f"{theirs.num_hidden_layers}; lower it to that, or set model.initialize_from_teacher to false"
         )
+
+
+def _has_layers_of_bert(model: "nn.Module") -> bool:
+    from pipeline.model.encoder import Encoder
+    from pipeline.model.pretraining import MaskedLanguageModel
+
+    return isinstance(model, MaskedLanguageModel) and type(model.encoder) is Encoder
 
 
 def load(found: Found) -> "MaskedTokenModel":
@@ -189,28 +212,41 @@ def load(found: Found) -> "MaskedTokenModel":
     return model
 
 
-def begin_with(student: "MaskedLanguageModel", teacher: "MaskedTokenModel", first_position: int) -> None:
+def begin_with(student: "nn.Module", teacher: "MaskedTokenModel", first: int, teachers_first: int) -> None:
     """Give a student embeddings and evenly spaced layers of its teacher, and the bias of its logits.
 
-    The transformation before the logits keeps its initial weights, as in the reference implementation
-    (scripts/extract_distilbert.py of huggingface/transformers-research-projects).
+    The transformation before the logits keeps its initial weights, as in the reference implementation of DistilBERT
+    (scripts/extract_distilbert.py of huggingface/transformers-research-projects), and so does a further head.
 
     Args:
         student: a new model, changed in place.
         teacher: a model with layers of the same kind and sizes, and with at least as many.
-        first_position: position id of a sample's first token in the teacher.
+        first: position id of a sample's first token in the student.
+        teachers_first: that in the teacher.
     """
     import torch
 
+    from pipeline.model.pretraining import MaskedLanguageModel
+
+    assert isinstance(student, MaskedLanguageModel), "`check_copies` takes no other"
     ours, theirs = student.encoder, teacher.encoder
     with torch.no_grad():
-        positions = ours.embeddings.position.weight
-        positions.copy_(theirs.embeddings.position.weight[first_position : first_position + len(positions)])
-        ours.embeddings.word.weight.copy_(theirs.embeddings.word.weight)
-        ours.embeddings.layer_norm.load_state_dict(theirs.embeddings.layer_norm.state_dict())
-        for layer, number in zip(ours.layers, evenly_spaced(theirs.num_layers, ours.num_layers), strict=True):
+        _copy_embeddings(ours.embeddings, theirs.embeddings, first, teachers_first)
+        if ours.projection is not None:
+            ours.projection.load_state_dict(theirs.projection.state_dict())
+        for layer, number in zip(ours.layers, evenly_spaced(theirs.num_layers, len(ours.layers)), strict=True):
             layer.load_state_dict(theirs.layers[number % len(theirs.layers)].state_dict())
         student.mlm_head.decoder.bias.copy_(teacher.mlm_head.decoder.bias)
+
+
+def _copy_embeddings(ours: "Embeddings", theirs: "Embeddings", first: int, theirs_first: int) -> None:
+    """Copy word and position embeddings, and segment embeddings if both models have them."""
+    positions = ours.position.weight[first:]
+    positions.copy_(theirs.position.weight[theirs_first : theirs_first + len(positions)])
+    ours.word.weight.copy_(theirs.word.weight)
+    if ours.num_segments and theirs.num_segments:
+        ours.token_type.weight.copy_(theirs.token_type.weight)
+    ours.layer_norm.load_state_dict(theirs.layer_norm.state_dict())
 
 
 def evenly_spaced(available: int, wanted: int) -> list[int]:

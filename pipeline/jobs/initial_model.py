@@ -43,4 +43,4 @@ def completed(recipe: Recipe, train: SampleDataset) -> Recipe:
     Raises:
         ValueError: these files cannot be read, or do not fit the model or the samples.
     """
-    return replace(recipe, model=get_family(recipe.family).completed(recipe.model, train))
+    return replace(recipe, model=get_family(recipe.family).of(recipe.model).completed(recipe.model, train))

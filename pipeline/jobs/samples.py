@@ -75,7 +75,7 @@ def check_fitting(recipe: Recipe, train: SampleDataset) -> None:
     whole = get_family(recipe.family)
     family, segments = whole.of(recipe.model), train.manifest.segments
     if segments not in family.samples:
-        others = [form.setting for form in (whole, *whole.variants) if segments in form.samples]
+        others = dict.fromkeys(form.setting for form in (whole, *whole.variants) if segments in form.samples)
         raise ValueError(
             f"{train.directory}: holds {segments} samples, but family {recipe.family} trains on "
             f"{' or '.join(family.samples)}" + (f" with {family.setting}" if family.setting else "") + "; build them "

@@ -5,7 +5,7 @@ Shapes: T tokens, B sequences, M masked tokens, R rows, H hidden_size, V vocab_s
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,11 +18,14 @@ from pipeline.model.encoder import Encoder
 from pipeline.model.heads import MaskedLMHead, Pooler
 from pipeline.model.initialization import initialize_positions, initialize_weights
 from pipeline.model.output import Output, combined
+from pipeline.model.teacher import Teacher
 from pipeline.runlog.terms import Term
 
 
 class MaskedTokenModel(nn.Module):
     """An encoder and a head that predicts masked tokens; a subclass makes both.
+
+    With a teacher, which is no module and set by `Family.prepare`, it also learns the teacher's outputs.
 
     Args:
         masked: term of the masked tokens.
@@ -34,11 +37,34 @@ class MaskedTokenModel(nn.Module):
     def __init__(self, masked: Term) -> None:
         super().__init__()
         self.masked = masked
+        self.teacher: Teacher | None = None
 
     def forward(self, batch: Batch) -> Output:
-        """Returns the loss of one micro-batch."""
-        rows = self.decoded(batch, batch.targets["positions"])
-        return combined([self.masked], {self.masked.name: self.mlm_head(rows, batch.targets["labels"])}, batch.totals)
+        """Returns the losses of one micro-batch."""
+        places, hidden = batch.targets["positions"], None
+        if self.teacher is not None and self.teacher.states is not None:
+            hidden, rows = self.hidden_and_decoded(batch, places)
+        else:
+            rows = self.decoded(batch, places)
+        found: dict[str, RowSum] = {self.masked.name: self.mlm_head(rows, batch.targets["labels"])}
+        return self.output(batch, [self.masked], found, rows, hidden)
+
+    def output(
+        self, batch: Batch, terms: Sequence[Term], found: Mapping[str, RowSum], rows: Tensor, hidden: Tensor | None
+    ) -> Output:
+        """Returns the output of a forward pass, with the terms of the teacher if there is one.
+
+        Args:
+            batch: the micro-batch.
+            terms: terms of the loss without a teacher.
+            found: sums of these terms by name.
+            rows: (M, H) states from which the head predicts the masked tokens.
+            hidden: (T, H) hidden states of the last layer; None is possible if no teacher's are compared with them.
+        """
+        if self.teacher is None:
+            return combined(terms, found, batch.totals)
+        found = {**found, **self.teacher.found(self.mlm_head, batch, rows, hidden)}
+        return combined(self.teacher.terms, found, batch.totals)
 
     def logits(self, batch: Batch, rows: Tensor) -> Tensor:
         """Returns the logits (R, V) over the vocabulary of the tokens with indices `rows` (R,)."""
@@ -108,7 +134,7 @@ class MaskedLanguageModel(MaskedTokenModel):
             logits = self.pair_logits(hidden, batch)
             found[self.pair.name] = cross_entropy_sum(logits, batch.targets["pair"], self.kernels)
             terms.append(self.pair)
-        return combined(terms, found, batch.totals)
+        return self.output(batch, terms, found, rows, hidden)
 
     def pair_logits(self, hidden: Tensor, batch: Batch) -> Tensor:
         """Returns the logits (B, 2) of the pairs of segments from hidden states (T, H)."""

@@ -21,7 +21,7 @@ from pipeline.losses.cross_entropy import RowSum
 from pipeline.model.config import EncoderConfig
 from pipeline.model.heads import SpanBoundaryHead
 from pipeline.model.initialization import initialize_weights
-from pipeline.model.output import Output, combined
+from pipeline.model.output import Output
 from pipeline.model.pretraining import MaskedLanguageModel
 from pipeline.runlog.terms import Term
 
@@ -94,7 +94,7 @@ class SpanModel(MaskedLanguageModel):
             self.masked.name: self.mlm_head(rows, labels),
             self.boundary.name: self.from_boundaries(hidden, batch.targets["positions"], labels),
         }
-        return combined([self.masked, self.boundary], found, batch.totals)
+        return self.output(batch, [self.masked, self.boundary], found, rows, hidden)
 
     def from_boundaries(self, hidden: Tensor, positions: Tensor, labels: Tensor) -> RowSum:
         """Returns the loss of masked tokens, predicted from the boundaries of their spans.

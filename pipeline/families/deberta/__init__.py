@@ -31,7 +31,9 @@ from pipeline.families.deberta.export import (
     subtracted,
 )
 from pipeline.families.encoders import LAYER, OUR_OWN_FIELDS, OUTPUT_BIAS, WORD_EMBEDDINGS, shared_heads
+from pipeline.families.students import students, with_students
 from pipeline.model.config import EncoderConfig
+from pipeline.model.student_config import FIELDS_OF_THE_TEACHER
 from pipeline.runlog.terms import Term
 
 if TYPE_CHECKING:  # recipes and help texts do not need them, so that functions that compute import them
@@ -140,6 +142,7 @@ DECODED = Family(
     heads=TASK_HEADS,
     finetuning=FINETUNING,
     finetuning_large=FINETUNING_LARGE,
+    free_fields=FIELDS_OF_THE_TEACHER,
     applies=lambda config: config.objective == "masked",
     setting="model.objective = masked",
     model_type="deberta-v2",
@@ -175,4 +178,4 @@ REPLACING = replace(
     carried={DIFFERENCE: SAVED_DIFFERENCE},
     further_embeddings=(GENERATOR_EMBEDDINGS,),
 )
-FAMILY = replace(DECODED, variants=(PLAIN, REPLACING))
+FAMILY = with_students(replace(DECODED, variants=(*students(PLAIN), REPLACING)))

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from pipeline.data.config import NgramMasking
 from pipeline.model.config import DisentangledConfig
+from pipeline.model.student_config import StudentConfig
 
 if TYPE_CHECKING:  # recipes and help texts do not need them, so that functions that compute import them
     from pipeline.data.masking import Corrupted, Draw
@@ -15,7 +16,7 @@ Objective = Literal["masked", "masked_plain", "replaced"]
 
 
 @dataclass(frozen=True)
-class DebertaConfig(DisentangledConfig):
+class DebertaConfig(DisentangledConfig, StudentConfig):
     """Shape and regularisation of the encoder. The size of the vocabulary is that of the samples, and not a field."""
 
     objective: Objective = "masked"
@@ -29,6 +30,8 @@ class DebertaConfig(DisentangledConfig):
                 f"model.objective = {self.objective}: must be one of {', '.join(get_args(Objective))}; version 3 of "
                 "DeBERTa has replaced"
             )
+        if self.objective == "replaced":
+            self.require_no_teacher("that detects replaced tokens", "model.objective = masked or masked_plain")
 
     @property
     def generator(self) -> "DebertaConfig":

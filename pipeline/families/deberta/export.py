@@ -7,6 +7,7 @@ from typing import Any
 from pipeline.families.base import Export, Names, Tensors, config_from_fields, require_fixed, under, with_bias
 from pipeline.families.deberta.config import DebertaConfig
 from pipeline.families.encoders import OUR_OWN_FIELDS, WORD_EMBEDDINGS
+from pipeline.model.student_config import FIELDS_OF_THE_TEACHER
 
 ENCODER_NAMES: Names = {
     "encoder.embeddings.word.weight": ("deberta.embeddings.word_embeddings.weight",),
@@ -40,7 +41,7 @@ DETECTION_NAMES: Names = {
     **with_bias("detection_head.dense", "mask_predictions.dense"),
     **with_bias("detection_head.classifier", "mask_predictions.classifier"),
 }
-FIELDS_OF_OURS = OUR_OWN_FIELDS | {"objective", "convolution"}
+FIELDS_OF_OURS = OUR_OWN_FIELDS | {"objective", "convolution", *FIELDS_OF_THE_TEACHER}
 FIXED = {
     "model_type": "deberta-v2",
     "tie_word_embeddings": True,

@@ -19,8 +19,10 @@ from pipeline.data.batch import padded
 from pipeline.families.distilbert import FAMILY, FIELDS_OF_OURS, DistilBertConfig, build, config_from, config_to
 from pipeline.families.roberta import RobertaConfig
 from pipeline.families.roberta import build as build_roberta
-from pipeline.model.distilled import Teacher
+from pipeline.families.students import SOFT, STATES
+from pipeline.model.teacher import Teacher
 
+OWN = FAMILY.of(DistilBertConfig(4, 1, 1, 4, teacher="runs/bert")).terms[:1]
 CONFIG = DistilBertConfig(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80)
 
 
@@ -65,7 +67,7 @@ def test_the_loss_has_three_terms():
     batch, student = single_batch(), with_large_weights(build(CONFIG, VOCAB_SIZE))
     sizes = {"hidden_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
     model = with_large_weights(build_roberta(RobertaConfig(**sizes), VOCAB_SIZE))
-    student.teacher = Teacher(model, first_position=2, temperature=2.0)
+    student.teacher = Teacher(model, 2, 2.0, OWN, SOFT, STATES)
     positions, labels = batch.targets["positions"], batch.targets["labels"]
     seen = replace(batch, position_ids=batch.position_ids + 2)
     with torch.no_grad():
@@ -87,7 +89,7 @@ def test_the_loss_has_three_terms():
 def test_micro_batches_add_up_to_the_global_batch():
     """Losses and gradients of two micro-batches add up to those of both as one batch (law 2)."""
     batch, student = single_batch(), with_large_weights(build(CONFIG, VOCAB_SIZE)).double()
-    student.teacher = Teacher(with_large_weights(build(CONFIG, VOCAB_SIZE)), first_position=0, temperature=2.0)
+    student.teacher = Teacher(with_large_weights(build(CONFIG, VOCAB_SIZE)), 0, 2.0, OWN, SOFT, STATES)
     with torch.no_grad():
         student.encoder.layers[0].qkv.weight.mul_(0.5)  # another model than its teacher
     grads = []

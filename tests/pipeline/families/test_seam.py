@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from family_runs import OPTIONS, prepared
+from family_runs import OPTIONS, STUDENT, prepared
 from ranks import on_ranks
 from recipes import curve, tensors, write_recipe
 from samples import make_samples
@@ -19,6 +19,16 @@ class KilledError(Exception):
     """Raised in place of a SIGKILL between two steps."""
 
 
+STUDENTS = {
+    "albert": ["--model.sentence_order", "false"],
+    "bert": ["--model.next_sentence", "false", "--model.initialize_from_teacher", "true"],
+    "deberta": ["--model.objective", "masked", "--model.hidden_size", "32"],
+    "megatron_bert": ["--model.sentence_order", "false"],
+    "modernbert": [],
+    "roberta": ["--model.max_position_embeddings", "38"],
+    "spanbert": [],
+}
+"""Family -> options of a student, beside those of `family_runs`."""
 FAMILIES = Path(__file__).parents[2] / "families"
 
 
@@ -88,15 +98,33 @@ def test_an_unknown_family_trains_and_resumes(tmp_path, samples, stage):
 def test_a_family_resumes_bit_for_bit(tmp_path, family, stage):
     """A killed and resumed run of a family has the weights and metrics of the undisturbed one (law 5)."""
     samples, options = prepared(tmp_path, family)
+    assert_resumes(tmp_path, samples, options, stage)
+
+
+@pytest.mark.parametrize(
+    ("family", "stage"), [("modernbert", 2), *(pytest.param(each, 3, marks=pytest.mark.slow) for each in STUDENTS)]
+)
+def test_a_student_resumes_bit_for_bit(tmp_path, family, stage):
+    """The same holds for a student of any family; its metrics have the terms of its teacher, a BERT."""
+    further = [*STUDENT, *STUDENTS[family]]
+    samples, options = prepared(tmp_path, family, further)
+    assert_resumes(tmp_path, samples, options, stage)
+    line = read_lines(tmp_path / "whole" / METRICS)[0][-1]
+    assert {"mlm_loss", "soft_loss", "cos_loss"} <= line.keys()
+    assert len(read_run(tmp_path / "whole", "run").terms) == 3 + (family == "spanbert")
+
+
+def assert_resumes(folder, samples, options, stage):
+    """Require a killed and resumed run to have the weights and metrics of the undisturbed one."""
 
     def of(name):
-        return [*arguments(tmp_path, samples, name, stage), *options]
+        return [*arguments(folder, samples, name, stage), *options]
 
     on_ranks(trained, 2, [(of("whole"), None), (of("killed"), 6), (of("killed"), None)])
-    first, second = tensors(tmp_path / "whole", 8), tensors(tmp_path / "killed", 8)
+    first, second = tensors(folder / "whole", 8), tensors(folder / "killed", 8)
     assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
-    assert curve(tmp_path / "whole") == curve(tmp_path / "killed")
-    assert curve(tmp_path / "whole", "heldout") == curve(tmp_path / "killed", "heldout")
+    assert curve(folder / "whole") == curve(folder / "killed")
+    assert curve(folder / "whole", "heldout") == curve(folder / "killed", "heldout")
 
 
 def test_the_operations_of_an_unknown_family_are_counted(monkeypatch):

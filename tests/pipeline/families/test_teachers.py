@@ -36,7 +36,7 @@ def student(teacher, **changes):
 
 
 def completed(config, samples):
-    return FAMILY.completed(config, SampleDataset.open(samples, "train"))
+    return FAMILY.of(config).completed(config, SampleDataset.open(samples, "train"))
 
 
 def test_layers_are_evenly_spaced():
@@ -54,7 +54,7 @@ def test_the_student_begins_with_layers_of_its_teacher(tmp_path, samples):
     assert len(config.teacher_sha256) == 64
     model = build(config, VOCAB_SIZE)
     names = list(model.state_dict())
-    FAMILY.prepare(model, config)
+    FAMILY.of(config).prepare(model, config)
     assert list(model.state_dict()) == names and len(list(model.modules())) == len(list(build(config, 9).modules()))
     theirs = model.teacher.model
     assert not any(parameter.requires_grad for parameter in theirs.parameters()) and not theirs.training
@@ -110,7 +110,7 @@ def test_a_teacher_may_be_of_any_family(tmp_path, samples, family, fields):
         completed(config, samples)
     config = completed(replace(config, initialize_from_teacher=False), samples)
     model = build(config, VOCAB_SIZE)
-    FAMILY.prepare(model, config)
+    FAMILY.of(config).prepare(model, config)
     batch = replace(uniform_batch(2, 8, 2), segment_ids=None)
     whole = form.build(teachers.computing(shape, config), VOCAB_SIZE).eval()
     whole.load_state_dict(weights_of(teacher, whole))
@@ -118,7 +118,7 @@ def test_a_teacher_may_be_of_any_family(tmp_path, samples, family, fields):
     with torch.no_grad():
         rows = generated(whole, seen, places) if form.parts else whole.decoded(seen, places)
         head = whole.generator_head if form.parts else whole.mlm_head
-        _, soft = model.teacher.outputs(batch, like=whole.encoder.embeddings.word.weight, states=False)
+        _, soft = model.teacher.outputs(batch, like=whole.encoder.embeddings.word.weight)
         assert torch.equal(soft.rows @ soft.weight.T + soft.bias, head.features(rows) @ soft.weight.T + soft.bias)
         assert torch.equal(soft.weight, head.decoder.weight)
     assert {name.split("_")[0] for name in model(batch).sums} == {"mlm", "soft"}
@@ -149,7 +149,7 @@ def test_hidden_states_of_another_kind_of_layers_are_compared(tmp_path, samples,
     teacher = write_teacher(tmp_path, samples, family=family, config=shape)
     config = completed(student(teacher, initialize_from_teacher=False), samples)
     model = build(config, VOCAB_SIZE)
-    FAMILY.prepare(model, config)
+    FAMILY.of(config).prepare(model, config)
     batch = replace(uniform_batch(2, 8, 2), segment_ids=None)
     hidden, soft = model.teacher.outputs(batch, like=model.mlm_head.dense.weight)
     theirs = model.teacher.model
@@ -177,7 +177,7 @@ def test_another_checkpoint_in_its_place_is_an_error(tmp_path, samples):
     config = completed(student(write_teacher(tmp_path, samples)), samples)
     write_teacher(tmp_path, samples, "other", config=replace(BERT, num_hidden_layers=4))
     with pytest.raises(ValueError, match="is another teacher"):
-        FAMILY.prepare(build(config, VOCAB_SIZE), replace(config, teacher=str(tmp_path / "other")))
+        FAMILY.of(config).prepare(build(config, VOCAB_SIZE), replace(config, teacher=str(tmp_path / "other")))
 
 
 def test_measurements_have_the_teacher(tmp_path, samples):
@@ -206,7 +206,7 @@ def test_the_teacher_computes_in_the_type_of_the_student(tmp_path, samples, dtyp
     """In 16 bits the teacher's weights are cast with the first batch; in fp32 they are those of the checkpoint."""
     config = student(write_teacher(tmp_path, samples))
     model = build(config, VOCAB_SIZE)
-    FAMILY.prepare(model, config)
+    FAMILY.of(config).prepare(model, config)
     batch = replace(uniform_batch(2, 8, 2), segment_ids=None)
     model.to(dtype)(batch).loss.backward()
     assert {parameter.dtype for parameter in model.teacher.model.parameters()} == {dtype}
