@@ -7,7 +7,6 @@ A run that exists in the directory `--out` continues from its newest checkpoint.
 from pipeline.jobs.finetuning.cells import Sweep, parse_runs
 from pipeline.runtime import command
 from pipeline.runtime.signals import StopSignals
-from pipeline.runtime.terminal import tolerating_closed_output
 
 
 def finetune(arguments: list[str]) -> None:
@@ -17,7 +16,7 @@ def finetune(arguments: list[str]) -> None:
         Exception: as `pipeline.jobs.finetuning.cells.parse_runs` and `pipeline.jobs.finetuning.run.finetune`.
     """
     signals = StopSignals()
-    with tolerating_closed_output(), signals.listening():
+    with signals.listening():
         with signals.ending_at_once():
             runs = parse_runs(arguments)
             # Imported here, because help texts and errors of options do not need torch.

@@ -13,7 +13,6 @@ from typing import Literal
 from jsonargparse import ArgumentParser
 
 from pipeline.runtime import command
-from pipeline.runtime.terminal import tolerating_closed_output
 
 
 def predict(arguments: list[str]) -> None:
@@ -45,12 +44,11 @@ def predict(arguments: list[str]) -> None:
         normalize=chosen.normalize,
         top=chosen.top,
     )
-    with tolerating_closed_output():
-        if chosen.out is None:
-            write_predictions(chosen.model, chosen.file, reading, sys.stdout)
-        else:
-            with opened(chosen.out) as out:
-                write_predictions(chosen.model, chosen.file, reading, out)
+    if chosen.out is None:
+        write_predictions(chosen.model, chosen.file, reading, sys.stdout)
+    else:
+        with opened(chosen.out) as out:
+            write_predictions(chosen.model, chosen.file, reading, out)
 
 
 def _parser() -> ArgumentParser:

@@ -11,7 +11,6 @@ from pipeline.runtime import command, launch
 from pipeline.runtime.command import USER_ERRORS
 from pipeline.runtime.launchers import following_launcher
 from pipeline.runtime.signals import StopSignals
-from pipeline.runtime.terminal import tolerating_closed_output
 
 
 def pretrain(arguments: list[str]) -> None:
@@ -21,7 +20,7 @@ def pretrain(arguments: list[str]) -> None:
         Exception: as `pipeline.jobs.pretraining.join` and `pretrain`.
     """
     signals = StopSignals()
-    with tolerating_closed_output(), signals.listening(), following_launcher():
+    with signals.listening(), following_launcher():
         with signals.ending_at_once():
             recipe, error = read(arguments)
             # Imported here, because help texts and errors of options need neither torch nor DeepSpeed.

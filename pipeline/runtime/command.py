@@ -12,6 +12,7 @@ from jsonargparse import ArgumentError, set_parsing_settings
 
 from pipeline.runtime.errors import ERROR, FAULT, INTERRUPTED, SUCCESS, USAGE, PeerError
 from pipeline.runtime.signals import InterruptedRunError
+from pipeline.runtime.terminal import tolerating_closed_output
 
 set_parsing_settings(docstring_parse_attribute_docstrings=True)  # the docstring of a field is the help of its option
 
@@ -30,8 +31,10 @@ def main(run: Callable[[list[str]], None]) -> None:
     The exit status is 0 after success and after `--help`, 1 after an error that a user can correct (one line,
     `error: ...`), 2 after a wrong command line, 75 for a run that received a stop signal and resumes when restarted,
     and 70, with a traceback, after a bug or the loss of a rank. An error that occurs on all ranks is printed once.
+    Output that nothing reads any more is discarded, and the command goes on: its files may matter more than its output.
     """
-    status = _status_of(run)
+    with tolerating_closed_output():
+        status = _status_of(run)
     distributed = _distributed()
     if distributed and status != FAULT:  # after the loss of a rank, shutdown may wait forever
         distributed.shutdown()

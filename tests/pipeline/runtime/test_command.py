@@ -1,6 +1,8 @@
 """Entry points have documented exit statuses and print a single error message."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 from attempts import enter
@@ -41,3 +43,26 @@ def test_a_command_is_named_as_it_was_called(monkeypatch, called, name):
     """Help texts use the name of the installed command, or that of the module."""
     monkeypatch.setattr("sys.argv", [called])
     assert program("pipeline.plan") == name
+
+
+COMMAND = """
+import sys
+from pathlib import Path
+from pipeline.runtime import command
+def run(arguments):
+    sys.stdin.readline()
+    print("line", flush=True)
+    Path(arguments[0]).write_text("done")
+command.main(run)
+"""
+
+
+def test_a_command_whose_reader_has_gone_finishes(tmp_path):
+    """A command of which only the first lines are read, as by `head`, does all of its work and succeeds."""
+    done = tmp_path / "done"
+    arguments = [sys.executable, "-c", COMMAND, str(done)]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as running:
+        assert running.stdout is not None and running.stdin is not None
+        running.stdout.close()
+        running.stdin.close()
+        assert running.wait(60) == 0 and done.read_text() == "done"
