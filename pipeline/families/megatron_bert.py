@@ -64,11 +64,6 @@ class MegatronBertConfig(StudentConfig):
             )
         if self.sentence_order:
             self.require_no_teacher("with sentence-order prediction", "model.sentence_order = false")
-        if self.initialization != "normal":
-            raise ValueError(
-                f"model.initialization = {self.initialization}: must be normal, the only one of the megatron_bert "
-                "family; set it to that, or train a bert"
-            )
 
 
 def build(config: MegatronBertConfig, vocab_size: int) -> "nn.Module":

@@ -28,7 +28,10 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.model.encoder import Encoder, Layer, Stack
+from pipeline.model.prenorm import PreNormLayer
 
+AbsoluteLayer = Layer | PreNormLayer
+"""Layers of encoders with embeddings of absolute positions."""
 LOWEST, HIGHEST = 0.05, 3.0
 """Range of the frequencies, in radians per token."""
 SCORE = 8.0
@@ -41,6 +44,9 @@ WITH_OFFSETS = 2
 LATER = 2.0
 """Number of layers with weights of the usual size that add as much to the residual stream as all layers behind these
 may add together."""
+UNNORMALISED = 0.1
+"""Factor of the weights on the residual stream where nothing normalises the embeddings. These are so small that the
+first layer would otherwise hide the positions from the heads of the second one."""
 NEAREST = (-1, 1, -2, 2, -3, 3, -4, 4)
 """Offsets in the order in which heads take them."""
 
@@ -91,7 +97,7 @@ def initialize_positions(encoder: Encoder, *others: Stack) -> None:
     """
     embeddings = encoder.embeddings
     num_positions, width = embeddings.position.weight.shape
-    layers = [layer for stack in (encoder, *others) for layer in stack.layers if isinstance(layer, Layer)]
+    layers = [layer for stack in (encoder, *others) for layer in stack.layers if isinstance(layer, AbsoluteLayer)]
     narrowest = min(layer.qkv.in_features // layer.heads for layer in layers)
     frequencies = position_frequencies(min(narrowest, width // 2) // 2)
     places = torch.arange(num_positions, dtype=torch.float64)
@@ -101,6 +107,8 @@ def initialize_positions(encoder: Encoder, *others: Stack) -> None:
         embeddings.token_type.weight.mul_(SHRINK)
     for stack in (encoder, *others):
         initialize_offsets(stack, frequencies)
+    if isinstance(embeddings.layer_norm, nn.Identity):
+        scale_outputs(encoder.layers, UNNORMALISED)
 
 
 @torch.no_grad()
@@ -111,7 +119,7 @@ def initialize_offsets(stack: Stack, frequencies: Tensor) -> None:
         stack: layers with normally distributed weights, changed in place.
         frequencies: (n,) those of the position embeddings.
     """
-    layers = [layer for layer in stack.layers if isinstance(layer, Layer)]
+    layers = [layer for layer in stack.layers if isinstance(layer, AbsoluteLayer)]
     heads, is_repeated = layers[0].heads, len(layers) < stack.num_layers
     if stack.projection is not None:
         copy_features(stack.projection.weight, 2 * len(frequencies))

@@ -24,6 +24,7 @@ from pipeline.families.megatron_bert import (
     config_from,
     config_to,
 )
+from pipeline.model.initialization import first_offsets
 from pipeline.planning.parameters import count_parameters
 
 CONFIG = MegatronBertConfig(hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=80)
@@ -183,7 +184,21 @@ def test_what_the_family_does_not_compute_is_refused(field, value):
         config_from({**settings, field: value})
 
 
-def test_initialisation_by_position_is_refused():
-    """The family has one initialisation, and says so."""
-    with pytest.raises(ValueError, match=r"model.initialization = positions: must be normal, .*; set it to that"):
-        replace(CONFIG, initialization="positions")
+@pytest.mark.parametrize(("width", "layers"), [(256, 4), (768, 12)])
+def test_initialisation_by_position_reaches_both_layers(width, layers):
+    """The first heads of the first two layers attend to the tokens at their offsets, as those of BERT do, although the
+    embeddings that carry the positions are not normalised.
+    """
+    torch.manual_seed(0)
+    heads = width // 64
+    shape = dict(hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads, intermediate_size=4 * width)
+    encoder = build(replace(CONFIG, **shape, initialization="positions"), VOCAB_SIZE).eval().encoder
+    ids, bounds = torch.randint(VOCAB_SIZE, (128,)), torch.tensor([0, 128], dtype=torch.int32)
+    with torch.no_grad():
+        hidden = encoder.embeddings(ids, torch.zeros_like(ids), torch.arange(128))
+        for number, layer in enumerate(encoder.layers[:2]):
+            query, key, _ = layer.qkv(layer.attention_layer_norm(hidden))[0].unflatten(1, (3, heads, -1)).unbind(1)
+            for head, offset in enumerate(first_offsets(number, heads)):
+                attention = (query[:, head] @ key[:, head].T / 8).softmax(-1)
+                assert torch.diagonal(attention, offset).mean() > 0.7
+            hidden = layer(hidden, bounds, 128)
