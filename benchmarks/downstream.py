@@ -167,7 +167,7 @@ def table(variants: Sequence[Variant], results: dict[str, list[list[Result]]]) -
 def main(
     out: Path,
     models: list[str],
-    glue: Path,
+    glue: Path | None = None,
     squad: Path | None = None,
     tokens: Path | None = None,
     tasks: list[str] = list(TASKS),  # noqa: B006  jsonargparse reads it
@@ -199,7 +199,8 @@ def main(
     transformers.utils.logging.disable_progress_bar()
     given: dict[str, Any] = {"squad": squad, "tokens": tokens} | dict.fromkeys(GLUE, glue)
     if missing := [task for task in tasks if given.get(task) is None]:
-        raise ValueError(f"--tasks {missing[0]}: has no data; give --{missing[0]}, or another task")
+        option = "glue" if missing[0] in GLUE else missing[0]
+        raise ValueError(f"--tasks {missing[0]}: has no data; give --{option}, or another task")
     data = {task: write_subset(task, given[task], out / "data" / task, subset) for task in tasks}
     benchmark = Benchmark(out, data, rate, options)
     variants = [Variant(model, side) for model in models for side in sides]

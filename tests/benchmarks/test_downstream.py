@@ -111,6 +111,8 @@ def test_missing_runs_are_done_and_others_kept(folder, tmp_path, monkeypatch, ca
         downstream.main(tmp_path, models, **given | {"options": [*SHORT, "--training.dropout", "0"]})
     with pytest.raises(ValueError, match="--tasks squad: has no data; give --squad, or another task"):
         downstream.main(tmp_path, models, **given | {"tasks": ["squad"]})
+    with pytest.raises(ValueError, match="--tasks sst2: has no data; give --glue, or another task"):
+        downstream.main(tmp_path, models, tasks=["sst2"])
 
 
 def test_random_weights_follow_from_the_seed(folder, tmp_path):
