@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.data.config import NgramMasking
 from pipeline.data.template import Template
 from pipeline.families import bert
+from pipeline.families.albert import MASKED, ORDER
 from pipeline.families.base import (
     Export,
     Family,
@@ -35,13 +36,9 @@ from pipeline.families.encoders import (
 )
 from pipeline.families.students import students
 from pipeline.model.student_config import FIELDS_OF_THE_TEACHER, StudentConfig
-from pipeline.runlog.terms import Term
 
 if TYPE_CHECKING:
     from torch import nn
-
-MASKED = Term("mlm", "masked-token", "masked")
-ORDER = Term("sop", "sentence-order", "samples", classes=2)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 from bert_cases import VOCAB_SIZE, make_batch, with_large_weights
-from family_cases import assert_equal, assert_fields_return, with_other_weights
+from family_cases import assert_equal, assert_fields_return, huggingface_outputs, our_outputs, with_other_weights
 from samples import write_tokenizer
 
 from pipeline.config import parse
@@ -35,28 +35,6 @@ def huggingface_of(config):
     """Return a random model of the class to which a configuration exports."""
     model_class = getattr(transformers, FAMILY.of(config).export.model_class)
     return with_large_weights(model_class(transformers.AlbertConfig(**config_to(config, VOCAB_SIZE))))
-
-
-def huggingface_outputs(model, batch):
-    """Return the last hidden states (T, H), logits (T, V) and, of pairs, logits (B, 2) of Hugging Face."""
-    lengths = batch.cu_seqlens.diff().tolist()
-    inputs = {"input_ids": batch.input_ids, "token_type_ids": batch.segment_ids}
-    inputs = {
-        name: torch.nn.utils.rnn.pad_sequence(values.split(lengths), batch_first=True)
-        for name, values in inputs.items()
-    }
-    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
-    out = model(**inputs, attention_mask=mask.long(), output_hidden_states=True)
-    hidden = out.hidden_states[-1][mask]
-    if isinstance(model, transformers.AlbertForMaskedLM):
-        return hidden, out.logits[mask]
-    return hidden, out.prediction_logits[mask], out.sop_logits
-
-
-def our_outputs(model, batch):
-    hidden, rows = model.hidden(batch), torch.arange(len(batch.input_ids))
-    pairs = [] if model.pair is None else [model.pair_logits(hidden, batch)]
-    return hidden, model.logits(batch, rows), *pairs
 
 
 @pytest.mark.parametrize("config", [CONFIG, MASKED_ONLY], ids=["pretraining", "masked"])
