@@ -53,5 +53,6 @@ def stdin(text):
 
 def lines_of(capsys, *arguments):
     """Return the objects that `predict` writes to standard output."""
+    capsys.readouterr()  # what was printed before, such as DeepSpeed's choice of a device when it is imported
     predict([*map(str, arguments)])
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from preprocessing.files import sha256_file, write_text
 from preprocessing.schema import HELDOUT, LABELLED, MANIFEST_NAME, TOKENIZER_DIRECTORY, TRAIN, Manifest, Split
@@ -24,6 +24,9 @@ def write_tokenizer(directory: Path, vocab_size: int, pad_id: int = 0) -> None:
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.decoder = decoders.WordPiece()
     tokenizer.add_special_tokens(SPECIAL)
+    numbers = [("[CLS]", words.index("[CLS]")), ("[SEP]", words.index("[SEP]"))]
+    pair = "[CLS] $A [SEP] $B:1 [SEP]:1"
+    tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", pair, numbers)
     tokenizer.save(str(directory / "tokenizer.json"))
     names = dict(zip(("pad_token", "unk_token", "cls_token", "sep_token", "mask_token"), SPECIAL, strict=True))
     config = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 512} | names

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from pipeline.checkpoints import model_files
-from pipeline.conversion.importing import family_of, read_model
+from pipeline.conversion.importing import ImportOptions, family_of, read_model
 from pipeline.conversion.layouts import registry
 from pipeline.conversion.task_models import Loaded
 from pipeline.families import get_family
@@ -19,6 +19,7 @@ from pipeline.tasks.encoding import encode
 from pipeline.tasks.tables import Row
 
 KIND = "fill"
+NEW_HEADS = ImportOptions(new_heads=True)
 Guesses = list[tuple[int, float]]
 """Tokens with their probabilities, the most likely one first."""
 
@@ -35,20 +36,17 @@ def load(directory: Path, tokenizer: Any) -> Loaded:
     """
     if tokenizer.mask_token_id is None:
         raise ValueError(f"{directory}: the tokenizer has no mask token; take a model that was trained with one")
-    family = part_in(directory, get_family(family_of(directory)))
-    try:
-        found = read_model(family, registry.read(directory))
-    except ValueError as error:
-        if "--new_heads" not in str(error):  # an option of the import, where heads are missing
-            raise
+    found = read_model(part_in(directory, get_family(family_of(directory))), registry.read(directory), NEW_HEADS)
+    unexported = found.form.export.unexported  # heads that fill no masks, and that no exported model has
+    if [name for name in found.new if not name.startswith(unexported)]:
         raise ValueError(
             f"{directory}: --kind fill needs the head for masked tokens, which is missing; name a pre-trained model"
-        ) from None
+        )
     model = found.form.build(found.config, found.vocab_size)
     model.load_state_dict(found.state_dict)
     if not hasattr(model, "logits"):
-        raise ValueError(f"{directory}: a model of the family {family.name} gives no probabilities of words")
-    return Loaded(model.eval(), family, KIND, found.config, found.vocab_size, (), {})
+        raise ValueError(f"{directory}: a model of the family {found.form.name} gives no probabilities of words")
+    return Loaded(model.eval(), found.form, KIND, found.config, found.vocab_size, (), {})
 
 
 def part_in(directory: Path, family: Family[Any]) -> Family[Any]:

@@ -4,7 +4,8 @@ import pytest
 import torch
 import transformers
 from deberta_cases import decoded
-from finetuning_data import write_deberta, write_exported, write_model
+from finetuning_data import write_deberta, write_exported, write_spanbert
+from made_checkpoints import WRITERS
 from prediction_cases import lines_of, write_classifier
 from safetensors.torch import load_file
 
@@ -12,10 +13,14 @@ from pipeline.conversion import huggingface
 from pipeline.predict import predict
 
 
-def test_words_for_masks(tmp_path, capsys):
-    """They are those of the command that fills one text, in texts of different lengths and numbers of masks."""
-    pretrained = write_model(tmp_path / "model")
-    texts = ["w1 [MASK] w3 w9 [MASK]", "[MASK]", "w5 w6 [MASK]"]
+@pytest.mark.parametrize("family", sorted(WRITERS.keys() - {"electra", "deberta"}))
+def test_words_for_masks(family, tmp_path, capsys):
+    """They are those of the command that fills one text, in texts of different lengths and numbers of masks, also where
+    an export has no head of span boundaries.
+    """
+    pretrained = WRITERS[family](tmp_path / "model")
+    mask = transformers.AutoTokenizer.from_pretrained(pretrained).mask_token
+    texts = [f"w1 {mask} w3 w9 {mask}", mask, f"w5 w6 {mask}"]
     (tmp_path / "texts.txt").write_text("\n".join(texts))
     found = lines_of(capsys, pretrained, tmp_path / "texts.txt", "--kind", "fill", "--top", "2", "--max_tokens", "8")
     for line, text in zip(found, texts, strict=True):
@@ -55,9 +60,17 @@ def test_a_mask_decoder_fills_masks(tmp_path, capsys):
     assert (best.values - of_head.values).abs().min() > 1e-3, "the decoder has no effect"
 
 
-def test_a_model_without_the_head_fills_no_masks(tmp_path):
-    """A classifier has no head for masked tokens, which is an error."""
-    model = write_classifier(tmp_path)
+def without_head(folder):
+    """Write a SpanBERT without its head for masked tokens."""
+    model = write_spanbert(folder / "model")
+    transformers.BertModel.from_pretrained(model).save_pretrained(model)
+    return model
+
+
+@pytest.mark.parametrize("write", [write_classifier, without_head])
+def test_a_model_without_the_head_fills_no_masks(write, tmp_path):
+    """A classifier and an encoder have no head for masked tokens, which is an error."""
+    model = write(tmp_path)
     (tmp_path / "texts.txt").write_text("[MASK]")
     with pytest.raises(ValueError, match="--kind fill needs the head for masked tokens"):
         predict([str(model), str(tmp_path / "texts.txt"), "--kind", "fill"])
