@@ -1,6 +1,7 @@
 """Held-out masked loss of models of different families on the same samples, with the same masks.
 
-    python -m benchmarks.held_out --samples data/samples128-full_sentences --models '[models/bert,models/electra/generator]'
+    python -m benchmarks.held_out --samples data/samples128-full_sentences \\
+        --models '[models/bert,models/electra/generator]'
 
 A model is an exported directory with a head for masked tokens, such as ELECTRA's generator. Its vocabulary must be that
 of the samples; a loss per token has no meaning for another one. The evaluation of a run masks as this one does, but
@@ -14,10 +15,10 @@ import torch
 from jsonargparse import auto_cli
 
 from benchmarks.measuring import processor
+from pipeline.conversion.huggingface import load_tokenizer
 from pipeline.data.heldout import evaluation_batches
 from pipeline.jobs.predictions import fill
 from pipeline.losses.cross_entropy import cross_entropy_sum
-from pipeline.conversion.huggingface import load_tokenizer
 from preprocessing.shards import SampleDataset
 
 
