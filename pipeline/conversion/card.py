@@ -255,10 +255,12 @@ def reproduction(provenance: Provenance) -> str:
         return "The checkpoint has no recipe."
     models = models_named(provenance)
     paths = listed([f"`{name}`" for name in ("data", "init_from", *(f"model.{name}" for name in models))])
+    number = state.get("world_size", "an unrecorded number of")
+    processes = "1 process" if number == 1 else f"{number} processes"
     return f"""Save this recipe as `recipe.toml`, with your own paths in {paths}
 where they are set, and run `python -m pipeline.pretrain --recipe recipe.toml --run_dir RUN`. The training samples are
 identified by the SHA-256 `{state.get("samples", "not recorded")}` of their manifest. The run had
-{state.get("world_size", "an unrecorded number of")} processes; another number changes the result by rounding only.
+{processes}; another number changes the result by rounding only.
 
 ```toml
 {recipe_toml(state["recipe"], models)}

@@ -85,13 +85,17 @@ def test_an_untrained_head_is_stated(tmp_path):
 
 
 def test_numbers_of_the_checkpoint():
-    """The card has the steps, samples, vocabulary, parameters, positions and held-out figures of the checkpoint."""
+    """The card has the steps, samples, vocabulary, parameters, positions, held-out figures and processes of the
+    checkpoint.
+    """
     card = card_of()
     assert "vocabulary of 30,522 tokens" in card and "for 1,000 steps on 256,000 samples." in card
     assert "it has 0.5 million parameters" in card and "at most 128 tokens" in card
     assert "| masked-token loss | 1.2500 |" in card and "next-sentence loss" not in card
     assert "(weight 1), next-sentence prediction" in card  # the terms of states that do not record them
     assert "logits to 3e-07" in card
+    assert "The run had 4 processes; another number" in card
+    assert "The run had 1 process; another number" in card_of(TRAINED | {"world_size": 1})
 
 
 def test_fields_without_effect_are_left_out():
