@@ -20,6 +20,7 @@ from pipeline.tasks.tables import Row
 
 KIND = "fill"
 NEW_HEADS = ImportOptions(new_heads=True)
+"""Heads that are missing are drawn anew; those that no export has may be missing."""
 Guesses = list[tuple[int, float]]
 """Tokens with their probabilities, the most likely one first."""
 
@@ -38,7 +39,7 @@ def load(directory: Path, tokenizer: Any) -> Loaded:
         raise ValueError(f"{directory}: the tokenizer has no mask token; take a model that was trained with one")
     found = read_model(part_in(directory, get_family(family_of(directory))), registry.read(directory), NEW_HEADS)
     unexported = found.form.export.unexported  # heads that fill no masks, and that no exported model has
-    if [name for name in found.new if not name.startswith(unexported)]:
+    if not all(name.startswith(unexported) for name in found.new):
         raise ValueError(
             f"{directory}: --kind fill needs the head for masked tokens, which is missing; name a pre-trained model"
         )
